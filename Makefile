@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?= config/relay.toml
+
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+SOURCES = pyproject.toml setup.py constraints.txt trio_relay/nostr/batch_build.py
+
+.PHONY: run test check pytest format docs clean
+
+run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C.
+	@exec $(VENV)/bin/trio-relay --config $(CONFIG)
+
+test: check pytest  ## Install what the tests need, and run everything.
+
+check: $(VENV)/installed-test  ## Format, lint and types.
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+pytest: $(VENV)/installed-test  ## The tests alone, with coverage.
+	$(VENV)/bin/python -m pytest --cov --cov-report=term
+
+format: $(VENV)/installed-test  ## Put the code into its form.
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+docs: $(VENV)/installed  ## Write the pages and the sample file that come from the code.
+	$(VENV)/bin/python -m docs.generate
+
+$(VENV)/installed: $(SOURCES)
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+clean:  ## Remove what was installed and built; the relay's data stay.
+	rm -rf $(VENV) build *.egg-info trio_relay/nostr/_batch.c trio_relay/nostr/_batch*.so

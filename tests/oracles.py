@@ -1,0 +1,101 @@
+"""The stupid twins: obvious, slow, and written from the NIPs alone, so that they can judge the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.filter import Filter
+
+
+def naive_match(one: Filter, event: Event) -> bool:
+    """NIP-01, "filters attributes", condition by condition."""
+    conditions = []
+    if one.ids is not None:
+        conditions.append(event.id in list(one.ids))
+    if one.authors is not None:
+        conditions.append(event.pubkey in list(one.authors))
+    if one.kinds is not None:
+        conditions.append(event.kind in list(one.kinds))
+    if one.since is not None:
+        conditions.append(one.since <= event.created_at)
+    if one.until is not None:
+        conditions.append(event.created_at <= one.until)
+    for letter, values in one.tags:
+        carried = [tag[1] for tag in event.tags if len(tag) >= 2 and tag[0] == letter]
+        conditions.append(any(value in carried for value in values))
+    return all(conditions)
+
+
+def naive_query(filters: Sequence[Filter], events: Iterable[Event]) -> list[Event]:
+    """What a REQ gets: each filter's newest, together without repeats, newest first and lower ids first on ties."""
+    newest_first = sorted(events, key=lambda event: event.id)
+    newest_first.sort(key=lambda event: event.created_at, reverse=True)
+    chosen: list[Event] = []
+    for one in filters:
+        matching = [event for event in newest_first if naive_match(one, event)]
+        chosen += matching if one.limit is None else matching[: one.limit]
+    return [event for event in newest_first if event in chosen]
+
+
+class NaiveStore:
+    """Keeps every event that ever came, and works out what stands by reading NIP-01 and NIP-09 to the letter.
+
+    `save` says what a store should say: "stored", "duplicate", "superseded" or "deleted".
+    """
+
+    def __init__(self) -> None:
+        self.standing: list[Event] = []
+        self._requests: list[Event] = []
+
+    def save(self, event: Event) -> str:
+        if any(other.id == event.id for other in self.standing):
+            return "duplicate"
+        if event.kind != 5 and any(self._deletes(request, event) for request in self._requests):
+            return "deleted"
+        rivals = [other for other in self.standing if self._same_address(other, event)]
+        if any(not self._beats(event, rival) for rival in rivals):
+            return "superseded"
+        self.standing = [other for other in self.standing if other not in rivals]
+        self.standing.append(event)
+        if event.kind == 5:
+            self._requests.append(event)
+            self.standing = [other for other in self.standing if other.kind == 5 or not self._deletes(event, other)]
+        return "stored"
+
+    @staticmethod
+    def _beats(event: Event, rival: Event) -> bool:
+        if event.created_at != rival.created_at:
+            return event.created_at > rival.created_at
+        return event.id < rival.id
+
+    @classmethod
+    def _same_address(cls, one: Event, other: Event) -> bool:
+        address = cls._address(one)
+        return address is not None and address == cls._address(other)
+
+    @staticmethod
+    def _address(event: Event) -> tuple[int, str, str] | None:
+        kind = event.kind
+        if kind in (0, 3) or 10000 <= kind <= 19999:
+            return kind, event.pubkey, ""
+        if 30000 <= kind <= 39999:
+            d_tags = [tag for tag in event.tags if tag and tag[0] == "d"]
+            return kind, event.pubkey, d_tags[0][1] if d_tags and len(d_tags[0]) > 1 else ""
+        return None
+
+    @classmethod
+    def _deletes(cls, request: Event, target: Event) -> bool:
+        if request.pubkey != target.pubkey:
+            return False
+        for tag in request.tags:
+            if len(tag) >= 2 and tag[0] == "e" and tag[1] == target.id:
+                return True
+            if len(tag) >= 2 and tag[0] == "a" and target.created_at <= request.created_at:
+                address = cls._address(target)
+                if address is None:
+                    continue
+                kind, pubkey, d = address
+                if tag[1] == f"{kind}:{pubkey}:{d}":
+                    return True
+        return False

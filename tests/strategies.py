@@ -1,0 +1,77 @@
+"""Generators: few authors, kinds, times and values, so that events collide and filters find something."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from tests.keys import NOW
+from trio_relay.nostr.event import Event, compute_id
+from trio_relay.nostr.filter import Filter
+
+PUBKEYS = [letter * 64 for letter in "abc"]
+KINDS = [0, 1, 3, 5, 7, 10_002, 30_023, 30_024]
+TIMES = [NOW + second for second in range(4)]
+VALUES = ["", "x", "y:z", "é", "d" * 64, "long" * 40]
+
+times = st.sampled_from(TIMES)
+texts = st.sampled_from(VALUES)
+tag_letters = st.sampled_from(["d", "e", "t", "T", "p"])
+tags = st.lists(st.tuples(tag_letters, texts).map(list), max_size=4)
+
+
+@st.composite
+def events(draw: st.DrawFn, tags: st.SearchStrategy[list[list[str]]] = tags) -> Event:
+    """Events with the right ids and made-up signatures."""
+    pubkey = draw(st.sampled_from(PUBKEYS))
+    created_at, kind, content = draw(times), draw(st.sampled_from(KINDS)), draw(st.sampled_from(["", "a", "b"]))
+    carried = draw(tags)
+    return Event(
+        compute_id(pubkey, created_at, kind, carried, content),
+        pubkey,
+        created_at,
+        kind,
+        carried,
+        content,
+        "5" * 128,
+    )
+
+
+@st.composite
+def histories(draw: st.DrawFn, most: int = 30) -> list[Event]:
+    """Events in the order in which they come: repeats, versions of one address, and deletions of each other."""
+    history = draw(st.lists(events(), max_size=most))
+    for target in draw(st.lists(st.sampled_from(history), max_size=5)) if history else []:
+        named = draw(
+            st.sampled_from(
+                [
+                    ["e", target.id],
+                    ["a", f"{target.kind}:{target.pubkey}:"],
+                    *(["a", f"{target.kind}:{target.pubkey}:{tag[1]}"] for tag in target.tags if tag[0] == "d"),
+                ]
+            )
+        )
+        author, at = draw(st.sampled_from([target.pubkey, *PUBKEYS])), draw(times)
+        deletion = Event(compute_id(author, at, 5, [named], ""), author, at, 5, [named], "", "5" * 128)
+        history.insert(draw(st.integers(0, len(history))), deletion)
+    if history:
+        history += draw(st.lists(st.sampled_from(history), max_size=3))
+    return history
+
+
+def filters(known: list[Event], limits: st.SearchStrategy[int | None] | None = None) -> st.SearchStrategy[Filter]:
+    """Filters that ask for some of the events known, or for others like them."""
+    ids = [event.id for event in known] or ["e" * 64]
+    tag_keys = st.lists(
+        st.tuples(tag_letters, st.frozensets(texts, max_size=6)), max_size=2, unique_by=lambda tag: tag[0]
+    )
+    maybe = st.none
+    return st.builds(
+        Filter,
+        ids=maybe() | st.frozensets(st.sampled_from(ids), max_size=4),
+        authors=maybe() | st.frozensets(st.sampled_from(PUBKEYS), max_size=3),
+        kinds=maybe() | st.frozensets(st.sampled_from(KINDS), max_size=4),
+        tags=tag_keys.map(tuple),
+        since=maybe() | times,
+        until=maybe() | times,
+        limit=st.integers(0, 8) if limits is None else limits,
+    )

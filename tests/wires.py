@@ -1,0 +1,126 @@
+"""Wires without a network: memory streams into the real doors, a client that nobody here wrote on their other end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+import trio_websocket
+
+from tests.keys import NOW
+from trio_relay import FrontDoor, Limits, MemoryStore, NetOptions, RelayInfo, RelayOptions, Server, document, open_relay
+from trio_relay.nostr.event import Event
+from trio_relay.pipeline.relay import Relay
+from trio_relay.store.base import Store
+
+T = TypeVar("T")
+
+
+class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
+    """A listener without sockets: `connect` gives the client's end of a new connection."""
+
+    def __init__(self) -> None:
+        self._arrivals_in, self._arrivals = trio.open_memory_channel[trio.abc.Stream](100)
+        self.closed = False
+
+    async def connect(self) -> trio.StapledStream[Any, Any]:
+        near, far = trio.testing.memory_stream_pair()
+        await self._arrivals_in.send(far)
+        return near
+
+    async def accept(self) -> trio.abc.Stream:
+        return await self._arrivals.receive()
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await trio.lowlevel.checkpoint()
+
+
+class Door:
+    """A running relay with its door, for tests: `async with door.client() as client`."""
+
+    def __init__(self, relay: Relay, server: Server, listener: MemoryListener, stop: trio.Event) -> None:
+        self.relay = relay
+        self.server = server
+        self.listener = listener
+        self.stop = stop
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Talker]:
+        """A WebSocket client, by trio-websocket; its connection is dropped at the end."""
+        async with trio.open_nursery() as nursery:
+            stream = await self.listener.connect()
+            connection = await trio_websocket.wrap_client_stream(nursery, stream, "memory", "/")
+            yield Talker(connection)
+            nursery.cancel_scope.cancel()
+        await trio.aclose_forcefully(stream)
+
+
+class Talker:
+    """Speaks Nostr in Python values; each wait has a deadline of a minute, which is virtual where the clock is."""
+
+    def __init__(self, connection: trio_websocket.WebSocketConnection) -> None:
+        self.connection = connection
+
+    async def send(self, *message: object) -> None:
+        """Send one message, events as they are."""
+        await self.send_text(msgspec.json.encode(message).decode())
+
+    async def send_text(self, text: str) -> None:
+        """Send any text."""
+        await self.connection.send_message(text)
+
+    async def receive(self) -> list[Any]:
+        """The next message."""
+        with trio.fail_after(60):
+            message: list[Any] = json.loads(await self.connection.get_message())
+            return message
+
+    async def publish(self, event: Event) -> list[Any]:
+        """Send an event, and give the next message: its OK, if nothing else is on its way."""
+        await self.send("EVENT", event)
+        return await self.receive()
+
+    async def ask(self, sub_id: str, *filters: dict[str, Any]) -> list[Any]:
+        """Send a REQ, and give its events up to EOSE."""
+        await self.send("REQ", sub_id, *filters)
+        found = []
+        while (message := await self.receive())[0] != "EOSE":
+            assert message[:2] == ["EVENT", sub_id], message
+            found.append(message[2])
+        return found
+
+
+@asynccontextmanager
+async def open_door(
+    store: Store | None = None,
+    *,
+    limits: Limits | None = None,
+    options: RelayOptions | None = None,
+    net: NetOptions | None = None,
+) -> AsyncIterator[Door]:
+    """A whole relay on a memory listener; leaving stops it as the first signal does."""
+    limits = limits or Limits()
+    async with open_relay(store or MemoryStore(), options, limits, clock=lambda: NOW) as relay:
+        server = Server(relay, FrontDoor(document(RelayInfo(), limits), relay.check, "hello\n"), net or NetOptions())
+        listener, stop = MemoryListener(), trio.Event()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve, [listener], stop)
+            yield Door(relay, server, listener, stop)
+            stop.set()
+
+
+def run_threads_inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let work for threads run in the loop: a virtual clock cannot see that a thread is busy, and would jump on."""
+
+    async def run_sync(work: Callable[..., T], *args: object, **_options: object) -> T:
+        await trio.lowlevel.checkpoint()
+        return work(*args)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)

@@ -1,0 +1,39 @@
+"""A Nostr relay on Trio: `open_relay` runs the pipeline over a store, `Server` opens its doors."""
+
+from trio_relay.net.front import FrontDoor
+from trio_relay.net.options import NetOptions
+from trio_relay.net.server import Server, bound_address, open_listeners
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.info import RelayInfo, document
+from trio_relay.nostr.limits import Limits
+from trio_relay.pipeline.outbox import Outbox
+from trio_relay.pipeline.relay import Relay, RelayOptions, open_relay
+from trio_relay.pipeline.submission import Submission
+from trio_relay.pipeline.subscription import Subscription
+from trio_relay.store.memory import MemoryStore
+from trio_relay.store.sqlite import SqliteOptions, open_sqlite
+from trio_relay.version import __version__
+
+__all__ = [
+    "Event",
+    "Filter",
+    "FrontDoor",
+    "Limits",
+    "MemoryStore",
+    "NetOptions",
+    "Outbox",
+    "Relay",
+    "RelayInfo",
+    "RelayOptions",
+    "Server",
+    "SqliteOptions",
+    "Submission",
+    "Subscription",
+    "__version__",
+    "bound_address",
+    "document",
+    "open_listeners",
+    "open_relay",
+    "open_sqlite",
+]

@@ -1,0 +1,138 @@
+"""The composition root: opens store, relay and doors in that order, hears signals, and lets all of it close in reverse.
+
+main
+└─ store                  closes last
+   └─ relay               its stages end one after another, each after its last batch
+      ├─ metrics door     open as long as there is something to tell
+      └─ server           clients, and inside them the doors, which close first
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from typing import Final
+
+import structlog
+import trio
+
+from trio_relay.config import Config, StoreOptions
+from trio_relay.metrics import MetricsPage
+from trio_relay.net.front import FrontDoor, MetricsDoor
+from trio_relay.net.http import converse
+from trio_relay.net.options import NetOptions
+from trio_relay.net.server import Server, bound_address, open_listeners
+from trio_relay.nostr.info import document
+from trio_relay.nostr.schnorr import BackendName
+from trio_relay.pipeline.relay import Relay, open_relay
+from trio_relay.store.base import Store
+from trio_relay.store.memory import MemoryStore
+from trio_relay.store.sqlite import open_sqlite
+from trio_relay.version import __version__
+
+log = structlog.get_logger("trio_relay.app")
+
+
+class StoppedNow(Exception):
+    """A second signal came: nothing is waited for any more."""
+
+
+async def main(config: Config, announce: Callable[[str], None]) -> None:
+    """Run a relay until SIGINT or SIGTERM, then stop it gracefully.
+
+    Args:
+        config: checked.
+        announce: called with each line for whoever started the relay: the banner, then `listening on …` once it is.
+
+    Raises:
+        StoreRefused: the store cannot be opened.
+        OSError: an address cannot be listened on.
+        ExceptionGroup: a part of the relay failed; nothing goes on without it.
+        StoppedNow: a second signal cut the stopping short; in a group.
+    """
+    stop = trio.Event()
+    async with trio.open_nursery() as root:
+        await root.start(_hear_signals, stop)
+        async with (
+            open_store(config.store) as store,
+            open_relay(store, config.pipeline, config.limits) as relay,
+        ):
+            await _serve(config, store, relay, stop, announce)
+        root.cancel_scope.cancel(reason="the relay has stopped")
+
+
+@asynccontextmanager
+async def open_store(options: StoreOptions) -> AsyncIterator[Store]:
+    """The store that the configuration names.
+
+    Raises:
+        StoreRefused: it cannot be opened.
+    """
+    if options.backend == "memory":
+        yield MemoryStore()
+        return
+    opened: AbstractAsyncContextManager[Store] = open_sqlite(options)
+    async with opened as store:
+        yield store
+
+
+async def _serve(config: Config, store: Store, relay: Relay, stop: trio.Event, announce: Callable[[str], None]) -> None:
+    greeting = f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n"
+    front = FrontDoor(document(config.relay, config.limits), relay.check, greeting)
+    server = Server(relay, front, config.net)
+    page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
+    # All addresses before the first connection: a relay that has only half of them does not start.
+    doors = [one for address in config.net.listen for one in await open_listeners(address)]
+    windows = await open_listeners(config.metrics.listen) if config.metrics.listen else []
+    async with trio.open_nursery() as watching:
+        if windows:
+            watching.start_soon(trio.serve_listeners, partial(_show, MetricsDoor(page.render), config.net), windows)
+        for line in _banner(config, store, relay, windows):
+            announce(line)
+        async with trio.open_nursery() as serving:
+            await serving.start(server.serve, doors, stop)
+            for door in doors:
+                announce(f"listening on ws://{bound_address(door)}")
+        watching.cancel_scope.cancel(reason="the relay has stopped")
+
+
+async def _show(door: MetricsDoor, options: NetOptions, stream: trio.SocketStream) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        await converse(stream, door.answer, options.handshake_seconds)
+
+
+def _banner(config: Config, store: Store, relay: Relay, windows: Sequence[trio.SocketListener]) -> list[str]:
+    limits = config.limits
+    metrics = ", ".join(f"http://{bound_address(window)}/metrics" for window in windows)
+    lines = [
+        f"trio-relay {__version__}",
+        f"  address     {config.relay.url}",
+        f"  store       {store.description}",
+        f"  signatures  {relay.backend.name}, {relay.verifiers} verifiers",
+        f"  metrics     {metrics or 'off'}",
+        f"  limits      message {limits.max_message_length} bytes, content {limits.max_content_length} characters,"
+        f" {limits.max_event_tags} tags, {limits.max_subscriptions} subscriptions, {limits.max_filters} filters,"
+        f" {limits.max_limit} events a filter ({limits.default_limit} by default)",
+    ]
+    if relay.backend.name != "batch":
+        lines.append(f"  WARNING     {_SLOW[relay.backend.name]}")
+    return lines
+
+
+_SLOW: Final[dict[BackendName, str]] = {
+    "coincurve": "no batch verifier, which needs a C compiler at installation: signatures are verified one by one",
+    "python": "no native libsecp256k1: each signature takes some 75 ms; this relay is for trying out only",
+}
+
+
+async def _hear_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """The first signal asks to stop, the second to stop now."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                raise StoppedNow
+            log.info("stopping", signal=signal.Signals(number).name, hint="once more to stop now")
+            stop.set()

@@ -1,0 +1,202 @@
+"""The command `trio-relay`: arguments to configuration, configuration to a run, a run's end to an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final, NoReturn, TypeAlias
+
+import click
+import trio
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+from trio_relay import app, logs
+from trio_relay.config import Config, ConfigError, load
+from trio_relay.pipeline.relay import open_relay
+from trio_relay.store.base import StoreRefused
+from trio_relay.store.sqlite import open_sqlite_for_reading
+from trio_relay.transfer import ImportSummary, export_lines, import_lines
+from trio_relay.version import __version__
+
+CRASHED: Final = 1
+CONFIG_ERROR: Final = 2
+STORE_REFUSED: Final = 3
+ADDRESS_REFUSED: Final = 4
+STOPPED_NOW: Final = 130
+
+Advance: TypeAlias = Callable[[int], None]
+
+_config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration, a TOML file. Without it every setting has its default.",
+)
+
+
+@click.group(invoke_without_command=True)
+@_config_option
+@click.version_option(__version__, prog_name="trio-relay")
+@click.pass_context
+def main(context: click.Context, config_path: Path | None) -> None:
+    """A Nostr relay. Without a command it serves until Ctrl-C.
+
+    Exit codes: 0 stopped as asked; 1 a part of the relay failed; 2 the configuration or the arguments are wrong; 3 the
+    store cannot be opened; 4 an address cannot be listened on; 130 stopped at once by a second signal.
+    """
+    context.obj = config_path
+    if context.invoked_subcommand is None:
+        _serve(config_path)
+
+
+@main.command("serve")
+@_config_option
+@click.pass_obj
+def serve_command(group_path: Path | None, config_path: Path | None) -> None:
+    """Run the relay, as without a command."""
+    _serve(config_path or group_path)
+
+
+@main.command("check-config")
+@_config_option
+@click.pass_obj
+def check_config(group_path: Path | None, config_path: Path | None) -> None:
+    """Read and check the configuration, and do nothing else."""
+    path = config_path or group_path
+    _load(path)
+    click.echo(f"{path or 'the default configuration'} is good")
+
+
+@main.command("import")
+@_config_option
+@click.argument("file", type=click.File("rb"), default="-")
+@click.pass_obj
+def import_command(group_path: Path | None, config_path: Path | None, file: BinaryIO) -> None:
+    """Store events from FILE, one JSON object a line, or from standard input.
+
+    They go through the same checks as a client's. The relay must not run on the same store meanwhile.
+    """
+    config = _load(config_path or group_path)
+    summary = ImportSummary()
+    with _progress("importing", _size(file)) as advance, _exit_codes():
+        trio.run(_import, config, file, summary, advance)
+    named = ", ".join(f"{summary.counts[name]} {name}" for name in _OUTCOMES)
+    click.echo(f"{summary.total} events: {named}")
+    for reason, number in summary.reasons.most_common():
+        click.echo(f"  {number} refused: {reason}")
+
+
+@main.command("export")
+@_config_option
+@click.argument("file", type=click.File("wb"), default="-")
+@click.pass_obj
+def export_command(group_path: Path | None, config_path: Path | None, file: BinaryIO) -> None:
+    """Write all stored events to FILE, one JSON object a line, or to standard output.
+
+    In the order in which they came, so that an import of it gives the same store. The relay may run meanwhile.
+    """
+    config = _load(config_path or group_path)
+    with _progress("exporting", None) as advance, _exit_codes():
+        total = trio.run(_export, config, file, advance)
+    click.echo(f"{total} events", err=True)
+
+
+_OUTCOMES: Final = ("stored", "known", "superseded", "ephemeral", "refused")
+
+
+async def _import(config: Config, file: BinaryIO, summary: ImportSummary, advance: Advance) -> None:
+    async with (
+        app.open_store(config.store) as store,
+        open_relay(store, config.pipeline, config.limits) as relay,
+    ):
+        await import_lines(relay, file, summary, advance)
+
+
+async def _export(config: Config, file: BinaryIO, advance: Advance) -> int:
+    async with open_sqlite_for_reading(config.store) as store:
+        return await export_lines(store, file, advance)
+
+
+def _serve(path: Path | None) -> None:
+    config = _load(path)
+    with _exit_codes():
+        trio.run(app.main, config, partial(click.echo, nl=True))
+    click.echo("stopped")
+
+
+def _load(path: Path | None) -> Config:
+    try:
+        config = load(path, os.environ)
+    except ConfigError as error:
+        _leave(CONFIG_ERROR, str(error))
+    logs.configure(config.log)
+    return config
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turn how a run ended into what the process says: a line for the operator, a traceback only for our own faults."""
+    try:
+        yield
+    except Exception as error:
+        match _sole(error):
+            case StoreRefused() as refused:
+                _leave(STORE_REFUSED, str(refused))
+            case OSError() as refused if refused.filename is None and refused.errno is not None:
+                _leave(ADDRESS_REFUSED, f"cannot listen: {refused.strerror or refused}")
+            case app.StoppedNow():
+                _leave(STOPPED_NOW, "stopped at once")
+            case ImportError() as missing:
+                _leave(CONFIG_ERROR, f"pipeline.signatures: {missing}")
+            case _:
+                traceback.print_exception(error)
+                _leave(CRASHED, "a part of the relay failed, so it has stopped")
+
+
+def _sole(error: Exception) -> Exception:
+    """What a chain of groups of one holds at its end."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _leave(code: int, reason: str) -> NoReturn:
+    click.echo(f"trio-relay: {reason}", err=True)
+    sys.exit(code)
+
+
+@contextmanager
+def _progress(title: str, total: int | None) -> Iterator[Advance]:
+    """A bar on standard error while the work goes on, if that is a terminal; gives what moves it."""
+    console = Console(stderr=True)
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+    ]
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=total)
+        yield partial(progress.advance, task)
+
+
+def _size(file: BinaryIO) -> int | None:
+    try:
+        status = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return status.st_size or None

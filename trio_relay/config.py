@@ -1,0 +1,195 @@
+"""The one reader of TOML and environment: text in, checked and frozen options out; and the table of all settings.
+
+The option types of the rooms are the table: their fields, defaults, bounds and descriptions make the checks, the sample
+file and the documentation, so that none can drift from the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from trio_relay.logs import LogOptions
+from trio_relay.metrics import MetricsOptions
+from trio_relay.net.options import NetOptions
+from trio_relay.nostr.info import RelayInfo
+from trio_relay.nostr.limits import Limits
+from trio_relay.pipeline.relay import RelayOptions
+from trio_relay.store.sqlite import SqliteOptions
+
+ENVIRONMENT_PREFIX = "TRIO_RELAY_"
+
+
+class StoreOptions(SqliteOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events are kept."""
+
+    backend: Annotated[
+        Literal["sqlite", "memory"],
+        Meta(description="sqlite keeps events in one file; memory forgets them when the relay stops."),
+    ] = "sqlite"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All options of a relay, one field a TOML table."""
+
+    relay: RelayInfo = RelayInfo()
+    limits: Limits = Limits()
+    net: NetOptions = NetOptions()
+    pipeline: RelayOptions = RelayOptions()
+    store: StoreOptions = StoreOptions()
+    metrics: MetricsOptions = MetricsOptions()
+    log: LogOptions = LogOptions()
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the key, the reason, and the nearest known key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of the configuration, as the documentation shows it."""
+
+    section: str
+    key: str
+    default: object
+    unit: str
+    description: str
+    bounds: str
+
+    @property
+    def environment(self) -> str:
+        """The variable that overrides the key."""
+        return f"{ENVIRONMENT_PREFIX}{self.section}__{self.key}".upper()
+
+
+def load(path: Path | None, environment: Mapping[str, str]) -> Config:
+    """Read and check the configuration.
+
+    Args:
+        path: a TOML file; None for the defaults.
+        environment: variables such as `TRIO_RELAY_LIMITS__MAX_FILTERS=10` override the file's keys.
+
+    Raises:
+        ConfigError: what is wrong, for the operator.
+    """
+    source: dict[str, Any] = {}
+    if path is not None:
+        try:
+            source = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not TOML: {error}") from error
+    _override(source, environment)
+    return check(source)
+
+
+def check(source: dict[str, Any]) -> Config:
+    """Turn decoded TOML into options.
+
+    Raises:
+        ConfigError: what is wrong, for the operator.
+    """
+    _check_keys(source)
+    try:
+        config = msgspec.convert(source, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_told(error)) from None
+    _check_together(config)
+    return config
+
+
+def settings() -> Iterator[Setting]:
+    """Every key, in the order of the sample file."""
+    for section in msgspec.structs.fields(Config):
+        for field in msgspec.structs.fields(section.type):
+            description, unit, bounds = _meta(field.type)
+            default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+            yield Setting(section.name, field.name, default, unit, description, bounds)
+
+
+def _meta(annotation: Any) -> tuple[str, str, str]:
+    """Description, unit and bounds of an `Annotated` type; an inner type's hold unless the outer one has its own."""
+    description, unit, bounds = "", "", []
+    while hasattr(annotation, "__metadata__"):
+        for meta in annotation.__metadata__:
+            description = description or meta.description or ""
+            unit = unit or (meta.extra or {}).get("unit", "")
+            bounds += [f"{sign} {value}" for sign, value in _limits(meta) if value is not None]
+        annotation = annotation.__origin__
+    choices = getattr(annotation, "__args__", ()) if getattr(annotation, "__origin__", None) is Literal else ()
+    return description, unit, ", ".join(bounds) or " | ".join(f'"{choice}"' for choice in choices)
+
+
+def _limits(meta: Meta) -> list[tuple[str, float | None]]:
+    return [("≥", meta.ge), (">", meta.gt), ("≤", meta.le), ("<", meta.lt)]
+
+
+def _override(source: dict[str, Any], environment: Mapping[str, str]) -> None:
+    for variable, text in environment.items():
+        section, separator, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if variable.startswith(ENVIRONMENT_PREFIX) and separator:
+            table = source.setdefault(section, {})
+            if isinstance(table, dict):
+                table[key] = _value(text)
+
+
+def _value(text: str) -> object:
+    """A variable's text as TOML would have it; what is no TOML value is a text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _check_keys(source: dict[str, Any]) -> None:
+    known = {setting.section: set[str]() for setting in settings()}
+    for setting in settings():
+        known[setting.section].add(setting.key)
+    everything = [f"{section}.{key}" for section, keys in known.items() for key in sorted(keys)]
+    for section, table in source.items():
+        if section not in known:
+            raise ConfigError(f"{section}: unknown table{_nearest(section, list(known))}")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{section}: must be a table, [{section}]")
+        for key in table:
+            if key not in known[section]:
+                raise ConfigError(f"{section}.{key}: unknown key{_nearest(f'{section}.{key}', everything)}")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0)
+    return f"; the nearest known is {close[0]}" if close else ""
+
+
+def _told(error: msgspec.ValidationError) -> str:
+    """msgspec's sentence with the key in front: `Expected `int`… - at `$.limits.max_filters`."""
+    reason, _, where = str(error).rpartition(" - at ")
+    key = re.sub(r"\[.*", "", where.strip("`").removeprefix("$."))
+    return f"{key}: {reason[:1].lower()}{reason[1:]}"
+
+
+def _check_together(config: Config) -> None:
+    """What no key alone can say."""
+    if config.limits.default_limit > config.limits.max_limit:
+        raise ConfigError("limits.default_limit: must not be above limits.max_limit")
+    if config.net.outbox_bytes < 2 * config.limits.max_message_length:
+        raise ConfigError("net.outbox_bytes: must be at least twice limits.max_message_length")
+    for address in config.net.listen:
+        _check_address("net.listen", address)
+    if config.metrics.listen:
+        _check_address("metrics.listen", config.metrics.listen)
+
+
+def _check_address(key: str, address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and int(port) < 65_536):
+        raise ConfigError(f"{key}: {address!r} is not host:port")

@@ -1,0 +1,153 @@
+"""Statistics as Prometheus text. The records are made when they are asked for; no counter goes through the rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from trio_relay.net.server import NetStatistics
+from trio_relay.pipeline.relay import RelayStatistics
+from trio_relay.pipeline.statistics import Distribution
+from trio_relay.version import __version__
+
+Snapshot: TypeAlias = Callable[[], tuple[RelayStatistics, NetStatistics]]
+
+
+class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the metrics are to be had."""
+
+    listen: Annotated[
+        str,
+        Meta(
+            description="Address of the metrics listener, host:port; empty for none.",
+            extra={"unit": "host:port"},
+        ),
+    ] = "127.0.0.1:7778"
+
+
+class MetricsPage:
+    """Renders `/metrics`.
+
+    Args:
+        snapshot: gives the statistics of now.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_RelayCollector(snapshot))
+
+    def render(self) -> tuple[bytes, str]:
+        """The text and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+
+class _RelayCollector(Collector):
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def describe(self) -> Iterable[Metric]:
+        return []  # so that registering asks for no statistics yet
+
+    def collect(self) -> Iterator[Metric]:
+        relay, net = self._snapshot()
+        yield InfoMetricFamily(
+            "trio_relay",
+            "What runs here",
+            {"version": __version__, "store": relay.store.backend, "signatures": relay.signatures},
+        )
+        yield from _net(net)
+        yield from _pipeline(relay)
+        yield from _store(relay)
+
+
+def _net(net: NetStatistics) -> Iterator[Metric]:
+    yield _gauge("connections", "WebSocket connections open now", net.connections)
+    yield _counter("connections_accepted", "WebSocket connections so far", net.accepted)
+    yield _counter("connections_refused", "WebSocket connections refused for their number", net.refused)
+    yield _labelled("connections_closed", "How connections ended", "reason", net.farewells)
+
+
+def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
+    yield _gauge("verifiers", "Threads that verify signatures", relay.verifiers)
+    yield _labelled(
+        "events",
+        "What became of events",
+        "outcome",
+        _sum(
+            relay.verifier.outcomes,
+            relay.writer.outcomes,
+            {f"refused_{k}": v for k, v in relay.refused.items()},
+        ),
+    )
+    depth = GaugeMetricFamily("trio_relay_channel_depth", "Parcels that wait now", labels=["channel"])
+    peak = GaugeMetricFamily("trio_relay_channel_peak", "Parcels that waited at most", labels=["channel"])
+    for name, channel in relay.channels.items():
+        depth.add_metric([name], channel.depth)
+        peak.add_metric([name], channel.peak)
+    yield depth
+    yield peak
+    yield _histogram("verify_batch_events", "Signatures a native call", relay.verifier.batches)
+    yield _histogram("verify_seconds", "Duration of a native call", relay.verifier.seconds)
+    yield _histogram("write_batch_events", "Events a commit", relay.writer.batches)
+    yield _histogram("write_seconds", "Duration of a commit", relay.writer.seconds)
+    yield _histogram("store_latency_seconds", "From the wire to the commit", relay.writer.arrived_to_stored)
+    yield _histogram(
+        "delivery_latency_seconds", "From the wire to all outboxes", relay.broadcaster.arrived_to_delivered
+    )
+    yield _gauge("subscriptions", "Subscriptions open now", relay.broadcaster.subscriptions)
+    yield _counter("events_broadcast", "Events matched with subscriptions", relay.broadcaster.events)
+    yield _counter("deliveries", "Live events put into outboxes", relay.broadcaster.deliveries)
+    yield _gauge("queries_running", "Stored queries that run or wait now", relay.queries.running)
+    yield _labelled("queries", "How stored queries ended", "outcome", relay.queries.outcomes)
+    yield _histogram("query_seconds", "From REQ to EOSE", relay.queries.seconds)
+
+
+def _store(relay: RelayStatistics) -> Iterator[Metric]:
+    yield _gauge("healthy", "1 if events can be stored", relay.writer.failure is None)
+    yield _gauge("store_bytes", "Size of the store on disk", relay.store.disk_bytes)
+    yield _gauge("store_wal_bytes", "Size of the store's log", relay.store.wal_bytes)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"trio_relay_{name}", text, value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"trio_relay_{name}", text, value)
+
+
+def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(f"trio_relay_{name}", text, labels=[label])
+    for value, number in sorted(values.items()):
+        family.add_metric([value], number)
+    return family
+
+
+def _histogram(name: str, text: str, seen: Distribution) -> Metric:
+    buckets: list[tuple[str, float]] = []
+    so_far = 0
+    for bound, number in zip([*map(str, seen.bounds), "+Inf"], seen.counts, strict=True):
+        so_far += number
+        buckets.append((bound, so_far))
+    return HistogramMetricFamily(f"trio_relay_{name}", text, buckets=buckets, sum_value=seen.total)
+
+
+def _sum(*counts: dict[str, int]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in counts:
+        for name, number in part.items():
+            total[name] = total.get(name, 0) + number
+    return total

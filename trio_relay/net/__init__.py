@@ -1,0 +1,1 @@
+"""The doors: how the outside reaches the relay. Bytes become calls on the front desk, outboxes become frames."""

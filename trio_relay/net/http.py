@@ -1,0 +1,151 @@
+"""HTTP/1.1 on a door, by h11: requests are answered one after another, until one of them asks for something else.
+
+Knows nothing of Nostr; `front` says what there is to be had. Bodies are read and capped here, since h11 caps neither
+them nor a head that arrives in one read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, TypeAlias
+
+import h11
+import trio
+
+from trio_relay.version import __version__
+
+_READ_BYTES: Final = 16_384
+_HEAD_BYTES: Final = 16_384
+_BODY_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; header names in lower case, repeated headers joined by commas."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    raw_headers: list[tuple[str, str]]
+    target: str
+    body: bytes = b""
+
+    @property
+    def wants_websocket(self) -> bool:
+        """True if this is the start of a WebSocket handshake (RFC 6455, section 4.1)."""
+        upgrades = self.headers.get("upgrade", "").lower().split(",")
+        return self.method == "GET" and "websocket" in (upgrade.strip() for upgrade in upgrades)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What goes back."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The conversation goes on in another protocol; `rest` is what has been read of it already."""
+
+    request: Request
+    rest: bytes
+
+
+Answer: TypeAlias = Callable[[Request], Awaitable[Response | None]]
+"""Answers a request; None hands the connection over as an `Upgrade`."""
+
+
+async def converse(stream: trio.abc.Stream, answer: Answer, request_seconds: float) -> Upgrade | None:
+    """Answer requests until the client leaves, breaks the rules, is too slow, or is handed over.
+
+    Args:
+        stream: closed by the caller.
+        answer: says what to answer.
+        request_seconds: what one request may take to arrive, counted from the end of the one before.
+
+    Raises:
+        trio.BrokenResourceError: the client went away in the middle.
+    """
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+    while True:
+        try:
+            with trio.fail_after(request_seconds):
+                request = await _read_request(connection, stream)
+        except trio.TooSlowError:
+            await _refuse(connection, stream, 408, request_seconds)
+            return None
+        except h11.RemoteProtocolError as error:
+            await _refuse(connection, stream, error.error_status_hint, request_seconds)
+            return None
+        if request is None:
+            return None
+        response = await answer(request)
+        if response is None:
+            return Upgrade(request, connection.trailing_data[0])
+        with trio.move_on_after(request_seconds) as patience:
+            await stream.send_all(_render(connection, response, request.method == "HEAD"))
+        if patience.cancelled_caught or connection.our_state is not h11.DONE:
+            return None
+        if connection.their_state is not h11.DONE:  # an upgrade that was answered as a plain request
+            return None
+        connection.start_next_cycle()
+
+
+async def _read_request(connection: h11.Connection, stream: trio.abc.ReceiveStream) -> Request | None:
+    """The next request with its body; None if the client has left."""
+    head: h11.Request | None = None
+    body = b""
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            if connection.they_are_waiting_for_100_continue:
+                raise h11.RemoteProtocolError("no request here needs a body", error_status_hint=417)
+            connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
+        elif isinstance(event, h11.Request):
+            if sum(len(name) + len(value) for name, value in event.headers) > _HEAD_BYTES:
+                raise h11.RemoteProtocolError("head too large", error_status_hint=431)
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if len(body) > _BODY_BYTES:
+                raise h11.RemoteProtocolError("body too large", error_status_hint=413)
+        elif isinstance(event, h11.EndOfMessage) and head is not None:
+            return _request(head, body)
+        else:  # ConnectionClosed
+            return None
+
+
+def _request(head: h11.Request, body: bytes) -> Request:
+    headers: dict[str, str] = {}
+    raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+    for name, value in raw:
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    target = head.target.decode("latin-1")
+    return Request(head.method.decode("ascii"), target.partition("?")[0], headers, raw, target, body)
+
+
+def _render(connection: h11.Connection, response: Response, head_only: bool = False) -> bytes:
+    headers = [("Server", f"trio-relay/{__version__}"), *response.headers]
+    if response.status != HTTPStatus.NO_CONTENT:  # which has neither (RFC 9110, section 8.6)
+        headers += [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
+    start = h11.Response(status_code=response.status, headers=headers, reason=HTTPStatus(response.status).phrase)
+    parts = [connection.send(start)]
+    if not head_only:
+        parts.append(connection.send(h11.Data(data=response.body)))
+    parts.append(connection.send(h11.EndOfMessage()))
+    return b"".join(part for part in parts if part)
+
+
+async def _refuse(connection: h11.Connection, stream: trio.abc.SendStream, status: int, seconds: float) -> None:
+    """Say what was wrong, if there is still a way to say it."""
+    if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        return
+    response = Response(status, f"{HTTPStatus(status).phrase}\n".encode(), headers=[("Connection", "close")])
+    with trio.move_on_after(seconds):
+        await stream.send_all(_render(connection, response))

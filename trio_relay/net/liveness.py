@@ -1,0 +1,63 @@
+"""When a connection is to be pinged, and when it is to be given up. Pure; the server's watch asks every second."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from trio_relay.net.options import NetOptions
+
+
+class Verdict(Enum):
+    """What to do about a connection now."""
+
+    FINE = auto()
+    PING = auto()
+    """It has been silent for `ping_seconds`: ask whether anyone is there."""
+    SILENT = auto()
+    """Nothing came within `pong_seconds` of a ping: give up."""
+    STUCK = auto()
+    """A piece of output has not left within `send_seconds`: give up."""
+
+
+class Liveness:
+    """What one connection has let us know lately; times are Trio's.
+
+    One object a connection and one task for all of them cost less than a timer for each read and write, and reader and
+    writer stay plain loops.
+    """
+
+    __slots__ = ("_heard", "_pinged", "_sending")
+
+    def __init__(self, now: float) -> None:
+        self._heard: float | None = now
+        self._pinged: float | None = None
+        self._sending: float | None = None
+
+    def listening(self, now: float) -> None:
+        """Something has arrived, or we are ready for more: silence counts from here."""
+        self._heard = now
+        self._pinged = None
+
+    def busy(self) -> None:
+        """We are not reading, by our own choice: the client's silence means nothing."""
+        self._heard = None
+        self._pinged = None
+
+    def sending(self, now: float) -> None:
+        """A piece of output is handed to the network."""
+        self._sending = now
+
+    def sent(self) -> None:
+        """It has left."""
+        self._sending = None
+
+    def judge(self, now: float, options: NetOptions) -> Verdict:
+        """What is to be done now; a PING is taken as sent."""
+        if self._sending is not None and now - self._sending >= options.send_seconds:
+            return Verdict.STUCK
+        if self._pinged is not None:
+            return Verdict.SILENT if now - self._pinged >= options.pong_seconds else Verdict.FINE
+        if self._heard is not None and now - self._heard >= options.ping_seconds:
+            self._pinged = now
+            return Verdict.PING
+        return Verdict.FINE

@@ -1,0 +1,179 @@
+"""The doors: listeners, the clients that came through them, and the order in which both close.
+
+clients nursery     every connection, and the watch over all of them
+└─ doors nursery    listeners; cancelled first, when the relay stops
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from struct import pack
+from typing import Final
+
+import structlog
+import trio
+
+from trio_relay.net import websocket
+from trio_relay.net.client import SILENT, STOPPING, STUCK, TOO_SLOW, Client, Farewell
+from trio_relay.net.front import FrontDoor
+from trio_relay.net.http import Request, Response, converse
+from trio_relay.net.options import NetOptions
+from trio_relay.pipeline.relay import Relay
+
+log = structlog.get_logger("trio_relay.net")
+
+_WATCH_SECONDS: Final = 1.0
+_BACKLOG: Final = 1_024
+_LINGER_NOT: Final = pack("ii", 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class NetStatistics:
+    """How the doors are: connections open now, so far, refused for their number, and how they ended."""
+
+    connections: int
+    accepted: int
+    refused: int
+    farewells: dict[str, int]
+
+
+class Server:
+    """Everyone who is connected.
+
+    Args:
+        relay: the front desk.
+        front: answers what is not WebSocket.
+        options: addresses and deadlines.
+    """
+
+    def __init__(self, relay: Relay, front: FrontDoor, options: NetOptions) -> None:
+        self._relay = relay
+        self._front = front
+        self._options = options
+        self._clients: set[Client] = set()
+        self._numbers = count(1)
+        self._accepted = 0
+        self._refused = 0
+        self._farewells: Counter[str] = Counter()
+
+    async def serve(
+        self,
+        listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+        stop: trio.Event,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until `stop` is set: close the doors, let clients have their answers and leave, then return.
+
+        Args:
+            listeners: closed when this ends.
+            stop: set by whoever decides that the relay stops.
+            task_status: started once connections are accepted.
+        """
+        async with trio.open_nursery() as clients:
+            async with trio.open_nursery() as doors:
+                doors.start_soon(self._watch)
+                await doors.start(
+                    partial(trio.serve_listeners, self._converse, list(listeners), handler_nursery=clients)
+                )
+                task_status.started()
+                await stop.wait()
+                doors.cancel_scope.cancel(reason="the relay is stopping")
+            log.info("doors closed", clients=len(self._clients))
+            clients.cancel_scope.deadline = trio.current_time() + self._options.grace_seconds
+            for client in self._clients:
+                client.hang_up(STOPPING)
+        if clients.cancel_scope.cancelled_caught:
+            log.warning("clients left behind after their time of grace", seconds=self._options.grace_seconds)
+
+    async def _converse(self, stream: trio.abc.Stream) -> None:
+        """One connection, from its first byte to its last; what goes wrong in it stays in it."""
+        structlog.contextvars.bind_contextvars(client=next(self._numbers))
+        try:
+            await self._speak(stream)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as group:
+            log.debug("connection broken", error=repr(group.exceptions[0]))
+        except* Exception:
+            log.exception("connection failed")
+
+    async def _speak(self, stream: trio.abc.Stream) -> None:
+        upgrade = await converse(stream, self._answer, self._options.handshake_seconds)
+        if upgrade is None:
+            return
+        conversation, response = websocket.accept(upgrade.request, self._relay.limits.max_message_length)
+        with trio.fail_after(self._options.handshake_seconds):
+            await stream.send_all(response)
+        if conversation is not None:
+            await self._serve_client(stream, conversation, upgrade.rest)
+
+    async def _answer(self, request: Request) -> Response | None:
+        response = await self._front.answer(request)
+        if response is None and len(self._clients) >= self._options.max_connections:
+            self._refused += 1
+            return Response(503, b"too many connections\n", headers=[("Retry-After", "30"), ("Connection", "close")])
+        return response
+
+    async def _serve_client(self, stream: trio.abc.Stream, conversation: websocket.WebSocket, rest: bytes) -> None:
+        client = Client(stream, conversation, self._relay, self._options)
+        self._accepted += 1
+        self._clients.add(client)
+        log.debug("connected", peer=_peer(stream))
+        farewell = Farewell("cancelled")
+        try:
+            farewell = await client.run(rest)
+        finally:
+            self._clients.discard(client)
+            self._farewells[farewell.reason] += 1
+            note = log.warning if farewell in (TOO_SLOW, STUCK) else log.debug
+            note("disconnected", reason=farewell.reason)
+            if farewell in (TOO_SLOW, STUCK, SILENT):
+                _abort(stream)
+
+    async def _watch(self) -> None:
+        """Ping and give up connections; one task for all of them."""
+        while True:
+            await trio.sleep(_WATCH_SECONDS)
+            now = trio.current_time()
+            for client in list(self._clients):
+                client.watch(now)
+
+    def statistics(self) -> NetStatistics:
+        """Who is here and who was."""
+        return NetStatistics(len(self._clients), self._accepted, self._refused, dict(self._farewells))
+
+
+async def open_listeners(address: str) -> list[trio.SocketListener]:
+    """Bind `host:port`, or `[host]:port` for IPv6; a name may have several addresses, and gets a listener for each.
+
+    Raises:
+        OSError: the address is in use, not of this machine, or needs rights.
+    """
+    host, _, port = address.rpartition(":")
+    return await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None, backlog=_BACKLOG)
+
+
+def bound_address(listener: trio.SocketListener) -> str:
+    """`host:port` of a listener, with the port that it really got."""
+    host, port = listener.socket.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _peer(stream: trio.abc.Stream) -> str:
+    with suppress(OSError):
+        if isinstance(stream, trio.SocketStream):
+            host, port = stream.socket.getpeername()[:2]
+            return f"{host}:{port}"
+    return "unknown"
+
+
+def _abort(stream: trio.abc.Stream) -> None:
+    """Let the coming close drop what the kernel still holds for this client, instead of trying on for minutes."""
+    if isinstance(stream, trio.SocketStream):
+        with suppress(OSError):
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)

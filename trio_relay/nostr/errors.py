@@ -1,0 +1,45 @@
+"""What a relay may refuse, in NIP-01's machine-readable words.
+
+`Rejected` is both raised by parsers and returned by policies; its text goes into an OK, CLOSED or NOTICE as it is.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Prefix(StrEnum):
+    """The word before the colon in OK and CLOSED messages (NIP-01, "From relay to client"; NIP-42)."""
+
+    DUPLICATE = "duplicate"
+    POW = "pow"
+    BLOCKED = "blocked"
+    RATE_LIMITED = "rate-limited"
+    INVALID = "invalid"
+    RESTRICTED = "restricted"
+    MUTE = "mute"
+    ERROR = "error"
+    AUTH_REQUIRED = "auth-required"
+    UNSUPPORTED = "unsupported"
+
+
+class Rejected(Exception):
+    """A refusal that can be told to the client.
+
+    Args:
+        prefix: NIP-01's word for the kind of refusal.
+        reason: one line for a human; names the field or the limit.
+    """
+
+    def __init__(self, prefix: Prefix, reason: str) -> None:
+        super().__init__(prefix, reason)
+        self.prefix = prefix
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.prefix}: {self.reason}"
+
+
+def invalid(reason: str) -> Rejected:
+    """The commonest refusal: what was sent breaks a rule of the protocol."""
+    return Rejected(Prefix.INVALID, reason)

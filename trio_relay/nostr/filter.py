@@ -1,0 +1,126 @@
+"""One filter of a REQ: parsed exactly, matched purely (NIP-01, "Communication between clients and relays")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from trio_relay.nostr.errors import Prefix, Rejected, invalid
+from trio_relay.nostr.event import MAX_KIND, MAX_TIME, Event, is_hex64
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events a client asks for: a list means any of its values, several keys mean all of them.
+
+    None is "not asked for"; an empty set is "asked for, and nothing can match", and so are `since` and `until` of 0
+    values like any other. Times are seconds since 1970, both ends included. `tags` keeps the order in which the client
+    wrote the keys.
+    """
+
+    ids: frozenset[str] | None = None
+    authors: frozenset[str] | None = None
+    kinds: frozenset[int] | None = None
+    tags: tuple[tuple[str, frozenset[str]], ...] = ()
+    since: int | None = None
+    until: int | None = None
+    limit: int | None = None
+
+    def matches(self, event: Event) -> bool:
+        """True if the event is one that this filter asks for; `limit` plays no part in it."""
+        if self.kinds is not None and event.kind not in self.kinds:
+            return False
+        if self.authors is not None and event.pubkey not in self.authors:
+            return False
+        if self.ids is not None and event.id not in self.ids:
+            return False
+        if self.since is not None and event.created_at < self.since:
+            return False
+        if self.until is not None and event.created_at > self.until:
+            return False
+        return all(
+            any(len(tag) > 1 and tag[0] == letter and tag[1] in values for tag in event.tags)
+            for letter, values in self.tags
+        )
+
+    @property
+    def is_hopeless(self) -> bool:
+        """True if no event can ever match: an empty list, or `since` after `until`."""
+        return (
+            (self.ids is not None and not self.ids)
+            or (self.authors is not None and not self.authors)
+            or (self.kinds is not None and not self.kinds)
+            or any(not values for _, values in self.tags)
+            or (self.since is not None and self.until is not None and self.since > self.until)
+        )
+
+    def with_limit(self, *, default: int, most: int) -> Filter:
+        """The same filter asking for at most `most` stored events, `default` where the client named no limit."""
+        limit = default if self.limit is None else self.limit
+        return replace(self, limit=min(limit, most))
+
+
+def parse_filter(source: object) -> Filter:
+    """A decoded JSON value to a `Filter`.
+
+    Raises:
+        Rejected: `invalid:` naming the key that is wrong, `unsupported:` naming the key that is not known.
+    """
+    if not isinstance(source, dict):
+        raise invalid("a filter must be an object")
+    fields: dict[str, object] = {}
+    tags: list[tuple[str, frozenset[str]]] = []
+    for key, value in source.items():
+        if (parse := _FIELDS.get(key)) is not None:
+            fields[key] = parse(key, value)
+        elif len(key) == 2 and key[0] == "#" and key[1].isascii() and key[1].isalpha():
+            # Ids and keys have one spelling; a value in another one could never match (NIP-01).
+            tags.append((key[1], (_hex_set if key in ("#e", "#p") else _text_set)(key, value)))
+        else:
+            raise Rejected(Prefix.UNSUPPORTED, f"filter key {_shown(key)} is not known here")
+    return Filter(tags=tuple(tags), **fields)  # type: ignore[arg-type]  # _FIELDS pairs each name with its type
+
+
+def _hex_set(key: str, value: object) -> frozenset[str]:
+    texts = _text_set(key, value)
+    if not all(map(is_hex64, texts)):
+        raise invalid(f"{key} must hold strings of 64 lowercase hex characters")
+    return texts
+
+
+def _text_set(key: str, value: object) -> frozenset[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise invalid(f"{key} must be a list of strings")
+    return frozenset(value)
+
+
+def _kind_set(key: str, value: object) -> frozenset[int]:
+    if not isinstance(value, list) or not all(type(item) is int and 0 <= item <= MAX_KIND for item in value):
+        raise invalid(f"{key} must be a list of integers between 0 and {MAX_KIND}")
+    return frozenset(value)
+
+
+def _time(key: str, value: object) -> int:
+    return min(_natural(key, value), MAX_TIME)
+
+
+def _natural(key: str, value: object) -> int:
+    # A boolean is an int in Python, and 1.0 equals 1: only the exact type will do.
+    if type(value) is not int or value < 0:
+        raise invalid(f"{key} must be an integer, 0 or more")
+    return min(value, 2**53)
+
+
+_FIELDS: Final[dict[str, Callable[[str, object], object]]] = {
+    "ids": _hex_set,
+    "authors": _hex_set,
+    "kinds": _kind_set,
+    "since": _time,
+    "until": _time,
+    "limit": _natural,
+}
+
+
+def _shown(key: str) -> str:
+    return repr(key if len(key) <= 32 else key[:32] + "…")

@@ -1,0 +1,55 @@
+"""The limits that are enforced, and so the limits that NIP-11 publishes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+MAX_SUB_ID_LENGTH: Final = 64
+"""NIP-01's own number, so it is no setting; characters."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one client may ask of the relay; each is enforced, and published by NIP-11."""
+
+    max_message_length: Annotated[
+        int,
+        Meta(ge=1024, le=2**28, description="Longest WebSocket message that is read.", extra={"unit": "bytes"}),
+    ] = 1_048_576
+    max_content_length: Annotated[
+        int, Meta(ge=0, description="Longest content of an event.", extra={"unit": "characters"})
+    ] = 262_144
+    max_event_tags: Annotated[int, Meta(ge=0, description="Most tags of an event.", extra={"unit": "tags"})] = 10_000
+    max_subscriptions: Annotated[
+        int,
+        Meta(ge=1, description="Most open subscriptions of one connection.", extra={"unit": "subscriptions"}),
+    ] = 300
+    max_filters: Annotated[int, Meta(ge=1, description="Most filters of one REQ.", extra={"unit": "filters"})] = 20
+    max_limit: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Most stored events that one filter gets; more is clamped.",
+            extra={"unit": "events"},
+        ),
+    ] = 5_000
+    default_limit: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Stored events for a filter that names no limit.",
+            extra={"unit": "events"},
+        ),
+    ] = 500
+    created_at_ahead: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="How far created_at may lie ahead of the relay's clock.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 900

@@ -1,0 +1,80 @@
+"""Stored and ephemeral events in, live deliveries out: one match an event, one frame a sub id, no wait for anyone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import trio
+
+from trio_relay.nostr.event import Event, encode
+from trio_relay.pipeline.batches import Batches
+from trio_relay.pipeline.outbox import Frame
+from trio_relay.pipeline.statistics import SECONDS, Distribution, Histogram
+from trio_relay.pipeline.submission import Submission
+from trio_relay.pipeline.subscription import Subscription
+from trio_relay.pipeline.subscriptions import SubscriptionIndex
+
+_DELIVERIES_A_TURN = 500
+"""After so many the loop is given to others, about a millisecond's work."""
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcasterStatistics:
+    """How delivery is: open subscriptions, events and deliveries so far, seconds from the wire to the last outbox."""
+
+    subscriptions: int
+    events: int
+    deliveries: int
+    arrived_to_delivered: Distribution
+
+
+class Broadcaster:
+    """Owns the index of open subscriptions, and is the one task that delivers live events.
+
+    Args:
+        unbroadcast: the writer's ids that have not been here; taken out once delivered.
+    """
+
+    def __init__(self, unbroadcast: set[str]) -> None:
+        self._unbroadcast = unbroadcast
+        self._index: SubscriptionIndex[Subscription] = SubscriptionIndex()
+        self._events = 0
+        self._deliveries = 0
+        self._latency = Histogram(SECONDS)
+
+    def add(self, subscription: Subscription) -> None:
+        """Deliver to this subscription from the next event on."""
+        self._index.add(subscription)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Deliver nothing more to it."""
+        self._index.remove(subscription)
+
+    async def run(self, live: trio.MemoryReceiveChannel[list[Submission]], most: int) -> None:
+        """Deliver until the channel has ended; the handle is this task's own and is closed by it."""
+        with live:
+            async for batch in Batches(live, most):
+                turn = 0
+                for one in batch:
+                    turn += self._deliver(one.event)
+                    self._latency.observe(trio.current_time() - one.arrived)
+                    if turn >= _DELIVERIES_A_TURN:
+                        turn = 0
+                        await trio.lowlevel.checkpoint()
+
+    def _deliver(self, event: Event) -> int:
+        targets = self._index.match(event)
+        if targets:
+            json = encode(event)
+            shared: dict[tuple[str, Frame], bytes] = {}
+            for target in targets:
+                target.deliver(event.id, json, shared)
+        # In the same turn as the deliveries: from here on a query that finds the event was late for them.
+        self._unbroadcast.discard(event.id)
+        self._events += 1
+        self._deliveries += len(targets)
+        return len(targets)
+
+    def statistics(self) -> BroadcasterStatistics:
+        """What this stage has seen so far."""
+        return BroadcasterStatistics(len(self._index), self._events, self._deliveries, self._latency.statistics())

@@ -1,0 +1,156 @@
+"""What waits to be sent to one client: bounded in bytes, so that who doesn't read hurts only himself.
+
+Answers and live events never wait: where they find no room the client is too slow, and is told so and left. Stored
+results wait for room, and take at most half of it, so that a large answer does not cost the client its live events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
+
+import trio
+
+Frame: TypeAlias = Callable[[bytes], bytes]
+"""Puts a message into its form on the wire; the same function for all clients that can share the result."""
+
+_OVERHEAD: Final = 64
+"""What a waiting message costs beyond its own bytes; without it, a flood of tiny answers would pass for small."""
+
+_TAKE_BYTES: Final = 65_536
+"""What leaves in one go: so little that a slow but living client shows progress, and a close frame comes soon."""
+
+
+def unframed(message: bytes) -> bytes:
+    """The frame of clients in the same process: none."""
+    return message
+
+
+class Outbox:
+    """A queue with one reader, the client's writer task, and any number of senders in the same loop.
+
+    Args:
+        frame: see `Frame`.
+        most_bytes: what may wait; half of it for stored results.
+        on_overflow: called once, when something found no room; sync. The outbox takes nothing from then on.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_bytes",
+        "_closed",
+        "_half",
+        "_most",
+        "_on_overflow",
+        "_room",
+        "_waiting",
+        "frame",
+        "peak",
+    )
+
+    def __init__(self, frame: Frame, most_bytes: int, on_overflow: Callable[[], None]) -> None:
+        self.frame = frame
+        self.peak = 0
+        self._most = most_bytes
+        self._half = most_bytes // 2
+        self._on_overflow = on_overflow
+        self._waiting: list[bytes] = []
+        self._bytes = 0
+        self._closed = False
+        self._arrived: trio.Event | None = None
+        self._room: trio.Event | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """True if nothing more will be taken."""
+        return self._closed
+
+    def send_nowait(self, message: bytes) -> None:
+        """Queue one message; dropped only if the client is gone, or leaves because of it."""
+        self.put_nowait(self.frame(message))
+
+    def put_nowait(self, framed: bytes) -> None:
+        """Queue what is framed already."""
+        if self._closed:
+            return
+        filled = self._bytes + len(framed) + _OVERHEAD
+        # A client that has read everything before gets its message, whatever the size.
+        if filled > self._most and self._bytes:
+            self.close()
+            self._on_overflow()
+            return
+        self._bytes = filled
+        if filled > self.peak:
+            self.peak = filled
+        self._waiting.append(framed)
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None
+
+    async def put(self, framed: Iterable[bytes]) -> None:
+        """Queue stored results once at least half of the room is free; they go in together."""
+        await self.wait_for_room()
+        for one in framed:
+            self.put_nowait(one)
+
+    async def wait_for_room(self) -> None:
+        """Wait until at least half of the room is free, or the client is gone."""
+        while self._bytes > self._half and not self._closed:
+            if self._room is None:
+                self._room = trio.Event()
+            await self._room.wait()
+
+    async def take(self) -> tuple[bytes, int]:
+        """What waits, about `_TAKE_BYTES` of it, joined, and what it cost; `(b"", 0)` once closed and empty.
+
+        The cost is to be given to `sent` when the bytes are on their way: until then they fill the outbox.
+        """
+        while not self._waiting:
+            if self._closed:
+                return b"", 0
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        taken = self._next_frames()
+        joined = taken[0] if len(taken) == 1 else b"".join(taken)
+        return joined, len(joined) + _OVERHEAD * len(taken)
+
+    def _next_frames(self) -> list[bytes]:
+        if self._bytes <= _TAKE_BYTES:
+            taken, self._waiting = self._waiting, []
+            return taken
+        size = count = 0
+        while size < _TAKE_BYTES and count < len(self._waiting):
+            size += len(self._waiting[count])
+            count += 1
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    def sent(self, cost: int) -> None:
+        """What was taken has been sent, or part of it: that room is free again."""
+        self._bytes -= cost
+        if self._room is not None and self._bytes <= self._half:
+            self._wake_senders()
+
+    def close(self, *, last: bytes = b"", forget: bool = False) -> None:
+        """Take nothing more; what waits is still to be sent.
+
+        Args:
+            last: framed, goes out after all else and finds room always: a close frame.
+            forget: drop what waits, so that `last` is next.
+        """
+        if forget:
+            self._bytes -= sum(map(len, self._waiting)) + _OVERHEAD * len(self._waiting)
+            self._waiting.clear()
+        if last:
+            self._waiting.append(last)
+            self._bytes += len(last) + _OVERHEAD
+        self._closed = True
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None
+        self._wake_senders()
+
+    def _wake_senders(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None

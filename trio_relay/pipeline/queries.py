@@ -1,0 +1,85 @@
+"""The stored part of a REQ, under a deadline: its pages into the outbox, then EOSE; a failure is CLOSED, never EOSE."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from trio_relay.pipeline.statistics import SECONDS, Distribution, Histogram
+from trio_relay.pipeline.subscription import Subscription
+from trio_relay.store.base import Page, Store, StoreError
+
+log = structlog.get_logger("trio_relay.pipeline")
+
+
+@dataclass(frozen=True, slots=True)
+class QueriesStatistics:
+    """How queries are: running now, outcomes so far, seconds from REQ to EOSE."""
+
+    running: int
+    outcomes: dict[str, int]
+    seconds: Distribution
+
+
+class Queries:
+    """Runs stored queries.
+
+    Args:
+        store: answers them.
+        seconds: what each page may take, the waiting for a free reader included; not the client's own slowness.
+        unbroadcast: ids that are being saved and have not been delivered live; see `Subscription`.
+    """
+
+    def __init__(self, store: Store, seconds: float, unbroadcast: Container[str]) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._unbroadcast = unbroadcast
+        self._running = 0
+        self._outcomes: Counter[str] = Counter()
+        self._duration = Histogram(SECONDS)
+
+    async def answer(self, subscription: Subscription) -> bool:
+        """Send what is stored and EOSE, and give True; or CLOSED with the reason, and give False.
+
+        Cancelling it ends the query; the subscription's owner takes it out of the index.
+        """
+        started = trio.current_time()
+        self._running += 1
+        try:
+            await self._send_pages(subscription)
+        except trio.TooSlowError:
+            self._outcomes["timed_out"] += 1
+            subscription.refuse(f"error: the query took more than {self._seconds:g} seconds (query_seconds)")
+            return False
+        except StoreError as error:
+            self._outcomes["failed"] += 1
+            log.error("query failed", error=str(error))
+            subscription.refuse(f"error: {error}")
+            return False
+        finally:
+            self._running -= 1
+        self._outcomes["answered"] += 1
+        self._duration.observe(trio.current_time() - started)
+        subscription.end_of_stored()
+        return True
+
+    async def _send_pages(self, subscription: Subscription) -> None:
+        wanted = [one for one in subscription.filters if one.limit != 0 and not one.is_hopeless]
+        if not wanted:
+            return
+        async with aclosing(self._store.query(wanted)) as pages:
+            page: Page | None = []
+            while page is not None:
+                with trio.fail_after(self._seconds):
+                    page = await anext(pages, None)
+                if page:
+                    await subscription.deliver_stored(page, self._unbroadcast)
+
+    def statistics(self) -> QueriesStatistics:
+        """What has been asked so far."""
+        return QueriesStatistics(self._running, dict(self._outcomes), self._duration.statistics())

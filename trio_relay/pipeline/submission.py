@@ -1,0 +1,21 @@
+"""An event on its way through the pipeline, and how its sender hears what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from trio_relay.nostr.event import Event
+
+Reply: TypeAlias = Callable[[Event, bool, str], None]
+"""`reply(event, accepted, reason)`: sync, never waits, called exactly once for each event that was sent on its way."""
+
+
+class Submission(msgspec.Struct, frozen=True, gc=False):
+    """One event with its answer's way back; `arrived` is Trio's time when it came off the wire."""
+
+    event: Event
+    reply: Reply
+    arrived: float

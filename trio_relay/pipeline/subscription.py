@@ -1,0 +1,93 @@
+"""One open subscription: it sends each event once, whether it comes live, out of the store, or both ways at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.message import closed, eose, event_head
+from trio_relay.pipeline.outbox import Frame, Outbox
+from trio_relay.store.base import ID_SLICE, Page
+
+_CHUNK_BYTES = 65_536
+
+
+class Subscription:
+    """A client's sub id, its filters, and where its events go.
+
+    The subscription takes live events from the moment it is made; only then does the store search. An event saved in
+    between can come both ways, so until EOSE each side remembers what the other must skip: the live side all that it
+    sent, the stored side what was saved but not yet broadcast when it was found.
+    """
+
+    __slots__ = ("_catching_up", "_head", "_sent_live", "_sent_stored", "filters", "outbox", "sub_id")
+
+    def __init__(self, sub_id: str, filters: tuple[Filter, ...], outbox: Outbox) -> None:
+        self.sub_id = sub_id
+        self.filters = filters
+        self.outbox = outbox
+        self._head = event_head(sub_id)
+        self._catching_up = True
+        self._sent_live: set[str] = set()
+        self._sent_stored: set[str] = set()
+
+    def deliver(self, event_id: str, json: bytes, shared: dict[tuple[str, Frame], bytes]) -> None:
+        """Send a live event, unless the store's answer had it already.
+
+        Args:
+            event_id: of the event.
+            json: the event.
+            shared: what this event looks like to others by (sub id, frame); many clients use the same sub id.
+        """
+        if self._sent_stored and event_id in self._sent_stored:
+            self._sent_stored.discard(event_id)
+            return
+        if self._catching_up:
+            self._sent_live.add(event_id)
+        key = (self.sub_id, self.outbox.frame)
+        framed = shared.get(key)
+        if framed is None:
+            framed = shared[key] = self.outbox.frame(self._head + json + b"]")
+        self.outbox.put_nowait(framed)
+
+    async def deliver_stored(self, page: Page, unbroadcast: Container[str]) -> None:
+        """Send stored events that did not go out live; waits for room in the outbox.
+
+        Args:
+            page: what the store found.
+            unbroadcast: ids that are saved, or being saved, and have not come to `deliver` yet.
+        """
+        for chunk in _chunks(page):
+            await self.outbox.wait_for_room()
+            # No await from here on: between look and send nothing may be delivered live.
+            for json in chunk:
+                event_id = json[ID_SLICE].decode()
+                if event_id in self._sent_live:
+                    continue
+                if event_id in unbroadcast:
+                    self._sent_stored.add(event_id)
+                self.outbox.send_nowait(self._head + json + b"]")
+
+    def end_of_stored(self) -> None:
+        """Say EOSE; from now on events come live only."""
+        self.outbox.send_nowait(eose(self.sub_id))
+        self._catching_up = False
+        self._sent_live = set()
+
+    def refuse(self, reason: str) -> None:
+        """Say CLOSED: the relay ends this subscription by itself."""
+        self.outbox.send_nowait(closed(self.sub_id, reason))
+
+
+def _chunks(page: Page) -> Iterable[Page]:
+    """A page in parts of about `_CHUNK_BYTES`, so that a large one doesn't overfill the outbox in one go."""
+    chunk: Page = []
+    size = 0
+    for json in page:
+        chunk.append(json)
+        size += len(json)
+        if size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

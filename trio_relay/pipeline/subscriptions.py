@@ -1,0 +1,106 @@
+"""Which subscriptions want an event: an inverted index over filters (pure, no I/O).
+
+Each filter stands under the values of one of its keys, the one that rules out most events; what an event finds under
+its own values is then matched in full. So an event looks at the few filters that could want it, not at all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+
+from trio_relay.nostr.event import Event, single_letter_tags
+from trio_relay.nostr.filter import Filter
+
+
+class HasFilters(Hashable, Protocol):
+    """What can be subscribed: anything with filters, told apart by identity."""
+
+    @property
+    def filters(self) -> Sequence[Filter]:
+        """An event is wanted if any of these matches."""
+        ...
+
+
+S = TypeVar("S", bound=HasFilters)
+_Key: TypeAlias = str | int | tuple[str, str] | None
+_ANY: Final[_Key] = None
+"""The key of filters that name neither ids, authors, tags nor kinds: each event looks at them."""
+
+
+class SubscriptionIndex(Generic[S]):
+    """The open subscriptions, found by event.
+
+    Ids and pubkeys are texts of 64 characters and cannot be mixed up in practice: a filter found under the wrong one
+    still has to match. Tags are (letter, value), kinds numbers.
+    """
+
+    def __init__(self) -> None:
+        self._buckets: dict[_Key, dict[S, list[Filter]]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, subscription: S) -> None:
+        """Let a subscription take part in `match`; once only."""
+        for one in subscription.filters:
+            for key in _keys(one):
+                self._buckets.setdefault(key, {}).setdefault(subscription, []).append(one)
+        self._count += 1
+
+    def remove(self, subscription: S) -> None:
+        """Take a subscription out that was added; its filters must be the same."""
+        for one in subscription.filters:
+            for key in _keys(one):
+                bucket = self._buckets.get(key)
+                # A second filter under the same key finds the work done.
+                if bucket is not None and bucket.pop(subscription, None) is not None and not bucket:
+                    del self._buckets[key]
+        self._count -= 1
+
+    def match(self, event: Event) -> list[S]:
+        """The subscriptions that want this event, each once."""
+        found: dict[S, None] = {}
+        for key in _event_keys(event):
+            bucket = self._buckets.get(key)
+            if bucket is None:
+                continue
+            for subscription, filters in bucket.items():
+                if subscription in found:
+                    continue
+                for one in filters:
+                    if one.matches(event):
+                        found[subscription] = None
+                        break
+        return list(found)
+
+
+def _keys(one: Filter) -> Iterator[_Key]:
+    """Where a filter stands: under each value of its most telling key."""
+    if one.is_hopeless:
+        return
+    if one.ids is not None:
+        yield from one.ids
+    elif one.tags and (one.authors is None or _narrowest(one) < len(one.authors)):
+        letter, values = min(one.tags, key=lambda tag: len(tag[1]))
+        for value in values:
+            yield letter, value
+    elif one.authors is not None:
+        yield from one.authors
+    elif one.kinds is not None:
+        yield from one.kinds
+    else:
+        yield _ANY
+
+
+def _narrowest(one: Filter) -> int:
+    return min(len(values) for _, values in one.tags)
+
+
+def _event_keys(event: Event) -> Iterator[_Key]:
+    yield event.id
+    yield event.pubkey
+    yield from single_letter_tags(event)
+    yield event.kind
+    yield _ANY

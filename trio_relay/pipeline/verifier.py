@@ -1,0 +1,112 @@
+"""Parcels in, verified events out: known ids are answered at once, the others' signatures checked a batch a call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from trio_relay.nostr.event import is_ephemeral
+from trio_relay.nostr.schnorr import Backend
+from trio_relay.pipeline.batches import Batches
+from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
+from trio_relay.pipeline.submission import Submission
+from trio_relay.store.base import Store, StoreError
+
+log = structlog.get_logger("trio_relay.pipeline")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierStatistics:
+    """How verification is: batch sizes, seconds a batch, and what became of events here."""
+
+    batches: Distribution
+    seconds: Distribution
+    outcomes: dict[str, int]
+
+
+class Verifier:
+    """The verifying stage; `run` is started once for each core, all of them on one channel.
+
+    Args:
+        store: asked which ids are known already.
+        backend: checks the signatures, in a thread.
+        threads: how many of those threads run at a time.
+        most: events that one call verifies.
+    """
+
+    def __init__(self, store: Store, backend: Backend, threads: trio.CapacityLimiter, most: int) -> None:
+        self._store = store
+        self._backend = backend
+        self._threads = threads
+        self._most = most
+        self._batches = Histogram(SIZES)
+        self._seconds = Histogram(SECONDS)
+        self._outcomes: Counter[str] = Counter()
+
+    async def run(
+        self,
+        intake: trio.MemoryReceiveChannel[list[Submission]],
+        verified: trio.MemorySendChannel[list[Submission]],
+        live: trio.MemorySendChannel[list[Submission]],
+    ) -> None:
+        """Verify until the intake has ended; the handles are this task's own and are closed by it."""
+        with intake, verified, live:
+            async for batch in Batches(intake, self._most):
+                valid = await self._verify(await self._unknown(batch))
+                lasting = [one for one in valid if not is_ephemeral(one.event.kind)]
+                if len(lasting) < len(valid):
+                    await self._pass_on([one for one in valid if is_ephemeral(one.event.kind)], live)
+                if lasting:
+                    await verified.send(lasting)
+
+    async def _unknown(self, batch: list[Submission]) -> list[Submission]:
+        """What is new; the rest is answered as duplicate, its signature not looked at."""
+        try:
+            known = await self._store.known([one.event.id for one in batch])
+        except StoreError as error:
+            # It costs their verification; the writer will find out what is wrong, and tell.
+            log.warning("cannot tell known events", error=str(error))
+            return batch
+        if not known:
+            return batch
+        fresh = []
+        for one in batch:
+            if one.event.id in known:
+                self._outcomes["duplicate"] += 1
+                one.reply(one.event, True, "duplicate: already have this event")
+            else:
+                fresh.append(one)
+        return fresh
+
+    async def _verify(self, batch: list[Submission]) -> list[Submission]:
+        if not batch:
+            return batch
+        started = trio.current_time()
+        events = [one.event for one in batch]
+        verdicts = await trio.to_thread.run_sync(self._backend.verify, events, limiter=self._threads)
+        self._batches.observe(len(batch))
+        self._seconds.observe(trio.current_time() - started)
+        if all(verdicts):
+            return batch
+        valid = []
+        for one, verdict in zip(batch, verdicts, strict=True):
+            if verdict:
+                valid.append(one)
+            else:
+                self._outcomes["bad_signature"] += 1
+                one.reply(one.event, False, "invalid: sig is not a valid signature of the id by the pubkey")
+        return valid
+
+    async def _pass_on(self, ephemeral: list[Submission], live: trio.MemorySendChannel[list[Submission]]) -> None:
+        """Ephemeral events are delivered and never stored (NIP-01, "Kinds")."""
+        for one in ephemeral:
+            self._outcomes["ephemeral"] += 1
+            one.reply(one.event, True, "")
+        await live.send(ephemeral)
+
+    def statistics(self) -> VerifierStatistics:
+        """What all runs of this stage have seen together."""
+        return VerifierStatistics(self._batches.statistics(), self._seconds.statistics(), dict(self._outcomes))

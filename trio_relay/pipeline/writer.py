@@ -1,0 +1,128 @@
+"""Verified events in, committed events out: whatever waits becomes one batch, one commit, and one OK an event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+import trio
+
+from trio_relay.pipeline.batches import Batches
+from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
+from trio_relay.pipeline.submission import Submission
+from trio_relay.store.base import Saved, Store, StoreError
+
+log = structlog.get_logger("trio_relay.pipeline")
+
+ANSWERS: Final[dict[Saved, tuple[bool, str]]] = {
+    Saved.STORED: (True, ""),
+    Saved.DUPLICATE: (True, "duplicate: already have this event"),
+    Saved.SUPERSEDED: (False, "duplicate: have a newer version"),
+    Saved.DELETED: (False, "blocked: deleted by its author"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WriterStatistics:
+    """How writing is: batch sizes, seconds a commit, seconds from the wire to the commit, outcomes, and health."""
+
+    batches: Distribution
+    seconds: Distribution
+    arrived_to_stored: Distribution
+    outcomes: dict[str, int]
+    failure: str | None
+
+
+class Writer:
+    """The one task that writes, so that replacement and deletion need no lock.
+
+    Args:
+        store: keeps the events.
+        most: events of one commit.
+        unbroadcast: this stage adds ids before they can be seen in the store; the broadcaster takes them out.
+    """
+
+    def __init__(self, store: Store, most: int, unbroadcast: set[str]) -> None:
+        self._store = store
+        self._most = most
+        self._unbroadcast = unbroadcast
+        self._batches = Histogram(SIZES)
+        self._seconds = Histogram(SECONDS)
+        self._latency = Histogram(SECONDS)
+        self._outcomes: Counter[str] = Counter()
+        self._failure: str | None = None
+
+    async def run(
+        self,
+        verified: trio.MemoryReceiveChannel[list[Submission]],
+        live: trio.MemorySendChannel[list[Submission]],
+    ) -> None:
+        """Write until the channel has ended; the handles are this task's own and are closed by it."""
+        with verified, live:
+            async for batch in Batches(verified, self._most):
+                stored = await self._write(batch)
+                if stored:
+                    await live.send(stored)
+
+    async def _write(self, batch: list[Submission]) -> list[Submission]:
+        # Before the commit: a query may see the events before this task is back.
+        added = {one.event.id for one in batch} - self._unbroadcast
+        self._unbroadcast |= added
+        started = trio.current_time()
+        try:
+            outcomes = await self._store.save_many([one.event for one in batch])
+        except StoreError as error:
+            self._unbroadcast -= added
+            self._failed(batch, str(error))
+            return []
+        self._recovered()
+        self._batches.observe(len(batch))
+        self._seconds.observe(trio.current_time() - started)
+        return self._answer(batch, outcomes, added)
+
+    def _answer(self, batch: list[Submission], outcomes: list[Saved], added: set[str]) -> list[Submission]:
+        now = trio.current_time()
+        stored = []
+        for one, outcome in zip(batch, outcomes, strict=True):
+            self._outcomes[outcome.name.lower()] += 1
+            one.reply(one.event, *ANSWERS[outcome])
+            if outcome is Saved.STORED:
+                stored.append(one)
+                self._latency.observe(now - one.arrived)
+        self._unbroadcast -= added - {one.event.id for one in stored}
+        return stored
+
+    def _failed(self, batch: list[Submission], reason: str) -> None:
+        self._failure = reason
+        self._outcomes["failed"] += len(batch)
+        log.error("batch not stored", events=len(batch), error=reason)
+        for one in batch:
+            one.reply(one.event, False, f"error: {reason}")
+
+    def _recovered(self) -> None:
+        if self._failure is not None:
+            log.info("the store works again")
+            self._failure = None
+
+    async def check(self) -> str | None:
+        """Why nothing can be stored now, or None; after a failure it is tried out."""
+        if self._failure is not None:
+            try:
+                await self._store.probe()
+            except StoreError as error:
+                self._failure = str(error)
+            else:
+                self._recovered()
+        return self._failure
+
+    def statistics(self) -> WriterStatistics:
+        """What this stage has seen so far."""
+        return WriterStatistics(
+            self._batches.statistics(),
+            self._seconds.statistics(),
+            self._latency.statistics(),
+            dict(self._outcomes),
+            self._failure,
+        )

@@ -1,0 +1,32 @@
+"""One process at a time on a store's file: a lock that the kernel drops with the process, the holder's pid in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from trio_relay.store.base import StoreRefused
+
+
+class PidLock:
+    """Holds `<path>.lock` until `release`; a killed process leaves no lock behind, only a file that nobody holds.
+
+    Raises:
+        StoreRefused: another process holds it; the message names its pid.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = os.pread(self._fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._fd)
+            raise StoreRefused(f"{path} is in use by the process with pid {pid}") from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+
+    def release(self) -> None:
+        """Let others in. The file stays: removing it would let two processes lock two files of one name."""
+        os.close(self._fd)

@@ -1,0 +1,115 @@
+"""Answers out of the database, many rows at a time as one string. Runs in the readers' threads.
+
+Row by row, each step gives up the GIL and waits to get it back; 500 rows as one `group_concat` cost half of that on a
+quiet machine and a fraction beside a busy loop.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import apsw
+
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import Page
+from trio_relay.store.sqlite.plan import plan
+
+_PAGE_ROWS: Final = 500
+_PAGE_BYTES: Final = 8 * 2**20
+"""No answer string grows past this, whatever the events' sizes: a connection refuses it and the page is halved."""
+_NO_LIMIT: Final = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Cursor:
+    """How far an answer has come: the row numbers that are still to be fetched, in order."""
+
+    seqs: list[int] = field(default_factory=list)
+
+
+def limit_answers(connection: apsw.Connection) -> None:
+    """Let no string of this connection exceed a page."""
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, _PAGE_BYTES)
+
+
+def first_page(connection: apsw.Connection, filters: Sequence[Filter], cursor: Cursor) -> Page:
+    """The whole answer if it fits into one page, else its first part, `cursor` then holding the rest.
+
+    Raises:
+        apsw.InterruptError: the query was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    select = plan(filters)
+    if select is None:
+        return []
+    try:
+        return _lines(connection, _ALL_AT_ONCE.format(select.sql), select.bindings)
+    except apsw.TooBigError:
+        cursor.seqs = _seqs(connection, select.sql, select.bindings)
+        return next_page(connection, cursor)
+
+
+def next_page(connection: apsw.Connection, cursor: Cursor) -> Page:
+    """The next part of an answer; empty at its end. An event that was removed meanwhile is left out."""
+    rows = _PAGE_ROWS
+    while cursor.seqs:
+        part = cursor.seqs[:rows]
+        try:
+            page = _fetch(connection, part)
+        except apsw.TooBigError:
+            rows = max(1, len(part) // 2)
+            continue
+        del cursor.seqs[:rows]
+        if page:
+            return page
+    return []
+
+
+def fill_scan(connection: apsw.Connection, after: int, cursor: Cursor) -> None:
+    """Put the numbers of the next events above `after` into the cursor, in the order in which the events came."""
+    cursor.seqs = _seqs(connection, _SCAN, [after, _PAGE_ROWS])
+
+
+def known(connection: apsw.Connection, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are stored."""
+    bound = tuple(map(bytes.fromhex, ids))
+    if not bound:
+        return set()
+    found = connection.execute(_KNOWN, (apsw.carray(bound),)).get or ""
+    return set(found.split())
+
+
+def _fetch(connection: apsw.Connection, seqs: Sequence[int]) -> Page:
+    single = len(seqs) == 1
+    if single:  # one event may be longer than a page, if the operator allows such messages
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, _NO_LIMIT)
+    try:
+        return _lines(connection, _ALL_AT_ONCE.format(_LISTED), [apsw.carray(array("q", seqs))])
+    finally:
+        if single:
+            limit_answers(connection)
+
+
+def _lines(connection: apsw.Connection, sql: str, bindings: Sequence[object]) -> Page:
+    blob = connection.execute(sql, tuple(bindings)).get
+    return blob.split(b"\n") if blob else []
+
+
+def _seqs(connection: apsw.Connection, sql: str, bindings: Sequence[object]) -> list[int]:
+    joined = connection.execute(_NUMBERS.format(sql), tuple(bindings)).get
+    return list(map(int, joined.split(","))) if joined else []
+
+
+# No JSON text holds a line feed, so one between two events parts them. SQLite keeps a subquery's order for
+# group_concat, which is not one of the aggregates that it knows to be free of order.
+_ALL_AT_ONCE: Final = """
+SELECT CAST(group_concat((SELECT json FROM event WHERE event.seq = narrow.seq), char(10)) AS BLOB)
+FROM ({}) AS narrow
+"""
+_LISTED: Final = "SELECT value AS seq FROM carray(?)"
+_NUMBERS: Final = "SELECT group_concat(seq) FROM ({})"
+_SCAN: Final = "SELECT seq FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
+_KNOWN: Final = "SELECT group_concat(lower(hex(id)), ' ') FROM event WHERE id IN (SELECT value FROM carray(?1))"

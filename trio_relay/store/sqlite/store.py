@@ -1,0 +1,250 @@
+"""The store over one SQLite file: who may write, which thread does what, and when the log is folded back.
+
+One task at a time writes, in a thread of its own hop, a batch a commit. Readers have a few connections, each hop
+interruptible. Checkpoints run beside the writer on a third connection, since inside the commit they doubled its cost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeVar
+
+import apsw
+import msgspec
+import structlog
+import trio
+from msgspec import Meta
+
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import Page, Saved, StoreError, StoreRefused, StoreStatistics
+from trio_relay.store.sqlite import reading, schema
+from trio_relay.store.sqlite.lock import PidLock
+from trio_relay.store.sqlite.threads import run_interruptibly
+from trio_relay.store.sqlite.writing import BatchWriter
+
+log = structlog.get_logger("trio_relay.store")
+T = TypeVar("T")
+
+_PAGES_BEFORE_CHECKPOINT: Final = 1_000
+_PAGES_BEFORE_WAITING: Final = 65_536
+"""A log of 256 MiB: the writer then waits for a whole checkpoint instead of letting the file grow on."""
+_CLOSE_SECONDS: Final = 30
+
+
+class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where and how the SQLite store keeps events."""
+
+    path: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="The database file; its folder is made if need be.",
+            extra={"unit": "path"},
+        ),
+    ] = "data/relay.db"
+    synchronous: Annotated[
+        Literal["full", "normal"],
+        Meta(
+            description=(
+                "full: OK true is said after the batch has reached the disk. normal: a power cut may take the last"
+                " moments with it, a killed process may not."
+            )
+        ),
+    ] = "full"
+    readers: Annotated[
+        int,
+        Meta(ge=1, le=64, description="Queries that read at the same time.", extra={"unit": "connections"}),
+    ] = 4
+    cache_bytes: Annotated[
+        int, Meta(ge=2**20, description="Page cache of each connection.", extra={"unit": "bytes"})
+    ] = 67_108_864
+
+
+class SqliteStore:
+    """A `Store` over one file; made by `open_sqlite` alone."""
+
+    def __init__(self, options: SqliteOptions, *, read_only: bool) -> None:
+        self._options = options
+        self._path = Path(options.path)
+        self._reading = trio.CapacityLimiter(options.readers)
+        self._idle = [self._connect(apsw.SQLITE_OPEN_READONLY) for _ in range(options.readers)] if read_only else []
+        self._checkpoint_due = trio.Event()
+        self._wal_pages = 0
+        if read_only:
+            return
+        self._connection = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        schema.prepare(self._connection, options.path)
+        self._connection.pragma("synchronous", options.synchronous)
+        self._connection.set_wal_hook(self._wal_grew)
+        self._writer = BatchWriter(self._connection)
+        self._checkpointer = self._connect(apsw.SQLITE_OPEN_READWRITE)
+        self._idle = [self._connect(apsw.SQLITE_OPEN_READONLY) for _ in range(options.readers)]
+
+    @property
+    def description(self) -> str:
+        return f"sqlite {self._path} (synchronous={self._options.synchronous})"
+
+    async def save_many(self, events: Sequence[Event]) -> list[Saved]:
+        outcomes = await self._write(partial(self._writer.save, events))
+        if self._wal_pages > _PAGES_BEFORE_CHECKPOINT:
+            self._checkpoint_due.set()
+        if self._wal_pages > _PAGES_BEFORE_WAITING:
+            await self._write(partial(_checkpoint, self._connection, apsw.SQLITE_CHECKPOINT_RESTART))
+        return outcomes
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        return await self._read(partial(reading.known, ids=ids))
+
+    async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
+        cursor = reading.Cursor()
+        page = await self._read(partial(reading.first_page, filters=filters, cursor=cursor))
+        while page:
+            yield page
+            page = await self._read(partial(reading.next_page, cursor=cursor)) if cursor.seqs else []
+
+    async def scan(self) -> AsyncGenerator[Page, None]:
+        cursor = reading.Cursor()
+        after = 0
+        while True:
+            await self._read(partial(reading.fill_scan, after=after, cursor=cursor))
+            if not cursor.seqs:
+                return
+            after = cursor.seqs[-1]
+            while page := await self._read(partial(reading.next_page, cursor=cursor)):
+                yield page
+
+    async def probe(self) -> None:
+        await self._write(partial(_probe, self._connection))
+
+    def statistics(self) -> StoreStatistics:
+        return StoreStatistics("sqlite", _size(self._path), _size(Path(f"{self._path}-wal")))
+
+    async def checkpoint_regularly(self) -> None:
+        """Fold the log back into the database whenever it has grown enough, beside the writer."""
+        while True:
+            await self._checkpoint_due.wait()
+            self._checkpoint_due = trio.Event()
+            try:
+                await trio.to_thread.run_sync(_checkpoint, self._checkpointer, apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except apsw.Error as error:
+                # Nothing is lost by it: the log keeps what the database has not got yet.
+                log.warning("checkpoint failed", error=str(error))
+                await trio.sleep(1)
+
+    def close(self) -> None:
+        """Fold the log back and close every connection; blocks."""
+        for connection in self._idle:
+            connection.close()
+        if hasattr(self, "_connection"):
+            self._checkpointer.close()
+            _checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._connection.close()
+
+    def _connect(self, flags: int) -> apsw.Connection:
+        connection = apsw.Connection(str(self._path), flags=flags)
+        schema.tune(connection, cache_bytes=self._options.cache_bytes)
+        if flags & apsw.SQLITE_OPEN_READONLY:
+            reading.limit_answers(connection)
+        return connection
+
+    def _wal_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        # Not interruptible: a batch happens whole or not at all, and its commit is short.
+        try:
+            return await trio.to_thread.run_sync(work)
+        except apsw.Error as error:
+            raise _told(error) from error
+
+    async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        async with self._reading:
+            connection = self._idle.pop()
+            try:
+                return await run_interruptibly(partial(work, connection), connection.interrupt)
+            except apsw.Error as error:
+                raise _told(error) from error
+            finally:
+                self._idle.append(connection)
+
+
+@asynccontextmanager
+async def open_sqlite(options: SqliteOptions) -> AsyncIterator[SqliteStore]:
+    """The store on this file, for this process alone, while the context lasts.
+
+    Raises:
+        StoreRefused: another process holds the file, it is of a newer make, or it cannot be opened.
+    """
+    path = Path(options.path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = PidLock(path)
+    except OSError as error:
+        raise StoreRefused(f"{path}: {error.strerror}") from error
+    try:
+        store = _open(options, read_only=False)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(store.checkpoint_regularly)
+                yield store
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                await trio.to_thread.run_sync(store.close)
+    finally:
+        lock.release()
+
+
+@asynccontextmanager
+async def open_sqlite_for_reading(options: SqliteOptions) -> AsyncIterator[SqliteStore]:
+    """The store on this file to read from, also while a relay runs on it.
+
+    Raises:
+        StoreRefused: there is no such file, or it cannot be read.
+    """
+    store = _open(options, read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _open(options: SqliteOptions, *, read_only: bool) -> SqliteStore:
+    if read_only and not Path(options.path).is_file():
+        raise StoreRefused(f"{options.path} does not exist")
+    try:
+        return SqliteStore(options, read_only=read_only)
+    except apsw.Error as error:
+        raise StoreRefused(f"{options.path}: {error}") from error
+
+
+def _checkpoint(connection: apsw.Connection, mode: int) -> None:
+    try:
+        connection.wal_checkpoint(mode=mode)
+    except apsw.BusyError:
+        return  # somebody reads on; the next checkpoint gets it
+
+
+def _probe(connection: apsw.Connection) -> None:
+    with connection:
+        connection.execute("DELETE FROM probe").fetchall()
+        connection.execute("INSERT INTO probe VALUES (?)", (int(time.time()),)).fetchall()
+
+
+def _told(error: apsw.Error) -> StoreError:
+    if isinstance(error, apsw.FullError):
+        return StoreError("the relay's disk is full")
+    return StoreError(f"the relay's store failed ({type(error).__name__})")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

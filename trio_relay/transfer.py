@@ -1,0 +1,112 @@
+"""Events in from JSONL through the same pipeline as a client's, and out again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final
+
+import msgspec
+import trio
+
+from trio_relay.nostr.event import Event, is_ephemeral
+from trio_relay.nostr.message import Answer, Publish, parse
+from trio_relay.pipeline.relay import Relay
+from trio_relay.pipeline.submission import Submission
+from trio_relay.store.base import Store
+
+_PARCEL: Final = 100
+
+
+@dataclass(slots=True)
+class ImportSummary:
+    """What became of the lines of an import.
+
+    Attributes:
+        counts: by outcome: stored, known, superseded, ephemeral, refused.
+        reasons: why lines were refused, and how many for each reason.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def reply(self, event: Event, accepted: bool, reason: str) -> None:
+        """Count one answer of the pipeline."""
+        if accepted and not reason:
+            self.counts["ephemeral" if is_ephemeral(event.kind) else "stored"] += 1
+        elif accepted:
+            self.counts["known"] += 1
+        elif reason.startswith("duplicate:"):
+            self.counts["superseded"] += 1
+        else:
+            self.refuse(reason)
+
+    def refuse(self, reason: str) -> None:
+        """Count a line that was not taken."""
+        self.counts["refused"] += 1
+        self.reasons[reason] += 1
+
+    @property
+    def total(self) -> int:
+        """Lines that have been answered."""
+        return self.counts.total()
+
+
+async def import_lines(
+    relay: Relay, lines: Iterable[bytes], summary: ImportSummary, progress: Callable[[int], None]
+) -> None:
+    """Publish one event a line; the pipeline sets the pace. All are answered when the relay's context has ended.
+
+    Args:
+        relay: with its store.
+        lines: JSON objects; blank lines are passed over.
+        summary: filled as answers come.
+        progress: told of the bytes that were read, after each parcel.
+    """
+    parcel: list[Submission] = []
+    read = 0
+    for line in lines:
+        read += len(line)
+        if not line.strip():
+            continue
+        match parse(b'["EVENT",%b]' % line.strip(), max_filters=1):
+            case Publish(event):
+                if (refusal := relay.admit(event)) is None:
+                    parcel.append(Submission(event, summary.reply, trio.current_time()))
+                else:
+                    summary.refuse(str(refusal))
+            case Answer(message):
+                summary.refuse(_reason(message))
+        if len(parcel) >= _PARCEL:
+            await relay.publish(parcel)
+            parcel = []
+            progress(read)
+            read = 0
+    if parcel:
+        await relay.publish(parcel)
+    progress(read)
+
+
+async def export_lines(store: Store, out: BinaryIO, progress: Callable[[int], None]) -> int:
+    """Write every stored event as a line, in the order in which they came, and give their number.
+
+    Args:
+        store: open to read.
+        out: takes bytes.
+        progress: told of the events that were written, after each page.
+    """
+    total = 0
+    async with aclosing(store.scan()) as pages:
+        async for page in pages:
+            await trio.to_thread.run_sync(out.write, b"\n".join(page) + b"\n")
+            total += len(page)
+            progress(len(page))
+    return total
+
+
+def _reason(answer: bytes) -> str:
+    """The text of an OK or NOTICE, its last item."""
+    items: list[str] = msgspec.json.decode(answer)
+    return items[-1]
