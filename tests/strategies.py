@@ -18,6 +18,12 @@ texts = st.sampled_from(VALUES)
 tag_letters = st.sampled_from(["d", "e", "t", "T", "p"])
 tags = st.lists(st.tuples(tag_letters, texts).map(list), max_size=4)
 
+unicode_texts = st.text(
+    st.sampled_from('\x00\x0b\x1f\x7f\u2028\ufffe"\\/\n\r\t\b\fu0😀') | st.characters(exclude_categories=["Cs"]),
+    max_size=12,
+)
+"""Any text that can be sent, rich in characters that JSON escapes."""
+
 
 @st.composite
 def events(draw: st.DrawFn, tags: st.SearchStrategy[list[list[str]]] = tags) -> Event:

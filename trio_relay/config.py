@@ -110,7 +110,8 @@ def check(source: dict[str, Any]) -> Config:
 def settings() -> Iterator[Setting]:
     """Every key, in the order of the sample file."""
     for section in msgspec.structs.fields(Config):
-        for field in msgspec.structs.fields(section.type):
+        # A backend is chosen before it is told anything.
+        for field in sorted(msgspec.structs.fields(section.type), key=lambda field: field.name != "backend"):
             description, unit, bounds = _meta(field.type)
             default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
             yield Setting(section.name, field.name, default, unit, description, bounds)
@@ -120,7 +121,7 @@ def _meta(annotation: Any) -> tuple[str, str, str]:
     """Description, unit and bounds of an `Annotated` type; an inner type's hold unless the outer one has its own."""
     description, unit, bounds = "", "", []
     while hasattr(annotation, "__metadata__"):
-        for meta in annotation.__metadata__:
+        for meta in reversed(annotation.__metadata__):  # the outermost comes last
             description = description or meta.description or ""
             unit = unit or (meta.extra or {}).get("unit", "")
             bounds += [f"{sign} {value}" for sign, value in _limits(meta) if value is not None]

@@ -39,7 +39,7 @@ class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class MetricsPage:
-    """Renders `/metrics`.
+    """Renders `/metrics`, and lists what is on it.
 
     Args:
         snapshot: gives the statistics of now.
@@ -53,6 +53,10 @@ class MetricsPage:
         """The text and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
+    def families(self) -> list[Metric]:
+        """Every metric of the page, for its documentation."""
+        return list(self._registry.collect())
+
 
 class _RelayCollector(Collector):
     def __init__(self, snapshot: Snapshot) -> None:
@@ -62,29 +66,29 @@ class _RelayCollector(Collector):
         return []  # so that registering asks for no statistics yet
 
     def collect(self) -> Iterator[Metric]:
-        relay, net = self._snapshot()
-        yield InfoMetricFamily(
-            "trio_relay",
-            "What runs here",
-            {"version": __version__, "store": relay.store.backend, "signatures": relay.signatures},
-        )
-        yield from _net(net)
-        yield from _pipeline(relay)
-        yield from _store(relay)
+        yield from _all(*self._snapshot())
+
+
+def _all(relay: RelayStatistics, net: NetStatistics) -> Iterator[Metric]:
+    about = {"version": __version__, "store": relay.store.backend, "signatures": relay.signatures}
+    yield InfoMetricFamily("trio_relay", "What runs here", about)
+    yield from _net(net)
+    yield from _pipeline(relay)
+    yield from _store(relay)
 
 
 def _net(net: NetStatistics) -> Iterator[Metric]:
     yield _gauge("connections", "WebSocket connections open now", net.connections)
     yield _counter("connections_accepted", "WebSocket connections so far", net.accepted)
     yield _counter("connections_refused", "WebSocket connections refused for their number", net.refused)
-    yield _labelled("connections_closed", "How connections ended", "reason", net.farewells)
+    yield _labelled("connections_closed", "How connections ended, by reason", "reason", net.farewells)
 
 
 def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
     yield _gauge("verifiers", "Threads that verify signatures", relay.verifiers)
     yield _labelled(
         "events",
-        "What became of events",
+        "What became of events, by outcome",
         "outcome",
         _sum(
             relay.verifier.outcomes,
@@ -92,8 +96,8 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
             {f"refused_{k}": v for k, v in relay.refused.items()},
         ),
     )
-    depth = GaugeMetricFamily("trio_relay_channel_depth", "Parcels that wait now", labels=["channel"])
-    peak = GaugeMetricFamily("trio_relay_channel_peak", "Parcels that waited at most", labels=["channel"])
+    depth = GaugeMetricFamily("trio_relay_channel_depth", "Parcels that wait now, by channel", labels=["channel"])
+    peak = GaugeMetricFamily("trio_relay_channel_peak", "Parcels that waited at most, by channel", labels=["channel"])
     for name, channel in relay.channels.items():
         depth.add_metric([name], channel.depth)
         peak.add_metric([name], channel.peak)
@@ -111,7 +115,7 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
     yield _counter("events_broadcast", "Events matched with subscriptions", relay.broadcaster.events)
     yield _counter("deliveries", "Live events put into outboxes", relay.broadcaster.deliveries)
     yield _gauge("queries_running", "Stored queries that run or wait now", relay.queries.running)
-    yield _labelled("queries", "How stored queries ended", "outcome", relay.queries.outcomes)
+    yield _labelled("queries", "How stored queries ended, by outcome", "outcome", relay.queries.outcomes)
     yield _histogram("query_seconds", "From REQ to EOSE", relay.queries.seconds)
 
 

@@ -52,7 +52,8 @@ class Farewell:
     forget: bool = False
 
 
-LEFT: Final = Farewell("left", 1000)
+LEFT: Final = Farewell("left")
+GONE: Final = Farewell("gone")
 STOPPING: Final = Farewell("stopping", 1001, "the relay is stopping")
 TOO_SLOW: Final = Farewell("too slow", 1008, "too slow: messages wait to be read", seconds=1.0, forget=True)
 SILENT: Final = Farewell("silent", seconds=0.0)
@@ -127,12 +128,18 @@ class Client:
             self._liveness.busy()
             await self._take(self._socket.receive(data), nursery)
             if not self._socket.is_open:
-                self.hang_up(Farewell(f"closed {self._socket.close_code}"))
+                self.hang_up(self._socket_farewell())
             if self._farewell is not None:
                 return
             # Who doesn't read his answers is not read either; if it lasts, the watch finds him stuck.
             await self._outbox.wait_for_room()
             data = await self._receive()
+
+    def _socket_farewell(self) -> Farewell:
+        """How the connection was closed below us; few enough words for a label, whatever code a client sends."""
+        if self._socket.broken_rule is not None:
+            return Farewell(f"protocol error {self._socket.broken_rule}")
+        return LEFT if self._socket.was_closed_by_client else GONE
 
     async def _receive(self) -> bytes:
         """The next bytes, b"" at the end of the stream, however it came."""

@@ -57,6 +57,8 @@ class Server:
         self._front = front
         self._options = options
         self._clients: set[Client] = set()
+        self._lobby: set[trio.CancelScope] = set()
+        self._stopping = False
         self._numbers = count(1)
         self._accepted = 0
         self._refused = 0
@@ -87,10 +89,17 @@ class Server:
                 doors.cancel_scope.cancel(reason="the relay is stopping")
             log.info("doors closed", clients=len(self._clients))
             clients.cancel_scope.deadline = trio.current_time() + self._options.grace_seconds
-            for client in self._clients:
-                client.hang_up(STOPPING)
+            self._see_off()
         if clients.cancel_scope.cancelled_caught:
             log.warning("clients left behind after their time of grace", seconds=self._options.grace_seconds)
+
+    def _see_off(self) -> None:
+        """Whoever talks Nostr gets a farewell; who has not said what he wants is let go."""
+        self._stopping = True
+        for client in self._clients:
+            client.hang_up(STOPPING)
+        for visitor in self._lobby:
+            visitor.cancel(reason="the relay is stopping")
 
     async def _converse(self, stream: trio.abc.Stream) -> None:
         """One connection, from its first byte to its last; what goes wrong in it stays in it."""
@@ -103,14 +112,25 @@ class Server:
             log.exception("connection failed")
 
     async def _speak(self, stream: trio.abc.Stream) -> None:
+        conversation, rest = None, b""
+        with trio.CancelScope() as visit:
+            self._lobby.add(visit)
+            try:
+                conversation, rest = await self._shake_hands(stream)
+            finally:
+                self._lobby.discard(visit)
+        if conversation is not None:
+            await self._serve_client(stream, conversation, rest)
+
+    async def _shake_hands(self, stream: trio.abc.Stream) -> tuple[websocket.WebSocket | None, bytes]:
+        """Answer plain requests until one opens a WebSocket; gives it with what was read of it, or None."""
         upgrade = await converse(stream, self._answer, self._options.handshake_seconds)
         if upgrade is None:
-            return
+            return None, b""
         conversation, response = websocket.accept(upgrade.request, self._relay.limits.max_message_length)
         with trio.fail_after(self._options.handshake_seconds):
             await stream.send_all(response)
-        if conversation is not None:
-            await self._serve_client(stream, conversation, upgrade.rest)
+        return conversation, upgrade.rest
 
     async def _answer(self, request: Request) -> Response | None:
         response = await self._front.answer(request)
@@ -123,6 +143,8 @@ class Server:
         client = Client(stream, conversation, self._relay, self._options)
         self._accepted += 1
         self._clients.add(client)
+        if self._stopping:
+            client.hang_up(STOPPING)
         log.debug("connected", peer=_peer(stream))
         farewell = Farewell("cancelled")
         try:

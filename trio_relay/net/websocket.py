@@ -105,10 +105,14 @@ class WebSocket:
         return self._core.eof_sent
 
     @property
-    def close_code(self) -> int | None:
-        """The code that the connection was closed with, once it was."""
-        closed = self._core.close_rcvd or self._core.close_sent
-        return closed.code if closed else None
+    def was_closed_by_client(self) -> bool:
+        """True if the client has sent a close frame before we did."""
+        return self._core.close_rcvd is not None and self._core.close_rcvd_then_sent is not False
+
+    @property
+    def broken_rule(self) -> int | None:
+        """The close code that the client has earned by breaking the protocol, if it has."""
+        return self._core.close_sent.code if self._core.close_sent and not self._core.close_rcvd else None
 
     def output(self) -> bytes:
         """Frames to be sent now, b"" if there are none."""

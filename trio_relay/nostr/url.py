@@ -22,18 +22,18 @@ def same_relay(url: str, other: str) -> bool:
 def _normal(url: str) -> tuple[bool, str, int, str] | None:
     try:
         parts = urlsplit(url.strip())
-        port = parts.port or _PORTS[parts.scheme]
+        default, port = _PORTS[parts.scheme], parts.port
     except (ValueError, KeyError):
         return None
-    if not parts.hostname:
+    if not (host := (parts.hostname or "").rstrip(".")):
         return None
     secure = parts.scheme in ("wss", "https")
-    return secure, _host(parts.hostname), port, parts.path.rstrip("/")
-
-
-def _host(name: str) -> str:
-    name = name.rstrip(".")
-    return "localhost" if is_loopback(name) else name
+    return (
+        secure,
+        "localhost" if is_loopback(host) else host,
+        default if port is None else port,
+        parts.path.rstrip("/"),
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -1,0 +1,126 @@
+"""Writes the pages that come from the code: `python -m docs.generate`; a test fails when one of them is out of date."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import click
+import msgspec
+import trio
+from prometheus_client.metrics_core import Metric
+
+from trio_relay import FrontDoor, MemoryStore, NetOptions, Server, open_relay
+from trio_relay.cli import main as command
+from trio_relay.config import Config, Setting, settings
+from trio_relay.metrics import MetricsPage
+
+ROOT = Path(__file__).resolve().parent.parent
+GENERATED = "<!-- Written by `make docs` from the code; change it there. -->"
+
+
+def pages() -> dict[Path, str]:
+    """Every generated file with its text."""
+    return {
+        ROOT / "config" / "relay.toml": sample_file(),
+        ROOT / "docs" / "configuration.md": configuration_page(),
+        ROOT / "docs" / "cli.md": cli_page(),
+        ROOT / "docs" / "metrics.md": metrics_page(),
+    }
+
+
+def sample_file() -> str:
+    """`config/relay.toml`: every key with its default, so that a relay started with it is one started without."""
+    lines = ["# Every setting of trio-relay with its default. A key that is left out has its default too."]
+    for section, group in groupby(settings(), key=lambda setting: setting.section):
+        lines += ["", f"# {_summary(section)}", f"[{section}]"]
+        for setting in group:
+            facts = ", ".join(filter(None, [setting.unit, setting.bounds]))
+            lines.append(f"# {setting.description}" + (f" [{facts}]" if facts else ""))
+            lines.append(f"{setting.key} = {_toml(setting.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def configuration_page() -> str:
+    """`docs/configuration.md`."""
+    lines = [
+        "# Configuration",
+        "",
+        GENERATED,
+        "",
+        "`trio-relay --config FILE` reads one TOML file; without it, and for every key that it leaves out, the defaults hold.",
+        "An unknown key, a wrong type or an impossible value stops the start with the key's name, the reason and the nearest known key.",
+        "`trio-relay check-config --config FILE` does only that check.",
+        "",
+        "An environment variable overrides its key, in the file or not: `TRIO_RELAY_<TABLE>__<KEY>`, in capitals, with two underscores between table and key.",
+        "Its text is read as a TOML value (`300`, `true`, `'[\"0.0.0.0:7777\"]'`), and as plain text where it is none.",
+    ]
+    for section, group in groupby(settings(), key=lambda setting: setting.section):
+        lines += ["", f"## [{section}]", "", _summary(section), ""]
+        lines += ["| key | default | unit, bounds | meaning | variable |", "|---|---|---|---|---|"]
+        lines += [_row(setting) for setting in group]
+    return "\n".join(lines) + "\n"
+
+
+def cli_page() -> str:
+    """`docs/cli.md`, from the commands' own help."""
+    lines = ["# Command line", "", GENERATED]
+    for name, one in _commands(command, "trio-relay"):
+        with click.Context(one, info_name=name) as context:
+            context.max_content_width = 100
+            lines += ["", f"## {name}", "", "```", one.get_help(context), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def metrics_page() -> str:
+    """`docs/metrics.md`."""
+    lines = [
+        "# Metrics",
+        "",
+        GENERATED,
+        "",
+        "`GET /metrics` on the address `metrics.listen`, in Prometheus' text format.",
+        "Counters end in `_total`; histograms have `_bucket`, `_sum` and `_count`.",
+        "",
+        "| name | type | meaning |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{one.name}` | {one.type} | {one.documentation} |" for one in trio.run(_metrics)]
+    return "\n".join(lines) + "\n"
+
+
+async def _metrics() -> list[Metric]:
+    async with open_relay(MemoryStore()) as relay:
+        server = Server(relay, FrontDoor(b"", relay.check, ""), NetOptions())
+        return MetricsPage(lambda: (relay.statistics(), server.statistics())).families()
+
+
+def _commands(one: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    yield name, one
+    if isinstance(one, click.Group):
+        for part in sorted(one.commands):
+            yield from _commands(one.commands[part], f"{name} {part}")
+
+
+def _summary(section: str) -> str:
+    """The first line of the options' docstring."""
+    kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == section)
+    return str(kind.__doc__).split("\n")[0]
+
+
+def _row(setting: Setting) -> str:
+    facts = ", ".join(filter(None, [setting.unit, setting.bounds])).replace("|", "\\|")
+    return (
+        f"| `{setting.key}` | `{_toml(setting.default)}` | {facts} | {setting.description} | `{setting.environment}` |"
+    )
+
+
+def _toml(value: object) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")

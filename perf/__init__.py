@@ -1,0 +1,1 @@
+"""Measurements: run by hand, one file a question; README.md has what they said."""

@@ -1,0 +1,77 @@
+"""A store that does as a test says: waits, fails, answers in small pages, and counts what it was asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+
+import trio
+
+from trio_relay import MemoryStore
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import Page, Saved, StoreError
+
+
+class ObedientStore(MemoryStore):
+    """A memory store with a gate before each method; all gates stand open until `block` shuts one.
+
+    Args:
+        page_events: how many events one page of an answer holds at most.
+    """
+
+    def __init__(self, page_events: int = 500) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+        self.completed: Counter[str] = Counter()
+        self.cancelled: Counter[str] = Counter()
+        self.batches: list[list[str]] = []
+        self.failing: dict[str, str] = {}
+        self._gates: dict[str, trio.Event] = {}
+        self._page_events = page_events
+
+    def block(self, method: str) -> None:
+        """Let calls of this method wait from now on, "page" being the step to the next page of an answer."""
+        self._gates[method] = trio.Event()
+
+    def release(self, method: str) -> None:
+        """Let those that wait go on, and later calls pass."""
+        self._gates.pop(method).set()
+
+    def contents(self) -> set[str]:
+        """The ids of all that is stored."""
+        return set(self._events)
+
+    async def save_many(self, events: Sequence[Event]) -> list[Saved]:
+        await self._pass("save_many")
+        self.batches.append([event.id for event in events])
+        outcomes = await super().save_many(events)
+        await self._pass("saved")
+        return outcomes
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        await self._pass("known")
+        return await super().known(ids)
+
+    async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
+        await self._pass("query")
+        found = [json async for page in super().query(filters) for json in page]
+        for start in range(0, len(found), self._page_events):
+            await self._pass("page")
+            yield found[start : start + self._page_events]
+
+    async def probe(self) -> None:
+        await self._pass("probe")
+        await super().probe()
+
+    async def _pass(self, method: str) -> None:
+        self.calls[method] += 1
+        try:
+            if (gate := self._gates.get(method)) is not None:
+                await gate.wait()
+        except trio.Cancelled:
+            self.cancelled[method] += 1
+            raise
+        if (reason := self.failing.get(method)) is not None:
+            raise StoreError(reason)
+        self.completed[method] += 1
