@@ -48,7 +48,7 @@ async def main(config: Config, announce: Callable[[str], None]) -> None:
 
     Raises:
         StoreRefused: the store cannot be opened.
-        OSError: an address cannot be listened on.
+        AddressRefused: an address cannot be listened on.
         ExceptionGroup: a part of the relay failed; nothing goes on without it.
         StoppedNow: a second signal cut the stopping short; in a group.
     """

@@ -25,6 +25,7 @@ from rich.progress import (
 
 from trio_relay import app, logs
 from trio_relay.config import Config, ConfigError, load
+from trio_relay.net.server import AddressRefused
 from trio_relay.pipeline.relay import open_relay
 from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite import open_sqlite_for_reading
@@ -151,12 +152,18 @@ def _exit_codes() -> Iterator[None]:
     """Turn how a run ended into what the process says: a line for the operator, a traceback only for our own faults."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         match _sole(error):
+            case SystemExit():
+                raise
+            case KeyboardInterrupt():
+                _leave(STOPPED_NOW, "interrupted")
+            case BrokenPipeError():
+                sys.exit(CRASHED)  # whoever read our output has gone; there is nobody to tell
             case StoreRefused() as refused:
                 _leave(STORE_REFUSED, str(refused))
-            case OSError() as refused if refused.filename is None and refused.errno is not None:
-                _leave(ADDRESS_REFUSED, f"cannot listen: {refused.strerror or refused}")
+            case AddressRefused() as refused:
+                _leave(ADDRESS_REFUSED, str(refused))
             case app.StoppedNow():
                 _leave(STOPPED_NOW, "stopped at once")
             case ImportError() as missing:
@@ -166,9 +173,9 @@ def _exit_codes() -> Iterator[None]:
                 _leave(CRASHED, "a part of the relay failed, so it has stopped")
 
 
-def _sole(error: Exception) -> Exception:
+def _sole(error: BaseException) -> BaseException:
     """What a chain of groups of one holds at its end."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 

@@ -28,7 +28,13 @@ def configure(options: LogOptions) -> None:
     """Set up logging for the process; lines of a connection carry its number as `client`."""
     text = sys.stderr.isatty() if options.format == "auto" else options.format == "text"
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if text else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # The default one prints local variables, and with them what events say.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        if text
+        else structlog.processors.JSONRenderer()
     )
     processors: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -36,7 +42,7 @@ def configure(options: LogOptions) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if not text:
-        processors.append(structlog.processors.dict_tracebacks)
+        processors.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(options.level.upper())),

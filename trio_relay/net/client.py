@@ -202,7 +202,7 @@ class Client:
             self._turns = trio.CapacityLimiter(_QUERIES_AT_A_TIME)
         with scope:
             async with self._turns:
-                if not await self._relay.answer(subscription):
+                if not await self._relay.answer(subscription) and not subscription.is_ended:
                     self._unsubscribe(subscription.sub_id)
                     self._session.ended(subscription.sub_id)
 

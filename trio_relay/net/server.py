@@ -33,6 +33,10 @@ _BACKLOG: Final = 1_024
 _LINGER_NOT: Final = pack("ii", 1, 0)
 
 
+class AddressRefused(Exception):
+    """An address cannot be listened on; the message says which and why. For the operator."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetStatistics:
     """How the doors are: connections open now, so far, refused for their number, and how they ended."""
@@ -174,10 +178,13 @@ async def open_listeners(address: str) -> list[trio.SocketListener]:
     """Bind `host:port`, or `[host]:port` for IPv6; a name may have several addresses, and gets a listener for each.
 
     Raises:
-        OSError: the address is in use, not of this machine, or needs rights.
+        AddressRefused: the address is in use, not of this machine, or needs rights.
     """
     host, _, port = address.rpartition(":")
-    return await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None, backlog=_BACKLOG)
+    try:
+        return await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None, backlog=_BACKLOG)
+    except OSError as error:
+        raise AddressRefused(f"cannot listen on {address}: {error.strerror}") from error
 
 
 def bound_address(listener: trio.SocketListener) -> str:

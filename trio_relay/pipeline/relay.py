@@ -116,7 +116,7 @@ class Relay:
     def __init__(self, store: Store, options: RelayOptions, limits: Limits, clock: Callable[[], float]) -> None:
         self.limits = limits
         self.backend = open_backend(options.signatures)
-        self.verifiers = options.verifiers or len(os.sched_getaffinity(0))
+        self.verifiers = options.verifiers or _cores()
         self._store = store
         self._options = options
         self._clock = clock
@@ -164,8 +164,9 @@ class Relay:
         self._broadcaster.add(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Send the subscription nothing more."""
+        """Send the subscription nothing more, not even what its query has found already."""
         self._broadcaster.remove(subscription)
+        subscription.end()
 
     async def answer(self, subscription: Subscription) -> bool:
         """Send a subscribed subscription what is stored, then EOSE; or CLOSED, giving False."""
@@ -227,6 +228,11 @@ async def open_relay(
             stages.cancel_scope.deadline = trio.current_time() + options.drain_seconds
     if stages.cancel_scope.cancelled_caught:
         log.warning("stopped before all that was accepted was stored", seconds=options.drain_seconds)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _channel(now: trio.MemoryChannelStatistics) -> ChannelStatistics:

@@ -20,7 +20,7 @@ class Subscription:
     sent, the stored side what was saved but not yet broadcast when it was found.
     """
 
-    __slots__ = ("_catching_up", "_head", "_sent_live", "_sent_stored", "filters", "outbox", "sub_id")
+    __slots__ = ("_catching_up", "_ended", "_head", "_sent_live", "_sent_stored", "filters", "outbox", "sub_id")
 
     def __init__(self, sub_id: str, filters: tuple[Filter, ...], outbox: Outbox) -> None:
         self.sub_id = sub_id
@@ -28,6 +28,7 @@ class Subscription:
         self.outbox = outbox
         self._head = event_head(sub_id)
         self._catching_up = True
+        self._ended = False
         self._sent_live: set[str] = set()
         self._sent_stored: set[str] = set()
 
@@ -59,6 +60,8 @@ class Subscription:
         """
         for chunk in _chunks(page):
             await self.outbox.wait_for_room()
+            if self._ended:
+                return
             # No await from here on: between look and send nothing may be delivered live.
             for json in chunk:
                 event_id = json[ID_SLICE].decode()
@@ -70,13 +73,25 @@ class Subscription:
 
     def end_of_stored(self) -> None:
         """Say EOSE; from now on events come live only."""
+        if self._ended:
+            return
         self.outbox.send_nowait(eose(self.sub_id))
         self._catching_up = False
         self._sent_live = set()
 
     def refuse(self, reason: str) -> None:
         """Say CLOSED: the relay ends this subscription by itself."""
-        self.outbox.send_nowait(closed(self.sub_id, reason))
+        if not self._ended:
+            self.outbox.send_nowait(closed(self.sub_id, reason))
+
+    def end(self) -> None:
+        """Send nothing more. A query that is just coming back must not speak for the next one of the same id."""
+        self._ended = True
+
+    @property
+    def is_ended(self) -> bool:
+        """True once it has been ended, by CLOSE, replacement or the connection's end."""
+        return self._ended
 
 
 def _chunks(page: Page) -> Iterable[Page]:

@@ -72,6 +72,8 @@ class SqliteStore:
         self._options = options
         self._path = Path(options.path)
         self._reading = trio.CapacityLimiter(options.readers)
+        # The writer and a probe share one connection, and so one transaction at a time.
+        self._writing = trio.CapacityLimiter(1)
         self._idle = [self._connect(apsw.SQLITE_OPEN_READONLY) for _ in range(options.readers)] if read_only else []
         self._checkpoint_due = trio.Event()
         self._wal_pages = 0
@@ -159,7 +161,7 @@ class SqliteStore:
     async def _write(self, work: Callable[[], T]) -> T:
         # Not interruptible: a batch happens whole or not at all, and its commit is short.
         try:
-            return await trio.to_thread.run_sync(work)
+            return await trio.to_thread.run_sync(work, limiter=self._writing)
         except apsw.Error as error:
             raise _told(error) from error
 
