@@ -1,7 +1,7 @@
 """Answers out of the database, many rows at a time as one string. Runs in the readers' threads.
 
-Row by row, each step gives up the GIL and waits to get it back; 500 rows as one `group_concat` cost half of that on a
-quiet machine and a fraction beside a busy loop.
+Row by row, each step gives up the GIL, and beside a busy loop may wait a switch interval to get it back. Mostly it is
+lucky, and the two cost about the same; the worst seen for 500 rows was 702 ms row by row and 24 ms as one string.
 """
 
 from __future__ import annotations

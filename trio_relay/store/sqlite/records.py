@@ -1,8 +1,8 @@
 """Events as the packed records that SQLite takes in whole batches.
 
 `executemany` gives up the GIL at each row and waits up to a switch interval to get it back. A batch is bound as one
-array of bytes instead (`apsw.carray`), from which one INSERT … SELECT cuts its columns without the GIL: 38 µs an event
-with all indexes and tags, beside 44 for the same batch as JSON.
+array of bytes instead (`apsw.carray`), from which one INSERT … SELECT cuts its columns without the GIL: 36 µs an event
+with all indexes and tags, beside 45 for the same batch as JSON (`perf/batches.py`).
 """
 
 from __future__ import annotations

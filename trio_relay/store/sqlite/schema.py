@@ -47,7 +47,7 @@ CREATE TABLE tombstone (
     PRIMARY KEY (target, pubkey)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE probe (at INTEGER NOT NULL) STRICT;
+CREATE TABLE probe (filling BLOB NOT NULL) STRICT;
 """
 
 
