@@ -1,8 +1,8 @@
 """The C source of `_batch`: many BIP-340 verifications in one call that gives up the GIL once.
 
 A Python loop of small GIL-releasing calls in a thread may wait a switch interval after each to get the GIL back: beside
-a busy event loop it came down to 87 signatures a second, where this loop had 4,900 and more (`perf/signatures.py`). It is
-handed the function pointers of the libsecp256k1 that coincurve carries, so nothing is linked or vendored here.
+a busy event loop it came down to 87 signatures a second, where this loop had 4,900 and more (`perf/signatures.py`).
+It is handed the function pointers of the libsecp256k1 that coincurve carries: nothing is linked or vendored here.
 """
 
 from cffi import FFI
