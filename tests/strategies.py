@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from tests.keys import NOW
@@ -80,4 +82,24 @@ def filters(known: list[Event], limits: st.SearchStrategy[int | None] | None = N
         since=maybe() | times,
         until=maybe() | times,
         limit=st.integers(0, 8) if limits is None else limits,
+    )
+
+
+def wide_filters(known: list[Event]) -> st.SearchStrategy[Filter]:
+    """Filters that ask for many values of a key at once, most of which nothing has."""
+    fill = st.booleans()
+    return st.builds(_widened, filters(known, st.integers(0, 40)), fill, fill, fill, fill)
+
+
+def _widened(one: Filter, ids: bool, authors: bool, kinds: bool, tags: bool) -> Filter:
+    """The filter with more ids than a page has, 9 more authors, 40 more kinds, 6 more values for each tag."""
+    more = range(1_000, 1_040)
+    return replace(
+        one,
+        ids=one.ids | {f"{number:064x}" for number in more} if ids and one.ids else one.ids,
+        authors=one.authors | {f"{number:064x}" for number in more[:9]} if authors and one.authors else one.authors,
+        kinds=one.kinds | set(more) if kinds and one.kinds else one.kinds,
+        tags=tuple((letter, values | set(map(str, more[:6])) if values else values) for letter, values in one.tags)
+        if tags
+        else one.tags,
     )

@@ -92,6 +92,11 @@ def test_ids_and_addresses_are_told_apart() -> None:
     assert deletion_targets(request(*tags)) == ({"1" * 64}, {f"0:{MINE}:", f"30023:{MINE}:x"})
 
 
+@pytest.mark.parametrize("name", ["A", "d", "e", "aa", ""])
+def test_only_a_tags_name_addresses(name: str) -> None:
+    assert deletion_targets(request([name, f"30023:{MINE}:x"])) == (set(), set())
+
+
 @given(st.sampled_from(KINDS), st.sampled_from([MINE, OTHERS]), st.sampled_from(VALUES))
 def test_an_event_is_reached_by_its_own_address_and_by_its_author_alone(kind: int, author: str, d: str) -> None:
     address = address_of(Event("1" * 64, author, 1, kind, [["d", d]], "", "5" * 128))

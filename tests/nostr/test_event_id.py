@@ -114,6 +114,7 @@ def test_no_other_spelling_is_taken(in_json: str, content: str) -> None:
     assert not id_matches(event_hashed_as(in_json, content))
 
 
+@pytest.mark.slow
 @given(tag_lists, unicode_texts)
 def test_both_forms_are_taken_whatever_the_text(tags: list[list[str]], content: str) -> None:
     assert compute_id(PUBKEY, NOW, 1, tags, content) == verbatim_id(tags, content)

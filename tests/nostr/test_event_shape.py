@@ -46,7 +46,7 @@ def test_every_value_that_can_be_is_taken(change: dict[str, object]) -> None:
         ({"id": "a" * 63 + "g"}, ID),
         ({"id": "a" * 63 + "\n"}, ID),
         ({"id": "a" * 64 + "\n"}, ID),
-        ({"id": "１" * 64}, ID),
+        ({"id": "\uff11" * 64}, ID),
         ({"id": "a" * 63, "pubkey": "a" * 65}, ID),
         ({"id": "a" * 65, "sig": "a" * 127}, ID),
         ({"id": "", "pubkey": "", "sig": "", "kind": -1, "created_at": -1}, ID),
@@ -90,6 +90,7 @@ def test_an_event_is_sent_as_its_seven_fields_in_order_on_one_line() -> None:
     assert encode(event).decode() == expected
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(unicode_texts, max_size=3), max_size=3), unicode_texts)
 def test_an_event_comes_back_from_its_json_as_it_was(tags: list[list[str]], content: str) -> None:
     event = msgspec.structs.replace(VALID, tags=tags, content=content)

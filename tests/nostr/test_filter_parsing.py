@@ -1,0 +1,174 @@
+"""A filter is taken exactly as NIP-01 writes it, or refused with the key that is wrong."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.nostr.event import MAX_TIME
+from trio_relay.nostr.filter import Filter, parse_filter
+
+A, B = "a" * 64, "0123456789abcdef" * 4
+HEX = "{} must hold strings of 64 lowercase hex characters"
+TEXTS = "{} must be a list of strings"
+KINDS = "kinds must be a list of integers between 0 and 65535"
+NATURAL = "{} must be an integer, 0 or more"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({}, Filter()),
+        ({"ids": [A, B]}, Filter(ids=frozenset({A, B}))),
+        ({"ids": [A, A]}, Filter(ids=frozenset({A}))),
+        ({"authors": [A]}, Filter(authors=frozenset({A}))),
+        ({"kinds": [0, 1, 65_535]}, Filter(kinds=frozenset({0, 1, 65_535}))),
+        ({"ids": [], "authors": [], "kinds": []}, Filter(frozenset(), frozenset(), frozenset())),
+        ({"#t": ["x", "", "é"]}, Filter(tags=(("t", frozenset({"x", "", "é"})),))),
+        ({"#t": []}, Filter(tags=(("t", frozenset()),))),
+        ({"#e": [A], "#p": [B]}, Filter(tags=(("e", frozenset({A})), ("p", frozenset({B}))))),
+        ({"#E": ["x"], "#P": ["X"]}, Filter(tags=(("E", frozenset({"x"})), ("P", frozenset({"X"}))))),
+        ({"#z": ["1"], "#T": ["2"], "#t": ["3"]}, Filter(tags=tuple((k, frozenset(v)) for k, v in ("z1", "T2", "t3")))),
+        ({"since": 0, "until": 0, "limit": 0}, Filter(since=0, until=0, limit=0)),
+        ({"since": 5, "until": 4, "limit": 1}, Filter(since=5, until=4, limit=1)),
+    ],
+    ids=str,
+)
+def test_a_good_filter_is_taken_as_it_is(source: object, expected: Filter) -> None:
+    assert parse_filter(source) == expected
+
+
+@pytest.mark.parametrize("letter", string.ascii_letters)
+def test_every_letter_of_both_cases_can_be_asked_for(letter: str) -> None:
+    assert parse_filter({f"#{letter}": [A]}) == Filter(tags=((letter, frozenset({A})),))
+
+
+def test_the_order_of_tag_keys_is_kept() -> None:
+    assert [letter for letter, _ in parse_filter({"#z": [], "kinds": [1], "#a": [], "#m": []}).tags] == ["z", "a", "m"]
+
+
+@pytest.mark.parametrize("value", [None, True, 1, "kinds", [], [{}], 1.5])
+def test_a_filter_is_an_object(value: object) -> None:
+    assert refusal(value) == "invalid: a filter must be an object"
+
+
+@pytest.mark.parametrize("key", ["ids", "authors", "#e", "#p"])
+@pytest.mark.parametrize(
+    "item", ["", "a", "a" * 63, "a" * 65, "A" * 64, "g" * 64, "a" * 64 + "\n", "\uff11" * 64, "nevent1" + "q" * 57]
+)
+def test_ids_and_keys_are_64_lowercase_hex_characters(key: str, item: str) -> None:
+    assert refusal({key: [A, item]}) == "invalid: " + HEX.format(key)
+
+
+@pytest.mark.parametrize("key", ["ids", "authors", "#e", "#p", "#E", "#t"])
+@pytest.mark.parametrize("value", [None, True, 1, 1.0, A, {}, {A: 1}, [1], [A, None], [[A]], [True]], ids=str)
+def test_lists_of_text_hold_text(key: str, value: object) -> None:
+    assert refusal({key: value}) == "invalid: " + TEXTS.format(key)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 1, "1", {}, True, ["1"], [1.0], [1e3], [True], [False], [None], [[1]], [-1], [65_536], [1, 2**70]],
+    ids=str,
+)
+def test_kinds_are_integers_in_range(value: object) -> None:
+    assert refusal({"kinds": value}) == "invalid: " + KINDS
+
+
+@pytest.mark.parametrize("key", ["since", "until", "limit"])
+@pytest.mark.parametrize("value", [None, True, False, -1, -(2**70), 0.0, 1.0, 1e10, "1", [1], {}], ids=str)
+def test_times_and_limits_are_integers_from_0_on(key: str, value: object) -> None:
+    assert refusal({key: value}) == "invalid: " + NATURAL.format(key)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"since": MAX_TIME, "until": MAX_TIME}, Filter(since=MAX_TIME, until=MAX_TIME)),
+        ({"since": MAX_TIME + 1, "until": 10**400}, Filter(since=MAX_TIME, until=MAX_TIME)),
+        ({"limit": 2**53}, Filter(limit=2**53)),
+        ({"limit": 2**53 + 1}, Filter(limit=2**53)),
+        ({"limit": 10**400}, Filter(limit=2**53)),
+    ],
+    ids=["the most", "times beyond", "a large limit", "a larger limit", "a huge limit"],
+)
+def test_larger_numbers_are_clamped(source: object, expected: Filter) -> None:
+    """So that no store meets a number that it cannot hold."""
+    assert parse_filter(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("id", "'id'"),
+        ("search", "'search'"),
+        ("Kinds", "'Kinds'"),
+        ("", "''"),
+        ("#", "'#'"),
+        ("#ee", "'#ee'"),
+        ("e", "'e'"),
+        ("te", "'te'"),
+        ("#1", "'#1'"),
+        ("##", "'##'"),
+        ("#é", "'#é'"),
+        ("&t", "'&t'"),
+        ("k" * 32, repr("k" * 32)),
+        ("k" * 33, repr("k" * 32 + "…")),
+        ('"]\n', "'\"]\\n'"),
+    ],
+)
+def test_an_unknown_key_is_unsupported_and_named(key: str, shown: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        parse_filter({key: []})
+    assert refused.value.prefix is Prefix.UNSUPPORTED
+    assert str(refused.value) == f"unsupported: filter key {shown} is not known here"
+
+
+@pytest.mark.parametrize(
+    ("asked", "default", "most", "given_limit"),
+    [(None, 5, 8, 5), (None, 9, 8, 8), (0, 5, 8, 0), (7, 5, 8, 7), (8, 5, 8, 8), (9, 5, 8, 8), (2**53, 5, 8, 8)],
+)
+def test_a_filter_gets_at_most_what_the_relay_gives(
+    asked: int | None, default: int, most: int, given_limit: int
+) -> None:
+    one = Filter(kinds=frozenset({1}), tags=(("t", frozenset({"x"})),), since=3, limit=asked)
+    expected = Filter(kinds=frozenset({1}), tags=(("t", frozenset({"x"})),), since=3, limit=given_limit)
+    assert one.with_limit(default=default, most=most) == expected
+
+
+def is_good(key: str, value: object) -> bool:
+    """NIP-01's "filters attributes" once more, in other words."""
+    if key in ("since", "until", "limit"):
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if key == "kinds":
+        return isinstance(value, list) and all(type(item) is int and 0 <= item <= 65_535 for item in value)
+    if key in ("ids", "authors", "#e", "#p"):
+        return isinstance(value, list) and all(item in (A, B) for item in value)
+    return key in ("#t", "#T") and isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+keys = st.sampled_from(["ids", "authors", "kinds", "since", "until", "limit", "#e", "#p", "#t", "#T", "#é", "search"])
+items: st.SearchStrategy[object] = st.sampled_from(
+    [A, B, "x", "", A.upper(), 1, 0, 2**70, -1, 65_536, 1.0, True, False, None, [A], {}]
+)
+sources = st.dictionaries(keys, items | st.lists(items, max_size=2), max_size=3)
+
+
+@given(items | sources)
+def test_a_filter_is_refused_exactly_if_one_of_its_keys_is_wrong(source: object) -> None:
+    if isinstance(source, dict) and all(is_good(key, value) for key, value in source.items()):
+        parsed = parse_filter(source)
+        named = {key for key in Filter.__slots__ if key != "tags" and getattr(parsed, key) is not None}
+        assert named | {f"#{letter}" for letter, _ in parsed.tags} == set(source)
+    else:
+        assert refusal(source).partition(":")[0] in (Prefix.INVALID, Prefix.UNSUPPORTED)
+
+
+def refusal(source: object) -> str:
+    with pytest.raises(Rejected) as refused:
+        parse_filter(source)
+    return str(refused.value)

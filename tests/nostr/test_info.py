@@ -1,0 +1,108 @@
+"""The NIP-11 document says what is enforced, and nothing that the operator left empty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from trio_relay.nostr.info import RelayInfo, document
+from trio_relay.nostr.limits import Limits
+from trio_relay.version import __version__
+
+
+def published(info: RelayInfo | None = None, limits: Limits | None = None) -> dict[str, Any]:
+    return msgspec.json.decode(document(info or RelayInfo(), limits or Limits()), type=dict[str, Any])
+
+
+def test_the_document_as_it_stands_without_any_configuration() -> None:
+    assert published() == {
+        "name": "trio-relay",
+        "description": "A Nostr relay on Trio",
+        "supported_nips": [1, 9, 11],
+        "software": "https://github.com/trio-relay/trio-relay",
+        "version": __version__,
+        "limitation": {
+            "max_message_length": 1_048_576,
+            "max_subscriptions": 300,
+            "max_limit": 5_000,
+            "max_subid_length": 64,
+            "max_event_tags": 10_000,
+            "max_content_length": 262_144,
+            "min_pow_difficulty": 0,
+            "auth_required": False,
+            "payment_required": False,
+            "restricted_writes": False,
+            "created_at_upper_limit": 900,
+            "default_limit": 500,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("limit", "field"),
+    [
+        ("max_message_length", "max_message_length"),
+        ("max_content_length", "max_content_length"),
+        ("max_event_tags", "max_event_tags"),
+        ("max_subscriptions", "max_subscriptions"),
+        ("max_limit", "max_limit"),
+        ("default_limit", "default_limit"),
+        ("created_at_ahead", "created_at_upper_limit"),
+    ],
+)
+def test_a_changed_limit_is_published(limit: str, field: str) -> None:
+    before = published()["limitation"]
+    after = published(limits=msgspec.structs.replace(Limits(), **{limit: 1234}))["limitation"]
+    assert after == before | {field: 1234}
+
+
+@pytest.mark.parametrize("name", ["name", "description", "banner", "icon", "pubkey", "contact", "terms_of_service"])
+def test_a_text_is_published_if_there_is_one(name: str) -> None:
+    """An empty field says less than none."""
+    assert published(msgspec.structs.replace(RelayInfo(), **{name: "something"}))[name] == "something"
+    assert name not in published(msgspec.structs.replace(RelayInfo(), **{name: ""}))
+
+
+def test_the_address_of_the_relay_is_no_part_of_the_document() -> None:
+    assert published(RelayInfo(url="wss://relay.example/")) == published()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("url", "ws://127.0.0.1:7777"),
+        ("url", "wss://relay.example/inner/path"),
+        ("url", "ws://[::1]:7777/"),
+        ("name", "x" * 29),
+        ("name", ""),
+        ("pubkey", "a" * 64),
+        ("pubkey", ""),
+    ],
+)
+def test_good_values_are_taken(field: str, value: str) -> None:
+    assert getattr(msgspec.convert({field: value}, RelayInfo), field) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("url", ""),
+        ("url", "relay.example"),
+        ("url", "https://relay.example"),
+        ("url", "ws://"),
+        ("url", "ws:///path"),
+        ("url", "ws://relay.example/?query"),
+        ("url", "ws://relay.example/#part"),
+        ("name", "x" * 30),
+        ("pubkey", "a" * 63),
+        ("pubkey", "a" * 65),
+        ("pubkey", "A" * 64),
+        ("pubkey", "npub1" + "q" * 58),
+        ("nickname", "x"),
+    ],
+)
+def test_values_that_nip11_forbids_are_refused(field: str, value: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({field: value}, RelayInfo)

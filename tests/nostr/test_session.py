@@ -1,0 +1,164 @@
+"""One client's open subscriptions, by examples and against a naive twin."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tests.keys import ALICE
+from trio_relay.nostr.event import encode
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.limits import Limits
+from trio_relay.nostr.message import Answer, ClientMessage, Publish, Subscribe, Unsubscribe, closed
+from trio_relay.nostr.session import Session
+
+LIMITS = Limits(max_subscriptions=2, max_filters=3, max_limit=8, default_limit=5)
+TOO_MANY_SUBS = "error: at most 2 subscriptions on a connection (max_subscriptions)"
+TOO_MANY_FILTERS = "error: at most 3 filters in a REQ (max_filters)"
+
+
+def send(session: Session, *message: object) -> ClientMessage:
+    return session.receive(json.dumps(message).encode())
+
+
+def with_open(*sub_ids: str) -> Session:
+    session = Session(LIMITS)
+    for sub_id in sub_ids:
+        send(session, "REQ", sub_id, {})
+    return session
+
+
+def test_a_new_client_holds_nothing_open() -> None:
+    assert Session(LIMITS).open_sub_ids == frozenset()
+
+
+def test_a_subscription_is_open_until_its_client_closes_it() -> None:
+    session = with_open("a")
+    assert session.open_sub_ids == {"a"}
+    assert send(session, "CLOSE", "a") == Unsubscribe("a")
+    assert session.open_sub_ids == frozenset()
+
+
+def test_closing_what_is_not_open_changes_nothing() -> None:
+    session = with_open("a")
+    assert send(session, "CLOSE", "b") == Unsubscribe("b")
+    assert session.open_sub_ids == {"a"}
+
+
+def test_one_subscription_too_many_is_closed_naming_the_limit() -> None:
+    session = with_open("a", "b")
+    assert send(session, "REQ", "c", {}) == Answer(closed("c", TOO_MANY_SUBS))
+    assert session.open_sub_ids == {"a", "b"}
+
+
+def test_an_open_subscription_is_replaced_even_when_no_more_are_allowed() -> None:
+    session = with_open("a", "b")
+    assert send(session, "REQ", "a", {"kinds": [7]}) == Subscribe("a", (Filter(kinds=frozenset({7}), limit=5),))
+    assert session.open_sub_ids == {"a", "b"}
+
+
+def test_what_the_relay_ends_frees_its_id() -> None:
+    session = with_open("a", "b")
+    session.ended("a")
+    session.ended("never opened")
+    assert session.open_sub_ids == {"b"}
+    assert isinstance(send(session, "REQ", "c", {}), Subscribe)
+
+
+@pytest.mark.parametrize("bad", [{"ids": ["x"]}, {"search": "x"}, 1])
+def test_a_bad_replacement_leaves_the_subscription_as_it_was(bad: object) -> None:
+    session = with_open("a")
+    assert isinstance(send(session, "REQ", "a", bad), Answer)
+    assert session.open_sub_ids == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "given_limit"),
+    [({}, 5), ({"limit": 0}, 0), ({"limit": 1}, 1), ({"limit": 8}, 8), ({"limit": 9}, 8), ({"limit": 10**30}, 8)],
+)
+def test_limits_of_filters_are_clamped_one_by_one(asked: dict[str, int], given_limit: int) -> None:
+    action = send(with_open(), "REQ", "a", asked, {"limit": 2})
+    assert action == Subscribe("a", (Filter(limit=given_limit), Filter(limit=2)))
+
+
+def test_a_default_above_the_most_is_clamped_too() -> None:
+    session = Session(Limits(max_limit=3, default_limit=5))
+    assert send(session, "REQ", "a", {}) == Subscribe("a", (Filter(limit=3),))
+
+
+def test_as_many_filters_as_are_allowed_and_no_more() -> None:
+    session = with_open()
+    assert send(session, "REQ", "a", {}, {}, {}) == Subscribe("a", (Filter(limit=5),) * 3)
+    assert send(session, "REQ", "b", {}, {}, {}, {}) == Answer(closed("b", TOO_MANY_FILTERS))
+    assert session.open_sub_ids == {"a"}
+
+
+def test_an_event_passes_through() -> None:
+    event = ALICE.event("hello")
+    session = with_open("a")
+    assert session.receive(b'["EVENT",' + encode(event) + b"]") == Publish(event)
+    assert session.open_sub_ids == {"a"}
+
+
+def test_clients_know_nothing_of_each_other() -> None:
+    one, other = with_open("a"), with_open("b")
+    send(other, "CLOSE", "a")
+    assert one.open_sub_ids == {"a"}
+    assert other.open_sub_ids == {"b"}
+
+
+sub_ids = st.sampled_from(["a", "b", "c", "d"])
+asked_limits = st.none() | st.integers(0, 12)
+
+
+class Conversation(RuleBasedStateMachine):
+    """Random messages, answered as a list of open ids would have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = Session(LIMITS)
+        self.open: list[str] = []
+
+    @rule(sub_id=sub_ids, asked=st.lists(asked_limits, max_size=4), bad=st.booleans())
+    def request(self, sub_id: str, asked: list[int | None], bad: bool) -> None:
+        filters: list[object] = [{} if limit is None else {"limit": limit} for limit in asked]
+        action = send(self.session, "REQ", sub_id, *filters, *(["no filter"] if bad else []))
+        count = len(asked) + bad
+        if count == 0:
+            assert action == Answer(closed(sub_id, "invalid: REQ needs at least one filter"))
+        elif count > 3:
+            assert action == Answer(closed(sub_id, TOO_MANY_FILTERS))
+        elif bad:
+            assert action == Answer(closed(sub_id, "invalid: a filter must be an object"))
+        elif len({*self.open, sub_id}) > 2:
+            assert action == Answer(closed(sub_id, TOO_MANY_SUBS))
+        else:
+            given_limits = [5 if limit is None else min(limit, 8) for limit in asked]
+            assert action == Subscribe(sub_id, tuple(Filter(limit=limit) for limit in given_limits))
+            self.open = [*(other for other in self.open if other != sub_id), sub_id]
+
+    @rule(sub_id=sub_ids)
+    def close(self, sub_id: str) -> None:
+        assert send(self.session, "CLOSE", sub_id) == Unsubscribe(sub_id)
+        self.open = [other for other in self.open if other != sub_id]
+
+    @rule(sub_id=sub_ids)
+    def end(self, sub_id: str) -> None:
+        self.session.ended(sub_id)
+        self.open = [other for other in self.open if other != sub_id]
+
+    @rule(data=st.sampled_from([b"", b"[]", b'["EVENT",{}]', b'["CLOSE",1]', b'["REQ",1]', b'["REQ","\\ud800",{}]']))
+    def babble(self, data: bytes) -> None:
+        assert isinstance(self.session.receive(data), Answer)
+
+    @invariant()
+    def the_same_ids_are_open(self) -> None:
+        assert sorted(self.session.open_sub_ids) == sorted(self.open)
+
+
+TestConversation = Conversation.TestCase
+TestConversation.settings = settings(max_examples=25, stateful_step_count=20)

@@ -1,0 +1,114 @@
+"""The rooms of docs/architecture.md, kept apart: who may import whom, and what stays free of Trio."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import trio_relay
+
+# Each room or file of the package, and of which others it may import. One way: only of those that stand above it.
+ALLOWED = {
+    "version": [],
+    "nostr": ["version"],
+    "policy": ["nostr"],
+    "store": ["nostr"],
+    "pipeline": ["nostr", "policy", "store.base"],
+    "net": ["version", "nostr", "policy", "pipeline"],
+    "metrics": ["version", "pipeline", "net"],
+    "logs": [],
+    "config": ["nostr", "store", "pipeline", "net", "metrics", "logs"],
+    "app": ["version", "nostr", "policy", "store", "pipeline", "net", "metrics", "logs", "config"],
+    "transfer": ["nostr", "store", "pipeline"],
+    "cli": ["version", "nostr", "policy", "store", "pipeline", "net", "metrics", "logs", "config", "app", "transfer"],
+    "__main__": ["cli"],
+    "__init__": ["version", "nostr", "store", "pipeline", "net"],
+}
+STORES = ["memory", "sqlite"]
+# Where nothing waits: no `async`, no `await`, no Trio.
+PURE = [
+    "nostr/", "policy.py", "store/judge.py", "store/sqlite/plan.py", "store/sqlite/records.py",
+    "pipeline/subscriptions.py", "pipeline/statistics.py", "net/frames.py", "net/liveness.py",
+]  # fmt: skip
+# Libraries that one place alone may know.
+CONFINED = {"coincurve": "nostr/schnorr.py", "pySecp256k1": "nostr/schnorr.py", "apsw": "store/sqlite/"}
+MOST_LINES = 400
+EMPTY_NAMES = re.compile("manager|handler|util|helper", re.IGNORECASE)
+
+ROOT = Path(trio_relay.__file__).parent
+FILES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted(ROOT.rglob("*.py"))}
+TREES = {file: ast.parse(text) for file, text in FILES.items()}
+each_file = pytest.mark.parametrize("file", FILES)
+each_pure_file = pytest.mark.parametrize("file", [file for file in FILES if file.startswith(tuple(PURE))])
+
+
+def imports(file: str) -> Iterator[str]:
+    """The dotted name of all that a file imports, imports inside functions included."""
+    for node in ast.walk(TREES[file]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(file: str) -> list[str]:
+    return [name.removeprefix("trio_relay.") for name in imports(file) if within(name, "trio_relay")]
+
+
+def within(name: str, module: str) -> bool:
+    return f"{name}.".startswith(f"{module}.")
+
+
+def room_of(file: str) -> str:
+    return file.partition("/")[0].removesuffix(".py")
+
+
+@each_file
+def test_a_room_imports_only_what_stands_above_it(file: str) -> None:
+    room = room_of(file)
+    foreign = [name for name in own_imports(file) if not within(name, room)]
+    assert [name for name in foreign if not any(within(name, above) for above in ALLOWED[room])] == []
+
+
+def test_the_order_of_rooms_is_one_way() -> None:
+    for place, (room, allowed) in enumerate(ALLOWED.items()):
+        assert {name.partition(".")[0] for name in allowed} <= set(list(ALLOWED)[:place]), room
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_stores_know_nothing_of_each_other(store: str) -> None:
+    files = [file for file in FILES if file.startswith((f"store/{store}.py", f"store/{store}/"))]
+    others = [f"store.{other}" for other in STORES if other != store]
+    assert [n for file in files for n in own_imports(file) if any(within(n, other) for other in others)] == []
+
+
+@each_pure_file
+def test_nothing_waits_where_nothing_may(file: str) -> None:
+    waiting = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
+    assert [node.lineno for node in ast.walk(TREES[file]) if isinstance(node, waiting)] == []
+    assert [name for name in imports(file) if within(name, "trio")] == []
+
+
+@each_file
+def test_a_confined_library_is_imported_in_its_place_alone(file: str) -> None:
+    strangers = [lib for lib, place in CONFINED.items() if not file.startswith(place)]
+    assert [name for name in imports(file) if any(within(name, lib) for lib in strangers)] == []
+
+
+@each_file
+def test_files_are_short_and_names_say_something(file: str) -> None:
+    classes = [node.name for node in ast.walk(TREES[file]) if isinstance(node, ast.ClassDef)]
+    assert len(FILES[file].splitlines()) <= MOST_LINES
+    assert [name for name in [file, *classes] if EMPTY_NAMES.search(name)] == []
+
+
+def test_every_place_named_here_exists() -> None:
+    """A rule about a file that was renamed would hold for ever."""
+    places = [*PURE, *CONFINED.values(), "store/base.py", *(f"store/{store}" for store in STORES)]
+    assert [place for place in places if not any(file.startswith(place) for file in FILES)] == []
+    assert {room_of(file) for file in FILES} == set(ALLOWED)
