@@ -25,3 +25,11 @@ def logged() -> Iterator[list[structlog.typing.EventDict]]:
     """What was logged in the test, as structlog's event dicts, and nowhere else."""
     with structlog.testing.capture_logs() as entries:
         yield entries
+
+
+@pytest.fixture
+def own_logging(logged: list[structlog.typing.EventDict]) -> Iterator[None]:
+    """For tests that set up logging as the program does; afterwards it is again as other tests expect it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)

@@ -21,6 +21,9 @@ from trio_relay.store.base import Store
 
 T = TypeVar("T")
 
+Pair = Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]]
+"""Makes the two ends of a connection; `trio.testing.lockstep_stream_pair` makes one that buffers nothing."""
+
 
 class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
     """A listener without sockets: `connect` gives the client's end of a new connection."""
@@ -29,8 +32,8 @@ class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
         self._arrivals_in, self._arrivals = trio.open_memory_channel[trio.abc.Stream](100)
         self.closed = False
 
-    async def connect(self) -> trio.StapledStream[Any, Any]:
-        near, far = trio.testing.memory_stream_pair()
+    async def connect(self, pair: Pair = trio.testing.memory_stream_pair) -> trio.abc.Stream:
+        near, far = pair()
         await self._arrivals_in.send(far)
         return near
 
@@ -56,7 +59,12 @@ class Door:
         """A WebSocket client, by trio-websocket; its connection is dropped at the end."""
         async with trio.open_nursery() as nursery:
             stream = await self.listener.connect()
-            connection = await trio_websocket.wrap_client_stream(nursery, stream, "memory", "/")
+            connection = await trio_websocket.wrap_client_stream(
+                nursery,
+                stream,  # type: ignore[arg-type]  # any stream will do
+                "memory",
+                "/",
+            )
             yield Talker(connection)
             nursery.cancel_scope.cancel()
         await trio.aclose_forcefully(stream)
@@ -95,6 +103,19 @@ class Talker:
             assert message[:2] == ["EVENT", sub_id], message
             found.append(message[2])
         return found
+
+    async def expect_silence(self) -> None:
+        """Nothing more was sent, and the connection still answers; only where nothing but the clock makes events."""
+        await trio.testing.wait_all_tasks_blocked()
+        assert await self.ask("silence", {"limit": 0}) == []
+        await self.send("CLOSE", "silence")
+        await trio.testing.wait_all_tasks_blocked()
+
+
+def plain(event: Event) -> dict[str, Any]:
+    """An event as a client reads it."""
+    value: dict[str, Any] = msgspec.to_builtins(event)
+    return value
 
 
 @asynccontextmanager

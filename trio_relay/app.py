@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Final
 
@@ -84,9 +84,11 @@ async def _serve(config: Config, store: Store, relay: Relay, stop: trio.Event, a
     server = Server(relay, front, config.net)
     page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
     # All addresses before the first connection: a relay that has only half of them does not start.
-    doors = [one for address in config.net.listen for one in await open_listeners(address)]
-    windows = await open_listeners(config.metrics.listen) if config.metrics.listen else []
-    async with trio.open_nursery() as watching:
+    async with (
+        _listening(config.net.listen) as doors,
+        _listening((config.metrics.listen,) if config.metrics.listen else ()) as windows,
+        trio.open_nursery() as watching,
+    ):
         if windows:
             watching.start_soon(trio.serve_listeners, partial(_show, MetricsDoor(page.render), config.net), windows)
         for line in _banner(config, store, relay, windows):
@@ -96,6 +98,12 @@ async def _serve(config: Config, store: Store, relay: Relay, stop: trio.Event, a
             for door in doors:
                 announce(f"listening on ws://{bound_address(door)}")
         watching.cancel_scope.cancel(reason="the relay has stopped")
+
+
+@asynccontextmanager
+async def _listening(addresses: Sequence[str]) -> AsyncIterator[list[trio.SocketListener]]:
+    async with AsyncExitStack() as opened:
+        yield [await opened.enter_async_context(one) for address in addresses for one in await open_listeners(address)]
 
 
 async def _show(door: MetricsDoor, options: NetOptions, stream: trio.SocketStream) -> None:

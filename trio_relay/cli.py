@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,10 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
@@ -92,7 +94,8 @@ def import_command(group_path: Path | None, config_path: Path | None, file: Bina
     """
     config = _load(config_path or group_path)
     summary = ImportSummary()
-    with _progress("importing", _size(file)) as advance, _exit_codes():
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with _progress("importing", columns, _size(file)) as advance, _exit_codes():
         trio.run(_import, config, file, summary, advance)
     named = ", ".join(f"{summary.counts[name]} {name}" for name in _OUTCOMES)
     click.echo(f"{summary.total} events: {named}")
@@ -110,7 +113,8 @@ def export_command(group_path: Path | None, config_path: Path | None, file: Bina
     In the order in which they came, so that an import of it gives the same store. The relay may run meanwhile.
     """
     config = _load(config_path or group_path)
-    with _progress("exporting", None) as advance, _exit_codes():
+    columns = (BarColumn(), TextColumn("{task.completed} events"), TimeElapsedColumn())
+    with _progress("exporting", columns) as advance, _exit_codes():
         total = trio.run(_export, config, file, advance)
     click.echo(f"{total} events", err=True)
 
@@ -154,8 +158,8 @@ def _exit_codes() -> Iterator[None]:
         yield
     except BaseException as error:
         match _sole(error):
-            case SystemExit():
-                raise
+            case SystemExit() as leaving:
+                raise leaving from None
             case KeyboardInterrupt():
                 _leave(STOPPED_NOW, "interrupted")
             case BrokenPipeError():
@@ -186,17 +190,12 @@ def _leave(code: int, reason: str) -> NoReturn:
 
 
 @contextmanager
-def _progress(title: str, total: int | None) -> Iterator[Advance]:
+def _progress(title: str, columns: Iterable[ProgressColumn], total: int | None = None) -> Iterator[Advance]:
     """A bar on standard error while the work goes on, if that is a terminal; gives what moves it."""
     console = Console(stderr=True)
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeElapsedColumn(),
-    ]
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(
+        TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task(title, total=total)
         yield partial(progress.advance, task)
 

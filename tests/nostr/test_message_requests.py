@@ -116,7 +116,7 @@ def test_an_integer_of_any_length_is_clamped_or_refused(digits: int) -> None:
     ids=lambda text: ascii(text[:20]),
 )
 def test_what_cannot_be_read_as_a_json_array_gets_a_notice(text: str | bytes) -> None:
-    assert answer(text) == ["NOTICE", "invalid: not a JSON array"]
+    assert answer(text) == ["NOTICE", "invalid: not a JSON array that can be read"]
 
 
 @pytest.mark.parametrize(

@@ -165,9 +165,11 @@ class Client:
                     self._subscribe(action, nursery)
                 case Unsubscribe(sub_id):
                     self._unsubscribe(sub_id)
-                case Answer(message):
+                case Answer(message):  # pragma: no branch
+                    self._relay.note_unreadable()
                     self._outbox.send_nowait(message)
-        if output := self._socket.output():
+        # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
+        if self._socket.is_open and (output := self._socket.output()):
             self._outbox.put_nowait(output)
         if parcel:
             await self._publish(parcel)

@@ -12,9 +12,12 @@ from http import HTTPStatus
 from typing import Final, TypeAlias
 
 import h11
+import structlog
 import trio
 
 from trio_relay.version import __version__
+
+log = structlog.get_logger("trio_relay.net")
 
 _READ_BYTES: Final = 16_384
 _HEAD_BYTES: Final = 16_384
@@ -92,8 +95,6 @@ async def converse(stream: trio.abc.Stream, answer: Answer, request_seconds: flo
             await stream.send_all(_render(connection, response, request.method == "HEAD"))
         if patience.cancelled_caught or connection.our_state is not h11.DONE:
             return None
-        if connection.their_state is not h11.DONE:  # an upgrade that was answered as a plain request
-            return None
         connection.start_next_cycle()
 
 
@@ -143,9 +144,8 @@ def _render(connection: h11.Connection, response: Response, head_only: bool = Fa
 
 
 async def _refuse(connection: h11.Connection, stream: trio.abc.SendStream, status: int, seconds: float) -> None:
-    """Say what was wrong, if there is still a way to say it."""
-    if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-        return
+    """Say what was wrong with a request; nothing has been said to it yet."""
+    log.debug("request refused", status=status)
     response = Response(status, f"{HTTPStatus(status).phrase}\n".encode(), headers=[("Connection", "close")])
     with trio.move_on_after(seconds):
         await stream.send_all(_render(connection, response))

@@ -53,8 +53,13 @@ class Liveness:
 
     def judge(self, now: float, options: NetOptions) -> Verdict:
         """What is to be done now; a PING is taken as sent."""
-        if self._sending is not None and now - self._sending >= options.send_seconds:
-            return Verdict.STUCK
+        if self._sending is not None:
+            if now - self._sending >= options.send_seconds:
+                return Verdict.STUCK
+            # A ping stands behind what is leaving: its time begins when that has left, however slowly.
+            if self._pinged is not None:
+                self._pinged = now
+            return Verdict.FINE
         if self._pinged is not None:
             return Verdict.SILENT if now - self._pinged >= options.pong_seconds else Verdict.FINE
         if self._heard is not None and now - self._heard >= options.ping_seconds:

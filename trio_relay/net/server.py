@@ -62,6 +62,7 @@ class Server:
         self._options = options
         self._clients: set[Client] = set()
         self._lobby: set[trio.CancelScope] = set()
+        self._entering = 0
         self._stopping = False
         self._numbers = count(1)
         self._accepted = 0
@@ -132,13 +133,17 @@ class Server:
         if upgrade is None:
             return None, b""
         conversation, response = websocket.accept(upgrade.request, self._relay.limits.max_message_length)
-        with trio.fail_after(self._options.handshake_seconds):
-            await stream.send_all(response)
+        self._entering += 1  # he has a place from the moment he was let in
+        try:
+            with trio.fail_after(self._options.handshake_seconds):
+                await stream.send_all(response)
+        finally:
+            self._entering -= 1
         return conversation, upgrade.rest
 
     async def _answer(self, request: Request) -> Response | None:
         response = await self._front.answer(request)
-        if response is None and len(self._clients) >= self._options.max_connections:
+        if response is None and len(self._clients) + self._entering >= self._options.max_connections:
             self._refused += 1
             return Response(503, b"too many connections\n", headers=[("Retry-After", "30"), ("Connection", "close")])
         return response

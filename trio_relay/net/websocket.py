@@ -32,6 +32,7 @@ def accept(request: Request, max_message_length: int) -> tuple[WebSocket | None,
     accepted = response.status_code == 101
     if not accepted:
         response.headers["Connection"] = "close"
+        response.headers["Sec-WebSocket-Version"] = "13"  # for who came with another (RFC 6455, section 4.2.2)
     return (WebSocket(core) if accepted else None), response.serialize()
 
 
@@ -61,6 +62,9 @@ class WebSocket:
                 self.close(1003, "text messages only")
                 break
             if opcode is Opcode.TEXT or opcode is Opcode.CONT:
+                if len(self._fragments) >= _MOST_FRAGMENTS:
+                    self.close(1009, "too many fragments")
+                    break
                 message = self._whole(bytes(frame.data), frame.fin)  # type: ignore[union-attr]  # as above
                 if message is None:
                     continue
@@ -76,13 +80,11 @@ class WebSocket:
         if fin and not self._fragments:
             return data
         self._fragments.append(data)
-        if fin:
-            message = b"".join(self._fragments)
-            self._fragments = []
-            return message
-        if len(self._fragments) >= _MOST_FRAGMENTS:
-            self.close(1009, "too many fragments")
-        return None
+        if not fin:
+            return None
+        message = b"".join(self._fragments)
+        self._fragments = []
+        return message
 
     def ping(self) -> None:
         """Ask whether the client is there."""

@@ -156,9 +156,9 @@ def deletion_targets(event: Event) -> tuple[set[str], set[str]]:
 
 
 def _own_address(text: str, pubkey: str) -> str | None:
-    kind, colon, rest = text.partition(":")
+    kind, _, rest = text.partition(":")
     author, second_colon, d = rest.partition(":")  # d may hold colons of its own
-    if author != pubkey or not (colon and kind.isascii() and kind.isdigit() and len(kind) <= 5):
+    if author != pubkey or not (kind.isascii() and kind.isdigit() and len(kind) <= 5):
         return None
     number = int(kind)
     if is_addressable(number) and second_colon:

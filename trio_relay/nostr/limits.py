@@ -12,7 +12,7 @@ MAX_SUB_ID_LENGTH: Final = 64
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one client may ask of the relay; each is enforced, and published by NIP-11."""
+    """What one client may ask of the relay; each is enforced, and published by NIP-11 where that has a field for it."""
 
     max_message_length: Annotated[
         int,

@@ -149,7 +149,7 @@ def _second_reading(data: bytes) -> Answer:
         case list():
             return _notice("the message holds text or numbers that JSON cannot carry")
         case _:
-            return _notice("not a JSON array")
+            return _notice("not a JSON array that can be read")
 
 
 def _refuse_event(data: bytes) -> Answer:
@@ -161,7 +161,7 @@ def _refuse_event(data: bytes) -> Answer:
         case ["EVENT", *_]:
             return _notice("EVENT takes an event, an object")
         case _:
-            return _notice("not a JSON array")
+            return _notice("not a JSON array that can be read")
     return _refusal(event.get("id"), fault)
 
 

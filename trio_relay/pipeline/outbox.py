@@ -6,7 +6,7 @@ results wait for room, and take at most half of it, so that a large answer does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 import trio
@@ -32,31 +32,34 @@ class Outbox:
     Args:
         frame: see `Frame`.
         most_bytes: what may wait; half of it for stored results.
-        on_overflow: called once, when something found no room; sync. The outbox takes nothing from then on.
+        on_overflow: called once, when something found no room; sync. The outbox takes nothing from then on;
+            whoever is called must `close` it, for its reader to come to an end.
     """
 
     __slots__ = (
         "_arrived",
         "_bytes",
         "_closed",
-        "_half",
+        "_ended",
         "_most",
         "_on_overflow",
         "_room",
         "_waiting",
         "frame",
+        "half",
         "peak",
     )
 
     def __init__(self, frame: Frame, most_bytes: int, on_overflow: Callable[[], None]) -> None:
         self.frame = frame
+        self.half = most_bytes // 2
         self.peak = 0
         self._most = most_bytes
-        self._half = most_bytes // 2
         self._on_overflow = on_overflow
         self._waiting: list[bytes] = []
         self._bytes = 0
         self._closed = False
+        self._ended = False
         self._arrived: trio.Event | None = None
         self._room: trio.Event | None = None
 
@@ -76,7 +79,8 @@ class Outbox:
         filled = self._bytes + len(framed) + _OVERHEAD
         # A client that has read everything before gets its message, whatever the size.
         if filled > self._most and self._bytes:
-            self.close()
+            self._closed = True  # but not ended: the reader, who may have all of it, waits for the last word
+            self._wake_senders()
             self._on_overflow()
             return
         self._bytes = filled
@@ -87,15 +91,10 @@ class Outbox:
             self._arrived.set()
             self._arrived = None
 
-    async def put(self, framed: Iterable[bytes]) -> None:
-        """Queue stored results once at least half of the room is free; they go in together."""
-        await self.wait_for_room()
-        for one in framed:
-            self.put_nowait(one)
-
-    async def wait_for_room(self) -> None:
-        """Wait until at least half of the room is free, or the client is gone."""
-        while self._bytes > self._half and not self._closed:
+    async def wait_for_room(self, framed: Sequence[bytes] = ()) -> None:
+        """Wait until at least half of the room is free and these messages fit in, or the client is gone."""
+        below = min(self.half, self._most - sum(map(len, framed)) - _OVERHEAD * len(framed))
+        while not self._closed and self._bytes and self._bytes > below:
             if self._room is None:
                 self._room = trio.Event()
             await self._room.wait()
@@ -106,7 +105,7 @@ class Outbox:
         The cost is to be given to `sent` when the bytes are on their way: until then they fill the outbox.
         """
         while not self._waiting:
-            if self._closed:
+            if self._ended:
                 return b"", 0
             self._arrived = trio.Event()
             await self._arrived.wait()
@@ -128,7 +127,7 @@ class Outbox:
     def sent(self, cost: int) -> None:
         """What was taken has been sent, or part of it: that room is free again."""
         self._bytes -= cost
-        if self._room is not None and self._bytes <= self._half:
+        if self._room is not None and self._bytes <= self.half:
             self._wake_senders()
 
     def close(self, *, last: bytes = b"", forget: bool = False) -> None:
@@ -144,7 +143,7 @@ class Outbox:
         if last:
             self._waiting.append(last)
             self._bytes += len(last) + _OVERHEAD
-        self._closed = True
+        self._closed = self._ended = True
         if self._arrived is not None:
             self._arrived.set()
             self._arrived = None

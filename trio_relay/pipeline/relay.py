@@ -152,6 +152,10 @@ class Relay:
             self._refused[refusal.prefix] += 1
         return refusal
 
+    def note_unreadable(self) -> None:
+        """Count a message that said nothing that could be carried out."""
+        self._refused["unreadable"] += 1
+
     async def publish(self, parcel: Parcels) -> None:
         """Send admitted events on their way, all at once; waits while the pipeline is full.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterator
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import closed, eose, event_head
@@ -58,18 +58,20 @@ class Subscription:
             page: what the store found.
             unbroadcast: ids that are saved, or being saved, and have not come to `deliver` yet.
         """
-        for chunk in _chunks(page):
-            await self.outbox.wait_for_room()
+        frame, head = self.outbox.frame, self._head
+        for chunk in _chunks(page, min(_CHUNK_BYTES, self.outbox.half)):
+            framed = [frame(head + json + b"]") for json in chunk]
+            await self.outbox.wait_for_room(framed)
             if self._ended:
                 return
             # No await from here on: between look and send nothing may be delivered live.
-            for json in chunk:
+            for json, message in zip(chunk, framed, strict=True):
                 event_id = json[ID_SLICE].decode()
                 if event_id in self._sent_live:
                     continue
                 if event_id in unbroadcast:
                     self._sent_stored.add(event_id)
-                self.outbox.send_nowait(self._head + json + b"]")
+                self.outbox.put_nowait(message)
 
     def end_of_stored(self) -> None:
         """Say EOSE; from now on events come live only."""
@@ -94,15 +96,14 @@ class Subscription:
         return self._ended
 
 
-def _chunks(page: Page) -> Iterable[Page]:
-    """A page in parts of about `_CHUNK_BYTES`, so that a large one doesn't overfill the outbox in one go."""
+def _chunks(page: Page, most: int) -> Iterator[Page]:
+    """A page in parts of at most so many bytes, or of one event, so that each part finds room in the outbox."""
     chunk: Page = []
     size = 0
     for json in page:
-        chunk.append(json)
         size += len(json)
-        if size >= _CHUNK_BYTES:
+        if size > most and chunk:
             yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+            chunk, size = [], len(json)
+        chunk.append(json)
+    yield chunk

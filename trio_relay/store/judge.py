@@ -48,7 +48,7 @@ class Facts:
 
 @dataclass(slots=True)
 class Ruling:
-    """What the store has to do, and what it says of each event. An id is never in both `insert` and `remove`."""
+    """What the store has to do and says of each event. First `remove`, then `insert`: an id may be in both."""
 
     outcomes: list[Saved] = field(default_factory=list)
     insert: dict[str, Event] = field(default_factory=dict)

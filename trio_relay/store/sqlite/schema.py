@@ -57,17 +57,27 @@ def prepare(connection: apsw.Connection, path: str) -> None:
     Raises:
         StoreRefused: the file is of a newer make, or no store of a relay.
     """
-    version = int(connection.pragma("user_version"))
-    application = int(connection.pragma("application_id"))
-    if version == 0 and application == 0 and connection.pragma("page_count") == 0:
+    # Not the size tells a new file: setting the log mode writes a first page, and the process may end right after it.
+    if connection.pragma("application_id") == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
         connection.pragma("journal_mode", "wal")
         with connection:
             connection.execute(_TABLES).fetchall()
             connection.pragma("application_id", _APPLICATION_ID)
             connection.pragma("user_version", VERSION)
-    elif application != _APPLICATION_ID:
+    else:
+        check(connection, path)
+
+
+def check(connection: apsw.Connection, path: str) -> None:
+    """See that the tables of this file can be used.
+
+    Raises:
+        StoreRefused: the file is of a newer make, or no store of a relay.
+    """
+    if connection.pragma("application_id") != _APPLICATION_ID:
         raise StoreRefused(f"{path} is a database, but not one of trio-relay")
-    elif version > VERSION:
+    version = int(connection.pragma("user_version"))
+    if version > VERSION:
         raise StoreRefused(
             f"{path} has schema version {version}, this trio-relay knows versions up to {VERSION}:"
             " start the newer trio-relay that wrote it"

@@ -79,6 +79,7 @@ class SqliteStore:
         self._checkpoint_due = trio.Event()
         self._wal_pages = 0
         if read_only:
+            schema.check(self._idle[0], options.path)
             return
         self._connection = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         schema.prepare(self._connection, options.path)
@@ -195,7 +196,7 @@ async def open_sqlite(options: SqliteOptions) -> AsyncIterator[SqliteStore]:
                 nursery.cancel_scope.cancel()
         finally:
             with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-                await trio.to_thread.run_sync(store.close)
+                await trio.to_thread.run_sync(store.close, abandon_on_cancel=True)
     finally:
         lock.release()
 
@@ -205,7 +206,7 @@ async def open_sqlite_for_reading(options: SqliteOptions) -> AsyncIterator[Sqlit
     """The store on this file to read from, also while a relay runs on it.
 
     Raises:
-        StoreRefused: there is no such file, or it cannot be read.
+        StoreRefused: there is no such file, it is of a newer make, or it cannot be read.
     """
     store = _open(options, read_only=True)
     try:
@@ -224,12 +225,13 @@ def _open(options: SqliteOptions, *, read_only: bool) -> SqliteStore:
 
 
 def _checkpoint(connection: apsw.Connection, mode: int) -> bool:
-    """False if it failed; nothing is lost by it, since the log keeps what the database has not got yet."""
+    """Fold the log back, and give False if the database takes no writes."""
     try:
         connection.wal_checkpoint(mode=mode)
     except apsw.BusyError:
-        return True  # somebody reads on; the next checkpoint gets it
+        pass  # somebody reads on; the next checkpoint gets it
     except apsw.Error as error:
+        # Nothing is lost by it: the log keeps what the database has not got yet.
         log.warning("checkpoint failed", error=str(error))
         return False
     return True

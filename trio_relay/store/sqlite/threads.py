@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import outcome
 import trio
 
 T = TypeVar("T")
 
+_SECONDS_BETWEEN_INTERRUPTS: Final = 0.01
+
 
 async def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], None]) -> T:
-    """Run `work` in a thread; on cancellation call `interrupt` and wait for the thread to come back.
+    """Run `work` in a thread; on cancellation call `interrupt` until the thread comes back.
 
     `trio.to_thread` offers only to wait for the whole work or to abandon the thread. Here the thread is always over
     when this returns, so what it used, a database connection say, may be used by others at once.
@@ -22,21 +24,23 @@ async def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], None]
         interrupt: sync, quick, safe to call from the loop while `work` runs; makes `work` end soon, by an exception.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
-    task = trio.lowlevel.current_task()
     token = trio.lowlevel.current_trio_token()
-    cancelled = False
-
-    def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-        nonlocal cancelled
-        cancelled = True
-        interrupt()
-        return trio.lowlevel.Abort.FAILED  # woken only by the thread's end
+    results: list[outcome.Outcome[T]] = []
+    over = trio.Event()
 
     def deliver(result: outcome.Outcome[T]) -> None:
-        token.run_sync_soon(trio.lowlevel.reschedule, task, outcome.Value(result))
+        results.append(result)
+        token.run_sync_soon(over.set)
 
     trio.lowlevel.start_thread_soon(work, deliver)
-    result: outcome.Outcome[T] = await trio.lowlevel.wait_task_rescheduled(abort)
-    if cancelled:
-        await trio.lowlevel.checkpoint_if_cancelled()
-    return result.unwrap()
+    try:
+        await over.wait()
+    except BaseException:  # Cancelled, or KeyboardInterrupt in the main task
+        with trio.CancelScope(shield=True):
+            while not over.is_set():
+                # Again and again: it does nothing to a connection that has not begun yet, or is between two statements.
+                interrupt()
+                with trio.move_on_after(_SECONDS_BETWEEN_INTERRUPTS):
+                    await over.wait()
+        raise
+    return results[0].unwrap()

@@ -58,11 +58,9 @@ class BatchWriter:
         addresses = {address_key(address): address for address in asked.addresses}
         ids = [bytes.fromhex(event_id) for event_id in asked.ids]
         facts = Facts()
-        for version in self._versions("id", ids, addresses):
-            facts.stored[version.id] = version
-        for version in self._versions("address", addresses, addresses):
-            if version.address is not None:
-                facts.heads[version.address] = version
+        facts.stored = {one.id: one for one in self._versions("id", ids, addresses)}
+        heads = self._versions("address", addresses, addresses)
+        facts.heads = {one.address: one for one in heads if one.address is not None}
         for target, pubkey, until in self._ask(_TOMBSTONES, [*ids, *addresses]):
             address = addresses.get(bytes.fromhex(target))
             if address is None:
@@ -73,9 +71,8 @@ class BatchWriter:
 
     def _versions(self, column: str, keys: Iterable[bytes], addresses: dict[bytes, str]) -> Iterable[Version]:
         for event_id, pubkey, kind, created_at, key in self._ask(_VERSIONS.format(column=column), keys):
-            # An address that is not in question is known by its key only; it is not in `heads` either.
-            address = None if key is None else addresses.get(bytes.fromhex(key))
-            yield Version(event_id, pubkey, kind, created_at, address)
+            # An address that is not in question is known by its key only, which is empty where there is no address.
+            yield Version(event_id, pubkey, kind, created_at, addresses.get(bytes.fromhex(key)))
 
     def _ask(self, sql: str, keys: Iterable[bytes]) -> list[Any]:
         bound = tuple(keys)
