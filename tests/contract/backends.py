@@ -1,0 +1,67 @@
+"""Every backend under the contract, and what its tests share: a new backend joins with one entry in `BACKENDS`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from trio_relay import MemoryStore, SqliteOptions, open_sqlite
+from trio_relay.nostr.event import Event, decode
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import Page, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """How a test gets an empty store, and how many examples of a property it may cost."""
+
+    open: Callable[[], AbstractAsyncContextManager[Store]]
+    examples: int
+
+
+@asynccontextmanager
+async def _memory() -> AsyncIterator[Store]:
+    yield MemoryStore()
+
+
+@asynccontextmanager
+async def _sqlite() -> AsyncIterator[Store]:
+    with TemporaryDirectory() as folder:
+        async with open_sqlite(SqliteOptions(path=f"{folder}/relay.db", synchronous="normal", readers=2)) as store:
+            yield store
+
+
+BACKENDS: Final = {
+    "memory": Backend(_memory, examples=100),
+    "sqlite": Backend(_sqlite, examples=60),
+}
+
+
+async def ask(store: Store, *filters: Filter) -> list[Event]:
+    """What the store answers, in its order; a filter without a limit gets one that nothing here exceeds."""
+    return list(map(decode, await ask_raw(store, *filters)))
+
+
+async def ask_raw(store: Store, *filters: Filter) -> list[bytes]:
+    """The same as the bytes that the store gave."""
+    limited = [one.with_limit(default=10_000, most=10_000) for one in filters]
+    async with aclosing(store.query(limited)) as pages:
+        return lines([page async for page in pages])
+
+
+async def everything(store: Store) -> list[Event]:
+    """What the store holds, in the order in which it came."""
+    async with aclosing(store.scan()) as pages:
+        return list(map(decode, lines([page async for page in pages])))
+
+
+def lines(pages: Iterable[Page]) -> list[bytes]:
+    """The events of an answer; no page may be empty."""
+    flat = []
+    for page in pages:
+        assert page
+        flat += page
+    return flat

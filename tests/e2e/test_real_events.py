@@ -1,0 +1,100 @@
+"""Events that real people signed, through the real program: the answers and the store that an oracle predicts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+from coincurve import PublicKeyXOnly
+
+from tests.e2e.load import everything
+from tests.e2e.program import running
+from tests.oracles import NaiveStore
+from trio_relay.nostr.event import Event
+
+_EVENTS: Final = Path(__file__).parents[2].parent / "shared" / "data" / "real-events.jsonl"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not _EVENTS.exists(), reason="no shared/data/real-events.jsonl beside the project"),
+]
+
+_SECONDS_AHEAD: Final = 900
+_ANSWERS: Final = {
+    "stored": [True, ""],
+    "duplicate": [True, "duplicate"],
+    "superseded": [False, "duplicate"],
+    "deleted": [False, "blocked"],
+}
+
+
+class Oracle:
+    """What a relay should say of each event and have in the end: NIP-01 and NIP-09 with the standard library."""
+
+    def __init__(self) -> None:
+        self.store = NaiveStore()
+
+    def answer(self, fields: dict[str, Any]) -> list[object]:
+        """Accepted or not, and the word before the colon of the reason."""
+        if not (_id_is_right(fields) and _signature_is_right(fields)):
+            return [False, "invalid"]
+        if fields["created_at"] > time.time() + _SECONDS_AHEAD:
+            return [False, "invalid"]
+        if 20_000 <= fields["kind"] < 30_000:
+            return [True, ""]
+        return _ANSWERS[self.store.save(msgspec.convert(fields, Event))]
+
+    def standing(self) -> list[dict[str, Any]]:
+        """All that should be found, newest first and lower ids first where times are equal."""
+        kept = sorted(self.store.standing, key=lambda event: (-event.created_at, event.id))
+        return [msgspec.to_builtins(event) for event in kept]
+
+
+def _id_is_right(fields: dict[str, Any]) -> bool:
+    array = [0, *(fields[name] for name in ("pubkey", "created_at", "kind", "tags", "content"))]
+    canonical = json.dumps(array, separators=(",", ":"), ensure_ascii=False)
+    return bool(fields["id"] == hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def _signature_is_right(fields: dict[str, Any]) -> bool:
+    event_id, pubkey, sig = (bytes.fromhex(fields[name]) for name in ("id", "pubkey", "sig"))
+    return bool(PublicKeyXOnly(pubkey).verify(sig, event_id))
+
+
+async def test_real_events_get_the_answers_that_the_oracle_predicts_and_those_it_keeps_come_back(
+    tmp_path: Path,
+) -> None:
+    lines = _EVENTS.read_text(encoding="utf-8").splitlines()
+    oracle = Oracle()
+    predicted = [oracle.answer(json.loads(line)) for line in lines]
+    answers = []
+    async with running(tmp_path) as program, program.client() as client:
+        for line in lines:
+            await client.send_text(f'["EVENT",{line}]')
+            verb, event_id, accepted, reason = await client.receive()
+            assert (verb, event_id) == ("OK", json.loads(line)["id"])
+            answers.append([accepted, reason.partition(":")[0]])
+        found = await everything(client)
+    assert answers == predicted
+    assert found == oracle.standing()
+
+
+async def test_real_events_that_were_tampered_with_are_refused(tmp_path: Path) -> None:
+    events = [json.loads(line) for line in _EVENTS.read_text(encoding="utf-8").splitlines()[:200]]
+    answers = set()
+    async with running(tmp_path) as program, program.client() as client:
+        for event, other in zip(events, [*events[1:], events[0]], strict=True):
+            for forged in (event | {"content": event["content"] + " "}, event | {"sig": other["sig"]}):
+                await client.send("EVENT", forged)
+                _, _, accepted, reason = await client.receive()
+                answers.add((accepted, reason))
+        assert await everything(client) == []
+    assert answers == {
+        (False, "invalid: id is not the hash of the event"),
+        (False, "invalid: sig is not a valid signature of the id by the pubkey"),
+    }

@@ -1,0 +1,140 @@
+"""How the real program ends: asked once, asked twice, and while events are on their way."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from signal import SIGINT, SIGTERM, Signals
+
+import pytest
+import trio
+from trio_websocket import ConnectionClosed
+
+from tests.e2e.load import everything
+from tests.e2e.program import Program, running
+from tests.e2e.raw import CLOSE, connected
+from tests.keys import NOW, Author
+from tests.wires import Talker
+
+pytestmark = pytest.mark.slow
+
+_PATIENT = {"net.grace_seconds": "3600", "net.close_seconds": "3600"}
+
+
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+async def test_one_signal_closes_with_1001_and_exits_with_0(tmp_path: Path, number: Signals) -> None:
+    async with running(tmp_path) as program:
+        async with program.client() as client:
+            assert await client.ask("a", {"limit": 1}) == []
+            program.signal(number)
+            with pytest.raises(ConnectionClosed) as closed:
+                await client.receive()
+        code = await program.wait()
+    assert closed.value.reason is not None
+    assert (closed.value.reason.code, closed.value.reason.reason) == (1001, "the relay is stopping")
+    assert code == 0
+    assert program.out.splitlines()[-1] == "stopped"
+
+
+class Sender:
+    """Publishes without waiting for answers, and notes those that come until the relay closes."""
+
+    def __init__(self, name: str) -> None:
+        self.accepted: set[str] = set()
+        self.close_code: int | None = None
+        self.answered = trio.Event()
+        self._author = Author(name)
+
+    async def publish(self, program: Program) -> None:
+        async with program.client() as client, trio.open_nursery() as nursery:
+            nursery.start_soon(self._send, client)
+            try:
+                while True:
+                    answer = await client.receive()
+                    assert answer == ["OK", answer[1], True, ""]
+                    self.accepted.add(answer[1])
+                    self.answered.set()
+            except ConnectionClosed as closed:
+                self.close_code = closed.reason.code if closed.reason else None
+            nursery.cancel_scope.cancel()
+
+    async def _send(self, client: Talker) -> None:
+        try:
+            for number in count():
+                await client.send("EVENT", self._author.event(f"{number}", created_at=NOW + number))
+        except ConnectionClosed:
+            return
+
+
+async def test_events_in_flight_at_the_signal_are_stored_and_answered_or_neither(tmp_path: Path) -> None:
+    senders = [Sender(name) for name in ("alice", "bob", "carol")]
+    async with running(tmp_path) as program:
+        async with trio.open_nursery() as clients:
+            for sender in senders:
+                clients.start_soon(sender.publish, program)
+            for sender in senders:
+                await sender.answered.wait()
+            program.signal(SIGTERM)
+        assert await program.wait() == 0
+    async with running(tmp_path) as again, again.client() as client:
+        stored = {event["id"] for event in await everything(client)}
+    assert [sender.close_code for sender in senders] == [1001, 1001, 1001]
+    assert stored == set.union(*[sender.accepted for sender in senders])
+
+
+async def test_what_was_acknowledged_before_a_stop_at_once_is_stored(tmp_path: Path) -> None:
+    senders = [Sender(name) for name in ("alice", "bob", "carol")]
+    async with running(tmp_path, _PATIENT) as program:
+        # Without a guest that stays, the relay might have left before the second signal.
+        async with connected(program.address) as guest, trio.open_nursery() as clients:
+            await guest.upgrade()
+            for sender in senders:
+                clients.start_soon(sender.publish, program)
+            for sender in senders:
+                await sender.answered.wait()
+            program.signal(SIGTERM)
+            program.signal(SIGINT)
+        assert await program.wait() == 130
+    async with running(tmp_path) as again, again.client() as client:
+        stored = {event["id"] for event in await everything(client)}
+    assert set.union(*[sender.accepted for sender in senders]) - stored == set()
+
+
+async def test_a_second_signal_ends_it_at_once_though_a_client_refuses_to_leave(tmp_path: Path) -> None:
+    async with running(tmp_path, _PATIENT) as program, connected(program.address) as client:
+        await client.upgrade()
+        program.signal(SIGTERM)
+        await client.until(bytes([CLOSE]))
+        program.signal(SIGINT)
+        code = await program.wait()
+    assert code == 130
+    assert program.err.splitlines()[-1] == "trio-relay: stopped at once"
+    assert "stopped" not in program.out
+
+
+async def test_a_client_that_refuses_to_leave_costs_its_grace_and_no_more(tmp_path: Path) -> None:
+    hurried = {"net.grace_seconds": "0.05", "net.close_seconds": "3600.0"}
+    async with running(tmp_path, hurried) as program, connected(program.address) as client:
+        await client.upgrade()
+        program.signal(SIGTERM)
+        code = await program.wait()
+        last = await client.rest()
+    assert code == 0
+    assert bytes([CLOSE]) in last
+    assert program.out.splitlines()[-1] == "stopped"
+
+
+async def test_who_has_not_said_what_he_wants_does_not_delay_the_end(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, {**_PATIENT, "net.handshake_seconds": "3600"}) as program,
+        connected(program.address) as silent,
+        connected(program.address) as hesitant,
+    ):
+        await hesitant.send(b"GET / HTTP/1.1\r\nHost: relay.localhost\r\n")
+        async with program.client() as client:
+            assert await client.ask("a", {"limit": 1}) == []
+            program.signal(SIGTERM)
+            with pytest.raises(ConnectionClosed):
+                await client.receive()
+        assert await program.wait() == 0
+        assert [await silent.rest(), await hesitant.rest()] == [b"", b""]

@@ -1,0 +1,48 @@
+"""What the tests of the SQLite store share: stores that open fast, under a deadline, and ways to look into them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from trio_relay import SqliteOptions, open_sqlite
+from trio_relay.store.sqlite import SqliteStore, open_sqlite_for_reading
+
+
+@asynccontextmanager
+async def opened(path: Path, *, readers: int = 2) -> AsyncIterator[SqliteStore]:
+    """The store on this file; the test fails if it needs a minute."""
+    with trio.fail_after(60):
+        async with open_sqlite(options(path, readers=readers)) as store:
+            yield store
+
+
+@asynccontextmanager
+async def opened_for_reading(path: Path) -> AsyncIterator[SqliteStore]:
+    """The same to read from only."""
+    with trio.fail_after(60):
+        async with open_sqlite_for_reading(options(path)) as store:
+            yield store
+
+
+def options(path: Path, *, readers: int = 2) -> SqliteOptions:
+    """Options that spare a test the waiting for the disk."""
+    return SqliteOptions(path=str(path), synchronous="normal", readers=readers)
+
+
+def content(path: Path) -> bytes:
+    """What is in a file."""
+    return path.read_bytes()
+
+
+def overwrite(path: Path, new: bytes) -> None:
+    """Put something else into a file."""
+    path.write_bytes(new)
+
+
+def exists(path: Path) -> bool:
+    """True if there is such a file."""
+    return path.exists()

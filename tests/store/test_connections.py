@@ -1,0 +1,52 @@
+"""What the connections of a store are set to, and who may do what on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import apsw
+import pytest
+import trio
+
+from tests.keys import ALICE
+from tests.store.files import opened, opened_for_reading
+from trio_relay import SqliteOptions, open_sqlite
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("full", 2), ("normal", 1)])
+async def test_a_commit_is_as_durable_as_the_options_say(
+    path: Path, synchronous: Literal["full", "normal"], level: int
+) -> None:
+    with trio.fail_after(60):
+        async with open_sqlite(SqliteOptions(path=str(path), synchronous=synchronous)) as store:
+            assert store._connection.pragma("synchronous") == level
+            assert store._connection.pragma("journal_mode") == "wal"
+            assert store.description == f"sqlite {path} (synchronous={synchronous})"
+
+
+def test_a_commit_is_on_the_disk_unless_the_options_say_otherwise() -> None:
+    assert SqliteOptions().synchronous == "full"
+
+
+async def test_every_connection_has_the_cache_of_the_options_and_checkpoints_when_it_is_told_to(path: Path) -> None:
+    with trio.fail_after(60):
+        async with open_sqlite(SqliteOptions(path=str(path), cache_bytes=2**21, readers=3)) as store:
+            connections = [store._connection, store._checkpointer, *store._idle]
+            assert [connection.pragma("cache_size") for connection in connections] == [-2_048] * 5
+            assert [connection.pragma("wal_autocheckpoint") for connection in connections] == [0] * 5
+
+
+async def test_nothing_can_be_written_by_those_who_read(path: Path) -> None:
+    async with opened(path, readers=3) as store, opened_for_reading(path) as reader:
+        for connection in (*store._idle, *reader._idle):
+            with pytest.raises(apsw.ReadOnlyError):
+                connection.execute("INSERT INTO probe VALUES (1)")
+
+
+async def test_a_store_for_reading_leaves_the_file_as_it_is(path: Path) -> None:
+    async with opened(path) as store:
+        await store.save_many([ALICE.event()])
+    async with opened_for_reading(path) as reader:
+        assert reader.statistics() == store.statistics()
+        assert reader.description == store.description

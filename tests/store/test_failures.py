@@ -1,0 +1,129 @@
+"""A batch that fails leaves nothing behind, is told as a `StoreError`, and doesn't hinder the next one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests.contract.backends import ask, everything
+from tests.keys import ALICE, NOW
+from tests.store.files import opened
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import Saved, StoreError
+from trio_relay.store.sqlite import SqliteStore, writing
+
+OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age, tags=[["t", "x"]]) for age in range(2))
+NOTE, OTHER = (ALICE.event(text, created_at=NOW + 2, tags=[["t", "x"]]) for text in ("note", "other"))
+KEPT = [OLD, NOTE]
+# It replaces, deletes, inserts, and buries.
+BATCH = [OTHER, NEW, ALICE.event(kind=5, tags=[["e", NOTE.id], ["a", f"30023:{ALICE.pubkey}:x"]])]
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    """A store that holds `KEPT`."""
+    async with opened(path) as store:
+        await store.save_many(KEPT)
+        yield store
+
+
+async def stays_as_it_was_and_works_on(store: SqliteStore) -> None:
+    """Nothing of `BATCH` is there, and it can be stored now."""
+    assert await everything(store) == KEPT
+    assert await ask(store, Filter(tags=(("t", frozenset("x")),))) == [NOTE, OLD]
+    assert await store.known([event.id for event in BATCH]) == set()
+    await store.probe()
+    assert await store.save_many(BATCH) == [Saved.STORED] * 3
+    assert await everything(store) == BATCH
+    assert await ask(store, Filter(tags=(("t", frozenset("x")),))) == [OTHER, NEW]
+    assert await store.save_many([NOTE, OTHER]) == [Saved.DELETED, Saved.DUPLICATE]
+
+
+async def test_a_full_disk_stores_nothing_of_the_batch(store: SqliteStore) -> None:
+    connection = store._connection
+    connection.pragma("max_page_count", connection.pragma("page_count"))
+    with pytest.raises(StoreError, match=r"^the relay's disk is full$"):
+        await store.save_many([*BATCH, ALICE.event("x" * 100_000)])
+    connection.pragma("max_page_count", 1_000_000)
+    await stays_as_it_was_and_works_on(store)
+
+
+async def test_a_full_disk_can_still_be_read(store: SqliteStore) -> None:
+    connection = store._connection
+    connection.pragma("max_page_count", connection.pragma("page_count"))
+    for number in range(3):
+        with pytest.raises(StoreError):
+            await store.save_many([ALICE.event(f"{number}" * 100_000)])
+        assert await everything(store) == KEPT
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["_VERSIONS", "_TOMBSTONES", "_BODIES", "DELETE_TAGS", "INSERT_EVENTS", "INSERT_TAGS", "INSERT_TOMBSTONES"],
+)
+async def test_a_statement_that_fails_takes_the_whole_batch_back(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, statement, "SELECT * FROM nowhere WHERE ?1")
+        with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
+            await store.save_many(BATCH)
+    await stays_as_it_was_and_works_on(store)
+
+
+async def test_a_commit_that_fails_takes_the_whole_batch_back(store: SqliteStore) -> None:
+    """The transaction is over then, without a ROLLBACK."""
+    store._connection.set_commit_hook(lambda: True)
+    with pytest.raises(StoreError, match=r"^the relay's store failed \(ConstraintError\)$"):
+        await store.save_many(BATCH)
+    store._connection.set_commit_hook(None)
+    await stays_as_it_was_and_works_on(store)
+
+
+async def test_a_bug_while_judging_takes_the_batch_back_and_is_not_hidden(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "judge", lambda _batch, _facts: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await store.save_many(BATCH)
+    await stays_as_it_was_and_works_on(store)
+
+
+async def test_a_store_that_takes_no_writes_says_so_when_probed(store: SqliteStore) -> None:
+    store._connection.pragma("query_only", True)
+    for attempt in (store.probe(), store.save_many(BATCH)):
+        with pytest.raises(StoreError, match=r"^the relay's store failed \(ReadOnlyError\)$"):
+            await attempt
+    store._connection.pragma("query_only", False)
+    await stays_as_it_was_and_works_on(store)
+
+
+async def test_an_answer_that_fails_is_a_store_error_and_the_next_one_is_given(store: SqliteStore) -> None:
+    """More failures than there are connections to read with."""
+    rename(store, "event", "elsewhere")
+    for _ in range(3):
+        for attempt in (ask(store, Filter()), everything(store), store.known([NOTE.id])):
+            with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
+                await attempt
+    rename(store, "elsewhere", "event")
+    await stays_as_it_was_and_works_on(store)
+
+
+async def test_a_scan_that_fails_midway_is_a_store_error(store: SqliteStore) -> None:
+    async with aclosing(store.scan()) as pages:
+        assert len(await anext(pages)) == 2
+        rename(store, "event", "elsewhere")
+        with pytest.raises(StoreError):
+            await anext(pages)
+
+
+def rename(store: SqliteStore, table: str, name: str) -> None:
+    """Take a table away from the store, or give it back."""
+    connection = apsw.Connection(str(store._path))
+    connection.execute(f"ALTER TABLE {table} RENAME TO {name}")
+    connection.close()

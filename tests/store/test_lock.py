@@ -1,0 +1,130 @@
+"""One process at a time may write into a store's file, others may read beside it; a dead process holds nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.contract.backends import ask, everything
+from tests.keys import ALICE
+from tests.store.files import content, opened, opened_for_reading, overwrite
+from trio_relay.nostr.event import Event, encode
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import StoreRefused
+
+HOLDER = """
+import sys, trio
+from trio_relay import SqliteOptions, open_sqlite
+from trio_relay.nostr.event import decode
+
+async def main():
+    async with open_sqlite(SqliteOptions(path=sys.argv[1])) as store:
+        await store.save_many([decode(sys.argv[2])])
+        print("stored", end="", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+NOTE = ALICE.event("of another process")
+
+
+@pytest.fixture
+async def holder(path: Path) -> AsyncIterator[trio.Process]:
+    """Another process that holds the store and has saved `NOTE`; killed at the latest when the test ends."""
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            command = [sys.executable, "-c", HOLDER, str(path), encode(NOTE).decode()]
+            run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
+            process: trio.Process = await nursery.start(run)
+            assert process.stdout is not None
+            assert await process.stdout.receive_some() == b"stored"
+            yield process
+            process.kill()
+
+
+@pytest.mark.slow
+async def test_a_second_process_is_refused_naming_the_pid_of_the_first(path: Path, holder: trio.Process) -> None:
+    with pytest.raises(StoreRefused) as refused:
+        async with opened(path):
+            raise AssertionError("it was opened")
+    assert str(refused.value) == f"{path} is in use by the process with pid {holder.pid}"
+
+
+@pytest.mark.slow
+async def test_a_killed_process_leaves_its_events_and_no_lock(path: Path, holder: trio.Process) -> None:
+    holder.kill()
+    await holder.wait()
+    async with opened_for_reading(path) as store:
+        assert await everything(store) == [NOTE]
+    async with opened(path) as store:
+        assert await everything(store) == [NOTE]
+
+
+@pytest.mark.slow
+async def test_a_reader_sees_what_another_process_has_committed(path: Path, holder: trio.Process) -> None:
+    assert holder.returncode is None
+    async with opened_for_reading(path) as store:
+        assert await everything(store) == [NOTE]
+
+
+async def test_a_reader_beside_the_writer_sees_each_commit(path: Path) -> None:
+    async with opened(path) as writer, opened_for_reading(path) as reader:
+        expected: list[Event] = []
+        for number in range(5):
+            assert await everything(reader) == expected
+            event = ALICE.event(str(number))
+            await writer.save_many([event])
+            expected.append(event)
+            assert await ask(reader, Filter(ids=frozenset([event.id]))) == [event]
+            assert await reader.known([event.id]) == {event.id}
+
+
+async def test_a_reader_needs_no_writer_and_leaves_the_file_to_others(path: Path) -> None:
+    async with opened(path) as store:
+        await store.save_many([NOTE])
+    async with opened_for_reading(path) as one, opened_for_reading(path) as other:
+        assert await everything(one) == await everything(other) == [NOTE]
+    async with opened(path) as store:
+        assert await everything(store) == [NOTE]
+
+
+async def test_a_second_store_of_the_same_process_is_refused_too(path: Path) -> None:
+    async with opened(path) as store:
+        with pytest.raises(StoreRefused, match=rf"by the process with pid {os.getpid()}$"):
+            async with opened(path):
+                raise AssertionError("it was opened")
+        await store.save_many([NOTE])
+        assert await everything(store) == [NOTE]
+
+
+@contextmanager
+def nameless_lock(path: Path) -> Iterator[None]:
+    path.parent.mkdir()
+    with open(f"{path}.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+async def test_a_holder_that_did_not_say_who_it_is_is_unknown(path: Path) -> None:
+    with nameless_lock(path), pytest.raises(StoreRefused, match=r"by the process with pid unknown$"):
+        async with opened(path):
+            raise AssertionError("it was opened")
+    async with opened(path) as store:
+        await store.probe()
+
+
+async def test_the_lock_names_its_present_holder_alone(path: Path) -> None:
+    lock = Path(f"{path}.lock")
+    async with opened(path):
+        overwrite(lock, b"123456789012345\n")
+    async with opened(path):
+        assert content(lock) == b"%d\n" % os.getpid()

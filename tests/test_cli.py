@@ -1,0 +1,166 @@
+"""The command line: what each command says, and the exit code of every way to end."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from trio_relay import __version__, app
+from trio_relay.cli import main
+from trio_relay.config import Config
+from trio_relay.store.sqlite.lock import PidLock
+
+pytestmark = pytest.mark.usefixtures("own_logging")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Result]:
+    """Runs the command in this process, its store in a folder of the test's own and its ports free ones."""
+
+    def run_command(*arguments: str, **settings: str) -> Result:
+        environment = {
+            "TRIO_RELAY_STORE__PATH": str(tmp_path / "relay.db"),
+            "TRIO_RELAY_NET__LISTEN": '["127.0.0.1:0"]',
+            "TRIO_RELAY_METRICS__LISTEN": "127.0.0.1:0",
+            **{f"TRIO_RELAY_{key.upper()}": value for key, value in settings.items()},
+        }
+        return CliRunner().invoke(main, arguments, env=environment, prog_name="trio-relay")
+
+    return run_command
+
+
+def test_the_version_is_told(run: Callable[..., Result]) -> None:
+    assert run("--version").output == f"trio-relay, version {__version__}\n"
+
+
+def test_the_help_documents_every_exit_code(run: Callable[..., Result]) -> None:
+    told = " ".join(run("--help").output.split())
+    assert "Exit codes: 0 stopped as asked; 1 a part of the relay failed; 2 " in told
+    for code in ("3 the store cannot be opened", "4 an address cannot be listened on", "130 stopped at once"):
+        assert code in told
+
+
+def test_check_config_without_a_file_checks_the_defaults(run: Callable[..., Result]) -> None:
+    ended = run("check-config")
+    assert (ended.exit_code, ended.stdout) == (0, "the default configuration is good\n")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_check_config_takes_the_file_before_or_after_the_command(
+    tmp_path: Path, run: Callable[..., Result], before: bool
+) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text("[limits]\nmax_filters = 3\n")
+    option, command = ["--config", str(path)], ["check-config"]
+    ended = run(*(option + command if before else command + option))
+    assert (ended.exit_code, ended.stdout) == (0, f"{path} is good\n")
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["check-config"], ["import", "-"], ["export", "-"]])
+def test_every_command_refuses_a_bad_configuration_with_2(
+    tmp_path: Path, run: Callable[..., Result], command: list[str]
+) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text("[limits]\nmax_filter = 3\n")
+    ended = run("--config", str(path), *command)
+    assert ended.exit_code == 2
+    assert ended.stderr == "trio-relay: limits.max_filter: unknown key; the nearest known is limits.max_filters\n"
+    assert ended.stdout == ""
+    assert not (tmp_path / "relay.db").exists()
+
+
+def test_a_configuration_that_is_not_there_is_2(tmp_path: Path, run: Callable[..., Result]) -> None:
+    ended = run("--config", str(tmp_path / "none.toml"), "check-config")
+    assert (ended.exit_code, ended.stderr) == (2, f"trio-relay: {tmp_path / 'none.toml'}: No such file or directory\n")
+
+
+def test_an_unknown_command_or_option_is_2(run: Callable[..., Result]) -> None:
+    assert run("serv").exit_code == 2
+    assert run("--konfig", "x").exit_code == 2
+
+
+def test_a_forced_backend_that_is_not_installed_is_2_and_names_the_key(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trio_relay.nostr._batch", None)
+    ended = run("serve", pipeline__signatures="batch")
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith("trio-relay: pipeline.signatures: ")
+    assert "_batch" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "import"])
+def test_a_store_that_is_held_is_3(tmp_path: Path, run: Callable[..., Result], command: str) -> None:
+    lock = PidLock(tmp_path / "relay.db")
+    ended = run(command)
+    lock.release()
+    assert ended.exit_code == 3
+    assert ended.stderr.startswith(f"trio-relay: {tmp_path / 'relay.db'} is in use by the process with pid ")
+
+
+def test_an_export_of_no_store_is_3(tmp_path: Path, run: Callable[..., Result]) -> None:
+    ended = run("export")
+    assert (ended.exit_code, ended.stderr) == (3, f"trio-relay: {tmp_path / 'relay.db'} does not exist\n")
+
+
+@pytest.mark.parametrize("key", ["net__listen", "metrics__listen"])
+def test_an_address_in_use_is_4_and_named(run: Callable[..., Result], key: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = run(**{key: f'["127.0.0.1:0", "{address}"]' if key == "net__listen" else address})
+    assert (ended.exit_code, ended.stderr) == (4, f"trio-relay: cannot listen on {address}: Address already in use\n")
+    assert "listening on" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "last"),
+    [
+        (None, 0, ""),
+        (app.StoppedNow(), 130, "trio-relay: stopped at once\n"),
+        (BaseExceptionGroup("", [KeyboardInterrupt()]), 130, "trio-relay: interrupted\n"),
+        (KeyboardInterrupt(), 130, "trio-relay: interrupted\n"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, ""),
+        (RuntimeError("a bug"), 1, "trio-relay: a part of the relay failed, so it has stopped\n"),
+        (OSError(errno.EMFILE, "no more"), 1, "trio-relay: a part of the relay failed, so it has stopped\n"),
+        (SystemExit(7), 7, ""),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("depth", [0, 2])
+def test_however_a_run_ends_it_has_its_code(
+    run: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    end: BaseException | None,
+    code: int,
+    last: str,
+    depth: int,
+) -> None:
+    async def run_to_its_end(_config: Config, _announce: Callable[[str], None]) -> None:
+        if end is not None:
+            raise _wrapped(end, depth)
+
+    monkeypatch.setattr(app, "main", run_to_its_end)
+    ended = run()
+    assert (ended.exit_code, ended.stderr[-len(last) :] if last else ended.stderr) == (code, last)
+    assert ended.stdout == ("stopped\n" if code == 0 else "")
+
+
+def _wrapped(error: BaseException, depth: int) -> BaseException:
+    return error if depth == 0 else BaseExceptionGroup("from a nursery", [_wrapped(error, depth - 1)])
+
+
+def test_two_faults_at_once_are_both_shown(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail_twice(_config: Config, _announce: Callable[[str], None]) -> None:
+        raise ExceptionGroup("from a nursery", [app.StoppedNow(), RuntimeError("the writer fell over")])
+
+    monkeypatch.setattr(app, "main", fail_twice)
+    ended = run()
+    assert ended.exit_code == 1
+    assert "RuntimeError: the writer fell over" in ended.stderr
+    assert "Traceback (most recent call last):" in ended.stderr

@@ -1,0 +1,219 @@
+"""The configuration: what is read, what is refused, and that each refusal names the key, the reason and a way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from trio_relay.config import Config, ConfigError, Setting, check, load, settings
+
+SETTINGS = list(settings())
+
+
+def _refusal(source: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as refused:
+        check(source)
+    return str(refused.value)
+
+
+def _toml(folder: Path, text: str) -> Path:
+    path = folder / "relay.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_a_file_everything_has_its_default() -> None:
+    config = load(None, {})
+    assert config == Config()
+    assert config.net.listen == ("127.0.0.1:7777",)
+    assert config.limits.max_message_length == 1_048_576
+    assert config.limits.max_content_length == 262_144
+    assert (config.limits.max_event_tags, config.limits.max_subscriptions, config.limits.max_filters) == (
+        10_000,
+        300,
+        20,
+    )
+    assert (config.limits.max_limit, config.limits.default_limit) == (5_000, 500)
+    assert config.limits.created_at_ahead == 900
+    assert (config.store.path, config.store.synchronous) == ("data/relay.db", "full")
+    assert (config.net.ping_seconds, config.net.pong_seconds) == (30.0, 20.0)
+
+
+def test_every_table_is_read(tmp_path: Path) -> None:
+    path = _toml(
+        tmp_path,
+        """
+        relay.name = "home"
+        limits.max_filters = 3
+        net.listen = ["127.0.0.1:1", "[::1]:2"]
+        net.ping_seconds = 5
+        pipeline.signatures = "coincurve"
+        store.backend = "memory"
+        metrics.listen = ""
+        log.level = "debug"
+        """,
+    )
+    config = load(path, {})
+    assert config.relay.name == "home"
+    assert config.limits.max_filters == 3
+    assert config.net.listen == ("127.0.0.1:1", "[::1]:2")
+    assert config.net.ping_seconds == 5.0
+    assert config.pipeline.signatures == "coincurve"
+    assert config.store.backend == "memory"
+    assert config.metrics.listen == ""
+    assert config.log.level == "debug"
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting.section}.{setting.key}")
+def test_every_default_may_be_written_out(setting: Setting) -> None:
+    assert check({setting.section: {setting.key: msgspec.to_builtins(setting.default)}}) == Config()
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting.section}.{setting.key}")
+def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) -> None:
+    mistyped = f"{setting.key[:-1]}q"
+    assert _refusal({setting.section: {mistyped: msgspec.to_builtins(setting.default)}}) == (
+        f"{setting.section}.{mistyped}: unknown key; the nearest known is {setting.section}.{setting.key}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"limitz": {}}, "limitz: unknown table; the nearest known is limits"),
+        ({"net": 3}, "net: must be a table, [net]"),
+        ({"limits": {"max_filters": "3"}}, "limits.max_filters: expected `int`, got `str`"),
+        ({"limits": {"max_filters": True}}, "limits.max_filters: expected `int`, got `bool`"),
+        ({"limits": {"max_filters": 1.5}}, "limits.max_filters: expected `int`, got `float`"),
+        ({"limits": {"max_filters": 0}}, "limits.max_filters: expected `int` >= 1"),
+        ({"limits": {"max_limit": 100_001}}, "limits.max_limit: expected `int` <= 100000"),
+        ({"net": {"ping_seconds": 0}}, "net.ping_seconds: expected `float` > 0.0"),
+        ({"net": {"ping_seconds": float("nan")}}, "net.ping_seconds: expected `float` > 0.0"),
+        ({"net": {"listen": "127.0.0.1:1"}}, "net.listen: expected `array`, got `str`"),
+        ({"net": {"listen": []}}, "net.listen: expected `array` of length >= 1"),
+        ({"net": {"listen": ["127.0.0.1:1", 2]}}, "net.listen: expected `str`, got `int`"),
+        ({"net": {"listen": ["127.0.0.1"]}}, "net.listen: '127.0.0.1' is not host:port"),
+        ({"net": {"listen": [":7777"]}}, "net.listen: ':7777' is not host:port"),
+        ({"net": {"listen": ["localhost:ws"]}}, "net.listen: 'localhost:ws' is not host:port"),
+        ({"net": {"listen": ["localhost:-1"]}}, "net.listen: 'localhost:-1' is not host:port"),
+        ({"net": {"listen": ["localhost:²"]}}, "net.listen: 'localhost:²' is not host:port"),
+        ({"metrics": {"listen": "localhost:65536"}}, "metrics.listen: 'localhost:65536' is not host:port"),
+        ({"log": {"level": "loud"}}, "log.level: invalid enum value 'loud'"),
+        ({"store": {"path": ""}}, "store.path: expected `str` of length >= 1"),
+        ({"relay": {"name": "n" * 30}}, "relay.name: expected `str` of length <= 29"),
+        ({"relay": {"pubkey": "A" * 64}}, "relay.pubkey: expected `str` matching regex '^([0-9a-f]{64})?$'"),
+        ({"relay": {"url": "http://a/"}}, "relay.url: expected `str` matching regex '^wss?://[^/?#]+(/[^?#]*)?$'"),
+        (
+            {"limits": {"default_limit": 501, "max_limit": 500}},
+            "limits.default_limit: must not be above limits.max_limit",
+        ),
+        ({"net": {"outbox_bytes": 2_097_151}}, "net.outbox_bytes: must be at least twice limits.max_message_length"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_key_and_the_reason(source: dict[str, Any], message: str) -> None:
+    assert _refusal(source) == message
+
+
+def test_values_at_their_bounds_are_good() -> None:
+    config = check(
+        {
+            "limits": {"default_limit": 500, "max_limit": 500, "max_message_length": 32_768},
+            "net": {"outbox_bytes": 65_536, "listen": ["localhost:65535"], "grace_seconds": 0},
+        }
+    )
+    assert config.limits.max_limit == 500
+    assert config.net.listen == ("localhost:65535",)
+    assert config.net.grace_seconds == 0.0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"limits = \n", "is not TOML: Invalid value (at line 1, column 10)"),
+        (b"[limits]\n[limits]\n", "is not TOML: Cannot declare"),
+        (b'relay.name = "\xff"\n', "is not TOML: 'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_refused_with_its_name(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        load(path, {})
+    assert str(refused.value).startswith(f"{path} {reason}")
+
+
+def test_a_file_that_is_not_there_is_refused_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path / "none.toml", {})
+    assert str(refused.value) == f"{tmp_path / 'none.toml'}: No such file or directory"
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    path = _toml(tmp_path, '[limits]\nmax_filters = 3\nmax_limit = 600\n[relay]\nname = "file"\n')
+    environment = {
+        "TRIO_RELAY_LIMITS__MAX_FILTERS": "4",
+        "TRIO_RELAY_NET__LISTEN": '["127.0.0.1:0"]',
+        "TRIO_RELAY_NET__GRACE_SECONDS": "1.5",
+        "TRIO_RELAY_RELAY__NAME": "plain words",
+        "TRIO_RELAY_RELAY__CONTACT": '"mailto:quoted@example.com"',
+        "TRIO_RELAY_STORE__PATH": "/var/lib/relay.db",
+        "LIMITS__MAX_LIMIT": "1",
+        "TRIO_RELAY": "1",
+    }
+    config = load(path, environment)
+    assert (config.limits.max_filters, config.limits.max_limit) == (4, 600)
+    assert (config.net.listen, config.net.grace_seconds) == (("127.0.0.1:0",), 1.5)
+    assert (config.relay.name, config.relay.contact) == ("plain words", "mailto:quoted@example.com")
+    assert config.store.path == "/var/lib/relay.db"
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"TRIO_RELAY_NET__LISTN": "x:1"}, "net.listn: unknown key; the nearest known is net.listen"),
+        ({"TRIO_RELAY_LIMITS__MAX_FILTERS": "many"}, "limits.max_filters: expected `int`, got `str`"),
+        ({"TRIO_RELAY_STOR__PATH": "x"}, "stor: unknown table; the nearest known is store"),
+    ],
+)
+def test_the_environment_is_checked_as_the_file_is(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(None, environment)
+    assert str(refused.value) == message
+
+
+def test_a_variable_cannot_mend_what_is_no_table(tmp_path: Path) -> None:
+    path = _toml(tmp_path, "limits = 3\n")
+    with pytest.raises(ConfigError, match=r"^limits: must be a table, \[limits\]$"):
+        load(path, {"TRIO_RELAY_LIMITS__MAX_FILTERS": "4"})
+
+
+def test_the_table_of_settings_has_every_field_of_every_section() -> None:
+    fields = [
+        (section.name, field.name)
+        for section in msgspec.structs.fields(Config)
+        for field in msgspec.structs.fields(section.type)
+    ]
+    assert sorted((setting.section, setting.key) for setting in SETTINGS) == sorted(fields)
+
+
+def test_every_setting_is_described_and_every_number_has_a_unit() -> None:
+    assert [s.environment for s in SETTINGS if not (s.description.endswith(".") and "\n" not in s.description)] == []
+    assert [s.environment for s in SETTINGS if type(s.default) in (int, float) and not s.unit] == []
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting.section}.{setting.key}")
+def test_every_setting_can_be_overridden_by_its_variable(setting: Setting) -> None:
+    value = msgspec.to_builtins(setting.default)
+    text = msgspec.json.encode(value).decode()  # JSON of these values is TOML
+    assert load(None, {setting.environment: text}) == Config()
+
+
+def test_a_setting_tells_its_bounds_and_choices() -> None:
+    bounds = {f"{setting.section}.{setting.key}": setting.bounds for setting in SETTINGS}
+    assert bounds["limits.max_limit"] == "≥ 1, ≤ 100000"
+    assert bounds["net.ping_seconds"] == "> 0"
+    assert bounds["store.synchronous"] == '"full" | "normal"'
+    assert bounds["relay.description"] == ""

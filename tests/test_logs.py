@@ -1,0 +1,90 @@
+"""Log lines: for people or for programs, never more than was asked for, and never what events say."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import structlog
+
+from trio_relay.logs import LogOptions, configure
+
+pytestmark = pytest.mark.usefixtures("own_logging")
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def test_json_lines_hold_the_event_its_level_and_the_time(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogOptions(format="json"))
+    structlog.get_logger("trio_relay.net").info("doors closed", clients=2)
+    [line] = _lines(capsys)
+    entry = json.loads(line)
+    assert entry.pop("timestamp").endswith("Z")
+    assert entry == {"event": "doors closed", "level": "info", "clients": 2}
+
+
+def test_text_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogOptions(format="text"))
+    structlog.get_logger().warning("too slow", client=3)
+    [line] = _lines(capsys)
+    assert "[warning  ] too slow" in line
+    assert line.rstrip().endswith("client=3")
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_auto_is_text_on_a_terminal_and_json_elsewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    configure(LogOptions())
+    structlog.get_logger().info("hello")
+    [line] = _lines(capsys)
+    assert line.startswith("{") is not terminal
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (LogOptions(format="json", level="debug"), ["debug", "info", "warning", "error"]),
+        (LogOptions(format="json", level="info"), ["info", "warning", "error"]),
+        (LogOptions(format="json", level="warning"), ["warning", "error"]),
+        (LogOptions(format="json", level="error"), ["error"]),
+    ],
+)
+def test_less_important_lines_are_left_out(
+    capsys: pytest.CaptureFixture[str], options: LogOptions, shown: list[str]
+) -> None:
+    configure(options)
+    log = structlog.get_logger()
+    for tell in (log.debug, log.info, log.warning, log.error):
+        tell("something")
+    assert [json.loads(line)["level"] for line in _lines(capsys)] == shown
+
+
+def test_what_is_bound_to_a_connection_is_on_each_of_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogOptions(format="json"))
+    with structlog.contextvars.bound_contextvars(client=7):
+        structlog.get_logger().info("connected")
+    structlog.get_logger().info("stopping")
+    assert [json.loads(line).get("client") for line in _lines(capsys)] == [7, None]
+
+
+@pytest.mark.parametrize("options", [LogOptions(format="json"), LogOptions(format="text")])
+def test_a_traceback_shows_no_values_of_variables(capsys: pytest.CaptureFixture[str], options: LogOptions) -> None:
+    content = "what an event says"
+    configure(options)
+    try:
+        raise RuntimeError(f"{len(content)} characters were too many")
+    except RuntimeError:
+        structlog.get_logger().exception("connection failed")
+    told = "\n".join(_lines(capsys))
+    assert "connection failed" in told
+    assert "Traceback (most recent call last)" in told
+    assert "RuntimeError: 18 characters were too many" in told
+    assert content not in told

@@ -1,0 +1,147 @@
+"""Events in from JSONL and out again: every line is accounted for, and what comes out is what went in."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+from click.testing import CliRunner, Result
+
+from tests.keys import ALICE, BOB, NOW
+from trio_relay import MemoryStore, RelayOptions, open_relay
+from trio_relay.cli import main
+from trio_relay.nostr.event import Event, encode
+from trio_relay.transfer import ImportSummary, export_lines, import_lines
+
+pytestmark = pytest.mark.usefixtures("own_logging")
+
+NOTE = ALICE.event("a note")
+OLD, NEW = ALICE.event("old", kind=0, created_at=NOW), ALICE.event("new", kind=0, created_at=NOW + 1)
+GONE = ALICE.event("gone")
+DELETION = ALICE.event(kind=5, tags=[["e", GONE.id]])
+AWKWARD = BOB.event('é \u2028 \x00 \x0b \\ " \n 🦀', tags=[["t", "ü"], ["e"], []])
+
+
+def _lines(*events: Event) -> bytes:
+    return b"".join(encode(event) + b"\n" for event in events)
+
+
+def _run(store: Path, *arguments: str, stdin: bytes = b"", color: bool = False) -> Result:
+    environment = {"TRIO_RELAY_STORE__PATH": str(store), "FORCE_COLOR": "1" if color else None}
+    return CliRunner().invoke(main, arguments, input=stdin, env=environment)
+
+
+def test_an_import_says_what_became_of_every_line(tmp_path: Path) -> None:
+    future = ALICE.event("tomorrow", created_at=int(time.time()) + 86_400)
+    wrong_id = ALICE.signed("0" * 64, NOW, 1, [], "another")
+    forged = msgspec.structs.replace(BOB.event("forged"), sig=ALICE.event().sig)
+    typing = ALICE.event(kind=20_001)
+    lines = _lines(DELETION, NOTE, NEW, OLD, typing, NOTE, GONE, future, wrong_id, wrong_id, forged)
+    ended = _run(tmp_path / "relay.db", "import", stdin=lines + b"not JSON\n[1]\n\n  \r\n{}\n")
+    first, *reasons = ended.stdout.splitlines()
+    assert ended.exit_code == 0
+    assert first == "14 events: 3 stored, 1 known, 1 superseded, 1 ephemeral, 8 refused"
+    assert sorted(reasons) == [
+        "  1 refused: blocked: deleted by its author",
+        "  1 refused: invalid: EVENT takes an event, an object",
+        "  1 refused: invalid: created_at is more than 900 seconds ahead (created_at_ahead)",
+        "  1 refused: invalid: id is missing",
+        "  1 refused: invalid: not a JSON array that can be read",
+        "  1 refused: invalid: sig is not a valid signature of the id by the pubkey",
+        "  2 refused: invalid: id is not the hash of the event",
+    ]
+    assert reasons[0] == "  2 refused: invalid: id is not the hash of the event"
+
+
+def test_what_was_imported_is_exported_field_by_field_in_the_order_in_which_it_came(tmp_path: Path) -> None:
+    lines = _lines(NOTE, AWKWARD, NEW, DELETION)
+    (tmp_path / "in.jsonl").write_bytes(lines)
+    assert _run(tmp_path / "relay.db", "import", str(tmp_path / "in.jsonl")).exit_code == 0
+    ended = _run(tmp_path / "relay.db", "export", str(tmp_path / "out.jsonl"))
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", "4 events\n")
+    assert (tmp_path / "out.jsonl").read_bytes() == lines
+
+
+def test_standard_input_and_output_do_as_files_do(tmp_path: Path) -> None:
+    lines = _lines(NOTE, AWKWARD)
+    for arguments in (["import", "-"], ["import"]):
+        assert _run(tmp_path / "relay.db", *arguments, stdin=lines).exit_code == 0
+    for arguments in (["export", "-"], ["export"]):
+        assert _run(tmp_path / "relay.db", *arguments).stdout_bytes == lines
+
+
+def test_lines_may_end_as_they_like_and_the_last_one_need_not(tmp_path: Path) -> None:
+    lines = b"\n\n" + encode(NOTE) + b"\r\n\r\n  " + encode(AWKWARD)
+    assert _run(tmp_path / "relay.db", "import", stdin=lines).stdout.startswith("2 events: 2 stored, ")
+
+
+def test_an_import_again_changes_nothing(tmp_path: Path) -> None:
+    lines = _lines(NOTE, NEW, DELETION)
+    for counts in ("3 stored, 0 known", "0 stored, 3 known"):
+        ended = _run(tmp_path / "relay.db", "import", stdin=lines)
+        assert ended.stdout == f"3 events: {counts}, 0 superseded, 0 ephemeral, 0 refused\n"
+
+
+def test_what_was_deleted_and_replaced_is_not_exported(tmp_path: Path) -> None:
+    _run(tmp_path / "relay.db", "import", stdin=_lines(GONE, OLD, NEW, DELETION))
+    assert _run(tmp_path / "relay.db", "export").stdout_bytes == _lines(NEW, DELETION)
+
+
+def test_an_empty_store_exports_nothing(tmp_path: Path) -> None:
+    assert _run(tmp_path / "relay.db", "import", stdin=b"").stdout.startswith("0 events: ")
+    ended = _run(tmp_path / "relay.db", "export")
+    assert (ended.stdout_bytes, ended.stderr) == (b"", "0 events\n")
+
+
+@pytest.mark.parametrize(("command", "title"), [("import", "importing"), ("export", "exporting")])
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(tmp_path: Path, command: str, title: str) -> None:
+    _run(tmp_path / "relay.db", "import", stdin=_lines(NOTE))
+    assert title in _run(tmp_path / "relay.db", command, stdin=_lines(NOTE), color=True).stderr
+    assert title not in _run(tmp_path / "relay.db", command, stdin=_lines(NOTE)).stderr
+
+
+async def test_progress_adds_up_to_the_bytes_read_and_the_events_written() -> None:
+    events = [ALICE.event(f"{number}") for number in range(1_234)]
+    lines = [encode(event) + b"\n" for event in events]
+    store, summary, out = MemoryStore(), ImportSummary(), io.BytesIO()
+    read: list[int] = []
+    written: list[int] = []
+    with trio.fail_after(60):
+        async with open_relay(store, RelayOptions(verifiers=1)) as relay:
+            await import_lines(relay, lines, summary, read.append)
+        assert await export_lines(store, out, written.append) == 1_234
+    assert (sum(read), len(read)) == (sum(map(len, lines)), 13)
+    assert sum(written) == 1_234
+    assert (summary.total, summary.counts) == (1_234, {"stored": 1_234})
+    assert out.getvalue() == b"".join(lines)
+
+
+async def test_an_import_never_holds_more_than_the_pipeline_does() -> None:
+    """The file may be larger than memory: lines are read as fast as the relay takes them."""
+    taken = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal taken
+        for number in range(2_000):
+            taken += 1
+            yield encode(ALICE.event(f"{number}"))
+
+    class Stuck(MemoryStore):
+        async def known(self, ids: object) -> set[str]:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    options = RelayOptions(verifiers=1, verify_batch=1, channel_parcels=2, drain_seconds=0)
+    async with open_relay(Stuck(), options) as relay:
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(import_lines, relay, lines(), ImportSummary(), lambda _bytes: None)
+                await trio.testing.wait_all_tasks_blocked()
+                assert taken == 400  # one parcel at the verifier, two in the channel, one that waits to get in
+                nursery.cancel_scope.cancel()
