@@ -162,6 +162,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         "TRIO_RELAY_STORE__PATH": "/var/lib/relay.db",
         "LIMITS__MAX_LIMIT": "1",
         "TRIO_RELAY": "1",
+        "TRIO_RELAY_TEST_SOMETHING": "of another program",
     }
     config = load(path, environment)
     assert (config.limits.max_filters, config.limits.max_limit) == (4, 600)
@@ -175,6 +176,10 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     [
         ({"TRIO_RELAY_NET__LISTN": "x:1"}, "net.listn: unknown key; the nearest known is net.listen"),
         ({"TRIO_RELAY_LIMITS__MAX_FILTERS": "many"}, "limits.max_filters: expected `int`, got `str`"),
+        (
+            {"TRIO_RELAY_LIMITS_MAX_FILTERS": "3"},
+            "TRIO_RELAY_LIMITS_MAX_FILTERS: two underscores must stand between table and key",
+        ),
         ({"TRIO_RELAY_STOR__PATH": "x"}, "stor: unknown table; the nearest known is store"),
     ],
 )

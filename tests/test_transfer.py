@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 import trio
@@ -17,6 +18,7 @@ from tests.keys import ALICE, BOB, NOW
 from trio_relay import MemoryStore, RelayOptions, open_relay
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode
+from trio_relay.store.sqlite.writing import BatchWriter
 from trio_relay.transfer import ImportSummary, export_lines, import_lines
 
 pytestmark = pytest.mark.usefixtures("own_logging")
@@ -145,3 +147,25 @@ async def test_an_import_never_holds_more_than_the_pipeline_does() -> None:
                 await trio.testing.wait_all_tasks_blocked()
                 assert taken == 400  # one parcel at the verifier, two in the channel, one that waits to get in
                 nursery.cancel_scope.cancel()
+
+
+def test_an_import_into_a_failing_store_says_so_and_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(_writer: BatchWriter, _batch: object) -> None:
+        raise apsw.FullError
+
+    monkeypatch.setattr(BatchWriter, "save", save)
+    ended = _run(tmp_path / "relay.db", "import", stdin=_lines(NOTE))
+    assert ended.exit_code == 1
+    assert ended.stdout.splitlines() == [
+        "1 events: 0 stored, 0 known, 0 superseded, 0 ephemeral, 1 refused",
+        "  1 refused: error: the relay's disk is full",
+    ]
+    assert ended.stderr.endswith("trio-relay: the store failed; the same import can be run again\n")
+
+
+def test_an_export_to_a_full_disk_says_so_and_ends_with_1(tmp_path: Path) -> None:
+    _run(tmp_path / "relay.db", "import", stdin=_lines(NOTE))
+    ended = _run(tmp_path / "relay.db", "export", "/dev/full")
+    assert (ended.exit_code, ended.stderr) == (1, "trio-relay: cannot write: No space left on device\n")

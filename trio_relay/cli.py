@@ -90,7 +90,8 @@ def check_config(group_path: Path | None, config_path: Path | None) -> None:
 def import_command(group_path: Path | None, config_path: Path | None, file: BinaryIO) -> None:
     """Store events from FILE, one JSON object a line, or from standard input.
 
-    They go through the same checks as a client's. The relay must not run on the same store meanwhile.
+    They go through the same checks as a client's. The relay must not run on the same store meanwhile. Exit code 1 if
+    the store failed for any of them.
     """
     config = _load(config_path or group_path)
     summary = ImportSummary()
@@ -101,6 +102,8 @@ def import_command(group_path: Path | None, config_path: Path | None, file: Bina
     click.echo(f"{summary.total} events: {named}")
     for reason, number in summary.reasons.most_common():
         click.echo(f"  {number} refused: {reason}")
+    if summary.store_failed:
+        _leave(CRASHED, "the store failed; the same import can be run again")
 
 
 @main.command("export")
@@ -115,7 +118,13 @@ def export_command(group_path: Path | None, config_path: Path | None, file: Bina
     config = _load(config_path or group_path)
     columns = (BarColumn(), TextColumn("{task.completed} events"), TimeElapsedColumn())
     with _progress("exporting", columns) as advance, _exit_codes():
-        total = trio.run(_export, config, file, advance)
+        try:
+            total = trio.run(_export, config, file, advance)
+            file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _leave(CRASHED, f"cannot write: {error.strerror}")
     click.echo(f"{total} events", err=True)
 
 

@@ -136,8 +136,12 @@ def _limits(meta: Meta) -> list[tuple[str, float | None]]:
 
 def _override(source: dict[str, Any], environment: Mapping[str, str]) -> None:
     for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
         section, separator, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-        if variable.startswith(ENVIRONMENT_PREFIX) and separator:
+        if not separator and section.partition("_")[0] in Config.__struct_fields__:
+            raise ConfigError(f"{variable}: two underscores must stand between table and key")
+        if separator:
             table = source.setdefault(section, {})
             if isinstance(table, dict):
                 table[key] = _value(text)

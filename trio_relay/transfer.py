@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 import msgspec
 import trio
 
+from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, is_ephemeral
 from trio_relay.nostr.message import Answer, Publish, parse
 from trio_relay.pipeline.relay import Relay
@@ -47,6 +48,11 @@ class ImportSummary:
         """Count a line that was not taken."""
         self.counts["refused"] += 1
         self.reasons[reason] += 1
+
+    @property
+    def store_failed(self) -> bool:
+        """True if a line was refused for no fault of its own."""
+        return any(reason.startswith(f"{Prefix.ERROR}:") for reason in self.reasons)
 
     @property
     def total(self) -> int:

@@ -42,6 +42,9 @@ class Verifier:
         self._backend = backend
         self._threads = threads
         self._most = most
+        self._counter = trio.Lock()
+        self._last = trio.Event()
+        self._last.set()
         self._batches = Histogram(SIZES)
         self._seconds = Histogram(SECONDS)
         self._outcomes: Counter[str] = Counter()
@@ -54,13 +57,20 @@ class Verifier:
     ) -> None:
         """Verify until the intake has ended; the handles are this task's own and are closed by it."""
         with intake, verified, live:
-            async for batch in Batches(intake, self._most):
+            batches = Batches(intake, self._most)
+            while True:
+                # One at a time takes a batch and a number, so that batches leave in the order in which they came: a
+                # later version must not overtake an earlier one and its deletion, however long each one's check takes.
+                async with self._counter:
+                    batch = await anext(batches, None)
+                    if batch is None:
+                        return
+                    before, after = self._last, trio.Event()
+                    self._last = after
                 valid = await self._verify(await self._unknown(batch))
-                lasting = [one for one in valid if not is_ephemeral(one.event.kind)]
-                if len(lasting) < len(valid):
-                    await self._pass_on([one for one in valid if is_ephemeral(one.event.kind)], live)
-                if lasting:
-                    await verified.send(lasting)
+                await before.wait()
+                await self._pass_on(valid, verified, live)
+                after.set()
 
     async def _unknown(self, batch: list[Submission]) -> list[Submission]:
         """What is new; the rest is answered as duplicate, its signature not looked at."""
@@ -100,12 +110,22 @@ class Verifier:
                 one.reply(one.event, False, "invalid: sig is not a valid signature of the id by the pubkey")
         return valid
 
-    async def _pass_on(self, ephemeral: list[Submission], live: trio.MemorySendChannel[list[Submission]]) -> None:
-        """Ephemeral events are delivered and never stored (NIP-01, "Kinds")."""
+    async def _pass_on(
+        self,
+        valid: list[Submission],
+        verified: trio.MemorySendChannel[list[Submission]],
+        live: trio.MemorySendChannel[list[Submission]],
+    ) -> None:
+        """Ephemeral events are delivered and never stored (NIP-01, "Kinds"); all others go to the writer."""
+        ephemeral = [one for one in valid if is_ephemeral(one.event.kind)]
+        lasting = [one for one in valid if not is_ephemeral(one.event.kind)] if ephemeral else valid
         for one in ephemeral:
             self._outcomes["ephemeral"] += 1
             one.reply(one.event, True, "")
-        await live.send(ephemeral)
+        if ephemeral:
+            await live.send(ephemeral)
+        if lasting:
+            await verified.send(lasting)
 
     def statistics(self) -> VerifierStatistics:
         """What all runs of this stage have seen together."""
