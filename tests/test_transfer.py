@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,3 +172,14 @@ def test_an_export_to_a_full_disk_says_so_and_ends_with_1(tmp_path: Path) -> Non
     _run(tmp_path / "relay.db", "import", stdin=_lines(NOTE))
     ended = _run(tmp_path / "relay.db", "export", "/dev/full")
     assert (ended.exit_code, ended.stderr) == (1, "trio-relay: cannot write: No space left on device\n")
+
+
+def test_an_export_whose_reader_has_gone_ends_without_a_word(tmp_path: Path) -> None:
+    _run(tmp_path / "relay.db", "import", stdin=_lines(NOTE))
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "trio_relay", "export"]
+    environment = os.environ | {"TRIO_RELAY_STORE__PATH": str(tmp_path / "relay.db")}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment, timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -83,7 +83,7 @@ async def import_lines(
                     parcel.append(Submission(event, summary.reply, trio.current_time()))
                 else:
                     summary.refuse(str(refusal))
-            case Answer(message):
+            case Answer(message):  # pragma: no branch (an EVENT gives one of these two)
                 summary.refuse(_reason(message))
         if len(parcel) >= _PARCEL:
             await relay.publish(parcel)
