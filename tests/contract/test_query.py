@@ -31,8 +31,8 @@ C1, C2 = sorted(
 D = ALICE.event("d", kind=7, created_at=NOW + 3, tags=[["e", A.id], ["e", B.id], ["t", "tree"], ["t"]])
 E = BOB.event("e", kind=30_023, created_at=NOW + 4, tags=[["d", ""], ["t", "x" * 65], ["t", ""]])
 ALL: Final = [E, D, C1, C2, B, A]
-ALICE_C = C1 if C1.pubkey == ALICE.pubkey else C2
-OTHER_ID = "f" * 64
+ALICE_C, CAROL_C = (C1, C2) if C1.pubkey == ALICE.pubkey else (C2, C1)
+OTHER_IDS = [f"{number:064x}" for number in range(12)]
 
 ONE_FILTER: Final[dict[str, tuple[Filter, list[Event]]]] = {
     "everything": (Filter(), ALL),
@@ -40,7 +40,7 @@ ONE_FILTER: Final[dict[str, tuple[Filter, list[Event]]]] = {
     "the newest three, the lower id of the third second": (Filter(limit=3), [E, D, C1]),
     "none": (Filter(limit=0), []),
     "one id": (Filter(ids=of(A.id)), [A]),
-    "ids, one of them unknown": (Filter(ids=of(A.id, OTHER_ID, D.id)), [D, A]),
+    "ids, one of them unknown": (Filter(ids=of(A.id, OTHER_IDS[0], D.id)), [D, A]),
     "ids with a limit": (Filter(ids=of(A.id, B.id, D.id), limit=2), [D, B]),
     "no id": (Filter(ids=of()), []),
     "an id of another author": (Filter(ids=of(A.id), authors=of(BOB.pubkey)), []),
@@ -48,7 +48,7 @@ ONE_FILTER: Final[dict[str, tuple[Filter, list[Event]]]] = {
     "ids with a tag": (Filter(ids=of(A.id, B.id), tags=(("t", of("sea")),)), [B]),
     "ids since": (Filter(ids=of(A.id, B.id), since=NOW + 1), [B]),
     "one author": (Filter(authors=of(BOB.pubkey)), [E, B]),
-    "authors": (Filter(authors=of(BOB.pubkey, CAROL.pubkey)), [E, C2 if ALICE_C is C1 else C1, B]),
+    "authors": (Filter(authors=of(BOB.pubkey, CAROL.pubkey)), [E, CAROL_C, B]),
     "no author": (Filter(authors=of()), []),
     "an author's kind": (Filter(authors=of(BOB.pubkey), kinds=frozenset([1])), [B]),
     "an author's kinds": (Filter(authors=of(ALICE.pubkey), kinds=frozenset([1, 7])), [D, ALICE_C, A]),
@@ -74,6 +74,21 @@ ONE_FILTER: Final[dict[str, tuple[Filter, list[Event]]]] = {
     "no value": (tagged("t"), []),
     "a tag by id": (tagged("e", A.id), [D, C1, C2]),
     "tags by id, an event with both once": (tagged("e", A.id, B.id), [D, C1, C2]),
+    "many tags by id, an event with two of them once": (
+        Filter(tags=(("e", of(A.id, B.id, *OTHER_IDS)),), limit=2),
+        [D, C1],
+    ),
+    "many tag values, an event with two of them once": (
+        Filter(tags=(("t", of("sea", "sky", "tree", *OTHER_IDS)),), limit=3),
+        [D, B, A],
+    ),
+    "many authors": (Filter(authors=of(CAROL.pubkey, BOB.pubkey, *OTHER_IDS), limit=2), [E, CAROL_C]),
+    "many authors' tag": (
+        Filter(authors=of(ALICE.pubkey, *OTHER_IDS), tags=(("t", of("tree", "sky")),)),
+        [D, A],
+    ),
+    "many kinds": (Filter(kinds=frozenset([1, *range(100, 140)]), limit=3), [C1, C2, B]),
+    "many ids": (Filter(ids=of(A.id, D.id, B.id, *OTHER_IDS), limit=2), [D, B]),
     "two letters": (Filter(tags=(("e", of(A.id)), ("t", of("tree", "sea")))), [D]),
     "two letters, one of them without a value": (Filter(tags=(("e", of(A.id)), ("t", of()))), []),
     "a tag of an author": (Filter(authors=of(ALICE.pubkey), tags=(("t", of("tree")),)), [D, A]),
@@ -105,7 +120,7 @@ UNIONS: Final[dict[str, tuple[list[Filter], list[Event]]]] = {
             Filter(since=NOW + 4),
             Filter(ids=of(A.id)),
         ],
-        [E, C2 if ALICE_C is C1 else C1, B, A],
+        [E, CAROL_C, B, A],
     ),
 }
 

@@ -1,0 +1,125 @@
+"""The WebSocket handshake (RFC 6455, section 4.2), and how many are let in."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+import trio
+from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
+
+from tests.net.raw import ACCEPT, closing, message, open_stream, open_wire, upgrade
+from tests.wires import open_door
+from trio_relay import NetOptions
+
+pytestmark = pytest.mark.usefixtures("inline_threads")
+
+ONE_ONLY = NetOptions(max_connections=1)
+
+
+async def test_the_answer_proves_that_the_key_was_read(autojump_clock: MockClock) -> None:
+    async with open_door() as door, open_stream(door) as wire:
+        await wire.send(upgrade())
+        reply = await wire.reply()
+        assert reply.status == 101
+        assert reply.headers["sec-websocket-accept"] == ACCEPT
+        assert (reply.headers["upgrade"].lower(), reply.headers["connection"].lower()) == ("websocket", "upgrade")
+
+
+async def test_no_extension_and_no_subprotocol_is_agreed_on(autojump_clock: MockClock) -> None:
+    async with open_door() as door, open_stream(door) as wire:
+        await wire.send(upgrade(Sec_WebSocket_Extensions="permessage-deflate", Sec_WebSocket_Protocol="nostr"))
+        reply = await wire.reply()
+        assert reply.status == 101
+        assert not {"sec-websocket-extensions", "sec-websocket-protocol"} & reply.headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        pytest.param(upgrade(Sec_WebSocket_Version="12"), 400, id="other version"),
+        pytest.param(upgrade(Sec_WebSocket_Version=None), 400, id="no version"),
+        pytest.param(upgrade(Sec_WebSocket_Key=None), 400, id="no key"),
+        pytest.param(upgrade(Sec_WebSocket_Key="c2hvcnQ="), 400, id="short key"),
+        pytest.param(upgrade(Sec_WebSocket_Key="***"), 400, id="key that is not base64"),
+        pytest.param(upgrade(Connection="keep-alive"), 426, id="no upgrade of the connection"),
+        pytest.param(upgrade(Upgrade="h2c, websocket"), 426, id="several upgrades"),
+    ],
+)
+async def test_a_bad_handshake_is_refused_and_the_connection_ends(
+    sent: bytes, status: int, autojump_clock: MockClock
+) -> None:
+    async with open_door() as door, open_stream(door) as wire:
+        await wire.send(sent)
+        reply = await wire.reply()
+        assert (reply.status, reply.headers["connection"]) == (status, "close")
+        assert reply.headers["sec-websocket-version"] == "13"
+        assert await wire.receive_end() == b""
+        assert door.server.statistics().accepted == 0
+
+
+async def test_frames_in_the_same_packet_as_the_handshake_are_read(autojump_clock: MockClock) -> None:
+    async with open_door() as door, open_stream(door) as wire:
+        await wire.open(message("REQ", "first", {"limit": 0}))
+        assert await wire.receive() == ["EOSE", "first"]
+        await wire.send(message("REQ", "second", {"limit": 0}))
+        assert await wire.receive() == ["EOSE", "second"]
+
+
+async def test_a_handshake_after_plain_requests_on_the_same_connection(autojump_clock: MockClock) -> None:
+    async with open_door() as door, open_stream(door) as wire:
+        assert (await wire.ask()).status == 200
+        await wire.open(message("REQ", "a", {"limit": 0}))
+        assert await wire.receive() == ["EOSE", "a"]
+
+
+async def test_one_connection_too_many_is_answered_503_until_another_leaves(autojump_clock: MockClock) -> None:
+    async with open_door(net=ONE_ONLY) as door:
+        async with open_wire(door), open_stream(door) as second:
+            await second.send(upgrade())
+            reply = await second.reply()
+            assert (reply.status, reply.headers["retry-after"], reply.headers["connection"]) == (503, "30", "close")
+            assert await second.receive_end() == b""
+            assert door.server.statistics().refused == 1
+            async with open_stream(door) as visitor:
+                assert (await visitor.ask(target="/health")).status == 200
+        await wait_all_tasks_blocked()
+        async with open_wire(door):
+            assert door.server.statistics().accepted == 2
+
+
+async def test_handshakes_at_the_same_time_do_not_slip_past_the_limit(autojump_clock: MockClock) -> None:
+    async with (
+        open_door(net=ONE_ONLY) as door,
+        open_stream(door, lockstep_stream_pair) as first,
+        open_stream(door) as second,
+    ):
+        await first.send(upgrade())  # and does not read the answer yet
+        await wait_all_tasks_blocked()
+        await second.send(upgrade())
+        assert (await second.reply()).status == 503
+        assert (await first.reply()).status == 101
+
+
+async def test_who_does_not_take_the_handshakes_answer_frees_his_place(autojump_clock: MockClock) -> None:
+    net = NetOptions(max_connections=1, handshake_seconds=3)
+    async with (
+        open_door(net=net) as door,
+        open_stream(door, lockstep_stream_pair) as first,
+    ):
+        await first.send(upgrade())
+        await trio.sleep(3.01)
+        async with open_wire(door):
+            assert door.server.statistics().connections == 1
+
+
+async def test_a_connection_is_logged_with_its_number(
+    autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
+) -> None:
+    async with open_door() as door:
+        for _ in range(2):
+            async with open_wire(door) as wire:
+                await wire.send(closing(1000))
+                await wire.receive_end()
+            await wait_all_tasks_blocked()
+    told = [(entry["event"], entry.get("peer"), entry.get("reason")) for entry in logged]
+    assert told[:4] == [("connected", "unknown", None), ("disconnected", None, "left")] * 2

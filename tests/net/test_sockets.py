@@ -1,0 +1,134 @@
+"""The doors on real sockets: addresses, resets, and a client that nobody here wrote."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from struct import pack
+
+import pytest
+import structlog
+import trio
+import trio_websocket
+from trio.testing import MockClock
+
+from tests.keys import ALICE, NOW
+from tests.net.raw import Wire, message
+from tests.wires import Talker, run_threads_inline
+from trio_relay import FrontDoor, Limits, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
+from trio_relay.net import server as server_module
+from trio_relay.net.server import AddressRefused
+
+PATIENCE = 10
+LONG = [ALICE.event(str(number) + "x" * 200_000) for number in range(40)]
+
+
+@asynccontextmanager
+async def open_house(net: NetOptions | None = None, limits: Limits | None = None) -> AsyncIterator[tuple[Server, str]]:
+    """A relay on a port of its own, and its address."""
+    async with open_relay(MemoryStore(), limits=limits, clock=lambda: NOW) as relay, trio.open_nursery() as nursery:
+        server = Server(relay, FrontDoor(b"{}", relay.check, "hello\n"), net or NetOptions())
+        listeners, stop = await open_listeners("127.0.0.1:0"), trio.Event()
+        await nursery.start(server.serve, listeners, stop)
+        yield server, bound_address(listeners[0])
+        stop.set()
+
+
+async def test_a_client_library_speaks_with_the_relay() -> None:
+    event = ALICE.event("hello")
+    with trio.fail_after(PATIENCE):
+        async with open_house() as (_, address), trio_websocket.open_websocket_url(f"ws://{address}/") as connection:
+            client = Talker(connection)
+            assert await client.publish(event) == ["OK", event.id, True, ""]
+            assert [found["id"] for found in await client.ask("a", {})] == [event.id]
+
+
+async def test_a_connection_is_logged_with_its_peer(logged: list[structlog.typing.EventDict]) -> None:
+    with trio.fail_after(PATIENCE):
+        async with open_house() as (_, address), trio_websocket.open_websocket_url(f"ws://{address}/") as connection:
+            assert connection.local is not None
+            port = connection.local.port  # type: ignore[union-attr]  # an endpoint of the internet
+    assert [entry["peer"] for entry in logged if entry["event"] == "connected"] == [f"127.0.0.1:{port}"]
+
+
+async def test_a_client_that_resets_the_connection_is_gone() -> None:
+    with trio.fail_after(PATIENCE):
+        async with open_house() as (server, address):
+            host, _, port = address.rpartition(":")
+            wire = Wire(await trio.open_tcp_stream(host, int(port)))
+            await wire.open()
+            assert isinstance(wire.stream, trio.SocketStream)
+            wire.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
+            await wire.stream.aclose()
+            while not server.statistics().farewells:
+                await trio.lowlevel.checkpoint()
+            assert server.statistics().farewells == {"gone": 1}
+
+
+async def test_a_stream_that_is_closed_already_has_no_peer() -> None:
+    near, far = socket.socketpair()
+    with far:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+        await stream.aclose()
+        assert server_module._peer(stream) == "unknown"
+
+
+@pytest.mark.slow
+def test_a_client_that_does_not_read_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel still holds for it is dropped at once, not tried for minutes."""
+    run_threads_inline(monkeypatch)
+
+    async def main() -> None:
+        async with open_house(NetOptions(outbox_bytes=65_536)) as (server, address):
+            host, _, port = address.rpartition(":")
+            wire = Wire(await trio.open_tcp_stream(host, int(port)))
+            await wire.open(message("REQ", "live", {"limit": 0}))
+            assert await wire.receive() == ["EOSE", "live"]
+            async with trio_websocket.open_websocket_url(f"ws://{address}/") as connection:
+                for event in LONG:
+                    await Talker(connection).publish(event)
+                while server.statistics().connections > 1:  # noqa: ASYNC110  # virtual time goes on
+                    await trio.sleep(0.1)
+            assert server.statistics().farewells["too slow"] == 1
+            with pytest.raises(trio.BrokenResourceError):
+                await read_to_the_end(wire.stream)
+            await wire.stream.aclose()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0.02))
+
+
+async def read_to_the_end(stream: trio.abc.ReceiveStream) -> None:
+    while await stream.receive_some():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"), [("127.0.0.1:0", "127.0.0.1"), ("localhost:0", "127.0.0.1"), ("[::1]:0", "[::1]")]
+)
+async def test_the_bound_address_has_the_port_that_it_got(address: str, shown: str) -> None:
+    listeners = await open_listeners(address)
+    try:
+        bound = {bound_address(listener).rpartition(":") for listener in listeners}
+        assert shown in {host for host, _, _ in bound}
+        assert all(int(port) > 0 for _, _, port in bound)
+    finally:
+        for listener in listeners:
+            await listener.aclose()
+
+
+async def test_an_address_in_use_is_refused_by_its_name() -> None:
+    [listener] = await open_listeners("127.0.0.1:0")
+    async with listener:
+        address = bound_address(listener)
+        with pytest.raises(AddressRefused, match=f"cannot listen on {address}: Address already in use"):
+            await open_listeners(address)
+
+
+async def test_an_empty_host_means_every_address() -> None:
+    listeners = await open_listeners(":0")
+    hosts = {bound_address(listener).rpartition(":")[0] for listener in listeners}
+    for listener in listeners:
+        await listener.aclose()
+    assert hosts <= {"0.0.0.0", "[::]"}
+    assert hosts

@@ -1,0 +1,262 @@
+"""The server stops: doors first, then the clients, each with what it is owed, all within the time of grace."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+import trio
+from trio.testing import (
+    MockClock,
+    lockstep_stream_pair,
+    memory_stream_pair,
+    memory_stream_pump,
+    wait_all_tasks_blocked,
+)
+
+from tests.keys import ALICE
+from tests.net.raw import CLOSE, TEXT, Wire, closing, frame, message, open_stream, open_wire, request, upgrade
+from tests.stores import ObedientStore
+from tests.wires import Door, MemoryListener, run_threads_inline
+from trio_relay import FrontDoor, MemoryStore, NetOptions, RelayOptions, Server, open_relay
+
+pytestmark = pytest.mark.usefixtures("inline_threads")
+
+NOTES = [ALICE.event(str(number)) for number in range(6)]
+NARROW = RelayOptions(channel_parcels=0, verifiers=1, verify_batch=1, write_batch=1)
+STOPPING = (1001, "the relay is stopping")
+
+
+@asynccontextmanager
+async def open_stoppable(
+    store: ObedientStore | None = None, *, net: NetOptions | None = None, options: RelayOptions | None = None
+) -> AsyncIterator[tuple[Door, trio.Event]]:
+    """A door, and the event of its server's having stopped."""
+    stopped = trio.Event()
+    async with open_relay(store or MemoryStore(), options) as relay, trio.open_nursery() as nursery:
+        server = Server(relay, FrontDoor(b"{}", relay.check, "hello\n"), net or NetOptions())
+        listener, stop = MemoryListener(), trio.Event()
+
+        async def serve(task_status: trio.TaskStatus[None]) -> None:
+            await server.serve([listener], stop, task_status=task_status)
+            stopped.set()
+
+        await nursery.start(serve)
+        yield Door(relay, server, listener, stop), stopped
+        stop.set()
+
+
+async def wait(stopped: trio.Event) -> float:
+    """Wait for the end; gives how long it took."""
+    started = trio.current_time()
+    with trio.fail_after(100):
+        await stopped.wait()
+    return trio.current_time() - started
+
+
+async def test_an_idle_server_stops_at_once(autojump_clock: MockClock) -> None:
+    async with open_stoppable() as (door, stopped):
+        door.stop.set()
+        assert await wait(stopped) == 0
+        assert door.listener.closed
+
+
+async def test_doors_close_first(autojump_clock: MockClock, logged: list[structlog.typing.EventDict]) -> None:
+    async with open_stoppable() as (door, stopped), open_wire(door) as wire:
+        door.stop.set()
+        assert await wire.receive_close() == STOPPING
+        assert door.listener.closed
+        assert not stopped.is_set()
+        await wire.send(closing(1001))
+        assert await wire.receive_end() == b""
+        await trio.aclose_forcefully(wire.stream)
+        assert await wait(stopped) == 0
+        assert door.server.statistics().farewells == {"stopping": 1}
+    assert {"event": "doors closed", "clients": 1, "log_level": "info"} in logged
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", request()])
+async def test_who_has_not_said_what_he_wants_does_not_hold_up_the_stop(sent: bytes, autojump_clock: MockClock) -> None:
+    async with open_stoppable() as (door, stopped), open_stream(door) as wire:
+        await wire.send(sent)
+        await wait_all_tasks_blocked()
+        door.stop.set()
+        assert await wait(stopped) == 0
+        await wire.receive_end()
+
+
+def test_who_comes_in_the_moment_of_the_stop_does_not_hold_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_threads_inline(monkeypatch)
+
+    async def meet(turns: int) -> float:
+        async with open_stoppable() as (door, stopped):
+            await wait_all_tasks_blocked()
+            stream = await door.listener.connect()
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            door.stop.set()
+            took = await wait(stopped)
+            await trio.aclose_forcefully(stream)
+            return took
+
+    times = {trio.run(meet, turns % 5, clock=MockClock(autojump_threshold=0)) for turns in range(50)}
+    assert times == {0}
+
+
+async def test_a_handshake_whose_answer_is_not_taken_does_not_hold_up_the_stop(autojump_clock: MockClock) -> None:
+    async with open_stoppable() as (door, stopped), open_stream(door, lockstep_stream_pair) as wire:
+        await wire.send(upgrade())
+        await wait_all_tasks_blocked()
+        door.stop.set()
+        assert await wait(stopped) == 0
+        await wire.receive_end()
+
+
+async def test_a_client_whose_handshake_is_answered_in_the_moment_of_the_stop_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    def pair() -> tuple[trio.abc.Stream, trio.abc.Stream]:
+        near, far = memory_stream_pair()
+        far.send_stream.send_all_hook = leave
+        streams.append((near, far))
+        return near, far
+
+    async def leave() -> None:
+        """The answer is out, and the stop comes before the sender knows."""
+        near, far = streams[0]
+        memory_stream_pump(far.send_stream, near.receive_stream)
+        if not door.stop.is_set():
+            door.stop.set()
+            with trio.CancelScope(shield=True):
+                await wait_all_tasks_blocked()
+
+    streams: list[Any] = []
+    async with open_stoppable() as (door, stopped), open_stream(door, pair) as wire:
+        await wire.open()
+        assert await wire.receive_close() == STOPPING
+        await wire.send(closing(1001))
+        await trio.aclose_forcefully(wire.stream)
+        assert await wait(stopped) == 0
+
+
+async def test_unanswered_events_are_answered_before_the_close(autojump_clock: MockClock) -> None:
+    store = ObedientStore()
+    store.block("save_many")
+    async with open_stoppable(store) as (door, stopped), open_wire(door) as wire:
+        await wire.send(*(message("EVENT", note) for note in NOTES))
+        await wait_all_tasks_blocked()
+        door.stop.set()
+        await trio.sleep(9)
+        store.release("save_many")
+        answers = [await wire.receive() for _ in NOTES]
+        assert answers == [["OK", note.id, True, ""] for note in NOTES]
+        assert await wire.receive_close() == STOPPING
+        await wire.send(closing(1001))
+        await trio.aclose_forcefully(wire.stream)
+        assert await wait(stopped) == 0
+
+
+async def test_an_event_that_waits_for_the_pipeline_is_stored_and_answered_all_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    store = ObedientStore()
+    store.block("save_many")
+    async with open_stoppable(store, options=NARROW) as (door, stopped), open_wire(door) as wire:
+        for note in NOTES[:3]:  # the third waits at the intake
+            await wire.send(message("EVENT", note))
+            await wait_all_tasks_blocked()
+        await wire.send(message("EVENT", NOTES[3]))  # and this one is not read
+        door.stop.set()
+        await trio.sleep(5)
+        store.release("save_many")
+        assert [await wire.receive() for _ in range(3)] == [["OK", note.id, True, ""] for note in NOTES[:3]]
+        assert await wire.receive_close() == STOPPING
+        await wire.send(closing(1001))
+        await trio.aclose_forcefully(wire.stream)
+        await wait(stopped)
+    assert store.contents() == {note.id for note in NOTES[:3]}
+
+
+async def test_a_client_whose_events_are_never_answered_is_cut_at_the_end_of_the_grace(
+    autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
+) -> None:
+    store = ObedientStore()
+    store.block("save_many")
+    async with open_stoppable(store, net=NetOptions(grace_seconds=7)) as (door, stopped), open_wire(door) as wire:
+        await wire.send(message("EVENT", NOTES[0]))
+        await wait_all_tasks_blocked()
+        door.stop.set()
+        assert await wait(stopped) == 7
+        assert await wire.receive_end() == b""
+        assert door.server.statistics().farewells == {"cancelled": 1}
+        store.release("save_many")
+    assert ("warning", 7.0) in [(entry["log_level"], entry.get("seconds")) for entry in logged]
+    assert store.contents() == {NOTES[0].id}
+
+
+@pytest.mark.parametrize(("grace", "close", "takes"), [(10, 4, 4), (3, 4, 3), (0, 4, 0)])
+async def test_a_client_that_never_leaves_is_cut_after_the_closing_time_or_the_grace(
+    grace: float, close: float, takes: float, autojump_clock: MockClock
+) -> None:
+    net = NetOptions(grace_seconds=grace, close_seconds=close)
+    async with open_stoppable(net=net) as (door, stopped), open_wire(door):
+        door.stop.set()
+        assert await wait(stopped) == takes
+
+
+@pytest.mark.parametrize("sent", [frame(TEXT, b"?"), message("REQ", "late", {}), message("EVENT", NOTES[0])])
+async def test_what_a_client_still_says_is_not_heard(sent: bytes, autojump_clock: MockClock) -> None:
+    store = ObedientStore()
+    async with open_stoppable(store) as (door, stopped), open_wire(door) as wire:
+        door.stop.set()
+        assert await wire.receive_close() == STOPPING
+        await wire.send(sent, closing(1001))
+        assert await wire.receive_end() == b""
+        await trio.aclose_forcefully(wire.stream)
+        assert await wait(stopped) == 0
+    assert store.contents() == set()
+
+
+async def test_running_queries_and_subscriptions_end(autojump_clock: MockClock) -> None:
+    store = ObedientStore()
+    store.block("query")
+    async with open_stoppable(store) as (door, stopped), open_wire(door) as wire:
+        await wire.send(message("REQ", "slow", {}))
+        await wait_all_tasks_blocked()
+        door.stop.set()
+        assert (await wire.receive_frame())[0] == CLOSE
+        assert store.cancelled["query"] == 1
+        assert door.relay.statistics().broadcaster.subscriptions == 0
+        await trio.aclose_forcefully(wire.stream)
+        assert await wait(stopped) == 0
+
+
+async def test_a_client_that_does_not_read_its_last_words_is_cut(autojump_clock: MockClock) -> None:
+    async with open_stoppable() as (door, stopped), open_wire(door, lockstep_stream_pair):
+        door.stop.set()
+        assert await wait(stopped) == NetOptions().close_seconds
+
+
+async def test_many_clients_leave_side_by_side(autojump_clock: MockClock) -> None:
+    async with open_stoppable() as (door, stopped), trio.open_nursery() as nursery:
+        for seconds in range(5):
+            nursery.start_soon(leave_after, door, seconds)
+        await wait_all_tasks_blocked()
+        door.stop.set()
+        assert await wait(stopped) == 4
+        assert door.server.statistics().farewells == {"stopping": 5}
+
+
+async def leave_after(door: Door, seconds: float) -> None:
+    async with open_wire(door) as wire:
+        assert await wire.receive_close() == STOPPING
+        await trio.sleep(seconds)
+        await wire.send(closing(1001))
+        await receive_end(wire)
+
+
+async def receive_end(wire: Wire) -> None:
+    assert await wire.receive_end() == b""

@@ -1,0 +1,188 @@
+"""The writer: one commit a batch, one answer an event, and a failing store is told of and recovered from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import structlog
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.desk import Replies
+from tests.keys import ALICE, BOB, NOW
+from tests.stores import ObedientStore
+from trio_relay.nostr.event import Event
+from trio_relay.pipeline.submission import Submission
+from trio_relay.pipeline.writer import Writer
+from trio_relay.store.base import Saved
+
+OLD, NEW = ALICE.event("old", kind=0, created_at=NOW - 1), ALICE.event("new", kind=0)
+NOTE, OTHER = ALICE.event("note"), BOB.event("other")
+DELETED = ALICE.event("regretted", created_at=NOW - 5)
+DELETION = ALICE.event(kind=5, tags=[["e", DELETED.id]])
+
+STORED = (True, "")
+DUPLICATE = (True, "duplicate: already have this event")
+SUPERSEDED = (False, "duplicate: have a newer version")
+GONE = (False, "blocked: deleted by its author")
+
+
+class Stage:
+    """A writer between two channels."""
+
+    def __init__(self, store: ObedientStore, most: int = 100) -> None:
+        self.unbroadcast: set[str] = set()
+        self.writer = Writer(store, most, self.unbroadcast)
+        self.replies = Replies()
+        self.intake, self._verified = trio.open_memory_channel[list[Submission]](10)
+        self._live_in, self._live = trio.open_memory_channel[list[Submission]](10)
+
+    async def write(self, *parcels: Sequence[Event]) -> list[list[Event]]:
+        """Send parcels, all waiting at once; gives the batches that go on to delivery."""
+        for parcel in parcels:
+            self.intake.send_nowait(self.replies.parcel(*parcel))
+        self.intake.close()
+        with trio.fail_after(60):
+            await self.writer.run(self._verified, self._live_in)
+            return [[one.event for one in batch] async for batch in self._live]
+
+
+async def test_each_event_gets_the_answer_of_its_outcome() -> None:
+    store = ObedientStore()
+    await store.save_many([NEW, DELETION])
+    stage = Stage(store)
+    assert await stage.write([NOTE, NEW, OLD, DELETED, OTHER]) == [[NOTE, OTHER]]
+    assert stage.replies.heard == [
+        (NOTE.id, *STORED),
+        (NEW.id, *DUPLICATE),
+        (OLD.id, *SUPERSEDED),
+        (DELETED.id, *GONE),
+        (OTHER.id, *STORED),
+    ]
+    assert stage.writer.statistics().outcomes == {"stored": 2, "duplicate": 1, "superseded": 1, "deleted": 1}
+
+
+async def test_what_waits_becomes_one_commit() -> None:
+    store = ObedientStore()
+    stage = Stage(store)
+    await stage.write([NOTE], [OTHER], [NEW])
+    assert store.batches == [[NOTE.id, OTHER.id, NEW.id]]
+    statistics = stage.writer.statistics()
+    assert (statistics.batches.count, statistics.batches.total) == (1, 3)
+    assert statistics.seconds.count == 1
+
+
+async def test_a_commit_is_no_larger_than_configured() -> None:
+    store = ObedientStore()
+    assert await Stage(store, most=2).write([NOTE], [OTHER], [NEW]) == [[NOTE, OTHER], [NEW]]
+    assert store.batches == [[NOTE.id, OTHER.id], [NEW.id]]
+
+
+async def test_an_event_twice_in_a_batch_is_stored_and_delivered_once() -> None:
+    stage = Stage(ObedientStore())
+    assert await stage.write([NOTE], [NOTE]) == [[NOTE]]
+    assert stage.replies.heard == [(NOTE.id, *STORED), (NOTE.id, *DUPLICATE)]
+    assert stage.unbroadcast == {NOTE.id}
+
+
+async def test_ids_are_marked_before_they_can_be_seen_and_until_they_are_delivered() -> None:
+    store = ObedientStore()
+    stage = Stage(store)
+    store.block("save_many")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.write, [NOTE, OTHER])
+        await wait_all_tasks_blocked()
+        assert stage.unbroadcast == {NOTE.id, OTHER.id}
+        store.release("save_many")
+    assert stage.unbroadcast == {NOTE.id, OTHER.id}
+
+
+async def test_ids_that_go_no_further_are_not_marked() -> None:
+    store = ObedientStore()
+    await store.save_many([NEW, DELETION])
+    stage = Stage(store)
+    await stage.write([NEW, OLD, DELETED])
+    assert stage.unbroadcast == set()
+
+
+async def test_a_duplicate_keeps_the_mark_of_an_event_that_is_still_to_be_delivered() -> None:
+    store = ObedientStore()
+    await store.save_many([NOTE])
+    stage = Stage(store)
+    stage.unbroadcast.add(NOTE.id)
+    await stage.write([NOTE])
+    assert stage.unbroadcast == {NOTE.id}
+
+
+async def test_a_failing_store_answers_the_whole_batch_with_an_error(
+    logged: list[structlog.typing.EventDict],
+) -> None:
+    store = ObedientStore()
+    store.failing["save_many"] = "no space left"
+    stage = Stage(store)
+    assert await stage.write([NOTE, OTHER]) == []
+    error = (False, "error: no space left")
+    assert stage.replies.heard == [(NOTE.id, *error), (OTHER.id, *error)]
+    assert stage.unbroadcast == set()
+    statistics = stage.writer.statistics()
+    assert (statistics.outcomes, statistics.failure) == ({"failed": 2}, "no space left")
+    assert [(entry["log_level"], entry["events"], entry["error"]) for entry in logged] == [
+        ("error", 2, "no space left")
+    ]
+
+
+async def test_health_asks_the_store_only_after_a_failure() -> None:
+    store = ObedientStore()
+    stage = Stage(store)
+    assert await stage.writer.check() is None
+    assert store.calls["probe"] == 0
+
+
+async def test_health_recovers_by_a_probe(logged: list[structlog.typing.EventDict]) -> None:
+    store = ObedientStore()
+    stage = Stage(store)
+    store.failing |= {"save_many": "no space left", "probe": "still no space"}
+    await stage.write([NOTE])
+    assert await stage.writer.check() == "still no space"
+    del store.failing["probe"]
+    assert await stage.writer.check() is None
+    assert await stage.writer.check() is None
+    assert store.calls["probe"] == 2
+    assert [entry["event"] for entry in logged] == ["batch not stored", "the store works again"]
+
+
+async def test_health_recovers_by_the_next_batch_that_is_stored() -> None:
+    store = ObedientStore()
+    stage = Stage(store)
+    store.failing["save_many"] = "no space left"
+    async with trio.open_nursery() as nursery:
+        feed = stage.intake.clone()
+        nursery.start_soon(stage.write, [NOTE])
+        await wait_all_tasks_blocked()
+        assert stage.writer.statistics().failure == "no space left"
+        del store.failing["save_many"]
+        feed.send_nowait(stage.replies.parcel(OTHER))
+        feed.close()
+    assert stage.writer.statistics().failure is None
+    assert stage.replies.heard == [(NOTE.id, False, "error: no space left"), (OTHER.id, *STORED)]
+
+
+async def test_a_store_that_breaks_its_promise_ends_the_stage() -> None:
+    class Forgetful(ObedientStore):
+        async def save_many(self, events: Sequence[Event]) -> list[Saved]:
+            return (await super().save_many(events))[:-1]
+
+    with pytest.raises(ValueError, match="zip"):
+        await Stage(Forgetful()).write([NOTE, OTHER])
+
+
+async def test_latency_is_counted_from_the_wire_to_the_commit(autojump_clock: MockClock) -> None:
+    stage = Stage(ObedientStore())
+    submissions = stage.replies.parcel(NOTE, OTHER)
+    await trio.sleep(3)
+    stage.intake.send_nowait(submissions)
+    await stage.write()
+    latency = stage.writer.statistics().arrived_to_stored
+    assert latency.count == 2
+    assert latency.total == pytest.approx(6)
