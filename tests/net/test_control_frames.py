@@ -164,3 +164,22 @@ async def test_what_is_said_after_a_close_frame_is_not_heard(autojump_clock: Moc
         await wire.receive_end()
         await trio.aclose_forcefully(wire.stream)
     assert store.contents() == set()
+
+
+async def test_events_sent_in_front_of_a_close_frame_are_answered_before_it(autojump_clock: MockClock) -> None:
+    async with open_door() as door, open_wire(door) as wire:
+        await wire.send(*(message("EVENT", note) for note in NOTES), closing(1000))
+        answers = [await wire.receive_frame() for _ in range(len(NOTES) + 1)]
+        assert [opcode for opcode, _ in answers] == [TEXT] * len(NOTES) + [CLOSE]
+        assert await wire.receive_end() == b""
+
+
+async def test_a_close_frame_is_not_kept_waiting_for_a_store_that_hangs(autojump_clock: MockClock) -> None:
+    store = ObedientStore()
+    store.block("save_many")
+    async with open_door(store, net=NetOptions(close_seconds=3)) as door, open_wire(door) as wire:
+        started = trio.current_time()
+        await wire.send(message("EVENT", NOTES[0]), closing(1000))
+        assert await wire.receive_frame() == (CLOSE, (1000).to_bytes(2))
+        assert trio.current_time() == started + 3
+        store.release("save_many")

@@ -222,6 +222,9 @@ class Client:
         seconds = self._options.close_seconds if farewell.seconds is None else farewell.seconds
         if farewell is STOPPING:
             await self._wait_for_answers()  # the server's grace bounds it
+        elif farewell is LEFT:
+            with trio.move_on_after(seconds):
+                await self._wait_for_answers()  # to events that came in front of the close frame
         with trio.move_on_after(seconds):
             if farewell.code:
                 self._socket.close(farewell.code, farewell.text)
