@@ -21,7 +21,7 @@ from trio_relay.store.base import Saved
 from trio_relay.store.sqlite import store as store_module
 
 BIG = "x" * 20_000
-Checkpoint = Callable[[apsw.Connection, int], bool]
+Checkpoint = Callable[[apsw.Connection, int], store_module.Folded]
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def folded(monkeypatch: pytest.MonkeyPatch) -> list[trio.Event]:
     events = [trio.Event()]
     checkpoint: Checkpoint = store_module._checkpoint
 
-    def watched(connection: apsw.Connection, mode: int) -> bool:
+    def watched(connection: apsw.Connection, mode: int) -> store_module.Folded:
         done = checkpoint(connection, mode)
         trio.from_thread.run_sync(events[-1].set)
         return done
@@ -59,11 +59,11 @@ async def without_log(path: Path) -> list[Event]:
 
 
 @contextmanager
-def reader(path: Path) -> Iterator[None]:
+def reader(path: Path) -> Iterator[apsw.Connection]:
     """Somebody who reads for long, so that no checkpoint can finish."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     connection.execute("BEGIN; SELECT count(*) FROM event").fetchall()
-    yield
+    yield connection
     connection.close()
 
 
@@ -99,6 +99,24 @@ async def test_a_log_that_grows_too_long_is_folded_back_before_the_save_ends(pat
         assert await without_log(path) == [event]
 
 
+@pytest.mark.usefixtures("checkpoint_inside")
+async def test_a_save_waits_for_readers_when_the_log_has_grown_too_long(path: Path) -> None:
+    event = ALICE.event()
+    async with opened(path) as store:
+        with reader(path) as connection:
+            waited: list[int] = []
+
+            def wait(times: int) -> bool:
+                waited.append(times)
+                connection.close()
+                return True
+
+            store._connection.set_busy_handler(wait)
+            await store.save_many([event])
+        assert waited == [0]
+        assert await without_log(path) == [event]
+
+
 @pytest.mark.usefixtures("checkpoint_inside", "checkpoint_soon")
 async def test_a_reader_that_stays_holds_no_save_up(path: Path) -> None:
     events = [ALICE.event(f"{number}{BIG}") for number in range(5)]
@@ -108,6 +126,32 @@ async def test_a_reader_that_stays_holds_no_save_up(path: Path) -> None:
             for event in events:
                 assert await store.save_many([event]) == [Saved.STORED]
         assert await everything(store) == events
+
+
+@pytest.mark.usefixtures("checkpoint_inside")
+async def test_a_reader_that_stays_makes_waiting_checkpoints_rare(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them costs the writer its patience, so the log has to grow by a quarter before the next."""
+    attempts: list[int] = []
+    checkpoint: Checkpoint = store_module._checkpoint
+
+    def counted(connection: apsw.Connection, mode: int) -> store_module.Folded:
+        attempts.append(mode)
+        return checkpoint(connection, mode)
+
+    monkeypatch.setattr(store_module, "_checkpoint", counted)
+    async with opened(path) as store:
+        store._connection.set_busy_timeout(0)
+        await store.save_many([ALICE.event()])
+        with reader(path):
+            for number in range(30):
+                await store.save_many([ALICE.event(f"{number}{BIG}")])
+            beside_reader = len(attempts)
+        for number in range(30, 60):
+            await store.save_many([ALICE.event(f"{number}{BIG}")])
+    assert beside_reader < 20
+    assert set(attempts[:-1]) == {apsw.SQLITE_CHECKPOINT_RESTART}
+    # Once the log is whole again it is folded back after each save.
+    assert len(attempts) - beside_reader > 20
 
 
 class Failing:

@@ -96,6 +96,16 @@ async def test_an_event_removed_between_two_pages_is_left_out(store: SqliteStore
     assert lines(pages) == [encode(event) for event in left]
 
 
+async def test_an_answer_goes_on_behind_a_whole_page_that_is_removed(store: SqliteStore) -> None:
+    events = events_of([0] * 1_600)[::-1]
+    await store.save_many(events)
+    async with aclosing(store.query([Filter(limit=2_000, kinds=frozenset([1]))])) as answer:
+        pages = [await anext(answer)]
+        await store.save_many([removal_of(*events[len(pages[0]) : 1_500])])
+        pages += [page async for page in answer]
+    assert lines(pages) == [*pages[0], *map(encode, events[1_500:])]
+
+
 async def test_an_answer_whose_rest_is_removed_ends(store: SqliteStore) -> None:
     events = events_of([500] * 60)
     await store.save_many(events)

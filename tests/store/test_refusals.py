@@ -48,10 +48,11 @@ async def test_a_newer_schema_is_refused_naming_both_versions(opener: Opener, ve
 
 
 @OPENERS
-async def test_another_programs_database_is_refused(opener: Opener, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sign", ["CREATE TABLE bookmark (url TEXT)", "PRAGMA application_id = 42"])
+async def test_another_programs_database_is_refused(opener: Opener, tmp_path: Path, sign: str) -> None:
     path = tmp_path / "other.db"
     connection = apsw.Connection(str(path))
-    connection.execute("CREATE TABLE bookmark (url TEXT)")
+    connection.execute(sign)
     connection.close()
     before = content(path)
     assert await refusal(opener, path) == f"{path} is a database, but not one of trio-relay"

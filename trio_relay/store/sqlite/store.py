@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
@@ -34,6 +35,7 @@ _PAGES_BEFORE_WAITING: Final = 65_536
 """A log of 256 MiB: the writer then waits for a whole checkpoint instead of letting the file grow on."""
 _PROBE_BYTES: Final = 2**20
 """A batch that failed may leave a little room behind, too little for the next one; a store that is well has more."""
+_WRITER_BUSY_MS: Final = 250
 _CLOSE_SECONDS: Final = 30
 
 
@@ -66,6 +68,17 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 67_108_864
 
 
+class Folded(Enum):
+    """What a checkpoint has brought from the log into the database."""
+
+    WHOLE = auto()
+    """All that it could; of the modes that wait, all there was."""
+    PARTLY = auto()
+    """Not all: somebody was reading for too long."""
+    NOT = auto()
+    """Nothing sure: the database takes no writes."""
+
+
 class SqliteStore:
     """A `Store` over one file; made by `open_sqlite` alone."""
 
@@ -78,12 +91,15 @@ class SqliteStore:
         self._idle = [self._connect(apsw.SQLITE_OPEN_READONLY) for _ in range(options.readers)] if read_only else []
         self._checkpoint_due = trio.Event()
         self._wal_pages = 0
+        self._patient_until = 0
         if read_only:
             schema.check(self._idle[0], options.path)
             return
         self._connection = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         schema.prepare(self._connection, options.path)
         self._connection.pragma("synchronous", options.synchronous)
+        # It waits for readers only, in a whole checkpoint, and meanwhile nobody's event is stored.
+        self._connection.set_busy_timeout(_WRITER_BUSY_MS)
         self._connection.set_wal_hook(self._wal_grew)
         self._writer = BatchWriter(self._connection)
         self._checkpointer = self._connect(apsw.SQLITE_OPEN_READWRITE)
@@ -97,9 +113,14 @@ class SqliteStore:
         outcomes = await self._write(partial(self._writer.save, events))
         if self._wal_pages > _PAGES_BEFORE_CHECKPOINT:
             self._checkpoint_due.set()
-        if self._wal_pages > _PAGES_BEFORE_WAITING:
-            await self._write(partial(_checkpoint, self._connection, apsw.SQLITE_CHECKPOINT_RESTART))
+        if self._wal_pages > max(_PAGES_BEFORE_WAITING, self._patient_until):
+            await self._fold_all()
         return outcomes
+
+    async def _fold_all(self) -> None:
+        """Wait for a whole checkpoint; where a long reader prevents it, the log may grow by a quarter meanwhile."""
+        folded = await self._write(partial(_checkpoint, self._connection, apsw.SQLITE_CHECKPOINT_RESTART))
+        self._patient_until = 0 if folded is Folded.WHOLE else self._wal_pages * 5 // 4
 
     async def known(self, ids: Sequence[str]) -> set[str]:
         return await self._read(partial(reading.known, ids=ids))
@@ -133,7 +154,8 @@ class SqliteStore:
         while True:
             await self._checkpoint_due.wait()
             self._checkpoint_due = trio.Event()
-            if not await trio.to_thread.run_sync(_checkpoint, self._checkpointer, apsw.SQLITE_CHECKPOINT_PASSIVE):
+            folded = await trio.to_thread.run_sync(_checkpoint, self._checkpointer, apsw.SQLITE_CHECKPOINT_PASSIVE)
+            if folded is Folded.NOT:
                 await trio.sleep(1)
 
     def close(self) -> None:
@@ -224,17 +246,17 @@ def _open(options: SqliteOptions, *, read_only: bool) -> SqliteStore:
         raise StoreRefused(f"{options.path}: {error}") from error
 
 
-def _checkpoint(connection: apsw.Connection, mode: int) -> bool:
-    """Fold the log back, and give False if the database takes no writes."""
+def _checkpoint(connection: apsw.Connection, mode: int) -> Folded:
+    """Fold the log back as far as it goes."""
     try:
         connection.wal_checkpoint(mode=mode)
     except apsw.BusyError:
-        pass  # somebody reads on; the next checkpoint gets it
+        return Folded.PARTLY  # somebody reads on; the next checkpoint gets the rest
     except apsw.Error as error:
         # Nothing is lost by it: the log keeps what the database has not got yet.
         log.warning("checkpoint failed", error=str(error))
-        return False
-    return True
+        return Folded.NOT
+    return Folded.WHOLE
 
 
 def _probe(connection: apsw.Connection) -> None:
