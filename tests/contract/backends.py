@@ -36,7 +36,7 @@ async def _sqlite() -> AsyncIterator[Store]:
 
 BACKENDS: Final = {
     "memory": Backend(_memory, examples=100),
-    "sqlite": Backend(_sqlite, examples=60),
+    "sqlite": Backend(_sqlite, examples=50),
 }
 
 

@@ -27,7 +27,7 @@ def batches(draw: st.DrawFn) -> list[list[Event]]:
 @st.composite
 def questions(draw: st.DrawFn) -> tuple[list[Event], list[list[Filter]]]:
     """A history and several REQs about it."""
-    history = draw(histories())
+    history = draw(histories(20))
     one = filters(history) | wide_filters(history)
     return history, draw(st.lists(st.lists(one, min_size=1, max_size=3), min_size=1, max_size=6))
 

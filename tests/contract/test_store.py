@@ -8,8 +8,8 @@ from functools import cache
 import trio
 
 from tests.contract.backends import ask, everything, lines
-from tests.keys import ALICE, NOW
-from trio_relay.nostr.event import Event, compute_id, encode
+from tests.keys import ALICE, NOW, made_up
+from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import ID_SLICE, Saved, Store
 
@@ -18,10 +18,8 @@ MANY = 2_300
 
 @cache
 def many() -> list[Event]:
-    """Thousands of events, the newest first; their signatures are made up."""
-    pubkey, sig = "a" * 64, "5" * 128
-    times = range(NOW + MANY, NOW, -1)
-    return [Event(compute_id(pubkey, at, 1, [], ""), pubkey, at, 1, [], "", sig) for at in times]
+    """Thousands of events, the newest first."""
+    return [made_up(created_at=at) for at in range(NOW + MANY, NOW, -1)]
 
 
 async def test_what_is_saved_is_found_at_once(store: Store) -> None:
@@ -73,7 +71,7 @@ async def test_a_scan_gives_everything_in_the_order_in_which_it_came(store: Stor
 async def test_a_scan_leaves_out_what_is_gone(store: Store) -> None:
     await store.save_many(many()[:1_500])
     tags = [["e", event.id] for event in many()[:1_500] if event.created_at % 3]
-    request = Event("d" * 64, "a" * 64, NOW, 5, tags, "", "5" * 128)
+    request = Event("d" * 64, many()[0].pubkey, NOW, 5, tags, "", "5" * 128)
     await store.save_many([request])
     assert await everything(store) == [*(event for event in many()[:1_500] if event.created_at % 3 == 0), request]
 

@@ -32,6 +32,7 @@ async def use(path: Path) -> None:
         await everything(store)
 
 
+@pytest.mark.slow
 async def test_fifty_stores_leave_descriptors_and_threads_as_before(tmp_path: Path) -> None:
     await use(tmp_path / "0.db")
     before = descriptors(), threading.active_count()

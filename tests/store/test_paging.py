@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from tests.contract.backends import lines
-from tests.keys import ALICE, NOW
+from tests.keys import ALICE, NOW, made_up
 from tests.store.files import opened
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
@@ -30,7 +30,7 @@ SIZES: Final = {
 
 
 def events_of(sizes: list[int]) -> list[Event]:
-    return [ALICE.event("x" * size, created_at=NOW + at) for at, size in enumerate(sizes)]
+    return [made_up("x" * size, created_at=NOW + at) for at, size in enumerate(sizes)]
 
 
 @pytest.fixture
@@ -128,4 +128,4 @@ async def test_a_scan_goes_on_behind_what_is_removed_meanwhile(store: SqliteStor
 
 
 def removal_of(*events: Event) -> Event:
-    return ALICE.event(kind=5, tags=[["e", event.id] for event in events])
+    return Event("d" * 64, events[0].pubkey, NOW, 5, [["e", event.id] for event in events], "", "5" * 128)
