@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -20,6 +21,7 @@ from tests.store.files import content, opened, opened_for_reading, overwrite
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import StoreRefused
+from trio_relay.store.sqlite.lock import PidLock
 
 HOLDER = """
 import sys, trio
@@ -128,3 +130,13 @@ async def test_the_lock_names_its_present_holder_alone(path: Path) -> None:
         overwrite(lock, b"123456789012345\n")
     async with opened(path):
         assert content(lock) == b"%d\n" % os.getpid()
+
+
+def test_a_lock_that_cannot_be_written_is_not_held(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_fd: int, _data: bytes, _at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(os, "pwrite", full)
+        PidLock(path)
+    PidLock(path).release()

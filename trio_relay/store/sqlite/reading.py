@@ -25,9 +25,10 @@ _NO_LIMIT: Final = 1_000_000_000
 
 @dataclass(slots=True)
 class Cursor:
-    """How far an answer has come: the row numbers that are still to be fetched, in order."""
+    """How far an answer has come: the row numbers that are still to be fetched, in order, and how many at a time."""
 
     seqs: list[int] = field(default_factory=list)
+    rows: int = _PAGE_ROWS
 
 
 def limit_answers(connection: apsw.Connection) -> None:
@@ -54,15 +55,16 @@ def first_page(connection: apsw.Connection, filters: Sequence[Filter], cursor: C
 
 def next_page(connection: apsw.Connection, cursor: Cursor) -> Page:
     """The next part of an answer; empty at its end. An event that was removed meanwhile is left out."""
-    rows = _PAGE_ROWS
     while cursor.seqs:
-        part = cursor.seqs[:rows]
+        part = cursor.seqs[: cursor.rows]
         try:
             page = _fetch(connection, part)
         except apsw.TooBigError:
-            rows = max(1, len(part) // 2)
+            cursor.rows = max(1, len(part) // 2)
             continue
-        del cursor.seqs[:rows]
+        del cursor.seqs[: cursor.rows]
+        # Large events often come together: the next page starts small too, and grows again.
+        cursor.rows = min(2 * cursor.rows, _PAGE_ROWS)
         if page:
             return page
     return []
