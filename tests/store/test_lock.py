@@ -132,11 +132,12 @@ async def test_the_lock_names_its_present_holder_alone(path: Path) -> None:
         assert content(lock) == b"%d\n" % os.getpid()
 
 
-def test_a_lock_that_cannot_be_written_is_not_held(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_cannot_be_written_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_fd: int, _data: bytes, _at: int) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+    with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", full)
-        PidLock(path)
-    PidLock(path).release()
+        with pytest.raises(OSError, match="No space left"):
+            PidLock(tmp_path / "relay.db")
+    PidLock(tmp_path / "relay.db").release()
