@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import math
+import resource
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+import structlog
 from click.testing import CliRunner, Result
 
-from trio_relay import __version__, app
+from trio_relay import Limits, Relay, RelayOptions, __version__, app, cli, open_relay
 from trio_relay.cli import main
 from trio_relay.config import Config
+from trio_relay.store.base import Store
 from trio_relay.store.sqlite.lock import PidLock
 
 pytestmark = pytest.mark.usefixtures("own_logging")
@@ -164,3 +169,57 @@ def test_two_faults_at_once_are_both_shown(run: Callable[..., Result], monkeypat
     assert ended.exit_code == 1
     assert "RuntimeError: the writer fell over" in ended.stderr
     assert "Traceback (most recent call last):" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["import", "export"])
+def test_a_store_in_memory_is_nothing_to_import_into_or_export(run: Callable[..., Result], command: str) -> None:
+    ended = run(command, store__backend="memory")
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith("trio-relay: store.backend: ")
+
+
+def test_an_export_to_where_nothing_can_be_written_is_2(tmp_path: Path, run: Callable[..., Result]) -> None:
+    ended = run("export", str(tmp_path / "none" / "events.jsonl"))
+    assert ended.exit_code == 2
+    assert "No such file or directory" in ended.stderr
+
+
+def test_a_host_that_is_no_name_is_4(run: Callable[..., Result]) -> None:
+    address = f"{'a' * 64}:80"
+    ended = run(net__listen=f'["{address}"]')
+    assert (ended.exit_code, ended.stderr) == (4, f"trio-relay: cannot listen on {address}: no such name\n")
+
+
+def test_an_import_takes_the_time_it_needs(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is still in the pipeline at the end of the file must not be given up with the relay's drain_seconds."""
+    given: list[RelayOptions] = []
+
+    def spied(store: Store, options: RelayOptions, limits: Limits) -> AbstractAsyncContextManager[Relay]:
+        given.append(options)
+        return open_relay(store, options, limits)
+
+    monkeypatch.setattr(cli, "open_relay", spied)
+    assert run("import", pipeline__drain_seconds="1").exit_code == 0
+    assert [options.drain_seconds for options in given] == [math.inf]
+
+
+@pytest.mark.parametrize(
+    ("limits", "allowed", "warned"),
+    [
+        ((1_024, 4_096), 1_110, False),
+        ((1_024, resource.RLIM_INFINITY), 1_110, False),
+        ((1_024, 1_050), 1_050, True),
+        ((2_000, 4_096), None, False),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None, False),
+    ],
+)
+def test_open_files_are_allowed_for_all_connections(
+    limits: tuple[int, int], allowed: int | None, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _which, new: changed.append(new))
+    with structlog.testing.capture_logs() as logged:
+        app._make_room(10)
+    assert changed == ([] if allowed is None else [(allowed, limits[1])])
+    assert bool(logged) == warned

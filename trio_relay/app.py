@@ -9,9 +9,10 @@ main
 
 from __future__ import annotations
 
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -31,6 +32,9 @@ from trio_relay.store.base import Store
 from trio_relay.store.memory import MemoryStore
 from trio_relay.store.sqlite import open_sqlite
 from trio_relay.version import __version__
+
+_OTHER_FILES: Final = 1_100
+"""For visitors that have not become WebSockets, the store, listeners and logs."""
 
 log = structlog.get_logger("trio_relay.app")
 
@@ -52,6 +56,7 @@ async def main(config: Config, announce: Callable[[str], None]) -> None:
         ExceptionGroup: a part of the relay failed; nothing goes on without it.
         StoppedNow: a second signal cut the stopping short; in a group.
     """
+    _make_room(config.net.max_connections)
     stop = trio.Event()
     async with trio.open_nursery() as root:
         await root.start(_hear_signals, stop)
@@ -107,8 +112,12 @@ async def _listening(addresses: Sequence[str]) -> AsyncIterator[list[trio.Socket
 
 
 async def _show(door: MetricsDoor, options: NetOptions, stream: trio.SocketStream) -> None:
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+    try:
         await converse(stream, door.answer, options.handshake_seconds)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # whoever asked has gone
+    except Exception:
+        log.exception("metrics failed")
 
 
 def _banner(config: Config, store: Store, relay: Relay, windows: Sequence[trio.SocketListener]) -> list[str]:
@@ -133,6 +142,18 @@ _SLOW: Final[dict[BackendName, str]] = {
     "coincurve": "no batch verifier, which needs a C compiler at installation: signatures are verified one by one",
     "python": "no native libsecp256k1: each signature takes some 75 ms; this relay is for trying out only",
 }
+
+
+def _make_room(connections: int) -> None:
+    """Raise the limit of open files, often 1,024, to what that many connections need, as far as the system allows."""
+    wanted = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+    if allowed < wanted:
+        log.warning("fewer open files are allowed than net.max_connections needs", allowed=allowed, wanted=wanted)
 
 
 async def _hear_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

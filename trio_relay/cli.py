@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import traceback
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NoReturn, TypeAlias
 
 import click
+import msgspec
 import trio
 from rich.console import Console
 from rich.progress import (
@@ -93,7 +95,7 @@ def import_command(group_path: Path | None, config_path: Path | None, file: Bina
     They go through the same checks as a client's. The relay must not run on the same store meanwhile. Exit code 1 if
     the store failed for any of them.
     """
-    config = _load(config_path or group_path)
+    config = _load_lasting(config_path or group_path)
     summary = ImportSummary()
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with _progress("importing", columns, _size(file)) as advance, _exit_codes():
@@ -108,14 +110,14 @@ def import_command(group_path: Path | None, config_path: Path | None, file: Bina
 
 @main.command("export")
 @_config_option
-@click.argument("file", type=click.File("wb"), default="-")
+@click.argument("file", type=click.File("wb", lazy=False), default="-")
 @click.pass_obj
 def export_command(group_path: Path | None, config_path: Path | None, file: BinaryIO) -> None:
     """Write all stored events to FILE, one JSON object a line, or to standard output.
 
     In the order in which they came, so that an import of it gives the same store. The relay may run meanwhile.
     """
-    config = _load(config_path or group_path)
+    config = _load_lasting(config_path or group_path)
     columns = (BarColumn(), TextColumn("{task.completed} events"), TimeElapsedColumn())
     with _progress("exporting", columns) as advance, _exit_codes():
         try:
@@ -132,9 +134,11 @@ _OUTCOMES: Final = ("stored", "known", "superseded", "ephemeral", "refused")
 
 
 async def _import(config: Config, file: BinaryIO, summary: ImportSummary, advance: Advance) -> None:
+    # Nobody waits for the end of an import but its caller, who wants all of it.
+    unhurried = msgspec.structs.replace(config.pipeline, drain_seconds=math.inf)
     async with (
         app.open_store(config.store) as store,
-        open_relay(store, config.pipeline, config.limits) as relay,
+        open_relay(store, unhurried, config.limits) as relay,
     ):
         await import_lines(relay, file, summary, advance)
 
@@ -157,6 +161,13 @@ def _load(path: Path | None) -> Config:
     except ConfigError as error:
         _leave(CONFIG_ERROR, str(error))
     logs.configure(config.log)
+    return config
+
+
+def _load_lasting(path: Path | None) -> Config:
+    config = _load(path)
+    if config.store.backend == "memory":
+        _leave(CONFIG_ERROR, "store.backend: a store in memory has nothing to export and keeps no import")
     return config
 
 

@@ -96,6 +96,7 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
             {f"refused_{k}": v for k, v in relay.refused.items()},
         ),
     )
+    yield _counter("messages_refused", "Messages that could not be carried out, bad requests too", relay.unreadable)
     depth = GaugeMetricFamily("trio_relay_channel_depth", "Parcels that wait now, by channel", labels=["channel"])
     peak = GaugeMetricFamily("trio_relay_channel_peak", "Parcels that waited at most, by channel", labels=["channel"])
     for name, channel in relay.channels.items():
@@ -114,9 +115,9 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
     yield _gauge("subscriptions", "Subscriptions open now", relay.broadcaster.subscriptions)
     yield _counter("events_broadcast", "Events matched with subscriptions", relay.broadcaster.events)
     yield _counter("deliveries", "Live events put into outboxes", relay.broadcaster.deliveries)
-    yield _gauge("queries_running", "Stored queries that run or wait now", relay.queries.running)
+    yield _gauge("queries_running", "Stored queries that run now", relay.queries.running)
     yield _labelled("queries", "How stored queries ended, by outcome", "outcome", relay.queries.outcomes)
-    yield _histogram("query_seconds", "From REQ to EOSE", relay.queries.seconds)
+    yield _histogram("query_seconds", "From a query's turn to EOSE", relay.queries.seconds)
 
 
 def _store(relay: RelayStatistics) -> Iterator[Metric]:

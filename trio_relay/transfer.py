@@ -16,7 +16,7 @@ from trio_relay.nostr.event import Event, is_ephemeral
 from trio_relay.nostr.message import Answer, Publish, parse
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
-from trio_relay.store.base import Store
+from trio_relay.store.base import Scannable
 
 _PARCEL: Final = 100
 
@@ -80,7 +80,7 @@ async def import_lines(
         match parse(b'["EVENT",%b]' % line.strip(), max_filters=1):
             case Publish(event):
                 if (refusal := relay.admit(event)) is None:
-                    parcel.append(Submission(event, summary.reply, trio.current_time()))
+                    parcel.append(Submission(event, summary.reply, trio.current_time(), len(line)))
                 else:
                     summary.refuse(str(refusal))
             case Answer(message):  # pragma: no branch (an EVENT gives one of these two)
@@ -95,7 +95,7 @@ async def import_lines(
     progress(read)
 
 
-async def export_lines(store: Store, out: BinaryIO, progress: Callable[[int], None]) -> int:
+async def export_lines(store: Scannable, out: BinaryIO, progress: Callable[[int], None]) -> int:
     """Write every stored event as a line, in the order in which they came, and give their number.
 
     Args:

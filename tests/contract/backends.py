@@ -11,7 +11,7 @@ from typing import Final
 from trio_relay import MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Page, Store
+from trio_relay.store.base import Page, Queryable, Scannable, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,19 @@ BACKENDS: Final = {
 }
 
 
-async def ask(store: Store, *filters: Filter) -> list[Event]:
+async def ask(store: Queryable, *filters: Filter) -> list[Event]:
     """What the store answers, in its order; a filter without a limit gets one that nothing here exceeds."""
     return list(map(decode, await ask_raw(store, *filters)))
 
 
-async def ask_raw(store: Store, *filters: Filter) -> list[bytes]:
+async def ask_raw(store: Queryable, *filters: Filter) -> list[bytes]:
     """The same as the bytes that the store gave."""
     limited = [one.with_limit(default=10_000, most=10_000) for one in filters]
     async with aclosing(store.query(limited)) as pages:
         return lines([page async for page in pages])
 
 
-async def everything(store: Store) -> list[Event]:
+async def everything(store: Scannable) -> list[Event]:
     """What the store holds, in the order in which it came."""
     async with aclosing(store.scan()) as pages:
         return list(map(decode, lines([page async for page in pages])))

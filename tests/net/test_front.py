@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.keys import ALICE
@@ -132,4 +133,15 @@ async def test_health_follows_the_store(autojump_clock: MockClock) -> None:
         assert (reply.status, json.loads(reply.body)) == (503, {"status": "failing", "reason": "no space left"})
 
         store.failing.clear()
+        assert (await wire.ask(target="/health")).status == 503  # a probe writes: once a second is enough
+        await trio.sleep(1)
         assert (await wire.ask("HEAD", "/health")).status == 200
+
+
+@pytest.mark.parametrize("target", ["http://relay.example/health", "https://relay.example/health?now"])
+async def test_a_proxy_may_send_the_whole_address(target: str, autojump_clock: MockClock) -> None:
+    """RFC 9112, section 3.2.2."""
+    async with open_door() as door, open_stream(door) as wire:
+        assert (await wire.ask(target=target)).status == 200
+        assert (await wire.ask(target="http://relay.example")).status == 200
+        assert (await wire.ask(target="http://relay.example/none")).status == 404

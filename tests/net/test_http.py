@@ -199,3 +199,16 @@ async def heard(sent: bytes) -> Request:
     with trio.fail_after(5):
         await converse(far, answer, 10)
     return seen[0]
+
+
+async def test_a_head_that_is_refused_gets_no_body(
+    autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
+) -> None:
+    async with open_door() as door, open_stream(door) as wire:
+        await wire.send(request("HEAD", "/", {"Expect": "100-continue", "Content-Length": "5"}))
+        reply = await wire.reply("HEAD")
+        assert (reply.status, reply.body) == (417, b"")
+    async with open_door() as door, open_stream(door) as wire:
+        await wire.send(b"HEAD / HTTP/1.1\r\nHost: memory\r\nContent-Length: 5\r\n\r\n")
+        assert (await wire.reply("HEAD")).status == 408
+    assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == []

@@ -166,7 +166,7 @@ async def test_a_failing_query_is_closed_and_the_connection_stays(autojump_clock
         assert len(await client.ask("sub", {})) == len(NOTES) + 1
 
 
-async def test_one_client_runs_four_queries_at_a_time_and_the_others_are_not_held_up(
+async def test_one_client_runs_two_queries_at_a_time_and_the_others_are_not_held_up(
     autojump_clock: MockClock,
 ) -> None:
     store = await filled_store()
@@ -175,10 +175,21 @@ async def test_one_client_runs_four_queries_at_a_time_and_the_others_are_not_hel
         for number in range(10):
             await greedy.send("REQ", str(number), {})
         await wait_all_tasks_blocked()
-        assert store.calls["query"] == 4
+        assert store.calls["query"] == 2
         await modest.send("REQ", "one", {})
         await wait_all_tasks_blocked()
-        assert store.calls["query"] == 5
+        assert store.calls["query"] == 3
         store.release("query")
         ends = [message for message in [await greedy.receive() for _ in range(60)] if message[0] == "EOSE"]
         assert sorted(message[1] for message in ends) == [str(number) for number in range(10)]
+
+
+async def test_closed_ends_the_subscription_of_that_id(autojump_clock: MockClock) -> None:
+    async with open_door() as door, door.client() as client:
+        assert await client.ask("a", {"kinds": [1]}) == []
+        await client.send("REQ", "a", {"bogus": 1})
+        assert (await client.receive())[:2] == ["CLOSED", "a"]
+        note = ALICE.event("to nobody")
+        assert await client.publish(note) == ["OK", note.id, True, ""]
+        await client.expect_silence()
+        assert door.relay.statistics().broadcaster.subscriptions == 0

@@ -20,8 +20,9 @@ from trio.testing import (
 from tests.keys import ALICE
 from tests.net.raw import CLOSE, TEXT, Wire, closing, frame, message, open_stream, open_wire, request, upgrade
 from tests.stores import ObedientStore
-from tests.wires import Door, MemoryListener, run_threads_inline
+from tests.wires import Door, MemoryListener, open_door, run_threads_inline
 from trio_relay import FrontDoor, MemoryStore, NetOptions, RelayOptions, Server, open_relay
+from trio_relay.net.client import STOPPING as FAREWELL
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -260,3 +261,14 @@ async def leave_after(door: Door, seconds: float) -> None:
 
 async def receive_end(wire: Wire) -> None:
     assert await wire.receive_end() == b""
+
+
+async def test_what_arrives_together_with_the_stop_holds_nothing_up(autojump_clock: MockClock) -> None:
+    """The reader has its bytes and has not run yet when it is told: its events must not be waited for."""
+    async with open_door() as door, open_wire(door) as wire:
+        (client,) = door.server._clients
+        started = trio.current_time()
+        await wire.send(message("EVENT", ALICE.event()))
+        client.hang_up(FAREWELL)
+        assert await wire.receive_frame() == (CLOSE, (1001).to_bytes(2) + b"the relay is stopping")
+        assert trio.current_time() == started

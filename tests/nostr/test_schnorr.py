@@ -141,3 +141,12 @@ def test_the_extension_has_the_one_function_that_its_source_declares(tmp_path: P
     batch_build.ffi.emit_c_code(str(tmp_path / "_batch.c"))
     assert dir(_batch.lib) == ["verify_batch"]
     assert "verify_batch" in (tmp_path / "_batch.c").read_text()
+
+
+@pytest.mark.parametrize("field", ["id", "pubkey", "sig"])
+def test_the_batch_refuses_events_of_the_wrong_shape(field: str) -> None:
+    """C would read past their ends; `check_shape` keeps them from getting here."""
+    event = ALICE.event("short")
+    short = msgspec.structs.replace(event, **{field: getattr(event, field)[:-2]})
+    with pytest.raises(ValueError, match="wrong shape"):
+        open_backend("batch").verify([event, short])

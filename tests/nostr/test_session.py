@@ -13,7 +13,7 @@ from tests.keys import ALICE
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
-from trio_relay.nostr.message import Answer, ClientMessage, Publish, Subscribe, Unsubscribe, closed
+from trio_relay.nostr.message import Answer, ClientMessage, Publish, Subscribe, Unsubscribe, close
 from trio_relay.nostr.session import Session
 
 LIMITS = Limits(max_subscriptions=2, max_filters=3, max_limit=8, default_limit=5)
@@ -51,7 +51,7 @@ def test_closing_what_is_not_open_changes_nothing() -> None:
 
 def test_one_subscription_too_many_is_closed_naming_the_limit() -> None:
     session = with_open("a", "b")
-    assert send(session, "REQ", "c", {}) == Answer(closed("c", TOO_MANY_SUBS))
+    assert send(session, "REQ", "c", {}) == close("c", TOO_MANY_SUBS)
     assert session.open_sub_ids == {"a", "b"}
 
 
@@ -70,10 +70,24 @@ def test_what_the_relay_ends_frees_its_id() -> None:
 
 
 @pytest.mark.parametrize("bad", [{"ids": ["x"]}, {"search": "x"}, 1])
-def test_a_bad_replacement_leaves_the_subscription_as_it_was(bad: object) -> None:
-    session = with_open("a")
-    assert isinstance(send(session, "REQ", "a", bad), Answer)
-    assert session.open_sub_ids == {"a"}
+def test_a_bad_replacement_ends_the_subscription(bad: object) -> None:
+    """CLOSED says that nothing more comes for this id."""
+    session = with_open("a", "b")
+    answer = send(session, "REQ", "a", bad)
+    assert isinstance(answer, Answer)
+    assert answer.ends == "a"
+    assert session.open_sub_ids == {"b"}
+
+
+def test_the_values_of_all_open_filters_count_together() -> None:
+    session = Session(Limits(max_filter_values=5))
+    assert isinstance(send(session, "REQ", "a", {"kinds": [1, 2]}, {"#t": ["x"]}), Subscribe)
+    refused = "error: at most 5 values in the filters of a connection (max_filter_values)"
+    assert send(session, "REQ", "b", {"#t": ["x", "y", "z"]}) == close("b", refused)
+    assert isinstance(send(session, "REQ", "b", {"#t": ["x", "y"]}), Subscribe)
+    assert isinstance(send(session, "REQ", "a", {"kinds": [1], "#e": ["0" * 64], "#p": ["1" * 64]}), Subscribe)
+    assert send(session, "REQ", "a", {"kinds": [1, 2, 3, 4]}) == close("a", refused)
+    assert session.open_sub_ids == {"b"}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +107,7 @@ def test_a_default_above_the_most_is_clamped_too() -> None:
 def test_as_many_filters_as_are_allowed_and_no_more() -> None:
     session = with_open()
     assert send(session, "REQ", "a", {}, {}, {}) == Subscribe("a", (Filter(limit=5),) * 3)
-    assert send(session, "REQ", "b", {}, {}, {}, {}) == Answer(closed("b", TOO_MANY_FILTERS))
+    assert send(session, "REQ", "b", {}, {}, {}, {}) == close("b", TOO_MANY_FILTERS)
     assert session.open_sub_ids == {"a"}
 
 
@@ -128,18 +142,19 @@ class Conversation(RuleBasedStateMachine):
         filters: list[object] = [{} if limit is None else {"limit": limit} for limit in asked]
         action = send(self.session, "REQ", sub_id, *filters, *(["no filter"] if bad else []))
         count = len(asked) + bad
+        self.open = [other for other in self.open if other != sub_id]
         if count == 0:
-            assert action == Answer(closed(sub_id, "invalid: REQ needs at least one filter"))
+            assert action == close(sub_id, "invalid: REQ needs at least one filter")
         elif count > 3:
-            assert action == Answer(closed(sub_id, TOO_MANY_FILTERS))
+            assert action == close(sub_id, TOO_MANY_FILTERS)
         elif bad:
-            assert action == Answer(closed(sub_id, "invalid: a filter must be an object"))
-        elif len({*self.open, sub_id}) > 2:
-            assert action == Answer(closed(sub_id, TOO_MANY_SUBS))
+            assert action == close(sub_id, "invalid: a filter must be an object")
+        elif len(self.open) == 2:
+            assert action == close(sub_id, TOO_MANY_SUBS)
         else:
             given_limits = [5 if limit is None else min(limit, 8) for limit in asked]
             assert action == Subscribe(sub_id, tuple(Filter(limit=limit) for limit in given_limits))
-            self.open = [*(other for other in self.open if other != sub_id), sub_id]
+            self.open.append(sub_id)
 
     @rule(sub_id=sub_ids)
     def close(self, sub_id: str) -> None:

@@ -7,7 +7,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_relay.pipeline.batches import Batches
+from trio_relay.pipeline.batches import BATCH_BYTES, Batches
 
 
 def filled(parcels: list[list[int]]) -> tuple[trio.MemorySendChannel[list[int]], trio.MemoryReceiveChannel[list[int]]]:
@@ -70,3 +70,10 @@ async def test_every_item_comes_once_and_in_order(parcels: list[list[int]], most
     assert [item for batch in batches for item in batch] == [item for parcel in parcels for item in parcel]
     widest = max(map(len, parcels), default=0)
     assert all(len(batch) < most + widest for batch in batches)
+
+
+async def test_a_batch_of_large_items_takes_no_further_parcel() -> None:
+    send, receive = filled([[1], [2], [3]])
+    send.close()
+    sizes = {1: BATCH_BYTES - 1, 2: 1, 3: 1}
+    assert [batch async for batch in Batches(receive, 100, lambda item: sizes[item])] == [[1, 2], [3]]

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.desk import Replies, ids, new_outbox, subscription, waiting
+from tests.desk import Replies, ids, subscription, waiting
 from tests.keys import ALICE, BOB
 from trio_relay import Filter, Outbox
 from trio_relay.nostr.event import Event
@@ -60,14 +60,18 @@ async def test_who_has_no_room_is_left_and_the_others_get_their_event() -> None:
     assert ids(await waiting(quick.outbox)) == [NOTE.id, REACTION.id]
 
 
-@pytest.mark.parametrize(("subscribers", "turns_between"), [(250, 0), (500, 1)])
-async def test_many_deliveries_give_others_a_turn_in_between(subscribers: int, turns_between: int) -> None:
+@pytest.mark.parametrize(("seconds_an_event", "turns_between"), [(0.0005, 0), (0.0015, 1), (0.0025, 3)])
+async def test_a_long_delivery_gives_others_a_turn_in_between(
+    seconds_an_event: float, turns_between: int, mock_clock: MockClock
+) -> None:
+    def take_time(message: bytes) -> bytes:
+        mock_clock.jump(seconds_an_event)
+        return message
+
     broadcaster = Broadcaster(set())
-    shared = new_outbox(2**30)
-    for _ in range(subscribers):
-        broadcaster.add(subscription(Filter(), outbox=shared))
+    broadcaster.add(subscription(Filter(), outbox=Outbox(take_time, 2**30, lambda: None)))
     live_in, live = trio.open_memory_channel[list[Submission]](1)
-    live_in.send_nowait(Replies().parcel(NOTE))
+    live_in.send_nowait(Replies().parcel(NOTE, REACTION, ALICE.event("third")))
     live_in.close()
     steps = StepsOfThisTask()
     trio.lowlevel.add_instrument(steps)

@@ -179,3 +179,27 @@ async def test_statistics_count_answers_and_what_runs() -> None:
     await desk.answer(subscription(Filter(limit=0)))
     statistics = desk.statistics()
     assert (statistics.running, statistics.outcomes, statistics.seconds.count) == (0, {"answered": 2}, 2)
+
+
+async def test_more_live_events_than_can_be_remembered_close_the_subscription() -> None:
+    """What was sent live can't be told apart from the stored events any more, and none may come twice."""
+    store = await filled_store()
+    store.block("query")
+    desk, target = queries(store), subscription(outbox=new_outbox(2**30))
+    answered: list[bool] = []
+
+    async def answer() -> None:
+        answered.append(await desk.answer(target))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        await wait_all_tasks_blocked()
+        for number in range(10_001):
+            target.deliver(f"{number:064}", b"{}", {})
+        store.release("query")
+    assert answered == [False]
+    messages = await waiting(target.outbox)
+    assert len(messages) == 10_001
+    reason = "error: too many live events came before the stored ones were sent; ask again"
+    assert messages[-1] == ["CLOSED", "sub", reason]
+    assert desk.statistics().outcomes == {"lost_track": 1}

@@ -139,13 +139,17 @@ async def test_health_asks_the_store_only_after_a_failure() -> None:
     assert store.calls["probe"] == 0
 
 
-async def test_health_recovers_by_a_probe(logged: list[structlog.typing.EventDict]) -> None:
+async def test_health_recovers_by_a_probe_once_a_second(
+    logged: list[structlog.typing.EventDict], autojump_clock: MockClock
+) -> None:
     store = ObedientStore()
     stage = Stage(store)
     store.failing |= {"save_many": "no space left", "probe": "still no space"}
     await stage.write([NOTE])
     assert await stage.writer.check() == "still no space"
     del store.failing["probe"]
+    assert await stage.writer.check() == "still no space"
+    await trio.sleep(1)
     assert await stage.writer.check() is None
     assert await stage.writer.check() is None
     assert store.calls["probe"] == 2

@@ -196,3 +196,16 @@ async def test_work_that_is_done_is_not_interrupted() -> None:
     for _ in range(20):
         assert await run_interruptibly(lambda: 1, partial(interrupts.append, 1)) == 1
     assert interrupts == []
+
+
+async def test_what_is_known_is_told_while_queries_hold_all_readers(path: Path) -> None:
+    """Else one client's slow queries would hold up everybody's events."""
+    event = ALICE.event()
+    async with opened(path, readers=1) as store, trio.open_nursery() as nursery:
+        await store.save_many([event])
+        query = LongQuery()
+        nursery.start_soon(store._read, query)
+        await query.runs.wait()
+        assert await store.known([event.id]) == {event.id}
+        assert query.ended is None
+        nursery.cancel_scope.cancel()

@@ -14,10 +14,10 @@ from tests.contract.backends import everything
 from tests.keys import ALICE
 from tests.store.files import content, opened, opened_for_reading
 from trio_relay.store.base import StoreRefused
-from trio_relay.store.sqlite import SqliteStore, schema
+from trio_relay.store.sqlite import SqliteReader, schema
 
 OPENERS = pytest.mark.parametrize("opener", [opened, opened_for_reading], ids=["to write", "to read"])
-Opener: TypeAlias = Callable[[Path], AbstractAsyncContextManager[SqliteStore]]
+Opener: TypeAlias = Callable[[Path], AbstractAsyncContextManager[SqliteReader]]
 
 
 async def refusal(opener: Opener, path: Path) -> str:

@@ -29,8 +29,10 @@ log = structlog.get_logger("trio_relay.net")
 
 _READ_BYTES: Final = 65_536
 _WRITE_BYTES: Final = 65_536
-_QUERIES_AT_A_TIME: Final = 4
-"""Of one client; a hundred REQs at once wait for each other, not others for them."""
+_TURN_SECONDS: Final = 0.002
+"""After so long one client's messages make room for others'."""
+_QUERIES_AT_A_TIME: Final = 2
+"""Of one client; a hundred REQs at once wait for each other, and half of the readers stay free for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,10 @@ class Client:
         data = first or await self._receive()
         while True:
             self._liveness.busy()
-            await self._take(self._socket.receive(data), nursery)
+            messages = self._socket.receive(data)
+            if self._farewell is not None:
+                return  # it came while these bytes were on their way to us: they were not accepted
+            await self._take(messages, nursery)
             if not self._socket.is_open:
                 self.hang_up(self._socket_farewell())
             if self._farewell is not None:
@@ -152,21 +157,27 @@ class Client:
     async def _take(self, messages: list[bytes], nursery: trio.Nursery) -> None:
         """Do what all the messages of one read ask for; their events go on as one parcel."""
         parcel: list[Submission] = []
-        now = trio.current_time()
+        now = turn = trio.current_time()
         for data in messages:
+            if trio.current_time() - turn > _TURN_SECONDS:
+                # Others get their turn; shielded, since half of what one read brought must not be lost.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                turn = trio.current_time()
             action = self._session.receive(data)
             match action:
                 case Publish(event):
                     if (refusal := self._relay.admit(event)) is None:
-                        parcel.append(Submission(event, self._reply, now))
+                        parcel.append(Submission(event, self._reply, now, len(data)))
                     else:
                         self._outbox.send_nowait(ok(event.id, False, str(refusal)))
                 case Subscribe():
                     self._subscribe(action, nursery)
                 case Unsubscribe(sub_id):
                     self._unsubscribe(sub_id)
-                case Answer(message):  # pragma: no branch (the last of four)
+                case Answer(message, ends):  # pragma: no branch (the last of four)
                     self._relay.note_unreadable()
+                    if ends is not None:
+                        self._unsubscribe(ends)
                     self._outbox.send_nowait(message)
         # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
         if self._socket.is_open and (output := self._socket.output()):

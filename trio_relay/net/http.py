@@ -128,7 +128,14 @@ def _request(head: h11.Request, body: bytes) -> Request:
     for name, value in raw:
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     target = head.target.decode("latin-1")
-    return Request(head.method.decode("ascii"), target.partition("?")[0], headers, raw, target, body)
+    return Request(head.method.decode("ascii"), _path(target), headers, raw, target, body)
+
+
+def _path(target: str) -> str:
+    """The path of a request target; a proxy may send the absolute form (RFC 9112, section 3.2.2)."""
+    if target.startswith(("http://", "https://")):
+        target = "/" + target.split("/", 3)[3] if target.count("/") > 2 else "/"
+    return target.partition("?")[0]
 
 
 def _render(connection: h11.Connection, response: Response, head_only: bool = False) -> bytes:
@@ -146,6 +153,7 @@ def _render(connection: h11.Connection, response: Response, head_only: bool = Fa
 async def _refuse(connection: h11.Connection, stream: trio.abc.SendStream, status: int, seconds: float) -> None:
     """Say what was wrong with a request; nothing has been said to it yet."""
     log.debug("request refused", status=status)
-    response = Response(status, f"{HTTPStatus(status).phrase}\n".encode(), headers=[("Connection", "close")])
+    # No body: what was refused may be a HEAD, whose answer must not have one, and the status says it all.
+    response = Response(status, headers=[("Connection", "close")])
     with trio.move_on_after(seconds):
         await stream.send_all(_render(connection, response))

@@ -29,6 +29,8 @@ from trio_relay.pipeline.relay import Relay
 log = structlog.get_logger("trio_relay.net")
 
 _WATCH_SECONDS: Final = 1.0
+_MOST_VISITORS: Final = 1_000
+"""Connections that have not become WebSockets; more are closed at once."""
 _BACKLOG: Final = 1_024
 _LINGER_NOT: Final = pack("ii", 1, 0)
 
@@ -108,6 +110,9 @@ class Server:
 
     async def _converse(self, stream: trio.abc.Stream) -> None:
         """One connection, from its first byte to its last; what goes wrong in it stays in it."""
+        if len(self._lobby) >= _MOST_VISITORS:
+            self._refused += 1
+            return  # no descriptors for plain requests without end
         structlog.contextvars.bind_contextvars(client=next(self._numbers))
         try:
             await self._speak(stream)
@@ -188,8 +193,9 @@ async def open_listeners(address: str) -> list[trio.SocketListener]:
     host, _, port = address.rpartition(":")
     try:
         return await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None, backlog=_BACKLOG)
-    except OSError as error:
-        raise AddressRefused(f"cannot listen on {address}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
+        reason = error.strerror if isinstance(error, OSError) else "no such name"
+        raise AddressRefused(f"cannot listen on {address}: {reason}") from error
 
 
 def bound_address(listener: trio.SocketListener) -> str:

@@ -137,6 +137,14 @@ def single_letter_tags(event: Event) -> set[tuple[str, str]]:
     }
 
 
+def tag_values(event: Event) -> dict[str, set[str]]:
+    """The values that filters can ask for, by letter; see `single_letter_tags`."""
+    values: dict[str, set[str]] = {}
+    for letter, value in single_letter_tags(event):
+        values.setdefault(letter, set()).add(value)
+    return values
+
+
 def deletion_targets(event: Event) -> tuple[set[str], set[str]]:
     """The (ids, addresses) that a kind 5 asks to delete and may (NIP-09).
 

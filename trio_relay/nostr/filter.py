@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
-from trio_relay.nostr.event import MAX_KIND, MAX_TIME, Event, is_hex64
+from trio_relay.nostr.event import MAX_KIND, MAX_TIME, Event, is_hex64, tag_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,13 @@ class Filter:
     until: int | None = None
     limit: int | None = None
 
-    def matches(self, event: Event) -> bool:
-        """True if the event is one that this filter asks for; `limit` plays no part in it."""
+    def matches(self, event: Event, carried: Mapping[str, set[str]] | None = None) -> bool:
+        """True if the event is one that this filter asks for; `limit` plays no part in it.
+
+        Args:
+            event: the event.
+            carried: its `tag_values`, for who asks many filters about it.
+        """
         if self.kinds is not None and event.kind not in self.kinds:
             return False
         if self.authors is not None and event.pubkey not in self.authors:
@@ -39,10 +44,11 @@ class Filter:
             return False
         if self.until is not None and event.created_at > self.until:
             return False
-        return all(
-            any(len(tag) > 1 and tag[0] == letter and tag[1] in values for tag in event.tags)
-            for letter, values in self.tags
-        )
+        if not self.tags:
+            return True
+        # Once for all letters: walking the tags for each made one long event against many letters take minutes.
+        held = tag_values(event) if carried is None else carried
+        return all(letter in held and not values.isdisjoint(held[letter]) for letter, values in self.tags)
 
     @property
     def is_hopeless(self) -> bool:
@@ -54,6 +60,12 @@ class Filter:
             or any(not values for _, values in self.tags)
             or (self.since is not None and self.until is not None and self.since > self.until)
         )
+
+    @property
+    def size(self) -> int:
+        """How many values its lists hold together: what an index of filters has to remember of it."""
+        lists = (self.ids or (), self.authors or (), self.kinds or ())
+        return sum(map(len, lists)) + sum(len(values) for _, values in self.tags)
 
     def with_limit(self, *, default: int, most: int) -> Filter:
         """The same filter asking for at most `most` stored events, `default` where the client named no limit."""

@@ -27,6 +27,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(ge=1, description="Most open subscriptions of one connection.", extra={"unit": "subscriptions"}),
     ] = 300
     max_filters: Annotated[int, Meta(ge=1, description="Most filters of one REQ.", extra={"unit": "filters"})] = 20
+    max_filter_values: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Most ids, authors, kinds and tag values in the filters of one connection's subscriptions.",
+            extra={"unit": "values"},
+        ),
+    ] = 50_000
     max_limit: Annotated[
         int,
         Meta(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -44,9 +45,10 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Nothing to do but to send this message back."""
+    """Nothing to do but to send this message back, and to end the subscription that it says is closed, if any."""
 
     message: bytes
+    ends: str | None = None
 
 
 ClientMessage: TypeAlias = Publish | Subscribe | Unsubscribe | Answer
@@ -82,6 +84,8 @@ def event_head(sub_id: str) -> bytes:
 _decode_event = msgspec.json.Decoder(tuple[Literal["EVENT"], Event]).decode
 _decode_any = msgspec.json.Decoder(list[object]).decode
 _EVENT_START: Final = re.compile(rb'\s*\[\s*"EVENT"')
+_MOST_LENIENT: Final = 65_536
+"""Bytes that are read again at Python's own pace; a longer message with such numbers is no event of anybody's."""
 _HEX_ID: Final = re.compile("[0-9a-fA-F]{64}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -106,7 +110,7 @@ def _parse_event(data: bytes) -> Publish | Answer:
     try:
         _, event = _decode_event(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return _refuse_event(data)
+        return _refuse_event(_lenient(data))
     if (fault := check_shape(event)) is not None:
         return _refusal(event.id, fault)
     return Publish(event)
@@ -136,24 +140,24 @@ def _parse_req(sub_id: str, filters: list[object], max_filters: int) -> Subscrib
             raise Rejected(Prefix.ERROR, f"at most {max_filters} filters in a REQ (max_filters)")
         return Subscribe(sub_id, tuple(map(parse_filter, filters)))
     except Rejected as refusal:
-        return Answer(closed(sub_id, str(refusal)))
+        return close(sub_id, str(refusal))
 
 
 def _second_reading(data: bytes) -> Answer:
     """What the fast decoder refuses as JSON may still name the event or the subscription that it spoke of."""
-    match _lenient(data):
+    match reading := _lenient(data):
         case ["EVENT", *_]:
-            return _refuse_event(data)
+            return _refuse_event(reading)
         case ["REQ", str() as sub_id, *_] if _SURROGATE.search(sub_id) is None:
-            return Answer(closed(sub_id, "invalid: the filters are not valid JSON"))
+            return close(sub_id, "invalid: the filters are not valid JSON")
         case list():
             return _notice("the message holds text or numbers that JSON cannot carry")
         case _:
             return _notice("not a JSON array that can be read")
 
 
-def _refuse_event(data: bytes) -> Answer:
-    match _lenient(data):
+def _refuse_event(reading: object) -> Answer:
+    match reading:
         case ["EVENT", dict() as event]:
             fault = _fault(event)
         case ["EVENT", dict() as event, *_]:
@@ -163,6 +167,11 @@ def _refuse_event(data: bytes) -> Answer:
         case _:
             return _notice("not a JSON array that can be read")
     return _refusal(event.get("id"), fault)
+
+
+def close(sub_id: str, reason: str) -> Answer:
+    """Refuse a REQ; the id is closed then, also for the subscription that it would have replaced."""
+    return Answer(closed(sub_id, reason), ends=sub_id)
 
 
 def _refusal(event_id: object, fault: str) -> Answer:
@@ -179,10 +188,21 @@ def _notice(text: str) -> Answer:
 def _lenient(data: bytes) -> object:
     """The message as the standard library reads it, lone surrogates, NaN and huge numbers included; else None."""
     try:
-        # An integer of more than 4,300 digits would fail; one cut short is as far out of every range.
-        value: object = json.loads(data, parse_int=lambda digits: int(digits[:32]))
+        return _loads(data)
+    except RecursionError:
+        return None
+    except ValueError:
+        if len(data) > _MOST_LENIENT:
+            return None
+    try:
+        # An integer of more than 4,300 digits fails; one cut short is as far out of every range.
+        return _loads(data, parse_int=lambda digits: int(digits[:32]))
     except (ValueError, RecursionError):
         return None
+
+
+def _loads(data: bytes, parse_int: Callable[[str], int] | None = None) -> object:
+    value: object = json.loads(data, parse_int=parse_int)
     return value
 
 

@@ -66,6 +66,8 @@ def _open_batch() -> Backend:
         ids = bytes.fromhex("".join([event.id for event in events]))
         pubkeys = bytes.fromhex("".join([event.pubkey for event in events]))
         sigs = bytes.fromhex("".join([event.sig for event in events]))
+        if not (len(ids) == len(pubkeys) == 32 * count and len(sigs) == 64 * count):
+            raise ValueError("events of the wrong shape")  # C would read past their ends
         buffers = map(own_ffi.from_buffer, (ids, pubkeys, sigs))
         own_lib.verify_batch(context, parse, check, count, *buffers, valid)
         return [bool(verdict) for verdict in valid]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.limits import Limits
-from trio_relay.nostr.message import Answer, ClientMessage, Subscribe, Unsubscribe, closed, parse
+from trio_relay.nostr.message import Answer, ClientMessage, Subscribe, Unsubscribe, close, parse
 
 
 class Session:
-    """The protocol state of one connection: the subscription ids that it has open.
+    """The protocol state of one connection: the subscription ids that it has open, and the size of their filters.
 
     The caller carries out what `receive` returns, and calls `ended` for a subscription that the relay closes itself.
     """
@@ -19,7 +18,7 @@ class Session:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._open: set[str] = set()
+        self._open: dict[str, int] = {}
 
     @property
     def open_sub_ids(self) -> frozenset[str]:
@@ -35,19 +34,25 @@ class Session:
         if isinstance(message, Subscribe):
             return self._subscribe(message)
         if isinstance(message, Unsubscribe):
-            self._open.discard(message.sub_id)
+            self.ended(message.sub_id)
+        elif isinstance(message, Answer) and message.ends is not None:
+            self.ended(message.ends)
         return message
 
     def _subscribe(self, message: Subscribe) -> Subscribe | Answer:
-        most = self._limits.max_subscriptions
-        if message.sub_id not in self._open and len(self._open) >= most:
-            refusal = Rejected(Prefix.ERROR, f"at most {most} subscriptions on a connection (max_subscriptions)")
-            return Answer(closed(message.sub_id, str(refusal)))
-        self._open.add(message.sub_id)
         limits = self._limits
+        self.ended(message.sub_id)
+        if len(self._open) >= limits.max_subscriptions:
+            most = f"{limits.max_subscriptions} subscriptions on a connection (max_subscriptions)"
+            return close(message.sub_id, f"error: at most {most}")
+        size = sum(one.size for one in message.filters)
+        if sum(self._open.values()) + size > limits.max_filter_values:
+            most = f"{limits.max_filter_values} values in the filters of a connection (max_filter_values)"
+            return close(message.sub_id, f"error: at most {most}")
+        self._open[message.sub_id] = size
         clamped = tuple(f.with_limit(default=limits.default_limit, most=limits.max_limit) for f in message.filters)
         return replace(message, filters=clamped)
 
     def ended(self, sub_id: str) -> None:
         """The relay has closed this subscription by itself, so that the id is free again."""
-        self._open.discard(sub_id)
+        self._open.pop(sub_id, None)

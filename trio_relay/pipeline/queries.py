@@ -19,7 +19,7 @@ log = structlog.get_logger("trio_relay.pipeline")
 
 @dataclass(frozen=True, slots=True)
 class QueriesStatistics:
-    """How queries are: running now, outcomes so far, seconds from REQ to EOSE."""
+    """How queries are: running now, outcomes so far, seconds from a query's turn to EOSE."""
 
     running: int
     outcomes: dict[str, int]
@@ -63,6 +63,10 @@ class Queries:
             return False
         finally:
             self._running -= 1
+        if subscription.has_lost_track:
+            self._outcomes["lost_track"] += 1
+            subscription.refuse("error: too many live events came before the stored ones were sent; ask again")
+            return False
         await subscription.outbox.wait_for_room()  # an answer that just fits leaves none for its end
         self._outcomes["answered"] += 1
         self._duration.observe(trio.current_time() - started)

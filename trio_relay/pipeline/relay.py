@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -36,6 +36,8 @@ from trio_relay.policy import check_event
 from trio_relay.store.base import Store, StoreStatistics
 
 log = structlog.get_logger("trio_relay.pipeline")
+
+_WAITING_BATCHES: Final = 2
 
 Parcels: TypeAlias = list[Submission]
 
@@ -69,7 +71,7 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         int,
         Meta(
             ge=0,
-            description="What may wait before each stage; a parcel is what one read of one client brought.",
+            description="What may wait to be verified; a parcel is what one read of one client brought.",
             extra={"unit": "parcels"},
         ),
     ] = 64
@@ -102,6 +104,7 @@ class RelayStatistics:
     signatures: BackendName
     verifiers: int
     refused: dict[str, int]
+    unreadable: int
     channels: dict[str, ChannelStatistics]
     verifier: VerifierStatistics
     writer: WriterStatistics
@@ -121,6 +124,7 @@ class Relay:
         self._options = options
         self._clock = clock
         self._refused: Counter[str] = Counter()
+        self._unreadable = 0
         unbroadcast: set[str] = set()
         threads = trio.CapacityLimiter(self.verifiers)
         self._verifier = Verifier(store, self.backend, threads, options.verify_batch)
@@ -128,8 +132,10 @@ class Relay:
         self._broadcaster = Broadcaster(unbroadcast)
         self._queries = Queries(store, options.query_seconds, unbroadcast)
         self._intake, self._to_verify = trio.open_memory_channel[Parcels](options.channel_parcels)
-        self._verified, self._to_write = trio.open_memory_channel[Parcels](options.channel_parcels)
-        self._live, self._to_deliver = trio.open_memory_channel[Parcels](options.channel_parcels)
+        # What goes on from here are whole batches, so few of them may wait.
+        waiting = min(_WAITING_BATCHES, options.channel_parcels)
+        self._verified, self._to_write = trio.open_memory_channel[Parcels](waiting)
+        self._live, self._to_deliver = trio.open_memory_channel[Parcels](waiting)
 
     def start_stages(self, nursery: trio.Nursery) -> None:
         """Start every stage; each ends when its channel does. For `open_relay`."""
@@ -154,7 +160,7 @@ class Relay:
 
     def note_unreadable(self) -> None:
         """Count a message that said nothing that could be carried out."""
-        self._refused["unreadable"] += 1
+        self._unreadable += 1
 
     async def publish(self, parcel: Parcels) -> None:
         """Send admitted events on their way, all at once; waits while the pipeline is full.
@@ -186,6 +192,7 @@ class Relay:
             signatures=self.backend.name,
             verifiers=self.verifiers,
             refused=dict(self._refused),
+            unreadable=self._unreadable,
             channels={
                 "intake": _channel(self._intake.statistics()),
                 "verified": _channel(self._to_write.statistics()),

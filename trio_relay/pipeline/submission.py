@@ -14,8 +14,16 @@ Reply: TypeAlias = Callable[[Event, bool, str], None]
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False):
-    """One event with its answer's way back; `arrived` is Trio's time when it came off the wire."""
+    """One event with its answer's way back.
+
+    Attributes:
+        event: to be verified, stored and delivered.
+        reply: tells its sender what became of it.
+        arrived: Trio's time when it came off the wire.
+        size: bytes of the message that it came in; batches are bounded by it.
+    """
 
     event: Event
     reply: Reply
     arrived: float
+    size: int = 0

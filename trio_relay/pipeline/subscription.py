@@ -10,6 +10,8 @@ from trio_relay.pipeline.outbox import Frame, Outbox
 from trio_relay.store.base import ID_SLICE, Page
 
 _CHUNK_BYTES = 65_536
+_MOST_REMEMBERED = 10_000
+"""Live events of one subscription while its stored ones are on their way."""
 
 
 class Subscription:
@@ -20,7 +22,17 @@ class Subscription:
     sent, the stored side what was saved but not yet broadcast when it was found.
     """
 
-    __slots__ = ("_catching_up", "_ended", "_head", "_sent_live", "_sent_stored", "filters", "outbox", "sub_id")
+    __slots__ = (
+        "_catching_up",
+        "_ended",
+        "_head",
+        "_sent_live",
+        "_sent_stored",
+        "filters",
+        "has_lost_track",
+        "outbox",
+        "sub_id",
+    )
 
     def __init__(self, sub_id: str, filters: tuple[Filter, ...], outbox: Outbox) -> None:
         self.sub_id = sub_id
@@ -29,6 +41,8 @@ class Subscription:
         self._head = event_head(sub_id)
         self._catching_up = True
         self._ended = False
+        self.has_lost_track = False
+        """More live events came than it remembers, so stored ones cannot be told apart: it has to be closed."""
         self._sent_live: set[str] = set()
         self._sent_stored: set[str] = set()
 
@@ -44,6 +58,9 @@ class Subscription:
             self._sent_stored.discard(event_id)
             return
         if self._catching_up:
+            if len(self._sent_live) >= _MOST_REMEMBERED:
+                self.has_lost_track = True
+                return
             self._sent_live.add(event_id)
         key = (self.sub_id, self.outbox.frame)
         framed = shared.get(key)
@@ -62,7 +79,7 @@ class Subscription:
         for chunk in _chunks(page, min(_CHUNK_BYTES, self.outbox.half)):
             framed = [frame(head + json + b"]") for json in chunk]
             await self.outbox.wait_for_room(framed)
-            if self._ended:
+            if self._ended or self.has_lost_track:
                 return
             # No await from here on: between look and send nothing may be delivered live.
             for json, message in zip(chunk, framed, strict=True):

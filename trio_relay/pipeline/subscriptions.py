@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
-from trio_relay.nostr.event import Event, single_letter_tags
+from trio_relay.nostr.event import Event, tag_values
 from trio_relay.nostr.filter import Filter
 
 
@@ -62,7 +62,8 @@ class SubscriptionIndex(Generic[S]):
     def match(self, event: Event) -> list[S]:
         """The subscriptions that want this event, each once."""
         found: dict[S, None] = {}
-        for key in _event_keys(event):
+        carried = tag_values(event)
+        for key in _event_keys(event, carried):
             bucket = self._buckets.get(key)
             if bucket is None:
                 continue
@@ -70,7 +71,7 @@ class SubscriptionIndex(Generic[S]):
                 if subscription in found:
                     continue
                 for one in filters:
-                    if one.matches(event):
+                    if one.matches(event, carried):
                         found[subscription] = None
                         break
         return list(found)
@@ -98,9 +99,11 @@ def _narrowest(one: Filter) -> int:
     return min(len(values) for _, values in one.tags)
 
 
-def _event_keys(event: Event) -> Iterator[_Key]:
+def _event_keys(event: Event, carried: dict[str, set[str]]) -> Iterator[_Key]:
     yield event.id
     yield event.pubkey
-    yield from single_letter_tags(event)
+    for letter, values in carried.items():
+        for value in values:
+            yield letter, value
     yield event.kind
     yield _ANY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from operator import attrgetter
 
 import structlog
 import trio
@@ -57,7 +58,7 @@ class Verifier:
     ) -> None:
         """Verify until the intake has ended; the handles are this task's own and are closed by it."""
         with intake, verified, live:
-            batches = Batches(intake, self._most)
+            batches = Batches(intake, self._most, attrgetter("size"))
             while True:
                 # One at a time takes a batch and a number, so that batches leave in the order in which they came: a
                 # later version must not overtake an earlier one and its deletion, however long each one's check takes.
@@ -96,7 +97,10 @@ class Verifier:
             return batch
         started = trio.current_time()
         events = [one.event for one in batch]
-        verdicts = await trio.to_thread.run_sync(self._backend.verify, events, limiter=self._threads)
+        # Abandoned when cancelled: a verdict that nobody waits for harms nobody, and pure Python can take a minute.
+        verdicts = await trio.to_thread.run_sync(
+            self._backend.verify, events, limiter=self._threads, abandon_on_cancel=True
+        )
         self._batches.observe(len(batch))
         self._seconds.observe(trio.current_time() - started)
         if all(verdicts):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -15,6 +17,9 @@ from trio_relay.pipeline.submission import Submission
 from trio_relay.store.base import Saved, Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
+
+_SECONDS_BETWEEN_PROBES: Final = 1.0
+"""A probe writes, and anyone may ask for one."""
 
 ANSWERS: Final[dict[Saved, tuple[bool, str]]] = {
     Saved.STORED: (True, ""),
@@ -53,6 +58,7 @@ class Writer:
         self._latency = Histogram(SECONDS)
         self._outcomes: Counter[str] = Counter()
         self._failure: str | None = None
+        self._probed = -math.inf
 
     async def run(
         self,
@@ -61,7 +67,7 @@ class Writer:
     ) -> None:
         """Write until the channel has ended; the handles are this task's own and are closed by it."""
         with verified, live:
-            async for batch in Batches(verified, self._most):
+            async for batch in Batches(verified, self._most, attrgetter("size")):
                 stored = await self._write(batch)
                 if stored:
                     await live.send(stored)
@@ -107,8 +113,10 @@ class Writer:
             self._failure = None
 
     async def check(self) -> str | None:
-        """Why nothing can be stored now, or None; after a failure it is tried out."""
-        if self._failure is not None:
+        """Why nothing can be stored now, or None; after a failure it is tried out, once a second at most."""
+        now = trio.current_time()
+        if self._failure is not None and now - self._probed >= _SECONDS_BETWEEN_PROBES:
+            self._probed = now
             try:
                 await self._store.probe()
             except StoreError as error:

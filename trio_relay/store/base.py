@@ -57,7 +57,33 @@ class StoreStatistics:
     wal_bytes: int = 0
 
 
-class Store(Protocol):
+class Scannable(Protocol):
+    """What can be exported."""
+
+    def scan(self) -> AsyncGenerator[Page, None]:
+        """Everything that is stored, in the order in which it came.
+
+        Raises:
+            StoreError: from a step, when the store could not answer.
+        """
+        ...
+
+
+class Queryable(Protocol):
+    """What can be asked."""
+
+    def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
+        """What is stored and matches any of the filters; every filter has a limit.
+
+        Cancelling a step ends the work behind it. No step holds anything between pages.
+
+        Raises:
+            StoreError: from a step, when the store could not answer.
+        """
+        ...
+
+
+class Store(Queryable, Scannable, Protocol):
     """Where events are kept. Every method may be called from many tasks, `save_many` from one at a time."""
 
     @property
@@ -78,24 +104,6 @@ class Store(Protocol):
 
         Raises:
             StoreError: the store could not tell.
-        """
-        ...
-
-    def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
-        """What is stored and matches any of the filters; every filter has a limit.
-
-        Cancelling a step ends the work behind it. No step holds anything between pages.
-
-        Raises:
-            StoreError: from a step, when the store could not answer.
-        """
-        ...
-
-    def scan(self) -> AsyncGenerator[Page, None]:
-        """Everything that is stored, in the order in which it came.
-
-        Raises:
-            StoreError: from a step, when the store could not answer.
         """
         ...
 

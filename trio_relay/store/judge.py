@@ -26,7 +26,10 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Whose facts a batch depends on: ids (stored? deleted?) and addresses (which version? deleted until when?)."""
+    """Whose facts a batch depends on, beside its own events (deleted by their author?).
+
+    Ids: stored? Addresses: which version stands, and until when are they deleted?
+    """
 
     ids: set[str]
     addresses: set[str]

@@ -1,5 +1,11 @@
 """SQLite as the store: one writer thread, a few readers, one file that holds a complete relay."""
 
-from trio_relay.store.sqlite.store import SqliteOptions, SqliteStore, open_sqlite, open_sqlite_for_reading
+from trio_relay.store.sqlite.store import (
+    SqliteOptions,
+    SqliteReader,
+    SqliteStore,
+    open_sqlite,
+    open_sqlite_for_reading,
+)
 
-__all__ = ["SqliteOptions", "SqliteStore", "open_sqlite", "open_sqlite_for_reading"]
+__all__ = ["SqliteOptions", "SqliteReader", "SqliteStore", "open_sqlite", "open_sqlite_for_reading"]

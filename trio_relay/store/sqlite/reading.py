@@ -18,7 +18,7 @@ from trio_relay.store.base import Page
 from trio_relay.store.sqlite.plan import plan
 
 _PAGE_ROWS: Final = 500
-_PAGE_BYTES: Final = 8 * 2**20
+_PAGE_BYTES: Final = 2**19
 """No answer string grows past this, whatever the events' sizes: a connection refuses it and the page is halved."""
 _NO_LIMIT: Final = 1_000_000_000
 

@@ -29,6 +29,7 @@ from trio_relay.store.sqlite.writing import BatchWriter
 
 log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")
+R = TypeVar("R")
 
 _PAGES_BEFORE_CHECKPOINT: Final = 1_000
 _PAGES_BEFORE_WAITING: Final = 65_536
@@ -36,7 +37,7 @@ _PAGES_BEFORE_WAITING: Final = 65_536
 _PROBE_BYTES: Final = 2**20
 """A batch that failed may leave a little room behind, too little for the next one; a store that is well has more."""
 _WRITER_BUSY_MS: Final = 250
-_CLOSE_SECONDS: Final = 30
+_CLOSE_SECONDS: Final = 10
 
 
 class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,51 +80,24 @@ class Folded(Enum):
     """Nothing sure: the database takes no writes."""
 
 
-class SqliteStore:
-    """A `Store` over one file; made by `open_sqlite` alone."""
+class SqliteReader:
+    """The reading side of one file; made by `open_sqlite_for_reading`, and a part of `SqliteStore`."""
 
-    def __init__(self, options: SqliteOptions, *, read_only: bool) -> None:
+    def __init__(self, options: SqliteOptions) -> None:
         self._options = options
         self._path = Path(options.path)
+        if not self._path.is_file():
+            raise StoreRefused(f"{options.path} does not exist")
         self._reading = trio.CapacityLimiter(options.readers)
-        # The writer and a probe share one connection, and so one transaction at a time.
-        self._writing = trio.CapacityLimiter(1)
-        self._idle = [self._connect(apsw.SQLITE_OPEN_READONLY) for _ in range(options.readers)] if read_only else []
-        self._checkpoint_due = trio.Event()
-        self._wal_pages = 0
-        self._patient_until = 0
-        if read_only:
-            schema.check(self._idle[0], options.path)
-            return
-        self._connection = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-        schema.prepare(self._connection, options.path)
-        self._connection.pragma("synchronous", options.synchronous)
-        # It waits for readers only, in a whole checkpoint, and meanwhile nobody's event is stored.
-        self._connection.set_busy_timeout(_WRITER_BUSY_MS)
-        self._connection.set_wal_hook(self._wal_grew)
-        self._writer = BatchWriter(self._connection)
-        self._checkpointer = self._connect(apsw.SQLITE_OPEN_READWRITE)
         self._idle = [self._connect(apsw.SQLITE_OPEN_READONLY) for _ in range(options.readers)]
-
-    @property
-    def description(self) -> str:
-        return f"sqlite {self._path} (synchronous={self._options.synchronous})"
-
-    async def save_many(self, events: Sequence[Event]) -> list[Saved]:
-        outcomes = await self._write(partial(self._writer.save, events))
-        if self._wal_pages > _PAGES_BEFORE_CHECKPOINT:
-            self._checkpoint_due.set()
-        if self._wal_pages > max(_PAGES_BEFORE_WAITING, self._patient_until):
-            await self._fold_all()
-        return outcomes
-
-    async def _fold_all(self) -> None:
-        """Wait for a whole checkpoint; where a long reader prevents it, the log may grow by a quarter meanwhile."""
-        folded = await self._write(partial(_checkpoint, self._connection, apsw.SQLITE_CHECKPOINT_RESTART))
-        self._patient_until = 0 if folded is Folded.WHOLE else self._wal_pages * 5 // 4
+        # What is known is asked on a connection of its own: events must not wait for a place among queries.
+        self._knowing = trio.CapacityLimiter(1)
+        self._knower = self._connect(apsw.SQLITE_OPEN_READONLY)
+        schema.check(self._knower, options.path)
 
     async def known(self, ids: Sequence[str]) -> set[str]:
-        return await self._read(partial(reading.known, ids=ids))
+        async with self._knowing:
+            return await _answer(self._knower, partial(reading.known, ids=ids))
 
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         cursor = reading.Cursor()
@@ -143,6 +117,65 @@ class SqliteStore:
             while page := await self._read(partial(reading.next_page, cursor=cursor)):
                 yield page
 
+    def close(self) -> None:
+        """Close every connection; blocks."""
+        for connection in (*self._idle, self._knower):
+            connection.close()
+
+    def _connect(self, flags: int) -> apsw.Connection:
+        connection = apsw.Connection(str(self._path), flags=flags)
+        schema.tune(connection, cache_bytes=self._options.cache_bytes)
+        if flags & apsw.SQLITE_OPEN_READONLY:
+            reading.limit_answers(connection)
+        return connection
+
+    async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        async with self._reading:
+            connection = self._idle.pop()
+            try:
+                return await _answer(connection, work)
+            finally:
+                self._idle.append(connection)
+
+
+class SqliteStore(SqliteReader):
+    """A `Store` over one file; made by `open_sqlite` alone."""
+
+    def __init__(self, options: SqliteOptions) -> None:
+        connection = apsw.Connection(options.path)
+        schema.tune(connection, cache_bytes=options.cache_bytes)
+        schema.prepare(connection, options.path)
+        super().__init__(options)
+        self._connection = connection
+        self._connection.pragma("synchronous", options.synchronous)
+        # It waits for readers only, in a whole checkpoint, and meanwhile nobody's event is stored.
+        self._connection.set_busy_timeout(_WRITER_BUSY_MS)
+        self._connection.set_wal_hook(self._wal_grew)
+        self._writer = BatchWriter(self._connection)
+        # The writer and a probe share one connection, and so one transaction at a time.
+        self._writing = trio.CapacityLimiter(1)
+        self._checkpointer = self._connect(apsw.SQLITE_OPEN_READWRITE)
+        self._checkpoint_due = trio.Event()
+        self._wal_pages = 0
+        self._patient_until = 0
+
+    @property
+    def description(self) -> str:
+        return f"sqlite {self._path} (synchronous={self._options.synchronous})"
+
+    async def save_many(self, events: Sequence[Event]) -> list[Saved]:
+        outcomes = await self._write(partial(self._writer.save, events))
+        if self._wal_pages > _PAGES_BEFORE_CHECKPOINT:
+            self._checkpoint_due.set()
+        if self._wal_pages > max(_PAGES_BEFORE_WAITING, self._patient_until):
+            await self._fold_all()
+        return outcomes
+
+    async def _fold_all(self) -> None:
+        """Wait for a whole checkpoint; where a long reader prevents it, the log may grow by a quarter meanwhile."""
+        folded = await self._write(partial(_checkpoint, self._connection, apsw.SQLITE_CHECKPOINT_RESTART))
+        self._patient_until = 0 if folded is Folded.WHOLE else self._wal_pages * 5 // 4
+
     async def probe(self) -> None:
         await self._write(partial(_probe, self._connection))
 
@@ -160,19 +193,10 @@ class SqliteStore:
 
     def close(self) -> None:
         """Fold the log back and close every connection; blocks."""
-        for connection in self._idle:
-            connection.close()
-        if hasattr(self, "_connection"):
-            self._checkpointer.close()
-            _checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            self._connection.close()
-
-    def _connect(self, flags: int) -> apsw.Connection:
-        connection = apsw.Connection(str(self._path), flags=flags)
-        schema.tune(connection, cache_bytes=self._options.cache_bytes)
-        if flags & apsw.SQLITE_OPEN_READONLY:
-            reading.limit_answers(connection)
-        return connection
+        super().close()
+        self._checkpointer.close()
+        _checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        self._connection.close()
 
     def _wal_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self._wal_pages = pages
@@ -184,16 +208,6 @@ class SqliteStore:
             return await trio.to_thread.run_sync(work, limiter=self._writing)
         except apsw.Error as error:
             raise _told(error) from error
-
-    async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
-        async with self._reading:
-            connection = self._idle.pop()
-            try:
-                return await run_interruptibly(partial(work, connection), connection.interrupt)
-            except apsw.Error as error:
-                raise _told(error) from error
-            finally:
-                self._idle.append(connection)
 
 
 @asynccontextmanager
@@ -210,7 +224,7 @@ async def open_sqlite(options: SqliteOptions) -> AsyncIterator[SqliteStore]:
     except OSError as error:
         raise StoreRefused(f"{path}: {error.strerror}") from error
     try:
-        store = _open(options, read_only=False)
+        store = _open(SqliteStore, options)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(store.checkpoint_regularly)
@@ -224,26 +238,31 @@ async def open_sqlite(options: SqliteOptions) -> AsyncIterator[SqliteStore]:
 
 
 @asynccontextmanager
-async def open_sqlite_for_reading(options: SqliteOptions) -> AsyncIterator[SqliteStore]:
+async def open_sqlite_for_reading(options: SqliteOptions) -> AsyncIterator[SqliteReader]:
     """The store on this file to read from, also while a relay runs on it.
 
     Raises:
         StoreRefused: there is no such file, it is of a newer make, or it cannot be read.
     """
-    store = _open(options, read_only=True)
+    store = _open(SqliteReader, options)
     try:
         yield store
     finally:
         store.close()
 
 
-def _open(options: SqliteOptions, *, read_only: bool) -> SqliteStore:
-    if read_only and not Path(options.path).is_file():
-        raise StoreRefused(f"{options.path} does not exist")
+def _open(make: Callable[[SqliteOptions], R], options: SqliteOptions) -> R:
     try:
-        return SqliteStore(options, read_only=read_only)
+        return make(options)
     except apsw.Error as error:
         raise StoreRefused(f"{options.path}: {error}") from error
+
+
+async def _answer(connection: apsw.Connection, work: Callable[[apsw.Connection], T]) -> T:
+    try:
+        return await run_interruptibly(partial(work, connection), connection.interrupt)
+    except apsw.Error as error:
+        raise _told(error) from error
 
 
 def _checkpoint(connection: apsw.Connection, mode: int) -> Folded:

@@ -10,7 +10,7 @@ import apsw
 
 from trio_relay.nostr.event import Event, decode
 from trio_relay.store.base import Saved
-from trio_relay.store.judge import Facts, Questions, Ruling, Version, judge, questions
+from trio_relay.store.judge import Facts, Ruling, Version, judge, questions
 from trio_relay.store.sqlite.records import (
     DELETE_TAGS,
     INSERT_EVENTS,
@@ -40,7 +40,7 @@ class BatchWriter:
         """
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            ruling = judge(batch, self._facts(questions(batch)))
+            ruling = judge(batch, self._facts(batch))
             self._remove(ruling.remove)
             self._insert(list(ruling.insert.values()))
             self._bury(ruling)
@@ -53,15 +53,20 @@ class BatchWriter:
         self._next_seq += len(ruling.insert)
         return ruling.outcomes
 
-    def _facts(self, asked: Questions) -> Facts:
+    def _facts(self, batch: Sequence[Event]) -> Facts:
+        asked = questions(batch)
         # One row an answer: each further one would give up the GIL and wait to get it back.
         addresses = {address_key(address): address for address in asked.addresses}
         ids = [bytes.fromhex(event_id) for event_id in asked.ids]
+        # A tombstone counts for its author's event only, and the targets of a deletion are not asked about: any number
+        # of others may have asked to delete the same.
+        graves = [bytes.fromhex(event.id + event.pubkey) for event in batch]
+        owned = [key + bytes.fromhex(address.split(":")[1]) for key, address in addresses.items()]
         facts = Facts()
         facts.stored = {one.id: one for one in self._versions("id", ids, addresses)}
         heads = self._versions("address", addresses, addresses)
         facts.heads = {one.address: one for one in heads if one.address is not None}
-        for target, pubkey, until in self._ask(_TOMBSTONES, [*ids, *addresses]):
+        for target, pubkey, until in self._ask(_TOMBSTONES, [*graves, *owned]):
             address = addresses.get(bytes.fromhex(target))
             if address is None:
                 facts.buried_ids.add((target, pubkey))
@@ -115,7 +120,7 @@ FROM event WHERE {column} IN (SELECT value FROM carray(?1))
 """
 _TOMBSTONES = """
 SELECT json_group_array(json_array(lower(hex(target)), lower(hex(pubkey)), until))
-FROM tombstone WHERE target IN (SELECT value FROM carray(?1))
+FROM carray(?1) CROSS JOIN tombstone ON target = substr(value, 1, 32) AND pubkey = substr(value, 33, 32)
 """
 _BODIES = """
 SELECT CAST(group_concat(json, char(10)) AS BLOB) FROM event WHERE id IN (SELECT value FROM carray(?1))
