@@ -111,7 +111,7 @@ async def _listening(addresses: Sequence[str]) -> AsyncIterator[list[trio.Socket
         yield [await opened.enter_async_context(one) for address in addresses for one in await open_listeners(address)]
 
 
-async def _show(door: MetricsDoor, options: NetOptions, stream: trio.SocketStream) -> None:
+async def _show(door: MetricsDoor, options: NetOptions, stream: trio.abc.Stream) -> None:
     try:
         await converse(stream, door.answer, options.handshake_seconds)
     except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -12,12 +12,15 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+import structlog
 import trio
+import trio.testing
 
 from tests.e2e.program import PATIENCE
 from tests.e2e.raw import CLOSE, connected
-from trio_relay import RelayOptions, app
+from trio_relay import NetOptions, RelayOptions, app
 from trio_relay.config import Config, check
+from trio_relay.net.front import MetricsDoor
 from trio_relay.net.server import AddressRefused
 
 
@@ -159,3 +162,16 @@ async def test_a_second_signal_cuts_the_stopping_short(tmp_path: Path) -> None:
                 await guest.until(bytes([CLOSE]))
                 signal.raise_signal(signal.SIGTERM)
                 await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("a bug"), trio.BrokenResourceError()])
+async def test_what_goes_wrong_with_the_metrics_stays_there(
+    failure: Exception, logged: list[structlog.typing.EventDict]
+) -> None:
+    def render() -> tuple[bytes, str]:
+        raise failure
+
+    near, far = trio.testing.memory_stream_pair()
+    await near.send_all(b"GET /metrics HTTP/1.1\r\nHost: memory\r\n\r\n")
+    await app._show(MetricsDoor(render), NetOptions(), far)
+    assert [entry["event"] for entry in logged] == ["metrics failed"] * isinstance(failure, RuntimeError)

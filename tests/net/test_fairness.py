@@ -1,0 +1,49 @@
+"""Nobody takes all of the relay for himself: neither its time nor its places."""
+
+from __future__ import annotations
+
+import pytest
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.net.raw import TEXT, frame, open_stream, open_wire, upgrade
+from tests.wires import open_door
+from trio_relay.net import server as server_module
+from trio_relay.nostr.message import ClientMessage
+from trio_relay.nostr.session import Session
+
+pytestmark = pytest.mark.usefixtures("inline_threads")
+
+
+async def test_a_client_with_much_to_say_lets_others_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+) -> None:
+    heard: list[bytes] = []
+    receive = Session.receive
+
+    def slowly(self: Session, data: bytes) -> ClientMessage:
+        heard.append(data)
+        mock_clock.jump(0.003)
+        return receive(self, data)
+
+    monkeypatch.setattr(Session, "receive", slowly)
+    async with open_door() as door, open_wire(door) as talker, open_wire(door) as other:
+        await talker.send(*(frame(TEXT, b"talk %d" % number) for number in range(10)))
+        await other.send(frame(TEXT, b"a word"))
+        await wait_all_tasks_blocked()
+    assert len(heard) == 11
+    assert heard.index(b"a word") < heard.index(b"talk 9")
+
+
+async def test_visitors_without_end_are_not_let_in(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    monkeypatch.setattr(server_module, "_MOST_VISITORS", 2)
+    async with open_door() as door, open_stream(door) as one, open_stream(door) as two:
+        await wait_all_tasks_blocked()
+        async with open_stream(door) as three:
+            assert await three.receive_end() == b""
+        assert door.server.statistics().refused == 1
+        # Who has become a client needs no visitor's place any more.
+        await one.send(upgrade())
+        assert (await one.reply()).status == 101
+        async with open_stream(door) as four:
+            assert (await four.ask()).status == 200
+        assert (await two.ask()).status == 200
