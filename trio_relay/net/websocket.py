@@ -31,7 +31,6 @@ def accept(request: Request, max_message_length: int) -> tuple[WebSocket | None,
     response = core.accept(CoreRequest(request.target, Headers(request.raw_headers)))
     accepted = response.status_code == 101
     if not accepted:
-        response.headers["Connection"] = "close"
         response.headers["Sec-WebSocket-Version"] = "13"  # for who came with another (RFC 6455, section 4.2.2)
     return (WebSocket(core) if accepted else None), response.serialize()
 
