@@ -62,6 +62,11 @@ class Filter:
         )
 
     @property
+    def wants_stored(self) -> bool:
+        """True if a stored event could be an answer: not for `limit: 0`, nor for what can never match."""
+        return self.limit != 0 and not self.is_hopeless
+
+    @property
     def size(self) -> int:
         """How many values its lists hold together: what an index of filters has to remember of it."""
         lists = (self.ids or (), self.authors or (), self.kinds or ())

@@ -110,7 +110,7 @@ def _parse_event(data: bytes) -> Publish | Answer:
     try:
         _, event = _decode_event(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return _refuse_event(_lenient(data))
+        return _second_reading(data)
     if (fault := check_shape(event)) is not None:
         return _refusal(event.id, fault)
     return Publish(event)
@@ -144,29 +144,20 @@ def _parse_req(sub_id: str, filters: list[object], max_filters: int) -> Subscrib
 
 
 def _second_reading(data: bytes) -> Answer:
-    """What the fast decoder refuses as JSON may still name the event or the subscription that it spoke of."""
-    match reading := _lenient(data):
+    """What the fast decoder refuses may still name the event or the subscription that it spoke of."""
+    match _lenient(data):
+        case ["EVENT", dict() as event]:
+            return _refusal(event.get("id"), _fault(event))
+        case ["EVENT", dict() as event, *_]:
+            return _refusal(event.get("id"), "EVENT takes one event and nothing else")
         case ["EVENT", *_]:
-            return _refuse_event(reading)
+            return _notice("EVENT takes an event, an object")
         case ["REQ", str() as sub_id, *_] if _SURROGATE.search(sub_id) is None:
             return close(sub_id, "invalid: the filters are not valid JSON")
         case list():
             return _notice("the message holds text or numbers that JSON cannot carry")
         case _:
             return _notice("not a JSON array that can be read")
-
-
-def _refuse_event(reading: object) -> Answer:
-    match reading:
-        case ["EVENT", dict() as event]:
-            fault = _fault(event)
-        case ["EVENT", dict() as event, *_]:
-            fault = "EVENT takes one event and nothing else"
-        case ["EVENT", *_]:
-            return _notice("EVENT takes an event, an object")
-        case _:
-            return _notice("not a JSON array that can be read")
-    return _refusal(event.get("id"), fault)
 
 
 def close(sub_id: str, reason: str) -> Answer:

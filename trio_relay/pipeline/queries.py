@@ -74,7 +74,7 @@ class Queries:
         return True
 
     async def _send_pages(self, subscription: Subscription) -> None:
-        wanted = [one for one in subscription.filters if one.limit != 0 and not one.is_hopeless]
+        wanted = [one for one in subscription.filters if one.wants_stored]
         if not wanted:
             return
         async with aclosing(self._store.query(wanted)) as pages:

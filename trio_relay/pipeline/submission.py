@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from trio_relay.nostr.event import Event
+from trio_relay.store.base import Saved
 
 Reply: TypeAlias = Callable[[Event, bool, str], None]
 """`reply(event, accepted, reason)`: sync, never waits, called exactly once for each event that was sent on its way."""
+
+
+ANSWERS: Final[dict[Saved, tuple[bool, str]]] = {
+    Saved.STORED: (True, ""),
+    Saved.DUPLICATE: (True, "duplicate: already have this event"),
+    Saved.SUPERSEDED: (False, "duplicate: have a newer version"),
+    Saved.DELETED: (False, "blocked: deleted by its author"),
+}
+"""What its sender hears of an event that the store has judged: OK's last two items."""
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False):

@@ -13,8 +13,8 @@ from trio_relay.nostr.event import is_ephemeral
 from trio_relay.nostr.schnorr import Backend
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
-from trio_relay.pipeline.submission import Submission
-from trio_relay.store.base import Store, StoreError
+from trio_relay.pipeline.submission import ANSWERS, Submission
+from trio_relay.store.base import Saved, Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
 
@@ -87,7 +87,7 @@ class Verifier:
         for one in batch:
             if one.event.id in known:
                 self._outcomes["duplicate"] += 1
-                one.reply(one.event, True, "duplicate: already have this event")
+                one.reply(one.event, *ANSWERS[Saved.DUPLICATE])
             else:
                 fresh.append(one)
         return fresh

@@ -13,20 +13,13 @@ import trio
 
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
-from trio_relay.pipeline.submission import Submission
+from trio_relay.pipeline.submission import ANSWERS, Submission
 from trio_relay.store.base import Saved, Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
 
 _SECONDS_BETWEEN_PROBES: Final = 1.0
 """A probe writes, and anyone may ask for one."""
-
-ANSWERS: Final[dict[Saved, tuple[bool, str]]] = {
-    Saved.STORED: (True, ""),
-    Saved.DUPLICATE: (True, "duplicate: already have this event"),
-    Saved.SUPERSEDED: (False, "duplicate: have a newer version"),
-    Saved.DELETED: (False, "blocked: deleted by its author"),
-}
 
 
 @dataclass(frozen=True, slots=True)

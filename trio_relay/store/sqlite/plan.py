@@ -41,7 +41,7 @@ def plan(filters: Sequence[Filter]) -> Select | None:
 
     Every filter must have a limit; each counts its own.
     """
-    selects = [_plan_one(one) for one in filters if not one.is_hopeless and one.limit != 0]
+    selects = [_plan_one(one) for one in filters if one.wants_stored]
     if len(selects) <= 1:
         return selects[0] if selects else None
     return _merge(selects, "UNION", _ORDER)

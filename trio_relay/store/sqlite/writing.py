@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
@@ -23,6 +23,8 @@ from trio_relay.store.sqlite.records import (
     tag_records,
     untag_records,
 )
+
+_REMOVED_AT_A_TIME: Final = 100
 
 
 class BatchWriter:
@@ -88,12 +90,13 @@ class BatchWriter:
 
     def _remove(self, ids: Iterable[str]) -> None:
         bound = tuple(map(bytes.fromhex, ids))
-        if not bound:
-            return
-        # An event's tags are found by their keys, which only the event itself knows.
-        gone = map(decode, _value(self._connection, _BODIES, (apsw.carray(bound),)).split(b"\n"))
-        self._run(DELETE_TAGS, [record for event in gone for record in untag_records(event)])
-        self._run("DELETE FROM event WHERE id IN (SELECT value FROM carray(?1))", bound)
+        # In parts: one request may delete ten thousand events, and each may have a megabyte.
+        for start in range(0, len(bound), _REMOVED_AT_A_TIME):
+            part = bound[start : start + _REMOVED_AT_A_TIME]
+            # An event's tags are found by their keys, which only the event itself knows.
+            gone = map(decode, _value(self._connection, _BODIES, (apsw.carray(part),)).split(b"\n"))
+            self._run(DELETE_TAGS, [record for event in gone for record in untag_records(event)])
+            self._run("DELETE FROM event WHERE id IN (SELECT value FROM carray(?1))", part)
 
     def _insert(self, events: list[Event]) -> None:
         numbered = list(enumerate(events, self._next_seq))
