@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
@@ -78,3 +78,23 @@ def _values(text: str) -> list[list[Any]]:
 def ids(messages: list[list[Any]]) -> list[str]:
     """What messages tell a client: the id of each EVENT, the verb of all else."""
     return [message[2]["id"] if message[0] == "EVENT" else message[0] for message in messages]
+
+
+class Steps(trio.abc.Instrument):
+    """How often a task has been resumed."""
+
+    def __init__(self, task: trio.lowlevel.Task) -> None:
+        self.number = 0
+        self._task = task
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.number += task is self._task
+
+
+@contextmanager
+def counted_steps(task: trio.lowlevel.Task | None = None) -> Iterator[Steps]:
+    """Count how often this task, or the current one, is resumed."""
+    steps = Steps(task or trio.lowlevel.current_task())
+    trio.lowlevel.add_instrument(steps)
+    yield steps
+    trio.lowlevel.remove_instrument(steps)

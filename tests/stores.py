@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator, Sequence
 
 import trio
 
+from tests.oracles import naive_query
 from trio_relay import MemoryStore
-from trio_relay.nostr.event import Event
+from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page, Saved, StoreError
 
@@ -18,10 +19,12 @@ class ObedientStore(MemoryStore):
 
     Args:
         page_events: how many events one page of an answer holds at most.
+        is_quick: it answers at once what it can, past all gates; by default whoever asks so has to wait.
     """
 
-    def __init__(self, page_events: int = 500) -> None:
+    def __init__(self, page_events: int = 500, *, is_quick: bool = False) -> None:
         super().__init__()
+        self.is_quick = is_quick
         self.calls: Counter[str] = Counter()
         self.completed: Counter[str] = Counter()
         self.cancelled: Counter[str] = Counter()
@@ -52,6 +55,15 @@ class ObedientStore(MemoryStore):
     async def known(self, ids: Sequence[str]) -> set[str]:
         await self._pass("known")
         return await super().known(ids)
+
+    def known_nowait(self, ids: Sequence[str]) -> set[str] | None:
+        return super().known_nowait(ids) if self.is_quick else None
+
+    def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
+        if not self.is_quick:
+            return None
+        self.calls["query_nowait"] += 1
+        return [encode(event) for event in naive_query(filters, self._events.values())]
 
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         await self._pass("query")

@@ -32,7 +32,7 @@ STORES = ["memory", "sqlite"]
 # Where nothing waits: no `async`, no `await`, no Trio.
 PURE = [
     "nostr/", "policy.py", "store/judge.py", "store/sqlite/plan.py", "store/sqlite/records.py",
-    "pipeline/subscriptions.py", "pipeline/statistics.py", "net/frames.py", "net/liveness.py",
+    "pipeline/subscriptions.py", "pipeline/statistics.py", "net/frames.py", "net/liveness.py", "net/websocket.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {"coincurve": "nostr/schnorr.py", "pySecp256k1": "nostr/schnorr.py", "apsw": "store/sqlite/"}

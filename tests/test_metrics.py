@@ -77,6 +77,7 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_deliveries": "counter",
         "trio_relay_queries_running": "gauge",
         "trio_relay_queries": "counter",
+        "trio_relay_queries_at_once": "counter",
         "trio_relay_query_seconds": "histogram",
         "trio_relay_healthy": "gauge",
         "trio_relay_store_bytes": "gauge",
@@ -181,6 +182,21 @@ async def test_subscriptions_deliveries_and_queries_are_counted(autojump_clock: 
         ("deliveries_total", ""): 3,
         ("queries_total", "answered"): 2,
         ("queries_total", "timed_out"): 1,
+    }
+
+
+async def test_queries_that_are_answered_at_once_are_counted_apart(autojump_clock: MockClock) -> None:
+    store = ObedientStore(is_quick=True)
+    async with open_door(store) as door, door.client() as client:
+        await client.ask("a", {"kinds": [1]})
+        await client.ask("b", {"limit": 0})
+        store.is_quick = False
+        await client.ask("c", {})
+        seen = samples(page_of(door))
+    assert beginning(seen, "queries_at_once_total", "queries_total", "query_seconds_count") == {
+        ("queries_at_once_total", ""): 2,
+        ("queries_total", "answered"): 3,
+        ("query_seconds_count", ""): 1,
     }
 
 

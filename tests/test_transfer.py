@@ -142,6 +142,9 @@ async def test_an_import_never_holds_more_than_the_pipeline_does() -> None:
             await trio.sleep_forever()
             raise AssertionError
 
+        def known_nowait(self, ids: object) -> set[str] | None:
+            return None
+
     options = RelayOptions(verifiers=1, verify_batch=1, channel_parcels=2, drain_seconds=0)
     async with open_relay(Stuck(), options) as relay:
         with trio.fail_after(60):

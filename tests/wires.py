@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -23,6 +24,15 @@ T = TypeVar("T")
 
 Pair = Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]]
 """Makes the two ends of a connection; `trio.testing.lockstep_stream_pair` makes one that buffers nothing."""
+
+
+def socket_pair(buffer_bytes: int = 0) -> tuple[trio.abc.Stream, trio.abc.Stream]:
+    """Both ends of a connection over sockets of the kernel, which hold about so many bytes, or what is usual."""
+    near, far = socket.socketpair()
+    if buffer_bytes:
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+    streams = [trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (near, far)]
+    return streams[0], streams[1]
 
 
 class MemoryListener(trio.abc.Listener[trio.abc.Stream]):

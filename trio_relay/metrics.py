@@ -116,8 +116,9 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
     yield _counter("events_broadcast", "Events matched with subscriptions", relay.broadcaster.events)
     yield _counter("deliveries", "Live events put into outboxes", relay.broadcaster.deliveries)
     yield _gauge("queries_running", "Stored queries that run now", relay.queries.running)
+    yield _counter("queries_at_once", "Stored queries answered without a wait", relay.queries.at_once)
     yield _labelled("queries", "How stored queries ended, by outcome", "outcome", relay.queries.outcomes)
-    yield _histogram("query_seconds", "From a query's turn to EOSE", relay.queries.seconds)
+    yield _histogram("query_seconds", "From a query's turn to EOSE, of those that waited", relay.queries.seconds)
 
 
 def _store(relay: RelayStatistics) -> Iterator[Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,12 +10,20 @@ import trio
 
 from tests.contract.backends import BACKENDS, Backend
 from trio_relay.store.base import Store
+from trio_relay.store.sqlite import quick
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """One of the backends, for tests that open stores themselves."""
     return BACKENDS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no search be late because the machine is busy: None at once for that reason could hide any other."""
+    monkeypatch.setattr(quick, "_SECONDS", 60.0)
+    monkeypatch.setattr(quick, "_COLD_SECONDS", math.inf)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tests.contract.backends import ask, everything
+from tests.contract.backends import ask, ask_at_once, everything
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, Store
@@ -26,4 +26,7 @@ async def tell(store: Store, story: Story, *, at_once: bool) -> None:
     ids = frozenset(event.id for event, _ in story.told)
     standing = {event.id for event in story.standing}
     assert await store.known(sorted(ids)) == standing
-    assert {event.id for event in await ask(store, Filter(ids=ids))} == standing
+    found = await ask(store, Filter(ids=ids))
+    assert {event.id for event in found} == standing
+    assert store.known_nowait(sorted(ids)) == standing
+    assert ask_at_once(store, Filter(ids=ids)) in (found, None)

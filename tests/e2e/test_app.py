@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -54,6 +56,16 @@ class Running:
     def address(self) -> tuple[str, int]:
         host, _, port = self.announced[-1].removeprefix("listening on ws://").partition(":")
         return host, int(port)
+
+
+@pytest.fixture(autouse=True)
+def usual_interpreter() -> Iterator[None]:
+    """The relay sets how its process collects garbage and switches threads; other tests have both as they were."""
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(interval)
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
 
 
 @asynccontextmanager
@@ -175,3 +187,17 @@ async def test_what_goes_wrong_with_the_metrics_stays_there(
     await near.send_all(b"GET /metrics HTTP/1.1\r\nHost: memory\r\n\r\n")
     await app._show(MetricsDoor(render), NetOptions(), far)
     assert [entry["event"] for entry in logged] == ["metrics failed"] * isinstance(failure, RuntimeError)
+
+
+async def test_the_garbage_collector_is_rare_and_leaves_out_what_is_there_for_good(tmp_path: Path) -> None:
+    gc.unfreeze()
+    async with _running(_config(tmp_path)):
+        assert gc.get_threshold() == (20_000, 20, 50)
+        assert gc.isenabled()
+        frozen = gc.get_freeze_count()
+        assert frozen > len(gc.get_objects())  # all that was imported, against what a relay without clients needs
+
+
+async def test_threads_that_come_back_from_c_wait_half_a_millisecond_for_their_turn(tmp_path: Path) -> None:
+    async with _running(_config(tmp_path)):
+        assert sys.getswitchinterval() == pytest.approx(0.0005)

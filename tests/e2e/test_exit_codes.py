@@ -58,17 +58,24 @@ async def test_an_address_in_use_is_4_and_named(tmp_path: Path) -> None:
     assert b"listening on" not in ended.stdout
 
 
+THE_LONG_WAY = "trio_relay.pipeline.verifier.Verifier.pass_nowait = lambda *_: False"
+"""A lone event would not come to the verifying stage."""
+
+
 @pytest.mark.parametrize(
-    "stage",
+    ("stage", "more"),
     [
-        "trio_relay.pipeline.verifier.Verifier._verify",
-        "trio_relay.pipeline.writer.Writer._write",
-        "trio_relay.pipeline.broadcaster.Broadcaster._deliver",
+        ("trio_relay.pipeline.verifier.Verifier._verify", THE_LONG_WAY),
+        ("trio_relay.pipeline.writer.Writer._write", ""),
+        ("trio_relay.pipeline.broadcaster.Broadcaster._deliver", ""),
     ],
 )
-async def test_a_stage_that_crashes_ends_the_process_with_1_and_its_traceback(tmp_path: Path, stage: str) -> None:
+async def test_a_stage_that_crashes_ends_the_process_with_1_and_its_traceback(
+    tmp_path: Path, stage: str, more: str
+) -> None:
     module, owner, method = stage.rsplit(".", 2)
-    sabotage = f"import {module}\ndef fall_over(*_): raise RuntimeError('the stage fell over')\n{stage} = fall_over"
+    fall_over = "def fall_over(*_): raise RuntimeError('the stage fell over')"
+    sabotage = f"import {module}\n{fall_over}\n{stage} = fall_over\n{more}"
     async with running(tmp_path, command=launcher(sabotage)) as program:
         async with program.client() as client:
             await client.send("EVENT", ALICE.event("the last straw"))

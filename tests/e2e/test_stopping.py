@@ -94,7 +94,7 @@ async def test_what_was_acknowledged_before_a_stop_at_once_is_stored(tmp_path: P
                 await sender.answered.wait()
             program.signal(SIGTERM)
             program.signal(SIGINT)
-        assert await program.wait() == 130
+        assert await program.wait() == 130, program.err
     async with running(tmp_path) as again, again.client() as client:
         stored = {event["id"] for event in await everything(client)}
     assert set.union(*[sender.accepted for sender in senders]) - stored == set()

@@ -11,8 +11,12 @@ from typing import Any, Final
 import msgspec
 import trio
 import trio.testing
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+from websockets.protocol import CLIENT, Protocol
 
 from tests.wires import Door, Pair
+from trio_relay.net.frames import DEFLATE_WINDOW
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
@@ -53,6 +57,20 @@ def message(*values: object) -> bytes:
     return frame(TEXT, msgspec.json.encode(values))
 
 
+def inflated(*frames: bytes) -> list[bytes]:
+    """The messages in frames of a server, as a client reads them that inflates with no larger a window than needed."""
+    client = Protocol(CLIENT, max_size=None)
+    client.extensions = [PerMessageDeflate(True, True, DEFLATE_WINDOW, 15)]
+    client.receive_data(b"".join(frames))
+    assert client.parser_exc is None
+    return [bytes(found.data) for found in client.events_received()]  # type: ignore[union-attr]  # frames only
+
+
+def deflated(message: bytes) -> bytes:
+    """The payload of a message as a client deflates it that takes no context over."""
+    return bytes(PerMessageDeflate(True, True, 15, 15).encode(Frame(Opcode.TEXT, message)).data)
+
+
 def closing(code: int, reason: str = "") -> bytes:
     """A close frame."""
     return frame(CLOSE, code.to_bytes(2) + reason.encode())
@@ -89,6 +107,10 @@ class Wire:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
+        self.pause = 0.0
+        """Seconds before each read."""
+        self.most_bytes: int | None = None
+        """Of each read."""
         self._read = b""
 
     async def send(self, *data: bytes) -> None:
@@ -114,22 +136,35 @@ class Wire:
         await self.send(request(method, target, headers))
         return await self.reply(method)
 
-    async def open(self, *first: bytes) -> None:
-        """Become a WebSocket; `first` goes out together with the handshake."""
-        await self.send(upgrade(), *first)
-        assert (await self.reply()).status == 101
+    async def open(self, *first: bytes, offer: str | None = None) -> str | None:
+        """Become a WebSocket; `first` goes out together with the handshake. Gives the extensions agreed to."""
+        await self.send(upgrade(Sec_WebSocket_Extensions=offer), *first)
+        reply = await self.reply()
+        assert reply.status == 101
+        return reply.headers.get("sec-websocket-extensions")
 
     async def receive_frame(self) -> tuple[int, bytes]:
-        """The next frame's opcode and payload."""
-        first, second = await self._exactly(2)
-        assert first & 0xF0 == 0x80, "the relay sends no fragments"
-        assert second < 0x80, "a server's frame is not masked"
-        length = second
-        if second == 126:
-            length = int.from_bytes(await self._exactly(2))
-        elif second == 127:
-            length = int.from_bytes(await self._exactly(8))
-        return first & 0x0F, await self._exactly(length)
+        """The next frame's opcode and payload; it must be a plain one."""
+        framed, payload = await self.receive_whole_frame()
+        assert framed[0] & 0xF0 == 0x80, "the relay sends no fragments"
+        return framed[0] & 0x0F, payload
+
+    async def receive_whole_frame(self) -> tuple[bytes, bytes]:
+        """All bytes of the next frame, and its payload."""
+        head = await self._exactly(2)
+        assert head[1] < 0x80, "a server's frame is not masked"
+        length = head[1]
+        if length >= 126:
+            size = await self._exactly(2 if length == 126 else 8)
+            head, length = head + size, int.from_bytes(size)
+        payload = await self._exactly(length)
+        return head + payload, payload
+
+    async def receive_inflated(self) -> tuple[bool, list[Any]]:
+        """The next Nostr message, and whether it came deflated."""
+        framed, _ = await self.receive_whole_frame()
+        [found] = inflated(framed)
+        return framed[0] == 0xC1, json.loads(found)
 
     async def receive(self) -> list[Any]:
         """The next Nostr message."""
@@ -168,7 +203,9 @@ class Wire:
 
     async def _more(self) -> None:
         with trio.fail_after(_PATIENCE):
-            data = await self.stream.receive_some()
+            if self.pause:
+                await trio.sleep(self.pause)
+            data = await self.stream.receive_some(self.most_bytes)
         assert data, f"the connection has ended, after {self._read!r}"
         self._read += data
 
@@ -184,8 +221,10 @@ async def open_stream(door: Door, pair: Pair = trio.testing.memory_stream_pair) 
 
 
 @asynccontextmanager
-async def open_wire(door: Door, pair: Pair = trio.testing.memory_stream_pair) -> AsyncIterator[Wire]:
-    """A connection whose WebSocket handshake is done."""
+async def open_wire(
+    door: Door, pair: Pair = trio.testing.memory_stream_pair, *, offer: str | None = None
+) -> AsyncIterator[Wire]:
+    """A connection whose WebSocket handshake is done; `offer` is of extensions."""
     async with open_stream(door, pair) as wire:
-        await wire.open()
+        await wire.open(offer=offer)
         yield wire

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import structlog
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
 from tests.net.raw import ACCEPT, closing, message, open_stream, open_wire, upgrade
-from tests.wires import open_door
+from tests.wires import open_door, socket_pair
 from trio_relay import NetOptions
+from trio_relay.net import server
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -25,9 +28,9 @@ async def test_the_answer_proves_that_the_key_was_read(autojump_clock: MockClock
         assert (reply.headers["upgrade"].lower(), reply.headers["connection"].lower()) == ("websocket", "upgrade")
 
 
-async def test_no_extension_and_no_subprotocol_is_agreed_on(autojump_clock: MockClock) -> None:
+async def test_no_unknown_extension_and_no_subprotocol_is_agreed_on(autojump_clock: MockClock) -> None:
     async with open_door() as door, open_stream(door) as wire:
-        await wire.send(upgrade(Sec_WebSocket_Extensions="permessage-deflate", Sec_WebSocket_Protocol="nostr"))
+        await wire.send(upgrade(Sec_WebSocket_Extensions="permessage-bzip2", Sec_WebSocket_Protocol="nostr"))
         reply = await wire.reply()
         assert reply.status == 101
         assert not {"sec-websocket-extensions", "sec-websocket-protocol"} & reply.headers.keys()
@@ -55,6 +58,29 @@ async def test_a_bad_handshake_is_refused_and_the_connection_ends(
         assert reply.headers["sec-websocket-version"] == "13"
         assert await wire.receive_end() == b""
         assert door.server.statistics().accepted == 0
+
+
+async def test_who_leaves_before_he_is_let_in_is_no_client(
+    autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
+) -> None:
+    async with open_door() as door:
+        async with open_stream(door, socket_pair) as wire:
+            await wire.send(upgrade())
+        await wait_all_tasks_blocked()
+        assert (door.server.statistics().accepted, door.server.statistics().farewells) == (0, {})
+    assert [entry["event"] for entry in logged if entry["event"].startswith("connection")] == ["connection broken"]
+
+
+async def test_nobody_is_asked_for_his_address_where_that_is_not_logged(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = structlog.make_filtering_bound_logger(logging.INFO)
+    monkeypatch.setattr(server, "log", structlog.wrap_logger(structlog.PrintLogger(), wrapper_class=quiet))
+    asked: list[trio.abc.Stream] = []
+    monkeypatch.setattr(server, "_peer", asked.append)
+    async with open_door() as door, open_wire(door):
+        assert door.server.statistics().connections == 1
+    assert asked == []
 
 
 async def test_frames_in_the_same_packet_as_the_handshake_are_read(autojump_clock: MockClock) -> None:

@@ -66,10 +66,11 @@ async def test_a_client_that_resets_the_connection_is_gone() -> None:
             assert server.statistics().farewells == {"gone": 1}
 
 
-async def test_a_stream_that_is_closed_already_has_no_peer() -> None:
+async def test_a_stream_without_an_address_or_closed_already_has_no_peer() -> None:
     near, far = socket.socketpair()
     with far:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+        assert server_module._peer(stream) == "unknown"  # such a pair has no addresses
         await stream.aclose()
         assert server_module._peer(stream) == "unknown"
 

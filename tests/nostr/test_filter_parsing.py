@@ -162,7 +162,7 @@ sources = st.dictionaries(keys, items | st.lists(items, max_size=2), max_size=3)
 def test_a_filter_is_refused_exactly_if_one_of_its_keys_is_wrong(source: object) -> None:
     if isinstance(source, dict) and all(is_good(key, value) for key, value in source.items()):
         parsed = parse_filter(source)
-        named = {key for key in Filter.__slots__ if key != "tags" and getattr(parsed, key) is not None}
+        named = {key for key in Filter.__struct_fields__ if key != "tags" and getattr(parsed, key) is not None}
         assert named | {f"#{letter}" for letter, _ in parsed.tags} == set(source)
     else:
         assert refusal(source).partition(":")[0] in (Prefix.INVALID, Prefix.UNSUPPORTED)

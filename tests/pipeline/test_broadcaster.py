@@ -6,11 +6,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.desk import Replies, ids, subscription, waiting
+from tests.desk import Replies, counted_steps, ids, subscription, waiting
 from tests.keys import ALICE, BOB
 from trio_relay import Filter, Outbox
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.broadcaster import Broadcaster
+from trio_relay.pipeline.post import Post
 from trio_relay.pipeline.submission import Submission
 
 NOTE, REACTION = ALICE.event("note"), BOB.event("+", kind=7)
@@ -30,7 +31,7 @@ async def broadcast(broadcaster: Broadcaster, *events: Event, wait: float = 0) -
 
 
 async def test_an_event_goes_to_those_who_want_it() -> None:
-    broadcaster = Broadcaster(set())
+    broadcaster = Broadcaster(set(), Post())
     wants_notes, wants_all, is_gone = subscription(NOTES_ONLY), subscription(Filter()), subscription(Filter())
     for one in (wants_notes, wants_all, is_gone):
         broadcaster.add(one)
@@ -43,12 +44,12 @@ async def test_an_event_goes_to_those_who_want_it() -> None:
 
 async def test_an_event_is_broadcast_once_it_was_offered_to_all_even_if_nobody_wants_it() -> None:
     unbroadcast = {NOTE.id, REACTION.id, "another"}
-    await broadcast(Broadcaster(unbroadcast), NOTE, REACTION)
+    await broadcast(Broadcaster(unbroadcast, Post()), NOTE, REACTION)
     assert unbroadcast == {"another"}
 
 
 async def test_who_has_no_room_is_left_and_the_others_get_their_event() -> None:
-    broadcaster = Broadcaster(set())
+    broadcaster = Broadcaster(set(), Post())
     left: list[str] = []
     full = Outbox(bytes, 1000, lambda: left.append("full"))
     full.send_nowait(b"x" * 900)
@@ -60,7 +61,7 @@ async def test_who_has_no_room_is_left_and_the_others_get_their_event() -> None:
     assert ids(await waiting(quick.outbox)) == [NOTE.id, REACTION.id]
 
 
-@pytest.mark.parametrize(("seconds_an_event", "turns_between"), [(0.0005, 0), (0.0015, 1), (0.0025, 3)])
+@pytest.mark.parametrize(("seconds_an_event", "turns_between"), [(0.0005, 0), (0.0015, 1), (0.0025, 3), (0.011, 3)])
 async def test_a_long_delivery_gives_others_a_turn_in_between(
     seconds_an_event: float, turns_between: int, mock_clock: MockClock
 ) -> None:
@@ -68,32 +69,45 @@ async def test_a_long_delivery_gives_others_a_turn_in_between(
         mock_clock.jump(seconds_an_event)
         return message
 
-    broadcaster = Broadcaster(set())
+    broadcaster = Broadcaster(set(), Post())
     broadcaster.add(subscription(Filter(), outbox=Outbox(take_time, 2**30, lambda: None)))
     live_in, live = trio.open_memory_channel[list[Submission]](1)
     live_in.send_nowait(Replies().parcel(NOTE, REACTION, ALICE.event("third")))
     live_in.close()
-    steps = StepsOfThisTask()
-    trio.lowlevel.add_instrument(steps)
-    await broadcaster.run(live, 100)
-    trio.lowlevel.remove_instrument(steps)
+    with counted_steps() as steps:
+        await broadcaster.run(live, 100)
     # Receiving the batch is a turn too.
     assert steps.number == 1 + turns_between
 
 
-class StepsOfThisTask(trio.abc.Instrument):
-    """Counts how often the task that made it is resumed."""
+@pytest.mark.parametrize(
+    ("seconds_an_event", "events_at_a_time"), [(0.0, [3]), (0.003, [3]), (0.006, [2, 1]), (0.011, [1, 1, 1])]
+)
+async def test_deliveries_leave_together_after_ten_milliseconds_or_at_the_end(
+    seconds_an_event: float, events_at_a_time: list[int], mock_clock: MockClock
+) -> None:
+    """And by this stage: nobody else carries them out here."""
 
-    def __init__(self) -> None:
-        self.number = 0
-        self._task = trio.lowlevel.current_task()
+    def take_time(message: bytes) -> bytes:
+        mock_clock.jump(seconds_an_event)
+        return message
 
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.number += task is self._task
+    def flush() -> None:
+        data, cost = outbox.take_nowait()
+        outbox.sent(cost)
+        left.append(data.count(b'["EVENT"'))
+
+    left: list[int] = []
+    post = Post()
+    outbox = Outbox(take_time, 2**30, lambda: None, flush, post)
+    broadcaster = Broadcaster(set(), post)
+    broadcaster.add(subscription(Filter(), outbox=outbox))
+    await broadcast(broadcaster, NOTE, REACTION, ALICE.event("third"))
+    assert left == events_at_a_time
 
 
 async def test_statistics_count_events_deliveries_and_latency(autojump_clock: MockClock) -> None:
-    broadcaster = Broadcaster(set())
+    broadcaster = Broadcaster(set(), Post())
     broadcaster.add(subscription(Filter()))
     broadcaster.add(subscription(NOTES_ONLY))
     await broadcast(broadcaster, NOTE, REACTION, wait=2)
@@ -101,3 +115,16 @@ async def test_statistics_count_events_deliveries_and_latency(autojump_clock: Mo
     assert (statistics.subscriptions, statistics.events, statistics.deliveries) == (2, 2, 3)
     assert statistics.arrived_to_delivered.count == 2
     assert statistics.arrived_to_delivered.total == pytest.approx(4)
+
+
+async def test_deliveries_of_a_batch_leave_with_it_and_what_comes_later_is_the_posts(autojump_clock: MockClock) -> None:
+    post, sent = Post(), list[str]()
+    broadcaster = Broadcaster(set(), post)
+    outbox = Outbox(bytes, 2**20, lambda: None, lambda: sent.append("delivery"), post)
+    broadcaster.add(subscription(Filter(), outbox=outbox))
+    await broadcast(broadcaster, NOTE, REACTION)
+    assert sent == ["delivery"]  # nobody but the broadcaster carries it out here, and both events are in it
+    post.add(lambda: sent.append("later"))
+    with trio.move_on_after(1):
+        await post.run()
+    assert sent == ["delivery", "later"]

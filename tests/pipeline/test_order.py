@@ -28,6 +28,9 @@ class SlowForTheFirst(MemoryStore):
             await self.let.wait()
         return await super().known(ids)
 
+    def known_nowait(self, ids: Sequence[str]) -> set[str] | None:
+        return None
+
 
 @pytest.mark.usefixtures("inline_threads")
 async def test_a_quick_batch_does_not_overtake_a_slow_one() -> None:

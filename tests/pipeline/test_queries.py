@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 
 import pytest
 import structlog
@@ -24,7 +24,7 @@ async def filled_store(page_events: int = 500) -> ObedientStore:
     return store
 
 
-def queries(store: ObedientStore, seconds: float = 10.0, unbroadcast: Container[str] = frozenset()) -> Queries:
+def queries(store: ObedientStore, seconds: float = 10.0, unbroadcast: Collection[str] = frozenset()) -> Queries:
     return Queries(store, seconds, unbroadcast)
 
 
@@ -133,7 +133,7 @@ async def test_cancelling_ends_the_stores_work_and_says_nothing(method: str) -> 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.answer, target)
         await wait_all_tasks_blocked()
-        assert desk.statistics() == QueriesStatistics(1, {}, queries(store).statistics().seconds)
+        assert desk.statistics() == QueriesStatistics(1, 0, {}, queries(store).statistics().seconds)
         nursery.cancel_scope.cancel()
     assert store.cancelled[method] == 1
     assert await waiting(target.outbox) == []

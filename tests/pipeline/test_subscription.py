@@ -49,6 +49,9 @@ class World:
                 self.is_registered = True
             case "searched", _:
                 self.snapshot = list(self.stored)
+            case "asked", _:
+                self.is_registered = True
+                assert self.target.deliver_at_once([encode(event) for event in self.stored], self.unbroadcast)
             case "page", int(number):
                 if page := [encode(event) for event in self.snapshot[number : number + 1]]:
                     await self.target.deliver_stored(page, self.unbroadcast)
@@ -97,6 +100,18 @@ async def test_in_every_order_two_events_of_one_batch_come_once_each() -> None:
         assert sorted(ids(await waiting(world.target.outbox))) == sorted([FIRST.id, SECOND.id, "EOSE"]), order
         orders += 1
     assert orders == 462
+
+
+async def test_in_every_order_an_answer_at_once_and_two_events_come_once_each() -> None:
+    """What was broadcast before it was asked for comes out of the store, all else live or stored."""
+    orders = 0
+    for order in interleavings([("asked", 0)], way(FIRST), way(SECOND)):
+        world = World()
+        for step in order:
+            await world.take(step)
+        assert sorted(ids(await waiting(world.target.outbox))) == sorted([FIRST.id, SECOND.id, "EOSE"]), order
+        orders += 1
+    assert orders == 140
 
 
 async def test_an_event_that_comes_live_between_two_chunks_of_its_page_comes_once() -> None:

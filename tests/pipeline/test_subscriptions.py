@@ -143,6 +143,33 @@ def test_a_subscription_is_found_once_however_many_of_its_filters_match() -> Non
     assert index.match(EVENT) == []
 
 
+def test_a_tag_that_is_repeated_a_thousand_times_is_looked_at_once() -> None:
+    """Else one event could ask for a thousand times as much work as it should."""
+    index: SubscriptionIndex[Wish] = SubscriptionIndex()
+    nobody = Filter(tags=(("t", frozenset({"a"})), ("e", frozenset({"e" * 64, "f" * 64}))))
+    index.add(Wish((nobody,)))
+    event = ALICE.event(tags=[["t", "a"], ["t", "a", "more"]] * 1_000)
+    assert len(index._buckets_of(event)) == 1
+    assert index.match(event) == []
+
+
+def test_only_buckets_that_exist_are_looked_at_each_once() -> None:
+    index: SubscriptionIndex[Wish] = SubscriptionIndex()
+    wishes = [Wish((one,)) for one in (Filter(), Filter(kinds=frozenset({7})), Filter(ids=frozenset({EVENT.id})))]
+    for wish in wishes:
+        index.add(wish)
+    assert [list(bucket) for bucket in index._buckets_of(EVENT)] == [[wishes[2]], [wishes[1]], [wishes[0]]]
+    assert [list(bucket) for bucket in index._buckets_of(OTHER)] == [[wishes[0]]]
+
+
+def test_a_tag_without_a_value_or_a_name_is_in_nobodys_way() -> None:
+    index: SubscriptionIndex[Wish] = SubscriptionIndex()
+    wish = Wish((Filter(tags=(("t", frozenset({"a"})),)),))
+    index.add(wish)
+    assert index.match(ALICE.event(tags=[[], ["t"], ["t", "a"]])) == [wish]
+    assert index.match(ALICE.event(tags=[[], ["t"], ["a"]])) == []
+
+
 def test_an_event_with_a_repeated_tag_is_delivered_once() -> None:
     index: SubscriptionIndex[Wish] = SubscriptionIndex()
     wish = Wish((Filter(tags=(("t", frozenset({"a", "b"})),)),))

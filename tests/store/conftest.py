@@ -1,13 +1,58 @@
-"""A place for the file of a store."""
+"""A place for the file of a store, and what the tests of the quick reader share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
+
+from tests.store.quickness import EVENTS, Clock, Speed
+from trio_relay.store.sqlite import reading, schema
+from trio_relay.store.sqlite.quick import QuickReader
+from trio_relay.store.sqlite.writing import BatchWriter
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where a store may make its file; nothing is there yet, nor is the folder."""
     return tmp_path / "data" / "relay.db"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A store with `EVENTS`."""
+    path = tmp_path / "relay.db"
+    connection = apsw.Connection(str(path))
+    schema.prepare(connection, "")
+    BatchWriter(connection).save(EVENTS)
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def quick_connection(file: Path) -> Iterator[apsw.Connection]:
+    """What the quick reader reads with."""
+    connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+    reading.limit_answers(connection)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until told."""
+    return Clock()
+
+
+@pytest.fixture
+def quick_reader(quick_connection: apsw.Connection, clock: Clock) -> QuickReader:
+    """A quick reader under this clock."""
+    return QuickReader(quick_connection, clock)
+
+
+@pytest.fixture
+def speed(quick_reader: QuickReader, clock: Clock) -> Speed:
+    """Of the quick reader's searches."""
+    return Speed(quick_reader, clock)

@@ -187,17 +187,24 @@ async def test_a_checkpoint_that_fails_beside_the_writer_is_tried_again_a_second
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
     logged: list[structlog.typing.EventDict],
-    autojump_clock: trio.testing.MockClock,
+    mock_clock: trio.testing.MockClock,
 ) -> None:
+    """The clock stands still unless told: the writer works in a thread, which it cannot see."""
     async with opened(path) as store:
         checkpointer = Failing(store._checkpointer)
         monkeypatch.setattr(store, "_checkpointer", checkpointer)
         for number in range(2):
             await store.save_many([ALICE.event(f"{number}{BIG}")])
-            await trio.sleep(0.4)
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(0.4)
+            await trio.testing.wait_all_tasks_blocked()
         assert checkpointer.attempts == 1
         assert logged == [{"event": "checkpoint failed", "error": "database or disk is full", "log_level": "warning"}]
-        await trio.sleep(0.4)
+        mock_clock.jump(0.15)
+        await trio.testing.wait_all_tasks_blocked()
+        assert checkpointer.attempts == 1
+        mock_clock.jump(0.1)
+        await trio.testing.wait_all_tasks_blocked()
         assert checkpointer.attempts == 2
     assert len(logged) == 1
 

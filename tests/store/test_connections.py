@@ -33,14 +33,16 @@ def test_a_commit_is_on_the_disk_unless_the_options_say_otherwise() -> None:
 async def test_every_connection_has_the_cache_of_the_options_and_checkpoints_when_it_is_told_to(path: Path) -> None:
     with trio.fail_after(60):
         async with open_sqlite(SqliteOptions(path=str(path), cache_bytes=2**21, readers=3)) as store:
-            connections = [store._connection, store._checkpointer, *store._idle]
-            assert [connection.pragma("cache_size") for connection in connections] == [-2_048] * 5
-            assert [connection.pragma("wal_autocheckpoint") for connection in connections] == [0] * 5
+            readers = [*store._idle, store._knower, store._quick_connection]
+            connections = [store._connection, store._checkpointer, *readers]
+            assert [connection.pragma("cache_size") for connection in connections] == [-2_048] * 7
+            assert [connection.pragma("wal_autocheckpoint") for connection in connections] == [0] * 7
 
 
 async def test_nothing_can_be_written_by_those_who_read(path: Path) -> None:
     async with opened(path, readers=3) as store, opened_for_reading(path) as reader:
-        for connection in (*store._idle, *reader._idle):
+        others = (store._knower, store._quick_connection, reader._knower, reader._quick_connection)
+        for connection in (*store._idle, *reader._idle, *others):
             with pytest.raises(apsw.ReadOnlyError):
                 connection.execute("INSERT INTO probe VALUES (1)")
 

@@ -63,7 +63,7 @@ async def test_a_full_disk_can_still_be_read(store: SqliteStore) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["_VERSIONS", "_TOMBSTONES", "_BODIES", "DELETE_TAGS", "INSERT_EVENTS", "INSERT_TAGS", "INSERT_TOMBSTONES"],
+    ["_FACTS", "_BODIES", "DELETE_TAGS", "_DELETE", "INSERT_EVENTS", "INSERT_TAGS", "INSERT_TOMBSTONES"],
 )
 async def test_a_statement_that_fails_takes_the_whole_batch_back(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch, statement: str
@@ -72,6 +72,16 @@ async def test_a_statement_that_fails_takes_the_whole_batch_back(
         patch.setattr(writing, statement, "SELECT * FROM nowhere WHERE ?1")
         with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
             await store.save_many(BATCH)
+    await stays_as_it_was_and_works_on(store)
+
+
+async def test_a_lone_event_whose_question_fails_is_not_stored(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_IS_NEW", "SELECT * FROM nowhere")
+        with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
+            await store.save_many(BATCH[:1])
     await stays_as_it_was_and_works_on(store)
 
 

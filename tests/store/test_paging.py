@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.store.files import opened
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page
-from trio_relay.store.sqlite import SqliteStore, reading
+from trio_relay.store.sqlite import SqliteStore, quick, reading
 
 PAGE: Final = 10_000
 SIZES: Final = {
@@ -67,6 +68,20 @@ async def test_a_long_scan_comes_in_pages_whole_and_in_order(store: SqliteStore,
         pages = [page async for page in scan]
     assert lines(pages) == [encode(event) for event in events[::2] + events[1::2]]
     assert no_page_is_too_long(pages)
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+async def test_a_long_answer_is_not_given_on_the_loop(
+    store: SqliteStore, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quick, "_SECONDS", 60.0)
+    monkeypatch.setattr(quick, "_COLD_SECONDS", math.inf)
+    events = events_of(sizes)
+    await store.save_many(events)
+    newest = encode(events[-1])
+    assert store.query_nowait([Filter(limit=2_000)]) is None
+    for one in (Filter(limit=1), Filter(ids=frozenset([events[-1].id]), limit=1)):
+        assert store.query_nowait([one]) == (None if len(newest) > PAGE else [newest])
 
 
 async def test_an_answer_that_fits_comes_in_one_page(store: SqliteStore) -> None:

@@ -1,4 +1,4 @@
-"""One client: a task that reads, a task that writes, and one for each query that runs; all end together.
+"""One client: a task that reads, and while they are needed one that waits for the network and one for each long query.
 
 Whatever ends the conversation is a `Farewell`; the first one counts. Then reading stops, subscriptions go, and what is
 still to be said is said within a bounded time.
@@ -13,12 +13,13 @@ from typing import Final
 import structlog
 import trio
 
-from trio_relay.net.frames import text
+from trio_relay.net.frames import deflated_text, text
 from trio_relay.net.liveness import Liveness, Verdict
 from trio_relay.net.options import NetOptions
+from trio_relay.net.transport import transport
 from trio_relay.net.websocket import WebSocket
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.message import Answer, Publish, Subscribe, Unsubscribe, ok
+from trio_relay.nostr.message import Publish, Subscribe, Unsubscribe, ok
 from trio_relay.nostr.session import Session
 from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay
@@ -29,6 +30,9 @@ log = structlog.get_logger("trio_relay.net")
 
 _READ_BYTES: Final = 65_536
 _WRITE_BYTES: Final = 65_536
+_PLAIN_BYTES: Final = 2**20
+_DEFLATED_BYTES: Final = 2**16
+"""What of an answer is framed in one go: a millisecond or two of work each."""
 _TURN_SECONDS: Final = 0.002
 """After so long one client's messages make room for others'."""
 _QUERIES_AT_A_TIME: Final = 2
@@ -66,16 +70,20 @@ class Client:
     """A conversation with one connected client over a stream whose handshake is done."""
 
     def __init__(self, stream: trio.abc.Stream, socket: WebSocket, relay: Relay, options: NetOptions) -> None:
-        self._stream = stream
+        self._transport = transport(stream)
         self._socket = socket
         self._relay = relay
         self._options = options
         self._session = Session(relay.limits)
-        self._outbox = Outbox(text, options.outbox_bytes, lambda: self.hang_up(TOO_SLOW))
+        frame, turn_bytes = (deflated_text, _DEFLATED_BYTES) if socket.takes_deflated else (text, _PLAIN_BYTES)
+        self._outbox = Outbox(frame, options.outbox_bytes, self._overflowed, self._flush, relay.post, turn_bytes, text)
         self._liveness = Liveness(trio.current_time())
-        self._queries: dict[str, tuple[Subscription, trio.CancelScope]] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._queries: dict[Subscription, trio.CancelScope] = {}
         self._turns: trio.CapacityLimiter | None = None
         self._listening = trio.CancelScope()
+        self._tasks: trio.Nursery | None = None
+        self._drained: trio.Event | None = None
         self._farewell: Farewell | None = None
         self._publishing = False
         self._unanswered = 0
@@ -91,19 +99,23 @@ class Client:
             How it ended.
         """
         try:
-            async with trio.open_nursery() as nursery:
-                written = trio.Event()
-                nursery.start_soon(self._write, written)
-                with self._listening:
-                    await self._read(first, nursery)
-                self._end_subscriptions()
-                await self._say_goodbye(written)
-                nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as self._tasks:
+                try:
+                    with self._listening:
+                        await self._read(first)
+                    self._end_subscriptions()
+                    await self._say_goodbye()
+                finally:
+                    # Cancelled, too, nothing may be delivered to who is gone, nor sent by a nursery that closes.
+                    self._end_subscriptions()
+                    self._outbox.close(forget=True)
+                self._tasks.cancel_scope.cancel()
         finally:
-            # Cancelled, too, nothing may be delivered to who is gone.
-            self._end_subscriptions()
-            self._outbox.close(forget=True)
+            self._tasks = None
         return self._farewell or LEFT
+
+    def _overflowed(self) -> None:
+        self.hang_up(TOO_SLOW)
 
     def hang_up(self, farewell: Farewell) -> None:
         """End the conversation this way, unless it is ending already; sync, from any task."""
@@ -124,20 +136,24 @@ class Client:
         elif verdict is Verdict.STUCK:
             self.hang_up(STUCK)
 
-    async def _read(self, first: bytes, nursery: trio.Nursery) -> None:
+    async def _read(self, first: bytes) -> None:
         data = first or await self._receive()
         while True:
             self._liveness.busy()
             messages = self._socket.receive(data)
-            if self._farewell is not None:
-                return  # it came while these bytes were on their way to us: they were not accepted
-            await self._take(messages, nursery)
-            if not self._socket.is_open:
-                self.hang_up(self._socket_farewell())
+            while self._farewell is None:  # else it came while these bytes were on their way: they were not accepted
+                await self._take(messages)
+                if not self._socket.is_open:
+                    self.hang_up(self._socket_farewell())
+                if not self._socket.has_more:
+                    break
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                messages = self._socket.more()
             if self._farewell is not None:
                 return
             # Who doesn't read his answers is not read either; if it lasts, the watch finds him stuck.
-            await self._outbox.wait_for_room()
+            if not self._outbox.has_room_for(0):
+                await self._outbox.wait_for_room()
             data = await self._receive()
 
     def _socket_farewell(self) -> Farewell:
@@ -149,44 +165,47 @@ class Client:
     async def _receive(self) -> bytes:
         """The next bytes, b"" at the end of the stream, however it came."""
         self._liveness.listening(trio.current_time())
-        try:
-            return bytes(await self._stream.receive_some(_READ_BYTES))
-        except trio.BrokenResourceError:
-            return b""
+        return await self._transport.receive(_READ_BYTES)
 
-    async def _take(self, messages: list[bytes], nursery: trio.Nursery) -> None:
-        """Do what all the messages of one read ask for; their events go on as one parcel."""
+    async def _take(self, messages: list[bytes]) -> None:
+        """Do what all messages of one read ask for; their events go on as one parcel, their answers in one piece."""
         parcel: list[Submission] = []
         now = turn = trio.current_time()
+        self._outbox.is_held = True
         for data in messages:
             if trio.current_time() - turn > _TURN_SECONDS:
+                self._flush()
                 # Others get their turn; shielded, since half of what one read brought must not be lost.
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 turn = trio.current_time()
             action = self._session.receive(data)
-            match action:
-                case Publish(event):
-                    if (refusal := self._relay.admit(event)) is None:
-                        parcel.append(Submission(event, self._reply, now, len(data)))
-                    else:
-                        self._outbox.send_nowait(ok(event.id, False, str(refusal)))
-                case Subscribe():
-                    self._subscribe(action, nursery)
-                case Unsubscribe(sub_id):
-                    self._unsubscribe(sub_id)
-                case Answer(message, ends):  # pragma: no branch (the last of four)
-                    self._relay.note_unreadable()
-                    if ends is not None:
-                        self._unsubscribe(ends)
-                    self._outbox.send_nowait(message)
+            if isinstance(action, Publish):
+                event = action.event
+                if (refusal := self._relay.admit(event)) is None:
+                    parcel.append(Submission(event, self._reply, now, len(data)))
+                else:
+                    self._outbox.send_nowait(ok(event.id, False, str(refusal)))
+            elif isinstance(action, Subscribe):
+                self._subscribe(action)
+            elif isinstance(action, Unsubscribe):
+                self._unsubscribe(action.sub_id)
+            else:
+                self._relay.note_unreadable()
+                if action.ends is not None:
+                    self._unsubscribe(action.ends)
+                self._outbox.send_nowait(action.message)
         # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
         if self._socket.is_open and (output := self._socket.output()):
             self._outbox.put_nowait(output)
+        self._unanswered += len(parcel)
+        if len(parcel) == 1 and self._relay.publish_nowait(parcel[0]):
+            parcel.clear()
+        self._outbox.is_held = False
+        self._flush()
         if parcel:
             await self._publish(parcel)
 
     async def _publish(self, parcel: list[Submission]) -> None:
-        self._unanswered += len(parcel)
         self._publishing = True
         try:
             await self._relay.publish(parcel)
@@ -199,35 +218,42 @@ class Client:
         if self._unanswered == 0 and self._answered is not None:
             self._answered.set()
 
-    def _subscribe(self, request: Subscribe, nursery: trio.Nursery) -> None:
+    def _subscribe(self, request: Subscribe) -> None:
         self._unsubscribe(request.sub_id)  # NIP-01: a REQ with an open id replaces that subscription
         subscription = Subscription(request.sub_id, request.filters, self._outbox)
-        scope = trio.CancelScope()
-        self._queries[request.sub_id] = subscription, scope
+        self._subscriptions[request.sub_id] = subscription
         self._relay.subscribe(subscription)
-        nursery.start_soon(self._answer, subscription, scope)
+        # A client's answers come in turn: one that waits must not be overtaken for ever by quick ones.
+        if self._queries or not self._relay.answer_nowait(subscription):
+            assert self._tasks is not None, "who reads has a nursery"
+            scope = self._queries[subscription] = trio.CancelScope()
+            self._tasks.start_soon(self._answer, subscription, scope)
 
     async def _answer(self, subscription: Subscription, scope: trio.CancelScope) -> None:
         if self._turns is None:
             self._turns = trio.CapacityLimiter(_QUERIES_AT_A_TIME)
-        with scope:
-            async with self._turns:
-                if not await self._relay.answer(subscription) and not subscription.is_ended:
-                    self._unsubscribe(subscription.sub_id)
-                    self._session.ended(subscription.sub_id)
+        try:
+            with scope:
+                async with self._turns:
+                    if not await self._relay.answer(subscription) and not subscription.is_ended:
+                        self._unsubscribe(subscription.sub_id)
+                        self._session.ended(subscription.sub_id)
+        finally:
+            del self._queries[subscription]
 
     def _unsubscribe(self, sub_id: str) -> None:
-        found = self._queries.pop(sub_id, None)
-        if found is not None:
-            subscription, scope = found
+        subscription = self._subscriptions.pop(sub_id, None)
+        if subscription is not None:
             self._relay.unsubscribe(subscription)
-            scope.cancel(reason="the subscription has ended")
+            # It stays among the queries until its task has ended: a client gets no second try on the loop before.
+            if (scope := self._queries.get(subscription)) is not None:
+                scope.cancel(reason="the subscription has ended")
 
     def _end_subscriptions(self) -> None:
-        for sub_id in list(self._queries):
+        for sub_id in list(self._subscriptions):
             self._unsubscribe(sub_id)
 
-    async def _say_goodbye(self, written: trio.Event) -> None:
+    async def _say_goodbye(self) -> None:
         """Answer what was accepted, send the close frame, and wait for the client's: all within a bounded time."""
         farewell = self._farewell or LEFT
         seconds = self._options.close_seconds if farewell.seconds is None else farewell.seconds
@@ -240,7 +266,10 @@ class Client:
             if farewell.code:
                 self._socket.close(farewell.code, farewell.text)
             self._outbox.close(last=self._socket.output(), forget=farewell.forget)
-            await written.wait()
+            self._flush()
+            self._socket.more()  # which may hold the client's own close frame
+            if self._drained is not None:
+                await self._drained.wait()
             while not self._socket.is_done and (data := await self._receive()):
                 self._socket.receive(data)
             await self._end_stream()
@@ -251,8 +280,7 @@ class Client:
         Closing at once, with input unread, makes the kernel reset the connection and the client lose the close frame.
         """
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            if isinstance(self._stream, trio.abc.HalfCloseableStream):
-                await self._stream.send_eof()
+            await self._transport.send_eof()
             while await self._receive():
                 pass
 
@@ -261,21 +289,56 @@ class Client:
             self._answered = trio.Event()
             await self._answered.wait()
 
-    async def _write(self, written: trio.Event) -> None:
-        """Send what the outbox holds, all that waits at a time, until it is closed and empty or the network breaks."""
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while True:
-                joined, cost = await self._outbox.take()
-                if not cost:
-                    break
-                await self._send(joined, cost)
-        written.set()
+    def _flush(self) -> None:
+        """Send what the outbox holds as far as the network takes it at once; a task waits for the rest to leave.
 
-    async def _send(self, joined: bytes, cost: int) -> None:
+        What goes wrong in it is this client's affair alone: the caller has others to serve.
+        """
+        try:
+            self._send_waiting()
+        except Exception:
+            log.exception("sending failed")
+            self._outbox.close(forget=True)
+            self.hang_up(GONE)
+
+    def _send_waiting(self) -> None:
+        while self._drained is None:
+            joined, cost = self._outbox.take_nowait()
+            if not cost:
+                return
+            try:
+                sent = self._transport.send_nowait(joined)
+            except OSError:
+                self._outbox.close(forget=True)  # the reader will find the end of the stream
+                return
+            if sent < len(joined):
+                assert self._tasks is not None, "the outbox is emptied when the nursery ends"
+                self._drained = trio.Event()
+                self._tasks.start_soon(self._drain, memoryview(joined)[sent:], cost)
+            else:
+                self._outbox.sent(cost)
+
+    async def _drain(self, rest: memoryview, cost: int) -> None:
+        """Send the rest of what was taken from the outbox, and what came meanwhile, until all has left."""
+        assert self._drained is not None
+        try:
+            while cost:
+                await self._send(rest)
+                self._outbox.sent(cost)
+                joined, cost = self._outbox.take_nowait()
+                rest = memoryview(joined)
+        except BaseException as error:
+            # Cancelled, too: a frame has been cut, and nothing may follow it.
+            self._outbox.close(forget=True)
+            if not isinstance(error, (trio.BrokenResourceError, trio.ClosedResourceError)):
+                raise
+        finally:
+            self._drained.set()
+            self._drained = None
+
+    async def _send(self, rest: memoryview) -> None:
         # A frame may be longer than what should leave in one go.
-        view = memoryview(joined)
-        for start in range(0, len(view), _WRITE_BYTES):
+        for start in range(0, len(rest), _WRITE_BYTES):
             self._liveness.sending(trio.current_time())
-            await self._stream.send_all(view[start : start + _WRITE_BYTES])
+            await self._transport.send(rest[start : start + _WRITE_BYTES])
         self._liveness.sent()
-        self._outbox.sent(cost)

@@ -77,14 +77,15 @@ async def converse(stream: trio.abc.Stream, answer: Answer, request_seconds: flo
     """
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
     while True:
+        request: Request | None = None
         try:
-            with trio.fail_after(request_seconds):
+            with trio.CancelScope(relative_deadline=request_seconds) as patience:
                 request = await _read_request(connection, stream)
-        except trio.TooSlowError:
-            await _refuse(connection, stream, 408, request_seconds)
-            return None
         except h11.RemoteProtocolError as error:
             await _refuse(connection, stream, error.error_status_hint, request_seconds)
+            return None
+        if patience.cancelled_caught:
+            await _refuse(connection, stream, 408, request_seconds)
             return None
         if request is None:
             return None

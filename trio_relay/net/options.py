@@ -51,6 +51,15 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             extra={"unit": "seconds"},
         ),
     ] = 10.0
+    deflate: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Deflate stored events of 1 to 64 KiB for clients that offer permessage-deflate: half of the bytes, for"
+                " some 20 µs a kilobyte."
+            )
+        ),
+    ] = True
     outbox_bytes: Annotated[
         int,
         Meta(

@@ -6,6 +6,7 @@ clients nursery     every connection, and the watch over all of them
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from trio_relay.net.client import SILENT, STOPPING, STUCK, TOO_SLOW, Client, Far
 from trio_relay.net.front import FrontDoor
 from trio_relay.net.http import Request, Response, converse
 from trio_relay.net.options import NetOptions
+from trio_relay.net.transport import transport
 from trio_relay.pipeline.relay import Relay
 
 log = structlog.get_logger("trio_relay.net")
@@ -137,11 +139,15 @@ class Server:
         upgrade = await converse(stream, self._answer, self._options.handshake_seconds)
         if upgrade is None:
             return None, b""
-        conversation, response = websocket.accept(upgrade.request, self._relay.limits.max_message_length)
+        conversation, response = websocket.accept(
+            upgrade.request, self._relay.limits.max_message_length, deflate=self._options.deflate
+        )
+        sent = _send_nowait(stream, response)  # all of it, as long as the client has not filled its line with requests
         self._entering += 1  # he has a place from the moment he was let in
         try:
-            with trio.fail_after(self._options.handshake_seconds):
-                await stream.send_all(response)
+            if sent < len(response):
+                with trio.fail_after(self._options.handshake_seconds):
+                    await stream.send_all(response[sent:])
         finally:
             self._entering -= 1
         return conversation, upgrade.rest
@@ -159,7 +165,8 @@ class Server:
         self._clients.add(client)
         if self._stopping:
             client.hang_up(STOPPING)
-        log.debug("connected", peer=_peer(stream))
+        if log.is_enabled_for(logging.DEBUG):  # to ask for the peer costs more than all else here
+            log.debug("connected", peer=_peer(stream))
         farewell = Farewell("cancelled")
         try:
             farewell = await client.run(rest)
@@ -204,8 +211,15 @@ def bound_address(listener: trio.SocketListener) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _send_nowait(stream: trio.abc.Stream, data: bytes) -> int:
+    try:
+        return transport(stream).send_nowait(data)
+    except OSError as error:
+        raise trio.BrokenResourceError from error
+
+
 def _peer(stream: trio.abc.Stream) -> str:
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # the latter where addresses have no ports
         if isinstance(stream, trio.SocketStream):
             host, port = stream.socket.getpeername()[:2]
             return f"{host}:{port}"

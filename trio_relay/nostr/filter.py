@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
+
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
-from trio_relay.nostr.event import MAX_KIND, MAX_TIME, Event, is_hex64, tag_values
+from trio_relay.nostr.event import MAX_KIND, MAX_TIME, Event, tag_values
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(msgspec.Struct, frozen=True, gc=False):
     """Which events a client asks for: a list means any of its values, several keys mean all of them.
 
     None is "not asked for"; an empty set is "asked for, and nothing can match", and so are `since` and `until` of 0
@@ -69,13 +69,15 @@ class Filter:
     @property
     def size(self) -> int:
         """How many values its lists hold together: what an index of filters has to remember of it."""
-        lists = (self.ids or (), self.authors or (), self.kinds or ())
-        return sum(map(len, lists)) + sum(len(values) for _, values in self.tags)
+        size = len(self.ids or ()) + len(self.authors or ()) + len(self.kinds or ())
+        for _, values in self.tags:
+            size += len(values)
+        return size
 
     def with_limit(self, *, default: int, most: int) -> Filter:
         """The same filter asking for at most `most` stored events, `default` where the client named no limit."""
-        limit = default if self.limit is None else self.limit
-        return replace(self, limit=min(limit, most))
+        limit = min(default if self.limit is None else self.limit, most)
+        return self if limit == self.limit else msgspec.structs.replace(self, limit=limit)
 
 
 def parse_filter(source: object) -> Filter:
@@ -99,15 +101,26 @@ def parse_filter(source: object) -> Filter:
     return Filter(tags=tuple(tags), **fields)  # type: ignore[arg-type]  # _FIELDS pairs each name with its type
 
 
+_ONLY_TEXT: Final = frozenset({str})
+
+
 def _hex_set(key: str, value: object) -> frozenset[str]:
     texts = _text_set(key, value)
-    if not all(map(is_hex64, texts)):
+    if texts and not (set(map(len, texts)) == {64} and _is_hex("".join(texts))):
         raise invalid(f"{key} must hold strings of 64 lowercase hex characters")
     return texts
 
 
+def _is_hex(text: str) -> bool:
+    """True for lowercase hex; there and back costs a fraction of a pattern, and lists of follows are long."""
+    try:
+        return bytes.fromhex(text).hex() == text
+    except ValueError:
+        return False
+
+
 def _text_set(key: str, value: object) -> frozenset[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, list) or not set(map(type, value)) <= _ONLY_TEXT:
         raise invalid(f"{key} must be a list of strings")
     return frozenset(value)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -21,30 +20,26 @@ from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True, gc=False):
     """`["EVENT", event]`: well-formed; id, limits and signature are still to be checked."""
 
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(msgspec.Struct, frozen=True, gc=False):
     """`["REQ", sub_id, filter, …]`."""
 
     sub_id: str
     filters: tuple[Filter, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
+class Unsubscribe(msgspec.Struct, frozen=True, gc=False):
     """`["CLOSE", sub_id]`."""
 
     sub_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """Nothing to do but to send this message back, and to end the subscription that it says is closed, if any."""
 
     message: bytes
@@ -117,9 +112,9 @@ def _parse_event(data: bytes) -> Publish | Answer:
 
 
 def _parse_request(array: list[object], max_filters: int) -> ClientMessage:
+    if len(array) > 1 and array[0] == "REQ" and isinstance(sub_id := array[1], str):
+        return _parse_req(sub_id, array[2:], max_filters)  # a third of what a pattern takes, for the most usual one
     match array:
-        case ["REQ", str() as sub_id, *filters]:
-            return _parse_req(sub_id, filters, max_filters)
         case ["CLOSE", str() as sub_id]:
             return Unsubscribe(sub_id)
         case ["REQ" | "CLOSE" as verb, *_]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.message import Answer, ClientMessage, Subscribe, Unsubscribe, close, parse
 
@@ -50,8 +48,8 @@ class Session:
             most = f"{limits.max_filter_values} values in the filters of a connection (max_filter_values)"
             return close(message.sub_id, f"error: at most {most}")
         self._open[message.sub_id] = size
-        clamped = tuple(f.with_limit(default=limits.default_limit, most=limits.max_limit) for f in message.filters)
-        return replace(message, filters=clamped)
+        clamped = [one.with_limit(default=limits.default_limit, most=limits.max_limit) for one in message.filters]
+        return Subscribe(message.sub_id, tuple(clamped))
 
     def ended(self, sub_id: str) -> None:
         """The relay has closed this subscription by itself, so that the id is free again."""

@@ -10,6 +10,7 @@ import trio
 from trio_relay.nostr.event import Event, encode
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.outbox import Frame
+from trio_relay.pipeline.post import Flush, Post, carry_out
 from trio_relay.pipeline.statistics import SECONDS, Distribution, Histogram
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
@@ -17,6 +18,8 @@ from trio_relay.pipeline.subscriptions import SubscriptionIndex
 
 _TURN_SECONDS: Final = 0.002
 """After so long the loop is given to others; matching takes time too, even where nothing is delivered."""
+_GATHER_SECONDS: Final = 0.01
+"""So long deliveries are gathered before they leave: several events for one client in one system call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,17 @@ class Broadcaster:
 
     Args:
         unbroadcast: the writer's ids that have not been here; taken out once delivered.
+        post: has what was delivered sent.
     """
 
-    def __init__(self, unbroadcast: set[str]) -> None:
+    def __init__(self, unbroadcast: set[str], post: Post) -> None:
         self._unbroadcast = unbroadcast
+        self._post = post
         self._index: SubscriptionIndex[Subscription] = SubscriptionIndex()
         self._events = 0
         self._deliveries = 0
         self._latency = Histogram(SECONDS)
+        self._gathered: list[Flush] = []
 
     def add(self, subscription: Subscription) -> None:
         """Deliver to this subscription from the next event on."""
@@ -55,22 +61,32 @@ class Broadcaster:
         """Deliver until the channel has ended; the handle is this task's own and is closed by it."""
         with live:
             async for batch in Batches(live, most):
-                turn = trio.current_time()
+                turn = gathered = trio.current_time()
                 for one in batch:
                     self._deliver(one.event)
                     now = trio.current_time()
                     self._latency.observe(now - one.arrived)
+                    if now - gathered > _GATHER_SECONDS:
+                        await self._send()
+                        gathered = trio.current_time()
                     if now - turn > _TURN_SECONDS:
                         await trio.lowlevel.checkpoint()
                         turn = trio.current_time()
+                await self._send()
+
+    async def _send(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        await carry_out(gathered)
 
     def _deliver(self, event: Event) -> None:
         targets = self._index.match(event)
         if targets:
             json = encode(event)
             shared: dict[tuple[str, Frame], bytes] = {}
+            self._post.gather(self._gathered)
             for target in targets:
                 target.deliver(event.id, json, shared)
+            self._post.gather(None)
         # In the same turn as the deliveries: from here on a query that finds the event was late for them.
         self._unbroadcast.discard(event.id)
         self._events += 1

@@ -27,6 +27,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.schnorr import BackendName, open_backend
 from trio_relay.pipeline.broadcaster import Broadcaster, BroadcasterStatistics
+from trio_relay.pipeline.post import Post
 from trio_relay.pipeline.queries import Queries, QueriesStatistics
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
@@ -128,18 +129,21 @@ class Relay:
         unbroadcast: set[str] = set()
         threads = trio.CapacityLimiter(self.verifiers)
         self._verifier = Verifier(store, self.backend, threads, options.verify_batch)
-        self._writer = Writer(store, options.write_batch, unbroadcast)
-        self._broadcaster = Broadcaster(unbroadcast)
+        self.post = Post()
+        """Has what waits for clients sent; outboxes of clients that are told need it."""
+        self._writer = Writer(store, options.write_batch, unbroadcast, self.post)
+        self._broadcaster = Broadcaster(unbroadcast, self.post)
         self._queries = Queries(store, options.query_seconds, unbroadcast)
         self._intake, self._to_verify = trio.open_memory_channel[Parcels](options.channel_parcels)
         # What goes on from here are whole batches, so few of them may wait.
         waiting = min(_WAITING_BATCHES, options.channel_parcels)
         self._verified, self._to_write = trio.open_memory_channel[Parcels](waiting)
-        self._live, self._to_deliver = trio.open_memory_channel[Parcels](waiting)
+        # Deliveries are the last to be late: one batch beside the one that is being delivered.
+        self._live, self._to_deliver = trio.open_memory_channel[Parcels](min(1, waiting))
 
     def start_stages(self, nursery: trio.Nursery) -> None:
         """Start every stage; each ends when its channel does. For `open_relay`."""
-        with self._to_verify, self._verified, self._live:
+        with self._to_verify:
             for _ in range(self.verifiers):
                 nursery.start_soon(
                     self._verifier.run, self._to_verify.clone(), self._verified.clone(), self._live.clone()
@@ -149,7 +153,8 @@ class Relay:
 
     def close_intake(self) -> None:
         """No more events; what was accepted goes through all stages. For `open_relay`."""
-        self._intake.close()
+        for channel in (self._intake, self._verified, self._live):
+            channel.close()
 
     def admit(self, event: Event) -> Rejected | None:
         """None if the event may be published, else why not; to be asked of every event before `publish`."""
@@ -162,12 +167,21 @@ class Relay:
         """Count a message that said nothing that could be carried out."""
         self._unreadable += 1
 
+    def publish_nowait(self, one: Submission) -> bool:
+        """Send an admitted event on its way without a wait, where nothing else is; False if it is to be `publish`ed."""
+        return self._verifier.pass_nowait(one, self._verified, self._live)
+
     async def publish(self, parcel: Parcels) -> None:
         """Send admitted events on their way, all at once; waits while the pipeline is full.
 
         Each event's `reply` is called once, now or later; cancelled, none of them is, and none was sent.
         """
-        await self._intake.send(parcel)
+        self._verifier.expect(len(parcel))
+        try:
+            await self._intake.send(parcel)
+        except BaseException:
+            self._verifier.expect(-len(parcel))
+            raise
 
     def subscribe(self, subscription: Subscription) -> None:
         """Let a subscription have live events from now on; `answer` it next, and `unsubscribe` it at last."""
@@ -177,6 +191,10 @@ class Relay:
         """Send the subscription nothing more, not even what its query has found already."""
         self._broadcaster.remove(subscription)
         subscription.end()
+
+    def answer_nowait(self, subscription: Subscription) -> bool:
+        """Answer a subscribed subscription here and now; False if that would take too long: then `answer` it."""
+        return self._queries.answer_nowait(subscription)
 
     async def answer(self, subscription: Subscription) -> bool:
         """Send a subscribed subscription what is stored, then EOSE; or CLOSED, giving False."""
@@ -230,13 +248,16 @@ async def open_relay(
     """
     options = options or RelayOptions()
     relay = Relay(store, options, limits or Limits(), clock)
-    async with trio.open_nursery() as stages:
-        relay.start_stages(stages)
-        try:
-            yield relay
-        finally:
-            relay.close_intake()
-            stages.cancel_scope.deadline = trio.current_time() + options.drain_seconds
+    async with trio.open_nursery() as posting:
+        posting.start_soon(relay.post.run)
+        async with trio.open_nursery() as stages:
+            relay.start_stages(stages)
+            try:
+                yield relay
+            finally:
+                relay.close_intake()
+                stages.cancel_scope.deadline = trio.current_time() + options.drain_seconds
+        posting.cancel_scope.cancel()
     if stages.cancel_scope.cancelled_caught:
         log.warning("stopped before all that was accepted was stored", seconds=options.drain_seconds)
 

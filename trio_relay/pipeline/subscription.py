@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
+
+import trio
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import closed, eose, event_head
@@ -29,6 +31,7 @@ class Subscription:
         "_sent_live",
         "_sent_stored",
         "filters",
+        "found",
         "has_lost_track",
         "outbox",
         "sub_id",
@@ -41,10 +44,13 @@ class Subscription:
         self._head = event_head(sub_id)
         self._catching_up = True
         self._ended = False
+        self.found: Page | None = None
+        """The whole answer, where it was found at once but is too long to be sent so; what came since went out live."""
         self.has_lost_track = False
         """More live events came than it remembers, so stored ones cannot be told apart: it has to be closed."""
-        self._sent_live: set[str] = set()
-        self._sent_stored: set[str] = set()
+        # Most subscriptions never need one of the two: an empty set is a fifth of a kilobyte.
+        self._sent_live: set[str] | None = None
+        self._sent_stored: set[str] | None = None
 
     def deliver(self, event_id: str, json: bytes, shared: dict[tuple[str, Frame], bytes]) -> None:
         """Send a live event, unless the store's answer had it already.
@@ -57,16 +63,44 @@ class Subscription:
         if self._sent_stored and event_id in self._sent_stored:
             self._sent_stored.discard(event_id)
             return
-        if self._catching_up:
-            if len(self._sent_live) >= _MOST_REMEMBERED:
-                self.has_lost_track = True
-                return
-            self._sent_live.add(event_id)
-        key = (self.sub_id, self.outbox.frame)
+        if self._catching_up and not self._remember(event_id):
+            return
+        frame = self.outbox.live_frame
+        key = (self.sub_id, frame)
         framed = shared.get(key)
         if framed is None:
-            framed = shared[key] = self.outbox.frame(self._head + json + b"]")
+            framed = shared[key] = frame(self._head + json + b"]")
         self.outbox.put_nowait(framed)
+
+    def _remember(self, event_id: str) -> bool:
+        """Note that this has gone out live; False if there is no more room to note it."""
+        if self._sent_live is None:
+            self._sent_live = set()
+        if len(self._sent_live) >= _MOST_REMEMBERED:
+            self.has_lost_track = True
+            return False
+        self._sent_live.add(event_id)
+        return True
+
+    def deliver_at_once(self, page: Page, unbroadcast: Collection[str]) -> bool:
+        """Send all that is stored and EOSE in one piece, if there is room for it; only before any live event.
+
+        Args:
+            page: the whole answer.
+            unbroadcast: ids that are saved, or being saved, and have not come to `deliver` yet.
+        """
+        size = sum(map(len, page)) + len(page) * len(self._head)
+        if size > self.outbox.turn_bytes or not self.outbox.has_room_for(size):
+            return False
+        if unbroadcast:
+            found = [json[ID_SLICE].decode() for json in page]
+            self._sent_stored = {event_id for event_id in found if event_id in unbroadcast}
+        frame, head = self.outbox.frame, self._head
+        framed = [frame(head + json + b"]") for json in page]
+        framed.append(frame(eose(self.sub_id)))
+        self.outbox.put_nowait(b"".join(framed))
+        self._catching_up = False
+        return True
 
     async def deliver_stored(self, page: Page, unbroadcast: Container[str]) -> None:
         """Send stored events that did not go out live; waits for room in the outbox.
@@ -76,17 +110,19 @@ class Subscription:
             unbroadcast: ids that are saved, or being saved, and have not come to `deliver` yet.
         """
         frame, head = self.outbox.frame, self._head
-        for chunk in _chunks(page, min(_CHUNK_BYTES, self.outbox.half)):
+        for chunk in _chunks(page, min(self.outbox.turn_bytes, _CHUNK_BYTES, self.outbox.half)):
             framed = [frame(head + json + b"]") for json in chunk]
+            await trio.lowlevel.checkpoint()  # deflating a chunk takes a while
             await self.outbox.wait_for_room(framed)
             if self._ended or self.has_lost_track:
                 return
             # No await from here on: between look and send nothing may be delivered live.
             for json, message in zip(chunk, framed, strict=True):
                 event_id = json[ID_SLICE].decode()
-                if event_id in self._sent_live:
+                if self._sent_live and event_id in self._sent_live:
                     continue
                 if event_id in unbroadcast:
+                    self._sent_stored = self._sent_stored or set()
                     self._sent_stored.add(event_id)
                 self.outbox.put_nowait(message)
 
@@ -96,7 +132,7 @@ class Subscription:
             return
         self.outbox.send_nowait(eose(self.sub_id))
         self._catching_up = False
-        self._sent_live = set()
+        self._sent_live = None
 
     def refuse(self, reason: str) -> None:
         """Say CLOSED: the relay ends this subscription by itself."""

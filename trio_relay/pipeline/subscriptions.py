@@ -62,11 +62,10 @@ class SubscriptionIndex(Generic[S]):
     def match(self, event: Event) -> list[S]:
         """The subscriptions that want this event, each once."""
         found: dict[S, None] = {}
-        carried = tag_values(event)
-        for key in _event_keys(event, carried):
-            bucket = self._buckets.get(key)
-            if bucket is None:
-                continue
+        carried: dict[str, set[str]] | None = None
+        for bucket in self._buckets_of(event):
+            if carried is None:  # most events are wanted by nobody
+                carried = tag_values(event)
             for subscription, filters in bucket.items():
                 if subscription in found:
                     continue
@@ -75,6 +74,18 @@ class SubscriptionIndex(Generic[S]):
                         found[subscription] = None
                         break
         return list(found)
+
+    def _buckets_of(self, event: Event) -> list[dict[S, list[Filter]]]:
+        """Where filters stand that may want the event, each once."""
+        buckets = self._buckets
+        hits: dict[_Key, dict[S, list[Filter]]] = {}
+        for key in (event.id, event.pubkey, event.kind, _ANY):
+            if key in buckets:
+                hits[key] = buckets[key]
+        for tag in event.tags:
+            if len(tag) > 1 and (key := (tag[0], tag[1])) in buckets:
+                hits[key] = buckets[key]
+        return list(hits.values())
 
 
 def _keys(one: Filter) -> Iterator[_Key]:
@@ -97,13 +108,3 @@ def _keys(one: Filter) -> Iterator[_Key]:
 
 def _narrowest(one: Filter) -> int:
     return min(len(values) for _, values in one.tags)
-
-
-def _event_keys(event: Event, carried: dict[str, set[str]]) -> Iterator[_Key]:
-    yield event.id
-    yield event.pubkey
-    for letter, values in carried.items():
-        for value in values:
-            yield letter, value
-    yield event.kind
-    yield _ANY

@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from trio_relay.pipeline.batches import Batches
+from trio_relay.pipeline.post import Flush, Post, carry_out
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
 from trio_relay.pipeline.submission import ANSWERS, Submission
 from trio_relay.store.base import Saved, Store, StoreError
@@ -40,10 +41,12 @@ class Writer:
         store: keeps the events.
         most: events of one commit.
         unbroadcast: this stage adds ids before they can be seen in the store; the broadcaster takes them out.
+        post: has the answers sent.
     """
 
-    def __init__(self, store: Store, most: int, unbroadcast: set[str]) -> None:
+    def __init__(self, store: Store, most: int, unbroadcast: set[str], post: Post) -> None:
         self._store = store
+        self._post = post
         self._most = most
         self._unbroadcast = unbroadcast
         self._batches = Histogram(SIZES)
@@ -61,11 +64,9 @@ class Writer:
         """Write until the channel has ended; the handles are this task's own and are closed by it."""
         with verified, live:
             async for batch in Batches(verified, self._most, attrgetter("size")):
-                stored = await self._write(batch)
-                if stored:
-                    await live.send(stored)
+                await self._write(batch, live)
 
-    async def _write(self, batch: list[Submission]) -> list[Submission]:
+    async def _write(self, batch: list[Submission], live: trio.MemorySendChannel[list[Submission]]) -> None:
         # Before the commit: a query may see the events before this task is back.
         added = {one.event.id for one in batch} - self._unbroadcast
         self._unbroadcast |= added
@@ -75,23 +76,27 @@ class Writer:
         except StoreError as error:
             self._unbroadcast -= added
             self._failed(batch, str(error))
-            return []
+            return
         self._recovered()
         self._batches.observe(len(batch))
         self._seconds.observe(trio.current_time() - started)
-        return self._answer(batch, outcomes, added)
+        stored = [one for one, outcome in zip(batch, outcomes, strict=True) if outcome is Saved.STORED]
+        self._unbroadcast -= added - {one.event.id for one in stored}
+        if stored:
+            await _hand_on(stored, live)
+        await carry_out(self._answer(batch, outcomes))
 
-    def _answer(self, batch: list[Submission], outcomes: list[Saved], added: set[str]) -> list[Submission]:
+    def _answer(self, batch: list[Submission], outcomes: list[Saved]) -> list[Flush]:
         now = trio.current_time()
-        stored = []
+        gathered: list[Flush] = []
+        self._post.gather(gathered)
         for one, outcome in zip(batch, outcomes, strict=True):
             self._outcomes[outcome.name.lower()] += 1
             one.reply(one.event, *ANSWERS[outcome])
             if outcome is Saved.STORED:
-                stored.append(one)
                 self._latency.observe(now - one.arrived)
-        self._unbroadcast -= added - {one.event.id for one in stored}
-        return stored
+        self._post.gather(None)
+        return gathered
 
     def _failed(self, batch: list[Submission], reason: str) -> None:
         self._failure = reason
@@ -127,3 +132,16 @@ class Writer:
             dict(self._outcomes),
             self._failure,
         )
+
+
+async def _hand_on(stored: list[Submission], live: trio.MemorySendChannel[list[Submission]]) -> None:
+    """To the broadcaster; where deliveries are behind, the answers wait with them, and so do the next events.
+
+    Otherwise nothing waits here, and the answers are on their way before the first delivery is.
+    """
+    # A commit ends although its task has been cancelled; then the broadcaster may be gone.
+    await trio.lowlevel.checkpoint_if_cancelled()
+    try:
+        live.send_nowait(stored)
+    except trio.WouldBlock:
+        await live.send(stored)

@@ -72,6 +72,13 @@ class Scannable(Protocol):
 class Queryable(Protocol):
     """What can be asked."""
 
+    def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
+        """As `query`, the whole answer at once; None where that could hold up the loop for more than a moment.
+
+        It never raises `StoreError`: what cannot be answered here is None, and `query` will tell why.
+        """
+        ...
+
     def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         """What is stored and matches any of the filters; every filter has a limit.
 
@@ -105,6 +112,10 @@ class Store(Queryable, Scannable, Protocol):
         Raises:
             StoreError: the store could not tell.
         """
+        ...
+
+    def known_nowait(self, ids: Sequence[str]) -> set[str] | None:
+        """As `known`, for a few ids at once; None where that could hold up the loop for more than a moment."""
         ...
 
     async def probe(self) -> None:

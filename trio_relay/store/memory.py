@@ -37,6 +37,12 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         return self._events.keys() & set(ids)
 
+    def known_nowait(self, ids: Sequence[str]) -> set[str] | None:
+        return self._events.keys() & set(ids)
+
+    def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
+        return None if any(one.wants_stored for one in filters) else []  # every query looks at everything
+
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         await trio.lowlevel.checkpoint()
         newest_first = sorted(self._events.values(), key=lambda event: (-event.created_at, event.id))

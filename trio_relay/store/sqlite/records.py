@@ -7,29 +7,36 @@ with all indexes and tags, beside 45 for the same batch as JSON (`perf/batches.p
 
 from __future__ import annotations
 
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Final
 
-from trio_relay.nostr.event import Event, address_of, encode, is_hex64, single_letter_tags
+from trio_relay.nostr.event import Event, address_of, encode, single_letter_tags
 
 _NO_ADDRESS: Final = bytes(32)
 
 # Columns of fixed width, so that SQL can cut them: substr counts from 1.
 INSERT_EVENTS: Final = """
-INSERT INTO event (id, pubkey, address, seq, kind, created_at, json)
+INSERT INTO event (id, pubkey, address, rank, seq, kind, created_at, json)
 SELECT substr(value, 1, 32), substr(value, 33, 32), nullif(substr(value, 65, 32), zeroblob(32)),
-       CAST(substr(value, 97, 16) AS INTEGER), CAST(substr(value, 113, 5) AS INTEGER),
-       CAST(substr(value, 118, 10) AS INTEGER), CAST(substr(value, 128) AS TEXT)
+       CAST(substr(value, 97, 19) AS INTEGER), CAST(substr(value, 116, 16) AS INTEGER),
+       CAST(substr(value, 132, 5) AS INTEGER), CAST(substr(value, 137, 10) AS INTEGER),
+       CAST(substr(value, 147) AS TEXT)
 FROM carray(?1)
 """
 
 
 def event_record(event: Event, seq: int) -> bytes:
-    """One row of `event`: id, pubkey and address of 32 bytes; seq, kind, created_at in 16, 5, 10 digits; the JSON."""
+    """One row of `event`.
+
+    Id, pubkey and address of 32 bytes each; rank, seq, kind, created_at in 19, 16, 5, 10 digits; the JSON.
+    """
+    event_id = bytes.fromhex(event.id)
     address = address_of(event)
-    return b"%b%b%016d%05d%010d%b" % (
-        bytes.fromhex(event.id + event.pubkey),
+    return b"%b%b%b%019d%016d%05d%010d%b" % (
+        event_id,
+        bytes.fromhex(event.pubkey),
         _NO_ADDRESS if address is None else address_key(address),
+        rank_of(event_id),
         seq,
         event.kind,
         event.created_at,
@@ -37,31 +44,51 @@ def event_record(event: Event, seq: int) -> bytes:
     )
 
 
+def rank_of(event_id: bytes) -> int:
+    """The first 63 bits of an id: they order events of one second as the whole id would.
+
+    Two ids that share them are yet to be found by anyone who doesn't look for them; then the order of the two, and
+    nothing else, is left to chance.
+    """
+    return int.from_bytes(event_id[:8], "big") >> 1
+
+
 INSERT_TAGS: Final = """
-INSERT INTO tag (id, seq, kind, created_at, key)
-SELECT substr(value, 1, 32), CAST(substr(value, 33, 16) AS INTEGER), CAST(substr(value, 49, 5) AS INTEGER),
-       CAST(substr(value, 54, 10) AS INTEGER), substr(value, 64)
+INSERT INTO tag (key, seq, rank, kind, created_at)
+SELECT substr(value, 1, 16), CAST(substr(value, 17, 16) AS INTEGER), CAST(substr(value, 33, 19) AS INTEGER),
+       CAST(substr(value, 52, 5) AS INTEGER), CAST(substr(value, 57) AS INTEGER)
 FROM carray(?1)
 """
 
 
 def tag_records(event: Event, seq: int) -> list[bytes]:
-    """The rows of `tag` for one event: id, seq, kind and created_at as above, then the key; one for each key."""
-    head = b"%b%016d%05d%010d" % (bytes.fromhex(event.id), seq, event.kind, event.created_at)
-    return [head + key for key in tag_keys(event)]
+    """The rows of `tag` for one event: key of 16 bytes; seq, rank, kind, created_at in 16, 19, 5, 10 digits."""
+    keys = tag_keys(event)
+    if not keys:
+        return []
+    tail = b"%016d%019d%05d%010d" % (seq, rank_of(bytes.fromhex(event.id[:16])), event.kind, event.created_at)
+    return [key + tail for key in keys]
 
 
 DELETE_TAGS: Final = """
-DELETE FROM tag WHERE (key, created_at, id) IN (
-    SELECT substr(value, 43), CAST(substr(value, 33, 10) AS INTEGER), substr(value, 1, 32) FROM carray(?1)
+DELETE FROM tag WHERE (key, created_at, rank, seq) IN (
+    SELECT substr(value, 1, 16), CAST(substr(value, 57) AS INTEGER), CAST(substr(value, 33, 19) AS INTEGER),
+           CAST(substr(value, 17, 16) AS INTEGER)
+    FROM carray(?1)
 )
 """
+"""Of the same records as INSERT_TAGS."""
+
+FIND_EVENTS: Final = (
+    "carray(?1) CROSS JOIN event ON rank = CAST(substr(value, 33) AS INTEGER) AND id = substr(value, 1, 32)"
+)
+"""The events of ids, given as `id_record`s: the index has the ranks only."""
 
 
-def untag_records(event: Event) -> list[bytes]:
-    """What DELETE_TAGS needs to find an event's rows: id, created_at in 10 digits, key."""
-    head = b"%b%010d" % (bytes.fromhex(event.id), event.created_at)
-    return [head + key for key in tag_keys(event)]
+def id_record(event_id: str) -> bytes:
+    """What FIND_EVENTS needs: the id's 32 bytes, then its rank."""
+    raw = bytes.fromhex(event_id)
+    return b"%b%d" % (raw, rank_of(raw))
 
 
 INSERT_TOMBSTONES: Final = """
@@ -87,18 +114,10 @@ def address_key(address: str) -> bytes:
 
 
 def tag_keys(event: Event) -> set[bytes]:
-    """The keys under which an event can be found by `#x` filters; a set, since two long values may share one."""
+    """The keys under which an event can be found by `#x` filters."""
     return {tag_key(letter, value) for letter, value in single_letter_tags(event)}
 
 
 def tag_key(letter: str, value: str) -> bytes:
-    """A short, unambiguous key for one letter and value; its first byte tells which of three forms it has.
-
-    Ids and keys, nearly all of the values, become 32 bytes instead of 64; what is longer than 64 bytes is hashed, so
-    that a tag of a megabyte costs an index no more than others.
-    """
-    code = letter.encode()
-    if is_hex64(value):
-        return bytes((code[0] | 0x80,)) + bytes.fromhex(value)
-    raw = value.encode()
-    return code + raw if len(raw) <= 64 else b"\0" + code + sha256(raw).digest()
+    """16 bytes for one letter and value of any length: a hash that nobody makes two values share."""
+    return blake2b((letter + value).encode(), digest_size=16).digest()

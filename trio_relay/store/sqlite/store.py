@@ -24,18 +24,21 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.sqlite import reading, schema
 from trio_relay.store.sqlite.lock import PidLock
-from trio_relay.store.sqlite.threads import run_interruptibly
+from trio_relay.store.sqlite.quick import QuickReader
+from trio_relay.store.sqlite.threads import Worker, run_interruptibly
+from trio_relay.store.sqlite.upgrade import upgrade
 from trio_relay.store.sqlite.writing import BatchWriter
 
 log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PAGES_BEFORE_CHECKPOINT: Final = 1_000
+_PAGES_BEFORE_CHECKPOINT: Final = 4_000
 _PAGES_BEFORE_WAITING: Final = 65_536
 """A log of 256 MiB: the writer then waits for a whole checkpoint instead of letting the file grow on."""
 _PROBE_BYTES: Final = 2**20
 """A batch that failed may leave a little room behind, too little for the next one; a store that is well has more."""
+_MAPPED_BYTES: Final = 2**31
 _WRITER_BUSY_MS: Final = 250
 _CLOSE_SECONDS: Final = 10
 
@@ -93,11 +96,19 @@ class SqliteReader:
         # What is known is asked on a connection of its own: events must not wait for a place among queries.
         self._knowing = trio.CapacityLimiter(1)
         self._knower = self._connect(apsw.SQLITE_OPEN_READONLY)
-        schema.check(self._knower, options.path)
+        schema.check(self._knower, options.path, is_read_only=True)
+        self._quick_connection = self._connect(apsw.SQLITE_OPEN_READONLY)
+        self._quick = QuickReader(self._quick_connection)
 
     async def known(self, ids: Sequence[str]) -> set[str]:
         async with self._knowing:
             return await _answer(self._knower, partial(reading.known, ids=ids))
+
+    def known_nowait(self, ids: Sequence[str]) -> set[str] | None:
+        return self._quick.known(ids)
+
+    def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
+        return self._quick.query(filters)
 
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         cursor = reading.Cursor()
@@ -119,7 +130,7 @@ class SqliteReader:
 
     def close(self) -> None:
         """Close every connection; blocks."""
-        for connection in (*self._idle, self._knower):
+        for connection in (*self._idle, self._knower, self._quick_connection):
             connection.close()
 
     def _connect(self, flags: int) -> apsw.Connection:
@@ -127,6 +138,8 @@ class SqliteReader:
         schema.tune(connection, cache_bytes=self._options.cache_bytes)
         if flags & apsw.SQLITE_OPEN_READONLY:
             reading.limit_answers(connection)
+            # A large store's pages come from the system's cache without a copy: a third of the cost where few are warm.
+            connection.pragma("mmap_size", _MAPPED_BYTES)
         return connection
 
     async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
@@ -145,6 +158,7 @@ class SqliteStore(SqliteReader):
         connection = apsw.Connection(options.path)
         schema.tune(connection, cache_bytes=options.cache_bytes)
         schema.prepare(connection, options.path)
+        upgrade(connection, options.path)
         super().__init__(options)
         self._connection = connection
         self._connection.pragma("synchronous", options.synchronous)
@@ -152,12 +166,13 @@ class SqliteStore(SqliteReader):
         self._connection.set_busy_timeout(_WRITER_BUSY_MS)
         self._connection.set_wal_hook(self._wal_grew)
         self._writer = BatchWriter(self._connection)
-        # The writer and a probe share one connection, and so one transaction at a time.
-        self._writing = trio.CapacityLimiter(1)
+        # The writer and a probe share one connection, and so one thread.
+        self._writing = Worker("trio-relay writer")
         self._checkpointer = self._connect(apsw.SQLITE_OPEN_READWRITE)
         self._checkpoint_due = trio.Event()
         self._wal_pages = 0
         self._patient_until = 0
+        self._quick.share_snapshot()
 
     @property
     def description(self) -> str:
@@ -194,6 +209,7 @@ class SqliteStore(SqliteReader):
     def close(self) -> None:
         """Fold the log back and close every connection; blocks."""
         super().close()
+        self._writing.close()
         self._checkpointer.close()
         _checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_TRUNCATE)
         self._connection.close()
@@ -205,7 +221,11 @@ class SqliteStore(SqliteReader):
     async def _write(self, work: Callable[[], T]) -> T:
         # Not interruptible: a batch happens whole or not at all, and its commit is short.
         try:
-            return await trio.to_thread.run_sync(work, limiter=self._writing)
+            self._quick.drop_snapshot()
+            try:
+                return await self._writing.run(work)
+            finally:
+                self._quick.share_snapshot()
         except apsw.Error as error:
             raise _told(error) from error
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import apsw
+import msgspec
 
-from trio_relay.nostr.event import Event, decode
+from trio_relay.nostr.event import DELETION, Event, address_of, decode
 from trio_relay.store.base import Saved
 from trio_relay.store.judge import Facts, Ruling, Version, judge, questions
 from trio_relay.store.sqlite.records import (
     DELETE_TAGS,
+    FIND_EVENTS,
     INSERT_EVENTS,
     INSERT_TAGS,
     INSERT_TOMBSTONES,
     address_key,
     address_tombstone,
     event_record,
+    id_record,
     id_tombstone,
+    rank_of,
     tag_records,
-    untag_records,
 )
 
 _REMOVED_AT_A_TIME: Final = 100
@@ -32,7 +34,7 @@ class BatchWriter:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._next_seq = (_value(connection, "SELECT max(seq) FROM event", ()) or 0) + 1
+        self._next_seq = (connection.execute("SELECT max(seq) FROM event").get or 0) + 1
 
     def save(self, batch: Sequence[Event]) -> list[Saved]:
         """Store a batch in one transaction; it is on disk when this returns.
@@ -56,19 +58,22 @@ class BatchWriter:
         return ruling.outcomes
 
     def _facts(self, batch: Sequence[Event]) -> Facts:
+        if len(batch) == 1 and self._is_plainly_new(batch[0]):
+            return Facts()
         asked = questions(batch)
-        # One row an answer: each further one would give up the GIL and wait to get it back.
         addresses = {address_key(address): address for address in asked.addresses}
-        ids = [bytes.fromhex(event_id) for event_id in asked.ids]
         # A tombstone counts for its author's event only, and the targets of a deletion are not asked about: any number
         # of others may have asked to delete the same.
         graves = [bytes.fromhex(event.id + event.pubkey) for event in batch]
-        owned = [key + bytes.fromhex(address.split(":")[1]) for key, address in addresses.items()]
+        graves += [key + bytes.fromhex(address.split(":")[1]) for key, address in addresses.items()]
+        # One statement, and one row for its answer: each further one would give up the GIL and wait to get it back.
+        bindings = map(_array, (list(map(id_record, asked.ids)), list(addresses), graves))
+        answers: str = self._connection.execute(_FACTS, tuple(bindings)).get
+        stored, heads, tombstones = map(_rows, answers.split("\n"))
         facts = Facts()
-        facts.stored = {one.id: one for one in self._versions("id", ids, addresses)}
-        heads = self._versions("address", addresses, addresses)
-        facts.heads = {one.address: one for one in heads if one.address is not None}
-        for target, pubkey, until in self._ask(_TOMBSTONES, [*graves, *owned]):
+        facts.stored = {one.id: one for one in _versions(stored, addresses)}
+        facts.heads = {one.address: one for one in _versions(heads, addresses) if one.address is not None}
+        for target, pubkey, until in tombstones:
             address = addresses.get(bytes.fromhex(target))
             if address is None:
                 facts.buried_ids.add((target, pubkey))
@@ -76,27 +81,23 @@ class BatchWriter:
                 facts.buried_addresses[address] = until
         return facts
 
-    def _versions(self, column: str, keys: Iterable[bytes], addresses: dict[bytes, str]) -> Iterable[Version]:
-        for event_id, pubkey, kind, created_at, key in self._ask(_VERSIONS.format(column=column), keys):
-            # An address that is not in question is known by its key only, which is empty where there is no address.
-            yield Version(event_id, pubkey, kind, created_at, addresses.get(bytes.fromhex(key)))
-
-    def _ask(self, sql: str, keys: Iterable[bytes]) -> list[Any]:
-        bound = tuple(keys)
-        if not bound:
-            return []
-        rows: list[Any] = json.loads(_value(self._connection, sql, (apsw.carray(bound),)))
-        return rows
+    def _is_plainly_new(self, event: Event) -> bool:
+        """True for an event without an address that is neither stored nor deleted: a lone one's usual case, cheaply."""
+        if event.kind == DELETION or address_of(event) is not None:
+            return False
+        event_id, pubkey = bytes.fromhex(event.id), bytes.fromhex(event.pubkey)
+        return bool(self._connection.execute(_IS_NEW, (rank_of(event_id), event_id, event_id, pubkey)).get)
 
     def _remove(self, ids: Iterable[str]) -> None:
-        bound = tuple(map(bytes.fromhex, ids))
+        bound = list(map(id_record, ids))
         # In parts: one request may delete ten thousand events, and each may have a megabyte.
         for start in range(0, len(bound), _REMOVED_AT_A_TIME):
             part = bound[start : start + _REMOVED_AT_A_TIME]
             # An event's tags are found by their keys, which only the event itself knows.
-            gone = map(decode, _value(self._connection, _BODIES, (apsw.carray(part),)).split(b"\n"))
-            self._run(DELETE_TAGS, [record for event in gone for record in untag_records(event)])
-            self._run("DELETE FROM event WHERE id IN (SELECT value FROM carray(?1))", part)
+            bodies: bytes = self._connection.execute(_BODIES, (_array(part),)).get
+            gone = [body.partition(b" ") for body in bodies.split(b"\n")]
+            self._run(DELETE_TAGS, [record for seq, _, body in gone for record in tag_records(decode(body), int(seq))])
+            self._run(_DELETE, [seq for seq, _, _ in gone])
 
     def _insert(self, events: list[Event]) -> None:
         numbered = list(enumerate(events, self._next_seq))
@@ -113,18 +114,33 @@ class BatchWriter:
             self._connection.execute(sql, (apsw.carray(tuple(records)),)).fetchall()
 
 
-def _value(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...]) -> Any:
-    return connection.execute(sql, bindings).get
+def _array(values: Sequence[bytes]) -> object:
+    return apsw.carray(tuple(values) or (b"",))  # an array must have a member; this one is found nowhere
 
 
-_VERSIONS = """
-SELECT json_group_array(json_array(lower(hex(id)), lower(hex(pubkey)), kind, created_at, lower(hex(address))))
-FROM event WHERE {column} IN (SELECT value FROM carray(?1))
+_rows: Final = msgspec.json.Decoder(list[Any]).decode
+
+
+def _versions(rows: Iterable[Any], addresses: dict[bytes, str]) -> Iterable[Version]:
+    for event_id, pubkey, kind, created_at, key in rows:
+        # An address that is not in question is known by its key only, which is empty where there is no address.
+        yield Version(event_id, pubkey, kind, created_at, addresses.get(bytes.fromhex(key)))
+
+
+_VERSION: Final = (
+    "json_group_array(json_array(lower(hex(id)), lower(hex(pubkey)), kind, created_at, lower(hex(address))))"
+)
+_IS_NEW: Final = """
+SELECT NOT EXISTS (SELECT 1 FROM event WHERE rank = ? AND id = ?)
+   AND NOT EXISTS (SELECT 1 FROM tombstone WHERE target = ? AND pubkey = ?)
 """
-_TOMBSTONES = """
-SELECT json_group_array(json_array(lower(hex(target)), lower(hex(pubkey)), until))
-FROM carray(?1) CROSS JOIN tombstone ON target = substr(value, 1, 32) AND pubkey = substr(value, 33, 32)
-"""
-_BODIES = """
-SELECT CAST(group_concat(json, char(10)) AS BLOB) FROM event WHERE id IN (SELECT value FROM carray(?1))
-"""
+_FACTS: Final = f"""
+SELECT (SELECT {_VERSION} FROM {FIND_EVENTS})
+    || char(10) || (SELECT {_VERSION} FROM carray(?2) CROSS JOIN event ON address = value)
+    || char(10) || (
+        SELECT json_group_array(json_array(lower(hex(target)), lower(hex(pubkey)), until))
+        FROM carray(?3) CROSS JOIN tombstone ON target = substr(value, 1, 32) AND pubkey = substr(value, 33, 32)
+    )
+"""  # noqa: S608  # all of it is our own text
+_BODIES: Final = f"SELECT CAST(group_concat(seq || ' ' || json, char(10)) AS BLOB) FROM {FIND_EVENTS}"  # noqa: S608  # ours
+_DELETE: Final = "DELETE FROM event WHERE seq IN (SELECT CAST(value AS INTEGER) FROM carray(?1))"

@@ -1,0 +1,175 @@
+"""What one read holds is worked off in pieces: bounded in bytes and in frames, with turns for others between them."""
+
+from __future__ import annotations
+
+import logging
+import tracemalloc
+
+import pytest
+import trio
+from trio.testing import MockClock
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from tests.net.raw import PING, PONG, TEXT, closing, deflated, frame, open_wire
+from tests.wires import open_door
+from trio_relay import Limits
+from trio_relay.net.client import STOPPING
+from trio_relay.net.websocket import WebSocket
+
+pytestmark = pytest.mark.usefixtures("inline_threads")
+
+OFFER = "permessage-deflate; client_max_window_bits"
+MOST = Limits().max_message_length
+PIECE_BYTES, PIECE_FRAMES = 2**20, 512
+BOMB = frame(0x40 | TEXT, deflated(b" " * MOST))
+BOMBS = 65_536 // len(BOMB)
+"""In one read."""
+
+
+def new_socket() -> WebSocket:
+    core = ServerProtocol(state=OPEN, max_size=MOST, logger=logging.getLogger("tests.websockets"))
+    core.extensions = [PerMessageDeflate(True, True, 15, 15)]
+    return WebSocket(core)
+
+
+def pieces(socket: WebSocket, data: bytes) -> list[list[bytes]]:
+    """All that a read holds, as it is given back."""
+    found = [socket.receive(data)]
+    while socket.has_more:
+        found.append(socket.more())
+    return found
+
+
+def test_bombs_are_given_back_about_a_megabyte_at_a_time_and_take_no_more_memory() -> None:
+    assert BOMBS * MOST > 20 * PIECE_BYTES
+    socket, sizes = new_socket(), list[int]()
+    tracemalloc.start()
+    try:
+        sizes.append(sum(map(len, socket.receive(BOMB * BOMBS))))
+        while socket.has_more:
+            sizes.append(sum(map(len, socket.more())))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(sizes) == BOMBS * MOST
+    assert max(sizes) <= PIECE_BYTES + MOST
+    assert peak < PIECE_BYTES + 6 * MOST
+
+
+@pytest.mark.parametrize("text", [b"", b"[]"])
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (1, [1]),
+        (PIECE_FRAMES, [PIECE_FRAMES]),
+        (PIECE_FRAMES + 1, [PIECE_FRAMES, 1]),
+        (2 * PIECE_FRAMES, [PIECE_FRAMES, PIECE_FRAMES]),
+    ],
+)
+def test_many_small_messages_are_given_back_some_at_a_time(text: bytes, number: int, expected: list[int]) -> None:
+    assert pieces(new_socket(), frame(TEXT, text) * number) == [[text] * count for count in expected]
+
+
+def test_pings_are_answered_some_at_a_time() -> None:
+    socket = new_socket()
+    assert socket.receive(frame(PING) * (PIECE_FRAMES + 1)) == []
+    assert socket.output() == frame(PONG, masked=False) * PIECE_FRAMES
+    assert socket.more() == []
+    assert (socket.output(), socket.has_more) == (frame(PONG, masked=False), False)
+
+
+def test_a_frame_that_a_read_cuts_behind_several_pieces_is_read_with_the_next() -> None:
+    socket, last = new_socket(), frame(TEXT, b"last")
+    assert pieces(socket, frame(TEXT, b"[]") * 600 + last[:3]) == [[b"[]"] * 512, [b"[]"] * 88]
+    assert pieces(socket, last[3:]) == [[b"last"]]
+
+
+def test_a_close_frame_behind_several_pieces_ends_the_last_of_them() -> None:
+    socket = new_socket()
+    found = pieces(socket, frame(TEXT, b"[]") * 600 + closing(1000) + frame(TEXT, b"late") * 600)
+    assert [len(piece) for piece in found] == [512, 88]
+    assert socket.was_closed_by_client
+    assert socket.is_done
+
+
+@pytest.mark.parametrize("who", ["client", "relay"])
+def test_after_a_close_frame_nothing_is_inflated(who: str) -> None:
+    """A frame may be that is on its way already, but not all that a client likes to send."""
+    socket = new_socket()
+    if who == "client":
+        socket.receive(closing(1000))
+    else:
+        socket.close(1001, "the relay is stopping")
+    tracemalloc.start()
+    try:
+        found = [*pieces(socket, BOMB * BOMBS), *pieces(socket, BOMB * BOMBS)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(map(len, found)) <= 1
+    assert peak < 6 * MOST
+
+
+@pytest.mark.parametrize(
+    ("sent", "opcode", "answers", "turns"),
+    [
+        pytest.param(frame(PING) * 10_000, PONG, 10_000, 19, id="pings"),
+        pytest.param(BOMB * BOMBS, TEXT, BOMBS, BOMBS * MOST // (PIECE_BYTES + MOST), id="bombs"),
+    ],
+)
+@pytest.mark.slow
+async def test_between_the_pieces_of_one_read_others_get_a_turn(
+    sent: bytes,
+    opcode: int,
+    answers: int,
+    turns: int,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of it in one go would hold up everyone for as long as a client likes."""
+    taken = 0
+    seen: list[int] = []
+    more = WebSocket.more
+
+    def noted(socket: WebSocket) -> list[bytes]:
+        seen.append(taken)
+        return more(socket)
+
+    monkeypatch.setattr(WebSocket, "more", noted)
+    async with open_door() as door, open_wire(door, offer=OFFER) as wire, trio.open_nursery() as nursery:
+
+        async def take_turns() -> None:
+            nonlocal taken
+            while True:
+                await trio.lowlevel.checkpoint()
+                taken += 1
+
+        nursery.start_soon(take_turns)
+        await wire.send(sent)
+        assert {(await wire.receive_frame())[0] for _ in range(answers)} == {opcode}
+        nursery.cancel_scope.cancel()
+    # Who of two tasks comes first is chance, so that two pieces may come between two turns, but never three.
+    assert len(seen) >= turns
+    assert all(later > early for early, later in zip(seen, seen[2:], strict=False))
+
+
+async def test_a_relay_that_stops_finds_the_close_frame_among_what_it_has_not_looked_at(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client has said goodbye already, and waits for the relay's: nothing else will come from it."""
+    async with open_door() as door, open_wire(door) as wire:
+        receive = WebSocket.receive
+
+        def last_words(socket: WebSocket, data: bytes) -> list[bytes]:
+            door.stop.set()
+            for client in door.server._clients:
+                client.hang_up(STOPPING)
+            return receive(socket, data)
+
+        monkeypatch.setattr(WebSocket, "receive", last_words)
+        await wire.send(frame(TEXT, b"[]") * 600, closing(1000))
+        assert await wire.receive_close() == (1001, "the relay is stopping")
+        assert await wire.receive_end() == b""
+        assert trio.current_time() == 0

@@ -1,0 +1,62 @@
+"""Files of an older make: read out and written anew, in one transaction, when the store is opened."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+import apsw
+import structlog
+
+from trio_relay.nostr.event import decode
+from trio_relay.store.sqlite import schema
+from trio_relay.store.sqlite.records import INSERT_EVENTS, INSERT_TAGS, event_record, tag_records
+
+log = structlog.get_logger("trio_relay.store")
+
+_EVENTS_AT_A_TIME: Final = 1_000
+
+
+def upgrade(connection: apsw.Connection, path: str) -> None:
+    """Bring the tables of a store to this version; does nothing to one that has it. Blocks: a minute a million events.
+
+    Only what can be told from the events themselves has changed since version 1, so their JSON is all that is read.
+
+    Raises:
+        apsw.Error: the database could not be read or written; it is as it was.
+    """
+    version = int(connection.pragma("user_version"))
+    if version == schema.VERSION:
+        return
+    log.info("bringing the store to a newer version", path=path, version=version, newer=schema.VERSION)
+    with connection:
+        connection.execute("ALTER TABLE event RENAME TO older; DROP TABLE tag").fetchall()
+        for (index,) in connection.execute(_INDEXES).fetchall():
+            connection.execute(f'DROP INDEX "{index}"').fetchall()
+        connection.execute(schema.EVENT_TABLES).fetchall()
+        last = 0
+        while rows := _older(connection, last):
+            numbered = [(seq, decode(json)) for seq, json in rows]
+            _insert(connection, INSERT_EVENTS, [event_record(event, seq) for seq, event in numbered])
+            _insert(connection, INSERT_TAGS, [record for seq, event in numbered for record in tag_records(event, seq)])
+            last = numbered[-1][0]
+        connection.execute("DROP TABLE older").fetchall()
+        connection.pragma("user_version", schema.VERSION)
+    # The log holds all of it now; the first events are not to wait until it has been folded back. Where that fails, as
+    # while somebody still reads with the older make, nothing is lost: a later checkpoint does it.
+    with suppress(apsw.Error):
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+
+def _older(connection: apsw.Connection, last: int) -> list[tuple[int, str]]:
+    rows: list[Any] = connection.execute(_OLDER, (last, _EVENTS_AT_A_TIME)).fetchall()
+    return rows
+
+
+def _insert(connection: apsw.Connection, sql: str, records: list[bytes]) -> None:
+    if records:
+        connection.execute(sql, (apsw.carray(tuple(records)),)).fetchall()
+
+
+_INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'older' AND sql IS NOT NULL"
+_OLDER: Final = "SELECT seq, json FROM older WHERE seq > ? ORDER BY seq LIMIT ?"
