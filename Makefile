@@ -1,11 +1,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= config/relay.toml
+MEASURED ?= build/perf
 
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 SOURCES = pyproject.toml setup.py constraints.txt trio_relay/nostr/batch_build.py
 
-.PHONY: run test check pytest format docs clean
+.PHONY: run test check pytest format docs perf clean
 
 run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C.
 	@exec $(VENV)/bin/trio-relay --config $(CONFIG)
@@ -27,6 +28,10 @@ format: $(VENV)/installed-test  ## Put the code into its form.
 docs: $(VENV)/installed  ## Write the pages and the sample file that come from the code.
 	$(VENV)/bin/python -m docs.generate
 
+perf: $(VENV)/installed-perf  ## Measure, beside other relays that are here; a part of it: make perf PERF='--no-peers ingest id'.
+	$(VENV)/bin/python -m perf --json $(MEASURED).json --picture $(MEASURED).svg $(PERF)
+	$(if $(PERF),,$(VENV)/bin/python -m perf micro)
+
 $(VENV)/installed: $(SOURCES)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
@@ -34,6 +39,10 @@ $(VENV)/installed: $(SOURCES)
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-perf: $(VENV)/installed
+	$(PIP) --editable '.[perf]'
 	@touch $@
 
 clean:  ## Remove what was installed and built; the relay's data stay.

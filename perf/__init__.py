@@ -1,1 +1,1 @@
-"""Measurements: run by hand, one file a question; README.md has what they said."""
+"""Measurements, run by hand; README.md tells what they measure and how, and has what they said."""

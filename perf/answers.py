@@ -15,7 +15,7 @@ from statistics import median
 import apsw
 
 from perf.batches import as_arrays
-from perf.ingest import signed_events
+from perf.corpus import signed_events
 from trio_relay.store.sqlite import schema
 
 _NEWEST = "SELECT {} FROM event INDEXED BY event_kind WHERE kind = 1 ORDER BY created_at DESC, id LIMIT 500"

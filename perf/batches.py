@@ -8,28 +8,29 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import apsw
 
-from perf.ingest import signed_events
+from perf.corpus import signed_events
 from trio_relay.nostr.event import Event, encode
 from trio_relay.store.sqlite import records, schema
 
 COMMIT = 500
 
 _JSON_EVENTS = """
-INSERT INTO event (seq, id, pubkey, kind, created_at, json)
-SELECT ?2 + key, unhex(value ->> 'id'), unhex(value ->> 'pubkey'), value ->> 'kind', value ->> 'created_at', value
+INSERT INTO event (seq, id, rank, pubkey, kind, created_at, json)
+SELECT ?2 + key, unhex(value ->> 'id'), value ->> 'rank', unhex(value ->> 'pubkey'), value ->> 'kind',
+       value ->> 'created_at', value
 FROM json_each(?1)
 """
 _JSON_TAGS = """
-INSERT INTO tag (id, seq, kind, created_at, key)
-SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4) FROM json_each(?1)
+INSERT INTO tag (key, seq, rank, kind, created_at)
+SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)
 """
 
 
-def as_arrays(connection: apsw.Connection, events: list[Event], first: int) -> None:
+def as_arrays(connection: apsw.Connection, events: Sequence[Event], first: int) -> None:
     """What the store does."""
     rows = tuple(records.event_record(event, seq) for seq, event in enumerate(events, first))
     tags = tuple(record for seq, event in enumerate(events, first) for record in records.tag_records(event, seq))
@@ -37,18 +38,20 @@ def as_arrays(connection: apsw.Connection, events: list[Event], first: int) -> N
     connection.execute(records.INSERT_TAGS, (apsw.carray(tags),))
 
 
-def as_json(connection: apsw.Connection, events: list[Event], first: int) -> None:
-    """The same through json_each."""
-    connection.execute(_JSON_EVENTS, (f"[{','.join(encode(event).decode() for event in events)}]", first))
+def as_json(connection: apsw.Connection, events: Sequence[Event], first: int) -> None:
+    """The same through json_each; what is no field of an event, its rank, stands among them."""
+    ranks = [records.rank_of(bytes.fromhex(event.id)) for event in events]
+    texts = [f'{{"rank":{rank},{encode(event)[1:].decode()}' for rank, event in zip(ranks, events, strict=True)]
+    connection.execute(_JSON_EVENTS, (f"[{','.join(texts)}]", first))
     tags = [
-        [event.id, seq, event.kind, event.created_at, key.hex()]
-        for seq, event in enumerate(events, first)
+        [key.hex(), seq, rank, event.kind, event.created_at]
+        for seq, (rank, event) in enumerate(zip(ranks, events, strict=True), first)
         for key in records.tag_keys(event)
     ]
     connection.execute(_JSON_TAGS, (json.dumps(tags),))
 
 
-def measure(store: Callable[[apsw.Connection, list[Event], int], None], events: list[Event]) -> float:
+def measure(store: Callable[[apsw.Connection, Sequence[Event], int], None], events: Sequence[Event]) -> float:
     """Microseconds of CPU an event."""
     with tempfile.TemporaryDirectory() as folder:
         connection = apsw.Connection(f"{folder}/relay.db")

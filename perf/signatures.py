@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from statistics import median
 
-from perf.ingest import signed_events
+from perf.corpus import signed_events
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.schnorr import Backend, BackendName, open_backend
 
 BATCH = 256
 
 
-def alone(backend: Backend, events: list[Event]) -> float:
+def alone(backend: Backend, events: Sequence[Event]) -> float:
     """Microseconds of CPU a verification, in batches, nothing else running."""
     start = time.thread_time()
     for at in range(0, len(events), BATCH):
@@ -25,7 +26,7 @@ def alone(backend: Backend, events: list[Event]) -> float:
     return (time.thread_time() - start) / len(events) * 1e6
 
 
-def beside_busy_loop(backend: Backend, events: list[Event]) -> float:
+def beside_busy_loop(backend: Backend, events: Sequence[Event]) -> float:
     """Verifications a second in a thread, while this thread runs Python without pause."""
     done = threading.Event()
     seconds = 0.0

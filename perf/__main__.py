@@ -1,0 +1,95 @@
+"""`python -m perf`: measure the relay and its peers; `--help` tells how."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from perf import results as kept
+from perf.comparing import compare
+from perf.filling import Stores
+from perf.generator import open_many_files
+from perf.report import summary, table
+from perf.results import Results
+from perf.scenarios import SCENARIOS, Scenario
+from perf.servers import OURS, PEERS, Command, peers
+from perf.versions import versions
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[SCENARIO]... | list | micro [NAME]...")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of each scenario.")
+@click.option(
+    "--peers", "file", default=PEERS, show_default=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML that describes the servers to compare with.",
+)  # fmt: skip
+@click.option("--no-peers", is_flag=True, help="The relay alone.")
+@click.option(
+    "--scale", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True),
+    help="Shrink all counts, for a trial.",
+)  # fmt: skip
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all numbers into this file.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Draw the comparison: .svg, .png or .pdf.")
+def main(
+    names: tuple[str, ...],
+    rounds: int,
+    file: Path,
+    *,
+    no_peers: bool,
+    scale: float,
+    json_file: Path | None,
+    picture: Path | None,
+) -> None:
+    """Measure the relay and its peers; without names, in all scenarios."""
+    if names[:1] == ("list",):
+        click.echo("\n".join(f"{one.name:16} {one.title}" for one in SCENARIOS.values()))
+        return
+    if names[:1] == ("micro",):
+        from perf import micro
+
+        micro.main(names[1:])
+        return
+    if unknown := [name for name in names if name not in SCENARIOS]:
+        raise click.UsageError(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    if picture is not None:
+        from perf.picture import draw  # now, rather than after an hour, it is told if matplotlib is missing
+    scenarios = [SCENARIOS[name].scaled(scale) for name in names or SCENARIOS]
+    found = measure_all(scenarios, _servers([] if no_peers else peers(file)), rounds, scale, json_file)
+    click.echo(summary(found))
+    if picture is not None:
+        draw(found, picture)
+
+
+def _servers(wanted: Sequence[Command]) -> list[Command]:
+    """Ours, and those of the peers that are here."""
+    for peer in wanted:
+        if not peer.is_here:
+            click.echo(f"{peer.name}: skipped, it is not installed")
+    return [OURS, *(peer for peer in wanted if peer.is_here)]
+
+
+def measure_all(
+    scenarios: Sequence[Scenario], servers: Sequence[Command], rounds: int, scale: float, json_file: Path | None
+) -> Results:
+    """Measure, telling the numbers as they come; the file is written after each scenario."""
+    open_many_files()
+    found = Results(versions=versions(servers), scale=scale, rounds=rounds, runs=[])
+    click.echo("\n".join(f"{name} {version}" for name, version in found.versions.items()))
+    with tempfile.TemporaryDirectory(prefix="perf-") as folder:
+        stores = Stores(Path(folder), click.echo)
+        for scenario in scenarios:
+            click.echo(f"\n{scenario.name}: {scenario.title}")
+            others = {run.scenario: row.v for run in found.runs for row in run.figures if row.server == OURS.name}
+            run = compare(scenario, servers, rounds, stores, others, click.echo)
+            found.runs.append(run)
+            click.echo(table(run))
+            if json_file is not None:
+                kept.save(found, json_file)
+    return found
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m perf")

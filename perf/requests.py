@@ -1,0 +1,83 @@
+"""Five shapes of stored queries that clients ask most, as REQ frames with values out of a corpus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from perf.wire import frame
+from trio_relay.nostr.event import Event
+
+_json: Final = msgspec.json.Encoder().encode
+_ASKED: Final = 2_000
+"""Distinct requests of a shape; more of them are these again."""
+_CANDIDATES: Final = 20
+_USUAL: Final = {"id": 50, "author-kind": 20, "thread": 20, "authors": 8, "latest": 2}
+"""What a client asks how often, of a hundred; the shape "mixed"."""
+
+
+def requests(shape: str, stored: Sequence[Event], count: int, connections: int, sub_ids: int = 1) -> list[bytes]:
+    """So many REQ frames of one shape, to be dealt out to connections in turn.
+
+    On each connection the sub ids `q0`, `q1` … take turns, and no request repeats the one that it replaces: some relays
+    give no answer to that.
+    """
+    make = _SHAPES[shape](stored, Random(7))
+    distinct = [make() for _ in range(min(count, _ASKED))]
+    filters: list[dict[str, Any]] = []
+    for number in range(count):
+        replaced = filters[-connections * sub_ids] if number >= connections * sub_ids else None
+        candidates = [distinct[number % len(distinct)], *(distinct[:_CANDIDATES])]
+        filters.append(next((one for one in candidates if one != replaced), candidates[0]))
+    return [frame(_json(["REQ", f"q{number // connections % sub_ids}", one])) for number, one in enumerate(filters)]
+
+
+def _by_id(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    return lambda: {"ids": [random.choice(stored).id]}
+
+
+def _by_author_and_kind(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    notes = [event.pubkey for event in stored if event.kind == 1]
+    # Those of whom there are enough, so that an answer has its 20 events.
+    busy = [pubkey for pubkey, count in Counter(notes).items() if count >= 20] or notes
+    return lambda: {"authors": [random.choice(busy)], "kinds": [1], "limit": 20}
+
+
+def _thread(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    answers = Counter(tag[1] for event in stored if event.kind in (1, 7) for tag in event.tags if tag[0] == "e")
+    # One answer is no thread yet; most threads are short.
+    roots = [root for root, count in answers.items() if count > 1] or list(answers)
+    return lambda: {"#e": [random.choice(roots)], "kinds": [1, 7], "limit": 50}
+
+
+def _authors(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    everyone = sorted({event.pubkey for event in stored})
+    return lambda: {
+        "authors": random.sample(everyone, min(50, len(everyone))),
+        "kinds": [1, 6],
+        "limit": 100,
+    }
+
+
+def _latest(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    newest = stored[-1].created_at
+    return lambda: {"kinds": [1], "limit": 500, "until": newest - random.randrange(len(stored) // 10 + 1)}
+
+
+def _mixed(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    makers = {shape: _SHAPES[shape](stored, random) for shape in _USUAL}
+    return lambda: makers[random.choices(list(_USUAL), list(_USUAL.values()))[0]]()
+
+
+_SHAPES: Final[dict[str, Callable[[Sequence[Event], Random], Callable[[], dict[str, Any]]]]] = {
+    "id": _by_id,
+    "author-kind": _by_author_and_kind,
+    "thread": _thread,
+    "authors": _authors,
+    "latest": _latest,
+    "mixed": _mixed,
+}

@@ -1,0 +1,182 @@
+"""The relay and its peers as processes: a command with a port and a folder in it, its CPU and its memory."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from perf.plan import Failed
+
+_PATIENCE: Final = 30.0
+"""Seconds until a server must accept connections, and within which it must stop."""
+_DYING: Final = 1.0
+PEERS: Final = Path(__file__).with_name("peers.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a server is started; `{port}` and `{folder}` in the command and the files are filled in.
+
+    Attributes:
+        name: in the tables.
+        command: as in a shell, without one.
+        files: by name, written into the folder first.
+        environment: added to ours.
+        version: a command that prints it.
+    """
+
+    name: str
+    command: str
+    files: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    version: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """True if the program can be found."""
+        return shutil.which(shlex.split(self.command)[0]) is not None
+
+
+OURS: Final = Command(
+    "trio-relay",
+    f"{shlex.quote(sys.executable)} -m trio_relay",
+    version=f"{shlex.quote(sys.executable)} -m trio_relay --version",
+    environment={
+        "TRIO_RELAY_NET__LISTEN": '["127.0.0.1:{port}"]',
+        "TRIO_RELAY_METRICS__LISTEN": "",
+        "TRIO_RELAY_STORE__PATH": "{folder}/relay.db",
+    },
+)
+
+
+def peers(path: Path = PEERS) -> list[Command]:
+    """The peers that a TOML file describes, a table each."""
+    return [Command(name, **table) for name, table in tomllib.loads(path.read_text()).items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One that runs; all processes of its session count."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    folder: Path
+
+    def reason(self, failure: str) -> str:
+        """Why something failed, in a line: that the server has ended is said first."""
+        try:
+            code = self.process.wait(_DYING)  # its connections end a moment before it does
+        except subprocess.TimeoutExpired:
+            return failure
+        return f"the server has ended with code {code} ({_last_line(self.folder / 'log')}): {failure}"
+
+    def cpu(self) -> float:
+        """Seconds of CPU used so far, by the system's accounting; processes that have ended count with their parent."""
+        tick = os.sysconf("SC_CLK_TCK")
+        return sum(sum(map(int, stat[11:15])) for stat in self._stats()) / tick
+
+    def rss(self) -> int:
+        """Bytes of memory that are resident now."""
+        page = os.sysconf("SC_PAGE_SIZE")
+        return sum(int(stat[21]) * page for stat in self._stats())
+
+    def _stats(self) -> Iterator[list[str]]:
+        """/proc/…/stat of each process, from the third field on."""
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                stat = path.read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile
+                continue
+            if int(stat[3]) == self.process.pid:  # its session, which the server leads
+                yield stat
+
+
+@contextmanager
+def running(command: Command, filled: Path | None = None, folder: Path | None = None) -> Iterator[Server]:
+    """The server on a free port with a folder of its own, once it accepts connections; ended with the context.
+
+    Args:
+        command: which one.
+        filled: a folder whose files it finds in its own.
+        folder: an empty one for it that outlasts it; by default a temporary one.
+
+    Raises:
+        Failed: it doesn't start.
+    """
+    with tempfile.TemporaryDirectory(prefix="perf-") if folder is None else nullcontext(str(folder)) as name:
+        folder = Path(name)
+        if filled is not None:
+            shutil.copytree(filled, folder, copy_function=_copy, dirs_exist_ok=True)
+        port = _free_port()
+
+        def fill(text: str) -> str:
+            return text.replace("{port}", str(port)).replace("{folder}", name)
+
+        for file, text in command.files.items():
+            (folder / file).write_text(fill(text))
+        environment = os.environ | {key: fill(value) for key, value in command.environment.items()}
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                shlex.split(fill(command.command)),
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            try:
+                _wait_for(process, port, folder / "log")
+                yield Server(process, port, folder)
+            finally:
+                _end(process)
+
+
+def _copy(source: str, target: str) -> None:
+    """All on disk when it returns: the system must not be busy with it while something is measured."""
+    shutil.copyfile(source, target)
+    with open(target, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    end = time.monotonic() + _PATIENCE
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise Failed(f"it doesn't start: {_last_line(log)}")
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_PATIENCE)
+    with suppress(ProcessLookupError):  # it usually takes its whole group with it
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
