@@ -38,7 +38,7 @@ $(VENV)/installed: $(SOURCES)
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(PIP) --editable '.[test]'
+	$(PIP) --editable '.[test,perf]'
 	@touch $@
 
 $(VENV)/installed-perf: $(VENV)/installed

@@ -192,7 +192,7 @@ async def test_what_goes_wrong_with_the_metrics_stays_there(
 async def test_the_garbage_collector_is_rare_and_leaves_out_what_is_there_for_good(tmp_path: Path) -> None:
     gc.unfreeze()
     async with _running(_config(tmp_path)):
-        assert gc.get_threshold() == (20_000, 20, 50)
+        assert gc.get_threshold() == (20_000, 20, 10)
         assert gc.isenabled()
         frozen = gc.get_freeze_count()
         assert frozen > len(gc.get_objects())  # all that was imported, against what a relay without clients needs
