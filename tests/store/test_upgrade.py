@@ -22,7 +22,7 @@ from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreRefused
 from trio_relay.store.judge import Facts, judge
-from trio_relay.store.sqlite import schema
+from trio_relay.store.sqlite import schema, writing
 from trio_relay.store.sqlite import upgrade as upgrade_module
 from trio_relay.store.sqlite.records import event_record
 
@@ -220,7 +220,7 @@ async def test_a_full_disk_in_the_midst_leaves_the_file_as_it_was(
 ) -> None:
     before, bytes_before = version_1.dump(old), content(old)
     with monkeypatch.context() as patch:
-        patch.setattr(upgrade_module, "event_record", failing(at, apsw.FullError("database or disk is full")))
+        patch.setattr(writing, "event_record", failing(at, apsw.FullError("database or disk is full")))
         with pytest.raises(StoreRefused, match=rf"^{old}: database or disk is full$"):
             async with opened(old):
                 raise AssertionError("it was opened")
@@ -236,7 +236,8 @@ async def test_a_statement_that_fails_leaves_the_file_as_it_was(
 ) -> None:
     before = version_1.dump(old)
     with monkeypatch.context() as patch:
-        patch.setattr(upgrade_module, statement, "SELECT * FROM nowhere WHERE ?1 + ?2")
+        module = upgrade_module if hasattr(upgrade_module, statement) else writing
+        patch.setattr(module, statement, "SELECT * FROM nowhere WHERE ?1 + ?2")
         with pytest.raises(StoreRefused, match="no such table: nowhere"):
             async with opened(old):
                 raise AssertionError("it was opened")
@@ -247,7 +248,7 @@ async def test_a_statement_that_fails_leaves_the_file_as_it_was(
 async def test_an_interrupt_in_the_midst_leaves_the_file_as_it_was(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = version_1.dump(old)
     with monkeypatch.context() as patch:
-        patch.setattr(upgrade_module, "event_record", failing(2_500, InterruptedError()))
+        patch.setattr(writing, "event_record", failing(2_500, InterruptedError()))
         with pytest.raises(InterruptedError):
             async with opened(old):
                 raise AssertionError("it was opened")

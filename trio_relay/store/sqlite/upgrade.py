@@ -10,7 +10,7 @@ import structlog
 
 from trio_relay.nostr.event import decode
 from trio_relay.store.sqlite import schema
-from trio_relay.store.sqlite.records import INSERT_EVENTS, INSERT_TAGS, event_record, tag_records
+from trio_relay.store.sqlite.writing import insert_events
 
 log = structlog.get_logger("trio_relay.store")
 
@@ -37,8 +37,7 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
         last = 0
         while rows := _older(connection, last):
             numbered = [(seq, decode(json)) for seq, json in rows]
-            _insert(connection, INSERT_EVENTS, [event_record(event, seq) for seq, event in numbered])
-            _insert(connection, INSERT_TAGS, [record for seq, event in numbered for record in tag_records(event, seq)])
+            insert_events(connection, numbered)
             last = numbered[-1][0]
         connection.execute("DROP TABLE older").fetchall()
         connection.pragma("user_version", schema.VERSION)
@@ -51,11 +50,6 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
 def _older(connection: apsw.Connection, last: int) -> list[tuple[int, str]]:
     rows: list[Any] = connection.execute(_OLDER, (last, _EVENTS_AT_A_TIME)).fetchall()
     return rows
-
-
-def _insert(connection: apsw.Connection, sql: str, records: list[bytes]) -> None:
-    if records:
-        connection.execute(sql, (apsw.carray(tuple(records)),)).fetchall()
 
 
 _INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'older' AND sql IS NOT NULL"

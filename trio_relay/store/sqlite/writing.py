@@ -96,22 +96,28 @@ class BatchWriter:
             # An event's tags are found by their keys, which only the event itself knows.
             bodies: bytes = self._connection.execute(_BODIES, (_array(part),)).get
             gone = [body.partition(b" ") for body in bodies.split(b"\n")]
-            self._run(DELETE_TAGS, [record for seq, _, body in gone for record in tag_records(decode(body), int(seq))])
-            self._run(_DELETE, [seq for seq, _, _ in gone])
+            tags = [record for seq, _, body in gone for record in tag_records(decode(body), int(seq))]
+            _run(self._connection, DELETE_TAGS, tags)
+            _run(self._connection, _DELETE, [seq for seq, _, _ in gone])
 
     def _insert(self, events: list[Event]) -> None:
-        numbered = list(enumerate(events, self._next_seq))
-        self._run(INSERT_EVENTS, [event_record(event, seq) for seq, event in numbered])
-        self._run(INSERT_TAGS, [record for seq, event in numbered for record in tag_records(event, seq)])
+        insert_events(self._connection, list(enumerate(events, self._next_seq)))
 
     def _bury(self, ruling: Ruling) -> None:
         rows = [id_tombstone(event_id, pubkey) for event_id, pubkey in ruling.bury_ids]
         rows += [address_tombstone(address, until) for address, until in ruling.bury_addresses.items()]
-        self._run(INSERT_TOMBSTONES, rows)
+        _run(self._connection, INSERT_TOMBSTONES, rows)
 
-    def _run(self, sql: str, records: Sequence[bytes]) -> None:
-        if records:  # an array must have a member
-            self._connection.execute(sql, (apsw.carray(tuple(records)),)).fetchall()
+
+def insert_events(connection: apsw.Connection, numbered: Sequence[tuple[int, Event]]) -> None:
+    """Put events under these numbers, with their tags; inside of a transaction of the caller's."""
+    _run(connection, INSERT_EVENTS, [event_record(event, seq) for seq, event in numbered])
+    _run(connection, INSERT_TAGS, [record for seq, event in numbered for record in tag_records(event, seq)])
+
+
+def _run(connection: apsw.Connection, sql: str, records: Sequence[bytes]) -> None:
+    if records:  # an array must have a member
+        connection.execute(sql, (apsw.carray(tuple(records)),)).fetchall()
 
 
 def _array(values: Sequence[bytes]) -> object:
