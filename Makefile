@@ -6,7 +6,7 @@ MEASURED ?= build/perf
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 SOURCES = pyproject.toml setup.py constraints.txt trio_relay/nostr/batch_build.py
 
-.PHONY: run test check pytest format docs perf clean
+.PHONY: run test check pytest format docs perf opensearch clean
 
 run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C.
 	@exec $(VENV)/bin/trio-relay --config $(CONFIG)
@@ -31,6 +31,9 @@ docs: $(VENV)/installed  ## Write the pages and the sample file that come from t
 perf: $(VENV)/installed-perf  ## Measure, beside other relays that are here; a part of it: make perf PERF='--no-peers ingest id'.
 	$(VENV)/bin/python -m perf --json $(MEASURED).json --picture $(MEASURED).svg $(PERF)
 	$(if $(PERF),,$(VENV)/bin/python -m perf micro)
+
+opensearch: $(VENV)/installed  ## Run an OpenSearch for config/opensearch.toml until Ctrl-C; it needs a JDK and Maven.
+	@exec $(VENV)/bin/python -m perf.node run
 
 $(VENV)/installed: $(SOURCES)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import click
 
+from perf import node
 from perf import results as kept
+from perf.cluster import Cluster
 from perf.comparing import compare
 from perf.filling import Stores
 from perf.generator import open_many_files
@@ -78,8 +81,9 @@ def measure_all(
     open_many_files()
     found = Results(versions=versions(servers), scale=scale, rounds=rounds, runs=[])
     click.echo("\n".join(f"{name} {version}" for name, version in found.versions.items()))
-    with tempfile.TemporaryDirectory(prefix="perf-") as folder:
-        stores = Stores(Path(folder), click.echo)
+    with ExitStack() as ends:
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="perf-")))
+        stores = Stores(folder, click.echo, lambda: _cluster(folder / "opensearch", ends))
         for scenario in scenarios:
             click.echo(f"\n{scenario.name}: {scenario.title}")
             others = {run.scenario: row.v for run in found.runs for row in run.figures if row.server == OURS.name}
@@ -89,6 +93,13 @@ def measure_all(
             if json_file is not None:
                 kept.save(found, json_file)
     return found
+
+
+def _cluster(folder: Path, ends: ExitStack) -> Cluster:
+    """A node for the rest of the run."""
+    click.echo(f"OpenSearch {node.OLD}, 1 GB of heap")
+    one = ends.enter_context(node.running(node.OLD, folder, heap="1g", quick=False))
+    return ends.enter_context(closing(Cluster(one.url, one.pid)))
 
 
 if __name__ == "__main__":

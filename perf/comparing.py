@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from perf import yardstick
+from perf.ceiling import BARE
 from perf.figures import figures, judge
 from perf.filling import Stores
 from perf.measuring import measure
@@ -36,10 +37,11 @@ def compare(
         others: of scenarios before, our CPU in V.
         tell: gets a line about each sample.
     """
-    skipped = {}
-    if scenario.plan.filled:
-        skipped = {one.name: "cannot read a store that ours has filled" for one in servers if one is not OURS}
+    why = "cannot read a store that ours has filled" if scenario.plan.filled else scenario.alone
+    skipped = {one.name: why for one in servers if why and one is not OURS}
     chosen = [one for one in servers if one.name not in skipped]
+    if scenario.has_ceiling:
+        chosen.append(BARE)
     for attempt in range(1, MOST_ATTEMPTS + 1):
         first = yardstick.before()
         samples = _take_turns(scenario, chosen, rounds, stores, tell)
@@ -50,6 +52,7 @@ def compare(
         tell(f"  V has moved by {units.drift:.0%} meanwhile: {again}")
     rows = figures(samples, units)
     judged = PACED if scenario.share else CLOSED
+    rates = {row.server: row.rate for row in rows if row.part == judged}
     own = next((row for row in rows if row.server == OURS.name and row.part == judged), None)
     return Run(
         scenario=scenario.name,
@@ -57,7 +60,7 @@ def compare(
         yardstick=units,
         attempts=attempt,
         figures=rows,
-        verdicts=[judge(bar, own, units, others) for bar in scenario.bars],
+        verdicts=[judge(bar, own, units, {**others, **rates}) for bar in scenario.bars],
         skipped=skipped,
         failed={sample.server: sample.failure for sample in samples if sample.failure},
         samples=samples,

@@ -37,9 +37,11 @@ def _medians(server: str, part: str, group: list[tuple[Sample, Counted]], yardst
         v=cpu / yardstick.verification,
         rss=median(sample.rss[1] for sample, _ in group),
         growth=median((sample.rss[1] - sample.rss[0]) / counted.operations for sample, counted in group),
-        cores=median((sample.cpu + counted.cpu) / counted.seconds for sample, counted in group),
+        cores=median((sample.cpu + sample.node_cpu + counted.cpu) / counted.seconds for sample, counted in group),
         generator_cpu=generator,
         ceiling=1e6 / generator if generator else 0,
+        node_cpu=median(sample.node_cpu / counted.operations for sample, counted in group) * 1e6,
+        batch=median(sample.batch for sample, _ in group),
     )
 
 
@@ -54,7 +56,8 @@ def judge(bar: Bar, own: Figures | None, yardstick: Yardstick, others: Mapping[s
         bar: which one.
         own: the relay's numbers in the part that the bar is for; None if there are none.
         yardstick: of the same run.
-        others: by scenario, the relay's CPU in V, as far as measured.
+        others: what "x" may refer to, as far as measured: by scenario, the relay's CPU in V; by name, rates of servers
+            beside it.
     """
     value = None if own is None else _value(bar, own, yardstick, others)
     is_reached = None if value is None else (value >= bar.limit if bar.is_least else value <= bar.limit)
@@ -85,7 +88,8 @@ def _value(bar: Bar, own: Figures, yardstick: Yardstick, others: Mapping[str, fl
         case "ms":
             return microseconds / 1e3
         case "x":
-            return own.v / others[bar.other] if bar.other in others else None
+            mine = own.rate if bar.quantity == "rate" else own.v
+            return mine / others[bar.other] if bar.other in others else None
         case "B":
             return own.growth
         case "cores":

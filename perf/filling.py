@@ -6,6 +6,7 @@ import inspect
 import os
 import shutil
 from collections.abc import Callable
+from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -16,9 +17,10 @@ import msgspec
 import trio
 
 from perf import corpus, generator
-from perf.plan import Plan
+from perf.cluster import Cluster
+from perf.plan import Failed, Plan
 from perf.scenarios import Scenario
-from perf.servers import Command, running
+from perf.servers import Command, free_port, running
 from trio_relay.store.sqlite import SqliteOptions, open_sqlite, records, schema
 
 _BATCH: Final = 5_000
@@ -61,17 +63,33 @@ async def _fill(path: Path, count: int) -> None:
             await store.save_many(batch)
 
 
+def _no_cluster() -> Cluster:
+    raise Failed("there is no OpenSearch")
+
+
 class Stores:
     """The folders that the servers of one run find; each server's own is made when it is first asked for.
 
     Args:
         folder: an empty one, for as long as the run lasts.
         tell: gets a line about what takes long.
+        find_cluster: gives the one that scenarios on OpenSearch have, when the first of them comes.
     """
 
-    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, tell: Callable[[str], None], find_cluster: Callable[[], Cluster] = _no_cluster
+    ) -> None:
         self._folder = folder
         self._tell = tell
+        self._find_cluster = find_cluster
+        self._indices: dict[tuple[int, int], str] = {}
+        self.warm: set[str] = set()
+        """Scenarios on OpenSearch that have been carried out once: its JVM has compiled what they need."""
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """For scenarios on OpenSearch."""
+        return self._find_cluster()
 
     def find(self, command: Command, scenario: Scenario) -> Path | None:
         """What this server is to find for this scenario; None: nothing.
@@ -87,16 +105,39 @@ class Stores:
     def _publish(self, command: Command, plan: Plan) -> Path:
         folder = self._folder / f"{command.name}-{plan.corpus}-{plan.stored}"
         if not folder.exists():
-            publishing = msgspec.structs.replace(
-                plan, load="publish", first=0, count=plan.stored, laps=1, connections=10, window=200, rate=0
-            )
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             with running(command, folder=partial) as server:
-                generator.run(msgspec.structs.replace(publishing, port=server.port), _nothing, _nothing)
+                _publish(plan, server.port)
             partial.rename(folder)
         return folder
+
+    def find_index(self, command: Command, scenario: Scenario) -> str | None:
+        """On OpenSearch, what the names of the index start with that the relay is to find; None: an empty one.
+
+        Raises:
+            Failed: the relay did not take the events.
+        """
+        plan = scenario.plan
+        if not plan.stored:
+            return None
+        key = plan.corpus, plan.stored
+        if key not in self._indices:
+            prefix = self.cluster.add()
+            with running(self.cluster.in_front(command, prefix, free_port())) as server:
+                _publish(plan, server.port)
+            self.cluster.refresh(prefix)
+            self._indices[key] = prefix
+        return self._indices[key]
+
+
+def _publish(plan: Plan, port: int) -> None:
+    """What a plan wants to be stored before."""
+    publishing = msgspec.structs.replace(
+        plan, load="publish", port=port, first=0, count=plan.stored, laps=1, connections=10, window=200, rate=0
+    )
+    generator.run(publishing, _nothing, _nothing)
 
 
 def _nothing() -> None:

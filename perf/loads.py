@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from perf.asking import LIVE, Asker, Clock, Log, Question, publishing, requesting
+from perf.bulk import bulk
 from perf.corpus import START, newest_filled, signed_events
 from perf.plan import Counted, Plan, quantiles
 from perf.wire import Loop, Wire, connect, frame
@@ -156,4 +157,5 @@ LOADS: Final[dict[str, Callable[[Plan], Work]]] = {
     "follow": follow,
     "mix": mix,
     "idle": idle,
+    "bulk": bulk,
 }

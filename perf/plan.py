@@ -32,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         stored: how many events of the corpus the server has, from its beginning; requests ask for them.
         filled: how many unsigned events the server's store was filled with instead; requests ask for the newest.
         rate: operations a second, at random times; 0: as fast as answers come.
+        url: of an alias of OpenSearch, for the load that has no relay for a server.
     """
 
     load: str
@@ -48,6 +49,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     stored: int = 0
     filled: int = 0
     rate: float = 0
+    url: str = ""
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,9 @@ from perf.servers import OURS
 from perf.yardstick import MOST_DRIFT, Yardstick
 
 _NOTHING: Final = "-"
+_GROWTH: Final = "KB/op"
+_NODE: Final = "node µs/op"
+_BATCH: Final = "events/batch"
 
 
 def table(run: Run) -> str:
@@ -57,27 +60,44 @@ def _kinds(run: Run) -> list[str]:
     return list(dict.fromkeys(kind for row in run.figures for kind in row.latencies))
 
 
-def _tells_growth(run: Run) -> bool:
-    return any(bar.quantity == "rss" for bar in SCENARIOS[run.scenario].bars)
+def _extras(run: Run) -> list[str]:
+    """Columns that not every scenario has."""
+    growth = any(bar.quantity == "rss" for bar in SCENARIOS[run.scenario].bars)
+    shown = {
+        _GROWTH: growth,
+        _NODE: any(row.node_cpu for row in run.figures),
+        _BATCH: any(row.batch for row in run.figures),
+    }
+    return [name for name, is_shown in shown.items() if is_shown]
 
 
 def _head(run: Run) -> list[str]:
     latencies = [f"{kind} p50/p99 ms" for kind in _kinds(run)]
-    growth = ["KB/op"] if _tells_growth(run) else []
-    return ["", "op/s", *latencies, "CPU µs/op", "CPU V/op", "RSS MB", *growth, "cores", "generator µs/op", "ceiling/s"]
+    return [
+        "",
+        "op/s",
+        *latencies,
+        "CPU µs/op",
+        "CPU V/op",
+        "RSS MB",
+        *_extras(run),
+        "cores",
+        "generator µs/op",
+        "ceiling/s",
+    ]
 
 
 def _rows(run: Run) -> Iterator[list[str]]:
-    kinds, growth = _kinds(run), _tells_growth(run)
+    kinds, extras = _kinds(run), _extras(run)
     own = {row.part: row for row in run.figures if row.server == OURS.name}
     for row in run.figures:
-        yield [_label(row, run), *map(_cell, _numbers(row, kinds, growth=growth))]
+        yield [_label(row, run), *map(_cell, _numbers(row, kinds, extras))]
         if row.server != OURS.name and row.part in own:
-            pairs = zip(_numbers(own[row.part], kinds, growth=growth), _numbers(row, kinds, growth=growth), strict=True)
+            pairs = zip(_numbers(own[row.part], kinds, extras), _numbers(row, kinds, extras), strict=True)
             yield ["  ours / this", *(_cell(_ratio(ours, theirs)) for ours, theirs in pairs)]
     if strfry := {bar.quantity: bar.strfry for bar in SCENARIOS[run.scenario].bars if bar.unit == "V"}.get("cpu"):
         before_v = 2 + len(kinds)
-        yield ["strfry (reference)", *[""] * before_v, number(strfry), *[""] * (4 + growth)]
+        yield ["strfry (reference)", *[""] * before_v, number(strfry), *[""] * (4 + len(extras))]
 
 
 def _label(row: Figures, run: Run) -> str:
@@ -87,19 +107,19 @@ def _label(row: Figures, run: Run) -> str:
 _Number = tuple[float | None, ...]
 
 
-def _numbers(row: Figures, kinds: Sequence[str], *, growth: bool) -> list[_Number]:
+def _numbers(row: Figures, kinds: Sequence[str], extras: Sequence[str]) -> list[_Number]:
     """In the order of the columns; a cell may have two."""
     latencies: list[_Number] = [
         tuple(value / 1e3 for value in row.latencies[kind]) if kind in row.latencies else (None,) for kind in kinds
     ]
-    grown: list[_Number] = [(row.growth / 1e3,)] if growth else []
+    extra = {_GROWTH: row.growth / 1e3, _NODE: row.node_cpu, _BATCH: row.batch}
     return [
         (row.rate,),
         *latencies,
         (row.cpu,),
         (row.v,),
         (row.rss / 1e6,),
-        *grown,
+        *((extra[name],) for name in extras),
         (row.cores,),
         (row.generator_cpu,),
         (row.ceiling,),

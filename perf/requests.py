@@ -1,4 +1,4 @@
-"""Five shapes of stored queries that clients ask most, as REQ frames with values out of a corpus."""
+"""Shapes of stored queries that clients ask most, as REQ frames with values out of a corpus."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import msgspec
 
 from perf.wire import frame
 from trio_relay.nostr.event import Event
+from trio_relay.nostr.words import words
 
 _json: Final = msgspec.json.Encoder().encode
 _ASKED: Final = 2_000
 """Distinct requests of a shape; more of them are these again."""
 _CANDIDATES: Final = 20
+_PHRASE: Final = 3
+"""Words of a phrase; each single word of the corpus stands in a good part of all notes."""
 _USUAL: Final = {"id": 50, "author-kind": 20, "thread": 20, "authors": 8, "latest": 2}
 """What a client asks how often, of a hundred; the shape "mixed"."""
 
@@ -68,6 +71,27 @@ def _latest(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, A
     return lambda: {"kinds": [1], "limit": 500, "until": newest - random.randrange(len(stored) // 10 + 1)}
 
 
+def _search(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    texts = _texts(stored)
+    return lambda: {"search": " ".join(random.choices(random.choice(texts), k=2)), "kinds": [1], "limit": 20}
+
+
+def _search_phrase(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    texts = _texts(stored)
+
+    def make() -> dict[str, Any]:
+        text = random.choice(texts)
+        start = random.randrange(len(text) - _PHRASE + 1)
+        return {"search": f'"{" ".join(text[start : start + _PHRASE])}"', "kinds": [1], "limit": 20}
+
+    return make
+
+
+def _texts(stored: Sequence[Event]) -> list[list[str]]:
+    """The words of notes that have enough of them for a phrase."""
+    return [text for event in stored if event.kind == 1 and len(text := words(event.content)) >= _PHRASE]
+
+
 def _mixed(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
     makers = {shape: _SHAPES[shape](stored, random) for shape in _USUAL}
     return lambda: makers[random.choices(list(_USUAL), list(_USUAL.values()))[0]]()
@@ -79,5 +103,7 @@ _SHAPES: Final[dict[str, Callable[[Sequence[Event], Random], Callable[[], dict[s
     "thread": _thread,
     "authors": _authors,
     "latest": _latest,
+    "search": _search,
+    "search-phrase": _search_phrase,
     "mixed": _mixed,
 }

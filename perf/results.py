@@ -28,6 +28,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         counted: by the generator; None if it failed.
         cpu: seconds that the server used.
         rss: of the server, bytes, before the load and after it, connections still open.
+        node_cpu: seconds that OpenSearch used behind it.
+        batch: events that it wrote in one go, on average; 0 where that was not asked.
         failure: why it failed, in a line.
     """
 
@@ -38,6 +40,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     counted: Counted | None = None
     cpu: float = 0
     rss: tuple[int, int] = (0, 0)
+    node_cpu: float = 0
+    batch: float = 0
     failure: str = ""
 
 
@@ -55,6 +59,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         cores: that server and generator used together.
         generator_cpu: of the generator.
         ceiling: operations that a second of the generator's CPU makes.
+        node_cpu: of OpenSearch, where it stood behind the server.
+        batch: events written in one go.
     """
 
     server: str
@@ -69,6 +75,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     cores: float
     generator_cpu: float
     ceiling: float
+    node_cpu: float = 0
+    batch: float = 0
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,8 @@ mean the same everywhere; see `perf.yardstick`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -25,12 +26,13 @@ class Bar:
 
     Attributes:
         quantity: "cpu" and "rss" are of an operation; "p50 OK" and the like are of an answer; "cores" are those that
-            server and generator use together; "messages" come back a second.
+            server and generator use together; "messages" come back a second; "rate" is that of operations.
         limit: in the unit.
-        unit: "V", "V+F", "ms", "B", "cores", "/s", or "x": of the same quantity in V of another scenario.
+        unit: "V", "V+F", "ms", "B", "cores", "/s", or "x": of the same quantity of another scenario, in V, or of
+            another server in the same one.
         strfry: what strfry has, in the same unit, where that was measured.
         is_least: the number may not be less; otherwise not more.
-        other: the scenario that "x" means.
+        other: the scenario, or the server, that "x" means.
     """
 
     quantity: str
@@ -52,6 +54,9 @@ class Scenario:
         bars: for the last of its parts.
         share: not 0: what the plan gives is the server's greatest rate, and then a second part follows, on a fresh
             server, at this share of it, in an open loop.
+        settings: variables for the relay.
+        alone: why peers take no part; empty if they do.
+        is_on_opensearch: what is stored is there, and no peer can take part.
     """
 
     name: str
@@ -59,6 +64,14 @@ class Scenario:
     plan: Plan
     bars: tuple[Bar, ...] = ()
     share: float = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+    alone: str = ""
+    is_on_opensearch: bool = False
+
+    @property
+    def has_ceiling(self) -> bool:
+        """True if a bare loop shows how fast the store could be filled."""
+        return self.is_on_opensearch and self.plan.load == "publish"
 
     @property
     def stored(self) -> int:
@@ -95,6 +108,15 @@ _QUERIES: Final = (
     ("latest", "the latest 500 notes", 1_500, 25.0, 60.0),
 )
 """Shape, what it asks for, how often, bar and strfry in V."""
+_SEARCHES: Final = (
+    ("search", "20 notes with two words that many have", 300),
+    ("search-phrase", "20 notes with three words in a row", 1_000),
+)
+_ASKED_OF_OPENSEARCH: Final = (
+    *((shape, what, count // 5) for shape, what, count, _, _ in _QUERIES),
+    *_SEARCHES,
+)
+_NO_OPENSEARCH: Final = "has no OpenSearch behind it"
 
 
 def _query(shape: str, what: str, count: int, bar: float, strfry: float) -> Scenario:
@@ -107,12 +129,31 @@ def _query_at_a_million(shape: str, what: str, count: int, bar: float, _: float)
     return Scenario(f"{shape}-1m", f"REQ for {what}, 1,000,000 stored", plan, (Bar("cpu", bar * _AT_A_MILLION),))
 
 
+def _search(shape: str, what: str, count: int) -> Scenario:
+    plan = _plan("read", shape=shape, count=count, connections=10, stored=_STORED)
+    return Scenario(shape, f"REQ for {what}, 20,000 stored", plan, alone="may know no search")
+
+
+def _on_opensearch(shape: str, what: str, count: int) -> Scenario:
+    plan = _plan("read", shape=shape, count=count, connections=10, stored=_STORED)
+    title = f"REQ for {what}, 20,000 stored in OpenSearch"
+    return Scenario(f"os-{shape}", title, plan, alone=_NO_OPENSEARCH, is_on_opensearch=True)
+
+
 _ALL: Final = (
     Scenario(
         "ingest",
         "20,000 new events, 10 connections, 200 unanswered on each",
         _INGEST,
-        (Bar("cpu", 2.1, strfry=4.0), Bar("cores", 1.7, "cores", is_least=True)),
+        (Bar("cpu", 2.5, strfry=4.0), Bar("cores", 1.7, "cores", is_least=True)),
+    ),
+    Scenario(
+        "ingest-plain",
+        "ingest without search",
+        _INGEST,
+        (Bar("cpu", 2.1, strfry=4.0),),
+        settings={"TRIO_RELAY_STORE__SEARCH": "false"},
+        alone="does the same in ingest",
     ),
     Scenario(
         "single",
@@ -133,6 +174,7 @@ _ALL: Final = (
         (Bar("cpu", 1, strfry=3.9),),
     ),
     *(_query(*query) for query in _QUERIES),
+    *(_search(*search) for search in _SEARCHES),
     Scenario(
         "follow",
         "1 publisher with 20 events in flight, 1,000 live subscribers; an operation is a delivery",
@@ -164,5 +206,14 @@ _ALL: Final = (
         msgspec.structs.replace(_INGEST, filled=_MILLION),
         (Bar("cpu", 1.4, "x", other="ingest"),),
     ),
+    Scenario(
+        "os-ingest",
+        "40,000 new events into OpenSearch, 10 connections, 200 unanswered on each; and a bare loop of bulks",
+        msgspec.structs.replace(_INGEST, count=40_000),
+        (Bar("rate", 0.8, "x", other="bare loop", is_least=True),),
+        alone=_NO_OPENSEARCH,
+        is_on_opensearch=True,
+    ),
+    *(_on_opensearch(shape, what, count) for shape, what, count in _ASKED_OF_OPENSEARCH),
 )
 SCENARIOS: Final = {scenario.name: scenario for scenario in _ALL}

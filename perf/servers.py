@@ -85,23 +85,29 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU used so far, by the system's accounting; processes that have ended count with their parent."""
-        tick = os.sysconf("SC_CLK_TCK")
-        return sum(sum(map(int, stat[11:15])) for stat in self._stats()) / tick
+        return cpu_of_session(self.process.pid)
 
     def rss(self) -> int:
         """Bytes of memory that are resident now."""
         page = os.sysconf("SC_PAGE_SIZE")
-        return sum(int(stat[21]) * page for stat in self._stats())
+        return sum(int(stat[21]) * page for stat in _stats(self.process.pid))
 
-    def _stats(self) -> Iterator[list[str]]:
-        """/proc/…/stat of each process, from the third field on."""
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                stat = path.read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended meanwhile
-                continue
-            if int(stat[3]) == self.process.pid:  # its session, which the server leads
-                yield stat
+
+def cpu_of_session(leader: int) -> float:
+    """Seconds of CPU that all processes of a session have used so far, by the system's accounting."""
+    tick = os.sysconf("SC_CLK_TCK")
+    return sum(sum(map(int, stat[11:15])) for stat in _stats(leader)) / tick
+
+
+def _stats(session: int) -> Iterator[list[str]]:
+    """/proc/…/stat of each process of a session, from the third field on."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            stat = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(stat[3]) == session:
+            yield stat
 
 
 @contextmanager
@@ -120,7 +126,7 @@ def running(command: Command, filled: Path | None = None, folder: Path | None = 
         folder = Path(name)
         if filled is not None:
             shutil.copytree(filled, folder, copy_function=_copy, dirs_exist_ok=True)
-        port = _free_port()
+        port = free_port()
 
         def fill(text: str) -> str:
             return text.replace("{port}", str(port)).replace("{folder}", name)
@@ -150,7 +156,8 @@ def _copy(source: str, target: str) -> None:
         os.fsync(file.fileno())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

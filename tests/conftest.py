@@ -8,6 +8,9 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from perf.node import NEW, OLD
+from tests import indices
+from tests.node import given_or_own, one_for_all, own_names
 from tests.wires import run_threads_inline
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -33,3 +36,32 @@ def own_logging(logged: list[structlog.typing.EventDict]) -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an OpenSearch, which all tests share: none may stop it, or change its settings for good."""
+    with given_or_own(OLD, tmp_path_factory.mktemp("opensearch")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def node_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same of the newer version."""
+    with one_for_all(NEW, tmp_path_factory.mktemp("opensearch-3")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def index(node: str) -> Iterator[None]:
+    """An index on `node` that tests use one after another; see `tests.indices`."""
+    with own_names(node) as name:
+        indices.use(node, name)
+        yield
+
+
+@pytest.fixture
+def prefix(node: str) -> Iterator[str]:
+    """What the names of a test's indices on `node` start with; they are deleted after it."""
+    with own_names(node) as name:
+        yield name

@@ -2,13 +2,72 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from unicodedata import category, name, normalize
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.search import Search, marks_of
+
+_SPACELESS = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "COMBINING KATAKANA")
+_INVISIBLE = "\u00ad\u034f\u061c\u200d\u200e\u200f\u2060\ufeff"
 
 
-def naive_match(one: Filter, event: Event) -> bool:
+def naive_words(text: str) -> list[str]:
+    """The words of a text, character by character."""
+    for _ in range(5):
+        text = "".join(one for one in text if one not in _INVISIBLE and "VARIATION SELECTOR" not in name(one, ""))
+        text = normalize("NFKC", normalize("NFKC", text).casefold())
+    found: list[str] = []
+    run = ""
+    for one in text + " ":
+        is_mark = category(one) in ("Mn", "Mc")
+        if (one.isalnum() or is_mark) and (not run or _is_spaceless(one) == _is_spaceless(run[0])):
+            run += one
+            continue
+        found += _words_of_a_run(run)
+        run = one if one.isalnum() or is_mark else ""
+    return found
+
+
+def _words_of_a_run(run: str) -> list[str]:
+    if run and _is_spaceless(run[0]):
+        return [run] if len(run) == 1 else [run[at : at + 2] for at in range(len(run) - 1)]
+    while run and not run[0].isalnum():
+        run = run[1:]
+    return [run[:64]] if run else []
+
+
+def _is_spaceless(one: str) -> bool:
+    return name(one, "").startswith(_SPACELESS) and "HALFWIDTH" not in name(one)
+
+
+def naive_search(search: Search, event: Event, known: Iterable[Event] = ()) -> bool:
+    """NIP-50, for kinds whose content is text; profiles among the known events tell who is of a domain."""
+    if search.is_void:
+        return False
+    if search.domain is not None:
+        profiles = [other for other in known if other.kind == 0 and other.pubkey == event.pubkey]
+        if not any(f'@{search.domain}"' in profile.content.lower() for profile in profiles):
+            return False
+    said = [] if event.kind in (3, 10_002) else naive_words(event.content)
+    if event.kind == 0 and event.content.startswith("{"):
+        said = naive_words(" ".join(json.loads(event.content).values()))
+    conditions = [_has_phrase(said, phrase) for phrase in search.phrases]
+    conditions += [not _has_phrase(said, phrase) for phrase in search.excluded]
+    if search.language is not None:
+        conditions.append(f"language:{search.language}" in marks_of(event))
+    if not search.nsfw:
+        conditions.append("nsfw" not in marks_of(event))
+    return all(conditions)
+
+
+def _has_phrase(said: Sequence[str], phrase: Sequence[str]) -> bool:
+    return any(list(said[at : at + len(phrase)]) == list(phrase) for at in range(len(said)))
+
+
+def naive_match(one: Filter, event: Event, known: Iterable[Event] = ()) -> bool:
     """NIP-01, "filters attributes", condition by condition."""
     conditions = []
     if one.ids is not None:
@@ -24,6 +83,8 @@ def naive_match(one: Filter, event: Event) -> bool:
     for letter, values in one.tags:
         carried = [tag[1] for tag in event.tags if len(tag) >= 2 and tag[0] == letter]
         conditions.append(any(value in carried for value in values))
+    if one.search is not None:
+        conditions.append(naive_search(one.search, event, known))
     return all(conditions)
 
 

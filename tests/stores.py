@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 import trio
 
@@ -11,7 +12,7 @@ from tests.oracles import naive_query
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Page, Saved, StoreError
+from trio_relay.store.base import Page, Saved, StoreError, StoreStatistics
 
 
 class ObedientStore(MemoryStore):
@@ -20,11 +21,17 @@ class ObedientStore(MemoryStore):
     Args:
         page_events: how many events one page of an answer holds at most.
         is_quick: it answers at once what it can, past all gates; by default whoever asks so has to wait.
+        writers: how many batches it takes at a time.
     """
 
-    def __init__(self, page_events: int = 500, *, is_quick: bool = False) -> None:
+    def __init__(self, page_events: int = 500, *, is_quick: bool = False, writers: int = 1) -> None:
         super().__init__()
         self.is_quick = is_quick
+        self.trouble: str | None = None
+        """What it says of itself in its statistics."""
+        self.failing_ids: set[str] = set()
+        """Events that it cannot take, while it takes others."""
+        self.writers = writers
         self.calls: Counter[str] = Counter()
         self.completed: Counter[str] = Counter()
         self.cancelled: Counter[str] = Counter()
@@ -48,7 +55,8 @@ class ObedientStore(MemoryStore):
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
         await self._pass("save_many")
         self.batches.append([event.id for event in events])
-        outcomes = await super().save_many(events)
+        taken = iter(await super().save_many([event for event in events if event.id not in self.failing_ids]))
+        outcomes = [Saved.FAILED if event.id in self.failing_ids else next(taken) for event in events]
         await self._pass("saved")
         return outcomes
 
@@ -71,6 +79,13 @@ class ObedientStore(MemoryStore):
         for start in range(0, len(found), self._page_events):
             await self._pass("page")
             yield found[start : start + self._page_events]
+
+    async def count(self, filters: Sequence[Filter]) -> int:
+        await self._pass("count")
+        return await super().count(filters)
+
+    def statistics(self) -> StoreStatistics:
+        return replace(super().statistics(), trouble=self.trouble)
 
     async def probe(self) -> None:
         await self._pass("probe")

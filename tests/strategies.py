@@ -8,11 +8,27 @@ from msgspec.structs import replace
 from tests.keys import NOW
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.search import parse_search
 
 PUBKEYS = [letter * 64 for letter in "abc"]
 KINDS = [0, 1, 3, 5, 7, 10_002, 30_023, 30_024]
 TIMES = [NOW + second for second in range(4)]
 VALUES = ["", "x", "y:z", "é", "d" * 64, "long" * 40]
+
+VOCABULARY = [
+    "tea",
+    "Tea,",
+    "TÉA",
+    "te\u0301a",
+    "cake",
+    "tea-cake",
+    "don't",
+    "猫が好き",
+    "猫",
+    "ティー",
+    "🤙",
+    "x" * 70,
+]
 
 times = st.sampled_from(TIMES)
 texts = st.sampled_from(VALUES)
@@ -26,11 +42,18 @@ unicode_texts = st.text(
 """Any text that can be sent, rich in characters that JSON escapes."""
 
 
+contents = st.sampled_from(["", "a", "b"])
+
+
 @st.composite
-def events(draw: st.DrawFn, tags: st.SearchStrategy[list[list[str]]] = tags) -> Event:
+def events(
+    draw: st.DrawFn,
+    tags: st.SearchStrategy[list[list[str]]] = tags,
+    contents: st.SearchStrategy[str] = contents,
+) -> Event:
     """Events with the right ids and made-up signatures."""
     pubkey = draw(st.sampled_from(PUBKEYS))
-    created_at, kind, content = draw(times), draw(st.sampled_from(KINDS)), draw(st.sampled_from(["", "a", "b"]))
+    created_at, kind, content = draw(times), draw(st.sampled_from(KINDS)), draw(contents)
     carried = draw(tags)
     return Event(
         compute_id(pubkey, created_at, kind, carried, content),
@@ -102,3 +125,30 @@ def _widened(one: Filter, ids: bool, authors: bool, kinds: bool, tags: bool) -> 
         if tags
         else one.tags,
     )
+
+
+_labels = st.sampled_from([["l", "en", "ISO-639-1"], ["l", "de", "ISO-639-1"], ["content-warning"], ["t", "nsfw"]])
+_texts = st.lists(st.sampled_from(VOCABULARY), max_size=5).map(" ".join)
+_profiles = st.sampled_from(['{"nip05":"tea@Example.com"}', '{"name":"Tea","nip05":"x@cake.org"}'])
+
+
+def spoken() -> st.SearchStrategy[Event]:
+    """Events with a few words, some that say more of themselves, some that are profiles."""
+    carried = st.tuples(tags, st.lists(_labels, max_size=2)).map(lambda both: both[0] + both[1])
+    return events(carried, _texts | _profiles)
+
+
+_wanted = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=3).map(" ".join)
+_asked = st.one_of(
+    _wanted,
+    _wanted.map(lambda text: f'"{text}"'),
+    _wanted.map(lambda text: f'-"{text}"'),
+    st.sampled_from(["language:en", "nsfw:false", "domain:example.com", "domain:cake.org", "foo:bar", "-tea", "-猫"]),
+)
+
+
+@st.composite
+def searches(draw: st.DrawFn, known: list[Event]) -> Filter:
+    """Filters with a search of those words, or of none; they may ask for nothing else."""
+    search = parse_search(" ".join(draw(st.lists(_asked, max_size=3))))
+    return replace(draw(filters(known) | st.builds(Filter, limit=st.integers(1, 30))), search=search)

@@ -24,18 +24,39 @@ ALLOWED = {
     "config": ["nostr", "store", "pipeline", "net", "metrics", "logs"],
     "app": ["version", "nostr", "policy", "store", "pipeline", "net", "metrics", "logs", "config"],
     "transfer": ["nostr", "store", "pipeline"],
-    "cli": ["version", "nostr", "policy", "store", "pipeline", "net", "metrics", "logs", "config", "app", "transfer"],
+    "trends": ["nostr", "store"],
+    "cli": [
+        "version",
+        "nostr",
+        "policy",
+        "store",
+        "pipeline",
+        "net",
+        "metrics",
+        "logs",
+        "config",
+        "app",
+        "transfer",
+        "trends",
+    ],
     "__main__": ["cli"],
     "__init__": ["version", "nostr", "store", "pipeline", "net"],
 }
-STORES = ["memory", "sqlite"]
+STORES = ["memory", "sqlite", "opensearch"]
 # Where nothing waits: no `async`, no `await`, no Trio.
 PURE = [
-    "nostr/", "policy.py", "store/judge.py", "store/sqlite/plan.py", "store/sqlite/records.py",
+    "nostr/", "policy.py", "store/judge.py", "store/sqlite/plan.py", "store/sqlite/records.py", "store/sqlite/where.py",
+    "store/opensearch/documents.py", "store/opensearch/mapping.py", "store/opensearch/options.py",
+    "store/opensearch/overlay.py", "store/opensearch/query.py", "store/opensearch/rulings.py",
     "pipeline/subscriptions.py", "pipeline/statistics.py", "net/frames.py", "net/liveness.py", "net/websocket.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
-CONFINED = {"coincurve": "nostr/schnorr.py", "pySecp256k1": "nostr/schnorr.py", "apsw": "store/sqlite/"}
+CONFINED = {
+    "coincurve": "nostr/schnorr.py",
+    "pySecp256k1": "nostr/schnorr.py",
+    "apsw": "store/sqlite/",
+    "httpx": "store/opensearch/client.py",
+}
 MOST_LINES = 400
 EMPTY_NAMES = re.compile("manager|handler|util|helper", re.IGNORECASE)
 

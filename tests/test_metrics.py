@@ -78,6 +78,7 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_queries_running": "gauge",
         "trio_relay_queries": "counter",
         "trio_relay_queries_at_once": "counter",
+        "trio_relay_counts": "counter",
         "trio_relay_query_seconds": "histogram",
         "trio_relay_healthy": "gauge",
         "trio_relay_store_bytes": "gauge",

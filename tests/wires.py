@@ -114,6 +114,15 @@ class Talker:
             found.append(message[2])
         return found
 
+    async def count(self, sub_id: str, *filters: dict[str, Any]) -> int:
+        """Send a COUNT, and give its answer, if nothing else is on its way."""
+        await self.send("COUNT", sub_id, *filters)
+        answer = await self.receive()
+        assert answer[:2] == ["COUNT", sub_id], answer
+        assert answer[2].keys() == {"count"}
+        number: int = answer[2]["count"]
+        return number
+
     async def expect_silence(self) -> None:
         """Nothing more was sent, and the connection still answers; only where nothing but the clock makes events."""
         await trio.testing.wait_all_tasks_blocked()
@@ -135,11 +144,14 @@ async def open_door(
     limits: Limits | None = None,
     options: RelayOptions | None = None,
     net: NetOptions | None = None,
+    has_search: bool = True,
 ) -> AsyncIterator[Door]:
     """A whole relay on a memory listener; leaving stops it as the first signal does."""
     limits = limits or Limits()
-    async with open_relay(store or MemoryStore(), options, limits, clock=lambda: NOW) as relay:
-        server = Server(relay, FrontDoor(document(RelayInfo(), limits), relay.check, "hello\n"), net or NetOptions())
+    store = store or MemoryStore()
+    async with open_relay(store, options, limits, has_search=has_search, clock=lambda: NOW) as relay:
+        info = document(RelayInfo(), limits, has_search)
+        server = Server(relay, FrontDoor(info, relay.check, "hello\n"), net or NetOptions())
         listener, stop = MemoryListener(), trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, [listener], stop)

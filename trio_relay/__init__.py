@@ -12,6 +12,7 @@ from trio_relay.pipeline.relay import Relay, RelayOptions, open_relay
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.store.memory import MemoryStore
+from trio_relay.store.opensearch import OpenSearchOptions, open_opensearch
 from trio_relay.store.sqlite import SqliteOptions, open_sqlite
 from trio_relay.version import __version__
 
@@ -22,6 +23,7 @@ __all__ = [
     "Limits",
     "MemoryStore",
     "NetOptions",
+    "OpenSearchOptions",
     "Outbox",
     "Relay",
     "RelayInfo",
@@ -34,6 +36,7 @@ __all__ = [
     "bound_address",
     "document",
     "open_listeners",
+    "open_opensearch",
     "open_relay",
     "open_sqlite",
 ]

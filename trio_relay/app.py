@@ -14,14 +14,14 @@ import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Final
 
 import structlog
 import trio
 
-from trio_relay.config import Config, StoreOptions
+from trio_relay.config import Config
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.front import FrontDoor, MetricsDoor
 from trio_relay.net.http import converse
@@ -32,6 +32,7 @@ from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.relay import Relay, open_relay
 from trio_relay.store.base import Store
 from trio_relay.store.memory import MemoryStore
+from trio_relay.store.opensearch import open_opensearch
 from trio_relay.store.sqlite import open_sqlite
 from trio_relay.version import __version__
 
@@ -69,31 +70,34 @@ async def main(config: Config, announce: Callable[[str], None]) -> None:
     async with trio.open_nursery() as root:
         await root.start(_hear_signals, stop)
         async with (
-            open_store(config.store) as store,
-            open_relay(store, config.pipeline, config.limits) as relay,
+            open_store(config) as store,
+            open_relay(store, config.pipeline, config.limits, has_search=config.store.search) as relay,
         ):
             await _serve(config, store, relay, stop, announce)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
 @asynccontextmanager
-async def open_store(options: StoreOptions) -> AsyncIterator[Store]:
+async def open_store(config: Config) -> AsyncIterator[Store]:
     """The store that the configuration names.
 
     Raises:
         StoreRefused: it cannot be opened.
     """
-    if options.backend == "memory":
-        yield MemoryStore()
-        return
-    opened: AbstractAsyncContextManager[Store] = open_sqlite(options)
+    opened: AbstractAsyncContextManager[Store]
+    if config.store.backend == "memory":
+        opened = nullcontext(MemoryStore())
+    elif config.store.backend == "opensearch":
+        opened = open_opensearch(config.opensearch)
+    else:
+        opened = open_sqlite(config.store)
     async with opened as store:
         yield store
 
 
 async def _serve(config: Config, store: Store, relay: Relay, stop: trio.Event, announce: Callable[[str], None]) -> None:
     greeting = f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n"
-    front = FrontDoor(document(config.relay, config.limits), relay.check, greeting)
+    front = FrontDoor(document(config.relay, config.limits, config.store.search), relay.check, greeting)
     server = Server(relay, front, config.net)
     page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
     # All addresses before the first connection: a relay that has only half of them does not start.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn, TypeAlias
@@ -30,10 +31,16 @@ from rich.progress import (
 from trio_relay import app, logs
 from trio_relay.config import Config, ConfigError, load
 from trio_relay.net.server import AddressRefused
+from trio_relay.nostr.event import MAX_TIME
+from trio_relay.nostr.trends import Trends
 from trio_relay.pipeline.relay import open_relay
-from trio_relay.store.base import StoreRefused
+from trio_relay.store.base import Scannable, StoreError, StoreRefused
+from trio_relay.store.opensearch import migrate as migrate_opensearch
+from trio_relay.store.opensearch import open_opensearch
+from trio_relay.store.sqlite import migrate as migrate_sqlite
 from trio_relay.store.sqlite import open_sqlite_for_reading
 from trio_relay.transfer import ImportSummary, export_lines, import_lines
+from trio_relay.trends import describe, read_trends, tables
 from trio_relay.version import __version__
 
 CRASHED: Final = 1
@@ -130,6 +137,56 @@ def export_command(group_path: Path | None, config_path: Path | None, file: Bina
     click.echo(f"{total} events", err=True)
 
 
+@main.command("migrate")
+@_config_option
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.pass_obj
+def migrate_command(group_path: Path | None, config_path: Path | None, dry_run: bool) -> None:
+    """Make what the store needs, or bring it to this version, and say what was done.
+
+    It can be run again at any time. On OpenSearch it makes the index template, the index and its alias, and copies an
+    older index into a new one while relays go on. A SQLite file is made and upgraded by every start; here without one.
+    """
+    config = _load_lasting(config_path or group_path)
+    with _exit_codes():
+        trio.run(partial(_migrate, config, dry_run=dry_run))
+
+
+@main.command("trends")
+@_config_option
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    default=24.0,
+    show_default=True,
+    help="Length of the window.",
+)
+@click.option("--until", type=click.IntRange(0, MAX_TIME), help="Its end, in seconds since 1970; by default now.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=10, show_default=True, help="How many of each.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object instead of tables.")
+@click.pass_obj
+def trends_command(
+    group_path: Path | None, config_path: Path | None, hours: float, until: int | None, limit: int, as_json: bool
+) -> None:
+    """Tell which notes, tags and authors most keys spoke of in a window of time.
+
+    Each key counts once for each. The relay may run meanwhile.
+    """
+    config = _load_lasting(config_path or group_path)
+    end = int(time.time()) if until is None else until
+    since = max(0, end - int(hours * 3_600))
+    with _exit_codes():
+        try:
+            found, described = trio.run(_trends, config, since, end, limit)
+        except StoreError as error:
+            _leave(CRASHED, str(error))
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        for part in tables(found, described):
+            Console().print(part)
+
+
 _OUTCOMES: Final = ("stored", "known", "superseded", "ephemeral", "refused")
 
 
@@ -137,15 +194,37 @@ async def _import(config: Config, file: BinaryIO, summary: ImportSummary, advanc
     # Nobody waits for the end of an import but its caller, who wants all of it.
     unhurried = msgspec.structs.replace(config.pipeline, drain_seconds=math.inf)
     async with (
-        app.open_store(config.store) as store,
+        app.open_store(config) as store,
         open_relay(store, unhurried, config.limits) as relay,
     ):
         await import_lines(relay, file, summary, advance)
 
 
 async def _export(config: Config, file: BinaryIO, advance: Advance) -> int:
-    async with open_sqlite_for_reading(config.store) as store:
+    opened: AbstractAsyncContextManager[Scannable] = (
+        open_sqlite_for_reading(config.store)
+        if config.store.backend == "sqlite"
+        else open_opensearch(config.opensearch)
+    )
+    async with opened as store:
         return await export_lines(store, file, advance)
+
+
+async def _trends(config: Config, since: int, until: int, limit: int) -> tuple[Trends, dict[str, str]]:
+    if config.store.backend == "opensearch":
+        async with open_opensearch(config.opensearch) as index:
+            found = await index.trends(since, until, limit)
+            return found, await describe(index, found)
+    async with open_sqlite_for_reading(config.store) as file:
+        found = await read_trends(file, since, until, limit)
+        return found, await describe(file, found)
+
+
+async def _migrate(config: Config, *, dry_run: bool) -> None:
+    if config.store.backend == "opensearch":
+        await migrate_opensearch(config.opensearch, click.echo, dry_run=dry_run)
+    else:
+        await migrate_sqlite(config.store, click.echo, dry_run=dry_run)
 
 
 def _serve(path: Path | None) -> None:

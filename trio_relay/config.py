@@ -23,6 +23,7 @@ from trio_relay.net.options import NetOptions
 from trio_relay.nostr.info import RelayInfo
 from trio_relay.nostr.limits import Limits
 from trio_relay.pipeline.relay import RelayOptions
+from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.sqlite import SqliteOptions
 
 ENVIRONMENT_PREFIX = "TRIO_RELAY_"
@@ -32,8 +33,14 @@ class StoreOptions(SqliteOptions, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where events are kept."""
 
     backend: Annotated[
-        Literal["sqlite", "memory"],
-        Meta(description="sqlite keeps events in one file; memory forgets them when the relay stops."),
+        Literal["sqlite", "opensearch", "memory"],
+        Meta(
+            description=(
+                "sqlite keeps events in one file; opensearch in an index that `trio-relay migrate` makes (see"
+                " [opensearch]); memory forgets them when the relay stops. Other keys of this table are sqlite's, but"
+                " for search."
+            )
+        ),
     ] = "sqlite"
 
 
@@ -45,6 +52,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     net: NetOptions = NetOptions()
     pipeline: RelayOptions = RelayOptions()
     store: StoreOptions = StoreOptions()
+    opensearch: OpenSearchOptions = OpenSearchOptions()
     metrics: MetricsOptions = MetricsOptions()
     log: LogOptions = LogOptions()
 

@@ -115,14 +115,16 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
     yield _gauge("subscriptions", "Subscriptions open now", relay.broadcaster.subscriptions)
     yield _counter("events_broadcast", "Events matched with subscriptions", relay.broadcaster.events)
     yield _counter("deliveries", "Live events put into outboxes", relay.broadcaster.deliveries)
-    yield _gauge("queries_running", "Stored queries that run now", relay.queries.running)
+    yield _gauge("queries_running", "Stored queries and counts that run now", relay.queries.running)
     yield _counter("queries_at_once", "Stored queries answered without a wait", relay.queries.at_once)
     yield _labelled("queries", "How stored queries ended, by outcome", "outcome", relay.queries.outcomes)
+    yield _labelled("counts", "How COUNT requests ended, by outcome", "outcome", relay.queries.counts)
     yield _histogram("query_seconds", "From a query's turn to EOSE, of those that waited", relay.queries.seconds)
 
 
 def _store(relay: RelayStatistics) -> Iterator[Metric]:
-    yield _gauge("healthy", "1 if events can be stored", relay.writer.failure is None)
+    healthy = relay.writer.failure is None and relay.store.trouble is None
+    yield _gauge("healthy", "1 if events can be stored", healthy)
     yield _gauge("store_bytes", "Size of the store on disk", relay.store.disk_bytes)
     yield _gauge("store_wal_bytes", "Size of the store's log", relay.store.wal_bytes)
 

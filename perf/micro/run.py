@@ -11,6 +11,7 @@ from perf import yardstick
 from perf.corpus import signed_events
 from perf.micro.channels import channels
 from perf.micro.delivery import delivery
+from perf.micro.indexing import indexing
 from perf.micro.redis_lists import redis
 from perf.micro.rows import RATE, Benchmark, Row, Skipped
 from perf.micro.subscriptions import subscriptions
@@ -22,6 +23,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "validation": validation,
     "subscriptions": subscriptions,
     "delivery": delivery,
+    "indexing": indexing,
 }
 _EVENTS: Final = 5_000
 """The corpus that the yardstick has made anyway."""

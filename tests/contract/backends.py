@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from tests.indices import emptied
 from trio_relay import MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
@@ -24,6 +26,7 @@ class Backend:
     open: Callable[[], AbstractAsyncContextManager[Store]]
     examples: int
     answers_at_once: Callable[[Sequence[Filter]], bool]
+    needs_node: bool = False
 
 
 @asynccontextmanager
@@ -38,10 +41,19 @@ async def _sqlite() -> AsyncIterator[Store]:
             yield store
 
 
+def _only_nothing(filters: Sequence[Filter]) -> bool:
+    return not any(one.wants_stored for one in filters)
+
+
 BACKENDS: Final = {
-    "memory": Backend(_memory, 100, answers_at_once=lambda filters: not any(one.wants_stored for one in filters)),
+    "memory": Backend(_memory, 100, answers_at_once=_only_nothing),
     "sqlite": Backend(
         _sqlite, 50, answers_at_once=lambda filters: len(filters) <= 4 and sum(one.size for one in filters) <= 500
+    ),
+    # What was written is remembered, and no search sees it yet; then the other way round.
+    "opensearch": Backend(emptied, 10, answers_at_once=_only_nothing, needs_node=True),
+    "opensearch, refreshed": Backend(
+        partial(emptied, is_refreshed=True), 10, answers_at_once=_only_nothing, needs_node=True
     ),
 }
 

@@ -16,7 +16,10 @@ from trio_relay.store.sqlite import quick
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """One of the backends, for tests that open stores themselves."""
-    return BACKENDS[request.param]
+    chosen = BACKENDS[request.param]
+    if chosen.needs_node:
+        request.getfixturevalue("index")
+    return chosen
 
 
 @pytest.fixture(autouse=True)

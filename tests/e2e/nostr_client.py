@@ -100,6 +100,12 @@ class NostrClient:
         events = await self._loop.wait(self._client.fetch_events(ReqTarget.auto([wanted]), _TIMEOUT))
         return [event.content() for event in events]
 
+    async def count(self, wanted: Filter) -> int:
+        """How many events the relay says it has."""
+        relay = await self._loop.wait(self._client.relay(self._url))
+        number: int = await self._loop.wait(relay.count_events(wanted, _TIMEOUT))
+        return number
+
     async def subscribe(self, wanted: Filter) -> None:
         """Ask for live events; everything that is stored has come when this returns."""
         output = await self._loop.wait(self._client.subscribe(ReqTarget.auto([wanted])))

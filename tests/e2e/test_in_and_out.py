@@ -19,16 +19,18 @@ pytestmark = pytest.mark.slow
 EVENTS = [author.event(f"{n}", created_at=NOW + n) for n in range(700) for author in (ALICE, BOB)]
 
 
-async def test_a_relay_serves_what_was_imported_and_exports_it_while_it_runs(tmp_path: Path) -> None:
+async def test_a_relay_serves_what_was_imported_and_exports_it_while_it_runs(
+    tmp_path: Path, store_settings: dict[str, str]
+) -> None:
     lines = b"".join(encode(event) + b"\n" for event in EVENTS)
-    imported = await finished(tmp_path, "import", stdin=lines)
+    imported = await finished(tmp_path, "import", settings=store_settings, stdin=lines)
     assert imported.stdout == b"1400 events: 1400 stored, 0 known, 0 superseded, 0 ephemeral, 0 refused\n"
     assert (imported.returncode, imported.stderr) == (0, b"")
     late = ALICE.event("came by a client", created_at=NOW + 9_999)
-    async with running(tmp_path) as program, program.client() as client:
+    async with running(tmp_path, store_settings) as program, program.client() as client:
         assert await publish_all(client, [late]) == {late.id: (True, "")}
         found = await everything(client)
-        exported = await finished(tmp_path, "export", "-")
+        exported = await finished(tmp_path, "export", "-", settings=store_settings)
     by_id = {event.id: msgspec.to_builtins(event) for event in [*EVENTS, late]}
     assert {event["id"]: event for event in found} == by_id
     assert (exported.returncode, exported.stderr) == (0, b"1401 events\n")

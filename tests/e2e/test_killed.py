@@ -60,7 +60,14 @@ class Load:
 async def test_a_relay_killed_again_and_again_has_lost_nothing_that_it_acknowledged(
     tmp_path: Path, synchronous: str
 ) -> None:
-    settings = {"store.synchronous": synchronous}
+    await _kill_again_and_again(tmp_path, {"store.synchronous": synchronous})
+
+
+async def test_nor_has_one_whose_events_are_in_opensearch(tmp_path: Path, opensearch: dict[str, str]) -> None:
+    await _kill_again_and_again(tmp_path, opensearch)
+
+
+async def _kill_again_and_again(tmp_path: Path, settings: dict[str, str]) -> None:
     acknowledged: dict[str, Event] = {}
     for attempt in range(_KILLS):
         async with running(tmp_path, settings) as program:

@@ -67,13 +67,13 @@ def _signature_is_right(fields: dict[str, Any]) -> bool:
 
 
 async def test_real_events_get_the_answers_that_the_oracle_predicts_and_those_it_keeps_come_back(
-    tmp_path: Path,
+    tmp_path: Path, store_settings: dict[str, str]
 ) -> None:
     lines = _EVENTS.read_text(encoding="utf-8").splitlines()
     oracle = Oracle()
     predicted = [oracle.answer(json.loads(line)) for line in lines]
     answers = []
-    async with running(tmp_path) as program, program.client() as client:
+    async with running(tmp_path, store_settings) as program, program.client() as client:
         for line in lines:
             await client.send_text(f'["EVENT",{line}]')
             verb, event_id, accepted, reason = await client.receive()
@@ -84,10 +84,10 @@ async def test_real_events_get_the_answers_that_the_oracle_predicts_and_those_it
     assert found == oracle.standing()
 
 
-async def test_real_events_that_were_tampered_with_are_refused(tmp_path: Path) -> None:
+async def test_real_events_that_were_tampered_with_are_refused(tmp_path: Path, store_settings: dict[str, str]) -> None:
     events = [json.loads(line) for line in _EVENTS.read_text(encoding="utf-8").splitlines()[:200]]
     answers = set()
-    async with running(tmp_path) as program, program.client() as client:
+    async with running(tmp_path, store_settings) as program, program.client() as client:
         for event, other in zip(events, [*events[1:], events[0]], strict=True):
             for forged in (event | {"content": event["content"] + " "}, event | {"sig": other["sig"]}):
                 await client.send("EVENT", forged)

@@ -66,9 +66,11 @@ class Sender:
             return
 
 
-async def test_events_in_flight_at_the_signal_are_stored_and_answered_or_neither(tmp_path: Path) -> None:
+async def test_events_in_flight_at_the_signal_are_stored_and_answered_or_neither(
+    tmp_path: Path, store_settings: dict[str, str]
+) -> None:
     senders = [Sender(name) for name in ("alice", "bob", "carol")]
-    async with running(tmp_path) as program:
+    async with running(tmp_path, store_settings) as program:
         async with trio.open_nursery() as clients:
             for sender in senders:
                 clients.start_soon(sender.publish, program)
@@ -76,15 +78,17 @@ async def test_events_in_flight_at_the_signal_are_stored_and_answered_or_neither
                 await sender.answered.wait()
             program.signal(SIGTERM)
         assert await program.wait() == 0
-    async with running(tmp_path) as again, again.client() as client:
+    async with running(tmp_path, store_settings) as again, again.client() as client:
         stored = {event["id"] for event in await everything(client)}
     assert [sender.close_code for sender in senders] == [1001, 1001, 1001]
     assert stored == set.union(*[sender.accepted for sender in senders])
 
 
-async def test_what_was_acknowledged_before_a_stop_at_once_is_stored(tmp_path: Path) -> None:
+async def test_what_was_acknowledged_before_a_stop_at_once_is_stored(
+    tmp_path: Path, store_settings: dict[str, str]
+) -> None:
     senders = [Sender(name) for name in ("alice", "bob", "carol")]
-    async with running(tmp_path, _PATIENT) as program:
+    async with running(tmp_path, {**_PATIENT, **store_settings}) as program:
         # Without a guest that stays, the relay might have left before the second signal.
         async with connected(program.address) as guest, trio.open_nursery() as clients:
             await guest.upgrade()
@@ -95,13 +99,15 @@ async def test_what_was_acknowledged_before_a_stop_at_once_is_stored(tmp_path: P
             program.signal(SIGTERM)
             program.signal(SIGINT)
         assert await program.wait() == 130, program.err
-    async with running(tmp_path) as again, again.client() as client:
+    async with running(tmp_path, store_settings) as again, again.client() as client:
         stored = {event["id"] for event in await everything(client)}
     assert set.union(*[sender.accepted for sender in senders]) - stored == set()
 
 
-async def test_a_second_signal_ends_it_at_once_though_a_client_refuses_to_leave(tmp_path: Path) -> None:
-    async with running(tmp_path, _PATIENT) as program, connected(program.address) as client:
+async def test_a_second_signal_ends_it_at_once_though_a_client_refuses_to_leave(
+    tmp_path: Path, store_settings: dict[str, str]
+) -> None:
+    async with running(tmp_path, {**_PATIENT, **store_settings}) as program, connected(program.address) as client:
         await client.upgrade()
         program.signal(SIGTERM)
         await client.until(bytes([CLOSE]))

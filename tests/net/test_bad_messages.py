@@ -73,7 +73,7 @@ async def test_an_event_of_the_wrong_shape_gets_ok_false_naming_the_field(
 
 async def test_an_unknown_filter_key_is_closed_as_unsupported(autojump_clock: MockClock) -> None:
     async with open_door() as door, door.client() as client:
-        await client.send("REQ", "sub", {"search": "hello"})
+        await client.send("REQ", "sub", {"colour": "red"})
         verb, sub_id, reason = await client.receive()
         assert (verb, sub_id) == ("CLOSED", "sub")
         assert reason.startswith("unsupported: ")

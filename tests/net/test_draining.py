@@ -47,7 +47,7 @@ async def expect_nothing_left(door: Door, client: Client, tasks_before: int) -> 
     """The client is gone with all that it had."""
     await wait_all_tasks_blocked()
     assert client._tasks is None
-    assert client._drained is None
+    assert not client._sender.is_draining
     assert client._subscriptions == {}
     assert client._queries == {}
     assert door.relay.statistics().broadcaster.subscriptions == 0
@@ -70,7 +70,7 @@ async def test_what_the_network_takes_needs_no_task(autojump_clock: MockClock) -
         await wire.send(message("REQ", "some", {"limit": 3}), message("EVENT", ALICE.event("new")))
         await wait_all_tasks_blocked()
         assert tasks_of(client_of(door)) == 0
-        assert client_of(door)._drained is None
+        assert not client_of(door)._sender.is_draining
         received = [await wire.receive() for _ in range(6)]
     new = ALICE.event("new")
     assert received[4:] == [["OK", new.id, True, ""], ["EVENT", "some", plain(new)]]
@@ -104,12 +104,12 @@ async def test_who_reads_slowly_gets_everything_in_its_order(
     async with open_door(await filled_store(is_quick), net=net) as door, open_wire(door, NARROW) as wire:
         await wire.send(message("REQ", "all", {}))
         await wait_all_tasks_blocked()
-        assert client_of(door)._drained is not None
+        assert client_of(door)._sender.is_draining
         received = await read_slowly(wire, 9_000)
         assert received == [*(["EVENT", "all", plain(event)] for event in LONG), ["EOSE", "all"]]
         await wait_all_tasks_blocked()
         assert tasks_of(client_of(door)) == 0
-        assert client_of(door)._drained is None
+        assert not client_of(door)._sender.is_draining
         await wire.send(message("REQ", "next", {"limit": 0}))
         assert await wire.receive() == ["EOSE", "next"]
 
@@ -214,7 +214,7 @@ async def test_a_client_that_goes_away_in_the_middle_leaves_nothing_behind(
             await wire.send(*(message("REQ", str(number), {}) for number in range(5)))
             await wait_all_tasks_blocked()
             client = client_of(door)
-            assert client._drained is not None
+            assert client._sender.is_draining
             if reads_first:
                 await wire.stream.receive_some(reads_first)
         await expect_nothing_left(door, client, tasks_before)

@@ -95,7 +95,7 @@ async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: b
         if waits_for_the_network:
             client._outbox.send_nowait(b"x" * 200_000)
             client._flush()
-            assert client._drained is not None
+            assert client._sender.is_draining
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             for _ in range(turns):
@@ -108,7 +108,7 @@ async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: b
             client._flush()
             await wait_all_tasks_blocked()
     assert client._tasks is None
-    assert client._drained is None
+    assert not client._sender.is_draining
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ class AfterTheCut(trio.abc.Instrument):
         self._line = line
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if "_drain" in task.name and self._client._drained is None:
+        if "_drain" in task.name and not self._client._sender.is_draining:
             self.read()
             self._client._outbox.send_nowait(b"late")
             self._client._flush()
@@ -191,7 +191,7 @@ async def test_a_line_that_fails_unexpectedly_hurts_only_its_client(
         await broken.send(message("REQ", "live", {"limit": 0}))
         assert await broken.receive() == ["EOSE", "live"]
         [client] = [one for one in door.server._clients if one._subscriptions]
-        client._transport = Faulty(client._transport.stream)
+        client._sender._transport = Faulty(client._transport.stream)
         async with open_wire(door) as other:
             await other.send(message("REQ", "live", {"limit": 0}))
             assert await other.receive() == ["EOSE", "live"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.keys import NOW
 from tests.oracles import naive_match
-from tests.strategies import events, filters
+from tests.strategies import events, filters, searches, spoken
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 
@@ -25,6 +25,15 @@ def some(*values: str) -> frozenset[str]:
 def test_a_filter_matches_what_its_naive_twin_matches(data: st.DataObject) -> None:
     known = data.draw(st.lists(events(), min_size=1, max_size=5))
     one = data.draw(filters(known))
+    assert [one.matches(event) for event in known] == [naive_match(one, event) for event in known]
+
+
+@pytest.mark.slow
+@given(st.data())
+def test_a_search_matches_what_its_naive_twin_matches(data: st.DataObject) -> None:
+    """Of domains a live event knows nothing, and neither does the twin without known profiles."""
+    known = data.draw(st.lists(spoken(), min_size=1, max_size=5))
+    one = data.draw(searches(known))
     assert [one.matches(event) for event in known] == [naive_match(one, event) for event in known]
 
 

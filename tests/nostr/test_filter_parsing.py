@@ -105,7 +105,6 @@ def test_larger_numbers_are_clamped(source: object, expected: Filter) -> None:
     ("key", "shown"),
     [
         ("id", "'id'"),
-        ("search", "'search'"),
         ("Kinds", "'Kinds'"),
         ("", "''"),
         ("#", "'#'"),

@@ -12,15 +12,17 @@ from trio_relay.nostr.limits import Limits
 from trio_relay.version import __version__
 
 
-def published(info: RelayInfo | None = None, limits: Limits | None = None) -> dict[str, Any]:
-    return msgspec.json.decode(document(info or RelayInfo(), limits or Limits()), type=dict[str, Any])
+def published(
+    info: RelayInfo | None = None, limits: Limits | None = None, *, has_search: bool = True
+) -> dict[str, Any]:
+    return msgspec.json.decode(document(info or RelayInfo(), limits or Limits(), has_search), type=dict[str, Any])
 
 
 def test_the_document_as_it_stands_without_any_configuration() -> None:
     assert published() == {
         "name": "trio-relay",
         "description": "A Nostr relay on Trio",
-        "supported_nips": [1, 9, 11],
+        "supported_nips": [1, 9, 11, 45, 50],
         "software": "https://github.com/trio-relay/trio-relay",
         "version": __version__,
         "limitation": {
@@ -56,6 +58,10 @@ def test_a_changed_limit_is_published(limit: str, field: str) -> None:
     before = published()["limitation"]
     after = published(limits=msgspec.structs.replace(Limits(), **{limit: 1234}))["limitation"]
     assert after == before | {field: 1234}
+
+
+def test_search_is_named_only_where_it_is_on() -> None:
+    assert published(has_search=False) == published() | {"supported_nips": [1, 9, 11, 45]}
 
 
 @pytest.mark.parametrize("name", ["name", "description", "banner", "icon", "pubkey", "contact", "terms_of_service"])

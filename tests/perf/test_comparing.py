@@ -73,6 +73,18 @@ def test_peers_take_no_part_where_the_store_is_filled_for_ours(tmp_path: Path, m
     assert set(found.skipped) == {"peer"}
 
 
+def test_on_opensearch_a_bare_loop_takes_turns_in_place_of_peers(tmp_path: Path, measured: list[str]) -> None:
+    found, _ = run(tmp_path, "os-ingest", OURS, PEER)
+    assert measured == ["trio-relay", "bare loop", "trio-relay", "bare loop"]
+    assert found.skipped == {"peer": "has no OpenSearch behind it"}
+    assert [(verdict.value, verdict.is_reached) for verdict in found.verdicts] == [(1, True)]
+
+
+def test_a_bare_loop_has_no_part_in_requests(tmp_path: Path, measured: list[str]) -> None:
+    run(tmp_path, "os-id", OURS, PEER, rounds=1)
+    assert measured == ["trio-relay"]
+
+
 def test_bars_are_for_the_last_part(tmp_path: Path, measured: list[str]) -> None:
     (verdict,) = run(tmp_path, "half", OURS)[0].verdicts
     assert measured
@@ -104,7 +116,7 @@ def test_scenarios_are_listed() -> None:
 def test_an_unknown_scenario_is_refused_with_those_that_there_are() -> None:
     result = command("ingest", "digest")
     assert result.exit_code == 2
-    assert "no scenario digest; there are ingest, single" in result.output
+    assert "no scenario digest; there are ingest, ingest-plain, single" in result.output
 
 
 def test_micro_benchmarks_get_their_names(monkeypatch: pytest.MonkeyPatch) -> None:

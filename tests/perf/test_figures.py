@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from perf.figures import describe, figures, judge
@@ -71,10 +72,11 @@ def test_servers_parts_and_failures_are_kept_apart() -> None:
         (Bar("cores", 0.75, "cores", is_least=True), 0.75),
         (Bar("messages", 50, "/s", is_least=True), 50),
         (Bar("cpu", 2.5, "x", other="ingest"), 2.5),
+        (Bar("rate", 0.4, "x", other="peer", is_least=True), 0.4),
     ],
 )
 def test_a_bar_is_reached_up_to_its_limit(bar: Bar, value: float) -> None:
-    others: Mapping[str, float] = {"ingest": 8}
+    others: Mapping[str, float] = {"ingest": 8, "peer": 1_250}
     verdict = judge(bar, one(), UNITS, others)
     assert verdict.value == pytest.approx(value)
     assert verdict.is_reached
@@ -92,7 +94,7 @@ def test_every_bar_of_every_scenario_can_be_judged() -> None:
     row = Figures(**{**{name: getattr(one(), name) for name in Figures.__struct_fields__}, "latencies": LATENCIES})
     for scenario in SCENARIOS.values():
         for bar in scenario.bars:
-            assert judge(bar, row, UNITS, {"ingest": 1}).value is not None, describe(bar)
+            assert judge(bar, row, UNITS, {"ingest": 1, "bare loop": 1}).value is not None, describe(bar)
 
 
 LATENCIES = {"OK": (1.0, 2.0), "EOSE": (1.0, 2.0), "live": (1.0, 2.0)}
@@ -138,6 +140,15 @@ def test_a_table_has_each_server_and_how_ours_relates_to_it() -> None:
 def test_memory_of_an_operation_is_told_where_it_is_the_point() -> None:
     assert "KB/op" in table(run(sample(), scenario="idle"))
     assert "KB/op" not in table(run(sample()))
+
+
+def test_what_stands_behind_a_server_is_told_where_something_does() -> None:
+    behind = msgspec.structs.replace(sample(), node_cpu=0.25, batch=640)
+    assert (one(behind).node_cpu, one(behind).batch, one(behind).cores) == (250, 640, 0.875)
+    head, row = table(run(behind, scenario="os-ingest")).splitlines()[1:3]
+    assert "RSS MB  node µs/op  events/batch  cores" in head
+    assert row.split() == ["trio-relay", "500", "1/4", "1,000", "20", "5", "250", "640", "0.875", "500", "2,000"]
+    assert "node" not in table(run(sample()))
 
 
 def test_bars_are_told_in_the_table_and_at_the_end() -> None:

@@ -14,6 +14,7 @@ from perf.corpus import generate
 from perf.micro import run
 from perf.micro.channels import channels
 from perf.micro.delivery import delivery
+from perf.micro.indexing import indexing
 from perf.micro.redis_lists import SERVER, redis
 from perf.micro.resp import Redis, RespError
 from perf.micro.rows import CLOCK, CPU, RATE, Row, Skipped
@@ -96,6 +97,16 @@ def test_subscriptions_tell_each_operation_and_shape() -> None:
     assert [what for what in rows if what.startswith("add, kinds")] == [
         "add, kinds, 2 values",
         "add, kinds, each value",
+    ]
+
+
+def test_indexing_tells_each_step_and_question() -> None:
+    rows = check(indexing(EVENTS, count=100))
+    assert len(rows) == 9
+    assert [what for what in rows if what.endswith("100 there")] == [
+        "recent events, by id, 100 there",
+        "recent events, of an author, 100 there",
+        "recent events, of a kind, 100 there",
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from trio_relay.pipeline.batches import BATCH_BYTES, Batches
 
@@ -77,3 +78,61 @@ async def test_a_batch_of_large_items_takes_no_further_parcel() -> None:
     send.close()
     sizes = {1: BATCH_BYTES - 1, 2: 1, 3: 1}
     assert [batch async for batch in Batches(receive, 100, lambda item: sizes[item])] == [[1, 2], [3]]
+
+
+async def test_a_batch_lingers_for_company_from_its_first_parcel_on(autojump_clock: MockClock) -> None:
+    send, receive = filled([[1]])
+    batches = Batches(receive, 100, linger=2.0)
+
+    async def company() -> None:
+        for item in (2, 3, 4):
+            await trio.sleep(0.9)
+            await send.send([item])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(company)
+        started = trio.current_time()
+        assert await anext(batches) == [1, 2, 3]
+        assert trio.current_time() - started == pytest.approx(2)
+        assert await anext(batches) == [4]
+        assert trio.current_time() - started == pytest.approx(4.7)
+    send.close()
+
+
+async def test_a_full_batch_does_not_linger(autojump_clock: MockClock) -> None:
+    send, receive = filled([[1, 2], [3]])
+    started = trio.current_time()
+    assert await anext(Batches(receive, 2, linger=9)) == [1, 2]
+    assert await anext(Batches(receive, 9, lambda _item: BATCH_BYTES, linger=9)) == [3]
+    assert trio.current_time() == started
+    send.close()
+
+
+async def test_a_batch_that_becomes_full_lingers_no_longer(autojump_clock: MockClock) -> None:
+    send, receive = filled([[1]])
+    async with trio.open_nursery() as nursery:
+
+        async def company() -> None:
+            await trio.sleep(1)
+            await send.send([2])
+
+        nursery.start_soon(company)
+        started = trio.current_time()
+        assert await anext(Batches(receive, 2, linger=9)) == [1, 2]
+        assert trio.current_time() - started == pytest.approx(1)
+    send.close()
+
+
+async def test_the_end_of_the_channel_ends_a_batch_that_lingers(autojump_clock: MockClock) -> None:
+    send, receive = filled([[1]])
+    async with trio.open_nursery() as nursery:
+
+        async def end() -> None:
+            await trio.sleep(1)
+            send.close()
+
+        nursery.start_soon(end)
+        batches = Batches(receive, 100, linger=9)
+        started = trio.current_time()
+        assert [batch async for batch in batches] == [[1]]
+        assert trio.current_time() - started == pytest.approx(1)

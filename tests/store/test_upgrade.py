@@ -195,7 +195,13 @@ async def test_the_operator_is_told_once(old: Path, logged: list[structlog.typin
             "version": 1,
             "newer": schema.VERSION,
             "log_level": "info",
-        }
+        },
+        {
+            "event": "making the index of words",
+            "path": str(old),
+            "events": len(numbered()),
+            "log_level": "info",
+        },
     ]
 
 

@@ -6,6 +6,7 @@ still to be said is said within a bounded time.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -16,10 +17,12 @@ import trio
 from trio_relay.net.frames import deflated_text, text
 from trio_relay.net.liveness import Liveness, Verdict
 from trio_relay.net.options import NetOptions
+from trio_relay.net.sender import Sender
 from trio_relay.net.transport import transport
 from trio_relay.net.websocket import WebSocket
+from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.message import Publish, Subscribe, Unsubscribe, ok
+from trio_relay.nostr.message import Count, Publish, Subscribe, Unsubscribe, closed, counted, ok
 from trio_relay.nostr.session import Session
 from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay
@@ -29,7 +32,6 @@ from trio_relay.pipeline.subscription import Subscription
 log = structlog.get_logger("trio_relay.net")
 
 _READ_BYTES: Final = 65_536
-_WRITE_BYTES: Final = 65_536
 _PLAIN_BYTES: Final = 2**20
 _DEFLATED_BYTES: Final = 2**16
 """What of an answer is framed in one go: a millisecond or two of work each."""
@@ -74,16 +76,17 @@ class Client:
         self._socket = socket
         self._relay = relay
         self._options = options
-        self._session = Session(relay.limits)
+        self._session = Session(relay.limits, has_search=relay.has_search)
         frame, turn_bytes = (deflated_text, _DEFLATED_BYTES) if socket.takes_deflated else (text, _PLAIN_BYTES)
         self._outbox = Outbox(frame, options.outbox_bytes, self._overflowed, self._flush, relay.post, turn_bytes, text)
         self._liveness = Liveness(trio.current_time())
+        self._sender = Sender(self._outbox, self._transport, self._liveness)
         self._subscriptions: dict[str, Subscription] = {}
         self._queries: dict[Subscription, trio.CancelScope] = {}
+        self._counts: dict[trio.CancelScope, str] = {}
         self._turns: trio.CapacityLimiter | None = None
         self._listening = trio.CancelScope()
         self._tasks: trio.Nursery | None = None
-        self._drained: trio.Event | None = None
         self._farewell: Farewell | None = None
         self._publishing = False
         self._unanswered = 0
@@ -103,11 +106,11 @@ class Client:
                 try:
                     with self._listening:
                         await self._read(first)
-                    self._end_subscriptions()
+                    self._end_requests()
                     await self._say_goodbye()
                 finally:
                     # Cancelled, too, nothing may be delivered to who is gone, nor sent by a nursery that closes.
-                    self._end_subscriptions()
+                    self._end_requests()
                     self._outbox.close(forget=True)
                 self._tasks.cancel_scope.cancel()
         finally:
@@ -187,8 +190,11 @@ class Client:
                     self._outbox.send_nowait(ok(event.id, False, str(refusal)))
             elif isinstance(action, Subscribe):
                 self._subscribe(action)
+            elif isinstance(action, Count):
+                self._count(action)
             elif isinstance(action, Unsubscribe):
                 self._unsubscribe(action.sub_id)
+                self._stop_counts(action.sub_id)
             else:
                 self._relay.note_unreadable()
                 if action.ends is not None:
@@ -225,21 +231,50 @@ class Client:
         self._relay.subscribe(subscription)
         # A client's answers come in turn: one that waits must not be overtaken for ever by quick ones.
         if self._queries or not self._relay.answer_nowait(subscription):
-            assert self._tasks is not None, "who reads has a nursery"
             scope = self._queries[subscription] = trio.CancelScope()
-            self._tasks.start_soon(self._answer, subscription, scope)
+            self._start(self._answer, subscription, scope)
 
-    async def _answer(self, subscription: Subscription, scope: trio.CancelScope) -> None:
+    def _start(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
+        assert self._tasks is not None, "who reads has a nursery"
         if self._turns is None:
             self._turns = trio.CapacityLimiter(_QUERIES_AT_A_TIME)
+        self._tasks.start_soon(work, self._turns, *args)
+
+    async def _answer(self, turns: trio.CapacityLimiter, subscription: Subscription, scope: trio.CancelScope) -> None:
         try:
             with scope:
-                async with self._turns:
+                async with turns:
                     if not await self._relay.answer(subscription) and not subscription.is_ended:
                         self._unsubscribe(subscription.sub_id)
                         self._session.ended(subscription.sub_id)
         finally:
             del self._queries[subscription]
+
+    def _count(self, request: Count) -> None:
+        scope = trio.CancelScope()
+        self._counts[scope] = request.sub_id
+        self._start(self._answer_count, request, scope)
+
+    async def _answer_count(self, turns: trio.CapacityLimiter, request: Count, scope: trio.CancelScope) -> None:
+        answer = b""
+        try:
+            with scope:
+                async with turns:
+                    try:
+                        answer = counted(request.sub_id, await self._relay.count(request.filters))
+                    except Rejected as refusal:
+                        answer = closed(request.sub_id, str(refusal))
+        finally:
+            del self._counts[scope]
+            self._session.counted(request)
+        if not scope.cancel_called:  # the answer may come as the client says CLOSE
+            self._outbox.send_nowait(answer)
+
+    def _stop_counts(self, sub_id: str) -> None:
+        """CLOSE ends a COUNT of its id, too, and nothing is said about it: that is what it means for a REQ."""
+        for scope, counted_id in self._counts.items():
+            if counted_id == sub_id:
+                scope.cancel(reason="the client has closed it")
 
     def _unsubscribe(self, sub_id: str) -> None:
         subscription = self._subscriptions.pop(sub_id, None)
@@ -249,7 +284,9 @@ class Client:
             if (scope := self._queries.get(subscription)) is not None:
                 scope.cancel(reason="the subscription has ended")
 
-    def _end_subscriptions(self) -> None:
+    def _end_requests(self) -> None:
+        for scope in self._counts:
+            scope.cancel(reason="the client has gone")
         for sub_id in list(self._subscriptions):
             self._unsubscribe(sub_id)
 
@@ -268,8 +305,7 @@ class Client:
             self._outbox.close(last=self._socket.output(), forget=farewell.forget)
             self._flush()
             self._socket.more()  # which may hold the client's own close frame
-            if self._drained is not None:
-                await self._drained.wait()
+            await self._sender.drained()
             while not self._socket.is_done and (data := await self._receive()):
                 self._socket.receive(data)
             await self._end_stream()
@@ -295,50 +331,8 @@ class Client:
         What goes wrong in it is this client's affair alone: the caller has others to serve.
         """
         try:
-            self._send_waiting()
+            self._sender.send_waiting(self._tasks)
         except Exception:
             log.exception("sending failed")
             self._outbox.close(forget=True)
             self.hang_up(GONE)
-
-    def _send_waiting(self) -> None:
-        while self._drained is None:
-            joined, cost = self._outbox.take_nowait()
-            if not cost:
-                return
-            try:
-                sent = self._transport.send_nowait(joined)
-            except OSError:
-                self._outbox.close(forget=True)  # the reader will find the end of the stream
-                return
-            if sent < len(joined):
-                assert self._tasks is not None, "the outbox is emptied when the nursery ends"
-                self._drained = trio.Event()
-                self._tasks.start_soon(self._drain, memoryview(joined)[sent:], cost)
-            else:
-                self._outbox.sent(cost)
-
-    async def _drain(self, rest: memoryview, cost: int) -> None:
-        """Send the rest of what was taken from the outbox, and what came meanwhile, until all has left."""
-        assert self._drained is not None
-        try:
-            while cost:
-                await self._send(rest)
-                self._outbox.sent(cost)
-                joined, cost = self._outbox.take_nowait()
-                rest = memoryview(joined)
-        except BaseException as error:
-            # Cancelled, too: a frame has been cut, and nothing may follow it.
-            self._outbox.close(forget=True)
-            if not isinstance(error, (trio.BrokenResourceError, trio.ClosedResourceError)):
-                raise
-        finally:
-            self._drained.set()
-            self._drained = None
-
-    async def _send(self, rest: memoryview) -> None:
-        # A frame may be longer than what should leave in one go.
-        for start in range(0, len(rest), _WRITE_BYTES):
-            self._liveness.sending(trio.current_time())
-            await self._transport.send(rest[start : start + _WRITE_BYTES])
-        self._liveness.sent()

@@ -9,6 +9,7 @@ import msgspec
 
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import MAX_KIND, MAX_TIME, Event, tag_values
+from trio_relay.nostr.search import Search, parse_search
 
 
 class Filter(msgspec.Struct, frozen=True, gc=False):
@@ -26,9 +27,10 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
     since: int | None = None
     until: int | None = None
     limit: int | None = None
+    search: Search | None = None
 
     def matches(self, event: Event, carried: Mapping[str, set[str]] | None = None) -> bool:
-        """True if the event is one that this filter asks for; `limit` plays no part in it.
+        """True if the event is one that this filter asks for; `limit` plays no part in it, nor a search's `sort`.
 
         Args:
             event: the event.
@@ -44,21 +46,23 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
             return False
         if self.until is not None and event.created_at > self.until:
             return False
-        if not self.tags:
-            return True
-        # Once for all letters: walking the tags for each made one long event against many letters take minutes.
-        held = tag_values(event) if carried is None else carried
-        return all(letter in held and not values.isdisjoint(held[letter]) for letter, values in self.tags)
+        if self.tags:
+            # Once for all letters: walking the tags for each made one long event against many letters take minutes.
+            held = tag_values(event) if carried is None else carried
+            if not all(letter in held and not values.isdisjoint(held[letter]) for letter, values in self.tags):
+                return False
+        return self.search is None or self.search.matches(event)
 
     @property
     def is_hopeless(self) -> bool:
-        """True if no event can ever match: an empty list, or `since` after `until`."""
+        """True if no event can ever match: an empty list, `since` after `until`, or a search without words."""
         return (
             (self.ids is not None and not self.ids)
             or (self.authors is not None and not self.authors)
             or (self.kinds is not None and not self.kinds)
             or any(not values for _, values in self.tags)
             or (self.since is not None and self.until is not None and self.since > self.until)
+            or (self.search is not None and self.search.is_void)
         )
 
     @property
@@ -68,8 +72,10 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size(self) -> int:
-        """How many values its lists hold together: what an index of filters has to remember of it."""
+        """How many values its lists and its search hold together: what an index of filters has to remember of it."""
         size = len(self.ids or ()) + len(self.authors or ()) + len(self.kinds or ())
+        if self.search is not None:
+            size += self.search.size
         for _, values in self.tags:
             size += len(values)
         return size
@@ -142,6 +148,12 @@ def _natural(key: str, value: object) -> int:
     return min(value, 2**53)
 
 
+def _search(key: str, value: object) -> Search | None:
+    if not isinstance(value, str):
+        raise invalid(f"{key} must be a string")
+    return parse_search(value)
+
+
 _FIELDS: Final[dict[str, Callable[[str, object], object]]] = {
     "ids": _hex_set,
     "authors": _hex_set,
@@ -149,6 +161,7 @@ _FIELDS: Final[dict[str, Callable[[str, object], object]]] = {
     "since": _time,
     "until": _time,
     "limit": _natural,
+    "search": _search,
 }
 
 

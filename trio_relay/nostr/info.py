@@ -10,7 +10,9 @@ from msgspec import Meta
 from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH, Limits
 from trio_relay.version import __version__
 
-SUPPORTED_NIPS: Final = (1, 9, 11)
+SUPPORTED_NIPS: Final = (1, 9, 11, 45)
+SEARCH_NIP: Final = 50
+"""Supported too where search is on."""
 SOFTWARE: Final = "https://github.com/trio-relay/trio-relay"
 
 Hex = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$", description="64 lowercase hex characters.")]
@@ -37,13 +39,19 @@ class RelayInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     terms_of_service: Annotated[str, Meta(description="URL of the terms of service.")] = ""
 
 
-def document(info: RelayInfo, limits: Limits) -> bytes:
-    """The NIP-11 document as JSON."""
+def document(info: RelayInfo, limits: Limits, has_search: bool = True) -> bytes:
+    """The NIP-11 document as JSON.
+
+    Args:
+        info: who this relay says it is.
+        limits: what it enforces.
+        has_search: whether it answers filters that search for words.
+    """
     named = {name: value for name, value in msgspec.to_builtins(info).items() if value and name != "url"}
     return msgspec.json.encode(
         named
         | {
-            "supported_nips": SUPPORTED_NIPS,
+            "supported_nips": sorted({*SUPPORTED_NIPS, SEARCH_NIP} if has_search else SUPPORTED_NIPS),
             "software": SOFTWARE,
             "version": __version__,
             "limitation": {

@@ -24,14 +24,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_event_tags: Annotated[int, Meta(ge=0, description="Most tags of an event.", extra={"unit": "tags"})] = 10_000
     max_subscriptions: Annotated[
         int,
-        Meta(ge=1, description="Most open subscriptions of one connection.", extra={"unit": "subscriptions"}),
+        Meta(
+            ge=1,
+            description="Most open subscriptions and running counts of one connection.",
+            extra={"unit": "subscriptions"},
+        ),
     ] = 300
-    max_filters: Annotated[int, Meta(ge=1, description="Most filters of one REQ.", extra={"unit": "filters"})] = 20
+    max_filters: Annotated[
+        int, Meta(ge=1, description="Most filters of one REQ or COUNT.", extra={"unit": "filters"})
+    ] = 20
     max_filter_values: Annotated[
         int,
         Meta(
             ge=1,
-            description="Most ids, authors, kinds and tag values in the filters of one connection's subscriptions.",
+            description="Most ids, authors, kinds, tag values and words in the filters that one connection has open.",
             extra={"unit": "values"},
         ),
     ] = 50_000

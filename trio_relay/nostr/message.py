@@ -1,4 +1,4 @@
-"""Every message between client and relay: the only parser and the only encoder (NIP-01).
+"""Every message between client and relay: the only parser and the only encoder (NIP-01, NIP-45).
 
 `parse` never fails on any input: what cannot be read comes back as the `Answer` that tells the client so. An event is
 decoded by msgspec straight into its type; what that refuses is read once more by the standard library's lenient
@@ -33,6 +33,13 @@ class Subscribe(msgspec.Struct, frozen=True, gc=False):
     filters: tuple[Filter, ...]
 
 
+class Count(msgspec.Struct, frozen=True, gc=False):
+    """`["COUNT", sub_id, filter, …]` (NIP-45); its id has nothing to do with a subscription of the same id."""
+
+    sub_id: str
+    filters: tuple[Filter, ...]
+
+
 class Unsubscribe(msgspec.Struct, frozen=True, gc=False):
     """`["CLOSE", sub_id]`."""
 
@@ -46,7 +53,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     ends: str | None = None
 
 
-ClientMessage: TypeAlias = Publish | Subscribe | Unsubscribe | Answer
+ClientMessage: TypeAlias = Publish | Subscribe | Count | Unsubscribe | Answer
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -59,6 +66,11 @@ def ok(event_id: str, accepted: bool, reason: str = "") -> bytes:
 def eose(sub_id: str) -> bytes:
     """`["EOSE", sub_id]`: all stored events have been sent."""
     return encode(("EOSE", sub_id))
+
+
+def counted(sub_id: str, number: int) -> bytes:
+    """`["COUNT", sub_id, {"count": number}]`."""
+    return encode(("COUNT", sub_id, {"count": number}))
 
 
 def closed(sub_id: str, reason: str) -> bytes:
@@ -117,7 +129,9 @@ def _parse_request(array: list[object], max_filters: int) -> ClientMessage:
     match array:
         case ["CLOSE", str() as sub_id]:
             return Unsubscribe(sub_id)
-        case ["REQ" | "CLOSE" as verb, *_]:
+        case ["COUNT", str() as sub_id, *filters]:
+            return _parse_count(sub_id, filters, max_filters)
+        case ["REQ" | "COUNT" | "CLOSE" as verb, *_]:
             return _notice(f"{verb} needs a subscription id, a string")
         case [str() as verb, *_]:
             return _notice(f"unknown verb {verb[:32]!r}")
@@ -127,15 +141,26 @@ def _parse_request(array: list[object], max_filters: int) -> ClientMessage:
 
 def _parse_req(sub_id: str, filters: list[object], max_filters: int) -> Subscribe | Answer:
     try:
-        if not 1 <= len(sub_id) <= MAX_SUB_ID_LENGTH:
-            raise invalid(f"a subscription id has 1 to {MAX_SUB_ID_LENGTH} characters")
-        if not filters:
-            raise invalid("REQ needs at least one filter")
-        if len(filters) > max_filters:
-            raise Rejected(Prefix.ERROR, f"at most {max_filters} filters in a REQ (max_filters)")
-        return Subscribe(sub_id, tuple(map(parse_filter, filters)))
+        return Subscribe(sub_id, _parse_filters("REQ", sub_id, filters, max_filters))
     except Rejected as refusal:
         return close(sub_id, str(refusal))
+
+
+def _parse_count(sub_id: str, filters: list[object], max_filters: int) -> Count | Answer:
+    try:
+        return Count(sub_id, _parse_filters("COUNT", sub_id, filters, max_filters))
+    except Rejected as refusal:
+        return refuse_count(sub_id, str(refusal))
+
+
+def _parse_filters(verb: str, sub_id: str, filters: list[object], max_filters: int) -> tuple[Filter, ...]:
+    if not 1 <= len(sub_id) <= MAX_SUB_ID_LENGTH:
+        raise invalid(f"a subscription id has 1 to {MAX_SUB_ID_LENGTH} characters")
+    if not filters:
+        raise invalid(f"{verb} needs at least one filter")
+    if len(filters) > max_filters:
+        raise Rejected(Prefix.ERROR, f"at most {max_filters} filters in a {verb} (max_filters)")
+    return tuple(map(parse_filter, filters))
 
 
 def _second_reading(data: bytes) -> Answer:
@@ -149,6 +174,8 @@ def _second_reading(data: bytes) -> Answer:
             return _notice("EVENT takes an event, an object")
         case ["REQ", str() as sub_id, *_] if _SURROGATE.search(sub_id) is None:
             return close(sub_id, "invalid: the filters are not valid JSON")
+        case ["COUNT", str() as sub_id, *_] if _SURROGATE.search(sub_id) is None:
+            return refuse_count(sub_id, "invalid: the filters are not valid JSON")
         case list():
             return _notice("the message holds text or numbers that JSON cannot carry")
         case _:
@@ -158,6 +185,11 @@ def _second_reading(data: bytes) -> Answer:
 def close(sub_id: str, reason: str) -> Answer:
     """Refuse a REQ; the id is closed then, also for the subscription that it would have replaced."""
     return Answer(closed(sub_id, reason), ends=sub_id)
+
+
+def refuse_count(sub_id: str, reason: str) -> Answer:
+    """Refuse a COUNT (NIP-45): CLOSED too, but a subscription of the same id goes on."""
+    return Answer(closed(sub_id, reason))
 
 
 def _refusal(event_id: object, fault: str) -> Answer:

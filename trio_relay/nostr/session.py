@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
-from trio_relay.nostr.message import Answer, ClientMessage, Subscribe, Unsubscribe, close, parse
+from trio_relay.nostr.message import (
+    Answer,
+    ClientMessage,
+    Count,
+    Subscribe,
+    Unsubscribe,
+    close,
+    parse,
+    refuse_count,
+)
 
 
 class Session:
     """The protocol state of one connection: the subscription ids that it has open, and the size of their filters.
 
-    The caller carries out what `receive` returns, and calls `ended` for a subscription that the relay closes itself.
+    The caller carries out what `receive` returns, and calls `ended` for a subscription that the relay closes itself,
+    and `counted` for each `Count` that has ended, however it did.
+
+    Args:
+        limits: what the client may ask.
+        has_search: False: filters that search for words are refused.
     """
 
-    __slots__ = ("_limits", "_open")
+    __slots__ = ("_counts", "_counts_size", "_has_search", "_limits", "_open")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, has_search: bool = True) -> None:
         self._limits = limits
+        self._has_search = has_search
         self._open: dict[str, int] = {}
+        self._counts = 0
+        self._counts_size = 0
 
     @property
     def open_sub_ids(self) -> frozenset[str]:
@@ -31,6 +52,8 @@ class Session:
         message = parse(data, max_filters=self._limits.max_filters)
         if isinstance(message, Subscribe):
             return self._subscribe(message)
+        if isinstance(message, Count):
+            return self._count(message)
         if isinstance(message, Unsubscribe):
             self.ended(message.sub_id)
         elif isinstance(message, Answer) and message.ends is not None:
@@ -40,17 +63,43 @@ class Session:
     def _subscribe(self, message: Subscribe) -> Subscribe | Answer:
         limits = self._limits
         self.ended(message.sub_id)
-        if len(self._open) >= limits.max_subscriptions:
-            most = f"{limits.max_subscriptions} subscriptions on a connection (max_subscriptions)"
-            return close(message.sub_id, f"error: at most {most}")
-        size = sum(one.size for one in message.filters)
-        if sum(self._open.values()) + size > limits.max_filter_values:
-            most = f"{limits.max_filter_values} values in the filters of a connection (max_filter_values)"
-            return close(message.sub_id, f"error: at most {most}")
+        size = _size(message.filters)
+        if (refusal := self._refusal(message.filters, size)) is not None:
+            return close(message.sub_id, str(refusal))
         self._open[message.sub_id] = size
         clamped = [one.with_limit(default=limits.default_limit, most=limits.max_limit) for one in message.filters]
         return Subscribe(message.sub_id, tuple(clamped))
 
+    def _count(self, message: Count) -> Count | Answer:
+        size = _size(message.filters)
+        if (refusal := self._refusal(message.filters, size)) is not None:
+            return refuse_count(message.sub_id, str(refusal))
+        self._counts += 1
+        self._counts_size += size
+        return message
+
+    def _refusal(self, filters: Sequence[Filter], size: int) -> Rejected | None:
+        """Why one more request with these filters is too much, or more than this relay can do."""
+        limits = self._limits
+        if not self._has_search and any(one.search is not None for one in filters):
+            return Rejected(Prefix.UNSUPPORTED, "search is off on this relay")
+        if len(self._open) + self._counts >= limits.max_subscriptions:
+            most = f"{limits.max_subscriptions} subscriptions on a connection (max_subscriptions)"
+        elif sum(self._open.values()) + self._counts_size + size > limits.max_filter_values:
+            most = f"{limits.max_filter_values} values in the filters of a connection (max_filter_values)"
+        else:
+            return None
+        return Rejected(Prefix.ERROR, f"at most {most}")
+
+    def counted(self, request: Count) -> None:
+        """A COUNT has ended, so that there is room for the next."""
+        self._counts -= 1
+        self._counts_size -= _size(request.filters)
+
     def ended(self, sub_id: str) -> None:
         """The relay has closed this subscription by itself, so that the id is free again."""
         self._open.pop(sub_id, None)
+
+
+def _size(filters: Sequence[Filter]) -> int:
+    return sum(one.size for one in filters)

@@ -1,11 +1,13 @@
 """A channel of parcels, taken as batches: the first that comes, and what already waits behind it.
 
-Nothing waits for company: load makes batches grow by itself, a lone event goes on at once.
+Usually nothing waits for company: load makes batches grow by itself, a lone event goes on at once. Where a batch has a
+price of its own, it may linger.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Generic, Self, TypeVar
 
 import trio
@@ -23,6 +25,7 @@ class Batches(Generic[T]):
         parcels: the channel; its items are lists, not empty.
         most: a batch that has this many items takes no further parcel; it may exceed it by one parcel's.
         size: bytes of an item; a batch of `BATCH_BYTES` takes no further parcel either.
+        linger: seconds that a batch which could take more waits for it, from its first parcel on.
     """
 
     def __init__(
@@ -30,10 +33,12 @@ class Batches(Generic[T]):
         parcels: trio.MemoryReceiveChannel[list[T]],
         most: int,
         size: Callable[[T], int] = lambda _item: 0,
+        linger: float = 0.0,
     ) -> None:
         self._parcels = parcels
         self._most = most
         self._size = size
+        self._linger = linger
 
     def __aiter__(self) -> Self:
         return self
@@ -43,12 +48,28 @@ class Batches(Generic[T]):
             batch = list(await self._parcels.receive())
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
-        filled = sum(map(self._size, batch))
-        while len(batch) < self._most and filled < BATCH_BYTES:
-            try:
-                parcel = self._parcels.receive_nowait()
-                batch += parcel
-                filled += sum(map(self._size, parcel))
-            except (trio.WouldBlock, trio.EndOfChannel):
-                break  # the end of the channel ends this batch; the next step ends the loop
+        room = BATCH_BYTES - self._bytes(batch)
+        deadline = trio.current_time() + self._linger
+        while len(batch) < self._most and room > 0:
+            parcel = await self._next(deadline)
+            if parcel is None:
+                break
+            batch += parcel
+            room -= self._bytes(parcel)
         return batch
+
+    async def _next(self, deadline: float) -> list[T] | None:
+        """The next parcel; None if none comes in time, or ever: the next step will tell."""
+        try:
+            return self._parcels.receive_nowait()
+        except trio.EndOfChannel:
+            return None
+        except trio.WouldBlock:
+            if not self._linger:
+                return None
+        with trio.move_on_at(deadline), suppress(trio.EndOfChannel):
+            return await self._parcels.receive()
+        return None
+
+    def _bytes(self, items: list[T]) -> int:
+        return sum(map(self._size, items))

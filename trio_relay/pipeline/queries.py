@@ -1,15 +1,20 @@
-"""The stored part of a REQ, under a deadline: its pages into the outbox, then EOSE; a failure is CLOSED, never EOSE."""
+"""The stored part of a REQ, under a deadline: its pages into the outbox, then EOSE; a failure is CLOSED, never EOSE.
+
+And COUNT, under the same deadline.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
 import trio
 
+from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.nostr.filter import Filter
 from trio_relay.pipeline.statistics import SECONDS, Distribution, Histogram
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.store.base import Page, Store, StoreError
@@ -19,12 +24,16 @@ log = structlog.get_logger("trio_relay.pipeline")
 
 @dataclass(frozen=True, slots=True)
 class QueriesStatistics:
-    """How queries are: running now, answered at once so far, all outcomes, seconds that those that waited took."""
+    """How queries are: running now, answered at once so far, all outcomes, seconds that those that waited took.
+
+    Counts are among those that run now, and have outcomes of their own.
+    """
 
     running: int
     at_once: int
     outcomes: dict[str, int]
     seconds: Distribution
+    counts: dict[str, int]
 
 
 class Queries:
@@ -42,6 +51,7 @@ class Queries:
         self._unbroadcast = unbroadcast
         self._running = 0
         self._outcomes: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._at_once = 0
         self._duration = Histogram(SECONDS)
 
@@ -71,7 +81,7 @@ class Queries:
             await self._send_pages(subscription)
         except trio.TooSlowError:
             self._outcomes["timed_out"] += 1
-            subscription.refuse(f"error: the query took more than {self._seconds:g} seconds (query_seconds)")
+            subscription.refuse(str(self._timeout()))
             return False
         except StoreError as error:
             self._outcomes["failed"] += 1
@@ -106,6 +116,34 @@ class Queries:
                 if page:
                     await subscription.deliver_stored(page, self._unbroadcast)
 
+    async def count(self, filters: Sequence[Filter]) -> int:
+        """How many stored events match any of the filters, each once.
+
+        Raises:
+            Rejected: it took too long, or the store could not tell.
+        """
+        hopeful = [one for one in filters if not one.is_hopeless]
+        self._running += 1
+        try:
+            with trio.fail_after(self._seconds):
+                number = await self._store.count(hopeful) if hopeful else 0
+        except trio.TooSlowError:
+            self._counts["timed_out"] += 1
+            raise self._timeout() from None
+        except StoreError as error:
+            self._counts["failed"] += 1
+            log.error("count failed", error=str(error))
+            raise Rejected(Prefix.ERROR, str(error)) from error
+        finally:
+            self._running -= 1
+        self._counts["answered"] += 1
+        return number
+
+    def _timeout(self) -> Rejected:
+        return Rejected(Prefix.ERROR, f"the query took more than {self._seconds:g} seconds (query_seconds)")
+
     def statistics(self) -> QueriesStatistics:
         """What has been asked so far."""
-        return QueriesStatistics(self._running, self._at_once, dict(self._outcomes), self._duration.statistics())
+        return QueriesStatistics(
+            self._running, self._at_once, dict(self._outcomes), self._duration.statistics(), dict(self._counts)
+        )

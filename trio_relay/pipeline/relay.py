@@ -1,10 +1,10 @@
 """The front desk: `open_relay` starts the stages, and the `Relay` it gives is all that doors and programs talk to.
 
-    readers → intake → verifiers → verified → writer → live → broadcaster → outboxes
+    readers → intake → verifiers → verified → writers → live → broadcaster → outboxes
 
 Each arrow is a bounded channel; only the step into the intake makes a client wait. Nothing is asked back, so there is
-no circle to lock up. Closing the intake ends the verifiers, they the writer, it the broadcaster, each after its last
-batch.
+no circle to lock up. Closing the intake ends the verifiers, they the writers, those the broadcaster, each after its
+last batch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, TypeAlias
@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event
+from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.schnorr import BackendName, open_backend
 from trio_relay.pipeline.broadcaster import Broadcaster, BroadcasterStatistics
@@ -68,6 +69,15 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         int, Meta(ge=1, description="Most signatures of one native call.", extra={"unit": "events"})
     ] = 256
     write_batch: Annotated[int, Meta(ge=1, description="Most events of one commit.", extra={"unit": "events"})] = 1_000
+    write_linger_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=10,
+            description="How long a batch waits for company before it is written, unless it is full.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 0.0
     channel_parcels: Annotated[
         int,
         Meta(
@@ -77,7 +87,8 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ),
     ] = 64
     query_seconds: Annotated[
-        float, Meta(gt=0, description="What each page of a stored query may take.", extra={"unit": "seconds"})
+        float,
+        Meta(gt=0, description="What each page of a stored query, or a count, may take.", extra={"unit": "seconds"}),
     ] = 10.0
     drain_seconds: Annotated[
         float,
@@ -117,8 +128,11 @@ class RelayStatistics:
 class Relay:
     """What doors, imports and embedding programs use; made by `open_relay` alone."""
 
-    def __init__(self, store: Store, options: RelayOptions, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, options: RelayOptions, limits: Limits, clock: Callable[[], float], *, has_search: bool
+    ) -> None:
         self.limits = limits
+        self.has_search = has_search
         self.backend = open_backend(options.signatures)
         self.verifiers = options.verifiers or _cores()
         self._store = store
@@ -131,7 +145,7 @@ class Relay:
         self._verifier = Verifier(store, self.backend, threads, options.verify_batch)
         self.post = Post()
         """Has what waits for clients sent; outboxes of clients that are told need it."""
-        self._writer = Writer(store, options.write_batch, unbroadcast, self.post)
+        self._writer = Writer(store, options.write_batch, unbroadcast, self.post, options.write_linger_seconds)
         self._broadcaster = Broadcaster(unbroadcast, self.post)
         self._queries = Queries(store, options.query_seconds, unbroadcast)
         self._intake, self._to_verify = trio.open_memory_channel[Parcels](options.channel_parcels)
@@ -143,12 +157,13 @@ class Relay:
 
     def start_stages(self, nursery: trio.Nursery) -> None:
         """Start every stage; each ends when its channel does. For `open_relay`."""
-        with self._to_verify:
+        with self._to_verify, self._to_write:
             for _ in range(self.verifiers):
                 nursery.start_soon(
                     self._verifier.run, self._to_verify.clone(), self._verified.clone(), self._live.clone()
                 )
-            nursery.start_soon(self._writer.run, self._to_write, self._live.clone())
+            for _ in range(self._store.writers):
+                nursery.start_soon(self._writer.run, self._to_write.clone(), self._live.clone())
         nursery.start_soon(self._broadcaster.run, self._to_deliver, self._options.write_batch)
 
     def close_intake(self) -> None:
@@ -200,6 +215,14 @@ class Relay:
         """Send a subscribed subscription what is stored, then EOSE; or CLOSED, giving False."""
         return await self._queries.answer(subscription)
 
+    async def count(self, filters: Sequence[Filter]) -> int:
+        """How many stored events match any of the filters, each once (NIP-45).
+
+        Raises:
+            Rejected: it took too long, or the store could not tell.
+        """
+        return await self._queries.count(filters)
+
     async def check(self) -> str | None:
         """Why the relay cannot store events now, or None if all is well."""
         return await self._writer.check()
@@ -230,6 +253,7 @@ async def open_relay(
     options: RelayOptions | None = None,
     limits: Limits | None = None,
     *,
+    has_search: bool = True,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Relay]:
     """Run the pipeline over a store while the context lasts.
@@ -241,13 +265,14 @@ async def open_relay(
         store: must stay open for longer than this context.
         options: how wide the pipeline is.
         limits: what events and requests are held to.
+        has_search: False: the doors are to refuse filters that search for words.
         clock: seconds since 1970.
 
     Raises:
         ImportError: the signature backend that the options force is not there.
     """
     options = options or RelayOptions()
-    relay = Relay(store, options, limits or Limits(), clock)
+    relay = Relay(store, options, limits or Limits(), clock, has_search=has_search)
     async with trio.open_nursery() as posting:
         posting.start_soon(relay.post.run)
         async with trio.open_nursery() as stages:

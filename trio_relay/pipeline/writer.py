@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
@@ -35,25 +36,35 @@ class WriterStatistics:
 
 
 class Writer:
-    """The one task that writes, so that replacement and deletion need no lock.
+    """The stage that writes, in as many tasks as the store takes batches at a time.
+
+    They gather one after another, so that what waits is not split among them, and an event that is in two batches is
+    written by one at a time.
 
     Args:
         store: keeps the events.
         most: events of one commit.
+        linger: seconds that a batch waits for company, unless it is full.
         unbroadcast: this stage adds ids before they can be seen in the store; the broadcaster takes them out.
         post: has the answers sent.
     """
 
-    def __init__(self, store: Store, most: int, unbroadcast: set[str], post: Post) -> None:
+    def __init__(self, store: Store, most: int, unbroadcast: set[str], post: Post, linger: float = 0.0) -> None:
         self._store = store
         self._post = post
         self._most = most
+        self._linger = linger
         self._unbroadcast = unbroadcast
+        # Who is alone does without: a lock costs a turn of the loop for each batch.
+        self._gathering: AbstractAsyncContextManager[object] = trio.Lock() if store.writers > 1 else nullcontext()
+        self._in_flight: set[str] = set()
+        self._landed = trio.Event()
         self._batches = Histogram(SIZES)
         self._seconds = Histogram(SECONDS)
         self._latency = Histogram(SECONDS)
         self._outcomes: Counter[str] = Counter()
         self._failure: str | None = None
+        self._failures = 0
         self._probed = -math.inf
 
     async def run(
@@ -63,28 +74,49 @@ class Writer:
     ) -> None:
         """Write until the channel has ended; the handles are this task's own and are closed by it."""
         with verified, live:
-            async for batch in Batches(verified, self._most, attrgetter("size")):
+            batches = Batches(verified, self._most, attrgetter("size"), self._linger)
+            while True:
+                async with self._gathering:
+                    batch = await anext(batches, None)
+                if batch is None:
+                    return
                 await self._write(batch, live)
 
     async def _write(self, batch: list[Submission], live: trio.MemorySendChannel[list[Submission]]) -> None:
-        # Before the commit: a query may see the events before this task is back.
-        added = {one.event.id for one in batch} - self._unbroadcast
-        self._unbroadcast |= added
-        started = trio.current_time()
         try:
-            outcomes = await self._store.save_many([one.event for one in batch])
+            outcomes = await self._save(batch)
         except StoreError as error:
-            self._unbroadcast -= added
             self._failed(batch, str(error))
             return
-        self._recovered()
-        self._batches.observe(len(batch))
-        self._seconds.observe(trio.current_time() - started)
         stored = [one for one, outcome in zip(batch, outcomes, strict=True) if outcome is Saved.STORED]
-        self._unbroadcast -= added - {one.event.id for one in stored}
         if stored:
             await _hand_on(stored, live)
         await carry_out(self._answer(batch, outcomes))
+
+    async def _save(self, batch: list[Submission]) -> list[Saved]:
+        ids = {one.event.id for one in batch}
+        while not self._in_flight.isdisjoint(ids):
+            await self._landed.wait()
+        self._in_flight |= ids
+        # Before the commit: a query may see the events before this task is back.
+        added = ids - self._unbroadcast
+        self._unbroadcast |= added
+        kept: set[str] = set()
+        started, failures = trio.current_time(), self._failures
+        try:
+            outcomes = await self._store.save_many([one.event for one in batch])
+            kept = {one.event.id for one, outcome in zip(batch, outcomes, strict=True) if outcome is Saved.STORED}
+        finally:
+            self._unbroadcast -= added - kept
+            self._in_flight -= ids
+            self._landed.set()
+            self._landed = trio.Event()
+        # A success that began before another batch failed says nothing.
+        if failures == self._failures and any(outcome is not Saved.FAILED for outcome in outcomes):
+            self._recovered()
+        self._batches.observe(len(batch))
+        self._seconds.observe(trio.current_time() - started)
+        return outcomes
 
     def _answer(self, batch: list[Submission], outcomes: list[Saved]) -> list[Flush]:
         now = trio.current_time()
@@ -96,10 +128,13 @@ class Writer:
             if outcome is Saved.STORED:
                 self._latency.observe(now - one.arrived)
         self._post.gather(None)
+        if failed := outcomes.count(Saved.FAILED):
+            log.error("events not stored", events=failed, of=len(batch))
         return gathered
 
     def _failed(self, batch: list[Submission], reason: str) -> None:
         self._failure = reason
+        self._failures += 1
         self._outcomes["failed"] += len(batch)
         log.error("batch not stored", events=len(batch), error=reason)
         for one in batch:
@@ -111,7 +146,12 @@ class Writer:
             self._failure = None
 
     async def check(self) -> str | None:
-        """Why nothing can be stored now, or None; after a failure it is tried out, once a second at most."""
+        """Why nothing can be stored now, or None; after a failure it is tried out, once a second at most.
+
+        A store that is still trying tells so itself.
+        """
+        if (trouble := self._store.statistics().trouble) is not None:
+            return trouble
         now = trio.current_time()
         if self._failure is not None and now - self._probed >= _SECONDS_BETWEEN_PROBES:
             self._probed = now

@@ -1,13 +1,14 @@
 """The promises of a store; `tests/contract` holds every backend to them.
 
-1. `save_many` decides duplicates, replacement and deletion for the whole batch at once, atomically and in the order of
-   the batch, and gives one `Saved` an event.
+1. `save_many` decides duplicates, replacement and deletion for the whole batch, in the order of the batch, and gives
+   one `Saved` an event.
 2. When it returns, what is STORED is durable and visible to the next `query`.
 3. `query` gives what matches any of the filters, each once, newest first and the lower id first where times are equal;
-   each filter counts its own limit.
+   each filter counts its own limit. Where a filter searches for words, the filters' answers follow one another instead,
+   in the order of the filters, each in its own order: by relevance, or as its `sort:` says.
 4. An event whose deletion was asked for never comes back, nor does the request go: both are kept for ever.
-5. A failure is a `StoreError`, and then nothing of the batch is stored. Cancelling a `save_many` doesn't undo it: it
-   either happens whole or not at all.
+5. A failure of the batch is a `StoreError`, that of one event is FAILED. Neither can be found afterwards, unless an
+   answer was lost on its way: then to send the same again does no harm. A store that has transactions fails whole.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Saved(Enum):
     """A newer version of its address is stored already, or one of the same age with a lower id."""
     DELETED = auto()
     """Its author has asked to delete it."""
+    FAILED = auto()
+    """The store could not take it, while it took others of the batch. Sending it again may help."""
 
 
 class StoreError(Exception):
@@ -55,6 +58,8 @@ class StoreStatistics:
     backend: str
     disk_bytes: int = 0
     wal_bytes: int = 0
+    trouble: str | None = None
+    """Why it takes nothing at the moment, although it may do so yet; None if it does."""
 
 
 class Scannable(Protocol):
@@ -89,13 +94,26 @@ class Queryable(Protocol):
         """
         ...
 
+    async def count(self, filters: Sequence[Filter]) -> int:
+        """How many stored events match any of the filters, each once; limits and `sort:` play no part in it (NIP-45).
+
+        Raises:
+            StoreError: the store could not answer.
+        """
+        ...
+
 
 class Store(Queryable, Scannable, Protocol):
-    """Where events are kept. Every method may be called from many tasks, `save_many` from one at a time."""
+    """Where events are kept. Every method may be called from many tasks, `save_many` from `writers` at a time."""
 
     @property
     def description(self) -> str:
         """One line for the banner: what it is and where."""
+        ...
+
+    @property
+    def writers(self) -> int:
+        """How many batches it takes at a time."""
         ...
 
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
@@ -107,7 +125,10 @@ class Store(Queryable, Scannable, Protocol):
         ...
 
     async def known(self, ids: Sequence[str]) -> set[str]:
-        """Those of the ids (64 hex characters each) that are stored now.
+        """Those of the ids (64 hex characters each) that are known to be stored now.
+
+        It saves their verification. One that is left out may be stored all the same, where to ask would cost more than
+        to verify it again: `save_many` will tell.
 
         Raises:
             StoreError: the store could not tell.

@@ -1,14 +1,21 @@
-"""A store in a dict: the reference for the others, and the store of tests and of a relay that should forget."""
+"""A store in a dict: the reference for the others, and the store of tests and of a relay that should forget.
+
+Of what is searched for, that comes first which has the words most often, then the newest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import islice
 
 import trio
+from msgspec.structs import replace
 
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.ranking import candidates, ranked, reference_window, references_of
+from trio_relay.nostr.search import Search, marks_of, text_of
 from trio_relay.store.base import Page, Saved, StoreStatistics
 from trio_relay.store.judge import Facts, judge
 
@@ -16,11 +23,17 @@ _PAGE = 500
 
 
 class MemoryStore:
-    """Everything in memory, nothing on disk; queries look at every event."""
+    """Everything in memory, nothing on disk; queries look at every event.
+
+    Args:
+        clock: seconds since 1970, for searches that look at ages.
+    """
 
     description = "memory (forgets everything when it stops)"
+    writers = 1
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._events: dict[str, Event] = {}
         self._facts = Facts()
 
@@ -45,13 +58,57 @@ class MemoryStore:
 
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         await trio.lowlevel.checkpoint()
-        newest_first = sorted(self._events.values(), key=lambda event: (-event.created_at, event.id))
+        for page in _pages(self._search(filters) if any(one.search for one in filters) else self._select(filters)):
+            yield page
+            await trio.lowlevel.checkpoint()
+
+    async def count(self, filters: Sequence[Filter]) -> int:
+        await trio.lowlevel.checkpoint()
+        told = list(map(self._told, filters))
+        return sum(any(one.matches(event) for one in told) for event in self._events.values())
+
+    def _select(self, filters: Sequence[Filter]) -> list[Event]:
+        newest_first = self._newest_first()
         wanted: set[str] = set()
         for one in filters:
             wanted.update(event.id for event in islice(filter(one.matches, newest_first), one.limit))
-        for page in _pages([event for event in newest_first if event.id in wanted]):
-            yield page
-            await trio.lowlevel.checkpoint()
+        return [event for event in newest_first if event.id in wanted]
+
+    def _search(self, filters: Sequence[Filter]) -> list[Event]:
+        """What filters find of which one searches: one filter's after the other's, each in its own order."""
+        found: dict[str, None] = {}
+        for one in filters:
+            found |= dict.fromkeys(self._find(one))
+        return [self._events[event_id] for event_id in found]
+
+    def _find(self, one: Filter) -> list[str]:
+        now = int(self._clock())
+        search = one.search
+        if search is not None and search.sort is not None and one.limit:
+            wider = candidates(one, now)
+            notes = islice(filter(self._told(wider).matches, self._newest_first()), wider.limit)
+            since, until = reference_window(one)
+            window = Filter(since=since, until=until)
+            said = [each for event in self._events.values() if window.matches(event) for each in references_of(event)]
+            return ranked(search.sort, [(note.id, note.created_at) for note in notes], said, now, one.limit)
+        matching = list(filter(self._told(one).matches, self._newest_first()))
+        if search is not None:
+            matching.sort(key=lambda event: -_occurrences(search, event))
+        return [event.id for event in matching[: one.limit]]
+
+    def _told(self, one: Filter) -> Filter:
+        """The same filter, told who the authors of its `domain:` are."""
+        if one.search is None or (mark := one.search.author_mark) is None:
+            return one
+        authors = {event.pubkey for event in self._events.values() if mark in marks_of(event)}
+        return replace(
+            one,
+            authors=frozenset(authors if one.authors is None else authors & one.authors),
+            search=replace(one.search, domain=None),
+        )
+
+    def _newest_first(self) -> list[Event]:
+        return sorted(self._events.values(), key=lambda event: (-event.created_at, event.id))
 
     async def scan(self) -> AsyncGenerator[Page, None]:
         await trio.lowlevel.checkpoint()
@@ -68,3 +125,8 @@ class MemoryStore:
 
 def _pages(events: list[Event]) -> list[Page]:
     return [[encode(event) for event in events[i : i + _PAGE]] for i in range(0, len(events), _PAGE)]
+
+
+def _occurrences(search: Search, event: Event) -> int:
+    text = f" {text_of(event)} ".replace(" ", "  ")  # so that one word may end where the next begins
+    return sum(text.count(f" {'  '.join(phrase)} ") for phrase in search.phrases)

@@ -73,8 +73,10 @@ class QuickReader:
             self._connection.execute("COMMIT")
 
     def query(self, filters: Sequence[Filter]) -> Page | None:
-        """The whole answer, or None if it takes too long, is too long, or cannot be had."""
+        """The whole answer, or None if it takes too long, is too long, or cannot be had, as that of a search."""
         if len(filters) > _MOST_FILTERS or sum(one.size for one in filters) > _MOST_VALUES:
+            return None
+        if reading.any_search(filters):
             return None
         select = reading.whole_answer(filters)
         if select is None:

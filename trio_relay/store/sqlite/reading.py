@@ -15,8 +15,10 @@ import apsw
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page
-from trio_relay.store.sqlite.plan import Select, plan, plan_single
+from trio_relay.store.sqlite.plan import plan, plan_count, plan_single
 from trio_relay.store.sqlite.records import FIND_EVENTS, id_record, rank_of
+from trio_relay.store.sqlite.searching import find, numbers
+from trio_relay.store.sqlite.where import Select
 
 _PAGE_ROWS: Final = 500
 _PAGE_BYTES: Final = 2**19
@@ -37,21 +39,49 @@ def limit_answers(connection: apsw.Connection) -> None:
     connection.limit(apsw.SQLITE_LIMIT_LENGTH, _PAGE_BYTES)
 
 
-def first_page(connection: apsw.Connection, filters: Sequence[Filter], cursor: Cursor) -> Page:
+def first_page(connection: apsw.Connection, filters: Sequence[Filter], cursor: Cursor, now: int) -> Page:
     """The whole answer if it fits into one page, else its first part, `cursor` then holding the rest.
+
+    Args:
+        connection: for reading.
+        filters: each has a limit.
+        cursor: an empty one.
+        now: seconds since 1970, for searches that look at ages.
 
     Raises:
         apsw.InterruptError: the query was interrupted.
         apsw.Error: the database could not answer.
     """
+    if any_search(filters):
+        cursor.seqs = find(connection, filters, now)
+        return next_page(connection, cursor)
     select = plan(filters)
     if select is None:
         return []
     try:
         return lines(connection, _whole(select))
     except apsw.TooBigError:
-        cursor.seqs = _seqs(connection, select.sql, select.bindings)
+        cursor.seqs = numbers(connection, select)
         return next_page(connection, cursor)
+
+
+def any_search(filters: Sequence[Filter]) -> bool:
+    """True if there is a search among the filters, so that the answer has an order of its own."""
+    return any(one.search is not None for one in filters)
+
+
+def count(connection: apsw.Connection, filters: Sequence[Filter]) -> int:
+    """How many events match any of the filters.
+
+    Raises:
+        apsw.InterruptError: it was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    select = plan_count(filters)
+    if select is None:
+        return 0
+    number: int = connection.execute(select.sql, tuple(select.bindings)).get
+    return number
 
 
 def whole_answer(filters: Sequence[Filter]) -> Select | None:
@@ -91,7 +121,7 @@ def next_page(connection: apsw.Connection, cursor: Cursor) -> Page:
 
 def fill_scan(connection: apsw.Connection, after: int, cursor: Cursor) -> None:
     """Put the numbers of the next events above `after` into the cursor, in the order in which the events came."""
-    cursor.seqs = _seqs(connection, _SCAN, [after, _PAGE_ROWS])
+    cursor.seqs = numbers(connection, Select(_SCAN, [after, _PAGE_ROWS]))
 
 
 def known(connection: apsw.Connection, ids: Sequence[str]) -> set[str]:
@@ -117,11 +147,6 @@ def _fetch(connection: apsw.Connection, seqs: Sequence[int]) -> Page:
             limit_answers(connection)
 
 
-def _seqs(connection: apsw.Connection, sql: str, bindings: Sequence[object]) -> list[int]:
-    joined = connection.execute(_NUMBERS.format(sql), tuple(bindings)).get
-    return list(map(int, joined.split(","))) if joined else []
-
-
 # No JSON text holds a line feed, so one between two events parts them. SQLite keeps a subquery's order for
 # group_concat, which is not one of the aggregates that it knows to be free of order.
 _ALL_AT_ONCE: Final = """
@@ -129,7 +154,6 @@ SELECT CAST(group_concat((SELECT json FROM event WHERE event.seq = narrow.seq), 
 FROM ({}) AS narrow
 """
 _LISTED: Final = "SELECT value AS seq FROM carray(?)"
-_NUMBERS: Final = "SELECT group_concat(seq) FROM ({})"
 _SCAN: Final = "SELECT seq FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
 _IS_KNOWN: Final = "SELECT 1 FROM event WHERE rank = ? AND id = ?"
 _KNOWN: Final = f"SELECT group_concat(lower(hex(id)), ' ') FROM {FIND_EVENTS}"  # noqa: S608  # our own text

@@ -11,6 +11,7 @@ from hashlib import blake2b, sha256
 from typing import Final
 
 from trio_relay.nostr.event import Event, address_of, encode, single_letter_tags
+from trio_relay.nostr.search import marks_of, text_of
 
 _NO_ADDRESS: Final = bytes(32)
 
@@ -63,7 +64,15 @@ FROM carray(?1)
 
 def tag_records(event: Event, seq: int) -> list[bytes]:
     """The rows of `tag` for one event: key of 16 bytes; seq, rank, kind, created_at in 16, 19, 5, 10 digits."""
-    keys = tag_keys(event)
+    return _tag_records(tag_keys(event), event, seq)
+
+
+def mark_records(event: Event, seq: int) -> list[bytes]:
+    """The rows of `tag` for what an event says of itself (`search.marks_of`), made as those of its tags."""
+    return _tag_records({tag_key(MARK, mark) for mark in marks_of(event)}, event, seq)
+
+
+def _tag_records(keys: set[bytes], event: Event, seq: int) -> list[bytes]:
     if not keys:
         return []
     tail = b"%016d%019d%05d%010d" % (seq, rank_of(bytes.fromhex(event.id[:16])), event.kind, event.created_at)
@@ -78,6 +87,21 @@ DELETE FROM tag WHERE (key, created_at, rank, seq) IN (
 )
 """
 """Of the same records as INSERT_TAGS."""
+
+INSERT_WORDS: Final = """
+INSERT INTO word (rowid, text)
+SELECT CAST(substr(value, 1, 16) AS INTEGER), CAST(substr(value, 17) AS TEXT) FROM carray(?1)
+"""
+
+
+def word_records(event: Event, seq: int) -> list[bytes]:
+    """The row of `word` for one event, if it has words: seq in 16 digits, then the words, a space between each two."""
+    text = text_of(event)
+    return [b"%016d%b" % (seq, text.encode())] if text else []
+
+
+DELETE_WORDS: Final = "DELETE FROM word WHERE rowid IN (SELECT CAST(substr(value, 1, 16) AS INTEGER) FROM carray(?1))"
+"""Of the same records as INSERT_WORDS."""
 
 FIND_EVENTS: Final = (
     "carray(?1) CROSS JOIN event ON rank = CAST(substr(value, 33) AS INTEGER) AND id = substr(value, 1, 32)"
@@ -116,6 +140,10 @@ def address_key(address: str) -> bytes:
 def tag_keys(event: Event) -> set[bytes]:
     """The keys under which an event can be found by `#x` filters."""
     return {tag_key(letter, value) for letter, value in single_letter_tags(event)}
+
+
+MARK: Final = "*"
+"""Stands for a letter where `tag` has a mark: no tag has such a letter."""
 
 
 def tag_key(letter: str, value: str) -> bytes:

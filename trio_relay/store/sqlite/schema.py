@@ -8,7 +8,7 @@ import apsw
 
 from trio_relay.store.base import StoreRefused
 
-VERSION: Final = 2
+VERSION: Final = 3
 _APPLICATION_ID: Final = 0x7472656C  # "trel"
 
 # `created_at DESC, rank` ends every index, so that each answers in NIP-01's order from the index alone and rows are
@@ -41,6 +41,14 @@ CREATE TABLE tag (
     PRIMARY KEY (key, created_at DESC, rank, seq)
 ) STRICT, WITHOUT ROWID;
 """
+# The words of `records.word_records`, parted by spaces, are kept as they are by the tokenizer `ascii`: to it all that
+# is no ASCII belongs to a word. Only what FTS5 makes of them is kept, not the texts.
+WORD_TABLES: Final = """
+CREATE VIRTUAL TABLE word USING fts5 (text, content = '', contentless_delete = 1, tokenize = 'ascii');
+
+-- One row: the words of all events are kept if `until` is NULL, else those of events up to this number.
+CREATE TABLE worded (until INTEGER) STRICT;
+"""
 _OTHER_TABLES: Final = """
 -- A target is an id or the hash of an address, each 32 bytes of SHA-256; `until` matters for addresses only.
 CREATE TABLE tombstone (
@@ -64,7 +72,8 @@ def prepare(connection: apsw.Connection, path: str) -> None:
     if connection.pragma("application_id") == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
         connection.pragma("journal_mode", "wal")
         with connection:
-            connection.execute(EVENT_TABLES + _OTHER_TABLES).fetchall()
+            connection.execute(EVENT_TABLES + WORD_TABLES + _OTHER_TABLES).fetchall()
+            connection.execute("INSERT INTO worded VALUES (NULL)").fetchall()
             connection.pragma("application_id", _APPLICATION_ID)
             connection.pragma("user_version", VERSION)
     else:

@@ -6,6 +6,7 @@ interruptible. Checkpoints run beside the writer on a third connection, so that 
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum, auto
@@ -22,7 +23,7 @@ from msgspec import Meta
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page, Saved, StoreError, StoreRefused, StoreStatistics
-from trio_relay.store.sqlite import reading, schema
+from trio_relay.store.sqlite import reading, schema, wording
 from trio_relay.store.sqlite.lock import PidLock
 from trio_relay.store.sqlite.quick import QuickReader
 from trio_relay.store.sqlite.threads import Worker, run_interruptibly
@@ -70,6 +71,15 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cache_bytes: Annotated[
         int, Meta(ge=2**20, description="Page cache of each connection.", extra={"unit": "bytes"})
     ] = 67_108_864
+    search: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Keep an index of words; off, a filter with `search` is refused. Switched on again, the words of the"
+                " events that came meanwhile are put into it at the next start."
+            )
+        ),
+    ] = True
 
 
 class Folded(Enum):
@@ -86,8 +96,9 @@ class Folded(Enum):
 class SqliteReader:
     """The reading side of one file; made by `open_sqlite_for_reading`, and a part of `SqliteStore`."""
 
-    def __init__(self, options: SqliteOptions) -> None:
+    def __init__(self, options: SqliteOptions, clock: Callable[[], float] = time.time) -> None:
         self._options = options
+        self._clock = clock
         self._path = Path(options.path)
         if not self._path.is_file():
             raise StoreRefused(f"{options.path} does not exist")
@@ -97,6 +108,7 @@ class SqliteReader:
         self._knowing = trio.CapacityLimiter(1)
         self._knower = self._connect(apsw.SQLITE_OPEN_READONLY)
         schema.check(self._knower, options.path, is_read_only=True)
+        self._is_worded = wording.is_worded(self._knower)
         self._quick_connection = self._connect(apsw.SQLITE_OPEN_READONLY)
         self._quick = QuickReader(self._quick_connection)
 
@@ -111,11 +123,20 @@ class SqliteReader:
         return self._quick.query(filters)
 
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
+        self._check(filters)
         cursor = reading.Cursor()
-        page = await self._read(partial(reading.first_page, filters=filters, cursor=cursor))
+        page = await self._read(partial(reading.first_page, filters=filters, cursor=cursor, now=int(self._clock())))
         while page:
             yield page
             page = await self._read(partial(reading.next_page, cursor=cursor)) if cursor.seqs else []
+
+    async def count(self, filters: Sequence[Filter]) -> int:
+        self._check(filters)
+        return await self._read(partial(reading.count, filters=filters))
+
+    def _check(self, filters: Sequence[Filter]) -> None:
+        if not self._is_worded and reading.any_search(filters):
+            raise StoreError("the relay keeps no index of words")
 
     async def scan(self) -> AsyncGenerator[Page, None]:
         cursor = reading.Cursor()
@@ -154,18 +175,21 @@ class SqliteReader:
 class SqliteStore(SqliteReader):
     """A `Store` over one file; made by `open_sqlite` alone."""
 
-    def __init__(self, options: SqliteOptions) -> None:
+    writers = 1
+
+    def __init__(self, options: SqliteOptions, clock: Callable[[], float] = time.time) -> None:
         connection = apsw.Connection(options.path)
         schema.tune(connection, cache_bytes=options.cache_bytes)
         schema.prepare(connection, options.path)
         upgrade(connection, options.path)
-        super().__init__(options)
+        wording.prepare(connection, options.path, search=options.search)
+        super().__init__(options, clock)
         self._connection = connection
         self._connection.pragma("synchronous", options.synchronous)
         # It waits for readers only, in a whole checkpoint, and meanwhile nobody's event is stored.
         self._connection.set_busy_timeout(_WRITER_BUSY_MS)
         self._connection.set_wal_hook(self._wal_grew)
-        self._writer = BatchWriter(self._connection)
+        self._writer = BatchWriter(self._connection, search=options.search)
         # The writer and a probe share one connection, and so one thread.
         self._writing = Worker("trio-relay writer")
         self._checkpointer = self._connect(apsw.SQLITE_OPEN_READWRITE)
@@ -231,8 +255,12 @@ class SqliteStore(SqliteReader):
 
 
 @asynccontextmanager
-async def open_sqlite(options: SqliteOptions) -> AsyncIterator[SqliteStore]:
+async def open_sqlite(options: SqliteOptions, *, clock: Callable[[], float] = time.time) -> AsyncIterator[SqliteStore]:
     """The store on this file, for this process alone, while the context lasts.
+
+    Args:
+        options: which file, and how.
+        clock: seconds since 1970, for searches that look at ages.
 
     Raises:
         StoreRefused: another process holds the file, it is of a newer make, or it cannot be opened.
@@ -244,7 +272,7 @@ async def open_sqlite(options: SqliteOptions) -> AsyncIterator[SqliteStore]:
     except OSError as error:
         raise StoreRefused(f"{path}: {error.strerror}") from error
     try:
-        store = _open(SqliteStore, options)
+        store = _open(partial(SqliteStore, clock=clock), options)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(store.checkpoint_regularly)

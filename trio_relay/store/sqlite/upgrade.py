@@ -21,6 +21,7 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
     """Bring the tables of a store to this version; does nothing to one that has it. Blocks: a minute a million events.
 
     Only what can be told from the events themselves has changed since version 1, so their JSON is all that is read.
+    Version 3 added the index of words, which starts empty here: `wording.prepare` completes it.
 
     Raises:
         apsw.Error: the database could not be read or written; it is as it was.
@@ -30,21 +31,29 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
         return
     log.info("bringing the store to a newer version", path=path, version=version, newer=schema.VERSION)
     with connection:
-        connection.execute("ALTER TABLE event RENAME TO older; DROP TABLE tag").fetchall()
-        for (index,) in connection.execute(_INDEXES).fetchall():
-            connection.execute(f'DROP INDEX "{index}"').fetchall()
-        connection.execute(schema.EVENT_TABLES).fetchall()
-        last = 0
-        while rows := _older(connection, last):
-            numbered = [(seq, decode(json)) for seq, json in rows]
-            insert_events(connection, numbered)
-            last = numbered[-1][0]
-        connection.execute("DROP TABLE older").fetchall()
+        if version == 1:
+            _write_anew(connection)
+        connection.execute(schema.WORD_TABLES).fetchall()
+        connection.execute("INSERT INTO worded VALUES (0)").fetchall()
         connection.pragma("user_version", schema.VERSION)
     # The log holds all of it now; the first events are not to wait until it has been folded back. Where that fails, as
     # while somebody still reads with the older make, nothing is lost: a later checkpoint does it.
     with suppress(apsw.Error):
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+
+def _write_anew(connection: apsw.Connection) -> None:
+    """Out of the tables of version 1."""
+    connection.execute("ALTER TABLE event RENAME TO older; DROP TABLE tag").fetchall()
+    for (index,) in connection.execute(_INDEXES).fetchall():
+        connection.execute(f'DROP INDEX "{index}"').fetchall()
+    connection.execute(schema.EVENT_TABLES).fetchall()
+    last = 0
+    while rows := _older(connection, last):
+        numbered = [(seq, decode(json)) for seq, json in rows]
+        insert_events(connection, numbered)
+        last = numbered[-1][0]
+    connection.execute("DROP TABLE older").fetchall()
 
 
 def _older(connection: apsw.Connection, last: int) -> list[tuple[int, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import apsw
@@ -13,28 +13,38 @@ from trio_relay.store.base import Saved
 from trio_relay.store.judge import Facts, Ruling, Version, judge, questions
 from trio_relay.store.sqlite.records import (
     DELETE_TAGS,
+    DELETE_WORDS,
     FIND_EVENTS,
     INSERT_EVENTS,
     INSERT_TAGS,
     INSERT_TOMBSTONES,
+    INSERT_WORDS,
     address_key,
     address_tombstone,
     event_record,
     id_record,
     id_tombstone,
+    mark_records,
     rank_of,
     tag_records,
+    word_records,
 )
 
 _REMOVED_AT_A_TIME: Final = 100
 
 
 class BatchWriter:
-    """The one connection that writes. Not thread-safe: one `save` at a time."""
+    """The one connection that writes. Not thread-safe: one `save` at a time.
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    Args:
+        connection: for writing.
+        search: put words and marks into their index too (see `wording`, whose `prepare` has to come first).
+    """
+
+    def __init__(self, connection: apsw.Connection, *, search: bool = True) -> None:
         self._connection = connection
-        self._next_seq = (connection.execute("SELECT max(seq) FROM event").get or 0) + 1
+        self._search = search
+        self._next_seq = last_seq(connection) + 1
 
     def save(self, batch: Sequence[Event]) -> list[Saved]:
         """Store a batch in one transaction; it is on disk when this returns.
@@ -96,12 +106,17 @@ class BatchWriter:
             # An event's tags are found by their keys, which only the event itself knows.
             bodies: bytes = self._connection.execute(_BODIES, (_array(part),)).get
             gone = [body.partition(b" ") for body in bodies.split(b"\n")]
-            tags = [record for seq, _, body in gone for record in tag_records(decode(body), int(seq))]
-            _run(self._connection, DELETE_TAGS, tags)
+            events = [(int(seq), decode(body)) for seq, _, body in gone]
+            # Events that came while there was no search have neither words nor marks; to remove none does no harm.
+            _run(self._connection, DELETE_WORDS, _records(word_records, events))
+            _run(self._connection, DELETE_TAGS, _records(tag_records, events) + _records(mark_records, events))
             _run(self._connection, _DELETE, [seq for seq, _, _ in gone])
 
     def _insert(self, events: list[Event]) -> None:
-        insert_events(self._connection, list(enumerate(events, self._next_seq)))
+        numbered = list(enumerate(events, self._next_seq))
+        insert_events(self._connection, numbered)
+        if self._search:
+            insert_words(self._connection, numbered)
 
     def _bury(self, ruling: Ruling) -> None:
         rows = [id_tombstone(event_id, pubkey) for event_id, pubkey in ruling.bury_ids]
@@ -112,7 +127,25 @@ class BatchWriter:
 def insert_events(connection: apsw.Connection, numbered: Sequence[tuple[int, Event]]) -> None:
     """Put events under these numbers, with their tags; inside of a transaction of the caller's."""
     _run(connection, INSERT_EVENTS, [event_record(event, seq) for seq, event in numbered])
-    _run(connection, INSERT_TAGS, [record for seq, event in numbered for record in tag_records(event, seq)])
+    _run(connection, INSERT_TAGS, _records(tag_records, numbered))
+
+
+def insert_words(connection: apsw.Connection, numbered: Sequence[tuple[int, Event]]) -> None:
+    """Put the words and marks of stored events into their index; inside of a transaction of the caller's."""
+    _run(connection, INSERT_WORDS, _records(word_records, numbered))
+    _run(connection, INSERT_TAGS, _records(mark_records, numbered))
+
+
+def last_seq(connection: apsw.Connection) -> int:
+    """The highest number that an event has, or that one had whose words are missing: it is not given again."""
+    last: int = connection.execute(
+        "SELECT max(coalesce(max(seq), 0), (SELECT coalesce(until, 0) FROM worded)) FROM event"
+    ).get
+    return last
+
+
+def _records(make: Callable[[Event, int], list[bytes]], numbered: Iterable[tuple[int, Event]]) -> list[bytes]:
+    return [record for seq, event in numbered for record in make(event, seq)]
 
 
 def _run(connection: apsw.Connection, sql: str, records: Sequence[bytes]) -> None:

@@ -1,0 +1,37 @@
+"""The stores that users may choose, for tests of the whole program."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.e2e.program import finished
+
+
+@pytest.fixture(params=["sqlite", "opensearch"])
+def store_settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Settings of the program for an empty store of the test's own, one of each kind."""
+    if request.param == "sqlite":
+        return {}
+    return opensearch_settings(request, tmp_path)
+
+
+@pytest.fixture
+def opensearch(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The same for OpenSearch alone."""
+    return opensearch_settings(request, tmp_path)
+
+
+def opensearch_settings(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+    """Settings for an index that `trio-relay migrate` has made; it is deleted after the test."""
+    settings = {
+        "store.backend": "opensearch",
+        "opensearch.urls": f'["{request.getfixturevalue("node")}"]',
+        "opensearch.prefix": request.getfixturevalue("prefix"),
+    }
+    migrated = trio.run(partial(finished, folder, "migrate", settings=settings))
+    assert (migrated.returncode, migrated.stderr) == (0, b"")
+    return settings

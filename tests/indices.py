@@ -1,0 +1,74 @@
+"""Stores on a real OpenSearch: on an index of a test's own, or on one that is emptied for each, which is quicker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+from msgspec.structs import replace
+
+from trio_relay.nostr.event import Event
+from trio_relay.store.base import Saved
+from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, open_opensearch
+from trio_relay.store.opensearch.client import Client, open_client
+
+SELDOM = 3_600.0
+"""Seconds between two refreshes, so that none comes unasked."""
+_shared: list[OpenSearchOptions] = []
+
+
+def options_for(url: str, prefix: str, **changes: Any) -> OpenSearchOptions:
+    """Options of a store that refreshes only when asked, and fails soon."""
+    own: dict[str, Any] = {"refresh_seconds": SELDOM, "durability": "async", "retry_seconds": 5.0}
+    return OpenSearchOptions(urls=(url,), prefix=prefix, **own | changes)
+
+
+def use(url: str, prefix: str) -> None:
+    """Make the index that `emptied` opens stores on."""
+    _shared[:] = [options_for(url, prefix)]
+    trio.run(make, _shared[0])
+
+
+async def make(options: OpenSearchOptions) -> None:
+    """What `trio-relay migrate` does."""
+    await migrate(options, lambda line: None)
+
+
+@asynccontextmanager
+async def made(options: OpenSearchOptions) -> AsyncIterator[OpenSearchStore]:
+    """A store on an index of its own."""
+    await make(options)
+    async with open_opensearch(options) as store:
+        yield store
+
+
+@asynccontextmanager
+async def emptied(*, is_refreshed: bool = False, **changes: Any) -> AsyncIterator[OpenSearchStore]:
+    """An empty store on the shared index; `is_refreshed`, each batch is made searchable before it is answered."""
+    options = replace(_shared[0], **changes)
+    async with open_client(options) as client:
+        await empty(client, options.prefix)
+    async with open_opensearch(options) as store:
+        if is_refreshed:
+            _refresh_after_each(store)
+        yield store
+
+
+async def empty(client: Client, prefix: str) -> None:
+    """Delete all documents."""
+    body: dict[str, Any] = {"query": {"match_all": {}}}
+    await client.ask("POST", f"/{prefix}-events/_refresh")
+    await client.ask("POST", f"/{prefix}-events/_delete_by_query?refresh=true&conflicts=proceed", body)
+
+
+def _refresh_after_each(store: OpenSearchStore) -> None:
+    save = store.save_many
+
+    async def save_and_refresh(events: Sequence[Event]) -> list[Saved]:
+        outcomes = await save(events)
+        await store.refresh()
+        return outcomes
+
+    store.save_many = save_and_refresh  # type: ignore[method-assign]  # of this one alone

@@ -1,0 +1,92 @@
+"""Which words a text has: the same for all ways to write it, and found again in themselves."""
+
+# ruff: noqa: RUF001  # texts as people write them
+from __future__ import annotations
+
+import sys
+from unicodedata import category, normalize
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.oracles import naive_words
+from tests.strategies import unicode_texts
+from trio_relay.nostr import words as words_module
+from trio_relay.nostr.search import words
+
+ascii_texts = st.text(st.characters(max_codepoint=127), max_size=300)
+scripts = st.text(
+    st.sampled_from("aBz09-'_ \n’éßİıﬁ①ΣςЖ猫がカｶﾞ゙々ーสวัดีนี้ក្មေန하세ไนमस्ते\u0301\u200b\u200c\u200d\u00ad\ufe0f❤😀1⃣"),
+    max_size=30,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (" \n\t", []),
+        ("!? … 🤙", []),
+        ("Hello, WORLD!", ["hello", "world"]),
+        ("don't don’t foo-bar_baz", ["don", "t", "don", "t", "foo", "bar", "baz"]),
+        ("https://example.com/a?b=1", ["https", "example", "com", "a", "b", "1"]),
+        ("a\0b", ["a", "b"]),
+        ("ＦＵＬＬ ﬁne ①", ["full", "fine", "1"]),
+        ("Straße STRASSE", ["strasse", "strasse"]),
+        ("ΣΊΣΥΦΟΣ σίσυφος", ["σίσυφοσ", "σίσυφοσ"]),
+        ("caf\u00e9 cafe\u0301", ["caf\u00e9", "caf\u00e9"]),
+        ("naïve déjà", ["naïve", "déjà"]),
+        ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
+        ("안녕하세요 세계", ["안녕하세요", "세계"]),
+        ("co\u00adoperate a\u200db", ["cooperate", "ab"]),
+        ("a\u200bb می\u200cخواهم", ["a", "b", "می", "خواهم"]),
+        ("❤\ufe0fhi 1\ufe0f\u20e3", ["hi", "1"]),
+        ("\u0301a 😀\u0301", ["a"]),
+        ("猫", ["猫"]),
+        ("猫が好き", ["猫が", "が好", "好き"]),
+        ("ｶﾞﾗｽ", ["ガラ", "ラス"]),
+        ("GM猫が2", ["gm", "猫が", "2"]),
+        ("日本 東京", ["日本", "東京"]),
+        ("ดี", ["ดี"]),
+        ("แมว", ["แม", "มว"]),
+        ("x" * 64, ["x" * 64]),
+        ("a " + "x" * 65, ["a", "x" * 64]),
+        ("é" * 65 + " b", ["é" * 64, "b"]),
+    ],
+)
+def test_a_text_has_these_words(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+long_words = st.integers(60, 70).map(lambda length: "." + "x" * length + "É" + "X" * length + " Y " + "x" * length)
+
+
+@given(scripts | unicode_texts | ascii_texts | long_words)
+def test_the_quick_way_gives_what_the_slow_way_gives(text: str) -> None:
+    assert words(text) == words_module._folded_words(text)
+
+
+@given(scripts | unicode_texts | ascii_texts)
+def test_words_are_those_of_the_naive_twin(text: str) -> None:
+    assert words(text) == naive_words(text)
+
+
+@given(scripts | unicode_texts | ascii_texts)
+def test_the_words_of_the_words_are_the_same(text: str) -> None:
+    assert words(" ".join(words(text))) == words(text)
+
+
+@given(scripts)
+def test_how_accents_and_case_are_written_makes_no_difference(text: str) -> None:
+    assert words(normalize("NFD", text)) == words(normalize("NFC", text)) == words(text)
+    assert words(text.casefold()) == words(text)
+
+
+@pytest.mark.slow
+def test_of_every_character_the_words_are_plain() -> None:
+    """Words that a tokenizer of FTS5 or Lucene would part or change would not be found."""
+    for code in range(sys.maxunicode + 1):
+        for found in words(f"a{chr(code)}b"):
+            assert not any(one.isspace() or one in '"_*^(){}:' for one in found)
+            assert all(one.isalnum() or category(one) in ("Mn", "Mc") for one in found), hex(code)

@@ -1,0 +1,28 @@
+"""What tests of faults share: a node that they may kill, pause and block, one for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from perf.node import OLD, Node, running
+from tests.node import need, own_names
+
+
+@pytest.fixture(scope="session")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node for tests that one after another do harm to it; each leaves it running."""
+    need(OLD)
+    with running(OLD, tmp_path_factory.mktemp("mortal")) as node:
+        yield node
+
+
+@pytest.fixture
+def mortal_prefix(mortal: Node) -> Iterator[str]:
+    """What the names of a test's indices on it start with; afterwards they are deleted, and the node is as it was."""
+    with own_names(mortal.url) as prefix:
+        yield prefix
+        settings = {"persistent": {"cluster.*": None}, "transient": {"cluster.*": None}}
+        httpx.put(f"{mortal.url}/_cluster/settings", json=settings, timeout=30.0).raise_for_status()

@@ -1,0 +1,144 @@
+"""A filter as OpenSearch is asked: each part, where it stands, and what is sent around it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from tests.keys import ALICE, NOW
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.search import parse_search
+from trio_relay.store.opensearch.documents import tag_term
+from trio_relay.store.opensearch.query import (
+    AN_EVENT,
+    BEST_FIRST,
+    NEWEST_FIRST,
+    Query,
+    condition,
+    either,
+    phrase,
+    search_body,
+)
+
+A, B = "a" * 64, "b" * 64
+
+
+def filtered(*clauses: Query) -> Query:
+    """What stands in filter context alone."""
+    return {"bool": {"filter": list(clauses)}}
+
+
+def searching(text: str, **others: Any) -> Filter:
+    return Filter(search=parse_search(text), **others)
+
+
+PARTS: Final = {
+    "nothing": (Filter(), filtered({"exists": {"field": "id"}})),
+    "a limit": (Filter(limit=7), filtered(AN_EVENT)),
+    "ids": (Filter(ids=frozenset([B, A])), filtered({"terms": {"id": [A, B]}})),
+    "authors": (Filter(authors=frozenset([B, A])), filtered({"terms": {"pubkey": [A, B]}})),
+    "kinds": (Filter(kinds=frozenset([7, 10_002])), filtered({"terms": {"kind": ["10002", "7"]}})),
+    "since": (Filter(since=0), filtered({"range": {"created_at": {"gte": 0}}})),
+    "until": (Filter(until=NOW), filtered({"range": {"created_at": {"lte": NOW}}})),
+    "both": (Filter(since=1, until=2), filtered({"range": {"created_at": {"gte": 1, "lte": 2}}})),
+    "a tag": (Filter(tags=(("t", frozenset(["y:z", ""])),)), filtered({"terms": {"tags": ["t:", "t:y:z"]}})),
+    "a long tag": (
+        Filter(tags=(("t", frozenset(["x" * 600])),)),
+        filtered({"terms": {"tags": [tag_term("t", "x" * 600)]}}),
+    ),
+    "two tags": (
+        Filter(tags=(("e", frozenset([A])), ("p", frozenset([B])))),
+        filtered({"terms": {"tags": [f"e:{A}"]}}, {"terms": {"tags": [f"p:{B}"]}}),
+    ),
+    "all together": (
+        Filter(frozenset([A]), frozenset([B]), frozenset([1]), (("t", frozenset(["x"])),), 1, 2, 3),
+        filtered(
+            {"terms": {"id": [A]}},
+            {"terms": {"pubkey": [B]}},
+            {"terms": {"kind": ["1"]}},
+            {"terms": {"tags": ["t:x"]}},
+            {"range": {"created_at": {"gte": 1, "lte": 2}}},
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("one", "query"), PARTS.values(), ids=PARTS)
+def test_each_part_of_a_filter_is_a_condition_in_filter_context(one: Filter, query: Query) -> None:
+    assert condition(one) == query
+
+
+SEARCHES: Final = {
+    "a word": (searching("Nostr"), {"must": [{"term": {"words": "nostr"}}], "filter": [AN_EVENT]}),
+    "two words": (
+        searching("nostr relay"),
+        {"must": [{"term": {"words": "nostr"}}, {"term": {"words": "relay"}}], "filter": [AN_EVENT]},
+    ),
+    "a phrase": (
+        searching('"nostr relay"'),
+        {"must": [{"match_phrase": {"words": "nostr relay"}}], "filter": [AN_EVENT]},
+    ),
+    "what must not be": (
+        searching('nostr -spam -"buy now"'),
+        {
+            "must": [{"term": {"words": "nostr"}}],
+            "must_not": [{"term": {"words": "spam"}}, {"match_phrase": {"words": "buy now"}}],
+            "filter": [AN_EVENT],
+        },
+    ),
+    "a language": (searching("language:en"), {"filter": [{"term": {"marks": "language:en"}}]}),
+    "safe for work": (
+        searching("nsfw:false"),
+        {"must_not": [{"term": {"marks": "nsfw"}}], "filter": [AN_EVENT]},
+    ),
+    "words of an author": (
+        searching("nostr", authors=frozenset([A])),
+        {"must": [{"term": {"words": "nostr"}}], "filter": [{"terms": {"pubkey": [A]}}]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("one", "parts"), SEARCHES.values(), ids=SEARCHES)
+def test_only_the_words_of_a_search_count_for_relevance(one: Filter, parts: Query) -> None:
+    assert condition(one) == {"bool": parts}
+
+
+def test_authors_of_a_domain_are_a_second_condition_beside_those_asked_for() -> None:
+    one = searching("domain:example.com", authors=frozenset([A]))
+    assert condition(one, [B]) == filtered({"terms": {"pubkey": [A]}}, {"terms": {"pubkey": [B]}})
+    # A domain in which nobody is matches nothing.
+    assert condition(one, []) == filtered({"terms": {"pubkey": [A]}}, {"terms": {"pubkey": []}})
+
+
+def test_one_word_is_a_term_and_several_are_a_phrase() -> None:
+    assert phrase(("a",)) == {"term": {"words": "a"}}
+    assert phrase(("a", "b")) == {"match_phrase": {"words": "a b"}}
+
+
+def test_what_meets_either_condition_is_found_without_relevance() -> None:
+    one, other = condition(Filter(since=1)), condition(Filter(until=2))
+    assert either([one]) == one
+    assert either([one, other]) == {"bool": {"filter": [{"bool": {"should": [one, other]}}]}}
+
+
+@pytest.mark.parametrize(
+    ("after", "more"),
+    [((), {}), ((NOW, ALICE.pubkey), {"search_after": [NOW, ALICE.pubkey]})],
+    ids=["the first page", "a later one"],
+)
+def test_a_search_asks_for_a_page_in_order_with_versions_and_without_a_total(
+    after: tuple[object, ...], more: Query
+) -> None:
+    assert search_body(AN_EVENT, NEWEST_FIRST, 7, after) == {
+        "query": {"exists": {"field": "id"}},
+        "sort": [{"created_at": "desc"}, {"id": "asc"}],
+        "size": 7,
+        "track_total_hits": False,
+        "version": True,
+        **more,
+    }
+
+
+def test_of_equal_relevance_the_newest_comes_first() -> None:
+    assert BEST_FIRST == [{"_score": "desc"}, {"created_at": "desc"}, {"id": "asc"}]

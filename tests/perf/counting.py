@@ -1,0 +1,58 @@
+"""What a load must have counted, worked out from what it was told to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from perf.corpus import newest_filled, signed_events
+from perf.plan import Plan
+from perf.requests import requests
+from perf.results import Sample
+from tests.oracles import naive_query
+from trio_relay.nostr.message import Subscribe, parse
+
+
+def check(sample: Sample, plan: Plan) -> None:
+    """It has counted all of it."""
+    counted = sample.counted
+    assert counted is not None
+    operations, least_messages, kinds = expected(plan)
+    assert counted.operations == operations
+    # Beside the answers, who asks also gets what is published meanwhile and fits an open subscription.
+    assert counted.messages >= least_messages if plan.load == "mix" else counted.messages == least_messages
+    assert set(counted.latencies) - {"live"} == kinds - {"live"}
+    assert ("live" in counted.latencies) == ("live" in kinds) or plan.load == "mix"
+    assert all(0 < p50 <= p99 for p50, p99 in counted.latencies.values())
+    assert counted.seconds > 0
+    assert counted.cpu > 0
+    assert sample.cpu >= 0
+    assert all(rss > 10_000_000 for rss in sample.rss)
+
+
+def expected(plan: Plan) -> tuple[int, int, set[str]]:
+    """Operations, messages and kinds of answers."""
+    match plan.load:
+        case "publish":
+            return plan.count * plan.laps, plan.count * plan.laps, {"OK"}
+        case "read":
+            found = sum(map(len, answers(plan)))
+            assert found >= plan.count / 2, "requests that find little measure little"
+            return plan.count, plan.count + found, {"EOSE"}
+        case "follow":
+            notes = [event for event in signed_events(plan.corpus)[plan.first :] if event.kind == 1][: plan.count]
+            deliveries = len(notes) * plan.subscribers
+            return deliveries, deliveries + len(notes), {"OK", "live"}
+        case "idle":
+            return plan.count, 2 * plan.count, set()
+        case "mix":
+            return plan.count, plan.count, {"OK", "EOSE", "live"}
+    raise AssertionError(plan.load)
+
+
+def answers(plan: Plan) -> Iterator[list[str]]:
+    """The ids that each request of the plan is to get, worked out from all that is stored."""
+    stored = newest_filled(plan.filled) if plan.filled else signed_events(plan.corpus)[: plan.stored]
+    for data in requests(plan.shape, stored, plan.count, plan.connections):
+        message = parse(data[data.index(b'["REQ"') :], max_filters=1)
+        assert isinstance(message, Subscribe)
+        yield [event.id for event in naive_query(message.filters, stored)]

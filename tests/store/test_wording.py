@@ -1,0 +1,177 @@
+"""The index of words on SQLite: switched off and on again, made for older files, and gone with its events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+import pytest
+import structlog
+import trio
+from msgspec.structs import replace
+
+from tests.contract.backends import ask, everything
+from tests.keys import ALICE, BOB, NOW, made_up
+from tests.store import version_1
+from tests.store.files import opened_for_reading, options
+from trio_relay import open_sqlite
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.filter import parse_filter
+from trio_relay.store.base import StoreError
+from trio_relay.store.sqlite import schema, wording
+from trio_relay.store.sqlite.writing import insert_words
+
+TEA: Final = parse_filter({"search": "tea"})
+ENGLISH: Final = parse_filter({"search": "language:en"})
+LABEL: Final = ["l", "en", "ISO-639-1"]
+
+
+def tea(number: int) -> Event:
+    """One of those that are looked for: its number says when it came."""
+    return ALICE.event(f"tea {number}", created_at=NOW + number, tags=[LABEL])
+
+
+async def save(path: Path, *events: Event, search: bool = True) -> None:
+    """Store events as a relay does that is started for it alone."""
+    with trio.fail_after(30):
+        async with open_sqlite(replace(options(path), search=search)) as store:
+            await store.save_many(events)
+
+
+async def found(path: Path) -> list[list[Event]]:
+    """What a relay with search finds by word and by mark."""
+    with trio.fail_after(30):
+        async with open_sqlite(options(path)) as store:
+            rows = store._connection.execute("SELECT count(*) FROM word").get
+            assert rows == await store.count([parse_filter({"search": "tea"})])
+            return [await ask(store, TEA), await ask(store, ENGLISH)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where there is no file yet."""
+    return tmp_path / "relay.db"
+
+
+def make_version_2(path: Path) -> None:
+    """Take from a file what version 3 has added."""
+    connection = apsw.Connection(str(path))
+    connection.execute("DROP TABLE word; DROP TABLE worded; PRAGMA user_version = 2").fetchall()
+    connection.close()
+
+
+async def test_off_nothing_is_kept_and_a_search_is_refused(path: Path) -> None:
+    async with open_sqlite(replace(options(path), search=False)) as store:
+        await store.save_many([tea(1)])
+        for one in (TEA, ENGLISH):
+            with pytest.raises(StoreError, match=r"^the relay keeps no index of words$"):
+                await ask(store, one)
+            with pytest.raises(StoreError, match=r"^the relay keeps no index of words$"):
+                await store.count([one])
+            assert store.query_nowait([one]) is None
+        assert await store.count([parse_filter({})]) == 1
+        assert store._connection.execute("SELECT (SELECT count(*) FROM word), (SELECT count(*) FROM tag)").get == (0, 1)
+
+
+async def test_switched_on_again_what_came_meanwhile_is_found_too(
+    path: Path, logged: list[structlog.typing.EventDict]
+) -> None:
+    await save(path, tea(1), tea(2))
+    await save(path, tea(3), search=False)
+    await save(path, tea(4), tea(5), search=False)
+    assert logged == []
+    expected = [tea(number) for number in (5, 4, 3, 2, 1)]
+    assert await found(path) == [expected, expected]
+    made = {"event": "making the index of words", "path": str(path), "events": 3, "log_level": "info"}
+    assert logged == [made]
+    assert await found(path) == [expected, expected]
+    assert logged == [made]
+
+
+async def test_the_number_of_a_removed_event_is_not_given_again_while_words_are_missing(path: Path) -> None:
+    """Else the event that got it would pass for one whose words are kept."""
+    await save(path, tea(1), tea(2))
+    await save(path, ALICE.event(kind=5, created_at=NOW, tags=[["e", tea(2).id]]), search=False)
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM event WHERE seq > 1; DELETE FROM tag WHERE seq > 1").fetchall()
+    connection.close()
+    await save(path, tea(3), search=False)
+    assert await found(path) == [[tea(3), tea(1)]] * 2
+
+
+async def test_what_is_removed_while_search_is_off_is_gone_from_the_index(path: Path) -> None:
+    await save(path, tea(1), tea(2))
+    await save(path, ALICE.event(kind=5, created_at=NOW + 9, tags=[["e", tea(1).id]]), search=False)
+    assert await found(path) == [[tea(2)], [tea(2)]]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_file_of_an_older_version_gets_its_words(path: Path, version: int) -> None:
+    events = [tea(number) for number in range(20)]
+    if version == 1:
+        version_1.write(path, enumerate(events, 1))
+    else:
+        await save(path, *events, search=False)
+        make_version_2(path)
+    assert await found(path) == [events[::-1]] * 2
+    async with opened_for_reading(path) as reader:
+        assert await ask(reader, TEA) == events[::-1]
+        assert await everything(reader) == events
+
+
+async def test_a_file_of_an_older_version_is_brought_over_without_words_where_search_is_off(path: Path) -> None:
+    await save(path, tea(1), search=False)
+    make_version_2(path)
+    await save(path, tea(2), search=False)
+    connection = apsw.Connection(str(path))
+    assert connection.pragma("user_version") == schema.VERSION
+    connection.close()
+    async with opened_for_reading(path) as reader:
+        with pytest.raises(StoreError):
+            await ask(reader, TEA)
+    assert await found(path) == [[tea(2), tea(1)]] * 2
+
+
+async def test_an_index_that_is_half_made_is_finished(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wording, "_EVENTS_AT_A_TIME", 4)
+    events = [tea(number) for number in range(10)]
+    await save(path, *events, search=False)
+    parts = 0
+
+    def insert(connection: apsw.Connection, numbered: list[tuple[int, Event]]) -> None:
+        nonlocal parts
+        parts += 1
+        insert_words(connection, numbered)
+        if parts == 2:
+            raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wording, "insert_words", insert)
+        with pytest.raises(InterruptedError):
+            await found(path)
+    assert await found(path) == [events[::-1]] * 2
+
+
+async def test_a_file_without_events_is_worded_at_once(path: Path, logged: list[structlog.typing.EventDict]) -> None:
+    await save(path, search=False)
+    assert await found(path) == [[], []]
+    assert logged == []
+
+
+async def test_a_disk_too_full_to_fold_the_log_back_prevents_nothing(path: Path) -> None:
+    class FullDisk(apsw.Connection):
+        def wal_checkpoint(self, dbname: str | None = None, mode: int = 0) -> tuple[int, int]:
+            raise apsw.FullError("database or disk is full")
+
+    await save(path, tea(1), search=False)
+    connection = FullDisk(str(path))
+    wording.prepare(connection, str(path), search=True)
+    assert wording.is_worded(connection)
+    connection.close()
+    assert await found(path) == [[tea(1)], [tea(1)]]
+
+
+async def test_events_without_words_leave_no_row(path: Path) -> None:
+    await save(path, ALICE.event("🤙"), BOB.event("tea", kind=10_002), made_up("tea"))
+    assert await found(path) == [[made_up("tea")], []]

@@ -1,0 +1,150 @@
+"""The four orders of `sort:` (NIP-50 names none; these are the original relay's): by what other events say of a note.
+
+A note is said something of by an event with an `e` tag that names it, of any kind but a deletion. Each key counts once
+for a note however often it speaks, so that one voice cannot make a note popular; one that has voted both up and down
+counts once for each. A note of which nobody speaks is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from trio_relay.nostr.event import DELETION, Event
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.search import Sort, vote_of
+
+HOUR: Final = 3_600
+WINDOWS: Final[dict[Sort, int | None]] = {
+    "top": None,
+    "hot": 7 * 24 * HOUR,
+    "rising": 48 * HOUR,
+    "controversial": 7 * 24 * HOUR,
+}
+"""How old a note may be, in seconds, where the filter doesn't say itself."""
+_FEWEST_CANDIDATES: Final = 1_000
+_MOST_CANDIDATES: Final = 5_000
+_HALF_LIFE_HOURS: Final = 24.0
+_LEAST_HOURS: Final = 0.1
+"""A note of a moment ago has no rate yet: two replies in a second would beat everything."""
+
+
+class Reference(NamedTuple):
+    """What one event says of a note: which (its id), who speaks, and the vote if it is one (`search.vote_of`)."""
+
+    target: str
+    pubkey: str
+    vote: int
+
+
+def candidates(one: Filter, now: int) -> Filter:
+    """The filter whose newest matches are ranked for a filter with a `sort`; its search has none.
+
+    Args:
+        one: the filter of the client; it has a limit. Its `since` or `until` replaces the sort's own window.
+        now: seconds since 1970.
+    """
+    search, limit = one.search, one.limit
+    assert search is not None
+    assert search.sort is not None
+    assert limit is not None
+    window = WINDOWS[search.sort]
+    is_bounded = one.since is not None or one.until is not None
+    return replace(
+        one,
+        since=one.since if is_bounded or window is None else max(0, now - window),
+        limit=min(max(10 * limit, _FEWEST_CANDIDATES), _MOST_CANDIDATES),
+        search=replace(search, sort=None),
+    )
+
+
+def reference_window(one: Filter) -> tuple[int | None, int | None]:
+    """The `since` and `until` of the events that speak of the notes: the filter's own.
+
+    What was said outside of the time that a client asks about is no part of what it asks. Without bounds, all counts: a
+    sort's own window is about the age of the notes, and nobody speaks of a note before it is there.
+    """
+    return one.since, one.until
+
+
+class Voices(NamedTuple):
+    """How many keys speak of one note, how many vote for it, how many against it."""
+
+    all: int
+    up: int = 0
+    down: int = 0
+
+
+def references_of(event: Event) -> Iterator[Reference]:
+    """What an event says of others: one of each note that its `e` tags name; a deletion says nothing."""
+    if event.kind != DELETION:
+        vote = vote_of(event)
+        for target in {tag[1] for tag in event.tags if tag[:1] == ["e"] and len(tag) > 1}:
+            yield Reference(target, event.pubkey, vote)
+
+
+def count_voices(references: Iterable[Reference]) -> dict[str, Voices]:
+    """How many keys speak of each note, by its id."""
+    heard: dict[str, tuple[set[str], set[str], set[str]]] = {}
+    for target, pubkey, vote in references:
+        everybody, up, down = heard.setdefault(target, (set(), set(), set()))
+        everybody.add(pubkey)
+        if vote:
+            (up if vote > 0 else down).add(pubkey)
+    return {target: Voices(*map(len, keys)) for target, keys in heard.items()}
+
+
+def ranked(
+    sort: Sort, notes: Iterable[tuple[str, int]], references: Iterable[Reference], now: int, limit: int
+) -> list[str]:
+    """As `ranked_by`, by what was said of the notes; of other notes it is ignored."""
+    return ranked_by(sort, notes, count_voices(references), now, limit)
+
+
+def ranked_by(
+    sort: Sort, notes: Iterable[tuple[str, int]], voices: Mapping[str, Voices], now: int, limit: int
+) -> list[str]:
+    """The ids of the notes that somebody speaks of, best first; of equal ones the newer first, then the lower id.
+
+    Args:
+        sort: which order.
+        notes: id and created_at of the candidates, in any order.
+        voices: how many speak of each, by id.
+        now: seconds since 1970, from which ages are counted.
+        limit: how many ids to give at most.
+    """
+    score = _SCORES[sort]
+    scored: list[tuple[float, int, str]] = []
+    for note, at in notes:
+        heard = voices.get(note)
+        if heard is not None and (sort != "controversial" or (heard.up and heard.down)):
+            scored.append((-score(heard, max(0, now - at) / HOUR), -at, note))
+    return [note for _, _, note in sorted(scored)[:limit]]
+
+
+def _top(voices: Voices, _hours: float) -> float:
+    return voices.all
+
+
+def _hot(voices: Voices, hours: float) -> float:
+    # The logarithm of voices times 0.5 ^ (hours / 24): the same order, and no note is too old for a number.
+    return math.log2(voices.all) - hours / _HALF_LIFE_HOURS
+
+
+def _rising(voices: Voices, hours: float) -> float:
+    return voices.all / max(hours, _LEAST_HOURS)
+
+
+def _controversial(voices: Voices, _hours: float) -> float:
+    return min(voices.up, voices.down) * math.sqrt(voices.up + voices.down)
+
+
+_SCORES: Final[dict[Sort, Callable[[Voices, float], float]]] = {
+    "top": _top,
+    "hot": _hot,
+    "rising": _rising,
+    "controversial": _controversial,
+}

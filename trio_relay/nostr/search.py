@@ -1,0 +1,257 @@
+"""What a client searches for, and what of an event is searched (NIP-50): parsed exactly, matched purely.
+
+The content is searched, of a profile what it shows, and no tags. Nothing is searched of kinds whose content is
+encrypted, is another event, or is data of an application.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+import orjson
+
+from trio_relay.nostr.errors import invalid
+from trio_relay.nostr.event import Event, is_replaceable
+from trio_relay.nostr.words import words
+
+__all__ = [
+    "COLOURS",
+    "DISLIKES",
+    "LIKES",
+    "MOST_CHARACTERS",
+    "REACTION",
+    "Phrase",
+    "Search",
+    "Sort",
+    "marks_of",
+    "parse_search",
+    "text_of",
+    "vote_of",
+    "words",
+]
+
+Phrase: TypeAlias = tuple[str, ...]
+"""Words that must follow one another; a plain word is a phrase of one."""
+Sort: TypeAlias = Literal["top", "hot", "rising", "controversial"]
+
+MOST_CHARACTERS: Final = 1_000
+"""The longest text of a search."""
+
+_PROFILE: Final = 0
+_SHOWN: Final = ("name", "display_name", "about", "nip05", "website", "lud16")
+"""What of a profile is searched: what its page shows as text (NIP-01, NIP-24)."""
+_LISTS: Final = (*range(30_000, 30_008), 30_015, 30_030)
+_PRIVATE: Final = (
+    *(4, 13, 44, 443, 444, 445, 1059, 1060, 7374, 7375, 7376),
+    *(21_059, 23_194, 23_195, 24_133, 30_078, 31_234),
+)
+_UNSEARCHED: Final = frozenset({3, 6, 16, 22_242, 27_235, *_PRIVATE, *_LISTS})
+"""Kinds that are not searched, beside all that is replaceable (lists, relays, wallets) but profiles. The content of a
+repost is a whole event once more; that of messages, wraps, groups, wallets, drafts and lists may be encrypted."""
+
+
+class Search(msgspec.Struct, frozen=True, gc=False):
+    """What a search asks for: every phrase, none of those excluded, and all the rest.
+
+    `language` is a code of ISO 639-1, `domain` that of the author's NIP-05 address as his profile claims it. With
+    `nsfw` False, events that say of themselves that they are not safe for work are left out. A relay that knows no spam
+    leaves none out, whatever `include_spam` says. `is_void` says that the text has no words: then nothing matches.
+    """
+
+    phrases: tuple[Phrase, ...] = ()
+    excluded: tuple[Phrase, ...] = ()
+    sort: Sort | None = None
+    language: str | None = None
+    domain: str | None = None
+    nsfw: bool = True
+    include_spam: bool = False
+    is_void: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many words it holds."""
+        return sum(map(len, self.phrases)) + sum(map(len, self.excluded))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What an event must have among its `marks_of`."""
+        return () if self.language is None else (f"language:{self.language}",)
+
+    @property
+    def unwanted_marks(self) -> tuple[str, ...]:
+        """What an event must not have among its `marks_of`."""
+        return () if self.nsfw else ("nsfw",)
+
+    @property
+    def author_mark(self) -> str | None:
+        """What the profile of an event's author must have among its `marks_of`."""
+        return None if self.domain is None else f"domain:{self.domain}"
+
+    def matches(self, event: Event) -> bool:
+        """True if this event is one that is searched for; `sort` plays no part in it.
+
+        Never for a search with a `domain`, which the event alone cannot tell: its author's profile can.
+        """
+        if self.is_void or self.domain is not None:
+            return False
+        if self.phrases or self.excluded:
+            text = f" {text_of(event)} "
+            if not all(f" {' '.join(phrase)} " in text for phrase in self.phrases):
+                return False
+            if any(f" {' '.join(phrase)} " in text for phrase in self.excluded):
+                return False
+        if self.language is None and self.nsfw:
+            return True
+        held = marks_of(event)
+        return held.issuperset(self.marks) and held.isdisjoint(self.unwanted_marks)
+
+
+_NOTHING: Final = Search()
+
+
+def parse_search(text: str) -> Search | None:
+    """The text of a search; None if it asks for nothing: no text, or extensions alone that change nothing.
+
+    Words, "phrases" in quotation marks of which the last may be missing, each with a `-` before it to exclude it, and
+    extensions `key:value`. Those of NIP-50 that are known here are taken, of two the last; others, and values that mean
+    nothing, are ignored. Links and mentions are text. A text without any word, such as an emoji, is not nothing: no
+    event has what it asks for.
+
+    Raises:
+        Rejected: the text is too long.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise invalid(f"search must have at most {MOST_CHARACTERS} characters")
+    phrases: dict[Phrase, None] = {}
+    excluded: dict[Phrase, None] = {}
+    extensions: dict[str, str | bool] = {}
+    has_text = False
+    for token in _TOKEN.finditer(text):
+        minus, quoted, plain = token.groups()
+        if not minus and plain and (extension := _EXTENSION.fullmatch(plain)) and not _is_link(*extension.groups()):
+            extensions.update(_known(*extension.groups()))
+            continue
+        phrase = tuple(words(plain or quoted or ""))
+        if phrase:
+            (excluded if minus else phrases)[phrase] = None
+        has_text = has_text or not minus
+    is_void = has_text and not phrases
+    search = Search(tuple(phrases), tuple(excluded), is_void=is_void, **extensions)  # type: ignore[arg-type]  # _known
+    return None if search == _NOTHING else search
+
+
+_TOKEN: Final = re.compile(r"""(-?)(?:["“”]([^"“”]*)(?:["“”]|$)|([^\s"“”]+))""")
+_EXTENSION: Final = re.compile(r"([A-Za-z]+):(.+)")
+_SCHEMES: Final = frozenset(
+    [
+        *("http", "https", "ws", "wss", "nostr", "mailto", "magnet"),
+        *("lightning", "bitcoin", "tel", "geo", "urn", "did"),
+    ]
+)
+_SORTS: Final = frozenset({"top", "hot", "rising", "controversial"})
+_LANGUAGE: Final = re.compile("[a-z]{2}")
+_DOMAIN: Final = re.compile(r"[^\s/@:]{1,253}")
+
+
+def _is_link(key: str, value: str) -> bool:
+    return value.startswith("//") or key.lower() in _SCHEMES
+
+
+def _known(key: str, value: str) -> dict[str, str | bool]:
+    """What one extension sets: nothing if it is not known, or its value means nothing."""
+    match key.lower(), value.lower():
+        case "sort", sort if sort in _SORTS:
+            return {"sort": sort}
+        case "language", language if _LANGUAGE.fullmatch(language):
+            return {"language": language}
+        case "domain", domain if _DOMAIN.fullmatch(domain):
+            return {"domain": domain}
+        case "nsfw", "true" | "false" as answer:
+            return {"nsfw": answer == "true"}
+        case "include", "spam":
+            return {"include_spam": True}
+    return {}
+
+
+def text_of(event: Event) -> str:
+    """The words of what is searched in an event, a space between each two; empty for kinds that are not searched."""
+    if event.kind == _PROFILE:
+        return _profile_text(event.content)
+    if event.kind in _UNSEARCHED or is_replaceable(event.kind):
+        return ""
+    return _text(event.content)
+
+
+# One event at hand is asked about by many subscriptions, one after the other.
+@lru_cache(maxsize=4)
+def _text(content: str) -> str:
+    return " ".join(words(content))
+
+
+@lru_cache(maxsize=4)
+def _profile_text(content: str) -> str:
+    """Of what is no profile, all is text."""
+    profile = _profile(content)
+    if profile is None:
+        return _text(content)
+    return " ".join(words("\n".join(text for key in _SHOWN if isinstance(text := profile.get(key), str))))
+
+
+def _profile(content: str) -> dict[str, object] | None:
+    try:
+        profile = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return profile if isinstance(profile, dict) else None
+
+
+def marks_of(event: Event) -> frozenset[str]:
+    """What an event says of itself beside its words: "nsfw", "language:en", and of a profile "domain:example.com".
+
+    From a content warning (NIP-36) or the tag `nsfw`; from a label of itself in the namespace ISO-639-1 (NIP-32); from
+    the domain of its `nip05`, as claimed, which nobody has verified (NIP-05).
+    """
+    marks: set[str] = set()
+    for tag in event.tags:
+        if not tag or tag[0] not in _TELLING:
+            continue
+        if tag[0] == "content-warning" or (tag[0] == "t" and tag[1:2] and tag[1].lower() == "nsfw"):
+            marks.add("nsfw")
+        # A label event labels others.
+        elif (
+            tag[0] == "l" and tag[2:3] == ["ISO-639-1"] and event.kind != _LABEL and _LANGUAGE.fullmatch(tag[1].lower())
+        ):
+            marks.add(f"language:{tag[1].lower()}")
+    if event.kind == _PROFILE and (domain := _claimed_domain(event.content)):
+        marks.add(f"domain:{domain}")
+    return frozenset(marks)
+
+
+_TELLING: Final = frozenset({"content-warning", "t", "l"})
+_LABEL: Final = 1985
+
+
+def _claimed_domain(content: str) -> str | None:
+    address = (_profile(content) or {}).get("nip05")
+    if not isinstance(address, str):
+        return None
+    domain = address.strip().rpartition("@")[2].lower()
+    return domain if _DOMAIN.fullmatch(domain) else None
+
+
+def vote_of(event: Event) -> int:
+    """+1 for a reaction that likes, -1 for one that dislikes, 0 for all else (NIP-25)."""
+    if event.kind != REACTION:
+        return 0
+    reaction = event.content.rstrip(COLOURS)
+    return (reaction in LIKES) - (reaction in DISLIKES)
+
+
+REACTION: Final = 7
+LIKES: Final = frozenset(["", "+", *"❤♥🧡💛💚💙💜🖤🤍🤎💖💗💓💕💞💘💝🩷🩵🩶🤙👍"])
+DISLIKES: Final = frozenset("-👎")
+COLOURS: Final = "\ufe0e\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+"""What may follow an emoji: its form, and the colour of a hand. They say nothing about the vote."""

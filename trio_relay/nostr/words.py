@@ -1,0 +1,114 @@
+"""A text to the words by which it is found: one meaning for every store and for live delivery (NIP-50).
+
+Two texts that differ in case, in width, or in the form of their accents have the same words. Scripts that are written
+without spaces have no words that a rule could find: of those, each two neighbours make one, so that what stands in a
+text is found as a phrase. A character of such a script that is looked for alone is found where it stands alone.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from operator import add
+from typing import Final
+from unicodedata import category, normalize
+
+LONGEST: Final = 64
+"""Characters of a word that count; an id or a key in hex is a word of that length."""
+_LONGEST_KNOWN: Final = 32
+"""Characters of what is remembered with its words, so that nobody fills the memory with it."""
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in their order: lower case, no punctuation, never empty, of 64 characters at most.
+
+    The words of the words, joined by spaces, are the same again.
+    """
+    if not text.isascii():
+        # Nothing that is folded or joined reaches across white space. Most chunks may be ASCII, and others come again.
+        text = " ".join([chunk if chunk.isascii() else _folded_chunk(chunk) for chunk in text.split()])
+    # What is ASCII a table of bytes does at once, and it leaves all else as it is, which is folded by now.
+    raw = text.encode()
+    found = raw.translate(_LOWER).decode().split()
+    # To ask each word for its length would double the cost.
+    if _TOO_LONG in raw.translate(_OUTLINE):
+        return [word[:LONGEST] for word in found]
+    return found
+
+
+def _folded_chunk(chunk: str) -> str:
+    return _known_chunk(chunk) if len(chunk) <= _LONGEST_KNOWN else " ".join(_folded_words(chunk))
+
+
+@lru_cache(maxsize=4_096)
+def _known_chunk(chunk: str) -> str:
+    return " ".join(_folded_words(chunk))
+
+
+def _folded_words(text: str) -> list[str]:
+    """As `words`, whatever the characters are, for many times the cost."""
+    found: list[str] = []
+    for run in _folded(text).translate(_SEPARATORS).split():
+        if _SPACELESS.search(run) is None:
+            _add(found, run)
+            continue
+        for part in _PARTS.findall(run):
+            if _SPACELESS.match(part) is None:
+                _add(found, part)
+            elif len(part) == 1:
+                found.append(part)
+            else:
+                found += map(add, part, part[1:])
+    return found
+
+
+def _add(found: list[str], run: str) -> None:
+    """A word begins with a letter or a digit: marks before it belong to what was there instead, an emoji say."""
+    if not run[0].isalnum():
+        while run and not run[0].isalnum():
+            run = run[1:]
+        if not run:
+            return
+    found.append(run[:LONGEST])
+
+
+def _folded(text: str) -> str:
+    """Unicode's NFKC_Casefold, for what of it words are made of: the same form for all ways to write a text."""
+    text = _INVISIBLE.sub("", text)
+    # Folding the case may leave what has a shorter form, and that what has another case; it ends after a few times.
+    while (again := normalize("NFKC", normalize("NFKC", text).casefold())) != text:
+        text = again
+    return text
+
+
+class _Separators(dict[int, int | str]):
+    """What `str.translate` asks about each character: itself if it can be part of a word, else a space."""
+
+    def __missing__(self, code: int) -> int | str:
+        kind = category(chr(code))
+        result = code if kind[0] in "LN" or kind in ("Mn", "Mc") else " "
+        # Characters that don't exist, a million of them, are not remembered.
+        if kind not in ("Cn", "Co", "Cs"):
+            self[code] = result
+        return result
+
+
+_ASCII: Final = [chr(code) if chr(code).isalnum() else " " for code in range(128)]
+_LOWER: Final = "".join(_ASCII).lower().encode() + bytes(range(128, 256))
+_OUTLINE: Final = "".join(_ASCII).translate(dict.fromkeys(range(33, 128), 120)).encode().ljust(256)
+"""Any letter or digit of ASCII is an x."""
+_TOO_LONG: Final = b"x" * (LONGEST + 1)
+_SEPARATORS: Final = _Separators()
+# Joiners, direction marks, soft hyphens and variation selectors stand inside of words without a meaning of their own.
+# Not so the non-joiner (U+200C) and the space without width (U+200B), which part words where they are used.
+_INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u061c\u180b-\u180f\u200d-\u200f\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]"
+)
+# Han, Hiragana, Katakana, Thai, Lao, Burmese, Khmer, their own marks included.
+_RANGES: Final = (
+    "\u0e01-\u0eff\u1000-\u109f\u1780-\u17d3\u17d7\u17dc-\u17dd\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c"
+    "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U0001aff0-\U0001b16f\U00020000-\U0003ffff"
+)
+_SPACELESS: Final = re.compile(f"[{_RANGES}]")
+_PARTS: Final = re.compile(f"[{_RANGES}]+|[^{_RANGES}]+")

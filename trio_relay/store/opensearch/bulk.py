@@ -1,0 +1,207 @@
+"""Writes to the cluster: many registers a request, each with an outcome of its own, retried while that may help.
+
+Each write says what it builds on, "there is no document" or "it is in this state", so that to send it again does no
+harm: the second time it conflicts with the first.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+import msgspec
+import structlog
+import trio
+
+from trio_relay.store.base import StoreError
+from trio_relay.store.opensearch.client import Busy, Client, TooLarge, Unreachable, encode
+from trio_relay.store.opensearch.documents import Document, Register
+
+log = structlog.get_logger("trio_relay.store")
+
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 2.0
+_PASSING: Final = frozenset({429, 502, 503, 504})
+_BLOCKED: Final = "cluster_block_exception"
+"""No disk, or the index is being moved: to be lifted by the operator, or by itself."""
+_ONLY: Final = "filter_path=items.*.status,items.*._version,items.*.error.type,items.*.error.reason"
+
+
+class Wrote(Enum):
+    """What became of one write."""
+
+    DONE = auto()
+    CONFLICT = auto()
+    """The register is not in the state that the write builds on."""
+    FAILED = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One register's new state.
+
+    Attributes:
+        slot: its `_id`.
+        basis: the state that is known to be replaced; one that doesn't exist where the register must be new.
+        document: the new state.
+        wrote: what became of it; None as long as that is open.
+        version: of the new state, once DONE.
+        is_uncertain: an answer was lost, so a conflict may be with this very write.
+        reason: why it FAILED.
+    """
+
+    slot: str
+    basis: Register
+    document: Document
+    wrote: Wrote | None = None
+    version: int = 0
+    is_uncertain: bool = False
+    reason: str = ""
+
+    def lines(self) -> bytes:
+        """The write as a `_bulk` has it."""
+        if self.basis.exists:
+            action: object = {
+                "index": {
+                    "_id": self.slot,
+                    "if_seq_no": self.basis.seq_no,
+                    "if_primary_term": self.basis.primary_term,
+                }
+            }
+        else:
+            action = {"create": {"_id": self.slot}}
+        return encode(action) + b"\n" + encode(self.document)
+
+
+class _Error(msgspec.Struct, gc=False):
+    type: str = ""
+    reason: Any = ""
+
+
+class _Item(msgspec.Struct, gc=False):
+    status: int
+    version: int = msgspec.field(name="_version", default=0)
+    error: _Error | None = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    items: list[dict[str, _Item]]
+
+
+_decode: Final = msgspec.json.Decoder(_Answer).decode
+
+
+class Bulk:
+    """Carries writes out.
+
+    Args:
+        client: of the cluster.
+        alias: what is written to.
+        most_bytes: of one request.
+        seconds: how long writes are tried again.
+    """
+
+    def __init__(self, client: Client, alias: str, most_bytes: int, seconds: float) -> None:
+        self._client = client
+        self._path = f"/{alias}/_bulk?require_alias=true&{_ONLY}"
+        self._most_bytes = most_bytes
+        self._seconds = seconds
+        self.trouble: str | None = None
+        """Why the last attempt was not taken, until one is, or nobody tries any more."""
+        self.retries = 0
+        self.requests = 0
+
+    async def carry_out(self, writes: Sequence[Write]) -> None:
+        """Try until each write has an outcome, or the time is up; then what is still open FAILED."""
+        pause = _FIRST_PAUSE
+        deadline = trio.current_time() + self._seconds
+        while left := [one for one in writes if one.wrote is None]:
+            if pause > _FIRST_PAUSE:
+                self.retries += 1
+            await self._attempt(left)
+            left = [one for one in left if one.wrote is None]
+            if not left:
+                break
+            if trio.current_time() + pause > deadline:
+                log.error("writes given up", writes=len(left), error=self.trouble)
+                for one in left:
+                    one.wrote, one.reason = Wrote.FAILED, self.trouble or "the relay's store is busy"
+                self.trouble = None
+                break
+            # Not all writers at the same moment.
+            await trio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _attempt(self, writes: list[Write]) -> None:
+        pairs = [(one, one.lines()) for one in writes]
+        for part in _parts(pairs, self._most_bytes):
+            try:
+                await self._send(part)
+            except Unreachable as error:
+                self.trouble = str(error)
+                for one, _ in part:
+                    one.is_uncertain = True
+                return
+            except Busy as error:
+                self.trouble = str(error)
+                return
+
+    async def _send(self, part: list[tuple[Write, bytes]]) -> None:
+        self.requests += 1
+        try:
+            answer = _decode(await self._client.ask_lines(self._path, [lines for _, lines in part]))
+        except TooLarge as error:
+            if len(part) == 1:
+                _fail(part[0][0], str(error))
+                return
+            half = len(part) // 2
+            await self._send(part[:half])
+            await self._send(part[half:])
+            return
+        except (Unreachable, Busy):
+            raise
+        except StoreError as error:
+            if "cluster_block" in str(error):
+                raise Busy(str(error)) from error
+            for one, _ in part:
+                _fail(one, str(error))
+            return
+        self._take([one for one, _ in part], answer.items)
+
+    def _take(self, writes: list[Write], items: Iterable[dict[str, _Item]]) -> None:
+        trouble = None
+        for one, item in zip(writes, items, strict=True):
+            (result,) = item.values()
+            if result.status < 300:
+                one.wrote, one.version = Wrote.DONE, result.version
+            elif result.status == 409:
+                one.wrote = Wrote.CONFLICT
+            elif result.error is not None and result.error.type == _BLOCKED:
+                trouble = "the relay's store takes no writes now"
+            elif result.status in _PASSING:
+                trouble = "the relay's store is busy"
+            else:
+                error = result.error or _Error()
+                log.error("a document was refused", slot=one.slot, type=error.type, reason=str(error.reason)[:500])
+                _fail(one, f"the relay's store has refused it ({error.type})")
+        self.trouble = trouble
+
+
+def _fail(one: Write, reason: str) -> None:
+    one.wrote, one.reason = Wrote.FAILED, reason
+
+
+def _parts(pairs: list[tuple[Write, bytes]], most: int) -> Iterable[list[tuple[Write, bytes]]]:
+    """The writes in requests of at most so many bytes, or of one write."""
+    part: list[tuple[Write, bytes]] = []
+    filled = 0
+    for pair in pairs:
+        filled += len(pair[1])
+        if filled > most and part:
+            yield part
+            part, filled = [], len(pair[1])
+        part.append(pair)
+    yield part

@@ -1,0 +1,193 @@
+"""Requests to a cluster: which node is asked, how long, and what a failure means for who asked."""
+
+from __future__ import annotations
+
+import gzip
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import httpx
+import msgspec
+import trio
+
+from trio_relay.store.base import StoreError, StoreRefused
+from trio_relay.store.opensearch.options import OpenSearchOptions
+
+_ZIPPED_FROM: Final = 1_400
+_ZIPPED_IN_THREAD_FROM: Final = 65_536
+_LEVEL: Final = 1
+_PASSING: Final = frozenset({429, 502, 503, 504})
+_MANY_LINES: Final = "application/x-ndjson"
+_ONE_OBJECT: Final = "application/json"
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Unreachable(StoreError):
+    """No node took the request, or its answer was lost; it may have been carried out. Will pass, perhaps."""
+
+
+class Busy(StoreError):
+    """The cluster has refused the request for now; it was not carried out."""
+
+
+class TooLarge(StoreError):
+    """The cluster takes no request of this size."""
+
+
+class Refusal(StoreError):
+    """The cluster won't carry this request out, however often it is asked.
+
+    Attributes:
+        status: of HTTP.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Client:
+    """Talks to the nodes of one cluster; made by `open_client`."""
+
+    def __init__(self, http: httpx.AsyncClient, options: OpenSearchOptions) -> None:
+        self._http = http
+        self._urls = [url.rstrip("/") for url in options.urls]
+        self._gzip = options.gzip
+        self._next = 0
+
+    async def ask(self, method: str, path: str, body: object = None) -> bytes:
+        """One request with a JSON body, or none, and its answer.
+
+        Raises:
+            StoreError: as one of the kinds above.
+        """
+        return await self._send(method, path, b"" if body is None else encode(body), _ONE_OBJECT)
+
+    async def ask_lines(self, path: str, lines: Sequence[bytes]) -> bytes:
+        """One request of many lines, each a JSON object, and its answer.
+
+        Raises:
+            StoreError: as one of the kinds above.
+        """
+        return await self._send("POST", path, b"\n".join([*lines, b""]), _MANY_LINES)
+
+    async def decoded(self, method: str, path: str, body: object = None) -> Any:
+        """One request and its answer, decoded.
+
+        Raises:
+            StoreError: as one of the kinds above.
+        """
+        return msgspec.json.decode(await self.ask(method, path, body))
+
+    async def _send(self, method: str, path: str, content: bytes, content_type: str) -> bytes:
+        headers = {"content-type": content_type} if content else {}
+        if self._gzip and len(content) >= _ZIPPED_FROM:
+            content = await _zipped(content)
+            headers["content-encoding"] = "gzip"
+        for attempt in range(len(self._urls)):
+            url = self._urls[self._next]
+            try:
+                response = await self._http.send(self._request(method, url + path, content, headers))
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                # It has not heard of the request: the next one may.
+                self._next = (self._next + 1) % len(self._urls)
+                if attempt + 1 == len(self._urls):
+                    raise Unreachable(_AWAY) from error
+            except httpx.TimeoutException as error:
+                raise Unreachable("the relay's store takes too long") from error
+            except httpx.HTTPError as error:
+                self._next = (self._next + 1) % len(self._urls)
+                raise Unreachable(_AWAY) from error
+            else:
+                return _content(response)
+        raise AssertionError("there is at least one URL")
+
+    def _request(self, method: str, url: str, content: bytes, headers: dict[str, str]) -> httpx.Request:
+        length = {"content-length": str(len(content))} if content or method != "GET" else {}
+        request = self._http.build_request(method, url, headers=headers | length)
+        request.stream = _Body(content)
+        return request
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body; httpx's own is a generator, which a cancelled request would leave to the garbage collector."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+class _Once:
+    def __init__(self, content: bytes) -> None:
+        self._left = [content]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
+_AWAY: Final = "the relay's store is away"
+
+
+@asynccontextmanager
+async def open_client(options: OpenSearchOptions) -> AsyncIterator[Client]:
+    """A client of the cluster while the context lasts.
+
+    Raises:
+        StoreRefused: the file of certificates cannot be read.
+    """
+    headers = {"authorization": f"ApiKey {options.api_key}"} if options.api_key else {}
+    verify = _trusted(options) if any(url.startswith("https:") for url in options.urls) else False
+    # A queue of our own requests would hide that the cluster is slow; each has its owner's deadline.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+    async with httpx.AsyncClient(
+        auth=(options.username, options.password) if options.username else None,
+        headers={"accept-encoding": "gzip" if options.gzip else "identity", **headers},
+        verify=verify,
+        limits=limits,
+        timeout=httpx.Timeout(options.request_seconds, connect=min(5.0, options.request_seconds)),
+        trust_env=False,
+    ) as http:
+        yield Client(http, options)
+
+
+def _trusted(options: OpenSearchOptions) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=options.ca_file or None)
+    except OSError as error:
+        raise StoreRefused(f"opensearch.ca_file: {options.ca_file}: {error.strerror or error}") from error
+
+
+def _content(response: httpx.Response) -> bytes:
+    status = response.status_code
+    if status < 300:
+        return response.content
+    if status == 413:
+        raise TooLarge("the relay's store takes no request of this size")
+    if status in _PASSING:
+        raise Busy("the relay's store is busy")
+    raise Refusal(f"the relay's store has refused a request ({status}: {_reason(response.content)})", status)
+
+
+def _reason(content: bytes) -> str:
+    """The type of an OpenSearch error, else nothing of what may be any server's page."""
+    try:
+        error = msgspec.json.decode(content)["error"]
+        return str(error["type"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return "no reason given"
+
+
+async def _zipped(content: bytes) -> bytes:
+    if len(content) < _ZIPPED_IN_THREAD_FROM:
+        return gzip.compress(content, _LEVEL, mtime=0)
+    return await trio.to_thread.run_sync(gzip.compress, content, _LEVEL)

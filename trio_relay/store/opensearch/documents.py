@@ -1,0 +1,171 @@
+"""What stands in the index: registers, one document each, and what of an event makes it found. Pure.
+
+A register holds what is known of one thing, and its document's `_id` says of which:
+
+- an id of an author's: nothing, that event, or that its author has deleted it. The id commits to the author, so a
+  request to delete another's event speaks of another register, and does no harm there.
+- an address: the version that stands, if any, and until when its author has deleted versions.
+- a deletion request: that event. It has a register of another name than other events of its id, so that a request to
+  delete it finds nothing to overwrite (NIP-09, "Deletion request against a deletion request").
+
+So each register can be written blindly if it is new, and compared and set if it is not: see `writing`.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from trio_relay.nostr.event import DELETION, Event, address_of, encode, single_letter_tags
+from trio_relay.nostr.search import marks_of, text_of, vote_of
+
+_MOST_VALUE_BYTES: Final = 512
+"""Longer tag values stand as a hash: Lucene refuses terms over 32,766 bytes, and long ones fill its dictionary."""
+_VOTES: Final = {1: ["vote:up"], -1: ["vote:down"], 0: []}
+
+
+class Register(NamedTuple):
+    """What a register holds, and which of its states this is; all of it None for one that has never been written.
+
+    Attributes:
+        event: the event that stands, or None.
+        until: versions of this address up to then are deleted; -1 if none are.
+        arrived: when its event was written; see `Document`.
+        seq_no: with `primary_term` the state's name, for compare and set.
+        primary_term: see `seq_no`; 0 if there is no document yet.
+        version: counts the writes.
+    """
+
+    event: Event | None = None
+    until: int = -1
+    arrived: int = 0
+    seq_no: int = 0
+    primary_term: int = 0
+    version: int = 0
+
+    @property
+    def exists(self) -> bool:
+        """True if it was ever written."""
+        return self.primary_term > 0
+
+
+def slot_of(event: Event) -> str:
+    """The `_id` of the register that an event stands in."""
+    if (address := address_of(event)) is not None:
+        return address_slot(address)
+    return request_slot(event.id) if event.kind == DELETION else id_slot(event.id, event.pubkey)
+
+
+def id_slot(event_id: str, pubkey: str) -> str:
+    """The `_id` of the register of an author's id."""
+    return _slot(f"id:{event_id}:{pubkey}")
+
+
+def request_slot(event_id: str) -> str:
+    """The `_id` of the register of a deletion request."""
+    return _slot(f"request:{event_id}")
+
+
+def address_slot(address: str) -> str:
+    """The `_id` of the register of an address of any length (an `_id` has 512 bytes at most)."""
+    return _slot(f"address:{address}")
+
+
+def _slot(name: str) -> str:
+    # 24 bytes make 32 characters that OpenSearch keeps as 24 bytes again.
+    return urlsafe_b64encode(blake2b(name.encode(), digest_size=24).digest()).decode()
+
+
+class Document(msgspec.Struct, gc=False, omit_defaults=True):
+    """A register as it is indexed: the fields of `Source` are stored, the rest is only what it can be found by.
+
+    Attributes:
+        arrived: when it was written: nanoseconds since 1970, ascending within one relay.
+        event: JSON of the event, as it is sent.
+        until: see `Register`.
+        grave: `id:pubkey` of a deleted event.
+    """
+
+    arrived: int
+    id: str = ""
+    pubkey: str = ""
+    kind: str = ""
+    created_at: int = -1
+    tags: list[str] = []
+    marks: list[str] = []
+    words: str = ""
+    event: str = ""
+    until: int = -1
+    grave: str = ""
+
+
+def document(event: Event, arrived: int, until: int = -1) -> Document:
+    """The document of a register in which this event stands."""
+    return Document(
+        arrived,
+        event.id,
+        event.pubkey,
+        str(event.kind),
+        event.created_at,
+        [tag_term(letter, value) for letter, value in single_letter_tags(event)],
+        [*marks_of(event), *_VOTES[vote_of(event)]],
+        text_of(event),
+        encode(event).decode(),
+        until,
+    )
+
+
+def tag_term(letter: str, value: str) -> str:
+    """The term that a single-letter tag is found by: `x:value`, or `x#…` for a long value."""
+    if len(value) > _MOST_VALUE_BYTES or len(value.encode()) > _MOST_VALUE_BYTES:
+        return f"{letter}#{blake2b(value.encode(), digest_size=24).hexdigest()}"
+    return f"{letter}:{value}"
+
+
+class Source(msgspec.Struct, gc=False):
+    """What of a document comes back."""
+
+    event: str = ""
+    until: int = -1
+    arrived: int = 0
+    grave: str = ""
+
+
+class _Found(msgspec.Struct, gc=False):
+    found: bool = False
+    source: Source | None = msgspec.field(name="_source", default=None)
+    seq_no: int = msgspec.field(name="_seq_no", default=0)
+    primary_term: int = msgspec.field(name="_primary_term", default=0)
+    version: int = msgspec.field(name="_version", default=0)
+    error: Any = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    docs: list[_Found]
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_event = msgspec.json.Decoder(Event).decode
+
+
+def registers(slots: Iterable[str], answer: bytes) -> dict[str, Register]:
+    """The registers by slot, out of the answer to an `_mget` of these slots.
+
+    Raises:
+        ValueError: a shard could not tell.
+    """
+    return {slot: _register(found) for slot, found in zip(slots, _decode_answer(answer).docs, strict=True)}
+
+
+def _register(found: _Found) -> Register:
+    if found.error is not None:
+        raise ValueError("a register could not be read")
+    if not found.found or found.source is None:
+        return Register()
+    event = _decode_event(found.source.event) if found.source.event else None
+    source = found.source
+    return Register(event, source.until, source.arrived, found.seq_no, found.primary_term, found.version)

@@ -1,0 +1,189 @@
+"""What this relay has written and searches do not see yet, so that its clients read what they wrote.
+
+A layer holds the registers written between two refreshes, newest state only. A refresh that has begun after a layer was
+sealed covers it, and then it goes. A query keeps the layers that stood when it began, for the time until the search it
+sends sees what they hold.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import merge
+from itertools import islice
+from typing import Final, NamedTuple, TypeAlias
+
+from trio_relay.nostr.event import Event, encode, tag_values
+from trio_relay.nostr.filter import Filter
+
+_MOST_KNOWN: Final = 50_000
+_SECONDS_KNOWN: Final = 60.0
+"""Another relay's client may have deleted what is remembered as known; after so long it is forgotten."""
+_Key: TypeAlias = str | tuple[str, str]
+_Place: TypeAlias = tuple[int, str, str]
+"""Where a state stands in NIP-01's order, and its slot."""
+
+
+class State(NamedTuple):
+    """A register after a write of this relay's."""
+
+    version: int
+    event: Event | None
+    json: bytes
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Where its event stands in NIP-01's order."""
+        assert self.event is not None
+        return -self.event.created_at, self.event.id
+
+
+@dataclass(slots=True, eq=False)
+class Layer:
+    """The states by slot, and the slots by what their events can be found by.
+
+    Under keys of which many events have the same, a kind or none at all, slots stand in NIP-01's order, so that a
+    filter with a small limit looks at few of them.
+    """
+
+    states: dict[str, State] = field(default_factory=dict)
+    slots: dict[_Key, dict[str, None]] = field(default_factory=dict)
+    ordered: dict[int | None, list[_Place]] = field(default_factory=lambda: {None: []})
+    bytes: int = 0
+
+    def put(self, slot: str, state: State) -> None:
+        """The register is in this state now."""
+        if (old := self.states.get(slot)) is not None and old.event is not None:
+            self._remove(slot, old, old.event)
+        self.states[slot] = state
+        if state.event is not None:
+            self._add(slot, state, state.event)
+
+    def _add(self, slot: str, state: State, event: Event) -> None:
+        self.bytes += len(state.json)
+        for key in _keys(event):
+            self.slots.setdefault(key, {})[slot] = None
+        for kind in (event.kind, None):
+            insort(self.ordered.setdefault(kind, []), (*state.key, slot))
+
+    def _remove(self, slot: str, state: State, event: Event) -> None:
+        self.bytes -= len(state.json)
+        for key in _keys(event):
+            del self.slots[key][slot]
+        for kind in (event.kind, None):
+            places = self.ordered[kind]
+            del places[bisect_left(places, (*state.key, slot))]
+
+    def candidates(self, one: Filter) -> Iterator[str]:
+        """The slots of all events here that a filter may match, and of others, in NIP-01's order."""
+        if one.ids is not None:
+            return self._under(one.ids)
+        if one.tags:
+            letter, values = min(one.tags, key=lambda tag: len(tag[1]))
+            return self._under([(letter, value) for value in values])
+        if one.authors is not None:
+            return self._under(one.authors)
+        kinds = [None] if one.kinds is None else one.kinds
+        return (slot for *_, slot in merge(*(self.ordered.get(kind, ()) for kind in kinds)))
+
+    def _under(self, keys: Iterable[_Key]) -> Iterator[str]:
+        found: dict[str, None] = {}
+        for key in keys:
+            found.update(self.slots.get(key, {}))
+        return iter(sorted(found, key=lambda slot: self.states[slot].key))
+
+
+def _keys(event: Event) -> Iterator[_Key]:
+    yield event.id
+    yield event.pubkey
+    for letter, values in tag_values(event).items():
+        for value in values:
+            yield letter, value
+
+
+class Recent:
+    """The layers as they stood at one moment, newest first; an older state of a register is hidden by a newer one."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = layers
+
+    def state(self, slot: str) -> State | None:
+        """The newest state of a register here, if it is here."""
+        return next((state for layer in self._layers if (state := layer.states.get(slot)) is not None), None)
+
+    def matching(self, one: Filter) -> list[State]:
+        """The states whose event matches, in NIP-01's order, as many as the filter's limit allows."""
+        found: list[State] = []
+        for place, layer in enumerate(self._layers):
+            found += islice(self._matching_in(layer, self._layers[:place], one), one.limit)
+        found.sort(key=lambda state: state.key)
+        return found[: one.limit]
+
+    @staticmethod
+    def _matching_in(layer: Layer, newer: Sequence[Layer], one: Filter) -> Iterator[State]:
+        for slot in layer.candidates(one):
+            state = layer.states[slot]
+            assert state.event is not None
+            if one.matches(state.event) and not any(slot in other.states for other in newer):
+                yield state
+
+    def hides(self, slot: str, version: int) -> bool:
+        """True if what a search found in a register is not what stands there now."""
+        state = self.state(slot)
+        return state is not None and state.version >= version
+
+
+class Overlay:
+    """All layers, and the ids that were written or met of late."""
+
+    def __init__(self) -> None:
+        self._layers = [Layer()]
+        self._known: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return sum(len(layer.states) for layer in self._layers)
+
+    @property
+    def bytes(self) -> int:
+        """What the events in it take as JSON."""
+        return sum(layer.bytes for layer in self._layers)
+
+    def put(self, slot: str, version: int, event: Event | None) -> bool:
+        """A register has been written; False if it is known to have been written again since."""
+        if self.recent().hides(slot, version + 1):
+            return False
+        self._layers[0].put(slot, State(version, event, b"" if event is None else encode(event)))
+        return True
+
+    def recent(self) -> Recent:
+        """What a query that begins now has to add to what it finds."""
+        return Recent([layer for layer in self._layers if layer.states])
+
+    def seal(self) -> Layer:
+        """Begin a new layer; a refresh that begins now covers the one given, and all older ones."""
+        if not self._layers[0].states and len(self._layers) > 1:
+            return self._layers[1]  # nothing has come since the last one, which failed
+        sealed = self._layers[0]
+        self._layers.insert(0, Layer())
+        return sealed
+
+    def drop(self, sealed: Layer) -> None:
+        """A refresh that began after this layer was sealed has been carried out."""
+        if sealed in self._layers:
+            del self._layers[self._layers.index(sealed) :]
+
+    def know(self, event_id: str, now: float) -> None:
+        """This id is stored."""
+        self._known.pop(event_id, None)
+        self._known[event_id] = now
+        if len(self._known) > _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    def forget(self, event_id: str) -> None:
+        """This id is stored no more."""
+        self._known.pop(event_id, None)
+
+    def known(self, ids: Iterable[str], now: float) -> set[str]:
+        """Those of the ids that were stored when last heard of, not long ago."""
+        return {one for one in ids if self._known.get(one, -_SECONDS_KNOWN) > now - _SECONDS_KNOWN}

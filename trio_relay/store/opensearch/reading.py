@@ -1,0 +1,177 @@
+"""Answers out of the index: pages in NIP-01's order, merged with what this relay has written and no search sees yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import Page, StoreError
+from trio_relay.store.opensearch.client import Client, encode
+from trio_relay.store.opensearch.documents import Source
+from trio_relay.store.opensearch.overlay import Recent, State
+from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, condition, search_body
+
+_PAGE: Final = 500
+_HEADER: Final = b"{}"
+_PARTIAL: Final = "allow_partial_search_results=false"
+_ONLY: Final = (
+    "filter_path=responses.hits.hits._id,responses.hits.hits._version,responses.hits.hits.sort,"
+    "responses.hits.hits._source.event,responses.error.type,responses.timed_out,responses._shards.failed"
+)
+
+
+class Hit(msgspec.Struct, gc=False):
+    """One document that a search found."""
+
+    slot: str = msgspec.field(name="_id")
+    sort: list[Any]
+    version: int = msgspec.field(name="_version", default=0)
+    source: Source = msgspec.field(name="_source", default_factory=Source)
+
+
+class _Hits(msgspec.Struct, gc=False):
+    hits: list[Hit] = []
+
+
+class _Shards(msgspec.Struct, gc=False):
+    failed: int = 0
+
+
+class _Error(msgspec.Struct, gc=False):
+    type: str = ""
+
+
+class Response(msgspec.Struct, gc=False):
+    """What one search found; `check` it first."""
+
+    hits: _Hits = msgspec.field(default_factory=_Hits)
+    timed_out: bool = False
+    shards: _Shards = msgspec.field(name="_shards", default_factory=_Shards)
+    error: _Error | None = None
+
+    def check(self) -> list[Hit]:
+        """What it found, if it could look everywhere.
+
+        Raises:
+            StoreError: it could not; a part of an answer would pass for all of it.
+        """
+        if self.error is not None or self.timed_out or self.shards.failed:
+            raise StoreError(f"the relay's store could not search ({self.error.type if self.error else 'in part'})")
+        return self.hits.hits
+
+
+class _Responses(msgspec.Struct, gc=False):
+    responses: list[Response]
+
+
+_decode: Final = msgspec.json.Decoder(_Responses).decode
+
+
+async def search_many(client: Client, alias: str, bodies: Sequence[Query]) -> list[list[Hit]]:
+    """What each of several searches found, in one request.
+
+    Raises:
+        StoreError: one of them could not be carried out.
+    """
+    lines = [line for body in bodies for line in (_HEADER, encode(body))]
+    # Not every shard's failure fails a request of many, so each answer is looked at.
+    answer = await client.ask_lines(f"/{alias}/_msearch?{_ONLY}", lines)
+    return [response.check() for response in _decode(answer).responses]
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """One filter's answer, in order, as far as it has come.
+
+    Attributes:
+        query: its condition.
+        recent: states that match and that searches may not see; in order, those that have not been sent.
+        left: how many events may still be sent.
+        after: where the next search begins.
+        is_read: True once the index has no more.
+        found: in order, what is ready to be sent: key and JSON.
+    """
+
+    query: Query
+    recent: deque[State]
+    left: int
+    after: list[Any] = field(default_factory=list)
+    is_read: bool = False
+    found: deque[tuple[tuple[int, str], bytes]] = field(default_factory=deque)
+
+    @property
+    def is_hungry(self) -> bool:
+        """True if what comes next is not known."""
+        return not self.found and not self.is_read and self.left > 0
+
+    def body(self) -> Query:
+        """The search for what comes next. One more than is needed, so that one hidden hit costs no second search."""
+        return search_body(self.query, NEWEST_FIRST, min(self.left + 1, _PAGE), self.after)
+
+    def take(self, hits: list[Hit], seen: Recent) -> None:
+        """Merge what the search found with the recent states that belong before its end."""
+        self.is_read = len(hits) < min(self.left + 1, _PAGE)
+        merged = [(_key(hit), hit.source.event.encode()) for hit in hits if not self._is_hidden(hit, seen)]
+        if hits:
+            self.after = hits[-1].sort
+            end = _key(hits[-1])
+        while self.recent and (self.is_read or self.recent[0].key <= end):
+            state = self.recent.popleft()
+            merged.append((state.key, state.json))
+        merged.sort()
+        self.found.extend(merged[: self.left])
+        self.left -= min(self.left, len(merged))
+
+    def _is_hidden(self, hit: Hit, seen: Recent) -> bool:
+        if seen.hides(hit.slot, hit.version):
+            return True
+        if (state := seen.state(hit.slot)) is not None and state in self.recent:
+            self.recent.remove(state)  # another relay has written since
+        return False
+
+
+def _key(hit: Hit) -> tuple[int, str]:
+    created_at, event_id = hit.sort
+    return -created_at, event_id
+
+
+async def newest_first(
+    client: Client, alias: str, filters: Sequence[Filter], recent: Recent
+) -> AsyncGenerator[Page, None]:
+    """The answer to filters that search for no words: de-duplicated, in NIP-01's order, in pages.
+
+    Args:
+        client: of the cluster.
+        alias: what is searched.
+        filters: each has a limit.
+        recent: the overlay before the first search.
+
+    Raises:
+        StoreError: from a step, when the cluster could not answer.
+    """
+    streams = [
+        _Stream(condition(one), deque(recent.matching(one)), one.limit or 0) for one in filters if one.wants_stored
+    ]
+    page: Page = []
+    last: tuple[int, str] | None = None
+    while streams:
+        if hungry := [stream for stream in streams if stream.is_hungry]:
+            answers = await search_many(client, alias, [stream.body() for stream in hungry])
+            for stream, hits in zip(hungry, answers, strict=True):
+                stream.take(hits, recent)
+            continue  # one of them may have found only what is hidden
+        streams = [stream for stream in streams if stream.found]
+        if streams:
+            stream = min(streams, key=lambda stream: stream.found[0][0])
+            key, json = stream.found.popleft()
+            if key != last:
+                page.append(json)
+                last = key
+        if len(page) == _PAGE or (page and not streams):
+            yield page
+            page = []

@@ -1,0 +1,152 @@
+"""Searches for words, rankings and counts: what needs the index to know all, so each comes after a refresh."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+import msgspec
+
+from trio_relay.nostr.event import DELETION
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.ranking import Voices, candidates, ranked_by, reference_window
+from trio_relay.nostr.search import Sort
+from trio_relay.store.base import Page, StoreError
+from trio_relay.store.opensearch.client import Client
+from trio_relay.store.opensearch.documents import tag_term
+from trio_relay.store.opensearch.query import BEST_FIRST, NEWEST_FIRST, Query, condition, either, search_body
+from trio_relay.store.opensearch.reading import Hit, search_many
+
+_PAGE: Final = 500
+_MOST_AUTHORS: Final = 10_000
+"""Of one domain."""
+_NAMED: Final = 500
+"""Notes whose references are counted in one request."""
+
+
+class Searching:
+    """Answers that are read from the index alone.
+
+    Args:
+        client: of the cluster.
+        alias: what is searched.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, client: Client, alias: str, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._alias = alias
+        self._clock = clock
+
+    async def one_after_another(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
+        """The filters' answers in the filters' order, each in its own order, no event twice.
+
+        Raises:
+            StoreError: from a step, when the cluster could not answer.
+        """
+        sent: set[str] = set()
+        for one in filters:
+            if not one.wants_stored:
+                continue
+            ranked = one.search is not None and one.search.sort is not None
+            async with aclosing(self._ranked(one) if ranked else self._matching(one)) as found:
+                async for hits in found:
+                    # The slot is as good as the id: one register, one event.
+                    page = [hit.source.event.encode() for hit in hits if hit.slot not in sent]
+                    sent.update(hit.slot for hit in hits)
+                    if page:
+                        yield page
+
+    async def count(self, filters: Sequence[Filter]) -> int:
+        """How many events match any of the filters.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        conditions = [await self._condition(one) for one in filters if not one.is_hopeless]
+        if not conditions:
+            return 0
+        body = {"query": either(conditions), "size": 0, "track_total_hits": True}
+        return int((await self._search(body))["hits"]["total"]["value"])
+
+    async def _condition(self, one: Filter) -> Query:
+        mark = one.search.author_mark if one.search is not None else None
+        return condition(one, None if mark is None else await self._authors(mark))
+
+    async def _authors(self, mark: str) -> list[str]:
+        """Whose profile carries this mark; the newest of too many."""
+        body = search_body({"bool": {"filter": [{"term": {"marks": mark}}]}}, NEWEST_FIRST, _MOST_AUTHORS)
+        found = await self._search(body | {"_source": False, "docvalue_fields": ["pubkey"]})
+        return [hit["fields"]["pubkey"][0] for hit in found["hits"]["hits"]]
+
+    async def _matching(self, one: Filter, *, only_ids: bool = False) -> AsyncGenerator[list[Hit], None]:
+        query = await self._condition(one)
+        order = BEST_FIRST if one.search is not None and one.search.phrases else NEWEST_FIRST
+        left, after = one.limit or 0, list[Any]()
+        while left:
+            size = min(left, _PAGE)
+            body = search_body(query, order, size, after) | ({"_source": False} if only_ids else {})
+            (hits,) = await search_many(self._client, self._alias, [body])
+            if hits:
+                yield hits
+                after = hits[-1].sort
+            left -= size
+            if len(hits) < size:
+                return
+
+    async def _ranked(self, one: Filter) -> AsyncGenerator[list[Hit], None]:
+        assert one.search is not None
+        assert one.search.sort is not None
+        now = int(self._clock())
+        notes: list[tuple[str, int]] = []
+        async with aclosing(self._matching(candidates(one, now), only_ids=True)) as found:
+            async for hits in found:
+                # Whatever the order, its last two parts are time and id.
+                notes += [(hit.sort[-1], hit.sort[-2]) for hit in hits]
+        voices: dict[str, Voices] = {}
+        for start in range(0, len(notes), _NAMED):
+            voices |= await self._voices(one, one.search.sort, [note for note, _ in notes[start : start + _NAMED]])
+        chosen = ranked_by(one.search.sort, notes, voices, now, one.limit or 0)
+        for start in range(0, len(chosen), _PAGE):
+            part = chosen[start : start + _PAGE]
+            body = search_body({"bool": {"filter": [{"terms": {"id": part}}]}}, NEWEST_FIRST, _PAGE)
+            (hits,) = await search_many(self._client, self._alias, [body])
+            places = {note: place for place, note in enumerate(part)}
+            hits.sort(key=lambda hit: places[hit.sort[1]])
+            if hits:
+                yield hits
+
+    async def _voices(self, one: Filter, sort: Sort, notes: list[str]) -> dict[str, Voices]:
+        """How many keys speak of each of these notes; the votes only where the sort asks for them."""
+        terms = [tag_term("e", note) for note in notes]
+        since, until = reference_window(one)
+        speaking = Filter(since=since, until=until, tags=(("e", frozenset(notes)),))
+        keys: Query = {"keys": {"cardinality": {"field": "pubkey", "precision_threshold": 3_000}}}
+        votes: Query = {vote: {"filter": {"term": {"marks": f"vote:{vote}"}}, "aggs": keys} for vote in ("up", "down")}
+        body = {
+            "query": {"bool": {"filter": [condition(speaking)], "must_not": [{"term": {"kind": str(DELETION)}}]}},
+            "size": 0,
+            "track_total_hits": False,
+            "aggs": {
+                "notes": {
+                    "terms": {"field": "tags", "include": terms, "size": len(terms)},
+                    "aggs": keys | (votes if sort == "controversial" else {}),
+                }
+            },
+        }
+        found = await self._search(body)
+        by_term = dict(zip(terms, notes, strict=True))
+        return {by_term[bucket["key"]]: _voices(bucket) for bucket in found["aggregations"]["notes"]["buckets"]}
+
+    async def _search(self, body: Query) -> Any:
+        path = f"/{self._alias}/_search?allow_partial_search_results=false"
+        answer = msgspec.json.decode(await self._client.ask("POST", path, body))
+        if answer["timed_out"] or answer["_shards"]["failed"]:
+            raise StoreError("the relay's store could not search (in part)")
+        return answer
+
+
+def _voices(bucket: Any) -> Voices:
+    up, down = (bucket[vote]["keys"]["value"] if vote in bucket else 0 for vote in ("up", "down"))
+    return Voices(bucket["keys"]["value"], up, down)

@@ -1,0 +1,167 @@
+"""The store over an index of a cluster, which other relays may write too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Final
+
+import structlog
+import trio
+
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.trends import Trends
+from trio_relay.store.base import Page, Saved, StoreError, StoreRefused, StoreStatistics
+from trio_relay.store.opensearch.bulk import Bulk
+from trio_relay.store.opensearch.client import Client, open_client
+from trio_relay.store.opensearch.documents import Document
+from trio_relay.store.opensearch.mapping import alias_of
+from trio_relay.store.opensearch.migrating import check
+from trio_relay.store.opensearch.options import OpenSearchOptions
+from trio_relay.store.opensearch.overlay import Overlay
+from trio_relay.store.opensearch.query import AN_EVENT
+from trio_relay.store.opensearch.reading import newest_first
+from trio_relay.store.opensearch.refreshing import Refreshing
+from trio_relay.store.opensearch.scanning import scan
+from trio_relay.store.opensearch.searching import Searching
+from trio_relay.store.opensearch.sweeping import Sweeping
+from trio_relay.store.opensearch.trending import trends
+from trio_relay.store.opensearch.writing import Writing
+
+_MOST_RECENT_BYTES: Final = 64 * 2**20
+_PROBE: Final = "probe"
+_CLOSE_SECONDS: Final = 5
+
+log = structlog.get_logger("trio_relay.store")
+
+
+class OpenSearchStore:
+    """A `Store` over one alias; made by `open_opensearch` alone."""
+
+    def __init__(self, client: Client, options: OpenSearchOptions, clock: Callable[[], float]) -> None:
+        alias = alias_of(options)
+        self._client = client
+        self._options = options
+        self._alias = alias
+        self._overlay = Overlay()
+        self._bulk = Bulk(client, alias, options.bulk_bytes, options.retry_seconds)
+        self._writing = Writing(client, self._bulk, alias, self._overlay, options.retry_seconds)
+        self._refreshing = Refreshing(client, alias, self._overlay, options.refresh_seconds)
+        self._sweeping = Sweeping(client, self._bulk, alias, self._writing)
+        self._searching = Searching(client, alias, clock)
+
+    @property
+    def description(self) -> str:
+        return f"opensearch {self._alias} at {', '.join(self._options.urls)} (durability={self._options.durability})"
+
+    @property
+    def writers(self) -> int:
+        return self._options.writers
+
+    async def save_many(self, events: Sequence[Event]) -> list[Saved]:
+        waiting = max(len(self._overlay) / self._options.recent_events, self._overlay.bytes / _MOST_RECENT_BYTES)
+        if waiting >= 1:
+            self._refreshing.hurry()
+        if waiting >= 2:
+            await self.refresh()
+        return await self._writing.save(events)
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        await trio.lowlevel.checkpoint()
+        return self.known_nowait(ids)
+
+    def known_nowait(self, ids: Sequence[str]) -> set[str]:
+        # To ask the cluster would cost each new event more than it saves a known one.
+        return self._overlay.known(ids, trio.current_time())
+
+    def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
+        return None if any(one.wants_stored for one in filters) else []
+
+    async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
+        if any(one.search is not None for one in filters):
+            await self.refresh()
+            pages = self._searching.one_after_another(filters)
+        else:
+            pages = newest_first(self._client, self._alias, filters, self._overlay.recent())
+        async with aclosing(pages):
+            async for page in pages:
+                yield page
+
+    async def count(self, filters: Sequence[Filter]) -> int:
+        await self.refresh()
+        return await self._searching.count(filters)
+
+    async def refresh(self, *, of_others: bool = False) -> None:
+        """Make all that this relay has written searchable, or all that anyone has; for others too.
+
+        Raises:
+            StoreError: the cluster could not.
+        """
+        await self._refreshing.cover(of_others=of_others)
+
+    async def trends(self, since: int, until: int, limit: int) -> Trends:
+        """What was most spoken of in a window, all of it counted by the cluster.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        await self.refresh(of_others=True)
+        return await trends(self._client, self._alias, since, until, limit)
+
+    async def scan(self) -> AsyncGenerator[Page, None]:
+        await self.refresh(of_others=True)
+        async with aclosing(scan(self._client, self._alias, AN_EVENT)) as pages:
+            async for hits in pages:
+                yield [hit.source.event.encode() for hit in hits]
+
+    async def probe(self) -> None:
+        (arrived,) = self._writing.arrivals(1)
+        await self._client.ask("PUT", f"/{self._alias}/_doc/{_PROBE}?require_alias=true", Document(arrived))
+        self._bulk.trouble = None
+
+    def statistics(self) -> StoreStatistics:
+        return StoreStatistics("opensearch", trouble=self._bulk.trouble)
+
+    async def show(self) -> None:
+        """Let all find what was written until now: at the end others, and at the start this relay after a crash."""
+        try:
+            await self._client.ask("POST", f"/{self._alias}/_refresh")  # what `run` would do may be cancelled already
+        except StoreError as error:
+            log.warning("what was written last appears within half a minute", error=str(error))
+
+    async def run(self) -> None:
+        """Refresh and sweep, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._refreshing.run)
+            nursery.start_soon(self._sweeping.run)
+
+
+@asynccontextmanager
+async def open_opensearch(
+    options: OpenSearchOptions, *, clock: Callable[[], float] = time.time
+) -> AsyncIterator[OpenSearchStore]:
+    """The store behind this alias while the context lasts; any number of relays may have it open.
+
+    Args:
+        options: where it is.
+        clock: seconds since 1970.
+
+    Raises:
+        StoreRefused: it cannot be reached, `trio-relay migrate` has to make or upgrade it first, or it is of a newer
+            make.
+    """
+    async with open_client(options) as client:
+        if (reason := await check(client, options)) is not None:
+            raise StoreRefused(reason)
+        store = OpenSearchStore(client, options, clock)
+        await store.show()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.run)
+            try:
+                yield store
+            finally:
+                with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                    await store.show()
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,102 @@
+"""Trends of any store: the window is read through, newest first, and counted here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from trio_relay.nostr.event import Event, decode
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.trends import Tally, Trends
+from trio_relay.store.base import Queryable, StoreError
+
+_FIRST_STEP: Final = 5_000
+_LAST_STEP: Final = 40_000
+_SHOWN: Final = 60
+"""Characters of a text that others wrote."""
+
+
+async def read_trends(store: Queryable, since: int, until: int, limit: int) -> Trends:
+    """What was most spoken of in a window; see `Trends`.
+
+    Raises:
+        StoreError: the store could not answer, or more events than can be read at a time are of one second.
+    """
+    tally = Tally()
+    seen: set[str] = set()
+    end, step = until, _FIRST_STEP
+    while True:
+        events = await _newest(store, Filter(since=since, until=end, limit=step))
+        for event in events:
+            if event.id not in seen:
+                tally.add(event)
+        if len(events) < step:
+            return tally.trends(since, until, limit)
+        oldest = events[-1].created_at
+        if oldest == end:  # of this second there may be more
+            if step == _LAST_STEP:
+                raise StoreError(f"more than {step} events are of one second ({end})")
+            step = _LAST_STEP
+        # The next step begins with the second that this one ended in.
+        end = oldest
+        seen = {event.id for event in events if event.created_at == oldest}
+
+
+async def _newest(store: Queryable, one: Filter) -> list[Event]:
+    async with aclosing(store.query([one])) as pages:
+        return [decode(json) async for page in pages for json in page]
+
+
+async def describe(store: Queryable, trends: Trends) -> dict[str, str]:
+    """What people call the notes and authors, by id and pubkey: the start of the content, the name in the profile.
+
+    Raises:
+        StoreError: the store could not answer.
+    """
+    notes = frozenset(one.name for one in trends.notes)
+    authors = frozenset(one.name for one in trends.authors)
+    said = {event.id: _first_line(event.content) for event in await _all(store, Filter(ids=notes))}
+    profiles = await _all(store, Filter(kinds=frozenset([0]), authors=authors))
+    return said | {profile.pubkey: _name(profile.content) for profile in profiles}
+
+
+async def _all(store: Queryable, one: Filter) -> list[Event]:
+    most = len(one.ids or one.authors or ())
+    return await _newest(store, one.with_limit(default=most, most=most)) if most else []
+
+
+def _first_line(content: str) -> str:
+    return " ".join(content.split())[:_SHOWN]
+
+
+def _name(content: str) -> str:
+    try:
+        profile = msgspec.json.decode(content, type=dict[str, object])
+    except msgspec.DecodeError:
+        return ""
+    return _first_line(str(profile.get("display_name") or profile.get("name") or ""))
+
+
+def tables(trends: Trends, described: dict[str, str]) -> Iterator[str | Table]:
+    """What is shown at a terminal: the window, then a table each of notes, tags and authors."""
+    yield f"{_time(trends.since)} to {_time(trends.until)} UTC, {trends.events} events"
+    for column, found in (("note", trends.notes), ("tag", trends.tags), ("author", trends.authors)):
+        table = Table()
+        table.add_column("keys", no_wrap=True, min_width=4)
+        # An id that is cut short is none: where there is little room, what it says goes first.
+        table.add_column(column, no_wrap=True, min_width=max((len(one.name) for one in found), default=0))
+        table.add_column("", no_wrap=True, overflow="ellipsis")
+        for one in found:
+            # What others wrote is text, not markup.
+            table.add_row(str(one.voices), Text(one.name), Text(described.get(one.name, "")))
+        yield table
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
