@@ -59,14 +59,30 @@ async def _send(plan: Plan, bodies: Sequence[bytes]) -> list[float]:
             start = time.perf_counter()
             answer = await http.post(plan.url + _PATH, content=body, headers={"content-type": "application/x-ndjson"})
             if answer.status_code != 200 or b'"errors":false' not in answer.content:
-                raise Failed(f"a bulk was refused: {answer.status_code} {answer.text[:300]}")
+                raise Failed(f"{answer.status_code} {answer.text[:300]}")
             durations.append(time.perf_counter() - start)
+
+    async def refresh(http: httpx.AsyncClient) -> None:
+        # What is never refreshed is never made into segments either, which is the greater part of the work.
+        while plan.refresh:
+            await trio.sleep(plan.refresh)
+            await http.post(f"{plan.url}/_refresh")
 
     async with httpx.AsyncClient(timeout=_SECONDS, trust_env=False) as http:
         try:
-            async with trio.open_nursery() as nursery:
-                for _ in range(plan.connections):
-                    nursery.start_soon(send_some, http)
+            async with trio.open_nursery() as beside:
+                beside.start_soon(refresh, http)
+                async with trio.open_nursery() as nursery:
+                    for _ in range(plan.connections):
+                        nursery.start_soon(send_some, http)
+                beside.cancel_scope.cancel()
         except* Failed as refused:
-            raise Failed(str(refused.exceptions[0])) from None
+            raise Failed(f"a bulk was refused: {_first(refused)}") from None
     return durations
+
+
+def _first(failures: BaseExceptionGroup[Failed]) -> BaseException:
+    first: BaseException = failures
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

@@ -1,7 +1,8 @@
 """What the relay on OpenSearch is held to: a bare loop of bulks, while the same events are published and verified.
 
 Both start together and do what the relay has to do too: each event is received, verified and answered by a relay that
-keeps it in memory alone, and its document is written. What the relay adds is that one leads to the other.
+keeps it in memory alone, and its document is written and made searchable every few seconds. What the relay adds is that
+one leads to the other.
 """
 
 from __future__ import annotations
@@ -40,8 +41,15 @@ def ceiling(plan: Plan, cluster: Cluster) -> Sample:
     sink = replace(OURS, environment=OURS.environment | BARE.environment)
     with fresh_index(cluster) as prefix, running(sink) as server:
         url = f"{cluster.url}/{cluster.alias(prefix)}"
-        writers = cluster.options(prefix).writers
-        loop = msgspec.structs.replace(plan, load="bulk", url=url, connections=writers, window=_BATCH)
+        options = cluster.options(prefix)
+        loop = msgspec.structs.replace(
+            plan,
+            load="bulk",
+            url=url,
+            connections=options.writers,
+            window=_BATCH,
+            refresh=options.refresh_seconds,
+        )
         publishing = msgspec.structs.replace(plan, port=server.port)
         written, verified = _both(loop, publishing, lambda: cpu.append(cluster.cpu()))
     return Sample(

@@ -33,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         filled: how many unsigned events the server's store was filled with instead; requests ask for the newest.
         rate: operations a second, at random times; 0: as fast as answers come.
         url: of an alias of OpenSearch, for the load that has no relay for a server.
+        refresh: seconds between two refreshes that this load asks for.
     """
 
     load: str
@@ -50,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     filled: int = 0
     rate: float = 0
     url: str = ""
+    refresh: float = 0
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):

@@ -99,7 +99,11 @@ async def test_what_was_acknowledged_a_moment_ago_is_found_and_counted(
         for number in range(5):
             event = ALICE.event(f"apple {number}", created_at=NOW + number)
             assert await client.publish(event) == ["OK", event.id, True, ""]
-            wanted = [{"ids": [event.id]}, {"search": f"apple {number}"}, {"kinds": [1], "limit": 1}]
+            wanted: list[dict[str, Any]] = [
+                {"ids": [event.id]},
+                {"search": f"apple {number}"},
+                {"kinds": [1], "limit": 1},
+            ]
             for sub_id, one in enumerate(wanted):
                 assert [found["id"] for found in await client.ask(f"{sub_id}", one)] == [event.id]
                 await client.send("CLOSE", f"{sub_id}")

@@ -20,11 +20,11 @@ _WINDOW: Final = 20
 
 @asynccontextmanager
 async def relay_on(url: str, prefix: str, folder: Path, **options: str) -> AsyncIterator[Program]:
-    """The program on an index that `trio-relay migrate` has made; `options` are those of its store."""
+    """The program on an index that `trio-relay migrate` has made; `options` are those of the store."""
     settings = {"store.backend": "opensearch", "opensearch.urls": f'["{url}"]', "opensearch.prefix": prefix}
-    settings |= {"pipeline.query_seconds": "1.0"} | {f"opensearch.{name}": value for name, value in options.items()}
     migrated = await finished(folder, "migrate", settings=settings)
     assert (migrated.returncode, migrated.stderr) == (0, b"")
+    settings |= {"pipeline.query_seconds": "1.0"} | {f"opensearch.{name}": value for name, value in options.items()}
     async with running(folder, settings) as program:
         yield program
 

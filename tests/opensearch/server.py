@@ -34,6 +34,17 @@ class HttpServer:
     url: str
     heard: list[Heard] = field(default_factory=list)
     connections: int = 0
+    more: trio.Event = field(default_factory=trio.Event)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something of this is so."""
+        while not condition():
+            await self.more.wait()
+
+    def tell(self) -> None:
+        """Something has changed."""
+        self.more.set()
+        self.more = trio.Event()
 
 
 @asynccontextmanager
@@ -59,6 +70,7 @@ async def _serve(server: HttpServer, answer: Answering, tls: ssl.SSLContext | No
         pass  # the client has gone
     finally:
         server.connections -= 1
+        server.tell()
         await trio.aclose_forcefully(stream)
 
 
@@ -66,6 +78,7 @@ async def _converse(server: HttpServer, answer: Answering, wire: trio.abc.Stream
     state = h11.Connection(h11.SERVER)
     while (heard := await _request(state, wire)) is not None:
         server.heard.append(heard)
+        server.tell()
         body = await answer(heard)
         headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
         for event in (h11.Response(status_code=200, headers=headers), h11.Data(body), h11.EndOfMessage()):
@@ -79,7 +92,7 @@ async def _request(state: h11.Connection, wire: trio.abc.Stream) -> Heard | None
     while True:
         match event := state.next_event():
             case h11.NEED_DATA:
-                state.receive_data(await wire.receive_some())
+                state.receive_data(bytes(await wire.receive_some()))
             case h11.Request():
                 request = event
             case h11.Data():

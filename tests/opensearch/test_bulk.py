@@ -124,6 +124,7 @@ async def test_what_may_pass_is_sent_again_and_nothing_else(
     [
         (httpx.ConnectError("refused"), AWAY),
         (LOST, AWAY),
+        (httpx.Response(200, text="<h1>Welcome</h1>"), "what answers for the relay's store is no OpenSearch"),
         (httpx.ReadTimeout("late"), "the relay's store takes too long"),
         (429, BUSY),
         (503, BUSY),
@@ -132,7 +133,7 @@ async def test_what_may_pass_is_sent_again_and_nothing_else(
             BLOCKED,
         ),
     ],
-    ids=["away", "lost", "late", "full", "starting", "blocked"],
+    ids=["away", "lost", "another server", "late", "full", "starting", "blocked"],
 )
 async def test_when_the_time_is_up_what_is_open_has_failed(
     failure: Reply, reason: str, autojump_clock: MockClock, logged: list[structlog.typing.EventDict]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -79,6 +80,12 @@ async def test_an_answer_is_given_as_it_came_or_decoded() -> None:
     assert (put.method, put.body) == ("PUT", '{"b":"é"}'.encode())
 
 
+async def test_a_page_that_is_no_json_is_not_taken_for_an_answer() -> None:
+    async with scripted(in_turn(page(200, "<h1>Welcome</h1>"))) as cluster:
+        with pytest.raises(Unreachable, match=r"^what answers for the relay's store is no OpenSearch$"):
+            await cluster.client.decoded("GET", "/")
+
+
 async def answer_from(up: set[str], asked: Asked) -> Reply:
     return {} if asked.host in up else httpx.ConnectError("refused")
 
@@ -145,13 +152,10 @@ async def test_what_is_worth_it_is_compressed_where_that_is_asked_for(length: in
     [(None, "No such file or directory"), ("no certificate", "certificate")],
     ids=["a file that is not there", "a file of something else"],
 )
-async def test_a_file_of_certificates_that_is_none_is_refused(
-    content: str | None, reason: str, tmp_path: object
-) -> None:
-    path = f"{tmp_path}/ca.pem"
+async def test_a_file_of_certificates_that_is_none_is_refused(content: str | None, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
     if content is not None:
-        with open(path, "w") as file:
-            file.write(content)
+        path.write_text(content)
     with pytest.raises(StoreRefused, match=rf"^opensearch\.ca_file: {path}: .*{reason}"):
-        async with open_client(OpenSearchOptions(urls=("https://localhost:1",), ca_file=path)):
+        async with open_client(OpenSearchOptions(urls=("https://localhost:1",), ca_file=str(path))):
             pass

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.keys import ALICE, BOB, NOW
-from trio_relay.nostr.event import Event, address_of, encode
+from trio_relay.nostr.event import Event, encode
 from trio_relay.store.opensearch.documents import (
     Document,
     Register,

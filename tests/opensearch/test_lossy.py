@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,8 +23,9 @@ faults = st.lists(st.sampled_from([None, Index.LOST, 429, 503]), max_size=6)
 cuts = st.lists(st.integers(1, 8), min_size=1, max_size=8)
 
 
+@pytest.mark.slow
 @given(histories(most=15), cuts, faults, faults, st.lists(st.sampled_from([429, 503]), max_size=3), st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_what_is_lost_or_busy_for_a_while_changes_no_outcome(
     history: list[Event],
     sizes: Sequence[int],

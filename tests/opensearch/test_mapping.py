@@ -76,6 +76,7 @@ def test_the_layout_is_the_one_whose_version_it_has() -> None:
         msgspec.json.encode(
             [
                 ["arrived", [["type", "long"]]],
+                ["changed", [["type", "long"]]],
                 ["created_at", [["type", "long"]]],
                 ["event", [["doc_values", False], ["index", False], ["type", "keyword"]]],
                 ["grave", [["type", "keyword"]]],

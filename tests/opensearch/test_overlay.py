@@ -68,6 +68,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(steps, st.data())
 def test_it_knows_the_newest_state_of_each_register_that_no_refresh_has_covered(
     history: Sequence[tuple[str, ...]], data: st.DataObject

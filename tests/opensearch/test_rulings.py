@@ -67,10 +67,20 @@ def test_an_event_depends_on_its_own_register_and_on_those_that_it_may_change(
 
 
 def test_what_is_named_and_has_no_register_of_its_own_is_searched() -> None:
-    assert searched_targets([NOTE, REQUEST], known()) == {NOTE.id: ALICE.pubkey, OLD.id: ALICE.pubkey}
-    assert searched_targets([REQUEST], known() | {NOTES: register(NOTE)}) == {OLD.id: ALICE.pubkey}
+    assert searched_targets([NOTE, REQUEST], known()) == {
+        (NOTE.id, ALICE.pubkey),
+        (OLD.id, ALICE.pubkey),
+    }
+    assert searched_targets([REQUEST], known() | {NOTES: register(NOTE)}) == {(OLD.id, ALICE.pubkey)}
     # A grave does not say that no version was written meanwhile.
-    assert searched_targets([REQUEST], known() | {NOTES: register(NOTE), OLDS: register()}) == {OLD.id: ALICE.pubkey}
+    assert searched_targets([REQUEST], known() | {NOTES: register(NOTE), OLDS: register()}) == {(OLD.id, ALICE.pubkey)}
+
+
+def test_who_names_anothers_event_takes_no_ones_place() -> None:
+    requests = [author.event(kind=5, tags=[["e", OLD.id]]) for author in (ALICE, BOB)]
+    there = known() | dict.fromkeys(map(slot_of, requests), Register())
+    there[id_slot(OLD.id, BOB.pubkey)] = Register()
+    assert searched_targets(requests, there) == {(OLD.id, ALICE.pubkey), (OLD.id, BOB.pubkey)}
 
 
 FACTS: Final = {
@@ -167,7 +177,7 @@ def test_a_version_that_stands_does_not_arrive_anew_when_older_ones_are_deleted(
     before = known() | {HEAD: register(NEW, arrived=5)}
     ruling = judge([REQUEST], facts_of([REQUEST], before, []))
     written = changes(ruling, before, {REQUEST.id: 40}, 50)[HEAD].document
-    assert (written.arrived, written.until, written.id) == (5, NOW, NEW.id)
+    assert (written.arrived, written.changed, written.until, written.id) == (5, 50, NOW, NEW.id)
 
 
 def test_a_note_and_its_deletion_in_one_batch_leave_the_grave_alone() -> None:

@@ -24,8 +24,8 @@ def page(*arrived: int) -> Reply:
 
 async def test_pages_follow_one_another_and_the_moment_is_let_go() -> None:
     async with scripted(in_turn(OPENED, page(1, 2), page(3), page(), {})) as cluster:
-        async with aclosing(scan(cluster.client, "some", AN_EVENT)) as pages:
-            assert [[hit.slot for hit in hits] async for hits in pages] == [["1", "2"], ["3"]]
+        found = [[hit.slot for hit in hits] async for hits in scan(cluster.client, "some", AN_EVENT)]
+    assert found == [["1", "2"], ["3"]]
     opened, *asked, closed = cluster.asked
     assert (opened.method, opened.path) == ("POST", "/some/_search/point_in_time")
     assert [one.value.get("search_after") for one in asked] == [None, [2, "id"], [3, "id"]]
@@ -68,6 +68,5 @@ async def test_a_page_that_could_not_be_had_ends_it(part: Reply) -> None:
 
 async def test_a_moment_that_is_lost_costs_a_line_of_the_log(logged: list[structlog.typing.EventDict]) -> None:
     async with scripted(in_turn(OPENED, page(), httpx.ReadError("lost"))) as cluster:
-        async with aclosing(scan(cluster.client, "some", AN_EVENT)) as pages:
-            assert [hits async for hits in pages] == []
+        assert [hits async for hits in scan(cluster.client, "some", AN_EVENT)] == []
     assert [entry["event"] for entry in logged] == ["a point in time was not closed; it will end by itself"]

@@ -1,4 +1,4 @@
-"""The client over real sockets: who it says it is, whom it trusts, and what a request that is given up leaves behind."""
+"""The client over real sockets: who it says it is, whom it trusts, and what a request that was given up leaves."""
 
 from __future__ import annotations
 
@@ -138,12 +138,10 @@ async def test_a_request_that_is_given_up_leaves_nothing_behind() -> None:
         async with serving(the_first_late) as server, open_client(OpenSearchOptions(urls=(server.url,))) as client:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client.ask_lines, "/_bulk", [b"{}"] * 100_000)
-                while not server.heard:
-                    await trio.sleep(0.001)
+                await server.until(lambda: server.heard)
                 nursery.cancel_scope.cancel()
             assert await client.ask("GET", "/") == b'{"is": "well"}'
             gate.set()
-            while server.connections > 1:
-                await trio.sleep(0.001)
+            await server.until(lambda: server.connections == 1)
             assert await client.ask("GET", "/") == b'{"is": "well"}'
             assert server.connections == 1

@@ -66,11 +66,13 @@ def test_a_bare_loop_writes_the_same_documents(cluster: Cluster, stores: Stores)
     events = {event.id for event in signed_events(scenario.plan.corpus)[:40]}
     with fresh_index(cluster) as prefix:
         url = f"{cluster.url}/{cluster.alias(prefix)}"
-        plan = msgspec.structs.replace(scenario.plan, load="bulk", url=url, connections=2, window=7)
+        plan = msgspec.structs.replace(scenario.plan, load="bulk", url=url, connections=2, window=7, refresh=0.01)
         counted = generator.run(plan, _nothing, _nothing)
+        refreshes = httpx.get(f"{url}/_stats/refresh").json()["_all"]["primaries"]["refresh"]["external_total"]
         cluster.refresh(prefix)
         found = httpx.post(f"{url}/_search", json={"size": 100, "docvalue_fields": ["id"]}).json()
     assert counted.messages == 6
+    assert refreshes >= 1
     assert {hit["fields"]["id"][0] for hit in found["hits"]["hits"]} == events
 
 

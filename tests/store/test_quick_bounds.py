@@ -26,8 +26,8 @@ from tests.store.quickness import (
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.sqlite import reading
-from trio_relay.store.sqlite.plan import Select
 from trio_relay.store.sqlite.quick import QuickReader
+from trio_relay.store.sqlite.where import Select
 
 STEPS_PER_LOOK: Final = 200
 PUBKEYS: Final = [f"{number:064x}" for number in range(501)]

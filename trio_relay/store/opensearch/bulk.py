@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from trio_relay.store.base import StoreError
-from trio_relay.store.opensearch.client import Busy, Client, TooLarge, Unreachable, encode
+from trio_relay.store.opensearch.client import Busy, Client, TooLarge, Unreachable, encode, read
 from trio_relay.store.opensearch.documents import Document, Register
 
 log = structlog.get_logger("trio_relay.store")
@@ -152,7 +152,7 @@ class Bulk:
     async def _send(self, part: list[tuple[Write, bytes]]) -> None:
         self.requests += 1
         try:
-            answer = _decode(await self._client.ask_lines(self._path, [lines for _, lines in part]))
+            answer = read(_decode, await self._client.ask_lines(self._path, [lines for _, lines in part]))
         except TooLarge as error:
             if len(part) == 1:
                 _fail(part[0][0], str(error))

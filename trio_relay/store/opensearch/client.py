@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 import msgspec
@@ -14,6 +14,8 @@ import trio
 
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.opensearch.options import OpenSearchOptions
+
+T = TypeVar("T")
 
 _ZIPPED_FROM: Final = 1_400
 _ZIPPED_IN_THREAD_FROM: Final = 65_536
@@ -80,7 +82,7 @@ class Client:
         Raises:
             StoreError: as one of the kinds above.
         """
-        return msgspec.json.decode(await self.ask(method, path, body))
+        return read(msgspec.json.decode, await self.ask(method, path, body))
 
     async def _send(self, method: str, path: str, content: bytes, content_type: str) -> bytes:
         headers = {"content-type": content_type} if content else {}
@@ -136,6 +138,18 @@ class _Once:
 
 
 _AWAY: Final = "the relay's store is away"
+
+
+def read(decode: Callable[[bytes], T], answer: bytes) -> T:
+    """What an answer says.
+
+    Raises:
+        Unreachable: it is none of OpenSearch's, whoever gave it.
+    """
+    try:
+        return decode(answer)
+    except msgspec.DecodeError as error:
+        raise Unreachable("what answers for the relay's store is no OpenSearch") from error
 
 
 @asynccontextmanager

@@ -85,12 +85,14 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
 
     Attributes:
         arrived: when it was written: nanoseconds since 1970, ascending within one relay.
+        changed: when it was written again while its event went on standing; 0 if it was not.
         event: JSON of the event, as it is sent.
         until: see `Register`.
         grave: `id:pubkey` of a deleted event.
     """
 
     arrived: int
+    changed: int = 0
     id: str = ""
     pubkey: str = ""
     kind: str = ""
@@ -103,10 +105,11 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     grave: str = ""
 
 
-def document(event: Event, arrived: int, until: int = -1) -> Document:
+def document(event: Event, arrived: int, until: int = -1, changed: int = 0) -> Document:
     """The document of a register in which this event stands."""
     return Document(
         arrived,
+        changed,
         event.id,
         event.pubkey,
         str(event.kind),

@@ -21,6 +21,7 @@ _PROPERTIES: Final[dict[str, Any]] = {
     "kind": _KEYWORD,
     "created_at": {"type": "long"},
     "arrived": {"type": "long"},
+    "changed": {"type": "long"},
     "tags": _KEYWORD,
     "marks": _KEYWORD,
     # Words come parted by spaces, already in the form that they are searched in.

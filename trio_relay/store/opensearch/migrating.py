@@ -17,7 +17,7 @@ import trio
 
 from trio_relay.nostr.event import decode
 from trio_relay.store.base import StoreError, StoreRefused
-from trio_relay.store.opensearch.client import Client, Refusal, Unreachable, encode, open_client
+from trio_relay.store.opensearch.client import Client, Refusal, Unreachable, encode, open_client, read
 from trio_relay.store.opensearch.documents import Document, document
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout, template
 from trio_relay.store.opensearch.options import OpenSearchOptions
@@ -173,7 +173,8 @@ async def _copy(client: Client, old: str, new: str, since: int, options: OpenSea
     """Copy what was written since then, made anew from the events; newer states overwrite older ones."""
     await client.ask("POST", f"/{old}/_refresh")
     copied = 0
-    async with aclosing(scan(client, old, {"range": {"arrived": {"gte": since}}})) as pages:
+    written: Query = {"bool": {"should": [{"range": {field: {"gte": since}}} for field in ("arrived", "changed")]}}
+    async with aclosing(scan(client, old, written)) as pages:
         async for hits in pages:
             for part in _parts([_copied(hit) for hit in hits], options.bulk_bytes):
                 await _write(client, new, part)
@@ -183,7 +184,7 @@ async def _copy(client: Client, old: str, new: str, since: int, options: OpenSea
 
 async def _write(client: Client, index: str, lines: Sequence[bytes]) -> None:
     answer = await client.ask_lines(f"/{index}/_bulk?filter_path=items.*.status,items.*.error.type", lines)
-    for item in msgspec.json.decode(answer)["items"]:
+    for item in read(msgspec.json.decode, answer)["items"]:
         (result,) = item.values()
         # A conflict: the same state, or a newer one, has been copied before.
         if result["status"] >= 300 and result["status"] != 409:

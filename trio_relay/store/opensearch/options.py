@@ -37,10 +37,21 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         ),
     ] = "nostr"
     shards: Annotated[
-        int, Meta(ge=1, le=1024, description="Primary shards of an index that `trio-relay migrate` makes.")
+        int,
+        Meta(
+            ge=1,
+            le=1024,
+            description="Primary shards of an index that `trio-relay migrate` makes.",
+            extra={"unit": "shards"},
+        ),
     ] = 1
     replicas: Annotated[
-        int, Meta(ge=0, description="Copies of each shard; 1 or more where there is more than one node.")
+        int,
+        Meta(
+            ge=0,
+            description="Copies of each shard beside it; 1 or more where there is more than one node.",
+            extra={"unit": "copies"},
+        ),
     ] = 0
     durability: Annotated[
         Literal["request", "async"],

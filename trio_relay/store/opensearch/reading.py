@@ -11,7 +11,7 @@ import msgspec
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page, StoreError
-from trio_relay.store.opensearch.client import Client, encode
+from trio_relay.store.opensearch.client import Client, encode, read
 from trio_relay.store.opensearch.documents import Source
 from trio_relay.store.opensearch.overlay import Recent, State
 from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, condition, search_body
@@ -81,7 +81,7 @@ async def search_many(client: Client, alias: str, bodies: Sequence[Query]) -> li
     lines = [line for body in bodies for line in (_HEADER, encode(body))]
     # Not every shard's failure fails a request of many, so each answer is looked at.
     answer = await client.ask_lines(f"/{alias}/_msearch?{_ONLY}", lines)
-    return [response.check() for response in _decode(answer).responses]
+    return [response.check() for response in read(_decode, answer).responses]
 
 
 @dataclass(slots=True, eq=False)

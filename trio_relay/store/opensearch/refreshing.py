@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
 import structlog
 import trio
 
 from trio_relay.store.base import StoreError
-from trio_relay.store.opensearch.client import Client
+from trio_relay.store.opensearch.client import Client, read
 from trio_relay.store.opensearch.overlay import Overlay
 
 log = structlog.get_logger("trio_relay.store")
 
 _LEAST_SECONDS = 0.1
 """Between two refreshes, however many ask for one: each makes a segment that the cluster has to merge again."""
+
+_CLOSED = "the relay's store is closing"
 
 
 class _Round:
@@ -22,6 +27,11 @@ class _Round:
         self.is_wanted = False
         self.ended = trio.Event()
         self.error: StoreError | None = None
+
+    def end(self, error: StoreError | None) -> None:
+        """Let go on who waits for it."""
+        self.error = error
+        self.ended.set()
 
 
 class Refreshing:
@@ -44,12 +54,15 @@ class Refreshing:
 
     async def run(self) -> None:
         """Refresh again and again what was written."""
-        while True:
-            await trio.sleep(_LEAST_SECONDS)
-            with trio.move_on_after(self._seconds - _LEAST_SECONDS):
-                await self._wanted.wait()
-            if self._next.is_wanted or len(self._overlay):
-                await self._refresh()
+        try:
+            while True:
+                await trio.sleep(_LEAST_SECONDS)
+                with trio.move_on_after(max(0, self._seconds - _LEAST_SECONDS)):
+                    await self._wanted.wait()
+                if self._next.is_wanted or len(self._overlay):
+                    await self._refresh()
+        finally:
+            self._next.end(StoreError(_CLOSED))  # nobody may wait for one that never comes
 
     def hurry(self) -> None:
         """Let the next refresh come soon."""
@@ -66,7 +79,7 @@ class Refreshing:
             return
         awaited = self._next
         self.hurry()
-        await awaited.ended.wait()
+        await awaited.ended.wait()  # at once, if `run` has ended
         if awaited.error is not None:
             raise awaited.error
 
@@ -74,14 +87,26 @@ class Refreshing:
         now, self._next = self._next, _Round()
         self._wanted = trio.Event()
         sealed = self._overlay.seal()
+        failure: StoreError | None = StoreError(_CLOSED)
         try:
-            answer = await self._client.decoded("POST", self._path)
-            if answer["_shards"]["failed"]:
+            answer = read(_decode, await self._client.ask("POST", self._path))
+            if answer.shards.failed:
                 raise StoreError("the relay's store could not refresh")
+            self._overlay.drop(sealed)
+            failure = None
         except StoreError as error:
             log.warning("not refreshed", error=str(error))
-            now.error = error
-        else:
-            self._overlay.drop(sealed)
+            failure = error
         finally:
-            now.ended.set()
+            now.end(failure)
+
+
+class _Shards(msgspec.Struct, gc=False):
+    failed: int
+
+
+class _Answer(msgspec.Struct, gc=False):
+    shards: _Shards = msgspec.field(name="_shards")
+
+
+_decode: Final = msgspec.json.Decoder(_Answer).decode

@@ -38,10 +38,10 @@ def touched(event: Event) -> set[str]:
     return slots
 
 
-def searched_targets(batch: Iterable[Event], known: Mapping[str, Register]) -> dict[str, str]:
-    """By id, the author of what deletions name and no register of its own holds: it may stand in an address's."""
+def searched_targets(batch: Iterable[Event], known: Mapping[str, Register]) -> set[tuple[str, str]]:
+    """(id, author) of what deletions name and no register of its own holds: it may stand in an address's."""
     return {
-        target: event.pubkey
+        (target, event.pubkey)
         for event in batch
         if event.kind == DELETION
         for target in deletion_targets(event)[0]
@@ -126,8 +126,11 @@ def changes(ruling: Ruling, known: Mapping[str, Register], arrivals: Mapping[str
         if new is register.event and until == register.until:
             continue
         if new is None:
-            writes[slot] = Write(slot, register, Document(now, until=until))
-        else:
+            made = Document(now, until=until)
+        elif new is register.event:
             # That older versions are deleted doesn't make the one that stands arrive anew.
-            writes[slot] = Write(slot, register, document(new, arrivals.get(new.id, register.arrived), until))
+            made = document(new, register.arrived, until, now)
+        else:
+            made = document(new, arrivals[new.id], until)
+        writes[slot] = Write(slot, register, made)
     return writes

@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from trio_relay.store.base import StoreError
-from trio_relay.store.opensearch.client import Client
+from trio_relay.store.opensearch.client import Client, read
 from trio_relay.store.opensearch.query import Query
 from trio_relay.store.opensearch.reading import Hit, Response
 
@@ -39,7 +39,7 @@ async def scan(client: Client, index: str, query: Query) -> AsyncGenerator[list[
             body["pit"] = {"id": pit, "keep_alive": _KEPT}
             if after:
                 body["search_after"] = after
-            hits = _decode(await client.ask("POST", "/_search?allow_partial_search_results=false", body)).check()
+            hits = read(_decode, await client.ask("POST", "/_search?allow_partial_search_results=false", body)).check()
             if not hits:
                 return
             yield hits

@@ -6,8 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
-import msgspec
-
 from trio_relay.nostr.event import DELETION
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.ranking import Voices, candidates, ranked_by, reference_window
@@ -141,7 +139,7 @@ class Searching:
 
     async def _search(self, body: Query) -> Any:
         path = f"/{self._alias}/_search?allow_partial_search_results=false"
-        answer = msgspec.json.decode(await self._client.ask("POST", path, body))
+        answer = await self._client.decoded("POST", path, body)
         if answer["timed_out"] or answer["_shards"]["failed"]:
             raise StoreError("the relay's store could not search (in part)")
         return answer

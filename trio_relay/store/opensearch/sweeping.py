@@ -15,7 +15,7 @@ import trio
 
 from trio_relay.nostr.event import Event, address_of, decode
 from trio_relay.store.base import StoreError
-from trio_relay.store.opensearch.bulk import Bulk, Write
+from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
 from trio_relay.store.opensearch.client import Client
 from trio_relay.store.opensearch.documents import Document, address_slot
 from trio_relay.store.opensearch.query import Query
@@ -95,5 +95,7 @@ class Sweeping:
             write = Write(slot, register, Document(self._writing.arrivals(1)[0], until=register.until))
             await self._bulk.carry_out([write])
             self._writing.note(write, register, None)
+        if write.wrote is not Wrote.DONE:
+            return 0  # the next sweep finds it again
         log.info("removed a version whose deletion had crossed with it", id=event.id)
         return 1

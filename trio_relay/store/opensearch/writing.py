@@ -25,7 +25,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.judge import judge
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
-from trio_relay.store.opensearch.client import Busy, Client, Unreachable
+from trio_relay.store.opensearch.client import Busy, Client, Unreachable, read
 from trio_relay.store.opensearch.documents import (
     Register,
     Source,
@@ -35,14 +35,15 @@ from trio_relay.store.opensearch.documents import (
     slot_of,
 )
 from trio_relay.store.opensearch.overlay import Overlay
-from trio_relay.store.opensearch.rulings import changes, facts_of, is_plain, searched_targets, touched
+from trio_relay.store.opensearch.rulings import NEVER_WRITTEN, changes, facts_of, is_plain, searched_targets, touched
 
 log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")
 
 _MOST_ROUNDS: Final = 50
 """Each round that conflicts has lost to another writer, who got on; so many in a row have not been seen."""
-_DOCUMENTS_A_TURN: Final = 64
+_TURN_SECONDS: Final = 0.002
+"""After so long others get their turn: an event may have a quarter of a million characters."""
 _AT_A_TIME: Final = 1_000
 _PAUSE: Final = 0.2
 
@@ -95,19 +96,21 @@ class Writing:
         if outcomes and set(outcomes) == {Saved.FAILED}:
             raise StoreError(batch.reason or "the relay's store has refused it")
         for event, outcome in zip(events, outcomes, strict=True):
-            # Of one that another event of the batch may have replaced, nothing is sure.
-            if outcome is Saved.DUPLICATE and sharing[slot_of(event)] == 1:
+            # Of one that another event of the batch may have replaced or deleted, nothing is sure.
+            if outcome is Saved.DUPLICATE and all(sharing[slot] == 1 for slot in touched(event)):
                 self._overlay.know(event.id, trio.current_time())
         return outcomes
 
     async def _create(self, batch: _Batch, places: list[int]) -> list[int]:
         """Write events whose registers are new; gives the places of those whose are not."""
         writes = []
-        for number, place in enumerate(places, 1):
+        turn = trio.current_time()
+        for place in places:
             event = batch.events[place]
-            writes.append(Write(slot_of(event), Register(), document(event, batch.arrived[place])))
-            if number % _DOCUMENTS_A_TURN == 0:
+            writes.append(Write(slot_of(event), NEVER_WRITTEN, document(event, batch.arrived[place])))
+            if trio.current_time() - turn > _TURN_SECONDS:
                 await trio.lowlevel.checkpoint()
+                turn = trio.current_time()
         if writes:
             await self._bulk.carry_out(writes)
         conflicts = []
@@ -117,7 +120,7 @@ class Writing:
                 batch.mine.add(event.id)
                 batch.doubtful.add(write.slot)
             if write.wrote is Wrote.DONE:
-                self.note(write, Register(), event)
+                self.note(write, NEVER_WRITTEN, event)
                 batch.outcomes[place] = Saved.STORED
             elif write.wrote is Wrote.CONFLICT:
                 conflicts.append(place)
@@ -224,9 +227,9 @@ class Writing:
                 raise StoreError(f"the relay's store failed ({error})") from error
         return known
 
-    async def _find(self, targets: dict[str, str]) -> list[Event]:
-        """Of these ids those that their authors' events have, wherever they stand."""
-        ids = list(targets)
+    async def _find(self, targets: set[tuple[str, str]]) -> list[Event]:
+        """Those of these ids and authors that belong together, wherever they stand."""
+        ids = list({event_id for event_id, _ in targets})
         found = {
             state.event.id: state.event
             for state in self._overlay.recent().matching(Filter(ids=frozenset(ids)))
@@ -241,7 +244,7 @@ class Writing:
             answer = await self._patiently(partial(self._client.ask, "POST", self._search, body))
             for event in map(decode, _sources(answer)):
                 found.setdefault(event.id, event)
-        return [event for event in found.values() if targets[event.id] == event.pubkey]
+        return [event for event in found.values() if (event.id, event.pubkey) in targets]
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         deadline = trio.current_time() + self._seconds
@@ -308,4 +311,4 @@ _decode_hits: Callable[[bytes], Any] = msgspec.json.Decoder(_Answer).decode
 
 
 def _sources(answer: bytes) -> list[str]:
-    return [hit.source.event for hit in _decode_hits(answer).hits.hits]
+    return [hit.source.event for hit in read(_decode_hits, answer).hits.hits]

@@ -33,11 +33,13 @@ async def migrate(options: SqliteOptions, say: Callable[[str], None], *, dry_run
 
 
 def _version(path: str) -> int | None:
-    """The schema of a file; None if there is none yet."""
+    """The schema of a file that can be used; None if there is none yet."""
     if not Path(path).is_file():
         return None
     try:
         with closing(apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            if connection.pragma("application_id") != 0:  # else it is still to be made, or no store of a relay
+                schema.check(connection, path)
             return int(connection.pragma("user_version"))
     except apsw.Error as error:
         raise StoreRefused(f"{path}: {error}") from error
