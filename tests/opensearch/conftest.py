@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from perf.node import OLD, Node, running
@@ -21,8 +20,6 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 @pytest.fixture
 def mortal_prefix(mortal: Node) -> Iterator[str]:
-    """What the names of a test's indices on it start with; afterwards they are deleted, and the node is as it was."""
+    """What the names of a test's indices on it start with; they are deleted after it."""
     with own_names(mortal.url) as prefix:
         yield prefix
-        settings = {"persistent": {"cluster.*": None}, "transient": {"cluster.*": None}}
-        httpx.put(f"{mortal.url}/_cluster/settings", json=settings, timeout=30.0).raise_for_status()

@@ -22,6 +22,7 @@ from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch
+from trio_relay.store.opensearch.documents import slot_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("index")]
 
@@ -81,10 +82,16 @@ async def test_a_thousand_versions_of_one_address_by_both_leave_the_right_one() 
     told = [version(0, number, NOW + chance.randrange(100)) for number in range(RACES)]
     # Each replaces those before it, so that the relays meet all the time, and the end decides.
     told.sort(key=lambda event: event.created_at)
+    slot = slot_of(told[0])
 
     async def save(store: OpenSearchStore, events: list[Event]) -> None:
         for start in range(0, len(events), 20):
-            assert {*await store.save_many(events[start : start + 20])} <= {Saved.STORED, Saved.SUPERSEDED}
+            batch = events[start : start + 20]
+            assert {*await store.save_many(batch)} <= {Saved.STORED, Saved.SUPERSEDED}
+            # It never goes back behind what was answered.
+            standing = (await store._writing.read([slot]))[slot].event
+            assert standing is not None
+            assert winner([standing, *batch]) == standing
 
     async with relays() as stores:
         async with trio.open_nursery() as nursery:

@@ -99,6 +99,7 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         float,
         Meta(
             ge=0,
+            le=60,
             description="How long a batch is tried again, while clients wait, before they are told `error:`.",
             extra={"unit": "seconds"},
         ),
