@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final
+from unicodedata import category
 
 import msgspec
 from rich.table import Table
@@ -18,8 +19,8 @@ from trio_relay.store.base import Queryable, StoreError
 
 _FIRST_STEP: Final = 5_000
 _LAST_STEP: Final = 40_000
-_SHOWN: Final = 60
-"""Characters of a text that others wrote."""
+_SHOWN: Final = 64
+"""Characters of a text that others wrote; an id has as many."""
 
 
 async def read_trends(store: Queryable, since: int, until: int, limit: int) -> Trends:
@@ -61,7 +62,7 @@ async def describe(store: Queryable, trends: Trends) -> dict[str, str]:
     """
     notes = frozenset(one.name for one in trends.notes)
     authors = frozenset(one.name for one in trends.authors)
-    said = {event.id: _first_line(event.content) for event in await _all(store, Filter(ids=notes))}
+    said = {event.id: _line(event.content) for event in await _all(store, Filter(ids=notes))}
     profiles = await _all(store, Filter(kinds=frozenset([0]), authors=authors))
     return said | {profile.pubkey: _name(profile.content) for profile in profiles}
 
@@ -71,16 +72,18 @@ async def _all(store: Queryable, one: Filter) -> list[Event]:
     return await _newest(store, one.with_limit(default=most, most=most)) if most else []
 
 
-def _first_line(content: str) -> str:
-    return " ".join(content.split())[:_SHOWN]
+def _line(content: str) -> str:
+    # What others wrote must not move the cursor, or say more to a terminal than text.
+    shown = "".join(character if category(character)[0] != "C" else " " for character in content[:_SHOWN])
+    return " ".join(shown.split())
 
 
 def _name(content: str) -> str:
     try:
         profile = msgspec.json.decode(content, type=dict[str, object])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ""
-    return _first_line(str(profile.get("display_name") or profile.get("name") or ""))
+    return _line(str(profile.get("display_name") or profile.get("name") or ""))
 
 
 def tables(trends: Trends, described: dict[str, str]) -> Iterator[str | Table]:
@@ -90,11 +93,11 @@ def tables(trends: Trends, described: dict[str, str]) -> Iterator[str | Table]:
         table = Table()
         table.add_column("keys", no_wrap=True, min_width=4)
         # An id that is cut short is none: where there is little room, what it says goes first.
-        table.add_column(column, no_wrap=True, min_width=max((len(one.name) for one in found), default=0))
+        table.add_column(column, no_wrap=True, min_width=max((len(_line(one.name)) for one in found), default=0))
         table.add_column("", no_wrap=True, overflow="ellipsis")
         for one in found:
             # What others wrote is text, not markup.
-            table.add_row(str(one.voices), Text(one.name), Text(described.get(one.name, "")))
+            table.add_row(str(one.voices), Text(_line(one.name)), Text(described.get(one.name, "")))
         yield table
 
 

@@ -186,4 +186,4 @@ def standing(events: Iterable[Any]) -> set[str]:
 
 def existing(seq_no: int = 7) -> Register:
     """A register that has been written."""
-    return Register(seq_no=seq_no, primary_term=1, version=1)
+    return Register(seq_no=seq_no, primary_term=1, version=1, index_name="v1")

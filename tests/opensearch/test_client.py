@@ -29,9 +29,9 @@ def refused(kind: str) -> httpx.Response:
 
 ENDED: Final = {
     "429": (429, Busy, "the relay's store is busy"),
-    "502": (page(502, "<h1>Bad gateway"), Busy, "the relay's store is busy"),
+    "502": (page(502, "<h1>Bad gateway"), Unreachable, "the relay's store is away"),
     "503": (503, Busy, "the relay's store is busy"),
-    "504": (504, Busy, "the relay's store is busy"),
+    "504": (504, Unreachable, "the relay's store is away"),
     "413": (413, TooLarge, "the relay's store takes no request of this size"),
     "late": (httpx.ReadTimeout("late"), Unreachable, "the relay's store takes too long"),
     "writing late": (httpx.WriteTimeout("late"), Unreachable, "the relay's store takes too long"),
@@ -121,12 +121,15 @@ async def test_a_request_whose_answer_was_lost_is_not_sent_again_and_the_next_go
     assert [asked.host for asked in cluster.asked] == ["a", "b"]
 
 
-async def test_a_node_that_is_late_is_asked_again() -> None:
-    async with scripted(in_turn(httpx.ReadTimeout("late"), {}), urls=THREE) as cluster:
-        with pytest.raises(Unreachable, match="takes too long"):
+@pytest.mark.parametrize(
+    ("fault", "host"), [(httpx.ReadTimeout("late"), "b"), (502, "b"), (503, "b"), (504, "b"), (429, "a"), (400, "a")]
+)
+async def test_a_node_that_is_ill_is_not_asked_again_at_once(fault: object, host: str) -> None:
+    async with scripted(in_turn(fault, {}), urls=THREE) as cluster:
+        with pytest.raises(StoreError):
             await cluster.client.ask("GET", "/")
         await cluster.client.ask("GET", "/")
-    assert [asked.host for asked in cluster.asked] == ["a", "a"]
+    assert [asked.host for asked in cluster.asked] == ["a", host]
 
 
 @pytest.mark.parametrize(

@@ -183,9 +183,18 @@ async def test_a_document_that_the_new_index_refuses_ends_the_copy() -> None:
         return {"items": [{"index": {"status": status, "error": {"type": "some"}}} for status in statuses]}
 
     async with scripted(in_turn(items(201, 200, 409), items(201, 400))) as cluster:
-        await _write(cluster.client, "new", [b"{}"])
+        assert await _write(cluster.client, "new", [b"{}"] * 3) == 2
         with pytest.raises(StoreError, match=r"^new has refused a document \(400: \{'type': 'some'\}\)$"):
-            await _write(cluster.client, "new", [b"{}"])
+            await _write(cluster.client, "new", [b"{}"] * 2)
+
+
+async def test_a_copy_waits_for_a_cluster_that_is_busy(autojump_clock: MockClock) -> None:
+    def items(*statuses: int) -> Reply:
+        return {"items": [{"index": {"status": status}} for status in statuses]}
+
+    async with scripted(in_turn(429, 503, items(201, 429, 429), items(201, 429), items(409))) as cluster:
+        assert await _write(cluster.client, "new", [b"1", b"2", b"3"]) == 2
+    assert [asked.body.split() for asked in cluster.asked[2:]] == [[b"1", b"2", b"3"], [b"2", b"3"], [b"3"]]
 
 
 def test_copies_are_written_in_parts_that_are_not_too_large() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.keys import ALICE, BOB, NOW, made_up
 from tests.oracles import naive_match
 from tests.strategies import events, filters
-from trio_relay.nostr.event import Event, encode
+from trio_relay.nostr.event import Event, encode, single_letter_tags
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.opensearch import overlay
 from trio_relay.store.opensearch.overlay import Layer, Overlay, State
@@ -92,7 +92,11 @@ def test_it_knows_the_newest_state_of_each_register_that_no_refresh_has_covered(
     assert [state.json for state in recent.matching(one)] == list(map(encode, expected))
     newest_a_layer = {(generation, slot): event for generation, slot, _, event in play.twin.writes}
     assert len(play.real) == len(newest_a_layer)
-    assert play.real.bytes == sum(len(encode(event)) for event in newest_a_layer.values() if event is not None)
+    assert play.real.bytes == sum(
+        len(encode(event)) + 450 * (2 + len(single_letter_tags(event)))
+        for event in newest_a_layer.values()
+        if event is not None
+    )
 
 
 def test_an_answer_that_comes_late_does_not_hide_what_was_written_after_it() -> None:

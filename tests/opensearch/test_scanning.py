@@ -30,7 +30,7 @@ async def test_pages_follow_one_another_and_the_moment_is_let_go() -> None:
     assert (opened.method, opened.path) == ("POST", "/some/_search/point_in_time")
     assert [one.value.get("search_after") for one in asked] == [None, [2, "id"], [3, "id"]]
     assert {one.value["pit"]["id"] for one in asked} == {"moment"}
-    assert all(one.value["sort"] == [{"arrived": "asc"}, {"id": "asc"}] for one in asked)
+    assert all(one.value["sort"] == [{"arrived": "asc"}, {"id": "asc"}, {"grave": "asc"}] for one in asked)
     assert (closed.method, closed.path, closed.value) == ("DELETE", "/_search/point_in_time", {"pit_id": ["moment"]})
 
 

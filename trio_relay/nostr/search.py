@@ -98,15 +98,29 @@ class Search(msgspec.Struct, frozen=True, gc=False):
         if self.is_void or self.domain is not None:
             return False
         if self.phrases or self.excluded:
-            text = f" {text_of(event)} "
-            if not all(f" {' '.join(phrase)} " in text for phrase in self.phrases):
+            text = text_of(event)
+            held = _words_in(text)
+            if not all(_holds(text, held, phrase) for phrase in self.phrases):
                 return False
-            if any(f" {' '.join(phrase)} " in text for phrase in self.excluded):
+            if any(_holds(text, held, phrase) for phrase in self.excluded):
                 return False
         if self.language is None and self.nsfw:
             return True
-        held = marks_of(event)
-        return held.issuperset(self.marks) and held.isdisjoint(self.unwanted_marks)
+        marks = marks_of(event)
+        return marks.issuperset(self.marks) and marks.isdisjoint(self.unwanted_marks)
+
+
+# One event at hand is asked about by many subscriptions, and each may ask for hundreds of words.
+@lru_cache(maxsize=4)
+def _words_in(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _holds(text: str, held: frozenset[str], phrase: Phrase) -> bool:
+    """True if a text has these words one after another; the text itself is looked through only for who has them all."""
+    if not held.issuperset(phrase):
+        return False
+    return len(phrase) == 1 or f" {' '.join(phrase)} " in f" {text} "
 
 
 _NOTHING: Final = Search()

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from operator import add
 from typing import Final
-from unicodedata import category, normalize
+from unicodedata import category, combining, normalize
 
 LONGEST: Final = 64
 """Characters of a word that count; an id or a key in hex is a word of that length."""
@@ -64,17 +64,14 @@ def _folded_words(text: str) -> list[str]:
 
 def _add(found: list[str], run: str) -> None:
     """A word begins with a letter or a digit: marks before it belong to what was there instead, an emoji say."""
-    if not run[0].isalnum():
-        while run and not run[0].isalnum():
-            run = run[1:]
-        if not run:
-            return
-    found.append(run[:LONGEST])
+    start = next((place for place, character in enumerate(run) if character.isalnum()), None)
+    if start is not None:
+        found.append(run[start : start + LONGEST])
 
 
 def _folded(text: str) -> str:
     """Unicode's NFKC_Casefold, for what of it words are made of: the same form for all ways to write a text."""
-    text = _INVISIBLE.sub("", text)
+    text = _STACKS.sub(r"\1", _INVISIBLE.sub("", text))
     # Folding the case may leave what has a shorter form, and that what has another case; it ends after a few times.
     while (again := normalize("NFKC", normalize("NFKC", text).casefold())) != text:
         text = again
@@ -104,6 +101,11 @@ _SEPARATORS: Final = _Separators()
 _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u180b-\u180f\u200d-\u200f\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]"
 )
+_MOST_MARKS: Final = 30
+_MARKS: Final = "".join(character for character in map(chr, range(0x300, 0x1_F000)) if combining(character))
+# No writing puts more marks on a letter (UAX 15, "Stream-Safe Text Format"), and to sort them takes the square of their
+# number: a quarter of a million, which an event may have, took minutes.
+_STACKS: Final = re.compile(f"([{_MARKS}]{{{_MOST_MARKS}}})[{_MARKS}]+")
 # Han, Hiragana, Katakana, Thai, Lao, Burmese, Khmer, their own marks included.
 _RANGES: Final = (
     "\u0e01-\u0eff\u1000-\u109f\u1780-\u17d3\u17d7\u17dc-\u17dd\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c"

@@ -24,6 +24,8 @@ log = structlog.get_logger("trio_relay.store")
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
+_BLOCKED_PAUSE: Final = 0.5
+"""Before a register that was blocked is read anew; an upgrade blocks for some seconds."""
 _PASSING: Final = frozenset({429, 502, 503, 504})
 _BLOCKED: Final = "cluster_block_exception"
 """No disk, or the index is being moved: to be lifted by the operator, or by itself."""
@@ -49,6 +51,7 @@ class Write:
         document: the new state.
         wrote: what became of it; None as long as that is open.
         version: of the new state, once DONE.
+        is_blocked: the index took no writes when it was tried.
         is_uncertain: an answer was lost, so a conflict may be with this very write.
         reason: why it FAILED.
     """
@@ -59,6 +62,7 @@ class Write:
     wrote: Wrote | None = None
     version: int = 0
     is_uncertain: bool = False
+    is_blocked: bool = False
     reason: str = ""
 
     def lines(self) -> bytes:
@@ -66,7 +70,9 @@ class Write:
         if self.basis.exists:
             action: object = {
                 "index": {
+                    "_index": self.basis.index_name,
                     "_id": self.slot,
+                    "require_alias": False,
                     "if_seq_no": self.basis.seq_no,
                     "if_primary_term": self.basis.primary_term,
                 }
@@ -131,9 +137,15 @@ class Bulk:
                     one.wrote, one.reason = Wrote.FAILED, self.trouble or "the relay's store is busy"
                 self.trouble = None
                 break
+            if any(one.is_blocked and one.basis.exists for one in left):
+                pause = max(pause, _BLOCKED_PAUSE)
             # Not all writers at the same moment.
             await trio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, _LONGEST_PAUSE)
+            for one in left:
+                if one.is_blocked and one.basis.exists:
+                    # The block may be that of an upgrade; another index then has the register, in a state of its own.
+                    one.wrote = Wrote.CONFLICT
 
     async def _attempt(self, writes: list[Write]) -> None:
         pairs = [(one, one.lines()) for one in writes]
@@ -169,6 +181,8 @@ class Bulk:
             for one, _ in part:
                 _fail(one, str(error))
             return
+        if len(answer.items) != len(part):
+            raise Unreachable("what answers for the relay's store is no OpenSearch")
         self._take([one for one, _ in part], answer.items)
 
     def _take(self, writes: list[Write], items: Iterable[dict[str, _Item]]) -> None:
@@ -179,7 +193,10 @@ class Bulk:
                 one.wrote, one.version = Wrote.DONE, result.version
             elif result.status == 409:
                 one.wrote = Wrote.CONFLICT
+            elif result.status == 404 and one.basis.exists:
+                one.wrote = Wrote.CONFLICT  # the index that it stood in is no more
             elif result.error is not None and result.error.type == _BLOCKED:
+                one.is_blocked = True
                 trouble = "the relay's store takes no writes now"
             elif result.status in _PASSING:
                 trouble = "the relay's store is busy"

@@ -20,7 +20,9 @@ T = TypeVar("T")
 _ZIPPED_FROM: Final = 1_400
 _ZIPPED_IN_THREAD_FROM: Final = 65_536
 _LEVEL: Final = 1
-_PASSING: Final = frozenset({429, 502, 503, 504})
+_BUSY: Final = frozenset({429, 503})
+_LOST: Final = frozenset({502, 504})
+"""A gateway speaks, and cannot tell whether the request was carried out."""
 _MANY_LINES: Final = "application/x-ndjson"
 _ONE_OBJECT: Final = "application/json"
 
@@ -95,17 +97,24 @@ class Client:
                 response = await self._http.send(self._request(method, url + path, content, headers))
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 # It has not heard of the request: the next one may.
-                self._next = (self._next + 1) % len(self._urls)
+                self._turn()
                 if attempt + 1 == len(self._urls):
                     raise Unreachable(_AWAY) from error
             except httpx.TimeoutException as error:
+                self._turn()
                 raise Unreachable("the relay's store takes too long") from error
             except httpx.HTTPError as error:
-                self._next = (self._next + 1) % len(self._urls)
+                self._turn()
                 raise Unreachable(_AWAY) from error
             else:
+                if response.status_code in _LOST or response.status_code == 503:
+                    self._turn()
                 return _content(response)
         raise AssertionError("there is at least one URL")
+
+    def _turn(self) -> None:
+        """Ask the next node from now on."""
+        self._next = (self._next + 1) % len(self._urls)
 
     def _request(self, method: str, url: str, content: bytes, headers: dict[str, str]) -> httpx.Request:
         length = {"content-length": str(len(content))} if content or method != "GET" else {}
@@ -187,7 +196,9 @@ def _content(response: httpx.Response) -> bytes:
         return response.content
     if status == 413:
         raise TooLarge("the relay's store takes no request of this size")
-    if status in _PASSING:
+    if status in _LOST:
+        raise Unreachable(_AWAY)
+    if status in _BUSY:
         raise Busy("the relay's store is busy")
     raise Refusal(f"the relay's store has refused a request ({status}: {_reason(response.content)})", status)
 

@@ -38,6 +38,7 @@ class Register(NamedTuple):
         seq_no: with `primary_term` the state's name, for compare and set.
         primary_term: see `seq_no`; 0 if there is no document yet.
         version: counts the writes.
+        index_name: of the index that this state stands in; the name of the alias may come to mean another.
     """
 
     event: Event | None = None
@@ -46,6 +47,7 @@ class Register(NamedTuple):
     seq_no: int = 0
     primary_term: int = 0
     version: int = 0
+    index_name: str = ""
 
     @property
     def exists(self) -> bool:
@@ -114,12 +116,17 @@ def document(event: Event, arrived: int, until: int = -1, changed: int = 0) -> D
         event.pubkey,
         str(event.kind),
         event.created_at,
-        [tag_term(letter, value) for letter, value in single_letter_tags(event)],
+        tag_terms(event),
         [*marks_of(event), *_VOTES[vote_of(event)]],
         text_of(event),
         encode(event).decode(),
         until,
     )
+
+
+def tag_terms(event: Event) -> list[str]:
+    """What an event is found by through its single-letter tags."""
+    return [tag_term(letter, value) for letter, value in single_letter_tags(event)]
 
 
 def tag_term(letter: str, value: str) -> str:
@@ -144,6 +151,7 @@ class _Found(msgspec.Struct, gc=False):
     seq_no: int = msgspec.field(name="_seq_no", default=0)
     primary_term: int = msgspec.field(name="_primary_term", default=0)
     version: int = msgspec.field(name="_version", default=0)
+    index: str = msgspec.field(name="_index", default="")
     error: Any = None
 
 
@@ -171,4 +179,4 @@ def _register(found: _Found) -> Register:
         return Register()
     event = _decode_event(found.source.event) if found.source.event else None
     source = found.source
-    return Register(event, source.until, source.arrived, found.seq_no, found.primary_term, found.version)
+    return Register(event, source.until, source.arrived, found.seq_no, found.primary_term, found.version, found.index)

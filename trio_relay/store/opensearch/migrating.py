@@ -17,7 +17,7 @@ import trio
 
 from trio_relay.nostr.event import decode
 from trio_relay.store.base import StoreError, StoreRefused
-from trio_relay.store.opensearch.client import Client, Refusal, Unreachable, encode, open_client, read
+from trio_relay.store.opensearch.client import Busy, Client, Refusal, Unreachable, encode, open_client, read
 from trio_relay.store.opensearch.documents import Document, document
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout, template
 from trio_relay.store.opensearch.options import OpenSearchOptions
@@ -31,7 +31,7 @@ _FEW: Final = 1_000
 """A pass that has found no more than so many is soon done once more, with writing blocked."""
 _MOST_PASSES: Final = 10
 _OVERLAP_SECONDS: Final = 120
-"""Each pass begins so long before the last one did: clocks differ, and writes take their time."""
+"""Each pass begins so long before the last one did: clocks differ, and a write takes up to `retry_seconds`, 60."""
 _PAUSE: Final = 0.5
 
 
@@ -44,14 +44,22 @@ async def check(client: Client, options: OpenSearchOptions) -> str | None:
     deadline = trio.current_time() + options.retry_seconds
     while True:
         try:
-            version = await _version(client, alias_of(options))
-            break
-        except Unreachable as error:
+            return await look(client, options)
+        except (Unreachable, Busy) as error:
             if trio.current_time() > deadline:
                 raise StoreRefused(f"no OpenSearch at {', '.join(options.urls)}: {error}") from error
         except StoreError as error:
             raise StoreRefused(str(error)) from error
         await trio.sleep(_PAUSE)
+
+
+async def look(client: Client, options: OpenSearchOptions) -> str | None:
+    """Why the index cannot be used as it is now, for the operator, or None.
+
+    Raises:
+        StoreError: the cluster could not tell.
+    """
+    version = await _version(client, alias_of(options))
     if version is None:
         return f"there is no alias {alias_of(options)} yet: `trio-relay migrate` makes it"
     if version < VERSION:
@@ -166,7 +174,10 @@ async def _upgrade(client: Client, options: OpenSearchOptions, old: str, say: Sa
 
 
 async def _block(client: Client, index: str, is_blocked: bool) -> None:
-    await client.ask("PUT", f"/{index}/_settings", {"index.blocks.write": is_blocked})
+    if is_blocked:
+        await client.ask("PUT", f"/{index}/_block/write")  # which waits for the writes that are under way
+    else:
+        await client.ask("PUT", f"/{index}/_settings", {"index.blocks.write": False})
 
 
 async def _copy(client: Client, old: str, new: str, since: int, options: OpenSearchOptions) -> int:
@@ -177,18 +188,32 @@ async def _copy(client: Client, old: str, new: str, since: int, options: OpenSea
     async with aclosing(scan(client, old, written)) as pages:
         async for hits in pages:
             for part in _parts([_copied(hit) for hit in hits], options.bulk_bytes):
-                await _write(client, new, part)
-            copied += len(hits)
+                copied += await _write(client, new, part)
     return copied
 
 
-async def _write(client: Client, index: str, lines: Sequence[bytes]) -> None:
-    answer = await client.ask_lines(f"/{index}/_bulk?filter_path=items.*.status,items.*.error.type", lines)
-    for item in read(msgspec.json.decode, answer)["items"]:
-        (result,) = item.values()
-        # A conflict: the same state, or a newer one, has been copied before.
-        if result["status"] >= 300 and result["status"] != 409:
-            raise StoreError(f"{index} has refused a document ({result['status']}: {result.get('error')})")
+async def _write(client: Client, index: str, lines: Sequence[bytes]) -> int:
+    """Copy documents, as often as the cluster is too busy for them; gives how many had not been copied before."""
+    copied = 0
+    while lines:
+        try:
+            answer = await client.ask_lines(f"/{index}/_bulk?filter_path=items.*.status,items.*.error.type", lines)
+        except Busy:
+            await trio.sleep(_PAUSE)
+            continue
+        again = []
+        for line, item in zip(lines, read(msgspec.json.decode, answer)["items"], strict=True):
+            (result,) = item.values()
+            if result["status"] < 300:
+                copied += 1
+            elif result["status"] == 429:
+                again.append(line)
+            # A conflict: the same state, or a newer one, has been copied before.
+            elif result["status"] != 409:
+                raise StoreError(f"{index} has refused a document ({result['status']}: {result.get('error')})")
+        lines = again
+        await trio.sleep(_PAUSE if lines else 0)
+    return copied
 
 
 def _copied(hit: Hit) -> bytes:

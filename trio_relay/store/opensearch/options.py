@@ -12,7 +12,7 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """How the OpenSearch store is reached and laid out; of no effect unless `store.backend` is "opensearch"."""
 
     urls: Annotated[
-        tuple[Annotated[str, Meta(pattern="^https?://[^/?#]+/?$")], ...],
+        tuple[Annotated[str, Meta(pattern="^https?://[^/?#@]+/?$")], ...],
         Meta(
             min_length=1,
             description="Nodes of the cluster; the next one is asked where one can't be reached.",

@@ -14,13 +14,17 @@ from heapq import merge
 from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
-from trio_relay.nostr.event import Event, encode, tag_values
+from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
+from trio_relay.store.opensearch.documents import Document, tag_term, tag_terms
 
 _MOST_KNOWN: Final = 50_000
+_KEY_BYTES: Final = 450
+"""What it takes to find an event under one more key: the text, and its place in two dicts."""
 _SECONDS_KNOWN: Final = 60.0
 """Another relay's client may have deleted what is remembered as known; after so long it is forgotten."""
-_Key: TypeAlias = str | tuple[str, str]
+_Key: TypeAlias = str
+"""An id, a pubkey, or a `tag_term`; none of them looks like another."""
 _Place: TypeAlias = tuple[int, str, str]
 """Where a state stands in NIP-01's order, and its slot."""
 
@@ -52,24 +56,26 @@ class Layer:
     ordered: dict[int | None, list[_Place]] = field(default_factory=lambda: {None: []})
     bytes: int = 0
 
-    def put(self, slot: str, state: State) -> None:
-        """The register is in this state now."""
+    def put(self, slot: str, state: State, terms: Iterable[str] | None = None) -> None:
+        """The register is in this state now; `terms` are its event's `tag_terms`, where those are known already."""
         if (old := self.states.get(slot)) is not None and old.event is not None:
             self._remove(slot, old, old.event)
         self.states[slot] = state
         if state.event is not None:
-            self._add(slot, state, state.event)
+            self._add(slot, state, state.event, tag_terms(state.event) if terms is None else terms)
 
-    def _add(self, slot: str, state: State, event: Event) -> None:
-        self.bytes += len(state.json)
-        for key in _keys(event):
+    def _add(self, slot: str, state: State, event: Event, terms: Iterable[str]) -> None:
+        keys = (event.id, event.pubkey, *terms)
+        self.bytes += len(state.json) + _KEY_BYTES * len(keys)
+        for key in keys:
             self.slots.setdefault(key, {})[slot] = None
         for kind in (event.kind, None):
             insort(self.ordered.setdefault(kind, []), (*state.key, slot))
 
     def _remove(self, slot: str, state: State, event: Event) -> None:
-        self.bytes -= len(state.json)
-        for key in _keys(event):
+        keys = (event.id, event.pubkey, *tag_terms(event))
+        self.bytes -= len(state.json) + _KEY_BYTES * len(keys)
+        for key in keys:
             del self.slots[key][slot]
         for kind in (event.kind, None):
             places = self.ordered[kind]
@@ -81,11 +87,11 @@ class Layer:
             return self._under(one.ids)
         if one.tags:
             letter, values = min(one.tags, key=lambda tag: len(tag[1]))
-            return self._under([(letter, value) for value in values])
+            return self._under([tag_term(letter, value) for value in values])
         if one.authors is not None:
             return self._under(one.authors)
         kinds = [None] if one.kinds is None else one.kinds
-        return (slot for *_, slot in merge(*(self.ordered.get(kind, ()) for kind in kinds)))
+        return (slot for *_, slot in merge(*(_within(self.ordered.get(kind, []), one) for kind in kinds)))
 
     def _under(self, keys: Iterable[_Key]) -> Iterator[str]:
         found: dict[str, None] = {}
@@ -94,12 +100,11 @@ class Layer:
         return iter(sorted(found, key=lambda slot: self.states[slot].key))
 
 
-def _keys(event: Event) -> Iterator[_Key]:
-    yield event.id
-    yield event.pubkey
-    for letter, values in tag_values(event).items():
-        for value in values:
-            yield letter, value
+def _within(places: list[_Place], one: Filter) -> list[_Place]:
+    """Those of a filter's time."""
+    first = 0 if one.until is None else bisect_left(places, (-one.until, "", ""))
+    end = len(places) if one.since is None else bisect_left(places, (1 - one.since, "", ""))
+    return places[first:end] if first or end < len(places) else places
 
 
 class Recent:
@@ -146,14 +151,26 @@ class Overlay:
 
     @property
     def bytes(self) -> int:
-        """What the events in it take as JSON."""
+        """What the events in it take, roughly, with all that they are found by."""
         return sum(layer.bytes for layer in self._layers)
 
-    def put(self, slot: str, version: int, event: Event | None) -> bool:
-        """A register has been written; False if it is known to have been written again since."""
+    def put(self, slot: str, version: int, event: Event | None, made: Document | None = None) -> bool:
+        """A register has been written; False if it is known to have been written again since.
+
+        Args:
+            slot: which one.
+            version: of its new state.
+            event: that stands in it now.
+            made: the event's document, if it has just been made: it holds what else would be made once more.
+        """
         if self.recent().hides(slot, version + 1):
             return False
-        self._layers[0].put(slot, State(version, event, b"" if event is None else encode(event)))
+        if event is None:
+            self._layers[0].put(slot, State(version, None, b""))
+        elif made is None:
+            self._layers[0].put(slot, State(version, event, encode(event)))
+        else:
+            self._layers[0].put(slot, State(version, event, made.event.encode()), made.tags)
         return True
 
     def recent(self) -> Recent:

@@ -17,6 +17,10 @@ from trio_relay.store.opensearch.overlay import Recent, State
 from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, condition, search_body
 
 _PAGE: Final = 500
+_FIRST_HITS: Final = 64
+_FEWEST_HITS: Final = 8
+_ANSWER_BYTES: Final = 2**22
+"""What one answer of the cluster may have, roughly: an event may have a megabyte, and nobody knows before."""
 _HEADER: Final = b"{}"
 _PARTIAL: Final = "allow_partial_search_results=false"
 _ONLY: Final = (
@@ -65,6 +69,19 @@ class Response(msgspec.Struct, gc=False):
         return self.hits.hits
 
 
+class Appetite:
+    """How many hits the next request asks for: few at first, then as many as their size allows."""
+
+    def __init__(self) -> None:
+        self.hits = _FIRST_HITS
+
+    def learn(self, answers: Sequence[Sequence[Hit]]) -> None:
+        """These came."""
+        if number := sum(map(len, answers)):
+            size = sum(len(hit.source.event) for hits in answers for hit in hits) // number
+            self.hits = max(_FEWEST_HITS, min(_PAGE, _ANSWER_BYTES // max(size, 1)))
+
+
 class _Responses(msgspec.Struct, gc=False):
     responses: list[Response]
 
@@ -93,6 +110,7 @@ class _Stream:
         recent: states that match and that searches may not see; in order, those that have not been sent.
         left: how many events may still be sent.
         after: where the next search begins.
+        asked: how many hits the last search could have found.
         is_read: True once the index has no more.
         found: in order, what is ready to be sent: key and JSON.
     """
@@ -101,6 +119,7 @@ class _Stream:
     recent: deque[State]
     left: int
     after: list[Any] = field(default_factory=list)
+    asked: int = 0
     is_read: bool = False
     found: deque[tuple[tuple[int, str], bytes]] = field(default_factory=deque)
 
@@ -109,13 +128,14 @@ class _Stream:
         """True if what comes next is not known."""
         return not self.found and not self.is_read and self.left > 0
 
-    def body(self) -> Query:
+    def body(self, most: int) -> Query:
         """The search for what comes next. One more than is needed, so that one hidden hit costs no second search."""
-        return search_body(self.query, NEWEST_FIRST, min(self.left + 1, _PAGE), self.after)
+        self.asked = min(self.left + 1, most)
+        return search_body(self.query, NEWEST_FIRST, self.asked, self.after)
 
     def take(self, hits: list[Hit], seen: Recent) -> None:
         """Merge what the search found with the recent states that belong before its end."""
-        self.is_read = len(hits) < min(self.left + 1, _PAGE)
+        self.is_read = len(hits) < self.asked
         merged = [(_key(hit), hit.source.event.encode()) for hit in hits if not self._is_hidden(hit, seen)]
         if hits:
             self.after = hits[-1].sort
@@ -157,11 +177,14 @@ async def newest_first(
     streams = [
         _Stream(condition(one), deque(recent.matching(one)), one.limit or 0) for one in filters if one.wants_stored
     ]
+    appetite = Appetite()
     page: Page = []
     last: tuple[int, str] | None = None
     while streams:
         if hungry := [stream for stream in streams if stream.is_hungry]:
-            answers = await search_many(client, alias, [stream.body() for stream in hungry])
+            share = max(1, appetite.hits // len(hungry))
+            answers = await search_many(client, alias, [stream.body(share) for stream in hungry])
+            appetite.learn(answers)
             for stream, hits in zip(hungry, answers, strict=True):
                 stream.take(hits, recent)
             continue  # one of them may have found only what is hidden

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from typing import Final
 
 from trio_relay.nostr.event import DELETION, Event, address_of, deletion_targets
@@ -104,14 +105,15 @@ def changes(ruling: Ruling, known: Mapping[str, Register], arrivals: Mapping[str
         ruling: what was decided.
         known: the registers that it was decided by.
         arrivals: by event id, its `Document.arrived`.
-        now: `Document.arrived` of what is no event.
+        now: `Document.arrived` of the first that is no event; of each further one it is one more.
     """
+    times = count(now)
     writes: dict[str, Write] = {}
-    for event_id, pubkey in ruling.bury_ids:
+    for event_id, pubkey in sorted(ruling.bury_ids):
         slot = id_slot(event_id, pubkey)
         register = known[slot]
         if not register.exists or register.event is not None:
-            writes[slot] = Write(slot, register, Document(now, grave=f"{event_id}:{pubkey}"))
+            writes[slot] = Write(slot, register, Document(next(times), grave=f"{event_id}:{pubkey}"))
     events: dict[str, Event | None] = {}
     untils = {address_slot(address): until for address, until in ruling.bury_addresses.items()}
     for slot, register in known.items():
@@ -119,17 +121,17 @@ def changes(ruling: Ruling, known: Mapping[str, Register], arrivals: Mapping[str
             events[slot] = None
     for event in ruling.insert.values():
         events[slot_of(event)] = event
-    for slot in events.keys() | untils.keys():
+    for slot in sorted(events.keys() | untils.keys()):
         register = known[slot]
         new = events.get(slot, register.event)
         until = max(untils.get(slot, -1), register.until)
         if new is register.event and until == register.until:
             continue
         if new is None:
-            made = Document(now, until=until)
+            made = Document(next(times), until=until)
         elif new is register.event:
             # That older versions are deleted doesn't make the one that stands arrive anew.
-            made = document(new, register.arrived, until, now)
+            made = document(new, register.arrived, until, next(times))
         else:
             made = document(new, arrivals[new.id], until)
         writes[slot] = Write(slot, register, made)

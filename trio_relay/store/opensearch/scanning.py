@@ -13,15 +13,15 @@ import trio
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch.client import Client, read
 from trio_relay.store.opensearch.query import Query
-from trio_relay.store.opensearch.reading import Hit, Response
+from trio_relay.store.opensearch.reading import Appetite, Hit, Response
 
 log = structlog.get_logger("trio_relay.store")
 
-_PAGE: Final = 500
 _KEPT: Final = "5m"
 """How long a moment is kept between two pages; who reads more slowly has lost it."""
 _CLOSE_SECONDS: Final = 5
-_IN_ORDER: Final[list[Query]] = [{"arrived": "asc"}, {"id": "asc"}]
+_IN_ORDER: Final[list[Query]] = [{"arrived": "asc"}, {"id": "asc"}, {"grave": "asc"}]
+"""Two relays may have written at the same nanosecond: no two documents may have the same place."""
 
 _decode: Final = msgspec.json.Decoder(Response).decode
 
@@ -33,15 +33,23 @@ async def scan(client: Client, index: str, query: Query) -> AsyncGenerator[list[
         StoreError: from a step, when the cluster could not answer.
     """
     after: list[Any] = []
+    appetite = Appetite()
     async with _moment(client, index) as pit:
         while True:
-            body: Query = {"query": query, "sort": _IN_ORDER, "size": _PAGE, "version": True, "track_total_hits": False}
+            body: Query = {
+                "query": query,
+                "sort": _IN_ORDER,
+                "size": appetite.hits,
+                "version": True,
+                "track_total_hits": False,
+            }
             body["pit"] = {"id": pit, "keep_alive": _KEPT}
             if after:
                 body["search_after"] = after
             hits = read(_decode, await client.ask("POST", "/_search?allow_partial_search_results=false", body)).check()
             if not hits:
                 return
+            appetite.learn([hits])
             yield hits
             after = hits[-1].sort
 

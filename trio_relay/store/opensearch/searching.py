@@ -14,11 +14,13 @@ from trio_relay.store.base import Page, StoreError
 from trio_relay.store.opensearch.client import Client
 from trio_relay.store.opensearch.documents import tag_term
 from trio_relay.store.opensearch.query import BEST_FIRST, NEWEST_FIRST, Query, condition, either, search_body
-from trio_relay.store.opensearch.reading import Hit, search_many
+from trio_relay.store.opensearch.reading import Appetite, Hit, search_many
 
 _PAGE: Final = 500
 _MOST_AUTHORS: Final = 10_000
 """Of one domain."""
+_SHOWN: Final = 50
+"""Ranked events that are fetched in one request, whatever their size."""
 _NAMED: Final = 500
 """Notes whose references are counted in one request."""
 
@@ -78,14 +80,17 @@ class Searching:
         found = await self._search(body | {"_source": False, "docvalue_fields": ["pubkey"]})
         return [hit["fields"]["pubkey"][0] for hit in found["hits"]["hits"]]
 
-    async def _matching(self, one: Filter, *, only_ids: bool = False) -> AsyncGenerator[list[Hit], None]:
+    async def _matching(self, one: Filter, *, as_notes: bool = False) -> AsyncGenerator[list[Hit], None]:
+        """What matches, best first; as notes to be ranked the newest first, and without their events."""
         query = await self._condition(one)
-        order = BEST_FIRST if one.search is not None and one.search.phrases else NEWEST_FIRST
-        left, after = one.limit or 0, list[Any]()
+        is_searched = one.search is not None and bool(one.search.phrases)
+        order = BEST_FIRST if is_searched and not as_notes else NEWEST_FIRST
+        left, after, appetite = one.limit or 0, list[Any](), Appetite()
         while left:
-            size = min(left, _PAGE)
-            body = search_body(query, order, size, after) | ({"_source": False} if only_ids else {})
+            size = min(left, _PAGE if as_notes else appetite.hits)
+            body = search_body(query, order, size, after) | ({"_source": False} if as_notes else {})
             (hits,) = await search_many(self._client, self._alias, [body])
+            appetite.learn([hits])
             if hits:
                 yield hits
                 after = hits[-1].sort
@@ -98,17 +103,16 @@ class Searching:
         assert one.search.sort is not None
         now = int(self._clock())
         notes: list[tuple[str, int]] = []
-        async with aclosing(self._matching(candidates(one, now), only_ids=True)) as found:
+        async with aclosing(self._matching(candidates(one, now), as_notes=True)) as found:
             async for hits in found:
-                # Whatever the order, its last two parts are time and id.
-                notes += [(hit.sort[-1], hit.sort[-2]) for hit in hits]
+                notes += [(hit.sort[1], hit.sort[0]) for hit in hits]
         voices: dict[str, Voices] = {}
         for start in range(0, len(notes), _NAMED):
             voices |= await self._voices(one, one.search.sort, [note for note, _ in notes[start : start + _NAMED]])
         chosen = ranked_by(one.search.sort, notes, voices, now, one.limit or 0)
-        for start in range(0, len(chosen), _PAGE):
-            part = chosen[start : start + _PAGE]
-            body = search_body({"bool": {"filter": [{"terms": {"id": part}}]}}, NEWEST_FIRST, _PAGE)
+        for start in range(0, len(chosen), _SHOWN):
+            part = chosen[start : start + _SHOWN]
+            body = search_body({"bool": {"filter": [{"terms": {"id": part}}]}}, NEWEST_FIRST, _SHOWN)
             (hits,) = await search_many(self._client, self._alias, [body])
             places = {note: place for place, note in enumerate(part)}
             hits.sort(key=lambda hit: places[hit.sort[1]])

@@ -18,7 +18,7 @@ from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.client import Client, open_client
 from trio_relay.store.opensearch.documents import Document
 from trio_relay.store.opensearch.mapping import alias_of
-from trio_relay.store.opensearch.migrating import check
+from trio_relay.store.opensearch.migrating import check, look
 from trio_relay.store.opensearch.options import OpenSearchOptions
 from trio_relay.store.opensearch.overlay import Overlay
 from trio_relay.store.opensearch.query import AN_EVENT
@@ -33,6 +33,7 @@ from trio_relay.store.opensearch.writing import Writing
 _MOST_RECENT_BYTES: Final = 64 * 2**20
 _PROBE: Final = "probe"
 _CLOSE_SECONDS: Final = 5
+_WATCH_SECONDS: Final = 5
 
 log = structlog.get_logger("trio_relay.store")
 
@@ -51,6 +52,7 @@ class OpenSearchStore:
         self._refreshing = Refreshing(client, alias, self._overlay, options.refresh_seconds)
         self._sweeping = Sweeping(client, self._bulk, alias, self._writing)
         self._searching = Searching(client, alias, clock)
+        self._away: str | None = None
 
     @property
     def description(self) -> str:
@@ -122,7 +124,7 @@ class OpenSearchStore:
         self._bulk.trouble = None
 
     def statistics(self) -> StoreStatistics:
-        return StoreStatistics("opensearch", trouble=self._bulk.trouble)
+        return StoreStatistics("opensearch", trouble=self._bulk.trouble or self._away)
 
     async def show(self) -> None:
         """Let all find what was written until now: at the end others, and at the start this relay after a crash."""
@@ -131,11 +133,24 @@ class OpenSearchStore:
         except StoreError as error:
             log.warning("what was written last appears within half a minute", error=str(error))
 
+    async def _watch(self) -> None:
+        """Find out that the index is away, or another one, before somebody publishes."""
+        while True:
+            await trio.sleep(_WATCH_SECONDS)
+            try:
+                with trio.fail_after(_WATCH_SECONDS):
+                    self._away = await look(self._client, self._options)
+            except StoreError as error:
+                self._away = str(error)
+            except trio.TooSlowError:
+                self._away = "the relay's store takes too long"
+
     async def run(self) -> None:
-        """Refresh and sweep, until cancelled."""
+        """Refresh, sweep and watch, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._refreshing.run)
             nursery.start_soon(self._sweeping.run)
+            nursery.start_soon(self._watch)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -27,6 +27,7 @@ from trio_relay.store.judge import judge
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
 from trio_relay.store.opensearch.client import Busy, Client, Unreachable, read
 from trio_relay.store.opensearch.documents import (
+    Document,
     Register,
     Source,
     address_slot,
@@ -44,7 +45,10 @@ _MOST_ROUNDS: Final = 50
 """Each round that conflicts has lost to another writer, who got on; so many in a row have not been seen."""
 _TURN_SECONDS: Final = 0.002
 """After so long others get their turn: an event may have a quarter of a million characters."""
-_AT_A_TIME: Final = 1_000
+_MOST_TOUCHED: Final = 2_000
+_REGISTERS_AT_A_TIME: Final = 200
+"""Each may hold an event of a megabyte."""
+_IDS_AT_A_TIME: Final = 200
 _PAUSE: Final = 0.2
 
 
@@ -83,8 +87,9 @@ class Writing:
             StoreError: nothing of the batch was taken.
         """
         batch = _Batch(events, self.arrivals(len(events)))
-        sharing = Counter(slot for event in events for slot in touched(event))
-        plain = [p for p, event in enumerate(events) if is_plain(event) and sharing[slot_of(event)] == 1]
+        sharing = Counter(slot for slots in batch.touched for slot in slots)
+        is_alone = [all(sharing[slot] == 1 for slot in slots) for slots in batch.touched]
+        plain = [place for place, event in enumerate(events) if is_alone[place] and is_plain(event)]
         rest = sorted(set(range(len(events))).difference(plain))
         async with trio.open_nursery() as nursery:
             if rest:
@@ -95,9 +100,9 @@ class Writing:
         outcomes = batch.finished()
         if outcomes and set(outcomes) == {Saved.FAILED}:
             raise StoreError(batch.reason or "the relay's store has refused it")
-        for event, outcome in zip(events, outcomes, strict=True):
+        for event, outcome, alone in zip(events, outcomes, is_alone, strict=True):
             # Of one that another event of the batch may have replaced or deleted, nothing is sure.
-            if outcome is Saved.DUPLICATE and all(sharing[slot] == 1 for slot in touched(event)):
+            if outcome is Saved.DUPLICATE and alone:
                 self._overlay.know(event.id, trio.current_time())
         return outcomes
 
@@ -107,7 +112,8 @@ class Writing:
         turn = trio.current_time()
         for place in places:
             event = batch.events[place]
-            writes.append(Write(slot_of(event), NEVER_WRITTEN, document(event, batch.arrived[place])))
+            (slot,) = batch.touched[place]
+            writes.append(Write(slot, NEVER_WRITTEN, document(event, batch.arrived[place])))
             if trio.current_time() - turn > _TURN_SECONDS:
                 await trio.lowlevel.checkpoint()
                 turn = trio.current_time()
@@ -131,21 +137,25 @@ class Writing:
     async def _judge(self, batch: _Batch, places: list[int]) -> None:
         """Decide these, and all that they change, as often as it takes."""
         async with self.judging:
-            try:
-                for _ in range(_MOST_ROUNDS):
-                    if not places:
-                        return
-                    places = await self._round(batch, places)
-                reason = "the relay's store is written by too many"
-            except StoreError as error:
-                reason = str(error)
+            for part in _portions(batch, places):
+                await self._decide(batch, part)
+
+    async def _decide(self, batch: _Batch, places: list[int]) -> None:
+        reason = "the relay's store is written by too many"
+        try:
+            for _ in range(_MOST_ROUNDS):
+                if not places:
+                    return
+                places = await self._round(batch, places)
+        except StoreError as error:
+            reason = str(error)
         for place in places:
             batch.fail(place, reason)
 
     async def _round(self, batch: _Batch, places: list[int]) -> list[int]:
         """Read, judge, compare and set; gives the places that another writer has made undecided again."""
         events = [batch.events[place] for place in places]
-        known = await self.read(slot for event in events for slot in touched(event))
+        known = await self.read(slot for place in places for slot in batch.touched[place])
         heads = await self._find(searched_targets(events, known))
         more = {address_slot(address) for head in heads if (address := address_of(head)) is not None}
         known |= await self.read(more.difference(known))
@@ -159,10 +169,10 @@ class Writing:
             for place, outcome in zip(places, ruling.outcomes, strict=True)
             if outcome is Saved.STORED
         }
-        writes = changes(ruling, known, arrived, batch.arrived[places[0]])
+        writes = changes(ruling, known, arrived, self.arrivals(len(known))[0])
         requests = {slot_of(event) for event in ruling.insert.values() if event.kind == DELETION}
         await self._set([one for slot, one in writes.items() if slot not in requests], known, ruling.insert, batch)
-        depends = [touched(event) | (more if event.kind == DELETION else set()) for event in events]
+        depends = [batch.touched[place] | (more if batch.events[place].kind == DELETION else set()) for place in places]
         # A request whose deletions were not all carried out is not written.
         due = {
             slot_of(event)
@@ -182,6 +192,9 @@ class Writing:
                 batch.outcomes[place] = Saved.STORED if is_mine else outcome
                 if batch.outcomes[place] is Saved.STORED:
                     batch.stored.add(event.id)
+                elif (register := known[slot_of(event)]).exists and slot_of(event) not in writes:
+                    # Whoever wrote what stands there, its sender has to find it now: no refresh may have covered it.
+                    self._show(slot_of(event), register.version, register.event)
         return undecided
 
     async def _set(
@@ -204,10 +217,10 @@ class Writing:
         if before.event is not None and (write.wrote is Wrote.DONE or write.is_uncertain):
             self._overlay.forget(before.event.id)
         if write.wrote is Wrote.DONE:
-            self._show(write.slot, write.version, event)
+            self._show(write.slot, write.version, event, write.document)
 
-    def _show(self, slot: str, version: int, event: Event | None) -> None:
-        if self._overlay.put(slot, version, event) and event is not None:
+    def _show(self, slot: str, version: int, event: Event | None, made: Document | None = None) -> None:
+        if self._overlay.put(slot, version, event, made) and event is not None:
             self._overlay.know(event.id, trio.current_time())
 
     async def read(self, slots: Iterable[str]) -> dict[str, Register]:
@@ -218,8 +231,8 @@ class Writing:
         """
         wanted = list(dict.fromkeys(slots))
         known: dict[str, Register] = {}
-        for start in range(0, len(wanted), _AT_A_TIME):
-            part = wanted[start : start + _AT_A_TIME]
+        for start in range(0, len(wanted), _REGISTERS_AT_A_TIME):
+            part = wanted[start : start + _REGISTERS_AT_A_TIME]
             answer = await self._patiently(partial(self._client.ask, "POST", self._mget, {"ids": part}))
             try:
                 known |= registers(part, answer)
@@ -235,10 +248,10 @@ class Writing:
             for state in self._overlay.recent().matching(Filter(ids=frozenset(ids)))
             if state.event is not None
         }
-        for start in range(0, len(ids), _AT_A_TIME):
+        for start in range(0, len(ids), _IDS_AT_A_TIME):
             body = {
-                "query": {"bool": {"filter": [{"terms": {"id": ids[start : start + _AT_A_TIME]}}]}},
-                "size": _AT_A_TIME,
+                "query": {"bool": {"filter": [{"terms": {"id": ids[start : start + _IDS_AT_A_TIME]}}]}},
+                "size": _IDS_AT_A_TIME,
                 "_source": ["event"],
             }
             answer = await self._patiently(partial(self._client.ask, "POST", self._search, body))
@@ -263,12 +276,26 @@ class Writing:
                 self._bulk.trouble = None
 
 
+def _portions(batch: _Batch, places: list[int]) -> Iterator[list[int]]:
+    """The places in parts that touch no more than so many registers, or of one: a request may name ten thousand."""
+    part: list[int] = []
+    size = 0
+    for place in places:
+        size += len(batch.touched[place])
+        if size > _MOST_TOUCHED and part:
+            yield part
+            part, size = [], len(batch.touched[place])
+        part.append(place)
+    yield part
+
+
 class _Batch:
     """Events on their way, and what became of them so far.
 
     Attributes:
         events: in their order.
         arrived: of each, its time of arrival.
+        touched: of each, the slots of the registers that it depends on and may change.
         outcomes: None where it is open.
         mine: ids that this batch has written, or has tried to without hearing of the end.
         doubtful: slots of such tries, whatever they were of.
@@ -279,6 +306,7 @@ class _Batch:
     def __init__(self, events: Sequence[Event], arrived: Sequence[int]) -> None:
         self.events = events
         self.arrived = arrived
+        self.touched = [touched(event) for event in events]
         self.outcomes: list[Saved | None] = [None] * len(events)
         self.mine: set[str] = set()
         self.doubtful: set[str] = set()

@@ -42,7 +42,12 @@ def _find(connection: apsw.Connection, one: Filter, now: int) -> list[int]:
 
 def numbers(connection: apsw.Connection, select: Select) -> list[int]:
     """The numbers of the events that a narrow SELECT gives, in its order."""
-    joined = connection.execute(_NUMBERS.format(select.sql), tuple(select.bindings)).get
+    # The numbers of a hundred thousand events are more than a page of events may be.
+    before = connection.limit(apsw.SQLITE_LIMIT_LENGTH, _NUMBERS_BYTES)
+    try:
+        joined = connection.execute(_NUMBERS.format(select.sql), tuple(select.bindings)).get
+    finally:
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, before)
     return list(map(int, joined.split(","))) if joined else []
 
 
@@ -97,6 +102,7 @@ _VOICES: Final = f"""
 SELECT count(DISTINCT event.pubkey) FROM tag CROSS JOIN event ON event.seq = tag.seq
 WHERE tag.key = target.value AND tag.kind <> {DELETION}{{}}{{}}
 """  # noqa: S608  # all of it is our own text
+_NUMBERS_BYTES: Final = 2**26
 _NUMBERS: Final = "SELECT group_concat(seq) FROM ({})"
 _NOTES: Final = """
 SELECT group_concat((SELECT lower(hex(id)) FROM event WHERE event.seq = newest.seq) || ' ' || created_at || ' ' || seq)
