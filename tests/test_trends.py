@@ -124,3 +124,11 @@ def test_a_store_that_fails_is_told_in_one_line(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("trio_relay.cli.read_trends", failing)
     result = _trends({"TRIO_RELAY_STORE__PATH": str(tmp_path / "relay.db")})
     assert (result.exit_code, result.stderr) == (1, "trio-relay: the relay's store failed\n")
+
+
+def test_what_others_wrote_is_shown_as_text_whatever_it_is() -> None:
+    """Neither a name that is nested too deeply nor one that would move a terminal's cursor may do harm."""
+    deep = "[" * 5_000 + "]" * 5_000
+    assert trends._name('{"name":' + deep + "}") == ""
+    assert trends._name('{"name":"\\u001b]52;c;x\\u0007\\u202eal\\n ice"}') == "]52;c;x al ice"
+    assert trends._name("[]") == trends._name("no profile") == ""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.keys import ALICE
 from tests.strategies import unicode_texts
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.search import marks_of, parse_search, text_of, vote_of
+from trio_relay.nostr.search import Search, marks_of, parse_search, text_of, vote_of
 
 TEXT = "Good morning, world! Don't stop; https://example.com/cats 猫が好き"
 NOTE = Event("1" * 64, "a" * 64, 1, 1, [["t", "tagged"]], TEXT, "5" * 128)
@@ -157,3 +157,12 @@ def test_a_text_is_found_by_itself_within_others(before: str, text: str) -> None
     search = parse_search('"' + text.replace('"', " ").replace("“", " ").replace("”", " ") + '"')
     if search is not None and not search.is_void:
         assert search.matches(event)
+
+
+def test_words_that_are_all_there_are_no_phrase_unless_they_follow_one_another() -> None:
+    event = ALICE.event("one two three two one")
+    phrases = ["one two", "two one", "three two one", "two two", "one one", "two three"]
+    found = [phrase for phrase in phrases if Search(phrases=(tuple(phrase.split()),)).matches(event)]
+    assert found == ["one two", "two one", "three two one", "two three"]
+    assert not Search(excluded=(("two", "one"),)).matches(event)
+    assert Search(excluded=(("one", "three"), ("four",))).matches(event)

@@ -90,3 +90,11 @@ def test_of_every_character_the_words_are_plain() -> None:
         for found in words(f"a{chr(code)}b"):
             assert not any(one.isspace() or one in '"_*^(){}:' for one in found)
             assert all(one.isalnum() or category(one) in ("Mn", "Mc") for one in found), hex(code)
+
+
+def test_a_letter_with_a_hundred_thousand_accents_is_a_word_like_any_other() -> None:
+    """To sort them takes the square of their number; no writing has more than 30 on one letter (UAX 15)."""
+    many = "\u0315" * 50_000 + "\u0300" * 50_000
+    assert words(f"a{many} b") == ["a" + "\u0315" * 30, "b"]
+    assert words(f"{many}c") == ["c"]
+    assert words("e\u0301" + "\u0323" * 5) == words("e" + "\u0323" * 5 + "\u0301")

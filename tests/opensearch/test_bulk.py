@@ -162,3 +162,26 @@ async def test_a_request_that_is_refused_fails_its_writes_at_once() -> None:
     await carried_out(writes, in_turn(refused))
     reason = "the relay's store has refused a request (401: security_exception)"
     assert [(write.wrote, write.reason) for write in writes] == [(FAILED, reason)] * 2
+
+
+async def test_what_stood_in_a_blocked_index_is_to_be_read_anew(autojump_clock: MockClock) -> None:
+    """The block may be that of an upgrade, whose new index has a state of its own; what is new can be sent again."""
+    blocked = {"status": 403, "error": {"type": "cluster_block_exception"}}
+    writes = [Write("a", Register(), Document(1)), Write("b", existing(7), Document(2))]
+    began = trio.current_time()
+    _, cluster = await carried_out(writes, in_turn(items(blocked, blocked), items(201)))
+    assert [write.wrote for write in writes] == [DONE, CONFLICT]
+    assert [len(asked.lines) // 2 for asked in cluster.asked] == [2, 1]
+    assert trio.current_time() - began >= 0.25
+
+
+async def test_so_is_what_stood_in_an_index_that_is_gone() -> None:
+    writes = [Write("b", existing(7), Document(2))]
+    await carried_out(writes, in_turn(items({"status": 404, "error": {"type": "index_not_found_exception"}})))
+    assert [write.wrote for write in writes] == [CONFLICT]
+
+
+async def test_an_answer_for_other_writes_is_none(autojump_clock: MockClock) -> None:
+    writes = new("a", "b")
+    await carried_out(writes, in_turn(items(201), items(201, 201)))
+    assert [(write.wrote, write.is_uncertain) for write in writes] == [(DONE, True), (DONE, True)]

@@ -283,3 +283,36 @@ async def test_times_of_arrival_ascend_whatever_the_clock_does(monkeypatch: pyte
     monkeypatch.setattr("time.time_ns", lambda: next(clock))
     async with relay_on(Index()) as relay:
         assert [list(relay.writing.arrivals(number)) for number in (2, 3, 1)] == [[100, 101], [102, 103, 104], [300]]
+
+
+async def test_who_hears_that_it_is_stored_finds_it_whoever_has_written_it() -> None:
+    """An answer that was lost until the time was up: the event stands, and no refresh is due that would show it."""
+    index = Index()
+    put(index, NOTE)
+    put(index, NEW)
+    async with relay_on(index) as relay:
+        assert await relay.save(NOTE, OLD) == [DUPLICATE, SUPERSEDED]
+        states = [relay.overlay.recent().state(slot_of(event)) for event in (NOTE, OLD)]
+    assert [state and state.event for state in states] == [NOTE, NEW]
+
+
+async def test_a_batch_that_touches_very_many_registers_is_decided_in_parts() -> None:
+    index = Index()
+    requests = [
+        ALICE.event(kind=5, tags=[["e", f"{number:064x}"] for number in range(start, start + 1_500)])
+        for start in (0, 1_500)
+    ]
+    async with relay_on(index) as relay:
+        assert await relay.save(*requests, OLD) == [STORED, STORED, STORED]
+        # A part each, since two together would be more than 2,000; the version goes with the second.
+        bulks = [len(asked.lines) // 2 for asked in relay.cluster.asked if asked.kind == "_bulk"]
+    assert bulks == [1_500, 1, 1_501, 1]
+
+
+async def test_no_two_documents_of_a_batch_arrive_at_the_same_time() -> None:
+    index = Index()
+    named = [["e", f"{number:064x}"] for number in range(300)]
+    async with relay_on(index) as relay:
+        assert await relay.save(NOTE, ALICE.event(kind=5, tags=named), OLD) == [STORED, STORED, STORED]
+        arrived = [held.source["arrived"] for held in index.held.values()]
+    assert len(set(arrived)) == len(arrived) == 303
