@@ -56,6 +56,7 @@ async def test_pages_are_small_until_it_is_known_how_large_the_events_are() -> N
         scripted(answer) as cluster,
         aclosing(newest_first(cluster.client, "some", [Filter(limit=300)], Overlay().recent())) as pages,
     ):
-        found = [json async for page in pages for json in page]
-    assert found == list(map(encode, events))
+        received = [page async for page in pages]
+    assert [json for page in received for json in page] == list(map(encode, events))
+    assert {len(page) for page in received} == {11, 3}
     assert asked_for == [64, 41, 41, 41, 41, 41, 32]

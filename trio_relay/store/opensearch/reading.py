@@ -17,6 +17,7 @@ from trio_relay.store.opensearch.overlay import Recent, State
 from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, condition, search_body
 
 _PAGE: Final = 500
+_PAGE_BYTES: Final = 2**20
 _FIRST_HITS: Final = 64
 _FEWEST_HITS: Final = 8
 _ANSWER_BYTES: Final = 2**22
@@ -179,6 +180,7 @@ async def newest_first(
     ]
     appetite = Appetite()
     page: Page = []
+    filled = 0
     last: tuple[int, str] | None = None
     while streams:
         if hungry := [stream for stream in streams if stream.is_hungry]:
@@ -194,7 +196,8 @@ async def newest_first(
             key, json = stream.found.popleft()
             if key != last:
                 page.append(json)
+                filled += len(json)
                 last = key
-        if len(page) == _PAGE or (page and not streams):
+        if len(page) == _PAGE or filled > _PAGE_BYTES or (page and not streams):
             yield page
-            page = []
+            page, filled = [], 0
