@@ -93,7 +93,7 @@ def metrics_page() -> str:
 
 async def _metrics() -> list[Metric]:
     async with open_relay(MemoryStore()) as relay:
-        server = Server(relay, FrontDoor(b"", relay.check, ""), NetOptions())
+        server = Server(relay, FrontDoor(relay.document, relay.check, ""), NetOptions())
         return MetricsPage(lambda: (relay.statistics(), server.statistics())).families()
 
 

@@ -68,7 +68,7 @@ def _has_phrase(said: Sequence[str], phrase: Sequence[str]) -> bool:
 
 
 def naive_match(one: Filter, event: Event, known: Iterable[Event] = ()) -> bool:
-    """NIP-01, "filters attributes", condition by condition."""
+    """NIP-01, "filters attributes", condition by condition; and what its reader may read, if it has one."""
     conditions = []
     if one.ids is not None:
         conditions.append(event.id in list(one.ids))
@@ -85,6 +85,8 @@ def naive_match(one: Filter, event: Event, known: Iterable[Event] = ()) -> bool:
         conditions.append(any(value in carried for value in values))
     if one.search is not None:
         conditions.append(naive_search(one.search, event, known))
+    if one.reader is not None:
+        conditions.append(naive_may_read(event, list(one.reader.keys), one.reader.private_kinds))
     return all(conditions)
 
 
@@ -97,6 +99,27 @@ def naive_query(filters: Sequence[Filter], events: Iterable[Event]) -> list[Even
         matching = [event for event in newest_first if naive_match(one, event)]
         chosen += matching if one.limit is None else matching[: one.limit]
     return [event for event in newest_first if event in chosen]
+
+
+def naive_may_read(event: Event, keys: Sequence[str], private_kinds: Iterable[int]) -> bool:
+    """NIP-17 and NIP-59: of private kinds only what one wrote or what names one, and of wraps only the latter."""
+    if event.kind not in list(private_kinds):
+        return True
+    named = [tag[1] for tag in event.tags if len(tag) >= 2 and tag[0] == "p"]
+    wrote = event.pubkey in keys and event.kind not in (1059, 21059)
+    return wrote or any(key in named for key in keys)
+
+
+def naive_registers(pubkeys: Iterable[str], offset: int) -> bytes:
+    """NIP-45, bit by bit: a register for each byte at the offset, the most leading zeros seen behind it and one."""
+    registers = [0] * 256
+    for pubkey in pubkeys:
+        bits = "".join(f"{byte:08b}" for byte in bytes.fromhex(pubkey))
+        behind = bits[8 * (offset + 1) : 8 * (offset + 8)]
+        zeros = len(behind) - len(behind.lstrip("0"))
+        register = int(bits[8 * offset : 8 * offset + 8], 2)
+        registers[register] = max(registers[register], zeros + 1)
+    return bytes(registers)
 
 
 class NaiveStore:

@@ -48,6 +48,11 @@ class ObedientStore(MemoryStore):
         """Let those that wait go on, and later calls pass."""
         self._gates.pop(method).set()
 
+    def step(self, method: str) -> None:
+        """Let those that wait go on, and later calls wait."""
+        self.release(method)
+        self.block(method)
+
     def contents(self) -> set[str]:
         """The ids of all that is stored."""
         return set(self._events)
@@ -71,7 +76,7 @@ class ObedientStore(MemoryStore):
         if not self.is_quick:
             return None
         self.calls["query_nowait"] += 1
-        return [encode(event) for event in naive_query(filters, self._events.values())]
+        return [encode(event) for event in naive_query(filters, self._living())]
 
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         await self._pass("query")
@@ -102,3 +107,14 @@ class ObedientStore(MemoryStore):
         if (reason := self.failing.get(method)) is not None:
             raise StoreError(reason)
         self.completed[method] += 1
+
+
+class SyncedStore(ObedientStore):
+    """The same with gates before the records of a sync, "record page" being the step to the next page of them."""
+
+    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+        await self._pass("records")
+        found = b"".join([page async for page in super().records(one)])
+        for start in range(0, len(found), 40 * self._page_events):
+            await self._pass("record page")
+            yield found[start : start + 40 * self._page_events]

@@ -21,9 +21,9 @@ ALLOWED = {
     "net": ["version", "nostr", "policy", "pipeline"],
     "metrics": ["version", "pipeline", "net"],
     "logs": [],
-    "config": ["nostr", "store", "pipeline", "net", "metrics", "logs"],
+    "config": ["nostr", "policy", "store", "pipeline", "net", "metrics", "logs"],
     "app": ["version", "nostr", "policy", "store", "pipeline", "net", "metrics", "logs", "config"],
-    "transfer": ["nostr", "store", "pipeline"],
+    "transfer": ["nostr", "policy", "store", "pipeline"],
     "trends": ["nostr", "store"],
     "cli": [
         "version",
@@ -45,15 +45,20 @@ ALLOWED = {
 STORES = ["memory", "sqlite", "opensearch"]
 # Where nothing waits: no `async`, no `await`, no Trio.
 PURE = [
-    "nostr/", "policy.py", "store/judge.py", "store/sqlite/plan.py", "store/sqlite/records.py", "store/sqlite/where.py",
-    "store/opensearch/documents.py", "store/opensearch/mapping.py", "store/opensearch/options.py",
-    "store/opensearch/overlay.py", "store/opensearch/query.py", "store/opensearch/rulings.py",
-    "pipeline/subscriptions.py", "pipeline/statistics.py", "net/frames.py", "net/liveness.py", "net/websocket.py",
+    "nostr/", "policy/", "store/judge.py", "store/sqlite/options.py", "store/sqlite/plan.py", "store/sqlite/records.py",
+    "store/sqlite/where.py",
+    "store/opensearch/answers.py", "store/opensearch/documents.py", "store/opensearch/mapping.py",
+    "store/opensearch/options.py", "store/opensearch/overlay.py", "store/opensearch/query.py",
+    "store/opensearch/rulings.py",
+    "pipeline/completeness.py", "pipeline/subscriptions.py", "pipeline/statistics.py",
+    "net/addresses.py", "net/blocking.py", "net/frames.py", "net/liveness.py",
+    "net/management/calls.py", "net/management/methods.py", "net/management/roles.py", "net/management/standing.py",
+    "net/management/verdicts.py", "net/places.py", "net/websocket.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {
-    "coincurve": "nostr/schnorr.py",
-    "pySecp256k1": "nostr/schnorr.py",
+    "coincurve": "nostr/",
+    "pySecp256k1": "nostr/",
     "apsw": "store/sqlite/",
     "httpx": "store/opensearch/client.py",
 }

@@ -15,9 +15,10 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from trio_relay import Limits, Relay, RelayOptions, __version__, app, cli, open_relay
+from trio_relay import Relay, RelayOptions, __version__, app, cli, open_relay
 from trio_relay.cli import main
 from trio_relay.config import Config
+from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 from trio_relay.store.sqlite.lock import PidLock
 
@@ -194,9 +195,9 @@ def test_an_import_takes_the_time_it_needs(run: Callable[..., Result], monkeypat
     """What is still in the pipeline at the end of the file must not be given up with the relay's drain_seconds."""
     given: list[RelayOptions] = []
 
-    def spied(store: Store, options: RelayOptions, limits: Limits) -> AbstractAsyncContextManager[Relay]:
+    def spied(store: Store, options: RelayOptions, *, rules: Rules) -> AbstractAsyncContextManager[Relay]:
         given.append(options)
-        return open_relay(store, options, limits)
+        return open_relay(store, options, rules=rules)
 
     monkeypatch.setattr(cli, "open_relay", spied)
     assert run("import", pipeline__drain_seconds="1").exit_code == 0

@@ -105,11 +105,22 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
         ({"store": {"path": ""}}, "store.path: expected `str` of length >= 1"),
         ({"relay": {"name": "n" * 30}}, "relay.name: expected `str` of length <= 29"),
         ({"relay": {"pubkey": "A" * 64}}, "relay.pubkey: expected `str` matching regex '^([0-9a-f]{64})?$'"),
-        ({"relay": {"url": "http://a/"}}, "relay.url: expected `str` matching regex '^wss?://[^/?#]+(/[^?#]*)?$'"),
+        ({"relay": {"url": "http://a/"}}, "relay.url: expected `str` matching regex '^(wss?://[^/?#]+(/[^?#]*)?)?$'"),
         (
             {"limits": {"default_limit": 501, "max_limit": 500}},
             "limits.default_limit: must not be above limits.max_limit",
         ),
+        (
+            {"net": {"trusted_proxies": ["127.0.0.1", "proxy.example"]}},
+            "net.trusted_proxies: 'proxy.example' does not appear to be an IPv4 or IPv6 network",
+        ),
+        ({"net": {"trusted_proxies": ["10.0.0.1/8"]}}, "net.trusted_proxies: 10.0.0.1/8 has host bits set"),
+        ({"policy": {"denied_addresses": ["10.0.0.1/8"]}}, "policy.denied_addresses: 10.0.0.1/8 has host bits set"),
+        (
+            {"policy": {"denied_addresses": ["203.0.113.7", "relay.example"]}},
+            "policy.denied_addresses: 'relay.example' does not appear to be an IPv4 or IPv6 address",
+        ),
+        ({"net": {"max_connections_per_address": -1}}, "net.max_connections_per_address: expected `int` >= 0"),
         ({"net": {"outbox_bytes": 2_097_151}}, "net.outbox_bytes: must be at least twice limits.max_message_length"),
     ],
 )

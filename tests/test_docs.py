@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -11,7 +12,11 @@ import pytest
 
 from docs.generate import ROOT, pages
 from trio_relay.config import Config, load
-from trio_relay.nostr.info import SUPPORTED_NIPS
+from trio_relay.nostr.info import SUPPORTED_NIPS, RelayInfo, document
+from trio_relay.nostr.limits import Limits
+from trio_relay.policy.options import MemberOptions, PolicyOptions
+from trio_relay.policy.rules import Rules
+from trio_relay.policy.standing import optional_nips, standing_of
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -32,12 +37,30 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in local if not (page.parent / link).exists()] == []
 
 
-def test_every_supported_nip_is_documented() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_table_of_nips_is_what_can_be_supported() -> None:
     page = (ROOT / "docs" / "nips.md").read_text(encoding="utf-8")
-    for nip in SUPPORTED_NIPS:
-        assert f"/nips/blob/master/{nip:02}.md" in readme
-        assert f"## NIP-{nip:02}" in page
+    rows = re.findall(r"^\| (\d+) \|.*\| ([^|]*) \|$", page, re.MULTILINE)
+    able = {*SUPPORTED_NIPS, *optional_nips(Rules())}
+    assert [int(nip) for nip, _ in rows] == sorted(able)
+    tests = [path for _, named in rows for path in re.findall(r"`([^`]+)`", named)]
+    assert [path for path in tests if not (ROOT / path).exists()] == []
+
+
+def test_the_document_names_no_other_nips_than_the_table() -> None:
+    everything = PolicyOptions(min_pow_difficulty=1, admins=("a" * 64,), and_tags=True)
+    rules = Rules(Limits(), everything, MemberOptions(enabled=True), relay_url="wss://relay.example/")
+    told = json.loads(document(RelayInfo(), rules.limits, standing_of(rules)))["supported_nips"]
+    assert told == sorted({*SUPPORTED_NIPS, *optional_nips(rules)})
+    nothing = Rules(has_search=False, has_sync=False)
+    assert json.loads(document(RelayInfo(), nothing.limits, standing_of(nothing)))["supported_nips"] == list(
+        SUPPORTED_NIPS
+    )
+
+
+def test_the_readme_names_every_nip() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    able = {*SUPPORTED_NIPS, *optional_nips(Rules())} - {91}
+    assert [nip for nip in sorted(able) if f"/nips/blob/master/{nip:02}.md" not in readme] == []
 
 
 @pytest.mark.slow

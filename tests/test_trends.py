@@ -27,7 +27,8 @@ SPOKEN = [
     author.event(str(second), created_at=NOW + second, tags=[["e", NOTE.id], ["p", ALICE.pubkey], ["t", tag]])
     for second, author, tag in [(0, BOB, "sea"), (1, CAROL, "sea"), (1, BOB, "sky"), (2, CAROL, "[red]"), (3, BOB, "é")]
 ]
-EVENTS = [NOTE, PROFILE, NAMELESS, *SPOKEN]
+PRIVATE = CAROL.event("…", kind=4, created_at=NOW + 1, tags=[["e", NOTE.id], ["p", BOB.pubkey], ["t", "sky"]])
+EVENTS = [NOTE, PROFILE, NAMELESS, *SPOKEN, PRIVATE]
 
 
 def _tallied(events: list[Event], since: int, until: int, limit: int) -> Trends:

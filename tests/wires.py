@@ -15,9 +15,10 @@ import trio.testing
 import trio_websocket
 
 from tests.keys import NOW
-from trio_relay import FrontDoor, Limits, MemoryStore, NetOptions, RelayInfo, RelayOptions, Server, document, open_relay
+from trio_relay import FrontDoor, Limits, MemoryStore, NetOptions, RelayOptions, Server, open_relay
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
+from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
 T = TypeVar("T")
@@ -147,11 +148,9 @@ async def open_door(
     has_search: bool = True,
 ) -> AsyncIterator[Door]:
     """A whole relay on a memory listener; leaving stops it as the first signal does."""
-    limits = limits or Limits()
-    store = store or MemoryStore()
-    async with open_relay(store, options, limits, has_search=has_search, clock=lambda: NOW) as relay:
-        info = document(RelayInfo(), limits, has_search)
-        server = Server(relay, FrontDoor(info, relay.check, "hello\n"), net or NetOptions())
+    store, rules = store or MemoryStore(), Rules(limits or Limits(), has_search=has_search)
+    async with open_relay(store, options, rules=rules, clock=lambda: NOW) as relay:
+        server = Server(relay, FrontDoor(relay.document, relay.check, "hello\n"), net or NetOptions())
         listener, stop = MemoryListener(), trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, [listener], stop)

@@ -20,16 +20,19 @@ from typing import Final
 
 import structlog
 import trio
+from msgspec.structs import replace
 
-from trio_relay.config import Config
+from trio_relay.config import Config, is_private
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.front import FrontDoor, MetricsDoor
 from trio_relay.net.http import converse
+from trio_relay.net.management.desk import Management
 from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server, bound_address, open_listeners
-from trio_relay.nostr.info import document
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.relay import Relay, open_relay
+from trio_relay.pipeline.syncing import SyncOptions
+from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 from trio_relay.store.memory import MemoryStore
 from trio_relay.store.opensearch import open_opensearch
@@ -69,11 +72,13 @@ async def main(config: Config, announce: Callable[[str], None]) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as root:
         await root.start(_hear_signals, stop)
+        # All addresses before the first connection: a relay that has only half of them does not start.
         async with (
             open_store(config) as store,
-            open_relay(store, config.pipeline, config.limits, has_search=config.store.search) as relay,
+            _listening(config.net.listen) as doors,
+            open_relay(store, config.pipeline, rules=rules_of(config, doors), sync=_sync_options(config)) as relay,
         ):
-            await _serve(config, store, relay, stop, announce)
+            await _serve(config, store, relay, doors, stop, announce)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
@@ -95,14 +100,45 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
         yield store
 
 
-async def _serve(config: Config, store: Store, relay: Relay, stop: trio.Event, announce: Callable[[str], None]) -> None:
+def rules_of(config: Config, doors: Sequence[trio.SocketListener] = ()) -> Rules:
+    """What the configuration asks of events and requests.
+
+    Args:
+        config: checked.
+        doors: that are open, if any are: they tell a port that the configuration leaves to the system.
+    """
+    url = config.relay.url
+    if not url and is_private(config):  # nobody else has to know what it is called
+        url = f"ws://{bound_address(doors[0]) if doors else config.net.listen[0]}/"
+    return Rules(
+        config.limits,
+        config.policy,
+        config.members,
+        config.relay,
+        url,
+        has_search=config.store.search,
+        has_sync=config.sync.enabled,
+    )
+
+
+def _sync_options(config: Config) -> SyncOptions:
+    """As configured, but for messages that would fill an outbox: on the wire they are hex."""
+    return replace(config.sync, frame_bytes=min(config.sync.frame_bytes, config.net.outbox_bytes // 4))
+
+
+async def _serve(
+    config: Config,
+    store: Store,
+    relay: Relay,
+    doors: list[trio.SocketListener],
+    stop: trio.Event,
+    announce: Callable[[str], None],
+) -> None:
     greeting = f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n"
-    front = FrontDoor(document(config.relay, config.limits, config.store.search), relay.check, greeting)
+    front = FrontDoor(relay.document, relay.check, greeting, Management(relay))
     server = Server(relay, front, config.net)
     page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
-    # All addresses before the first connection: a relay that has only half of them does not start.
     async with (
-        _listening(config.net.listen) as doors,
         _listening((config.metrics.listen,) if config.metrics.listen else ()) as windows,
         trio.open_nursery() as watching,
     ):
@@ -137,7 +173,7 @@ def _banner(config: Config, store: Store, relay: Relay, windows: Sequence[trio.S
     metrics = ", ".join(f"http://{bound_address(window)}/metrics" for window in windows)
     lines = [
         f"trio-relay {__version__}",
-        f"  address     {config.relay.url}",
+        f"  address     {relay.rules.relay_url or 'not named: NIPs 42, 62, 70 and 86 are off (relay.url)'}",
         f"  store       {store.description}",
         f"  signatures  {relay.backend.name}, {relay.verifiers} verifiers",
         f"  metrics     {metrics or 'off'}",

@@ -94,19 +94,20 @@ def check_config(group_path: Path | None, config_path: Path | None) -> None:
 
 @main.command("import")
 @_config_option
+@click.option("--backup", is_flag=True, help="FILE is an export of this relay: take protected events too (NIP-70).")
 @click.argument("file", type=click.File("rb"), default="-")
 @click.pass_obj
-def import_command(group_path: Path | None, config_path: Path | None, file: BinaryIO) -> None:
+def import_command(group_path: Path | None, config_path: Path | None, backup: bool, file: BinaryIO) -> None:
     """Store events from FILE, one JSON object a line, or from standard input.
 
-    They go through the same checks as a client's. The relay must not run on the same store meanwhile. Exit code 1 if
-    the store failed for any of them.
+    They go through the same checks as a client's, but for authentication. The relay must not run on the same store
+    meanwhile. Exit code 1 if the store failed for any of them.
     """
     config = _load_lasting(config_path or group_path)
     summary = ImportSummary()
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with _progress("importing", columns, _size(file)) as advance, _exit_codes():
-        trio.run(_import, config, file, summary, advance)
+        trio.run(_import, config, file, summary, advance, backup)
     named = ", ".join(f"{summary.counts[name]} {name}" for name in _OUTCOMES)
     click.echo(f"{summary.total} events: {named}")
     for reason, number in summary.reasons.most_common():
@@ -190,14 +191,14 @@ def trends_command(
 _OUTCOMES: Final = ("stored", "known", "superseded", "ephemeral", "refused")
 
 
-async def _import(config: Config, file: BinaryIO, summary: ImportSummary, advance: Advance) -> None:
+async def _import(config: Config, file: BinaryIO, summary: ImportSummary, advance: Advance, is_backup: bool) -> None:
     # Nobody waits for the end of an import but its caller, who wants all of it.
     unhurried = msgspec.structs.replace(config.pipeline, drain_seconds=math.inf)
     async with (
         app.open_store(config) as store,
-        open_relay(store, unhurried, config.limits) as relay,
+        open_relay(store, unhurried, rules=app.rules_of(config)) as relay,
     ):
-        await import_lines(relay, file, summary, advance)
+        await import_lines(relay, file, summary, advance, is_backup=is_backup)
 
 
 async def _export(config: Config, file: BinaryIO, advance: Advance) -> int:

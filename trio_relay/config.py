@@ -19,10 +19,14 @@ from msgspec import Meta
 
 from trio_relay.logs import LogOptions
 from trio_relay.metrics import MetricsOptions
+from trio_relay.net.addresses import AddressList, Entry, Proxies
 from trio_relay.net.options import NetOptions
 from trio_relay.nostr.info import RelayInfo
 from trio_relay.nostr.limits import Limits
-from trio_relay.pipeline.relay import RelayOptions
+from trio_relay.nostr.url import is_loopback, same_relay
+from trio_relay.pipeline.options import RelayOptions
+from trio_relay.pipeline.syncing import SyncOptions
+from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.sqlite import SqliteOptions
 
@@ -50,6 +54,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     relay: RelayInfo = RelayInfo()
     limits: Limits = Limits()
     net: NetOptions = NetOptions()
+    policy: PolicyOptions = PolicyOptions()
+    members: MemberOptions = MemberOptions()
+    sync: SyncOptions = SyncOptions()
     pipeline: RelayOptions = RelayOptions()
     store: StoreOptions = StoreOptions()
     opensearch: OpenSearchOptions = OpenSearchOptions()
@@ -113,6 +120,13 @@ def check(source: dict[str, Any]) -> Config:
         raise ConfigError(_told(error)) from None
     _check_together(config)
     return config
+
+
+def is_private(config: Config) -> bool:
+    """True if only this machine can reach the relay: it listens on loopback addresses alone, with no proxy in front."""
+    return not config.net.trusted_proxies and all(
+        is_loopback(address.rpartition(":")[0].strip("[]")) for address in config.net.listen
+    )
 
 
 def settings() -> Iterator[Setting]:
@@ -196,10 +210,35 @@ def _check_together(config: Config) -> None:
         raise ConfigError("limits.default_limit: must not be above limits.max_limit")
     if config.net.outbox_bytes < 2 * config.limits.max_message_length:
         raise ConfigError("net.outbox_bytes: must be at least twice limits.max_message_length")
+    try:
+        Proxies(config.net.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"net.trusted_proxies: {error}") from None
+    try:
+        AddressList(map(Entry, config.policy.denied_addresses))
+    except ValueError as error:
+        raise ConfigError(f"policy.denied_addresses: {error}") from None
+    if config.policy.trust_depth and not (config.policy.admins or config.relay.pubkey):
+        raise ConfigError("policy.trust_depth: needs policy.admins or relay.pubkey, whose follows are trusted")
+    if not config.relay.url and not is_private(config):
+        _check_nameless(config)
+    if config.relay.url and (not same_relay(config.relay.url, config.relay.url) or re.search(r"\s", config.relay.url)):
+        raise ConfigError("relay.url: must be a ws or wss URL with a host, and a port that there is")
+    if config.members.members_read and not config.members.enabled:
+        raise ConfigError("members.members_read: needs members.enabled")
     for address in config.net.listen:
         _check_address("net.listen", address)
     if config.metrics.listen:
         _check_address("metrics.listen", config.metrics.listen)
+
+
+def _check_nameless(config: Config) -> None:
+    """What makes no sense where nobody can authenticate (NIP-42)."""
+    if config.members.enabled:
+        raise ConfigError("members.enabled: needs relay.url, since who joins has to authenticate (NIP-42)")
+    for key in ("auth_to_read", "auth_to_write"):
+        if getattr(config.policy, key):
+            raise ConfigError(f"policy.{key}: needs relay.url, without which nobody can authenticate (NIP-42)")
 
 
 def _check_address(key: str, address: str) -> None:

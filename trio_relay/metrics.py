@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from trio_relay.net.server import NetStatistics
-from trio_relay.pipeline.relay import RelayStatistics
+from trio_relay.pipeline.figures import RelayStatistics
 from trio_relay.pipeline.statistics import Distribution
 from trio_relay.version import __version__
 
@@ -119,6 +119,10 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
     yield _counter("queries_at_once", "Stored queries answered without a wait", relay.queries.at_once)
     yield _labelled("queries", "How stored queries ended, by outcome", "outcome", relay.queries.outcomes)
     yield _labelled("counts", "How COUNT requests ended, by outcome", "outcome", relay.queries.counts)
+    yield _gauge("syncs", "Syncs (NIP-77) that are open now", relay.syncing.sessions)
+    yield _counter("sync_sets_read", "Sets of events read from the store for syncs", relay.syncing.sets_read)
+    yield _gauge("sync_events", "Events in the sets of open syncs", relay.syncing.held)
+    yield _gauge("sync_kept_events", "Events in the set of all that is public, while it is kept", relay.syncing.kept)
     yield _histogram("query_seconds", "From a query's turn to EOSE, of those that waited", relay.queries.seconds)
 
 

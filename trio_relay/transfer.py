@@ -16,6 +16,7 @@ from trio_relay.nostr.event import Event, is_ephemeral
 from trio_relay.nostr.message import Answer, Publish, parse
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
+from trio_relay.policy.visitor import Visitor
 from trio_relay.store.base import Scannable
 
 _PARCEL: Final = 100
@@ -61,7 +62,12 @@ class ImportSummary:
 
 
 async def import_lines(
-    relay: Relay, lines: Iterable[bytes], summary: ImportSummary, progress: Callable[[int], None]
+    relay: Relay,
+    lines: Iterable[bytes],
+    summary: ImportSummary,
+    progress: Callable[[int], None],
+    *,
+    is_backup: bool = False,
 ) -> None:
     """Publish one event a line; the pipeline sets the pace. All are answered when the relay's context has ended.
 
@@ -70,7 +76,9 @@ async def import_lines(
         lines: JSON objects; blank lines are passed over.
         summary: filled as answers come.
         progress: told of the bytes that were read, after each parcel.
+        is_backup: they come from this relay itself, which took the protected ones from their authors (NIP-70).
     """
+    operator = Visitor(is_operator=True, brings_backup=is_backup)
     parcel: list[Submission] = []
     read = 0
     for line in lines:
@@ -79,7 +87,7 @@ async def import_lines(
             continue
         match parse(b'["EVENT",%b]' % line.strip(), max_filters=1):
             case Publish(event):
-                if (refusal := relay.admit(event)) is None:
+                if (refusal := relay.admit(event, operator, len(line))) is None:
                     parcel.append(Submission(event, summary.reply, trio.current_time(), len(line)))
                 else:
                     summary.refuse(str(refusal))

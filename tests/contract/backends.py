@@ -80,6 +80,17 @@ def ask_at_once(store: Store, *filters: Filter) -> list[Event] | None:
     return list(map(decode, page))
 
 
+async def records(store: Queryable, one: Filter) -> list[tuple[int, str]]:
+    """(created_at, id) of each record that the store gives, in its order."""
+    async with aclosing(store.records(one)) as pages:
+        found = [page async for page in pages]
+    assert all(page and len(page) % 40 == 0 for page in found)
+    joined = b"".join(found)
+    return [
+        (int.from_bytes(joined[at : at + 8], "big"), joined[at + 8 : at + 40].hex()) for at in range(0, len(joined), 40)
+    ]
+
+
 async def everything(store: Scannable) -> list[Event]:
     """What the store holds, in the order in which it came."""
     async with aclosing(store.scan()) as pages:

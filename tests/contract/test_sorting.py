@@ -67,6 +67,16 @@ async def test_who_deletes_what_he_said_says_nothing(store: Store) -> None:
     assert await ask(store, sorted_by("top", "tea")) == [LOVED, ARGUED]
 
 
+@pytest.mark.parametrize("kind", [4, 1_059])
+async def test_what_is_private_speaks_of_no_note(store: Store, kind: int) -> None:
+    """Else the order would tell of messages that nobody else may read."""
+    messages = [
+        voice.event("…", kind=kind, created_at=NOW + 20, tags=[["p", ALICE.pubkey], ["e", QUIET.id]]) for voice in CROWD
+    ]
+    await store.save_many([*NOTES, *messages, VOICES[0]])
+    assert await ask(store, sorted_by("top")) == [LOVED]
+
+
 async def test_a_sort_is_one_filter_among_others(store: Store) -> None:
     await store.save_many([*NOTES, *VOICES])
     found = await ask(store, sorted_by("top", "coffee"), Filter(ids=frozenset([QUIET.id, OLD.id])))

@@ -37,7 +37,7 @@ async def test_stored_events_come_newest_first_and_then_eose_once(autojump_clock
     async with open_door(store) as door, door.client() as client:
         await client.send("REQ", "feed", {"kinds": [1]}, {"authors": [ALICE.pubkey]})
         messages = [await client.receive() for _ in range(len(NOTES) + 1)]
-        assert messages == [*(["EVENT", "feed", plain(note)] for note in NOTES), ["EOSE", "feed"]]
+        assert messages == [*(["EVENT", "feed", plain(note)] for note in NOTES), ["EOSE", "feed", ["finish"]]]
         await client.expect_silence()
 
 
@@ -77,15 +77,15 @@ async def test_a_closed_subscription_gets_nothing_more_and_no_answer(autojump_cl
 async def test_subscriptions_of_one_client_are_apart(autojump_clock: MockClock) -> None:
     async with open_door() as door, door.client() as client, door.client() as speaker:
         for number in range(20):
-            assert await client.ask(f"sub {number}", {"kinds": [number]}) == []
+            assert await client.ask(f"sub {number}", {"kinds": [1_000 + number]}) == []
         await client.send("CLOSE", "sub 1")
         await wait_all_tasks_blocked()
-        for kind in (1, 7, 19):
-            await speaker.publish(BOB.event(kind=kind))
+        for number in (1, 7, 19):
+            await speaker.publish(BOB.event(kind=1_000 + number))
         messages = [await client.receive(), await client.receive()]
         assert [(message[0], message[1], message[2]["kind"]) for message in messages] == [
-            ("EVENT", "sub 7", 7),
-            ("EVENT", "sub 19", 19),
+            ("EVENT", "sub 7", 1_007),
+            ("EVENT", "sub 19", 1_019),
         ]
         await client.expect_silence()
 

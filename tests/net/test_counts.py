@@ -126,7 +126,7 @@ async def test_one_client_has_two_counts_or_queries_at_a_time(autojump_clock: Mo
         store.release("count")
         answers = [await greedy.receive() for _ in range(12)]
         assert answers.count(["COUNT", "same", {"count": 5}]) == 10
-        assert answers.count(["EOSE", "after"]) == 1
+        assert answers.count(["EOSE", "after", ["more"]]) == 1
 
 
 async def test_close_ends_the_counts_of_its_id_without_a_word(autojump_clock: MockClock) -> None:
@@ -150,11 +150,11 @@ async def test_a_count_that_comes_back_as_it_is_closed_is_silent(autojump_clock:
     async with open_door(store) as door, door.client() as client:
         await client.send("COUNT", "a", {})
         await wait_all_tasks_blocked()
-        [one] = [one for one in door.server._clients if one._counts]
+        [one] = [one for one in door.server._clients if one._requests._counts]
         store.release("count")
-        one._stop_counts("a")
+        one._requests._stop_counts("a")
         await client.expect_silence()
-        assert one._counts == {}
+        assert one._requests._counts == {}
 
 
 @pytest.mark.parametrize("leaves_properly", [True, False])

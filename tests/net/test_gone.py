@@ -91,7 +91,7 @@ async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: b
     async with near, far, trio.open_nursery() as nursery:
         nursery.start_soon(client.run, message("REQ", "live", {"limit": 0}))
         await wait_all_tasks_blocked()
-        subscription = client._subscriptions["live"]
+        subscription = client._requests._subscriptions["live"]
         if waits_for_the_network:
             client._outbox.send_nowait(b"x" * 200_000)
             client._flush()
@@ -190,7 +190,7 @@ async def test_a_line_that_fails_unexpectedly_hurts_only_its_client(
     async with open_door() as door, open_wire(door) as broken, door.client() as speaker:
         await broken.send(message("REQ", "live", {"limit": 0}))
         assert await broken.receive() == ["EOSE", "live"]
-        [client] = [one for one in door.server._clients if one._subscriptions]
+        [client] = [one for one in door.server._clients if one._requests._subscriptions]
         client._sender._transport = Faulty(client._transport.stream)
         async with open_wire(door) as other:
             await other.send(message("REQ", "live", {"limit": 0}))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 import structlog
 import trio
@@ -12,7 +10,6 @@ from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 from tests.net.raw import ACCEPT, closing, message, open_stream, open_wire, upgrade
 from tests.wires import open_door, socket_pair
 from trio_relay import NetOptions
-from trio_relay.net import server
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -69,18 +66,6 @@ async def test_who_leaves_before_he_is_let_in_is_no_client(
         await wait_all_tasks_blocked()
         assert (door.server.statistics().accepted, door.server.statistics().farewells) == (0, {})
     assert [entry["event"] for entry in logged if entry["event"].startswith("connection")] == ["connection broken"]
-
-
-async def test_nobody_is_asked_for_his_address_where_that_is_not_logged(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quiet = structlog.make_filtering_bound_logger(logging.INFO)
-    monkeypatch.setattr(server, "log", structlog.wrap_logger(structlog.PrintLogger(), wrapper_class=quiet))
-    asked: list[trio.abc.Stream] = []
-    monkeypatch.setattr(server, "_peer", asked.append)
-    async with open_door() as door, open_wire(door):
-        assert door.server.statistics().connections == 1
-    assert asked == []
 
 
 async def test_frames_in_the_same_packet_as_the_handshake_are_read(autojump_clock: MockClock) -> None:
@@ -147,5 +132,5 @@ async def test_a_connection_is_logged_with_its_number(
                 await wire.send(closing(1000))
                 await wire.receive_end()
             await wait_all_tasks_blocked()
-    told = [(entry["event"], entry.get("peer"), entry.get("reason")) for entry in logged]
+    told = [(entry["event"], entry.get("address"), entry.get("reason")) for entry in logged]
     assert told[:4] == [("connected", "unknown", None), ("disconnected", None, "left")] * 2

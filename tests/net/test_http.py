@@ -7,7 +7,7 @@ import structlog
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
-from tests.net.raw import Wire, open_stream, request
+from tests.net.raw import Reply, Wire, open_stream, request
 from tests.wires import open_door
 from trio_relay import NetOptions
 from trio_relay.net.http import Request, Response, Upgrade, converse
@@ -16,6 +16,7 @@ from trio_relay.version import __version__
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
 LONG = "x" * 20_000
+ASKING = {"Expect": "100-continue"}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,8 @@ LONG = "x" * 20_000
             413,
             id="long body of unknown length",
         ),
-        pytest.param([request("POST", headers={"Expect": "100-continue", "Content-Length": "3"})], 417, id="expect"),
+        pytest.param([request("PUT", headers=ASKING | {"Content-Length": "3"})], 417, id="expect"),
+        pytest.param([request("POST", headers=ASKING | {"Content-Length": "65537"})], 413, id="expect a long body"),
     ],
 )
 async def test_a_bad_request_is_refused_and_the_connection_ends(
@@ -199,6 +201,17 @@ async def heard(sent: bytes) -> Request:
     with trio.fail_after(5):
         await converse(far, answer, 10)
     return seen[0]
+
+
+async def test_a_client_that_asks_before_it_posts_a_body_is_told_to_go_on(autojump_clock: MockClock) -> None:
+    async with open_door() as door, open_stream(door) as wire:
+        for _ in range(2):
+            await wire.send(request("POST", headers=ASKING | {"Content-Length": "3"}))
+            assert await wire.reply() == Reply(100, {}, b"")
+            await wire.send(b"abc")
+            assert (await wire.reply()).status == 405  # nothing is managed here
+        await wire.send(request("POST", headers=ASKING, body=b"abc"))  # it does not wait
+        assert (await wire.reply()).status == 405
 
 
 async def test_a_head_that_is_refused_gets_no_body(

@@ -48,7 +48,7 @@ async def test_a_quick_answer_does_not_overtake_one_that_waits_of_the_same_clien
         await hold_up(wire, store, "slow")
         await wire.send(message("REQ", "quick", {"limit": 1}))
         await other.send(message("REQ", "other", {"limit": 1}))
-        assert await received(other, 2) == [["EVENT", "other", plain(NOTES[0])], ["EOSE", "other"]]
+        assert await received(other, 2) == [["EVENT", "other", plain(NOTES[0])], ["EOSE", "other", ["more"]]]
         await wait_all_tasks_blocked()
         assert store.calls["query_nowait"] == 1  # the other's
         with trio.move_on_after(1) as patience:
@@ -58,7 +58,7 @@ async def test_a_quick_answer_does_not_overtake_one_that_waits_of_the_same_clien
         ends = {one[1] for one in await received(wire, len(NOTES) + 3) if one[0] == "EOSE"}
         assert ends == {"slow", "quick"}
         await wire.send(message("REQ", "again", {"limit": 1}))
-        assert await received(wire, 2) == [["EVENT", "again", plain(NOTES[0])], ["EOSE", "again"]]
+        assert await received(wire, 2) == [["EVENT", "again", plain(NOTES[0])], ["EOSE", "again", ["more"]]]
         assert store.calls["query_nowait"] == 2
         assert door.relay.statistics().queries.at_once == 2
 
@@ -70,7 +70,7 @@ async def test_once_the_one_that_waits_is_closed_answers_are_quick_again(autojum
         await wire.send(message("CLOSE", "slow"))
         await wait_all_tasks_blocked()
         await wire.send(message("REQ", "quick", {"limit": 1}))
-        assert await received(wire, 2) == [["EVENT", "quick", plain(NOTES[0])], ["EOSE", "quick"]]
+        assert await received(wire, 2) == [["EVENT", "quick", plain(NOTES[0])], ["EOSE", "quick", ["more"]]]
         assert store.cancelled["query"] == 1
         store.release("query")
         assert door.relay.statistics().broadcaster.subscriptions == 1
@@ -93,7 +93,7 @@ async def test_a_req_of_the_same_id_replaces_the_other_whichever_is_quick(
             await wait_all_tasks_blocked()
             assert store.cancelled["query"] == 1
             store.release("query")
-        assert await received(wire, 1) == [["EOSE", "sub"]]
+        assert await received(wire, 1) == [["EOSE", "sub", ["finish"]]]
         reaction = BOB.event("+", kind=7)
         await speaker.publish(LATER)
         await speaker.publish(reaction)
@@ -113,7 +113,7 @@ async def test_closed_and_opened_again_in_one_read_a_subscription_is_answered_ea
             message("REQ", "b", {"limit": 0}),
         )
         answers = await received(wire, 5)
-        assert answers[:3] == [["EVENT", "a", plain(NOTES[0])], ["EOSE", "a"], ["EOSE", "a"]]
+        assert answers[:3] == [["EVENT", "a", plain(NOTES[0])], ["EOSE", "a", ["more"]], ["EOSE", "a"]]
         assert answers[3][:2] == ["CLOSED", "a"]
         assert answers[4] == ["EOSE", "b"]
         assert door.relay.statistics().broadcaster.subscriptions == 1
@@ -135,9 +135,12 @@ async def test_answers_larger_than_the_room_go_the_long_way_and_come_whole(autoj
         found = await received(wire, len(long) + 3)
         assert [one for one in found if one[1] == "all"] == [
             *(["EVENT", "all", plain(event)] for event in long),
-            ["EOSE", "all"],
+            ["EOSE", "all", ["finish"]],
         ]
-        assert [one for one in found if one[1] == "one"] == [["EVENT", "one", plain(long[0])], ["EOSE", "one"]]
+        assert [one for one in found if one[1] == "one"] == [
+            ["EVENT", "one", plain(long[0])],
+            ["EOSE", "one", ["more"]],
+        ]
         assert door.relay.statistics().queries.at_once == 0
 
 
@@ -151,12 +154,15 @@ async def test_of_a_storm_of_requests_with_one_id_only_the_first_is_tried_at_onc
     await store.save_many(long)
     async with open_door(store, net=NetOptions(outbox_bytes=65_536)) as door, open_wire(door) as wire:
         again = [message("CLOSE", "sub")] if closes else []
-        await wire.send(*[*again, message("REQ", "sub", {})] * 100)
-        assert await received(wire, len(long) + 1) == [*(["EVENT", "sub", plain(one)] for one in long), ["EOSE", "sub"]]
+        await wire.send(*[*again, message("REQ", "sub", {"kinds": [1]})] * 100)
+        assert await received(wire, len(long) + 1) == [
+            *(["EVENT", "sub", plain(one)] for one in long),
+            ["EOSE", "sub", ["finish"]],
+        ]
         assert (store.calls["query_nowait"], store.calls["query"]) == (1, 1)
         assert door.relay.statistics().broadcaster.subscriptions == 1
         await wire.send(message("REQ", "sub", {"limit": 1}))
-        assert await received(wire, 2) == [["EVENT", "sub", plain(long[0])], ["EOSE", "sub"]]
+        assert await received(wire, 2) == [["EVENT", "sub", plain(long[0])], ["EOSE", "sub", ["more"]]]
         assert store.calls["query_nowait"] == 2
 
 

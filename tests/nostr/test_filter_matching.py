@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from tests.keys import NOW
 from tests.oracles import naive_match
-from tests.strategies import events, filters, searches, spoken
+from tests.strategies import PUBKEYS, events, filters, searches, spoken
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.gate import Reader
 
 EVENT = Event("1" * 64, "a" * 64, NOW, 1, [["t", "x", "second"], ["t", "y"], ["T", "z"], ["e"], []], "", "5" * 128)
 
@@ -35,6 +36,27 @@ def test_a_search_matches_what_its_naive_twin_matches(data: st.DataObject) -> No
     known = data.draw(st.lists(spoken(), min_size=1, max_size=5))
     one = data.draw(searches(known))
     assert [one.matches(event) for event in known] == [naive_match(one, event) for event in known]
+
+
+@pytest.mark.slow
+@given(st.data())
+def test_a_filter_for_a_reader_matches_what_its_naive_twin_matches(data: st.DataObject) -> None:
+    """Made for him as he is: keys that he shows later do not count."""
+    some_keys = st.sets(st.sampled_from(PUBKEYS), max_size=2)
+    tags = st.lists(st.tuples(st.sampled_from(["p", "e"]), st.sampled_from([*PUBKEYS, "x"])).map(list), max_size=2)
+    kinds = st.sampled_from([1, 4, 1_059, 21_059, 30_078])
+    known = [
+        msgspec.structs.replace(one, kind=data.draw(kinds)) for one in data.draw(st.lists(events(tags), max_size=5))
+    ]
+    reader = Reader(data.draw(some_keys), frozenset(data.draw(st.sets(kinds))))
+    asked = Filter(
+        kinds=data.draw(st.none() | st.frozensets(kinds)), authors=data.draw(st.none() | some_keys.map(frozenset))
+    )
+    one = asked.read_by(reader)
+    expected = [naive_match(msgspec.structs.replace(asked, reader=reader.now()), event) for event in known]
+    assert isinstance(reader.keys, set)
+    reader.keys.update(PUBKEYS)
+    assert [one.matches(event) for event in known] == expected
 
 
 @pytest.mark.parametrize(

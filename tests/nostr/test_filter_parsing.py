@@ -7,6 +7,7 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import MAX_TIME
@@ -128,14 +129,23 @@ def test_an_unknown_key_is_unsupported_and_named(key: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "default", "most", "given_limit"),
-    [(None, 5, 8, 5), (None, 9, 8, 8), (0, 5, 8, 0), (7, 5, 8, 7), (8, 5, 8, 8), (9, 5, 8, 8), (2**53, 5, 8, 8)],
+    ("asked", "default", "most", "given_limit", "is_clamped"),
+    [
+        (None, 5, 8, 5, True),
+        (None, 9, 8, 8, True),
+        (0, 5, 8, 0, False),
+        (7, 5, 8, 7, False),
+        (8, 5, 8, 8, False),
+        (9, 5, 8, 8, True),
+        (2**53, 5, 8, 8, True),
+    ],
 )
 def test_a_filter_gets_at_most_what_the_relay_gives(
-    asked: int | None, default: int, most: int, given_limit: int
+    asked: int | None, default: int, most: int, given_limit: int, is_clamped: bool
 ) -> None:
+    """Whether the limit is the client's own is known from then on."""
     one = Filter(kinds=frozenset({1}), tags=(("t", frozenset({"x"})),), since=3, limit=asked)
-    expected = Filter(kinds=frozenset({1}), tags=(("t", frozenset({"x"})),), since=3, limit=given_limit)
+    expected = replace(one, limit=given_limit, is_clamped=is_clamped)
     assert one.with_limit(default=default, most=most) == expected
 
 
@@ -163,7 +173,9 @@ sources = st.dictionaries(keys, items | st.lists(items, max_size=2), max_size=3)
 def test_a_filter_is_refused_exactly_if_one_of_its_keys_is_wrong(source: object) -> None:
     if isinstance(source, dict) and all(is_good(key, value) for key, value in source.items()):
         parsed = parse_filter(source)
-        named = {key for key in Filter.__struct_fields__ if key != "tags" and getattr(parsed, key) is not None}
+        assert (parsed.reader, parsed.is_clamped) == (None, False)
+        fields = set(Filter.__struct_fields__) - {"tags", "reader", "is_clamped"}
+        named = {key for key in fields if getattr(parsed, key) is not None}
         asked = {key for key in source if (key, source[key]) != ("search", "")}
         assert named | {f"#{letter}" for letter, _ in parsed.tags} == asked
     else:

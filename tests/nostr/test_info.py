@@ -7,22 +7,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from trio_relay.nostr.info import RelayInfo, document
+from trio_relay.nostr.info import RelayInfo, Standing, document
 from trio_relay.nostr.limits import Limits
 from trio_relay.version import __version__
 
 
 def published(
-    info: RelayInfo | None = None, limits: Limits | None = None, *, has_search: bool = True
+    info: RelayInfo | None = None, limits: Limits | None = None, standing: Standing | None = None
 ) -> dict[str, Any]:
-    return msgspec.json.decode(document(info or RelayInfo(), limits or Limits(), has_search), type=dict[str, Any])
+    return msgspec.json.decode(document(info or RelayInfo(), limits or Limits(), standing), type=dict[str, Any])
 
 
 def test_the_document_as_it_stands_without_any_configuration() -> None:
     assert published() == {
         "name": "trio-relay",
         "description": "A Nostr relay on Trio",
-        "supported_nips": [1, 9, 11, 45, 50],
+        "supported_nips": [1, 2, 9, 11, 40, 45, 51, 65, 67],
         "software": "https://github.com/trio-relay/trio-relay",
         "version": __version__,
         "limitation": {
@@ -60,8 +60,30 @@ def test_a_changed_limit_is_published(limit: str, field: str) -> None:
     assert after == before | {field: 1234}
 
 
-def test_search_is_named_only_where_it_is_on() -> None:
-    assert published(has_search=False) == published() | {"supported_nips": [1, 9, 11, 45]}
+def test_how_old_events_may_be_is_told_only_where_there_is_a_limit() -> None:
+    limitation = published(limits=Limits(created_at_behind=60))["limitation"]
+    assert limitation == published()["limitation"] | {"created_at_lower_limit": 60}
+
+
+def test_nips_that_work_as_it_is_configured_stand_among_the_others_each_once() -> None:
+    told = published(standing=Standing(nips=(42, 4, 1, 50)))
+    assert told == published() | {"supported_nips": [1, 2, 4, 9, 11, 40, 42, 45, 50, 51, 65, 67]}
+
+
+@pytest.mark.parametrize(
+    ("standing", "changed"),
+    [
+        (Standing(min_pow_difficulty=20), {"min_pow_difficulty": 20}),
+        (Standing(auth_required=True), {"auth_required": True}),
+        (Standing(restricted_writes=True), {"restricted_writes": True}),
+    ],
+)
+def test_what_else_the_relay_asks_is_published(standing: Standing, changed: dict[str, object]) -> None:
+    assert published(standing=standing)["limitation"] == published()["limitation"] | changed
+
+
+def test_the_key_that_the_relay_signs_with_is_published_if_there_is_one() -> None:
+    assert published(standing=Standing(self="b" * 64)) == published() | {"self": "b" * 64}
 
 
 @pytest.mark.parametrize("name", ["name", "description", "banner", "icon", "pubkey", "contact", "terms_of_service"])
@@ -81,6 +103,7 @@ def test_the_address_of_the_relay_is_no_part_of_the_document() -> None:
         ("url", "ws://127.0.0.1:7777"),
         ("url", "wss://relay.example/inner/path"),
         ("url", "ws://[::1]:7777/"),
+        ("url", ""),
         ("name", "x" * 29),
         ("name", ""),
         ("pubkey", "a" * 64),
@@ -94,7 +117,6 @@ def test_good_values_are_taken(field: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("url", ""),
         ("url", "relay.example"),
         ("url", "https://relay.example"),
         ("url", "ws://"),

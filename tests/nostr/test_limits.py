@@ -19,6 +19,8 @@ def test_the_defaults() -> None:
         "max_limit": 5_000,
         "default_limit": 500,
         "created_at_ahead": 900,
+        "created_at_behind": 0,
+        "max_tag_value_length": 65_536,
     }
     assert MAX_SUB_ID_LENGTH == 64
 
@@ -35,6 +37,8 @@ def test_the_defaults() -> None:
         ("max_limit", 1, 100_000),
         ("default_limit", 1, 100_000),
         ("created_at_ahead", 0, None),
+        ("created_at_behind", 0, None),
+        ("max_tag_value_length", 0, None),
     ],
 )
 def test_a_limit_has_a_range(name: str, least: int, most: int | None) -> None:

@@ -32,6 +32,11 @@ def with_open(*sub_ids: str) -> Session:
     return session
 
 
+def clamped(limit: int, kinds: frozenset[int] | None = None) -> Filter:
+    """A filter whose limit is the relay's own."""
+    return Filter(kinds=kinds, limit=limit, is_clamped=True)
+
+
 def test_a_new_client_holds_nothing_open() -> None:
     assert Session(LIMITS).open_sub_ids == frozenset()
 
@@ -57,7 +62,7 @@ def test_one_subscription_too_many_is_closed_naming_the_limit() -> None:
 
 def test_an_open_subscription_is_replaced_even_when_no_more_are_allowed() -> None:
     session = with_open("a", "b")
-    assert send(session, "REQ", "a", {"kinds": [7]}) == Subscribe("a", (Filter(kinds=frozenset({7}), limit=5),))
+    assert send(session, "REQ", "a", {"kinds": [7]}) == Subscribe("a", (clamped(5, kinds=frozenset({7})),))
     assert session.open_sub_ids == {"a", "b"}
 
 
@@ -91,22 +96,29 @@ def test_the_values_of_all_open_filters_count_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "given_limit"),
-    [({}, 5), ({"limit": 0}, 0), ({"limit": 1}, 1), ({"limit": 8}, 8), ({"limit": 9}, 8), ({"limit": 10**30}, 8)],
+    ("asked", "given"),
+    [
+        ({}, clamped(5)),
+        ({"limit": 0}, Filter(limit=0)),
+        ({"limit": 1}, Filter(limit=1)),
+        ({"limit": 8}, Filter(limit=8)),
+        ({"limit": 9}, clamped(8)),
+        ({"limit": 10**30}, clamped(8)),
+    ],
 )
-def test_limits_of_filters_are_clamped_one_by_one(asked: dict[str, int], given_limit: int) -> None:
+def test_limits_of_filters_are_clamped_one_by_one(asked: dict[str, int], given: Filter) -> None:
     action = send(with_open(), "REQ", "a", asked, {"limit": 2})
-    assert action == Subscribe("a", (Filter(limit=given_limit), Filter(limit=2)))
+    assert action == Subscribe("a", (given, Filter(limit=2)))
 
 
 def test_a_default_above_the_most_is_clamped_too() -> None:
     session = Session(Limits(max_limit=3, default_limit=5))
-    assert send(session, "REQ", "a", {}) == Subscribe("a", (Filter(limit=3),))
+    assert send(session, "REQ", "a", {}) == Subscribe("a", (clamped(3),))
 
 
 def test_as_many_filters_as_are_allowed_and_no_more() -> None:
     session = with_open()
-    assert send(session, "REQ", "a", {}, {}, {}) == Subscribe("a", (Filter(limit=5),) * 3)
+    assert send(session, "REQ", "a", {}, {}, {}) == Subscribe("a", (clamped(5),) * 3)
     assert send(session, "REQ", "b", {}, {}, {}, {}) == close("b", TOO_MANY_FILTERS)
     assert session.open_sub_ids == {"a"}
 
@@ -152,8 +164,10 @@ class Conversation(RuleBasedStateMachine):
         elif len(self.open) == 2:
             assert action == close(sub_id, TOO_MANY_SUBS)
         else:
-            given_limits = [5 if limit is None else min(limit, 8) for limit in asked]
-            assert action == Subscribe(sub_id, tuple(Filter(limit=limit) for limit in given_limits))
+            given = [
+                clamped(5) if limit is None else clamped(8) if limit > 8 else Filter(limit=limit) for limit in asked
+            ]
+            assert action == Subscribe(sub_id, tuple(given))
             self.open.append(sub_id)
 
     @rule(sub_id=sub_ids)

@@ -50,19 +50,24 @@ def test_what_is_no_id_no_key_and_no_tag_is_not_counted() -> None:
         (0, False),
         (1, True),
         (3, False),
+        (4, False),
         (5, False),
         (7, True),
         (30, True),
+        (1_058, True),
+        (1_059, False),
+        (1_060, True),
         (9_735, True),
         (10_002, False),
         (19_999, False),
         (20_001, True),
+        (21_059, False),
         (30_000, False),
         (30_023, True),
         (31_000, True),
     ],
 )
-def test_lists_and_deletions_say_nothing(kind: int, expected: bool) -> None:
+def test_lists_deletions_and_what_is_private_say_nothing(kind: int, expected: bool) -> None:
     event = ALICE.event(kind=kind, tags=[["d", ""], ["p", BOB.pubkey]])
     assert speaks(event) is expected
     assert bool(_tallied(event).authors) is expected

@@ -54,7 +54,7 @@ async def test_pages_are_small_until_it_is_known_how_large_the_events_are() -> N
 
     async with (
         scripted(answer) as cluster,
-        aclosing(newest_first(cluster.client, "some", [Filter(limit=300)], Overlay().recent())) as pages,
+        aclosing(newest_first(cluster.client, "some", [Filter(limit=300)], Overlay().recent(), NOW)) as pages,
     ):
         received = [page async for page in pages]
     assert [json for page in received for json in page] == list(map(encode, events))

@@ -15,18 +15,25 @@ from trio_relay.nostr.event import Event, encode
 from trio_relay.store.opensearch.documents import (
     Document,
     Register,
+    Source,
     address_slot,
     document,
     id_slot,
+    kept_slot,
+    memo,
     registers,
     request_slot,
     slot_of,
     tag_term,
+    value_of,
+    vanish_slot,
 )
 
 NOTE = ALICE.event("A note, a note")
 ARTICLE = ALICE.event("text", kind=30_023, tags=[["d", "x"]])
 REQUEST = ALICE.event(kind=5, tags=[["e", NOTE.id]])
+VANISH = ALICE.event(kind=62, tags=[["relay", "ALL_RELAYS"]])
+WRAP = ALICE.event(kind=1059, tags=[["p", BOB.pubkey]])
 
 
 def test_a_slot_is_32_characters_that_stand_for_24_bytes() -> None:
@@ -40,7 +47,8 @@ def test_no_two_registers_share_a_slot() -> None:
     requests = [request_slot(event_id) for event_id in (NOTE.id, ARTICLE.id)]
     addresses = [address_slot(f"{kind}:{ALICE.pubkey}:{d}") for kind in (0, 30_023) for d in ("", "x", "X", NOTE.id)]
     odd = [address_slot(f"id:{NOTE.id}:{ALICE.pubkey}"), address_slot(""), request_slot("")]
-    slots = [*ids, *requests, *addresses, *odd]
+    others = [slot(key) for slot in (vanish_slot, kept_slot) for key in (ALICE.pubkey, BOB.pubkey, NOTE.id)]
+    slots = [*ids, *requests, *addresses, *odd, *others]
     assert len(set(slots)) == len(slots)
 
 
@@ -51,8 +59,10 @@ def test_no_two_registers_share_a_slot() -> None:
         (ARTICLE, address_slot(f"30023:{ALICE.pubkey}:x")),
         (ALICE.event(kind=0), address_slot(f"0:{ALICE.pubkey}:")),
         (REQUEST, request_slot(REQUEST.id)),
+        (VANISH, request_slot(VANISH.id)),
+        (WRAP, id_slot(WRAP.id, ALICE.pubkey)),
     ],
-    ids=["a note", "an article", "a profile", "a request"],
+    ids=["a note", "an article", "a profile", "a request", "a request to vanish", "a gift wrap"],
 )
 def test_an_event_stands_in_the_register_of_what_it_is(event: Event, slot: str) -> None:
     assert slot_of(event) == slot
@@ -111,6 +121,28 @@ def test_a_register_says_until_when_versions_are_deleted_even_in_the_first_secon
 
 
 @pytest.mark.parametrize(
+    ("tag", "expires"),
+    [
+        (["expiration", "0"], 0),
+        (["expiration", f"{NOW}"], NOW),
+        (["expiration", "soon"], None),
+        (["expires", "7"], None),
+    ],
+)
+def test_when_an_event_expires_is_a_field_of_its_own(tag: list[str], expires: int | None) -> None:
+    written = json.loads(msgspec.json.encode(document(ALICE.event(tags=[tag]), 17)))
+    assert written.get("expires") == expires
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", bytes(range(256))])
+def test_what_the_relay_keeps_comes_back_as_it_was(value: bytes) -> None:
+    written = msgspec.json.encode(memo("bans", value, 17))
+    assert set(json.loads(written)) <= {"arrived", "name", "value"}
+    source = msgspec.json.decode(written, type=Source)
+    assert (source.name, source.arrived, value_of(source)) == ("bans", 17, value)
+
+
+@pytest.mark.parametrize(
     ("content", "kind", "marks"),
     [
         ("+", 7, ["vote:up"]),
@@ -139,7 +171,7 @@ def test_registers_are_read_back_in_the_order_in_which_they_were_asked_for() -> 
     assert known == {
         "a": Register(),
         "b": Register(ARTICLE, NOW, 17, 7, 2, 3),
-        "c": Register(None, -1, 9, 7, 2, 3),
+        "c": Register(None, -1, 9, 7, 2, 3, grave="x:y"),
     }
     assert [register.exists for register in known.values()] == [False, True, True]
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.keys import ALICE, NOW
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.gate import NOBODY, Reader
 from trio_relay.nostr.search import parse_search
 from trio_relay.store.opensearch.documents import tag_term
 from trio_relay.store.opensearch.query import (
@@ -15,6 +16,7 @@ from trio_relay.store.opensearch.query import (
     BEST_FIRST,
     NEWEST_FIRST,
     Query,
+    belonging_to,
     condition,
     either,
     phrase,
@@ -109,6 +111,41 @@ def test_authors_of_a_domain_are_a_second_condition_beside_those_asked_for() -> 
     assert condition(one, [B]) == filtered({"terms": {"pubkey": [A]}}, {"terms": {"pubkey": [B]}})
     # A domain in which nobody is matches nothing.
     assert condition(one, []) == filtered({"terms": {"pubkey": [A]}}, {"terms": {"pubkey": []}})
+
+
+PUBLIC: Final[Query] = {"bool": {"must_not": [{"terms": {"kind": ["1059", "21059", "4"]}}]}}
+
+
+def test_who_has_not_authenticated_finds_public_events_alone_and_no_other_document() -> None:
+    assert condition(Filter(reader=NOBODY)) == filtered(AN_EVENT, PUBLIC)
+    assert condition(Filter(kinds=frozenset([4]), reader=NOBODY)) == filtered({"terms": {"kind": ["4"]}}, PUBLIC)
+
+
+def test_who_has_finds_what_he_wrote_and_what_is_addressed_to_him_and_of_wraps_only_that() -> None:
+    reader = Reader(frozenset([B, A]))
+    own = {
+        "bool": {"filter": [{"terms": {"pubkey": [A, B]}}], "must_not": [{"terms": {"kind": ["1059", "21059"]}}]},
+    }
+    addressed = {"terms": {"tags": [f"p:{A}", f"p:{B}"]}}
+    assert condition(Filter(reader=reader)) == filtered(AN_EVENT, {"bool": {"should": [PUBLIC, own, addressed]}})
+
+
+def test_what_has_expired_is_left_out_at_a_time_alone() -> None:
+    over = {"range": {"expires": {"lte": NOW}}}
+    assert condition(Filter(), now=NOW) == {"bool": {"filter": [AN_EVENT], "must_not": [over]}}
+    assert condition(searching("-spam"), now=NOW)["bool"]["must_not"] == [{"term": {"words": "spam"}}, over]
+
+
+def test_what_belongs_to_a_key_is_what_it_wrote_and_the_gift_wraps_that_are_for_it() -> None:
+    wraps = {"bool": {"filter": [{"term": {"kind": "1059"}}, {"term": {"tags": f"p:{A}"}}]}}
+    assert belonging_to(A, NOW) == filtered(
+        {"range": {"created_at": {"lte": NOW}}}, {"bool": {"should": [{"term": {"pubkey": A}}, wraps]}}
+    )
+
+
+def test_values_that_are_all_asked_for_are_conditions_of_their_own() -> None:
+    one = Filter(tags=(("t", frozenset(["a"])), ("t", frozenset(["b"]))))
+    assert condition(one) == filtered({"terms": {"tags": ["t:a"]}}, {"terms": {"tags": ["t:b"]}})
 
 
 def test_one_word_is_a_term_and_several_are_a_phrase() -> None:

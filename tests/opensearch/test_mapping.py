@@ -71,7 +71,7 @@ def test_the_event_itself_is_not_indexed() -> None:
 
 def test_the_layout_is_the_one_whose_version_it_has() -> None:
     """Whoever changes this raises `VERSION`, and then this."""
-    assert VERSION == 1
+    assert VERSION == 2
     assert msgspec.json.encode(sorted((name, sorted(field.items())) for name, field in FIELDS.items())) == (
         msgspec.json.encode(
             [
@@ -79,13 +79,17 @@ def test_the_layout_is_the_one_whose_version_it_has() -> None:
                 ["changed", [["type", "long"]]],
                 ["created_at", [["type", "long"]]],
                 ["event", [["doc_values", False], ["index", False], ["type", "keyword"]]],
+                ["expires", [["type", "long"]]],
                 ["grave", [["type", "keyword"]]],
                 ["id", [["type", "keyword"]]],
                 ["kind", [["type", "keyword"]]],
                 ["marks", [["type", "keyword"]]],
+                ["name", [["type", "keyword"]]],
                 ["pubkey", [["type", "keyword"]]],
                 ["tags", [["type", "keyword"]]],
                 ["until", [["doc_values", False], ["index", False], ["type", "long"]]],
+                ["value", [["type", "binary"]]],
+                ["vanished", [["type", "keyword"]]],
                 ["words", [["analyzer", "whitespace"], ["type", "text"]]],
             ]
         )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TypeAlias
 
 import pytest
 import structlog
 import trio
 
 from tests.contract.backends import ask, everything
-from tests.indices import made, options_for
 from tests.keys import ALICE, BOB, NOW
+from tests.opensearch.pairs import Relays, two_relays
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch
@@ -25,16 +24,12 @@ NOTE = ALICE.event("note")
 OLD, NEW, NEWEST = (ALICE.event(kind=0, created_at=NOW + age) for age in range(3))
 PROFILE = address_slot(f"0:{ALICE.pubkey}:")
 ALL = Filter()
-Relays: TypeAlias = tuple[OpenSearchStore, OpenSearchStore]
 
 
 @pytest.fixture
 async def relays(node: str, prefix: str) -> AsyncIterator[Relays]:
-    """Two stores on one index."""
-    options = options_for(node, prefix)
-    with trio.fail_after(60):
-        async with made(options) as one, open_opensearch(options) as other:
-            yield one, other
+    async with two_relays(node, prefix) as stores:
+        yield stores
 
 
 async def test_what_one_writes_the_other_sees_after_a_refresh_and_refuses_at_once(relays: Relays) -> None:
@@ -82,7 +77,7 @@ async def write(store: OpenSearchStore, *writes: Write) -> None:
 
 def crossing(store: OpenSearchStore, until: int = -1) -> list[Write]:
     """A version and its grave, written so that neither saw the other."""
-    version, grave = store._writing.arrivals(2)
+    version, grave = store._registers.arrivals(2)
     buried = Document(grave, grave=f"{OLD.id}:{ALICE.pubkey}")
     return [
         Write(PROFILE, Register(), document(OLD, version, until)),
@@ -96,7 +91,7 @@ async def test_a_version_that_crossed_with_its_deletion_is_removed(relays: Relay
     assert await ask(other, ALL) == [OLD]
     assert await other._sweeping.sweep() == 1
     assert await ask(other, ALL) == []
-    assert (await other._writing.read([PROFILE]))[PROFILE].until == NOW - 7
+    assert (await other._registers.read([PROFILE]))[PROFILE].until == NOW - 7
     # No search sees it yet, so it is found again, and nothing is done.
     assert await one._sweeping.sweep() == 0
     await other.refresh()
@@ -109,18 +104,19 @@ async def test_one_that_could_not_be_removed_is_found_again(relays: Relays, monk
     await write(one, *crossing(one))
 
     async def fail(writes: list[Write]) -> None:
-        writes[0].wrote = Wrote.FAILED
+        writes[0].wrote, writes[0].reason = Wrote.FAILED, "the relay's store is busy"
 
     with monkeypatch.context() as context:
         context.setattr(other._bulk, "carry_out", fail)
-        assert await other._sweeping.sweep() == 0
+        with pytest.raises(StoreError, match=r"^the relay's store is busy$"):
+            await other._sweeping.sweep()
     assert await other._sweeping.sweep() == 1
 
 
 async def test_a_relay_sweeps_when_it_starts(relays: Relays) -> None:
     await write(relays[0], *crossing(relays[0]))
     async with open_opensearch(relays[0]._options) as third:
-        while (await third._writing.read([PROFILE]))[PROFILE].event is not None:
+        while (await third._registers.read([PROFILE]))[PROFILE].event is not None:
             await trio.lowlevel.checkpoint()
         await third.refresh()
         assert await everything(third) == []

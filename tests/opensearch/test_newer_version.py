@@ -22,6 +22,7 @@ from trio_relay.nostr.search import parse_search
 from trio_relay.store.base import Saved
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, open_opensearch
 from trio_relay.store.opensearch.client import open_client
+from trio_relay.store.opensearch.mapping import VERSION
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +55,9 @@ async def emptied(options: OpenSearchOptions) -> AsyncIterator[OpenSearchStore]:
 async def test_what_has_been_migrated_needs_nothing_more(options: OpenSearchOptions) -> None:
     said: list[str] = []
     await migrate(options, said.append)
-    assert said[-1] == f"{options.prefix}-events -> {options.prefix}-events-v1 has layout 1: nothing to do"
+    assert (
+        said[-1] == f"{options.prefix}-events -> {options.prefix}-events-v{VERSION} has layout {VERSION}: nothing to do"
+    )
 
 
 @pytest.mark.parametrize("is_refreshed", [False, True], ids=["remembered", "refreshed"])

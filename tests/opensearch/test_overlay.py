@@ -15,6 +15,7 @@ from tests.strategies import events, filters
 from trio_relay.nostr.event import Event, encode, single_letter_tags
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.opensearch import overlay
+from trio_relay.store.opensearch.documents import document
 from trio_relay.store.opensearch.overlay import Layer, Overlay, State
 
 SLOTS = ["a", "b", "c"]
@@ -195,3 +196,13 @@ def test_so_many_ids_are_known_and_no_more(monkeypatch: pytest.MonkeyPatch) -> N
         real.know(name, 1.0)
     real.know("d", 1.0)
     assert real.known("abcd", 2.0) == {"a", "c", "d"}
+
+
+@pytest.mark.parametrize("has_document", [False, True])
+def test_what_has_expired_is_there_and_does_not_match(has_document: bool) -> None:
+    event = ALICE.event(tags=[["expiration", f"{NOW}"]])
+    real = Overlay()
+    real.put("a", 1, event, document(event, 17) if has_document else None)
+    recent = real.recent()
+    found = {now: [state.event for state in recent.matching(Filter(), now)] for now in (NOW - 1, NOW, None)}
+    assert found == {NOW - 1: [event], NOW: [], None: [event]}

@@ -41,7 +41,7 @@ def found(*answers: Sequence[Event]) -> Reply:
 
 async def read(cluster: Cluster, overlay: Overlay | None, *filters: Filter) -> list[bytes]:
     recent = NONE if overlay is None else overlay.recent()
-    async with aclosing(newest_first(cluster.client, "some", filters, recent)) as pages:
+    async with aclosing(newest_first(cluster.client, "some", filters, recent, NOW)) as pages:
         return lines([page async for page in pages])
 
 
@@ -127,12 +127,14 @@ async def test_a_part_of_an_answer_is_none(response: Reply, told: str) -> None:
     ids=["timed out", "a shard failed"],
 )
 async def test_neither_is_a_part_of_a_count_or_of_trends(whole: dict[str, Any]) -> None:
+    none: Reply = {"buckets": []}
+    whole = whole | {"hits": {"total": {"value": 0}}, "aggregations": dict.fromkeys(("notes", "tags", "authors"), none)}
     async with scripted(in_turn(whole, whole)) as cluster:
         store = OpenSearchStore(cluster.client, OpenSearchOptions(), lambda: NOW)
         with pytest.raises(StoreError, match=r"^the relay's store could not search \(in part\)$"):
             await store.count([Filter()])
         with pytest.raises(StoreError, match=r"^the relay's store could not search \(in part\)$"):
-            await trends(cluster.client, "some", 0, NOW, 3)
+            await trends(cluster.client, "some", 0, NOW, 3, NOW)
 
 
 async def test_what_can_match_nothing_is_neither_counted_nor_searched() -> None:
@@ -165,7 +167,7 @@ async def test_an_error_between_two_pages_ends_the_answer() -> None:
     first = [made_up(f"{n}", created_at=NOW - n) for n in range(500)]
     async with (
         scripted(in_turn(found(first), httpx.ReadTimeout("late"))) as cluster,
-        aclosing(newest_first(cluster.client, "some", [Filter(limit=700)], NONE)) as pages,
+        aclosing(newest_first(cluster.client, "some", [Filter(limit=700)], NONE, NOW)) as pages,
     ):
         assert await anext(pages) == list(map(encode, first))
         with pytest.raises(StoreError, match="takes too long"):

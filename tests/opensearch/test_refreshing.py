@@ -140,6 +140,7 @@ async def store_with(recent_events: int) -> AsyncIterator[tuple[OpenSearchStore,
     async def answer(asked: Asked) -> Reply:
         if asked.kind == "_bulk":
             return {"items": [{"create": {"status": 201, "_version": 1}}] * (len(asked.lines) // 2)}
+        await trio.sleep(1)  # so that no refresh is over before the next batch comes
         return {"_shards": {"failed": 0}}
 
     options = OpenSearchOptions(refresh_seconds=3_600, recent_events=recent_events)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, NOW
+from tests.keys import ALICE, BOB, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.store.judge import Facts, Ruling, Version, judge
 from trio_relay.store.opensearch.bulk import Write
@@ -29,9 +29,14 @@ HEAD, NOTES, OLDS = address_slot(PROFILE), id_slot(NOTE.id, ALICE.pubkey), id_sl
 REQUESTS = request_slot(REQUEST.id)
 
 
-def register(event: Event | None = None, *, until: int = -1, arrived: int = 5) -> Register:
+def register(event: Event | None = None, *, until: int = -1, arrived: int = 5, **more: Any) -> Register:
     """One that exists."""
-    return Register(event, until, arrived, seq_no=7, primary_term=1, version=3)
+    return Register(event, until, arrived, seq_no=7, primary_term=1, version=3, **more)
+
+
+def grave(event: Event, author: Author = ALICE) -> Register:
+    """One of an event that its author has deleted."""
+    return register(grave=f"{event.id}:{author.pubkey}")
 
 
 def known() -> dict[str, Register]:
@@ -86,7 +91,7 @@ def test_who_names_anothers_event_takes_no_ones_place() -> None:
 FACTS: Final = {
     "nothing": ([NOTE, NEW, REQUEST], {}, [], Facts()),
     "a note": ([NOTE], {NOTES: register(NOTE)}, [], Facts(stored={NOTE.id: version(NOTE)})),
-    "a grave": ([NOTE], {NOTES: register()}, [], Facts(buried_ids={(NOTE.id, ALICE.pubkey)})),
+    "a grave": ([NOTE], {NOTES: grave(NOTE)}, [], Facts(buried_ids={(NOTE.id, ALICE.pubkey)})),
     "a version": (
         [NEW],
         {HEAD: register(OLD)},
@@ -95,7 +100,7 @@ FACTS: Final = {
     ),
     "the grave of a version": (
         [NEW],
-        {id_slot(NEW.id, ALICE.pubkey): register()},
+        {id_slot(NEW.id, ALICE.pubkey): grave(NEW)},
         [],
         Facts(buried_ids={(NEW.id, ALICE.pubkey)}),
     ),
@@ -103,7 +108,7 @@ FACTS: Final = {
     "a request": ([REQUEST], {REQUESTS: register(REQUEST)}, [], Facts(stored={REQUEST.id: version(REQUEST)})),
     "what a request names": (
         [REQUEST],
-        {NOTES: register(NOTE), OLDS: register(), HEAD: register(NEW, until=NOW - 5)},
+        {NOTES: register(NOTE), OLDS: grave(OLD), HEAD: register(NEW, until=NOW - 5)},
         [],
         Facts(
             stored={NOTE.id: version(NOTE), NEW.id: version(NEW, PROFILE)},
@@ -131,19 +136,19 @@ FACTS: Final = {
 def test_registers_are_the_facts_that_a_batch_is_judged_by(
     batch: list[Event], there: dict[str, Register], heads: list[Event], facts: Facts
 ) -> None:
-    assert facts_of(batch, known() | there, heads) == facts
+    assert facts_of(batch, known() | there, map(slot_of, heads), {}) == facts
 
 
 def test_a_newer_version_is_written_over_the_one_that_stood() -> None:
     before = known() | {HEAD: register(OLD)}
-    ruling = judge([NEW], facts_of([NEW], before, []))
+    ruling = judge([NEW], facts_of([NEW], before, [], {}))
     writes = changes(ruling, before, {NEW.id: 40}, 50)
     assert lines(writes) == {HEAD: expected(HEAD, register(OLD), document(NEW, 40))}
 
 
 def test_a_newer_version_keeps_what_is_known_of_deletions() -> None:
     before = known() | {HEAD: register(until=NOW - 9)}
-    ruling = judge([NEW], facts_of([NEW], before, []))
+    ruling = judge([NEW], facts_of([NEW], before, [], {}))
     assert lines(changes(ruling, before, {NEW.id: 40}, 50)) == {
         HEAD: expected(HEAD, register(), document(NEW, 40, NOW - 9))
     }
@@ -151,7 +156,7 @@ def test_a_newer_version_keeps_what_is_known_of_deletions() -> None:
 
 def test_a_request_buries_what_it_names_and_stands_beside_it() -> None:
     before = known() | {NOTES: register(NOTE), HEAD: register(OLD)}
-    ruling = judge([REQUEST], facts_of([REQUEST], before, [OLD]))
+    ruling = judge([REQUEST], facts_of([REQUEST], before, [HEAD], {}))
     # No two at the same time: who reads page after page would miss some.
     note, old = (50, 51) if NOTE.id < OLD.id else (51, 50)
     assert lines(changes(ruling, before, {REQUEST.id: 40}, 50)) == {
@@ -163,8 +168,8 @@ def test_a_request_buries_what_it_names_and_stands_beside_it() -> None:
 
 
 def test_what_is_buried_is_not_buried_again() -> None:
-    before = known() | {NOTES: register(), OLDS: register(), HEAD: register(until=NOW)}
-    ruling = judge([REQUEST], facts_of([REQUEST], before, []))
+    before = known() | {NOTES: grave(NOTE), OLDS: grave(OLD), HEAD: register(until=NOW)}
+    ruling = judge([REQUEST], facts_of([REQUEST], before, [], {}))
     assert lines(changes(ruling, before, {REQUEST.id: 40}, 50)) == {
         REQUESTS: expected(REQUESTS, Register(), document(REQUEST, 40))
     }
@@ -177,7 +182,7 @@ def test_a_deletion_of_later_versions_is_not_taken_back_by_one_of_earlier_ones()
 
 def test_a_version_that_stands_does_not_arrive_anew_when_older_ones_are_deleted() -> None:
     before = known() | {HEAD: register(NEW, arrived=5)}
-    ruling = judge([REQUEST], facts_of([REQUEST], before, []))
+    ruling = judge([REQUEST], facts_of([REQUEST], before, [], {}))
     written = changes(ruling, before, {REQUEST.id: 40}, 50)[HEAD].document
     assert (written.arrived, written.changed, written.until, written.id) == (5, 52, NOW, NEW.id)
 
@@ -185,7 +190,7 @@ def test_a_version_that_stands_does_not_arrive_anew_when_older_ones_are_deleted(
 def test_a_note_and_its_deletion_in_one_batch_leave_the_grave_alone() -> None:
     request = ALICE.event(kind=5, tags=[["e", NOTE.id]])
     before = dict.fromkeys((NOTES, slot_of(request)), Register())
-    ruling = judge([NOTE, request], facts_of([NOTE, request], before, []))
+    ruling = judge([NOTE, request], facts_of([NOTE, request], before, [], {}))
     assert lines(changes(ruling, before, {NOTE.id: 40, request.id: 41}, 50)) == {
         NOTES: expected(NOTES, Register(), Document(50, grave=f"{NOTE.id}:{ALICE.pubkey}")),
         slot_of(request): expected(slot_of(request), Register(), document(request, 41)),
@@ -195,6 +200,6 @@ def test_a_note_and_its_deletion_in_one_batch_leave_the_grave_alone() -> None:
 def test_a_version_deleted_by_its_id_leaves_an_empty_address() -> None:
     request = ALICE.event(kind=5, tags=[["e", OLD.id]])
     before = {slot_of(request): Register(), OLDS: Register(), HEAD: register(OLD, until=NOW - 9)}
-    ruling = judge([request], facts_of([request], before, [OLD]))
+    ruling = judge([request], facts_of([request], before, [HEAD], {}))
     writes = changes(ruling, before, {request.id: 40}, 50)
     assert writes[HEAD].lines() == expected(HEAD, register(), Document(51, until=NOW - 9))

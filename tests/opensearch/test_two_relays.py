@@ -89,7 +89,7 @@ async def test_a_thousand_versions_of_one_address_by_both_leave_the_right_one() 
             batch = events[start : start + 20]
             assert {*await store.save_many(batch)} <= {Saved.STORED, Saved.SUPERSEDED}
             # It never goes back behind what was answered.
-            standing = (await store._writing.read([slot]))[slot].event
+            standing = (await store._registers.read([slot]))[slot].event
             assert standing is not None
             assert winner([standing, *batch]) == standing
 

@@ -20,7 +20,7 @@ from trio_relay.store.base import Saved, StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, migrating, open_opensearch
 from trio_relay.store.opensearch.bulk import Write, Wrote
 from trio_relay.store.opensearch.client import Client, open_client
-from trio_relay.store.opensearch.documents import Document, Register, document, slot_of
+from trio_relay.store.opensearch.documents import Document, Register, document, id_slot, slot_of
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout
 
 pytestmark = pytest.mark.slow
@@ -173,7 +173,7 @@ async def test_a_deletion_that_leaves_a_version_standing_is_not_lost(
         monkeypatch.setattr(migrating, "_block", save_and_block)
         await upgrade(options)
     async with open_opensearch(options) as store:
-        register = (await store._writing.read([slot_of(NEW)]))[slot_of(NEW)]
+        register = (await store._registers.read([slot_of(NEW)]))[slot_of(NEW)]
         assert (register.event, register.until) == (NEW, NOW)
 
 
@@ -226,11 +226,67 @@ async def blocks(client: Client, options: OpenSearchOptions) -> dict[str, str]:
     return found
 
 
+async def test_what_an_older_layout_did_not_know_is_made_from_its_events(older: Older) -> None:
+    """Its documents say nothing of when an event expires."""
+    options, _ = older
+    over = ALICE.event("over", tags=[["expiration", f"{NOW}"]])
+    async with running(options) as store:
+        made = document(over, 17)
+        made.expires = -1
+        await write(store, Write(slot_of(over), Register(), made))
+        await store.refresh(of_others=True)
+        assert await ask(store, Filter()) == [over]
+    await upgrade(options)
+    async with open_opensearch(options, clock=lambda: NOW) as store:
+        assert await ask(store, Filter()) == []
+        assert await store.sweep() == 1
+
+
+async def test_who_has_vanished_and_what_the_relay_keeps_is_copied_and_what_it_forgot_is_not(
+    older: Older, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, _ = older
+    request = ALICE.event(kind=62, created_at=NOW + 5, tags=[["relay", "ALL_RELAYS"]])
+    block = migrating._block
+    async with running(options) as store:
+        await store.keep({"bans": b"some", "name": b"a relay"})
+        assert await store.save_many([request]) == [STORED]
+
+        async def forget_and_block(client: Client, index: str, is_blocked: bool) -> None:
+            if is_blocked:
+                await store.keep({"name": None})
+            await block(client, index, is_blocked)
+
+        monkeypatch.setattr(migrating, "_block", forget_and_block)
+        await upgrade(options)
+    async with open_opensearch(options) as store:
+        assert await store.kept() == {"bans": b"some"}
+        assert await store.save_many([NOTE, request]) == [Saved.VANISHED, Saved.DUPLICATE]
+        assert await everything(store) == [request]
+
+
+async def test_a_request_to_vanish_that_was_kept_like_a_note_cannot_be_deleted_any_more(older: Older) -> None:
+    options, _ = older
+    request = ALICE.event(kind=62, created_at=NOW + 5, tags=[["relay", "ALL_RELAYS"]])
+    async with running(options) as store:
+        await write(store, Write(id_slot(request.id, ALICE.pubkey), Register(), document(request, 17)))
+        assert await store.save_many([NOTE]) == [STORED]
+    await upgrade(options)
+    async with open_opensearch(options) as store:
+        deletion = ALICE.event(kind=5, created_at=NOW + 9, tags=[["e", request.id]])
+        assert await store.save_many([deletion]) == [STORED]
+        assert await everything(store) == [request, NOTE, deletion]
+        # Nobody has carried it out yet.
+        assert await store.save_many([request]) == [STORED]
+        assert await everything(store) == [deletion, request]
+        assert await store.save_many([NOTE, request]) == [Saved.VANISHED, Saved.DUPLICATE]
+
+
 async def test_empty_registers_are_copied_too(older: Older) -> None:
     options, _ = older
     async with running(options) as store:
         await write(store, Write("some", Register(), Document(17, grave="x:y")))
     await upgrade(options)
     async with open_opensearch(options) as store:
-        register = (await store._writing.read(["some"]))["some"]
+        register = (await store._registers.read(["some"]))["some"]
         assert (register.exists, register.arrived, register.event) == (True, 17, None)

@@ -19,7 +19,11 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.documents import slot_of
+from trio_relay.store.opensearch.emptying import Emptying
 from trio_relay.store.opensearch.overlay import Overlay
+from trio_relay.store.opensearch.refreshing import Refreshing
+from trio_relay.store.opensearch.registers import Registers
+from trio_relay.store.opensearch.vanishing import Vanishing
 from trio_relay.store.opensearch.writing import Writing
 
 STORED, DUPLICATE, SUPERSEDED = Saved.STORED, Saved.DUPLICATE, Saved.SUPERSEDED
@@ -38,7 +42,12 @@ class Relay:
         self.cluster = cluster
         self.bulk = Bulk(cluster.client, "some", 2**20, SECONDS)
         self.overlay = Overlay()
-        self.writing = Writing(cluster.client, self.bulk, "some", self.overlay, SECONDS)
+        self.registers = Registers(cluster.client, self.bulk, "some", self.overlay, SECONDS)
+        self.vanishing = Vanishing(cluster.client, "some")
+        emptying = Emptying(
+            cluster.client, self.bulk, "some", self.registers, Refreshing(cluster.client, "some", self.overlay, 2.0)
+        )
+        self.writing = Writing(self.bulk, self.registers, self.overlay, self.vanishing, emptying)
 
     async def save(self, *events: Event) -> list[Saved]:
         return await self.writing.save(events)
@@ -61,7 +70,7 @@ async def relay_on(index: Index) -> AsyncIterator[Relay]:
 
 def put(index: Index, event: Event, **more: Any) -> None:
     """What another relay writes."""
-    about = {"id": event.id, "kind": str(event.kind), "event": encode(event).decode()}
+    about = {"id": event.id, "pubkey": event.pubkey, "kind": str(event.kind), "event": encode(event).decode()}
     index.put(slot_of(event), **about | more)
 
 
@@ -282,7 +291,7 @@ async def test_times_of_arrival_ascend_whatever_the_clock_does(monkeypatch: pyte
     clock = iter([100, 50, 300])
     monkeypatch.setattr("time.time_ns", lambda: next(clock))
     async with relay_on(Index()) as relay:
-        assert [list(relay.writing.arrivals(number)) for number in (2, 3, 1)] == [[100, 101], [102, 103, 104], [300]]
+        assert [list(relay.registers.arrivals(number)) for number in (2, 3, 1)] == [[100, 101], [102, 103, 104], [300]]
 
 
 async def test_who_hears_that_it_is_stored_finds_it_whoever_has_written_it() -> None:

@@ -17,7 +17,8 @@ from trio_relay.pipeline.queries import Queries
 
 NOTES = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]
 NEW = BOB.event("new")
-HEAD = b'["EVENT","sub",'
+NOTES_ONLY = Filter(kinds=frozenset({1}), limit=500)
+HEAD, END = b'["EVENT","sub",', b'["EOSE","sub",["finish"]]'
 SIZE = sum(len(HEAD) + len(encode(note)) for note in NOTES)
 """Bytes of an answer with all of them."""
 
@@ -34,7 +35,7 @@ async def quick_store() -> ObedientStore:
 
 
 def queries(store: MemoryStore) -> Queries:
-    return Queries(store, 10, frozenset())
+    return Queries(store, 10, frozenset(), 5_000)
 
 
 def narrow_outbox() -> Outbox:
@@ -52,7 +53,7 @@ async def test_all_that_is_stored_and_eose_are_one_piece_of_framed_messages() ->
     target = subscription(outbox=Noted(lambda message: b"<" + message + b">", 2**20, lambda: None))
     assert queries(await quick_store()).answer_nowait(target) is True
     events = b"".join(b"<" + HEAD + encode(note) + b"]>" for note in NOTES)
-    assert pieces == [events + b'<["EOSE","sub"]>']
+    assert pieces == [events + b'<["EOSE","sub",["finish"]]>']
 
 
 async def test_an_answer_at_once_is_counted_as_one_and_takes_no_time() -> None:
@@ -68,7 +69,7 @@ async def test_an_answer_at_once_is_counted_as_one_and_takes_no_time() -> None:
 async def test_nothing_found_is_eose_alone() -> None:
     target = subscription()
     assert queries(ObedientStore(is_quick=True)).answer_nowait(target) is True
-    assert await waiting(target.outbox) == [["EOSE", "sub"]]
+    assert await waiting(target.outbox) == [["EOSE", "sub", ["finish"]]]
 
 
 async def test_a_store_that_cannot_answer_at_once_leaves_all_to_the_long_way() -> None:
@@ -90,7 +91,7 @@ async def test_an_answer_that_finds_no_room_goes_the_long_way_and_nothing_was_se
         outbox.send_nowait(waits)  # which costs 64 bytes more
     assert queries(await quick_store()).answer_nowait(subscription(outbox=outbox)) is at_once
     sent = outbox.take_nowait()[0].removeprefix(waits)
-    assert sent == (b"" if not at_once else b"".join(HEAD + encode(note) + b"]" for note in NOTES) + b'["EOSE","sub"]')
+    assert sent == (b"" if not at_once else b"".join(HEAD + encode(note) + b"]" for note in NOTES) + END)
 
 
 async def test_an_answer_too_large_to_be_framed_in_one_go_takes_the_long_way() -> None:
@@ -157,7 +158,7 @@ async def test_an_event_between_commit_and_broadcast_comes_once() -> None:
 
 async def test_what_was_found_at_once_but_has_no_room_is_sent_later_and_not_searched_again() -> None:
     store = await quick_store()
-    desk, target = queries(store), subscription(outbox=narrow_outbox())
+    desk, target = queries(store), subscription(NOTES_ONLY, outbox=narrow_outbox())
     assert desk.answer_nowait(target) is False
     deliver(target, 1)
     target.deliver(NEW.id, encode(NEW), {})
@@ -176,7 +177,7 @@ async def test_what_was_found_between_commit_and_broadcast_comes_once(is_answere
         store.block("saved")
         await relay.publish(replies.parcel(NEW))
         await wait_all_tasks_blocked()
-        target = subscription(outbox=narrow_outbox())
+        target = subscription(NOTES_ONLY, outbox=narrow_outbox())
         relay.subscribe(target)
         assert relay.answer_nowait(target) is False
         if is_answered_first:

@@ -11,6 +11,7 @@ from tests.keys import ALICE, BOB, NOW
 from tests.stores import ObedientStore
 from trio_relay import Filter
 from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.nostr.gate import NOBODY
 from trio_relay.pipeline.queries import Queries
 
 NOTES = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]
@@ -24,7 +25,7 @@ async def filled_store() -> ObedientStore:
 
 
 def queries(store: ObedientStore, seconds: float = 10.0) -> Queries:
-    return Queries(store, seconds, frozenset())
+    return Queries(store, seconds, frozenset(), 5_000)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ async def test_an_event_counts_once_whatever_limits_and_however_many_filters_the
     filters: list[Filter], number: int
 ) -> None:
     desk = queries(await filled_store())
-    assert await desk.count(filters) == number
+    assert await desk.count(filters, NOBODY) == number
     assert desk.statistics().counts == {"answered": 1}
     assert desk.statistics().outcomes == {}
 
@@ -52,7 +53,7 @@ async def test_an_event_counts_once_whatever_limits_and_however_many_filters_the
 @pytest.mark.parametrize("hopeless", [Filter(ids=frozenset()), Filter(since=2, until=1)])
 async def test_filters_that_nothing_can_match_are_counted_without_asking_the_store(hopeless: Filter) -> None:
     store = await filled_store()
-    assert await queries(store).count([hopeless, hopeless]) == 0
+    assert await queries(store).count([hopeless, hopeless], NOBODY) == 0
     assert store.calls["count"] == 0
 
 
@@ -62,7 +63,7 @@ async def test_a_count_that_takes_too_long_is_refused_and_its_work_ends(autojump
     desk = queries(store, seconds=2.5)
     started = trio.current_time()
     with pytest.raises(Rejected) as refused:
-        await desk.count([Filter()])
+        await desk.count([Filter()], NOBODY)
     assert trio.current_time() - started == 2.5
     assert str(refused.value) == "error: the query took more than 2.5 seconds (query_seconds)"
     assert store.cancelled["count"] == 1
@@ -74,7 +75,7 @@ async def test_a_failing_store_refuses(logged: list[structlog.typing.EventDict])
     store.failing["count"] = "disk is gone"
     desk = queries(store)
     with pytest.raises(Rejected) as refused:
-        await desk.count([Filter()])
+        await desk.count([Filter()], NOBODY)
     assert (refused.value.prefix, refused.value.reason) == (Prefix.ERROR, "disk is gone")
     assert [(entry["log_level"], entry["error"]) for entry in logged] == [("error", "disk is gone")]
     assert desk.statistics().counts == {"failed": 1}
@@ -85,7 +86,7 @@ async def test_a_count_runs_like_a_query_and_cancelling_it_ends_the_stores_work(
     store.block("count")
     desk = queries(store)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.count, [Filter()])
+        nursery.start_soon(desk.count, [Filter()], NOBODY)
         await wait_all_tasks_blocked()
         assert desk.statistics().running == 1
         nursery.cancel_scope.cancel()

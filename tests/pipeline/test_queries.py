@@ -25,7 +25,7 @@ async def filled_store(page_events: int = 500) -> ObedientStore:
 
 
 def queries(store: ObedientStore, seconds: float = 10.0, unbroadcast: Collection[str] = frozenset()) -> Queries:
-    return Queries(store, seconds, unbroadcast)
+    return Queries(store, seconds, unbroadcast, 5_000)
 
 
 @pytest.mark.parametrize("page_events", [1, 2, 500])
@@ -38,18 +38,25 @@ async def test_all_pages_come_in_order_and_then_eose(page_events: int) -> None:
 async def test_nothing_found_is_eose_alone() -> None:
     desk, target = queries(ObedientStore()), subscription()
     assert await desk.answer(target) is True
-    assert await waiting(target.outbox) == [["EOSE", "sub"]]
+    assert await waiting(target.outbox) == [["EOSE", "sub", ["finish"]]]
 
 
 @pytest.mark.parametrize(
-    "hopeless", [Filter(limit=0), Filter(ids=frozenset(), limit=5), Filter(since=2, until=1, limit=5)]
+    ("hopeless", "end"),
+    [
+        (Filter(limit=0), ["EOSE", "sub"]),
+        (Filter(ids=frozenset(), limit=5), ["EOSE", "sub", ["finish"]]),
+        (Filter(since=2, until=1, limit=5), ["EOSE", "sub", ["finish"]]),
+    ],
 )
-async def test_filters_that_want_nothing_stored_get_eose_without_asking_the_store(hopeless: Filter) -> None:
+async def test_filters_that_want_nothing_stored_get_eose_without_asking_the_store(
+    hopeless: Filter, end: list[object]
+) -> None:
     """NIP-01: with a limit of 0 no stored event is sent, and the subscription stays open."""
     store = await filled_store()
     desk, target = queries(store), subscription(hopeless, hopeless)
     assert await desk.answer(target) is True
-    assert await waiting(target.outbox) == [["EOSE", "sub"]]
+    assert await waiting(target.outbox) == [end]
     assert store.calls["query"] == 0
 
 

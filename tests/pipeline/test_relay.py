@@ -13,7 +13,7 @@ from tests.keys import ALICE, BOB, NOW
 from tests.stores import ObedientStore
 from trio_relay import Limits, MemoryStore, RelayOptions, open_relay
 from trio_relay.pipeline import relay as relay_module
-from trio_relay.pipeline.relay import ChannelStatistics
+from trio_relay.pipeline.figures import ChannelStatistics
 
 NOTES = [ALICE.event(str(number)) for number in range(20)]
 

@@ -15,6 +15,7 @@ from tests.desk import Replies, ids, open_desk, subscription, waiting
 from tests.keys import ALICE, BOB
 from tests.stores import ObedientStore
 from trio_relay import Filter, MemoryStore
+from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.schnorr import Backend, BackendName, open_backend
 from trio_relay.pipeline.submission import Submission
@@ -31,13 +32,19 @@ FORGED = replace(BOB.event("forged"), sig="0" * 128)
 class Stage:
     """A verifying stage whose channels hold `room` parcels, and which notes who verifies what."""
 
-    def __init__(self, store: MemoryStore, room: int = 10, backend: BackendName = "batch") -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        room: int = 10,
+        backend: BackendName = "batch",
+        bars: Callable[[Event], Rejected | None] | None = None,
+    ) -> None:
         self.replies = Replies()
         self.calls: list[tuple[bool, list[Event]]] = []
         """On the loop or not, and the events."""
         self.loop = threading.get_ident()
         self.real = open_backend()
-        self.verifier = Verifier(store, Backend(backend, self._verify), trio.CapacityLimiter(1), 100)
+        self.verifier = Verifier(store, Backend(backend, self._verify), trio.CapacityLimiter(1), 100, bars=lambda: bars)
         self.intake, self.to_verify = trio.open_memory_channel[list[Submission]](10)
         self.to_writer, self._verified = trio.open_memory_channel[list[Submission]](room)
         self.to_live, self._live = trio.open_memory_channel[list[Submission]](room)
@@ -99,6 +106,22 @@ async def test_a_bad_signature_is_answered_and_goes_no_further() -> None:
     assert stage.came_out() == ([], [])
     assert stage.replies.heard == [(FORGED.id, False, BAD)]
     assert stage.verifier.statistics().outcomes == {"bad_signature": 1}
+
+
+async def test_an_ephemeral_event_of_a_key_that_is_banned_by_now_is_refused_on_both_ways() -> None:
+    barred, lasting = ALICE.event("then", kind=20_002), ALICE.event("for the writer to judge")
+    stage = Stage(MemoryStore(), bars=lambda event: Rejected(Prefix.BLOCKED, "banned") if event != EPHEMERAL else None)
+    assert stage.passes(EPHEMERAL) is True
+    assert stage.passes(barred) is True
+    async with stage.running():
+        await stage.publish(barred)
+        await stage.publish(barred, lasting, EPHEMERAL)
+        await wait_all_tasks_blocked()
+    assert stage.came_out() == ([lasting.id], [EPHEMERAL.id, EPHEMERAL.id])
+    passed = (EPHEMERAL.id, True, "")
+    refused = (barred.id, False, "blocked: banned")
+    assert stage.replies.heard == [passed, refused, refused, refused, passed]
+    assert stage.verifier.statistics().outcomes == {"ephemeral": 2, "barred": 3}
 
 
 async def test_an_ephemeral_event_is_answered_and_goes_to_delivery() -> None:

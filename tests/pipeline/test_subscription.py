@@ -145,7 +145,7 @@ async def test_a_client_who_reads_gets_an_answer_that_is_larger_than_his_outbox(
 async def send_all_stored(target: Subscription, events: list[Event]) -> None:
     store = ObedientStore()
     await store.save_many(events)
-    await Queries(store, 10.0, frozenset()).answer(target)
+    await Queries(store, 10.0, frozenset(), 5_000).answer(target)
 
 
 async def test_a_page_waits_for_room_and_live_events_do_not() -> None:

@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 import apsw
 import pytest
 
 from tests.contract.backends import ask, everything
-from tests.keys import ALICE, NOW
+from tests.keys import ALICE, BOB, NOW
 from tests.store.files import opened
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.sqlite import SqliteStore, writing
+from trio_relay.store.sqlite import SqliteStore, facts, removing, writing
 
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age, tags=[["t", "x"]]) for age in range(2))
 NOTE, OTHER = (ALICE.event(text, created_at=NOW + 2, tags=[["t", "x"]]) for text in ("note", "other"))
 KEPT = [OLD, NOTE]
-# It replaces, deletes, inserts, and buries.
-BATCH = [OTHER, NEW, ALICE.event(kind=5, tags=[["e", NOTE.id], ["a", f"30023:{ALICE.pubkey}:x"]])]
+# It replaces, deletes, inserts what expires, buries, and lets somebody vanish.
+BATCH = [
+    OTHER,
+    NEW,
+    ALICE.event(kind=5, tags=[["e", NOTE.id], ["a", f"30023:{ALICE.pubkey}:x"], ["expiration", str(2**40)]]),
+    BOB.event(kind=62, tags=[["relay", "ALL_RELAYS"]]),
+]
 
 
 @pytest.fixture
@@ -37,7 +44,7 @@ async def stays_as_it_was_and_works_on(store: SqliteStore) -> None:
     assert await ask(store, Filter(tags=(("t", frozenset("x")),))) == [NOTE, OLD]
     assert await store.known([event.id for event in BATCH]) == set()
     await store.probe()
-    assert await store.save_many(BATCH) == [Saved.STORED] * 3
+    assert await store.save_many(BATCH) == [Saved.STORED] * 4
     assert await everything(store) == BATCH
     assert await ask(store, Filter(tags=(("t", frozenset("x")),))) == [OTHER, NEW]
     assert await store.save_many([NOTE, OTHER]) == [Saved.DELETED, Saved.DUPLICATE]
@@ -61,15 +68,26 @@ async def test_a_full_disk_can_still_be_read(store: SqliteStore) -> None:
         assert await everything(store) == KEPT
 
 
-@pytest.mark.parametrize(
-    "statement",
-    ["_FACTS", "_BODIES", "DELETE_TAGS", "_DELETE", "INSERT_EVENTS", "INSERT_TAGS", "INSERT_TOMBSTONES"],
-)
+STATEMENTS: Final = {
+    "_FACTS": facts,
+    "_BODIES": removing,
+    "DELETE_TAGS": removing,
+    "DELETE_WORDS": removing,
+    "_DELETE": removing,
+    "_BELONGING": removing,
+    "INSERT_EVENTS": writing,
+    "INSERT_TAGS": writing,
+    "INSERT_EXPIRIES": writing,
+    "INSERT_TOMBSTONES": writing,
+}
+
+
+@pytest.mark.parametrize(("statement", "module"), STATEMENTS.items(), ids=STATEMENTS)
 async def test_a_statement_that_fails_takes_the_whole_batch_back(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, statement: str
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, statement: str, module: ModuleType
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(writing, statement, "SELECT * FROM nowhere WHERE ?1")
+        patch.setattr(module, statement, "SELECT * FROM nowhere WHERE ?1")
         with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
             await store.save_many(BATCH)
     await stays_as_it_was_and_works_on(store)
@@ -79,7 +97,7 @@ async def test_a_lone_event_whose_question_fails_is_not_stored(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "_IS_NEW", "SELECT * FROM nowhere")
+        patch.setattr(facts, "_IS_NEW", "SELECT * FROM nowhere")
         with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
             await store.save_many(BATCH[:1])
     await stays_as_it_was_and_works_on(store)

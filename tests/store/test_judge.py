@@ -6,10 +6,10 @@ from typing import Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, NOW
+from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved
-from trio_relay.store.judge import Facts, Questions, Ruling, Version, judge, questions
+from trio_relay.store.judge import Facts, Questions, Ruling, Version, judge, questions, version_of
 
 NOTE = ALICE.event("note")
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age) for age in range(2))
@@ -18,17 +18,22 @@ ARTICLE = ALICE.event(kind=30_023, tags=[["d", "a:b"]])
 ARTICLE_ADDRESS = f"30023:{ALICE.pubkey}:a:b"
 REQUEST = ALICE.event(kind=5, tags=[["e", NOTE.id], ["e", OLD.id], ["a", PROFILE], ["a", f"0:{BOB.pubkey}:"]])
 
+WRAP = CAROL.event(kind=1_059, tags=[["p", BOB.pubkey], ["p", "x"]])
+VANISH = ALICE.event(kind=62, created_at=NOW + 1, tags=[["relay", "ALL_RELAYS"]])
+
 ASKED: Final = {
-    "nothing": ([], Questions(set(), set())),
-    "a note": ([NOTE], Questions({NOTE.id}, set())),
-    "versions": ([OLD, NEW, NOTE], Questions({OLD.id, NEW.id, NOTE.id}, {PROFILE})),
-    "an article": ([ARTICLE], Questions({ARTICLE.id}, {ARTICLE_ADDRESS})),
-    "a deletion": ([REQUEST], Questions({REQUEST.id, NOTE.id, OLD.id}, {PROFILE})),
+    "nothing": ([], Questions(set(), set(), set())),
+    "a note": ([NOTE], Questions({NOTE.id}, set(), {ALICE.pubkey})),
+    "versions": ([OLD, NEW, NOTE], Questions({OLD.id, NEW.id, NOTE.id}, {PROFILE}, {ALICE.pubkey})),
+    "an article": ([ARTICLE], Questions({ARTICLE.id}, {ARTICLE_ADDRESS}, {ALICE.pubkey})),
+    "a deletion": ([REQUEST], Questions({REQUEST.id, NOTE.id, OLD.id}, {PROFILE}, {ALICE.pubkey})),
+    "a wrap": ([WRAP], Questions({WRAP.id}, set(), {BOB.pubkey, CAROL.pubkey})),
+    "a request to vanish": ([VANISH], Questions({VANISH.id}, set(), {ALICE.pubkey})),
 }
 
 
 @pytest.mark.parametrize(("batch", "expected"), ASKED.values(), ids=ASKED)
-def test_a_batch_asks_for_its_ids_and_addresses_and_for_those_that_it_deletes(
+def test_a_batch_asks_for_its_ids_addresses_and_keys_and_for_what_it_deletes(
     batch: list[Event], expected: Questions
 ) -> None:
     assert questions(batch) == expected
@@ -92,3 +97,54 @@ def test_what_is_removed_and_comes_again_in_one_batch_is_removed_and_inserted() 
 @pytest.mark.parametrize("facts", [Facts(buried_ids={(NOTE.id, BOB.pubkey)}), Facts(buried_addresses={PROFILE: NOW})])
 def test_what_others_have_buried_stays_out_of_it(facts: Facts) -> None:
     assert judge([NOTE], facts).outcomes == [Saved.STORED]
+
+
+def test_a_wrap_belongs_to_its_key_and_to_whom_it_is_for_and_another_event_to_its_author() -> None:
+    assert version_of(WRAP).belongs_to == (CAROL.pubkey, BOB.pubkey)
+    assert version_of(NOTE).belongs_to == (ALICE.pubkey,)
+
+
+def test_who_vanishes_takes_along_what_is_known_of_him_and_what_came_before_in_the_batch() -> None:
+    known = stored(OLD, PROFILE)
+    ruling = judge([NOTE, ARTICLE, VANISH], known)
+    assert ruling == Ruling(
+        [Saved.STORED] * 3, insert={VANISH.id: VANISH}, remove={OLD.id}, vanish={ALICE.pubkey: NOW + 1}
+    )
+    assert known.heads == {}
+    assert set(known.stored) == {VANISH.id}
+
+
+def test_what_belongs_to_who_has_vanished_stays_out_up_to_that_time() -> None:
+    facts = Facts(vanished={BOB.pubkey: NOW, ALICE.pubkey: NOW - 1})
+    assert judge([WRAP, NOTE], facts).outcomes == [Saved.VANISHED, Saved.STORED]
+
+
+def test_a_stored_request_to_vanish_that_was_never_carried_out_is_when_it_comes_again() -> None:
+    """As one from before the relay knew the kind: it has to come anew, since all of its key goes."""
+    again = judge([VANISH, NOTE], stored(VANISH))
+    assert again == Ruling(
+        [Saved.DUPLICATE, Saved.VANISHED],
+        insert={VANISH.id: VANISH},
+        remove={VANISH.id},
+        vanish={ALICE.pubkey: VANISH.created_at},
+    )
+    done = stored(VANISH)
+    done.vanished = {ALICE.pubkey: VANISH.created_at}
+    assert judge([VANISH], done) == Ruling([Saved.DUPLICATE])
+
+
+def test_a_fact_is_looked_at_once_however_many_ask_to_vanish() -> None:
+    looks: list[str] = []
+
+    class Watched(Version):
+        __slots__ = ()
+
+        @property
+        def belongs_to(self) -> tuple[str, ...]:
+            looks.append(self.id)
+            return super().belongs_to
+
+    facts = Facts(stored={NOTE.id: Watched(*version(NOTE))})
+    batch = [Author(f"leaver {number}").event(kind=62) for number in range(9)]
+    assert judge([*batch, VANISH], facts).remove == {NOTE.id}
+    assert looks == [NOTE.id]

@@ -52,9 +52,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts = []
     plan = reading.whole_answer
 
-    def counted(filters: Sequence[Filter]) -> Select | None:
+    def counted(filters: Sequence[Filter], lapsed: int | None) -> Select | None:
         counts.append(len(filters))
-        return plan(filters)
+        return plan(filters, lapsed)
 
     monkeypatch.setattr(reading, "whole_answer", counted)
     return counts

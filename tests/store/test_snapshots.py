@@ -262,3 +262,19 @@ async def test_a_reader_alone_sees_what_another_writes_at_once(path: Path) -> No
             await store.save_many([event])
             assert reader.known_nowait([event.id]) == {event.id}
             assert encode(event) in (reader.query_nowait([ANY]) or [])
+
+
+async def test_a_write_that_ends_before_another_shares_nothing(path: Path) -> None:
+    """Else what the other changes would not be seen after it."""
+    async with opened(path) as store:
+        ended: list[bool] = []
+
+        async def write() -> None:
+            await store._write(lambda: None)
+            store.query_nowait([ANY])
+            ended.append(store._quick_connection.in_transaction)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(write)
+        assert ended == [False, False, True]

@@ -15,6 +15,7 @@ from tests.contract.backends import ask, everything
 from tests.keys import ALICE, BOB, NOW, made_up
 from tests.store import version_1
 from tests.store.files import opened_for_reading, options
+from tests.store.older import make_older
 from trio_relay import open_sqlite
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import parse_filter
@@ -52,13 +53,6 @@ async def found(path: Path) -> list[list[Event]]:
 def path(tmp_path: Path) -> Path:
     """Where there is no file yet."""
     return tmp_path / "relay.db"
-
-
-def make_version_2(path: Path) -> None:
-    """Take from a file what version 3 has added."""
-    connection = apsw.Connection(str(path))
-    connection.execute("DROP TABLE word; DROP TABLE worded; PRAGMA user_version = 2").fetchall()
-    connection.close()
 
 
 async def test_off_nothing_is_kept_and_a_search_is_refused(path: Path) -> None:
@@ -113,7 +107,7 @@ async def test_a_file_of_an_older_version_gets_its_words(path: Path, version: in
         version_1.write(path, enumerate(events, 1))
     else:
         await save(path, *events, search=False)
-        make_version_2(path)
+        make_older(path, 2)
     assert await found(path) == [events[::-1]] * 2
     async with opened_for_reading(path) as reader:
         assert await ask(reader, TEA) == events[::-1]
@@ -122,7 +116,7 @@ async def test_a_file_of_an_older_version_gets_its_words(path: Path, version: in
 
 async def test_a_file_of_an_older_version_is_brought_over_without_words_where_search_is_off(path: Path) -> None:
     await save(path, tea(1), search=False)
-    make_version_2(path)
+    make_older(path, 2)
     await save(path, tea(2), search=False)
     connection = apsw.Connection(str(path))
     assert connection.pragma("user_version") == schema.VERSION

@@ -6,28 +6,26 @@ still to be said is said within a bounded time.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 import trio
 
+from trio_relay.net.farewell import GONE, LEFT, SILENT, STOPPING, STUCK, TOO_SLOW, Farewell
 from trio_relay.net.frames import deflated_text, text
 from trio_relay.net.liveness import Liveness, Verdict
 from trio_relay.net.options import NetOptions
+from trio_relay.net.requests import Requests
 from trio_relay.net.sender import Sender
 from trio_relay.net.transport import transport
 from trio_relay.net.websocket import WebSocket
-from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.message import Count, Publish, Subscribe, Unsubscribe, closed, counted, ok
-from trio_relay.nostr.session import Session
+from trio_relay.nostr.message import Answer, Authenticate, Publish, challenged, ok
 from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
-from trio_relay.pipeline.subscription import Subscription
 
 log = structlog.get_logger("trio_relay.net")
 
@@ -37,54 +35,26 @@ _DEFLATED_BYTES: Final = 2**16
 """What of an answer is framed in one go: a millisecond or two of work each."""
 _TURN_SECONDS: Final = 0.002
 """After so long one client's messages make room for others'."""
-_QUERIES_AT_A_TIME: Final = 2
-"""Of one client; a hundred REQs at once wait for each other, and half of the readers stay free for others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Farewell:
-    """How a conversation ends.
-
-    Attributes:
-        reason: for log and metrics.
-        code: of the close frame; 0 if none can or need be sent.
-        text: in the close frame.
-        seconds: what saying it may take, the client's own close frame included; None: the configured time.
-        forget: drop what waits to be sent, so that the close frame comes soon.
-    """
-
-    reason: str
-    code: int = 0
-    text: str = ""
-    seconds: float | None = None
-    forget: bool = False
-
-
-LEFT: Final = Farewell("left")
-GONE: Final = Farewell("gone")
-STOPPING: Final = Farewell("stopping", 1001, "the relay is stopping")
-TOO_SLOW: Final = Farewell("too slow", 1008, "too slow: messages wait to be read", seconds=1.0, forget=True)
-SILENT: Final = Farewell("silent", seconds=0.0)
-STUCK: Final = Farewell("stuck", seconds=0.0)
 
 
 class Client:
     """A conversation with one connected client over a stream whose handshake is done."""
 
-    def __init__(self, stream: trio.abc.Stream, socket: WebSocket, relay: Relay, options: NetOptions) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, socket: WebSocket, relay: Relay, options: NetOptions, address: str = ""
+    ) -> None:
+        visitor = relay.visit(address)
+        self._visitor = visitor
         self._transport = transport(stream)
         self._socket = socket
         self._relay = relay
         self._options = options
-        self._session = Session(relay.limits, has_search=relay.has_search)
+        self._session = relay.open_session()
         frame, turn_bytes = (deflated_text, _DEFLATED_BYTES) if socket.takes_deflated else (text, _PLAIN_BYTES)
         self._outbox = Outbox(frame, options.outbox_bytes, self._overflowed, self._flush, relay.post, turn_bytes, text)
         self._liveness = Liveness(trio.current_time())
         self._sender = Sender(self._outbox, self._transport, self._liveness)
-        self._subscriptions: dict[str, Subscription] = {}
-        self._queries: dict[Subscription, trio.CancelScope] = {}
-        self._counts: dict[trio.CancelScope, str] = {}
-        self._turns: trio.CapacityLimiter | None = None
+        self._requests = Requests(self._session, relay, self._outbox, visitor)
         self._listening = trio.CancelScope()
         self._tasks: trio.Nursery | None = None
         self._farewell: Farewell | None = None
@@ -103,18 +73,21 @@ class Client:
         """
         try:
             async with trio.open_nursery() as self._tasks:
+                self._requests.tasks = self._tasks
+                if self._visitor.challenge:  # at once: then no client has to wait for a refusal to know it (NIP-42)
+                    self._outbox.send_nowait(challenged(self._visitor.challenge))
                 try:
                     with self._listening:
                         await self._read(first)
-                    self._end_requests()
+                    self._requests.end_all()
                     await self._say_goodbye()
                 finally:
                     # Cancelled, too, nothing may be delivered to who is gone, nor sent by a nursery that closes.
-                    self._end_requests()
+                    self._requests.end_all()
                     self._outbox.close(forget=True)
                 self._tasks.cancel_scope.cancel()
         finally:
-            self._tasks = None
+            self._tasks = self._requests.tasks = None
         return self._farewell or LEFT
 
     def _overflowed(self) -> None:
@@ -128,8 +101,14 @@ class Client:
             if not (self._publishing and farewell is STOPPING):
                 self._listening.cancel(reason=farewell.reason)
 
+    def recheck(self, keys: Collection[str]) -> None:
+        """End what is open if one of these keys is the client's, and it may read no more; sync, from any task."""
+        if not self._visitor.keys.isdisjoint(keys):
+            self._requests.recheck()
+
     def watch(self, now: float) -> None:
         """Ping a silent client, give up a dead one; to be called about every second."""
+        self._requests.watch(now)
         verdict = self._liveness.judge(now, self._options)
         if verdict is Verdict.PING:
             self._socket.ping()
@@ -183,23 +162,15 @@ class Client:
                 turn = trio.current_time()
             action = self._session.receive(data)
             if isinstance(action, Publish):
-                event = action.event
-                if (refusal := self._relay.admit(event)) is None:
-                    parcel.append(Submission(event, self._reply, now, len(data)))
-                else:
-                    self._outbox.send_nowait(ok(event.id, False, str(refusal)))
-            elif isinstance(action, Subscribe):
-                self._subscribe(action)
-            elif isinstance(action, Count):
-                self._count(action)
-            elif isinstance(action, Unsubscribe):
-                self._unsubscribe(action.sub_id)
-                self._stop_counts(action.sub_id)
-            else:
+                self._admit(action.event, len(data), now, parcel)
+            elif isinstance(action, Authenticate):
+                await self._authenticate(action.event)
+            elif isinstance(action, Answer):
                 self._relay.note_unreadable()
-                if action.ends is not None:
-                    self._unsubscribe(action.ends)
+                self._requests.end(action)
                 self._outbox.send_nowait(action.message)
+            else:
+                self._requests.take(action)
         # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
         if self._socket.is_open and (output := self._socket.output()):
             self._outbox.put_nowait(output)
@@ -210,6 +181,20 @@ class Client:
         self._flush()
         if parcel:
             await self._publish(parcel)
+
+    def _admit(self, event: Event, size: int, now: float, parcel: list[Submission]) -> None:
+        refusal = self._relay.admit(event, self._visitor, size)
+        if refusal is None:
+            parcel.append(Submission(event, self._reply, now, size))
+            return
+        self._requests.remind(refusal)
+        self._outbox.send_nowait(ok(event.id, False, str(refusal)))
+
+    async def _authenticate(self, event: Event) -> None:
+        # Where that takes a thread, a client that is left in the middle must not take along what it sent before.
+        with trio.CancelScope(shield=True):  # one verification long
+            refusal = await self._relay.authenticate(event, self._visitor)
+        self._outbox.send_nowait(ok(event.id, refusal is None, "" if refusal is None else str(refusal)))
 
     async def _publish(self, parcel: list[Submission]) -> None:
         self._publishing = True
@@ -223,72 +208,6 @@ class Client:
         self._outbox.send_nowait(ok(event.id, accepted, reason))
         if self._unanswered == 0 and self._answered is not None:
             self._answered.set()
-
-    def _subscribe(self, request: Subscribe) -> None:
-        self._unsubscribe(request.sub_id)  # NIP-01: a REQ with an open id replaces that subscription
-        subscription = Subscription(request.sub_id, request.filters, self._outbox)
-        self._subscriptions[request.sub_id] = subscription
-        self._relay.subscribe(subscription)
-        # A client's answers come in turn: one that waits must not be overtaken for ever by quick ones.
-        if self._queries or not self._relay.answer_nowait(subscription):
-            scope = self._queries[subscription] = trio.CancelScope()
-            self._start(self._answer, subscription, scope)
-
-    def _start(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
-        assert self._tasks is not None, "who reads has a nursery"
-        if self._turns is None:
-            self._turns = trio.CapacityLimiter(_QUERIES_AT_A_TIME)
-        self._tasks.start_soon(work, self._turns, *args)
-
-    async def _answer(self, turns: trio.CapacityLimiter, subscription: Subscription, scope: trio.CancelScope) -> None:
-        try:
-            with scope:
-                async with turns:
-                    if not await self._relay.answer(subscription) and not subscription.is_ended:
-                        self._unsubscribe(subscription.sub_id)
-                        self._session.ended(subscription.sub_id)
-        finally:
-            del self._queries[subscription]
-
-    def _count(self, request: Count) -> None:
-        scope = trio.CancelScope()
-        self._counts[scope] = request.sub_id
-        self._start(self._answer_count, request, scope)
-
-    async def _answer_count(self, turns: trio.CapacityLimiter, request: Count, scope: trio.CancelScope) -> None:
-        answer = b""
-        try:
-            with scope:
-                async with turns:
-                    try:
-                        answer = counted(request.sub_id, await self._relay.count(request.filters))
-                    except Rejected as refusal:
-                        answer = closed(request.sub_id, str(refusal))
-        finally:
-            del self._counts[scope]
-            self._session.counted(request)
-        if not scope.cancel_called:  # the answer may come as the client says CLOSE
-            self._outbox.send_nowait(answer)
-
-    def _stop_counts(self, sub_id: str) -> None:
-        """CLOSE ends a COUNT of its id, too, and nothing is said about it: that is what it means for a REQ."""
-        for scope, counted_id in self._counts.items():
-            if counted_id == sub_id:
-                scope.cancel(reason="the client has closed it")
-
-    def _unsubscribe(self, sub_id: str) -> None:
-        subscription = self._subscriptions.pop(sub_id, None)
-        if subscription is not None:
-            self._relay.unsubscribe(subscription)
-            # It stays among the queries until its task has ended: a client gets no second try on the loop before.
-            if (scope := self._queries.get(subscription)) is not None:
-                scope.cancel(reason="the subscription has ended")
-
-    def _end_requests(self) -> None:
-        for scope in self._counts:
-            scope.cancel(reason="the client has gone")
-        for sub_id in list(self._subscriptions):
-            self._unsubscribe(sub_id)
 
     async def _say_goodbye(self) -> None:
         """Answer what was accepted, send the close frame, and wait for the client's: all within a bounded time."""

@@ -3,50 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 
 from trio_relay.net.http import Request, Response
+from trio_relay.net.management.desk import Management
 
 NOSTR_JSON: Final = "application/nostr+json"
-_CORS: Final = [
-    ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Allow-Headers", "*"),
-    ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
-]
-"""NIP-11: "Relays MUST accept CORS requests by sending" these three."""
+_READING: Final = "GET, HEAD, OPTIONS"
+_MANAGING: Final = "GET, HEAD, POST, OPTIONS"
+
+
+def _cors(methods: str) -> list[tuple[str, str]]:
+    """NIP-11: "Relays MUST accept CORS requests by sending" these three."""
+    # No wildcard stands for Authorization (Fetch, "CORS protocol").
+    headers = "*" if methods == _READING else "*, Authorization"
+    return [
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Allow-Headers", headers),
+        ("Access-Control-Allow-Methods", methods),
+    ]
 
 
 class FrontDoor:
     """Answers what comes to the relay's public address.
 
     Args:
-        document: the NIP-11 document.
+        document: gives the NIP-11 document as it is now.
         check: tells why the relay cannot store events now, or None.
         greeting: one line for whoever opens the address in a browser.
+        management: answers operators (NIP-86); None: there are none.
     """
 
-    def __init__(self, document: bytes, check: Callable[[], Awaitable[str | None]], greeting: str) -> None:
+    def __init__(
+        self,
+        document: Callable[[], bytes],
+        check: Callable[[], Awaitable[str | None]],
+        greeting: str,
+        management: Management | None = None,
+    ) -> None:
         self._document = document
         self._check = check
         self._greeting = greeting
+        self._management = management if management is not None and management.is_open else None
 
     async def answer(self, request: Request) -> Response | None:
         """The response; None for a WebSocket handshake on the one endpoint (NIP-01)."""
         if request.path not in ("/", "/health"):
             return Response(404, b"Nothing here; the relay is at /\n")
+        management = self._management if request.path == "/" else None
+        methods = _READING if management is None else _MANAGING
         if request.method == "OPTIONS":
-            return Response(204, headers=[*_CORS, ("Allow", "GET, HEAD, OPTIONS")])
+            return Response(204, headers=[*_cors(methods), ("Allow", methods)])
+        if request.method == "POST" and management is not None:
+            response = await management.answer(request)
+            return replace(response, headers=[*response.headers, *_cors(methods)])
         if request.method not in ("GET", "HEAD"):
-            return Response(405, b"GET only\n", headers=[("Allow", "GET, HEAD, OPTIONS")])
+            return Response(405, f"{methods} only\n".encode(), headers=[("Allow", methods)])
         if request.path == "/health":
             return await self._health()
         if request.wants_websocket:
             return None
         if accepts_nostr_json(request.headers.get("accept", "")):
-            return Response(200, self._document, NOSTR_JSON, [*_CORS, ("Vary", "Accept")])
-        return Response(200, self._greeting.encode(), headers=[*_CORS, ("Vary", "Accept")])
+            return Response(200, self._document(), NOSTR_JSON, [*_cors(methods), ("Vary", "Accept")])
+        return Response(200, self._greeting.encode(), headers=[*_cors(methods), ("Vary", "Accept")])
 
     async def _health(self) -> Response:
         failure = await self._check()

@@ -6,7 +6,7 @@ them nor a head that arrives in one read.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, TypeAlias
@@ -15,6 +15,7 @@ import h11
 import structlog
 import trio
 
+from trio_relay.net.addresses import UNKNOWN
 from trio_relay.version import __version__
 
 log = structlog.get_logger("trio_relay.net")
@@ -26,7 +27,11 @@ _BODY_BYTES: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; header names in lower case, repeated headers joined by commas."""
+    """One request; header names in lower case, repeated headers joined by commas.
+
+    Attributes:
+        client: the address of whoever sent it, without a port; behind a trusted proxy, the one that the proxy tells.
+    """
 
     method: str
     path: str
@@ -34,6 +39,7 @@ class Request:
     raw_headers: list[tuple[str, str]]
     target: str
     body: bytes = b""
+    client: str = UNKNOWN
 
     @property
     def wants_websocket(self) -> bool:
@@ -60,17 +66,27 @@ class Upgrade:
     rest: bytes
 
 
+ClientOf: TypeAlias = Callable[[Mapping[str, str]], str]
+"""Tells who sent a request, from its headers."""
+
 Answer: TypeAlias = Callable[[Request], Awaitable[Response | None]]
 """Answers a request; None hands the connection over as an `Upgrade`."""
 
 
-async def converse(stream: trio.abc.Stream, answer: Answer, request_seconds: float) -> Upgrade | None:
+def _nobody(_headers: Mapping[str, str]) -> str:
+    return UNKNOWN
+
+
+async def converse(
+    stream: trio.abc.Stream, answer: Answer, request_seconds: float, client_of: ClientOf = _nobody
+) -> Upgrade | None:
     """Answer requests until the client leaves, breaks the rules, is too slow, or is handed over.
 
     Args:
         stream: closed by the caller.
         answer: says what to answer.
         request_seconds: what one request may take to arrive, counted from the end of the one before.
+        client_of: who sent a request; by default nobody is known.
 
     Raises:
         trio.BrokenResourceError: the client went away in the middle.
@@ -80,7 +96,7 @@ async def converse(stream: trio.abc.Stream, answer: Answer, request_seconds: flo
         request: Request | None = None
         try:
             with trio.CancelScope(relative_deadline=request_seconds) as patience:
-                request = await _read_request(connection, stream)
+                request = await _read_request(connection, stream, client_of)
         except h11.RemoteProtocolError as error:
             await _refuse(connection, stream, error.error_status_hint, request_seconds)
             return None
@@ -99,15 +115,15 @@ async def converse(stream: trio.abc.Stream, answer: Answer, request_seconds: flo
         connection.start_next_cycle()
 
 
-async def _read_request(connection: h11.Connection, stream: trio.abc.ReceiveStream) -> Request | None:
+async def _read_request(connection: h11.Connection, stream: trio.abc.Stream, client_of: ClientOf) -> Request | None:
     """The next request with its body; None if the client has left."""
     head: h11.Request | None = None
     body = b""
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            if connection.they_are_waiting_for_100_continue:
-                raise h11.RemoteProtocolError("no request here needs a body", error_status_hint=417)
+            if head is not None and connection.they_are_waiting_for_100_continue:
+                await stream.send_all(_go_on(connection, head))
             connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
         elif isinstance(event, h11.Request):
             if sum(len(name) + len(value) for name, value in event.headers) > _HEAD_BYTES:
@@ -118,18 +134,31 @@ async def _read_request(connection: h11.Connection, stream: trio.abc.ReceiveStre
             if len(body) > _BODY_BYTES:
                 raise h11.RemoteProtocolError("body too large", error_status_hint=413)
         elif isinstance(event, h11.EndOfMessage) and head is not None:
-            return _request(head, body)
+            return _request(head, body, client_of)
         else:  # ConnectionClosed
             return None
 
 
-def _request(head: h11.Request, body: bytes) -> Request:
+def _go_on(connection: h11.Connection, head: h11.Request) -> bytes:
+    """What makes a client send its body that asks first whether to (RFC 9110, section 10.1.1).
+
+    Raises:
+        h11.RemoteProtocolError: it shall not.
+    """
+    if head.method != b"POST":
+        raise h11.RemoteProtocolError("no other request here needs a body", error_status_hint=417)
+    if any(name == b"content-length" and int(value) > _BODY_BYTES for name, value in head.headers):
+        raise h11.RemoteProtocolError("body too large", error_status_hint=413)
+    return connection.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")) or b""
+
+
+def _request(head: h11.Request, body: bytes, client_of: ClientOf) -> Request:
     headers: dict[str, str] = {}
     raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
     for name, value in raw:
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     target = head.target.decode("latin-1")
-    return Request(head.method.decode("ascii"), _path(target), headers, raw, target, body)
+    return Request(head.method.decode("ascii"), _path(target), headers, raw, target, body, client_of(headers))
 
 
 def _path(target: str) -> str:

@@ -29,6 +29,27 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             extra={"unit": "connections"},
         ),
     ] = 10_000
+    max_connections_per_address: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description=(
+                "Most WebSocket connections of one IPv4 address or one IPv6 /64 network; more are answered 429. 0: as"
+                " many as max_connections."
+            ),
+            extra={"unit": "connections"},
+        ),
+    ] = 0
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description=(
+                "Addresses and networks of proxies in front of the relay, such as 127.0.0.1 or 10.0.0.0/8. Only from"
+                " these is X-Forwarded-For read, and they themselves are never blocked, nor are their connections"
+                " counted."
+            ),
+        ),
+    ] = ()
     handshake_seconds: Annotated[
         Seconds, Meta(description="Time for one HTTP request to arrive, the upgrade to WebSocket too.")
     ] = 10.0

@@ -6,10 +6,9 @@ clients nursery     every connection, and the watch over all of them
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,20 +20,33 @@ import structlog
 import trio
 
 from trio_relay.net import websocket
-from trio_relay.net.client import SILENT, STOPPING, STUCK, TOO_SLOW, Client, Farewell
+from trio_relay.net.addresses import UNKNOWN, Proxies
+from trio_relay.net.blocking import BlockedAddresses
+from trio_relay.net.client import Client
+from trio_relay.net.farewell import SILENT, STOPPING, STUCK, TOO_SLOW, Farewell
 from trio_relay.net.front import FrontDoor
-from trio_relay.net.http import Request, Response, converse
+from trio_relay.net.http import Request, Response, Upgrade, converse
 from trio_relay.net.options import NetOptions
+from trio_relay.net.places import Places
 from trio_relay.net.transport import transport
 from trio_relay.pipeline.relay import Relay
+from trio_relay.policy.lists import Change, Name
 
 log = structlog.get_logger("trio_relay.net")
 
 _WATCH_SECONDS: Final = 1.0
 _MOST_VISITORS: Final = 1_000
 """Connections that have not become WebSockets; more are closed at once."""
+_MOST_VISITORS_OF_ONE: Final = 100
+"""Of them, those from one IPv4 address or one IPv6 /64 network, unless that is a trusted proxy's or this machine's."""
+_READERS: Final = frozenset({Name.MEMBERS, Name.BANNED_PUBKEYS})
+"""Lists that say who may read."""
 _BACKLOG: Final = 1_024
+_LOOPBACK: Final = ("127.0.0.0/8", "::1")
 _LINGER_NOT: Final = pack("ii", 1, 0)
+
+BLOCKED: Final = Farewell("blocked", 1008, "blocked: this address is blocked", seconds=1.0, forget=True)
+_CLOSE: Final = ("Connection", "close")
 
 
 class AddressRefused(Exception):
@@ -58,20 +70,34 @@ class Server:
         relay: the front desk.
         front: answers what is not WebSocket.
         options: addresses and deadlines.
+        is_blocked: tells whether nobody at this address is served; by default as the relay's rules have it. Never
+            asked about a trusted proxy. When it has changed its mind, call `close_blocked`.
     """
 
-    def __init__(self, relay: Relay, front: FrontDoor, options: NetOptions) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        front: FrontDoor,
+        options: NetOptions,
+        is_blocked: Callable[[str], bool] | None = None,
+    ) -> None:
         self._relay = relay
         self._front = front
         self._options = options
-        self._clients: set[Client] = set()
+        self._blocked = BlockedAddresses(relay.rules, relay.now)
+        self._is_blocked = is_blocked or self._blocked.covers
+        self._proxies = Proxies(options.trusted_proxies)
+        self._places = Places(options.max_connections, options.max_connections_per_address, self._proxies)
+        self._clients: dict[Client, str] = {}
+        local = Proxies([*options.trusted_proxies, *_LOOPBACK])
+        self._visits = Places(_MOST_VISITORS, _MOST_VISITORS_OF_ONE, local)
         self._lobby: set[trio.CancelScope] = set()
-        self._entering = 0
         self._stopping = False
         self._numbers = count(1)
         self._accepted = 0
         self._refused = 0
         self._farewells: Counter[str] = Counter()
+        relay.rules.followers.append(self._follow)
 
     async def serve(
         self,
@@ -110,68 +136,92 @@ class Server:
         for visitor in self._lobby:
             visitor.cancel(reason="the relay is stopping")
 
+    def _follow(self, changes: Sequence[Change]) -> None:
+        """Have a block hold for those who are here already, and have who is no reader any more read no more."""
+        if any(change.name is Name.BLOCKED_ADDRESSES for change in changes):
+            self._blocked.refresh()
+            self.close_blocked()
+        members = self._relay.rules.members
+        if members.enabled and members.members_read:
+            keys = {change.item for change in changes if change.name in _READERS}
+            for client in self._clients if keys else ():
+                client.recheck(keys)
+
+    def close_blocked(self) -> None:
+        """Hang up on every client whose address is blocked by now; sync, from any task."""
+        for client, address in self._clients.items():
+            if self._bars(address):
+                client.hang_up(BLOCKED)
+
+    def _bars(self, address: str) -> bool:
+        return not self._proxies.is_trusted(address) and self._is_blocked(address)
+
     async def _converse(self, stream: trio.abc.Stream) -> None:
         """One connection, from its first byte to its last; what goes wrong in it stays in it."""
-        if len(self._lobby) >= _MOST_VISITORS:
+        peer = _peer(stream)
+        # No descriptors for plain requests without end, and none at all for those who are shut out.
+        if self._visits.refusal(peer) is not None or self._bars(peer):
             self._refused += 1
-            return  # no descriptors for plain requests without end
+            return
         structlog.contextvars.bind_contextvars(client=next(self._numbers))
         try:
-            await self._speak(stream)
+            await self._speak(stream, peer)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as group:
             log.debug("connection broken", error=repr(group.exceptions[0]))
         except* Exception:
             log.exception("connection failed")
 
-    async def _speak(self, stream: trio.abc.Stream) -> None:
-        conversation, rest = None, b""
-        with trio.CancelScope() as visit:
+    async def _speak(self, stream: trio.abc.Stream, peer: str) -> None:
+        conversation, upgrade = None, None
+        client_of = partial(self._proxies.client_address, peer)
+        with self._visits.taken(peer), trio.CancelScope() as visit:
             self._lobby.add(visit)
             try:
-                conversation, rest = await self._shake_hands(stream)
+                upgrade = await converse(stream, self._answer, self._options.handshake_seconds, client_of)
+                if upgrade is not None:
+                    conversation = await self._shake_hands(stream, upgrade)
             finally:
                 self._lobby.discard(visit)
-        if conversation is not None:
-            await self._serve_client(stream, conversation, rest)
+        if upgrade is not None and conversation is not None:
+            await self._serve_client(stream, conversation, upgrade)
 
-    async def _shake_hands(self, stream: trio.abc.Stream) -> tuple[websocket.WebSocket | None, bytes]:
-        """Answer plain requests until one opens a WebSocket; gives it with what was read of it, or None."""
-        upgrade = await converse(stream, self._answer, self._options.handshake_seconds)
-        if upgrade is None:
-            return None, b""
+    async def _shake_hands(self, stream: trio.abc.Stream, upgrade: Upgrade) -> websocket.WebSocket | None:
+        """Answer the handshake; None if it was a bad one."""
         conversation, response = websocket.accept(
             upgrade.request, self._relay.limits.max_message_length, deflate=self._options.deflate
         )
         sent = _send_nowait(stream, response)  # all of it, as long as the client has not filled its line with requests
-        self._entering += 1  # he has a place from the moment he was let in
-        try:
+        with self._places.taken(upgrade.request.client):  # he has a place from the moment he was let in
             if sent < len(response):
                 with trio.fail_after(self._options.handshake_seconds):
                     await stream.send_all(response[sent:])
-        finally:
-            self._entering -= 1
-        return conversation, upgrade.rest
+        return conversation
 
     async def _answer(self, request: Request) -> Response | None:
+        if request.path != "/health" and self._bars(request.client):
+            return Response(403, b"blocked: this address is blocked\n", headers=[_CLOSE])
         response = await self._front.answer(request)
-        if response is None and len(self._clients) + self._entering >= self._options.max_connections:
+        if response is None and (refusal := self._places.refusal(request.client)) is not None:
             self._refused += 1
-            return Response(503, b"too many connections\n", headers=[("Retry-After", "30"), ("Connection", "close")])
+            return Response(*refusal, headers=[("Retry-After", "30"), _CLOSE])
         return response
 
-    async def _serve_client(self, stream: trio.abc.Stream, conversation: websocket.WebSocket, rest: bytes) -> None:
+    async def _serve_client(self, stream: trio.abc.Stream, conversation: websocket.WebSocket, upgrade: Upgrade) -> None:
+        address = upgrade.request.client
         client = Client(stream, conversation, self._relay, self._options)
         self._accepted += 1
-        self._clients.add(client)
+        self._clients[client] = address
         if self._stopping:
             client.hang_up(STOPPING)
-        if log.is_enabled_for(logging.DEBUG):  # to ask for the peer costs more than all else here
-            log.debug("connected", peer=_peer(stream))
+        elif self._bars(address):  # since he was let in
+            client.hang_up(BLOCKED)
+        log.debug("connected", address=address)
         farewell = Farewell("cancelled")
         try:
-            farewell = await client.run(rest)
+            with self._places.taken(address):
+                farewell = await client.run(upgrade.rest)
         finally:
-            self._clients.discard(client)
+            del self._clients[client]
             self._farewells[farewell.reason] += 1
             note = log.warning if farewell in (TOO_SLOW, STUCK) else log.debug
             note("disconnected", reason=farewell.reason)
@@ -219,11 +269,12 @@ def _send_nowait(stream: trio.abc.Stream, data: bytes) -> int:
 
 
 def _peer(stream: trio.abc.Stream) -> str:
+    """The address at the other end, without its port."""
     with suppress(OSError, ValueError):  # the latter where addresses have no ports
         if isinstance(stream, trio.SocketStream):
-            host, port = stream.socket.getpeername()[:2]
-            return f"{host}:{port}"
-    return "unknown"
+            host, _port = stream.socket.getpeername()[:2]
+            return str(host)
+    return UNKNOWN
 
 
 def _abort(stream: trio.abc.Stream) -> None:

@@ -12,8 +12,16 @@ import orjson
 MAX_TIME: Final = 2**33 - 1
 """The latest `created_at` that is taken; seconds since 1970, reached in the year 2242."""
 MAX_KIND: Final = 65_535
+ENCRYPTED_MESSAGE: Final = 4
+"""NIP-04."""
 DELETION: Final = 5
+VANISH: Final = 62
+GIFT_WRAP: Final = 1_059
+"""NIP-59; its pubkey is a random one, so that whom it is for stands in its `p` tags alone."""
+EPHEMERAL_WRAP: Final = 21_059
+WRAPS: Final = frozenset({GIFT_WRAP, EPHEMERAL_WRAP})
 
+_MOST_DIGITS: Final = 18
 _HEX64: Final = re.compile("[0-9a-f]{64}")
 _HEX256: Final = re.compile("[0-9a-f]{256}")
 
@@ -143,6 +151,37 @@ def tag_values(event: Event) -> dict[str, set[str]]:
     for letter, value in single_letter_tags(event):
         values.setdefault(letter, set()).add(value)
     return values
+
+
+def recipients(event: Event) -> list[str]:
+    """The pubkeys in an event's `p` tags, each once, in their order."""
+    return list(dict.fromkeys(tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "p" and is_hex64(tag[1])))
+
+
+def claimants(event: Event) -> list[str]:
+    """Who may have an event deleted: its author, and of a gift wrap those to whom it is addressed (NIP-09, NIP-59)."""
+    return [event.pubkey, *recipients(event)] if event.kind == GIFT_WRAP else [event.pubkey]
+
+
+def expiry_of(event: Event) -> int | None:
+    """When an event expires (NIP-40), seconds since 1970; None if it never does, or its first such tag is no number."""
+    for tag in event.tags:
+        if tag and tag[0] == "expiration":
+            text = tag[1] if len(tag) > 1 else ""
+            # So many digits are beyond every clock; more would be beyond SQLite too.
+            return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
+    return None
+
+
+def has_expired(event: Event, now: int) -> bool:
+    """True if it is over at `now`, in seconds since 1970. Ephemeral events, which nobody stores, never are (NIP-40)."""
+    expiry = expiry_of(event)
+    return expiry is not None and expiry <= now and not is_ephemeral(event.kind)
+
+
+def is_protected(event: Event) -> bool:
+    """True if only its author may publish it (NIP-70)."""
+    return any(tag and tag[0] == "-" for tag in event.tags)
 
 
 def deletion_targets(event: Event) -> tuple[set[str], set[str]]:

@@ -9,6 +9,7 @@ import msgspec
 
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import MAX_KIND, MAX_TIME, Event, tag_values
+from trio_relay.nostr.gate import Reader, may_read
 from trio_relay.nostr.search import Search, parse_search
 
 
@@ -17,7 +18,10 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
 
     None is "not asked for"; an empty set is "asked for, and nothing can match", and so are `since` and `until` of 0
     values like any other. Times are seconds since 1970, both ends included. `tags` keeps the order in which the client
-    wrote the keys.
+    wrote the keys; a letter may come several times, and all of its sets count (NIP-91, draft).
+
+    What no client writes: `reader`, whom the answer is for, so that the filter matches only what he may read; and
+    `is_clamped`, True if the limit is the relay's own and not the client's.
     """
 
     ids: frozenset[str] | None = None
@@ -28,6 +32,8 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
     until: int | None = None
     limit: int | None = None
     search: Search | None = None
+    reader: Reader | None = None
+    is_clamped: bool = False
 
     def matches(self, event: Event, carried: Mapping[str, set[str]] | None = None) -> bool:
         """True if the event is one that this filter asks for; `limit` plays no part in it, nor a search's `sort`.
@@ -51,6 +57,8 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
             held = tag_values(event) if carried is None else carried
             if not all(letter in held and not values.isdisjoint(held[letter]) for letter, values in self.tags):
                 return False
+        if self.reader is not None and not may_read(event, self.reader):
+            return False
         return self.search is None or self.search.matches(event)
 
     @property
@@ -80,14 +88,27 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
             size += len(values)
         return size
 
+    def read_by(self, reader: Reader) -> Filter:
+        """The same filter for this reader, whose keys are those of this moment.
+
+        Most filters name kinds, and none that is private: they stay as they are, and cost nothing more.
+        """
+        if self.kinds is not None and self.kinds.isdisjoint(reader.private_kinds):
+            return self
+        return msgspec.structs.replace(self, reader=reader.now())
+
     def with_limit(self, *, default: int, most: int) -> Filter:
         """The same filter asking for at most `most` stored events, `default` where the client named no limit."""
         limit = min(default if self.limit is None else self.limit, most)
-        return self if limit == self.limit else msgspec.structs.replace(self, limit=limit)
+        return self if limit == self.limit else msgspec.structs.replace(self, limit=limit, is_clamped=True)
 
 
-def parse_filter(source: object) -> Filter:
+def parse_filter(source: object, *, all_of: bool = False) -> Filter:
     """A decoded JSON value to a `Filter`.
+
+    Args:
+        source: what the client sent.
+        all_of: take `&x` too, a list of values of which an event must carry every one (NIP-91, draft).
 
     Raises:
         Rejected: `invalid:` naming the key that is wrong, `unsupported:` naming the key that is not known.
@@ -96,17 +117,21 @@ def parse_filter(source: object) -> Filter:
         raise invalid("a filter must be an object")
     fields: dict[str, object] = {}
     tags: list[tuple[str, frozenset[str]]] = []
+    every: list[tuple[str, frozenset[str]]] = []
     for key, value in source.items():
         if (parse := _FIELDS.get(key)) is not None:
             fields[key] = parse(key, value)
         elif len(key) == 2 and key[0] == "#" and key[1].isascii() and key[1].isalpha():
-            # Ids and keys have one spelling; a value in another one could never match (NIP-01).
-            tags.append((key[1], (_hex_set if key in ("#e", "#p") else _text_set)(key, value)))
+            tags.append((key[1], _tag_set(key, value)))
+        elif all_of and len(key) == 2 and key[0] == "&" and key[1].isascii() and key[1].isalpha():
+            every.append((key[1], _tag_set(key, value)))
         else:
             raise Rejected(Prefix.UNSUPPORTED, f"filter key {_shown(key)} is not known here")
-    return Filter(tags=tuple(tags), **fields)  # type: ignore[arg-type]  # _FIELDS pairs each name with its type
+    return Filter(tags=tuple(tags + _demanded(every, tags)), **fields)  # type: ignore[arg-type]  # _FIELDS pairs each name with its type
 
 
+_MOST_DEMANDED: Final = 16
+"""Values of all `&x` of a filter: each is a condition of its own."""
 _ONLY_TEXT: Final = frozenset({str})
 
 
@@ -115,6 +140,27 @@ def _hex_set(key: str, value: object) -> frozenset[str]:
     if texts and not (set(map(len, texts)) == {64} and _is_hex("".join(texts))):
         raise invalid(f"{key} must hold strings of 64 lowercase hex characters")
     return texts
+
+
+def _tag_set(key: str, value: object) -> frozenset[str]:
+    # Ids and keys have one spelling; a value in another one could never match (NIP-01).
+    return (_hex_set if key[1] in "ep" else _text_set)(key, value)
+
+
+def _demanded(
+    every: list[tuple[str, frozenset[str]]], tags: list[tuple[str, frozenset[str]]]
+) -> list[tuple[str, frozenset[str]]]:
+    """What `&x` adds: a set of its own for each value, so that all are asked for; an empty list can never be met.
+
+    Its values count no more among those of `#x`, of which any one would do.
+    """
+    if sum(len(values) for _, values in every) > _MOST_DEMANDED:
+        raise invalid(f"at most {_MOST_DEMANDED} values of tags can be demanded by & in a filter")
+    for letter, values in every:
+        for place, (other, any_of) in enumerate(tags):
+            if other == letter:
+                tags[place] = (other, any_of - values or values)
+    return [(letter, one) for letter, values in every for one in ([frozenset({v}) for v in sorted(values)] or [values])]
 
 
 def _is_hex(text: str) -> bool:

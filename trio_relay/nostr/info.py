@@ -10,9 +10,8 @@ from msgspec import Meta
 from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH, Limits
 from trio_relay.version import __version__
 
-SUPPORTED_NIPS: Final = (1, 9, 11, 45)
-SEARCH_NIP: Final = 50
-"""Supported too where search is on."""
+SUPPORTED_NIPS: Final = (1, 2, 9, 11, 40, 45, 51, 65, 67)
+"""Those that work whatever is configured; a relay says which others do."""
 SOFTWARE: Final = "https://github.com/trio-relay/trio-relay"
 
 Hex = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$", description="64 lowercase hex characters.")]
@@ -24,10 +23,13 @@ class RelayInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     url: Annotated[
         str,
         Meta(
-            pattern="^wss?://[^/?#]+(/[^?#]*)?$",
-            description="Public address of the relay. Behind a proxy this is what clients type, not what is bound.",
+            pattern="^(wss?://[^/?#]+(/[^?#]*)?)?$",
+            description=(
+                "Public address of the relay: behind a proxy what clients type, not what is bound. NIPs 42, 62, 70 and"
+                " 86 need it; empty, they are off, unless the relay listens on loopback alone."
+            ),
         ),
-    ] = "ws://127.0.0.1:7777/"
+    ] = ""
     name: Annotated[
         str, Meta(max_length=29, description="Name shown to users; NIP-11 asks for less than 30 characters.")
     ] = "trio-relay"
@@ -39,34 +41,56 @@ class RelayInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     terms_of_service: Annotated[str, Meta(description="URL of the terms of service.")] = ""
 
 
-def document(info: RelayInfo, limits: Limits, has_search: bool = True) -> bytes:
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the document depends on more than names and limits.
+
+    Attributes:
+        nips: that are supported beside `SUPPORTED_NIPS`.
+        self: pubkey that the relay signs with; empty if it signs nothing.
+        min_pow_difficulty: bits that events must show (NIP-13).
+        auth_required: True if nothing is to be had without AUTH (NIP-42).
+        restricted_writes: True if writing has a condition: who may, which kinds, or work that must be shown.
+    """
+
+    nips: tuple[int, ...] = ()
+    self: str = ""
+    min_pow_difficulty: int = 0
+    auth_required: bool = False
+    restricted_writes: bool = False
+
+
+def document(info: RelayInfo, limits: Limits, standing: Standing | None = None) -> bytes:
     """The NIP-11 document as JSON.
 
     Args:
         info: who this relay says it is.
         limits: what it enforces.
-        has_search: whether it answers filters that search for words.
+        standing: what else it does and asks.
     """
+    standing = standing or Standing()
     named = {name: value for name, value in msgspec.to_builtins(info).items() if value and name != "url"}
-    return msgspec.json.encode(
-        named
-        | {
-            "supported_nips": sorted({*SUPPORTED_NIPS, SEARCH_NIP} if has_search else SUPPORTED_NIPS),
-            "software": SOFTWARE,
-            "version": __version__,
-            "limitation": {
-                "max_message_length": limits.max_message_length,
-                "max_subscriptions": limits.max_subscriptions,
-                "max_limit": limits.max_limit,
-                "max_subid_length": MAX_SUB_ID_LENGTH,
-                "max_event_tags": limits.max_event_tags,
-                "max_content_length": limits.max_content_length,
-                "min_pow_difficulty": 0,
-                "auth_required": False,
-                "payment_required": False,
-                "restricted_writes": False,
-                "created_at_upper_limit": limits.created_at_ahead,
-                "default_limit": limits.default_limit,
-            },
-        }
-    )
+    if standing.self:
+        named["self"] = standing.self
+    limitation = {
+        "max_message_length": limits.max_message_length,
+        "max_subscriptions": limits.max_subscriptions,
+        "max_limit": limits.max_limit,
+        "max_subid_length": MAX_SUB_ID_LENGTH,
+        "max_event_tags": limits.max_event_tags,
+        "max_content_length": limits.max_content_length,
+        "min_pow_difficulty": standing.min_pow_difficulty,
+        "auth_required": standing.auth_required,
+        "payment_required": False,
+        "restricted_writes": standing.restricted_writes,
+        "created_at_upper_limit": limits.created_at_ahead,
+        "default_limit": limits.default_limit,
+    }
+    if limits.created_at_behind:
+        limitation["created_at_lower_limit"] = limits.created_at_behind
+    told = {
+        "supported_nips": sorted({*SUPPORTED_NIPS, *standing.nips}),
+        "software": SOFTWARE,
+        "version": __version__,
+        "limitation": limitation,
+    }
+    return msgspec.json.encode(named | told)

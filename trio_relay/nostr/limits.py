@@ -67,3 +67,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             extra={"unit": "seconds"},
         ),
     ] = 900
+    created_at_behind: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="How far created_at may lie back, of gift wraps two days at least; 0 is for ever.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 0
+    max_tag_value_length: Annotated[
+        int, Meta(ge=0, description="Longest item of a tag.", extra={"unit": "characters"})
+    ] = 65_536

@@ -7,7 +7,6 @@ decoder, only to find the id that the answer should carry and the field that was
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
@@ -15,8 +14,9 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
-from trio_relay.nostr.event import MAX_KIND, MAX_TIME, Event, check_shape
+from trio_relay.nostr.event import Event, check_shape
 from trio_relay.nostr.filter import Filter, parse_filter
+from trio_relay.nostr.lenient import SURROGATE, fault, lenient
 from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH
 
 
@@ -46,14 +46,44 @@ class Unsubscribe(msgspec.Struct, frozen=True, gc=False):
     sub_id: str
 
 
+class Authenticate(msgspec.Struct, frozen=True, gc=False):
+    """`["AUTH", event]` (NIP-42): well-formed; all else is still to be checked."""
+
+    event: Event
+
+
+class OpenSync(msgspec.Struct, frozen=True, gc=False):
+    """`["NEG-OPEN", sync_id, filter, hex]` (NIP-77); its id has nothing to do with a subscription of the same id."""
+
+    sync_id: str
+    filter: Filter
+    message: bytes
+
+
+class ContinueSync(msgspec.Struct, frozen=True, gc=False):
+    """`["NEG-MSG", sync_id, hex]`."""
+
+    sync_id: str
+    message: bytes
+
+
+class CloseSync(msgspec.Struct, frozen=True, gc=False):
+    """`["NEG-CLOSE", sync_id]`."""
+
+    sync_id: str
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """Nothing to do but to send this message back, and to end the subscription that it says is closed, if any."""
+    """Nothing to do but to send this message back, and to end the subscription or sync that it says is over, if any."""
 
     message: bytes
     ends: str | None = None
+    ends_sync: str | None = None
 
 
-ClientMessage: TypeAlias = Publish | Subscribe | Count | Unsubscribe | Answer
+ClientMessage: TypeAlias = (
+    Publish | Subscribe | Count | Unsubscribe | Authenticate | OpenSync | ContinueSync | CloseSync | Answer
+)
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -63,14 +93,38 @@ def ok(event_id: str, accepted: bool, reason: str = "") -> bytes:
     return encode(("OK", event_id, accepted, reason))
 
 
-def eose(sub_id: str) -> bytes:
-    """`["EOSE", sub_id]`: all stored events have been sent."""
-    return encode(("EOSE", sub_id))
+FINISH: Final = "finish"
+"""All that is stored and matches has been sent (NIP-67)."""
+MORE: Final = "more"
+"""There is more than what has been sent (NIP-67)."""
 
 
-def counted(sub_id: str, number: int) -> bytes:
-    """`["COUNT", sub_id, {"count": number}]`."""
-    return encode(("COUNT", sub_id, {"count": number}))
+def eose(sub_id: str, hint: str | None = None) -> bytes:
+    """`["EOSE", sub_id, [hint]]`: the stored events have been sent; without a hint where none is sure (NIP-67)."""
+    return encode(("EOSE", sub_id) if hint is None else ("EOSE", sub_id, (hint,)))
+
+
+def counted(sub_id: str, number: int, registers: bytes | None = None) -> bytes:
+    """`["COUNT", sub_id, {"count": number, "hll": hex}]`; without `hll` where there are no registers (NIP-45)."""
+    told: dict[str, int | str] = {"count": number}
+    if registers is not None:
+        told["hll"] = registers.hex()
+    return encode(("COUNT", sub_id, told))
+
+
+def challenged(challenge: str) -> bytes:
+    """`["AUTH", challenge]` (NIP-42)."""
+    return encode(("AUTH", challenge))
+
+
+def sync_message(sync_id: str, message: bytes) -> bytes:
+    """`["NEG-MSG", sync_id, hex]` (NIP-77)."""
+    return encode(("NEG-MSG", sync_id, message.hex()))
+
+
+def sync_error(sync_id: str, reason: str, most: int | None = None) -> bytes:
+    """`["NEG-ERR", sync_id, reason]`: the session is over; with `most`, how many events it could have had (NIP-77)."""
+    return encode(("NEG-ERR", sync_id, reason) if most is None else ("NEG-ERR", sync_id, reason, most))
 
 
 def closed(sub_id: str, reason: str) -> bytes:
@@ -88,19 +142,22 @@ def event_head(sub_id: str) -> bytes:
     return b'["EVENT",' + encode(sub_id) + b","
 
 
+_decode_auth = msgspec.json.Decoder(tuple[Literal["AUTH"], Event]).decode
 _decode_event = msgspec.json.Decoder(tuple[Literal["EVENT"], Event]).decode
 _decode_any = msgspec.json.Decoder(list[object]).decode
 _EVENT_START: Final = re.compile(rb'\s*\[\s*"EVENT"')
-_MOST_LENIENT: Final = 65_536
-"""Bytes that are read again at Python's own pace; a longer message with such numbers is no event of anybody's."""
 _HEX_ID: Final = re.compile("[0-9a-fA-F]{64}")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-def parse(data: bytes, *, max_filters: int) -> ClientMessage:
+def parse(data: bytes, *, max_filters: int, all_of: bool = False) -> ClientMessage:
     """One message of a client, UTF-8, to what it asks for.
 
-    Anything at all may come in; what is not a message of NIP-01 comes back as an `Answer` that says why.
+    Anything at all may come in; what is no message of a client comes back as an `Answer` that says why.
+
+    Args:
+        data: the message.
+        max_filters: of one REQ or COUNT.
+        all_of: filters may have `&x` (NIP-91, draft).
     """
     if _EVENT_START.match(data) is not None:
         return _parse_event(data)
@@ -110,12 +167,15 @@ def parse(data: bytes, *, max_filters: int) -> ClientMessage:
         return _second_reading(data)
     if array[:1] == ["EVENT"]:  # its letters can be spelt as escapes, which the pattern does not see
         return _parse_event(data)
-    return _parse_request(array, max_filters)
+    if array[:1] == ["AUTH"]:
+        read = _parse_event(data, _decode_auth)
+        return Authenticate(read.event) if isinstance(read, Publish) else read
+    return _parse_request(array, max_filters, all_of)
 
 
-def _parse_event(data: bytes) -> Publish | Answer:
+def _parse_event(data: bytes, decode: Callable[[bytes], tuple[str, Event]] = _decode_event) -> Publish | Answer:
     try:
-        _, event = _decode_event(data)
+        _, event = decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return _second_reading(data)
     if (fault := check_shape(event)) is not None:
@@ -123,14 +183,25 @@ def _parse_event(data: bytes) -> Publish | Answer:
     return Publish(event)
 
 
-def _parse_request(array: list[object], max_filters: int) -> ClientMessage:
+def _parse_request(array: list[object], max_filters: int, all_of: bool) -> ClientMessage:
     if len(array) > 1 and array[0] == "REQ" and isinstance(sub_id := array[1], str):
-        return _parse_req(sub_id, array[2:], max_filters)  # a third of what a pattern takes, for the most usual one
+        return _parse_req(
+            sub_id, array[2:], max_filters, all_of
+        )  # a third of what a pattern takes, for the most usual one
     match array:
         case ["CLOSE", str() as sub_id]:
             return Unsubscribe(sub_id)
         case ["COUNT", str() as sub_id, *filters]:
-            return _parse_count(sub_id, filters, max_filters)
+            return _parse_count(sub_id, filters, max_filters, all_of)
+        case ["NEG-OPEN", str() as sync_id, source, str() as text]:
+            return _parse_sync(sync_id, source, text, all_of)
+        case ["NEG-MSG", str() as sync_id, str() as text]:
+            message = _from_hex(text)
+            return refuse_sync(sync_id, _NOT_HEX) if message is None else ContinueSync(sync_id, message)
+        case ["NEG-CLOSE", str() as sync_id]:
+            return CloseSync(sync_id)
+        case ["NEG-OPEN" | "NEG-MSG" | "NEG-CLOSE" as verb, str() as sync_id, *_]:
+            return refuse_sync(sync_id, f"invalid: {verb} is not of the form that NIP-77 gives it")
         case ["REQ" | "COUNT" | "CLOSE" as verb, *_]:
             return _notice(f"{verb} needs a subscription id, a string")
         case [str() as verb, *_]:
@@ -139,43 +210,65 @@ def _parse_request(array: list[object], max_filters: int) -> ClientMessage:
             return _notice("a message is an array that starts with its verb")
 
 
-def _parse_req(sub_id: str, filters: list[object], max_filters: int) -> Subscribe | Answer:
+def _parse_req(sub_id: str, filters: list[object], max_filters: int, all_of: bool) -> Subscribe | Answer:
     try:
-        return Subscribe(sub_id, _parse_filters("REQ", sub_id, filters, max_filters))
+        return Subscribe(sub_id, _parse_filters("REQ", sub_id, filters, max_filters, all_of))
     except Rejected as refusal:
         return close(sub_id, str(refusal))
 
 
-def _parse_count(sub_id: str, filters: list[object], max_filters: int) -> Count | Answer:
+def _parse_count(sub_id: str, filters: list[object], max_filters: int, all_of: bool) -> Count | Answer:
     try:
-        return Count(sub_id, _parse_filters("COUNT", sub_id, filters, max_filters))
+        return Count(sub_id, _parse_filters("COUNT", sub_id, filters, max_filters, all_of))
     except Rejected as refusal:
         return refuse_count(sub_id, str(refusal))
 
 
-def _parse_filters(verb: str, sub_id: str, filters: list[object], max_filters: int) -> tuple[Filter, ...]:
+def _parse_sync(sync_id: str, source: object, text: str, all_of: bool) -> OpenSync | Answer:
+    if (message := _from_hex(text)) is None:
+        return refuse_sync(sync_id, _NOT_HEX)
+    try:
+        (one,) = _parse_filters("NEG-OPEN", sync_id, [source], 1, all_of)
+    except Rejected as refusal:
+        return refuse_sync(sync_id, str(refusal))
+    return OpenSync(sync_id, one, message)
+
+
+_NOT_HEX: Final = "invalid: the message is no hex"
+
+
+def _from_hex(text: str) -> bytes | None:
+    try:
+        return bytes.fromhex(text) if " " not in text else None
+    except ValueError:
+        return None
+
+
+def _parse_filters(verb: str, sub_id: str, filters: list[object], max_filters: int, all_of: bool) -> tuple[Filter, ...]:
     if not 1 <= len(sub_id) <= MAX_SUB_ID_LENGTH:
         raise invalid(f"a subscription id has 1 to {MAX_SUB_ID_LENGTH} characters")
     if not filters:
         raise invalid(f"{verb} needs at least one filter")
     if len(filters) > max_filters:
         raise Rejected(Prefix.ERROR, f"at most {max_filters} filters in a {verb} (max_filters)")
-    return tuple(map(parse_filter, filters))
+    return tuple(parse_filter(one, all_of=all_of) for one in filters)
 
 
 def _second_reading(data: bytes) -> Answer:
     """What the fast decoder refuses may still name the event or the subscription that it spoke of."""
-    match _lenient(data):
-        case ["EVENT", dict() as event]:
-            return _refusal(event.get("id"), _fault(event))
-        case ["EVENT", dict() as event, *_]:
-            return _refusal(event.get("id"), "EVENT takes one event and nothing else")
-        case ["EVENT", *_]:
-            return _notice("EVENT takes an event, an object")
-        case ["REQ", str() as sub_id, *_] if _SURROGATE.search(sub_id) is None:
+    match lenient(data):
+        case ["EVENT" | "AUTH", dict() as event]:
+            return _refusal(event.get("id"), fault(event))
+        case ["EVENT" | "AUTH" as verb, dict() as event, *_]:
+            return _refusal(event.get("id"), f"{verb} takes one event and nothing else")
+        case ["EVENT" | "AUTH" as verb, *_]:
+            return _notice(f"{verb} takes an event, an object")
+        case ["REQ", str() as sub_id, *_] if SURROGATE.search(sub_id) is None:
             return close(sub_id, "invalid: the filters are not valid JSON")
-        case ["COUNT", str() as sub_id, *_] if _SURROGATE.search(sub_id) is None:
+        case ["COUNT", str() as sub_id, *_] if SURROGATE.search(sub_id) is None:
             return refuse_count(sub_id, "invalid: the filters are not valid JSON")
+        case ["NEG-OPEN", str() as sync_id, *_] if SURROGATE.search(sync_id) is None:
+            return refuse_sync(sync_id, "invalid: the filter is not valid JSON")
         case list():
             return _notice("the message holds text or numbers that JSON cannot carry")
         case _:
@@ -192,6 +285,11 @@ def refuse_count(sub_id: str, reason: str) -> Answer:
     return Answer(closed(sub_id, reason))
 
 
+def refuse_sync(sync_id: str, reason: str) -> Answer:
+    """Refuse a NEG-OPEN or a NEG-MSG (NIP-77); a session of that id is over."""
+    return Answer(sync_error(sync_id, reason), ends_sync=sync_id)
+
+
 def _refusal(event_id: object, fault: str) -> Answer:
     if isinstance(event_id, str) and _HEX_ID.fullmatch(event_id) is not None:
         return Answer(ok(event_id, False, f"invalid: {fault}"))
@@ -201,50 +299,3 @@ def _refusal(event_id: object, fault: str) -> Answer:
 def _notice(text: str) -> Answer:
     # A lone surrogate in what the client sent must not break the answer to it.
     return Answer(notice(f"invalid: {text.encode(errors='replace').decode()}"))
-
-
-def _lenient(data: bytes) -> object:
-    """The message as the standard library reads it, lone surrogates, NaN and huge numbers included; else None."""
-    try:
-        return _loads(data)
-    except RecursionError:
-        return None
-    except ValueError:
-        if len(data) > _MOST_LENIENT:
-            return None
-    try:
-        # An integer of more than 4,300 digits fails; one cut short is as far out of every range.
-        return _loads(data, parse_int=lambda digits: int(digits[:32]))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _loads(data: bytes, parse_int: Callable[[str], int] | None = None) -> object:
-    value: object = json.loads(data, parse_int=parse_int)
-    return value
-
-
-def _fault(event: dict[str, object]) -> str:
-    """Which field of a readable but refused event is to blame."""
-    for name in ("id", "pubkey", "sig", "content"):
-        text = event.get(name)
-        if not isinstance(text, str):
-            return f"{name} must be a string" if name in event else f"{name} is missing"
-        if _SURROGATE.search(text) is not None:
-            return f"{name} holds a lone surrogate, which is no Unicode text"
-    for name, most in (("kind", MAX_KIND), ("created_at", MAX_TIME)):
-        number = event.get(name)
-        if type(number) is not int or not 0 <= number <= most:
-            return f"{name} must be an integer between 0 and {most}" if name in event else f"{name} is missing"
-    return _tags_fault(event.get("tags")) or "the event holds something that JSON cannot carry"
-
-
-def _tags_fault(tags: object) -> str | None:
-    if not isinstance(tags, list) or not all(isinstance(tag, list) for tag in tags):
-        return "tags must be a list of lists of strings"
-    for item in (item for tag in tags for item in tag):
-        if not isinstance(item, str):
-            return "tags must be a list of lists of strings"
-        if _SURROGATE.search(item) is not None:
-            return "tags hold a lone surrogate, which is no Unicode text"
-    return None

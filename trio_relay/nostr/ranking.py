@@ -15,8 +15,11 @@ from msgspec.structs import replace
 
 from trio_relay.nostr.event import DELETION, Event
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.gate import PRIVATE_KINDS
 from trio_relay.nostr.search import Sort, vote_of
 
+MUTE_KINDS: Final = frozenset({DELETION, *PRIVATE_KINDS})
+"""Kinds that speak of no note: a deletion takes back, and what is private must not be heard by anybody's ranking."""
 HOUR: Final = 3_600
 WINDOWS: Final[dict[Sort, int | None]] = {
     "top": None,
@@ -79,8 +82,8 @@ class Voices(NamedTuple):
 
 
 def references_of(event: Event) -> Iterator[Reference]:
-    """What an event says of others: one of each note that its `e` tags name; a deletion says nothing."""
-    if event.kind != DELETION:
+    """What an event says of others: one of each note that its `e` tags name; those of `MUTE_KINDS` say nothing."""
+    if event.kind not in MUTE_KINDS:
         vote = vote_of(event)
         for target in {tag[1] for tag in event.tags if tag[:1] == ["e"] and len(tag) > 1}:
             yield Reference(target, event.pubkey, vote)

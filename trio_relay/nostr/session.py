@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
@@ -10,12 +11,15 @@ from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.message import (
     Answer,
     ClientMessage,
+    ContinueSync,
     Count,
+    OpenSync,
     Subscribe,
     Unsubscribe,
     close,
     parse,
     refuse_count,
+    refuse_sync,
 )
 
 
@@ -28,13 +32,19 @@ class Session:
     Args:
         limits: what the client may ask.
         has_search: False: filters that search for words are refused.
+        has_sync: False: sync (NIP-77) is refused.
+        and_tags: take filters with `&x` (NIP-91, draft).
     """
 
-    __slots__ = ("_counts", "_counts_size", "_has_search", "_limits", "_open")
+    __slots__ = ("_and_tags", "_counts", "_counts_size", "_has_search", "_has_sync", "_limits", "_open")
 
-    def __init__(self, limits: Limits, *, has_search: bool = True) -> None:
+    def __init__(
+        self, limits: Limits, *, has_search: bool = True, has_sync: bool = True, and_tags: bool = False
+    ) -> None:
         self._limits = limits
         self._has_search = has_search
+        self._has_sync = has_sync
+        self._and_tags = and_tags
         self._open: dict[str, int] = {}
         self._counts = 0
         self._counts_size = 0
@@ -49,11 +59,15 @@ class Session:
 
         A `Subscribe` with an open id replaces that subscription (NIP-01); its filters have their limits clamped.
         """
-        message = parse(data, max_filters=self._limits.max_filters)
+        message = parse(data, max_filters=self._limits.max_filters, all_of=self._and_tags)
         if isinstance(message, Subscribe):
             return self._subscribe(message)
         if isinstance(message, Count):
             return self._count(message)
+        if isinstance(message, OpenSync):
+            return self._open_sync(message)
+        if isinstance(message, ContinueSync) and not self._has_sync:
+            return refuse_sync(message.sync_id, _NO_SYNC)
         if isinstance(message, Unsubscribe):
             self.ended(message.sub_id)
         elif isinstance(message, Answer) and message.ends is not None:
@@ -78,6 +92,15 @@ class Session:
         self._counts_size += size
         return message
 
+    def _open_sync(self, message: OpenSync) -> OpenSync | Answer:
+        if not self._has_sync:
+            return refuse_sync(message.sync_id, _NO_SYNC)
+        if (refusal := self._refusal([message.filter], message.filter.size)) is not None:
+            return refuse_sync(message.sync_id, str(refusal))
+        if message.filter.search is not None:
+            return refuse_sync(message.sync_id, "unsupported: a search is no set that could be compared")
+        return message
+
     def _refusal(self, filters: Sequence[Filter], size: int) -> Rejected | None:
         """Why one more request with these filters is too much, or more than this relay can do."""
         limits = self._limits
@@ -99,6 +122,9 @@ class Session:
     def ended(self, sub_id: str) -> None:
         """The relay has closed this subscription by itself, so that the id is free again."""
         self._open.pop(sub_id, None)
+
+
+_NO_SYNC: Final = "unsupported: sync (NIP-77) is off on this relay"
 
 
 def _size(filters: Sequence[Filter]) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
-from trio_relay.nostr.event import Event, encode
+from trio_relay.nostr.event import Event, encode, has_expired
+from trio_relay.nostr.gate import PRIVATE_KINDS, concerned
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.outbox import Frame
 from trio_relay.pipeline.post import Flush, Post, carry_out
@@ -38,9 +40,19 @@ class Broadcaster:
     Args:
         unbroadcast: the writer's ids that have not been here; taken out once delivered.
         post: has what was delivered sent.
+        clock: seconds since 1970.
+        private_kinds: of all other kinds the gate refuses nobody anything.
     """
 
-    def __init__(self, unbroadcast: set[str], post: Post) -> None:
+    def __init__(
+        self,
+        unbroadcast: set[str],
+        post: Post,
+        clock: Callable[[], float],
+        private_kinds: frozenset[int] = PRIVATE_KINDS,
+    ) -> None:
+        self._private_kinds = private_kinds | PRIVATE_KINDS
+        self._clock = clock
         self._unbroadcast = unbroadcast
         self._post = post
         self._index: SubscriptionIndex[Subscription] = SubscriptionIndex()
@@ -81,6 +93,8 @@ class Broadcaster:
     def _deliver(self, event: Event) -> None:
         targets = self._index.match(event)
         if targets:
+            targets = self._receivers(event, targets)
+        if targets:
             json = encode(event)
             shared: dict[tuple[str, Frame], bytes] = {}
             self._post.gather(self._gathered)
@@ -91,6 +105,19 @@ class Broadcaster:
         self._unbroadcast.discard(event.id)
         self._events += 1
         self._deliveries += len(targets)
+
+    def _receivers(self, event: Event, targets: list[Subscription]) -> list[Subscription]:
+        """Those of the targets that may have it; thousands of them are asked only where the gate could refuse any."""
+        if has_expired(event, int(self._clock())):
+            return []
+        if event.kind not in self._private_kinds:
+            return targets
+        keys = concerned(event)  # once: an event may name ten thousand, and have thousands of targets
+        return [
+            target
+            for target in targets
+            if event.kind not in target.reader.private_kinds or not keys.isdisjoint(target.reader.keys)
+        ]
 
     def statistics(self) -> BroadcasterStatistics:
         """What this stage has seen so far."""

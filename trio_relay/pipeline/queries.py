@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
@@ -15,9 +14,12 @@ import trio
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.gate import Reader
+from trio_relay.nostr.sketches import Sketch, canonical_offset
+from trio_relay.pipeline.answering import Answering
 from trio_relay.pipeline.statistics import SECONDS, Distribution, Histogram
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.store.base import Page, Store, StoreError
+from trio_relay.store.base import Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
 
@@ -43,12 +45,13 @@ class Queries:
         store: answers them.
         seconds: what each page may take, the waiting for a free reader included; not the client's own slowness.
         unbroadcast: ids that are being saved and have not been delivered live; see `Subscription`.
+        most: see `Answering`.
     """
 
-    def __init__(self, store: Store, seconds: float, unbroadcast: Collection[str]) -> None:
+    def __init__(self, store: Store, seconds: float, unbroadcast: Collection[str], most: int) -> None:
         self._store = store
         self._seconds = seconds
-        self._unbroadcast = unbroadcast
+        self._answering = Answering(store, unbroadcast, seconds, most)
         self._running = 0
         self._outcomes: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
@@ -60,11 +63,7 @@ class Queries:
 
         Most requests are for a few events, found in a fraction of what a thread's hop costs.
         """
-        page = self._store.query_nowait(subscription.filters)
-        if page is None:
-            return False
-        if not subscription.deliver_at_once(page, self._unbroadcast):
-            subscription.found = page
+        if not self._answering.at_once(subscription):
             return False
         self._outcomes["answered"] += 1
         self._at_once += 1
@@ -78,7 +77,7 @@ class Queries:
         started = trio.current_time()
         self._running += 1
         try:
-            await self._send_pages(subscription)
+            hint = await self._answering.send(subscription)
         except trio.TooSlowError:
             self._outcomes["timed_out"] += 1
             subscription.refuse(str(self._timeout()))
@@ -97,36 +96,24 @@ class Queries:
         await subscription.outbox.wait_for_room()  # an answer that just fits leaves none for its end
         self._outcomes["answered"] += 1
         self._duration.observe(trio.current_time() - started)
-        subscription.end_of_stored()
+        subscription.end_of_stored(hint)
         return True
 
-    async def _send_pages(self, subscription: Subscription) -> None:
-        if (found := subscription.found) is not None:
-            subscription.found = None
-            await subscription.deliver_stored(found, self._unbroadcast)
-            return
-        wanted = [one for one in subscription.filters if one.wants_stored]
-        if not wanted:
-            return
-        async with aclosing(self._store.query(wanted)) as pages:
-            page: Page | None = []
-            while page is not None:
-                with trio.fail_after(self._seconds):
-                    page = await anext(pages, None)
-                if page:
-                    await subscription.deliver_stored(page, self._unbroadcast)
-
-    async def count(self, filters: Sequence[Filter]) -> int:
-        """How many stored events match any of the filters, each once.
+    async def count(self, filters: Sequence[Filter], reader: Reader) -> Sketch | int:
+        """How many stored events match any of the filters, each once; with a sketch for the filters that have one.
 
         Raises:
             Rejected: it took too long, or the store could not tell.
         """
-        hopeful = [one for one in filters if not one.is_hopeless]
+        hopeful = [one.read_by(reader) for one in filters if not one.is_hopeless]
         self._running += 1
+        number: Sketch | int = 0
         try:
             with trio.fail_after(self._seconds):
-                number = await self._store.count(hopeful) if hopeful else 0
+                if (offset := canonical_offset(hopeful)) is not None:
+                    number = await self._store.sketch(hopeful[0], offset)
+                elif hopeful:
+                    number = await self._store.count(hopeful)
         except trio.TooSlowError:
             self._counts["timed_out"] += 1
             raise self._timeout() from None

@@ -4,150 +4,104 @@
 
 Each arrow is a bounded channel; only the step into the intake makes a client wait. Nothing is asked back, so there is
 no circle to lock up. Closing the intake ends the verifiers, they the writers, those the broadcaster, each after its
-last batch.
+last batch. Between the first two stands the membership, where there is any: it ends with the verifiers.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
-import msgspec
 import structlog
 import trio
-from msgspec import Meta
 
-from trio_relay.nostr.errors import Rejected
+from trio_relay.nostr.auth import check_auth
+from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.gate import Reader
+from trio_relay.nostr.info import document
 from trio_relay.nostr.limits import Limits
-from trio_relay.nostr.schnorr import BackendName, open_backend
-from trio_relay.pipeline.broadcaster import Broadcaster, BroadcasterStatistics
+from trio_relay.nostr.schnorr import open_backend
+from trio_relay.nostr.session import Session
+from trio_relay.nostr.sketches import Sketch
+from trio_relay.pipeline.broadcaster import Broadcaster
+from trio_relay.pipeline.figures import RelayStatistics, channel_statistics
+from trio_relay.pipeline.membership import Membership
+from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.post import Post
-from trio_relay.pipeline.queries import Queries, QueriesStatistics
+from trio_relay.pipeline.queries import Queries
+from trio_relay.pipeline.removing import Removals
+from trio_relay.pipeline.reports import Reports
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.pipeline.verifier import Verifier, VerifierStatistics
-from trio_relay.pipeline.writer import Writer, WriterStatistics
-from trio_relay.policy import check_event
-from trio_relay.store.base import Store, StoreStatistics
+from trio_relay.pipeline.syncing import Sync, Syncing, SyncOptions
+from trio_relay.pipeline.upkeep import Upkeep
+from trio_relay.pipeline.verifier import Verifier
+from trio_relay.pipeline.writer import Writer
+from trio_relay.policy.lists import Change, Name, to_keep
+from trio_relay.policy.reading import check_filters
+from trio_relay.policy.rules import Rules
+from trio_relay.policy.standing import identity_of, standing_of
+from trio_relay.policy.visitor import MOST_KEYS, Visitor
+from trio_relay.policy.writing import check_bans, check_event
+from trio_relay.store.base import Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
 
 _WAITING_BATCHES: Final = 2
+_WAITING_REQUESTS: Final = 16
+_KEEP_SECONDS: Final = 10.0
 
 Parcels: TypeAlias = list[Submission]
-
-
-class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How wide the pipeline is."""
-
-    signatures: Annotated[
-        Literal["auto", "batch", "coincurve", "python"],
-        Meta(
-            description=(
-                "How signatures are verified: one native call a batch, coincurve one by one, pure Python (some 75 ms"
-                " each), or the first of these that works."
-            )
-        ),
-    ] = "auto"
-    verifiers: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=256,
-            description="Threads that verify; 0 is one for each core.",
-            extra={"unit": "threads"},
-        ),
-    ] = 0
-    verify_batch: Annotated[
-        int, Meta(ge=1, description="Most signatures of one native call.", extra={"unit": "events"})
-    ] = 256
-    write_batch: Annotated[int, Meta(ge=1, description="Most events of one commit.", extra={"unit": "events"})] = 1_000
-    write_linger_seconds: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=10,
-            description="How long a batch waits for company before it is written, unless it is full.",
-            extra={"unit": "seconds"},
-        ),
-    ] = 0.0
-    channel_parcels: Annotated[
-        int,
-        Meta(
-            ge=0,
-            description="What may wait to be verified; a parcel is what one read of one client brought.",
-            extra={"unit": "parcels"},
-        ),
-    ] = 64
-    query_seconds: Annotated[
-        float,
-        Meta(gt=0, description="What each page of a stored query, or a count, may take.", extra={"unit": "seconds"}),
-    ] = 10.0
-    drain_seconds: Annotated[
-        float,
-        Meta(
-            ge=0,
-            description="When stopping: time for the pipeline to store what was accepted, once all clients left.",
-            extra={"unit": "seconds"},
-        ),
-    ] = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelStatistics:
-    """How full a channel is, in parcels: now, at most so far, and its capacity."""
-
-    depth: int
-    peak: int
-    capacity: float
-
-
-@dataclass(frozen=True, slots=True)
-class RelayStatistics:
-    """How all stages are."""
-
-    signatures: BackendName
-    verifiers: int
-    refused: dict[str, int]
-    unreadable: int
-    channels: dict[str, ChannelStatistics]
-    verifier: VerifierStatistics
-    writer: WriterStatistics
-    broadcaster: BroadcasterStatistics
-    queries: QueriesStatistics
-    store: StoreStatistics
 
 
 class Relay:
     """What doors, imports and embedding programs use; made by `open_relay` alone."""
 
     def __init__(
-        self, store: Store, options: RelayOptions, limits: Limits, clock: Callable[[], float], *, has_search: bool
+        self, store: Store, options: RelayOptions, sync: SyncOptions, rules: Rules, clock: Callable[[], float]
     ) -> None:
-        self.limits = limits
-        self.has_search = has_search
+        self.rules = rules
+        """What is asked of events and requests; `amend` changes its lists."""
         self.backend = open_backend(options.signatures)
         self.verifiers = options.verifiers or _cores()
         self._store = store
+        self._stranger = Visitor(private_kinds=rules.private_kinds)
+        self._amending = trio.Lock()
         self._options = options
         self._clock = clock
         self._refused: Counter[str] = Counter()
         self._unreadable = 0
         unbroadcast: set[str] = set()
         threads = trio.CapacityLimiter(self.verifiers)
-        self._verifier = Verifier(store, self.backend, threads, options.verify_batch)
+        self._membership = Membership(store, rules, self.amend, clock)
+        self._verifier = Verifier(
+            store, self.backend, threads, options.verify_batch, self._membership.requests, self._bars
+        )
         self.post = Post()
         """Has what waits for clients sent; outboxes of clients that are told need it."""
-        self._writer = Writer(store, options.write_batch, unbroadcast, self.post, options.write_linger_seconds)
-        self._broadcaster = Broadcaster(unbroadcast, self.post)
-        self._queries = Queries(store, options.query_seconds, unbroadcast)
+        self._reports = Reports(store, rules, clock)
+        self._writer = Writer(
+            store,
+            options.write_batch,
+            unbroadcast,
+            self.post,
+            self._bars,
+            options.write_linger_seconds,
+            self._reports.note,
+        )
+        self._broadcaster = Broadcaster(unbroadcast, self.post, clock, rules.private_kinds)
+        self._queries = Queries(store, options.query_seconds, unbroadcast, rules.limits.max_limit)
+        self._syncing = Syncing(store, sync, options.query_seconds, Reader(private_kinds=rules.private_kinds))
+        self.removals = Removals(rules, self.remove, self.amend, clock)
+        """Has what is banned go from the store."""
+        self._upkeep = Upkeep(store, rules, self._syncing, clock, self.removals.learnt)
         self._intake, self._to_verify = trio.open_memory_channel[Parcels](options.channel_parcels)
         # What goes on from here are whole batches, so few of them may wait.
         waiting = min(_WAITING_BATCHES, options.channel_parcels)
@@ -155,28 +109,148 @@ class Relay:
         # Deliveries are the last to be late: one batch beside the one that is being delivered.
         self._live, self._to_deliver = trio.open_memory_channel[Parcels](min(1, waiting))
 
+    @property
+    def limits(self) -> Limits:
+        """What clients are held to."""
+        return self.rules.limits
+
+    def now(self) -> int:
+        """Seconds since 1970, by the clock that verdicts go by."""
+        return int(self._clock())
+
+    def visit(self, address: str = "") -> Visitor:
+        """Somebody has come, from this address."""
+        return Visitor(
+            address, secrets.token_hex(16) if self.rules.has_auth else "", private_kinds=self.rules.private_kinds
+        )
+
+    def open_session(self) -> Session:
+        """The protocol state of a new connection, held to what this relay can do."""
+        rules = self.rules
+        return Session(
+            rules.limits, has_search=rules.has_search, has_sync=rules.has_sync, and_tags=rules.options.and_tags
+        )
+
+    def document(self) -> bytes:
+        """The NIP-11 document as it is now."""
+        return document(identity_of(self.rules), self.rules.limits, standing_of(self.rules))
+
     def start_stages(self, nursery: trio.Nursery) -> None:
         """Start every stage; each ends when its channel does. For `open_relay`."""
-        with self._to_verify, self._to_write:
+        asked = self._membership.asked
+        long, to_take_long = trio.open_memory_channel[Parcels](_WAITING_REQUESTS)
+        with self._to_verify, self._to_write, asked, long:
             for _ in range(self.verifiers):
                 nursery.start_soon(
-                    self._verifier.run, self._to_verify.clone(), self._verified.clone(), self._live.clone()
+                    self._verifier.run,
+                    self._to_verify.clone(),
+                    self._verified.clone(),
+                    self._live.clone(),
+                    asked.clone(),
                 )
             for _ in range(self._store.writers):
-                nursery.start_soon(self._writer.run, self._to_write.clone(), self._live.clone())
+                nursery.start_soon(self._writer.run, self._to_write.clone(), self._live.clone(), long.clone())
+            nursery.start_soon(self._writer.run_long, to_take_long, self._live.clone())
         nursery.start_soon(self._broadcaster.run, self._to_deliver, self._options.write_batch)
+        self._membership.start(nursery, self._verified.clone())
+
+    async def recall(self) -> None:
+        """Be what was kept. For `open_relay`.
+
+        Raises:
+            StoreError: it could not be read.
+        """
+        kept = await self._store.kept()
+        self.rules.recall(kept)
+        await self._membership.recall(kept)
+
+    def start_upkeep(self, nursery: trio.Nursery) -> None:
+        """Start what goes on in the background. For `open_relay`."""
+        self._upkeep.start(nursery)
+        self._reports.start(nursery)
+        self.removals.start(nursery)
 
     def close_intake(self) -> None:
         """No more events; what was accepted goes through all stages. For `open_relay`."""
         for channel in (self._intake, self._verified, self._live):
             channel.close()
 
-    def admit(self, event: Event) -> Rejected | None:
-        """None if the event may be published, else why not; to be asked of every event before `publish`."""
-        refusal = check_event(event, self.limits, int(self._clock()))
+    def admit(self, event: Event, visitor: Visitor | None = None, size: int = 0) -> Rejected | None:
+        """None if the event may be published, else why not; to be asked of every event before `publish`.
+
+        Args:
+            event: of the right shape.
+            visitor: who sends it; None: somebody who has not authenticated.
+            size: bytes of the message that it came in, if known.
+        """
+        refusal = check_event(event, visitor or self._stranger, self.rules, int(self._clock()), size)
         if refusal is not None:
             self._refused[refusal.prefix] += 1
         return refusal
+
+    def _bars(self) -> Callable[[Event], Rejected | None] | None:
+        bans_any = self.rules.has_bans or self.rules.lists.holds_any(Name.BANNED_EVENTS)
+        return self._barred if bans_any else None
+
+    def _barred(self, event: Event) -> Rejected | None:
+        return check_bans(event, self.rules, int(self._clock()))
+
+    def admit_filters(self, filters: Sequence[Filter], visitor: Visitor) -> Rejected | None:
+        """None if the visitor may ask these, else why not; to be asked before `subscribe`, `count` and a sync."""
+        return check_filters(filters, visitor, self.rules, int(self._clock()))
+
+    async def authenticate(self, event: Event, visitor: Visitor) -> Rejected | None:
+        """Add a key to the visitor's if this event proves it (NIP-42); else why it does not."""
+        if not self.rules.has_auth:
+            return Rejected(Prefix.UNSUPPORTED, "authentication is off on this relay (relay.url)")
+        if len(visitor.keys) >= MOST_KEYS and event.pubkey not in visitor.keys:
+            return Rejected(Prefix.RESTRICTED, f"at most {MOST_KEYS} keys on a connection")
+        refusal = check_auth(event, visitor.challenge, self.rules.relay_url, int(self._clock()))
+        if refusal is None and not await self.verify(event):
+            refusal = invalid("sig is not a valid signature of the id by the pubkey")
+        if refusal is None:
+            visitor.keys.add(event.pubkey)
+        return refusal
+
+    async def verify(self, event: Event) -> bool:
+        """True if the signature is right; one that is asked for outside of the pipeline, as by AUTH."""
+        return await self._verifier.verify_one(event)
+
+    async def amend(self, changes: Sequence[Change]) -> None:
+        """Change the operators' lists (NIP-86): at once, and for good; what is banned afterwards goes by `remove`.
+
+        Raises:
+            StoreError: they could not be kept, and are as they were.
+        """
+        async with self._amending:  # else what one undoes could be another's
+            await self._amend(changes)
+
+    async def _amend(self, changes: Sequence[Change]) -> None:
+        undoing = self.rules.amend(changes)
+        self.rules.unsettled += 1
+        try:
+            # To go away in the middle would leave it open what is kept.
+            with trio.CancelScope(shield=True, relative_deadline=_KEEP_SECONDS) as patience:
+                await self._store.keep(to_keep(changes))
+            if patience.cancelled_caught:
+                raise StoreError("the relay's store takes too long")
+        except BaseException:
+            self.rules.amend(undoing)
+            raise
+        finally:
+            self.rules.unsettled -= 1
+            self.rules.revision += 1
+
+    async def remove(self, filters: Sequence[Filter]) -> int:
+        """Remove stored events, and all that is on its way now and matches by then; gives how many those were.
+
+        Nothing keeps the same from being published again: that is up to the lists.
+
+        Raises:
+            StoreError: it failed; a part may be gone.
+        """
+        await self._writer.settled()  # what comes to it later is judged by the lists as they are now
+        return await self._store.remove(filters)
 
     def note_unreadable(self) -> None:
         """Count a message that said nothing that could be carried out."""
@@ -209,19 +283,34 @@ class Relay:
 
     def answer_nowait(self, subscription: Subscription) -> bool:
         """Answer a subscribed subscription here and now; False if that would take too long: then `answer` it."""
-        return self._queries.answer_nowait(subscription)
+        return not self._membership.is_asked_by(subscription) and self._queries.answer_nowait(subscription)
 
     async def answer(self, subscription: Subscription) -> bool:
         """Send a subscribed subscription what is stored, then EOSE; or CLOSED, giving False."""
+        if self._membership.is_asked_by(subscription):
+            await self._membership.invite(subscription)
         return await self._queries.answer(subscription)
 
-    async def count(self, filters: Sequence[Filter]) -> int:
-        """How many stored events match any of the filters, each once (NIP-45).
+    async def count(self, filters: Sequence[Filter], visitor: Visitor | None = None) -> Sketch | int:
+        """How many stored events match any of the filters, each once; with a sketch where there is one (NIP-45).
 
         Raises:
             Rejected: it took too long, or the store could not tell.
         """
-        return await self._queries.count(filters)
+        return await self._queries.count(filters, (visitor or self._stranger).reader)
+
+    @property
+    def sync_options(self) -> SyncOptions:
+        """The bounds of syncs."""
+        return self._syncing.options
+
+    async def open_sync(self, one: Filter, visitor: Visitor) -> Sync:
+        """Compare what is stored and matches with a client's set (NIP-77).
+
+        Raises:
+            Rejected: the set is too large, there are too many, or the store could not tell.
+        """
+        return await self._syncing.open(one, visitor.reader)
 
     async def check(self) -> str | None:
         """Why the relay cannot store events now, or None if all is well."""
@@ -235,14 +324,15 @@ class Relay:
             refused=dict(self._refused),
             unreadable=self._unreadable,
             channels={
-                "intake": _channel(self._intake.statistics()),
-                "verified": _channel(self._to_write.statistics()),
-                "live": _channel(self._to_deliver.statistics()),
+                "intake": channel_statistics(self._intake.statistics()),
+                "verified": channel_statistics(self._to_write.statistics()),
+                "live": channel_statistics(self._to_deliver.statistics()),
             },
             verifier=self._verifier.statistics(),
             writer=self._writer.statistics(),
             broadcaster=self._broadcaster.statistics(),
             queries=self._queries.statistics(),
+            syncing=self._syncing.statistics(),
             store=self._store.statistics(),
         )
 
@@ -253,7 +343,8 @@ async def open_relay(
     options: RelayOptions | None = None,
     limits: Limits | None = None,
     *,
-    has_search: bool = True,
+    rules: Rules | None = None,
+    sync: SyncOptions | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Relay]:
     """Run the pipeline over a store while the context lasts.
@@ -265,16 +356,19 @@ async def open_relay(
         store: must stay open for longer than this context.
         options: how wide the pipeline is.
         limits: what events and requests are held to.
-        has_search: False: the doors are to refuse filters that search for words.
+        rules: that, and all else that is asked of them; then `limits` plays no part.
+        sync: bounds of syncs; `rules` say whether there are any.
         clock: seconds since 1970.
 
     Raises:
         ImportError: the signature backend that the options force is not there.
     """
     options = options or RelayOptions()
-    relay = Relay(store, options, limits or Limits(), clock, has_search=has_search)
+    relay = Relay(store, options, sync or SyncOptions(), rules or Rules(limits or Limits()), clock)
+    await relay.recall()
     async with trio.open_nursery() as posting:
         posting.start_soon(relay.post.run)
+        relay.start_upkeep(posting)
         async with trio.open_nursery() as stages:
             relay.start_stages(stages)
             try:
@@ -290,7 +384,3 @@ async def open_relay(
 def _cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _channel(now: trio.MemoryChannelStatistics) -> ChannelStatistics:
-    return ChannelStatistics(now.current_buffer_used, now.peak_buffer_used, now.max_buffer_size)

@@ -19,6 +19,7 @@ ANSWERS: Final[dict[Saved, tuple[bool, str]]] = {
     Saved.DUPLICATE: (True, "duplicate: already have this event"),
     Saved.SUPERSEDED: (False, "duplicate: have a newer version"),
     Saved.DELETED: (False, "blocked: deleted by its author"),
+    Saved.VANISHED: (False, "blocked: its author has asked to vanish"),
     Saved.FAILED: (False, "error: the store could not take this event; send it again"),
 }
 """What its sender hears of an event that the store has judged: OK's last two items."""

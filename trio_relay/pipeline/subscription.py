@@ -7,6 +7,7 @@ from collections.abc import Collection, Container, Iterator
 import trio
 
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.gate import NOBODY, Reader
 from trio_relay.nostr.message import closed, eose, event_head
 from trio_relay.pipeline.outbox import Frame, Outbox
 from trio_relay.store.base import ID_SLICE, Page
@@ -32,20 +33,26 @@ class Subscription:
         "_sent_stored",
         "filters",
         "found",
+        "found_for",
         "has_lost_track",
         "outbox",
+        "reader",
         "sub_id",
     )
 
-    def __init__(self, sub_id: str, filters: tuple[Filter, ...], outbox: Outbox) -> None:
+    def __init__(self, sub_id: str, filters: tuple[Filter, ...], outbox: Outbox, reader: Reader = NOBODY) -> None:
         self.sub_id = sub_id
         self.filters = filters
         self.outbox = outbox
+        self.reader = reader
+        """Whom events go to: nothing is delivered that he may not read."""
         self._head = event_head(sub_id)
         self._catching_up = True
         self._ended = False
         self.found: Page | None = None
         """The whole answer, where it was found at once but is too long to be sent so; what came since went out live."""
+        self.found_for: Reader | None = None
+        """The reader, with the keys of that moment, for whom it was found."""
         self.has_lost_track = False
         """More live events came than it remembers, so stored ones cannot be told apart: it has to be closed."""
         # Most subscriptions never need one of the two: an empty set is a fifth of a kilobyte.
@@ -82,12 +89,13 @@ class Subscription:
         self._sent_live.add(event_id)
         return True
 
-    def deliver_at_once(self, page: Page, unbroadcast: Collection[str]) -> bool:
+    def deliver_at_once(self, page: Page, unbroadcast: Collection[str], hint: str | None = None) -> bool:
         """Send all that is stored and EOSE in one piece, if there is room for it; only before any live event.
 
         Args:
             page: the whole answer.
             unbroadcast: ids that are saved, or being saved, and have not come to `deliver` yet.
+            hint: for EOSE (NIP-67).
         """
         size = sum(map(len, page)) + len(page) * len(self._head)
         if size > self.outbox.turn_bytes or not self.outbox.has_room_for(size):
@@ -97,7 +105,7 @@ class Subscription:
             self._sent_stored = {event_id for event_id in found if event_id in unbroadcast}
         frame, head = self.outbox.frame, self._head
         framed = [frame(head + json + b"]") for json in page]
-        framed.append(frame(eose(self.sub_id)))
+        framed.append(frame(eose(self.sub_id, hint)))
         self.outbox.put_nowait(b"".join(framed))
         self._catching_up = False
         return True
@@ -126,11 +134,11 @@ class Subscription:
                     self._sent_stored.add(event_id)
                 self.outbox.put_nowait(message)
 
-    def end_of_stored(self) -> None:
-        """Say EOSE; from now on events come live only."""
+    def end_of_stored(self, hint: str | None = None) -> None:
+        """Say EOSE, with what there is to say of completeness (NIP-67); from now on events come live only."""
         if self._ended:
             return
-        self.outbox.send_nowait(eose(self.sub_id))
+        self.outbox.send_nowait(eose(self.sub_id, hint))
         self._catching_up = False
         self._sent_live = None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
@@ -10,7 +12,8 @@ from typing import Final
 import structlog
 import trio
 
-from trio_relay.nostr.event import is_ephemeral
+from trio_relay.nostr.errors import Rejected
+from trio_relay.nostr.event import Event, is_ephemeral
 from trio_relay.nostr.schnorr import Backend
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
@@ -40,14 +43,26 @@ class Verifier:
         backend: checks the signatures, in a thread.
         threads: how many of those threads run at a time.
         most: events that one call verifies.
+        requests: kinds that are asked of the relay itself; they go neither to the writer nor to subscribers.
+        bars: gives what tells why an ephemeral event may not be delivered after all, or None if all may be.
     """
 
-    def __init__(self, store: Store, backend: Backend, threads: trio.CapacityLimiter, most: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        backend: Backend,
+        threads: trio.CapacityLimiter,
+        most: int,
+        requests: Collection[int] = (),
+        bars: Callable[[], Callable[[Event], Rejected | None] | None] = lambda: None,
+    ) -> None:
         self._store = store
         self._backend = backend
         self._is_quick = backend.name != "python"
         self._threads = threads
         self._most = most
+        self._requests = requests
+        self._bars = bars
         self._counter = trio.Lock()
         self._pending = 0
         self._last = trio.Event()
@@ -70,9 +85,9 @@ class Verifier:
 
         Two hops into a thread cost four times the verification. It is one call of some 50 µs, and nothing is overtaken.
         """
-        if self._pending or not self._is_quick:
-            return False
         event = one.event
+        if self._pending or not self._is_quick or event.kind in self._requests:
+            return False
         known = self._store.known_nowait([event.id])
         if known is None:
             return False
@@ -82,20 +97,32 @@ class Verifier:
             self._bad(one)
         elif not is_ephemeral(event.kind):
             return _sent_nowait(verified, one)
+        elif not self._welcome([one]):
+            return True
         elif _sent_nowait(live, one):
             self._ephemeral(one)
         else:
             return False
         return True
 
+    async def verify_one(self, event: Event) -> bool:
+        """True if the signature of an event that goes no further is right."""
+        if self._is_quick:
+            return self._backend.verify([event])[0]
+        (verdict,) = await trio.to_thread.run_sync(
+            self._backend.verify, [event], limiter=self._threads, abandon_on_cancel=True
+        )
+        return verdict
+
     async def run(
         self,
         intake: trio.MemoryReceiveChannel[list[Submission]],
         verified: trio.MemorySendChannel[list[Submission]],
         live: trio.MemorySendChannel[list[Submission]],
+        asked: trio.MemorySendChannel[list[Submission]] | None = None,
     ) -> None:
         """Verify until the intake has ended; the handles are this task's own and are closed by it."""
-        with intake, verified, live:
+        with intake, verified, live, asked or nullcontext():
             batches = Batches(intake, self._most, attrgetter("size"))
             while True:
                 # One at a time takes a batch and a number, so that batches leave in the order in which they came: a
@@ -108,6 +135,8 @@ class Verifier:
                     self._last = after
                 valid = await self._verify(await self._unknown(batch))
                 await before.wait()
+                if self._requests and asked is not None:
+                    valid = self._ask(valid, asked)
                 await self._pass_on(valid, verified, live)
                 self._pending -= len(batch)
                 after.set()
@@ -161,6 +190,20 @@ class Verifier:
         self._outcomes["duplicate"] += 1
         one.reply(one.event, *ANSWERS[Saved.DUPLICATE])
 
+    def _welcome(self, ephemeral: list[Submission]) -> list[Submission]:
+        """Those whose author has not been banned since they were admitted; others are judged by the writer."""
+        barred = self._bars() if ephemeral else None
+        if barred is None:
+            return ephemeral
+        welcome = []
+        for one in ephemeral:
+            if (refusal := barred(one.event)) is None:
+                welcome.append(one)
+            else:
+                self._outcomes["barred"] += 1
+                one.reply(one.event, False, str(refusal))
+        return welcome
+
     def _bad(self, one: Submission) -> None:
         self._outcomes["bad_signature"] += 1
         one.reply(one.event, False, "invalid: sig is not a valid signature of the id by the pubkey")
@@ -168,6 +211,18 @@ class Verifier:
     def _ephemeral(self, one: Submission) -> None:
         self._outcomes["ephemeral"] += 1
         one.reply(one.event, True, "")
+
+    def _ask(self, valid: list[Submission], asked: trio.MemorySendChannel[list[Submission]]) -> list[Submission]:
+        """Requests go on without a wait, and those that find no room come again: they hold up no events."""
+        requests = [one for one in valid if one.event.kind in self._requests]
+        if not requests:
+            return valid
+        try:
+            asked.send_nowait(requests)
+        except trio.WouldBlock:
+            for one in requests:
+                one.reply(one.event, False, "rate-limited: too many requests to join or to leave; try again")
+        return [one for one in valid if one.event.kind not in self._requests]
 
     async def _pass_on(
         self,
@@ -178,10 +233,10 @@ class Verifier:
         """Ephemeral events are delivered and never stored (NIP-01, "Kinds"); all others go to the writer."""
         ephemeral = [one for one in valid if is_ephemeral(one.event.kind)]
         lasting = [one for one in valid if not is_ephemeral(one.event.kind)] if ephemeral else valid
-        for one in ephemeral:
-            self._ephemeral(one)
-        if ephemeral:
-            await live.send(ephemeral)
+        if welcome := self._welcome(ephemeral):
+            for one in welcome:
+                self._ephemeral(one)
+            await live.send(welcome)
         if lasting:
             await verified.send(lasting)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
@@ -12,6 +13,8 @@ from typing import Final
 import structlog
 import trio
 
+from trio_relay.nostr.errors import Rejected
+from trio_relay.nostr.event import VANISH, Event
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.post import Flush, Post, carry_out
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
@@ -44,16 +47,30 @@ class Writer:
     Args:
         store: keeps the events.
         most: events of one commit.
-        linger: seconds that a batch waits for company, unless it is full.
         unbroadcast: this stage adds ids before they can be seen in the store; the broadcaster takes them out.
         post: has the answers sent.
+        bars: gives what tells why an event is not to be stored although it was admitted, its author having been
+            banned since; None while nobody is banned.
+        linger: seconds that a batch waits for company, unless it is full.
+        noted: told of what is stored; sync.
     """
 
-    def __init__(self, store: Store, most: int, unbroadcast: set[str], post: Post, linger: float = 0.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        most: int,
+        unbroadcast: set[str],
+        post: Post,
+        bars: Callable[[], Callable[[Event], Rejected | None] | None] = lambda: None,
+        linger: float = 0.0,
+        noted: Callable[[Sequence[Submission]], None] = lambda _stored: None,
+    ) -> None:
         self._store = store
+        self._bars = bars
         self._post = post
         self._most = most
         self._linger = linger
+        self._noted = noted
         self._unbroadcast = unbroadcast
         # Who is alone does without: a lock costs a turn of the loop for each batch.
         self._gathering: AbstractAsyncContextManager[object] = trio.Lock() if store.writers > 1 else nullcontext()
@@ -71,16 +88,65 @@ class Writer:
         self,
         verified: trio.MemoryReceiveChannel[list[Submission]],
         live: trio.MemorySendChannel[list[Submission]],
+        long: trio.MemorySendChannel[list[Submission]] | None = None,
     ) -> None:
-        """Write until the channel has ended; the handles are this task's own and are closed by it."""
-        with verified, live:
+        """Write until the channel has ended; the handles are this task's own and are closed by it.
+
+        Args:
+            verified: what is to be written.
+            live: gets what has been.
+            long: takes what may be long in writing, for `run_long`; None: it is written here.
+        """
+        with verified, live, nullcontext() if long is None else long:
             batches = Batches(verified, self._most, attrgetter("size"), self._linger)
             while True:
                 async with self._gathering:
                     batch = await anext(batches, None)
                 if batch is None:
                     return
+                await self._wait_for(batch)
+                # Nothing may come between this look at the bans and the ids that `settled` waits for.
+                welcome = self._welcome(batch)
+                if long is not None:
+                    welcome = _set_apart(welcome, long)
+                if welcome:
+                    await self._write(welcome, live)
+
+    async def run_long(
+        self,
+        long: trio.MemoryReceiveChannel[list[Submission]],
+        live: trio.MemorySendChannel[list[Submission]],
+    ) -> None:
+        """As `run`, for requests to vanish: one may have a million events removed, and nobody else waits for it."""
+        with long, live:
+            async for batch in long:
+                await self._wait_for(batch)
                 await self._write(batch, live)
+
+    def _welcome(self, batch: list[Submission]) -> list[Submission]:
+        barred = self._bars()
+        if barred is None:
+            return batch
+        welcome = []
+        for one in batch:
+            if (refusal := barred(one.event)) is None:
+                welcome.append(one)
+            else:
+                self._outcomes["barred"] += 1
+                one.reply(one.event, False, str(refusal))
+        return welcome
+
+    async def _wait_for(self, batch: list[Submission]) -> None:
+        """Wait until nothing of this batch is being stored by another task."""
+        ids = {one.event.id for one in batch}
+        while not self._in_flight.isdisjoint(ids):
+            await self._landed.wait()
+
+    async def settled(self) -> None:
+        """Wait until the batches that are being stored now have been."""
+        ids = set(self._in_flight)
+        while not self._in_flight.isdisjoint(ids):
+            await self._landed.wait()
 
     async def _write(self, batch: list[Submission], live: trio.MemorySendChannel[list[Submission]]) -> None:
         try:
@@ -90,13 +156,12 @@ class Writer:
             return
         stored = [one for one, outcome in zip(batch, outcomes, strict=True) if outcome is Saved.STORED]
         if stored:
+            self._noted(stored)
             await _hand_on(stored, live)
         await carry_out(self._answer(batch, outcomes))
 
     async def _save(self, batch: list[Submission]) -> list[Saved]:
         ids = {one.event.id for one in batch}
-        while not self._in_flight.isdisjoint(ids):
-            await self._landed.wait()
         self._in_flight |= ids
         # Before the commit: a query may see the events before this task is back.
         added = ids - self._unbroadcast
@@ -172,6 +237,21 @@ class Writer:
             dict(self._outcomes),
             self._failure,
         )
+
+
+def _set_apart(batch: list[Submission], long: trio.MemorySendChannel[list[Submission]]) -> list[Submission]:
+    """What of a batch is not handed on as long in writing; where too much of that waits already, all of it.
+
+    What comes behind a request to vanish may be stored before it: then it goes with all the rest.
+    """
+    requests = [one for one in batch if one.event.kind == VANISH]
+    if not requests:
+        return batch
+    try:
+        long.send_nowait(requests)
+    except trio.WouldBlock:
+        return batch
+    return [one for one in batch if one.event.kind != VANISH]
 
 
 async def _hand_on(stored: list[Submission], live: trio.MemorySendChannel[list[Submission]]) -> None:

@@ -6,20 +6,27 @@
 3. `query` gives what matches any of the filters, each once, newest first and the lower id first where times are equal;
    each filter counts its own limit. Where a filter searches for words, the filters' answers follow one another instead,
    in the order of the filters, each in its own order: by relevance, or as its `sort:` says.
-4. An event whose deletion was asked for never comes back, nor does the request go: both are kept for ever.
+4. An event whose deletion was asked for never comes back, nor does the request go: both are kept for ever. Only its
+   author's request to vanish takes a request away (NIP-62), and that bars everything as old as itself for ever.
 5. A failure of the batch is a `StoreError`, that of one event is FAILED. Neither can be found afterwards, unless an
-   answer was lost on its way: then to send the same again does no harm. A store that has transactions fails whole.
+   answer was lost on its way: then to send the same again does no harm. A store that has transactions fails whole,
+   but for requests to vanish that take several.
+6. What has expired (NIP-40) and what a filter's `reader` may not read is in no answer: no page, no count, no record.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol, TypeAlias
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.sketches import Sketch
+
+Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], None]
+"""`listener(added, removed)`: hears of each change, on the loop; removed are (created_at, id), and went first."""
 
 Page: TypeAlias = list[bytes]
 """Events as their JSON (`event.encode`), in the order of the answer; never empty."""
@@ -38,7 +45,9 @@ class Saved(Enum):
     SUPERSEDED = auto()
     """A newer version of its address is stored already, or one of the same age with a lower id."""
     DELETED = auto()
-    """Its author has asked to delete it."""
+    """Its author has asked to delete it; of a gift wrap, one of those to whom it is addressed."""
+    VANISHED = auto()
+    """Its author, or of a gift wrap one of those to whom it is addressed, has asked to vanish, and it is no newer."""
     FAILED = auto()
     """The store could not take it, while it took others of the batch. Sending it again may help."""
 
@@ -102,13 +111,63 @@ class Queryable(Protocol):
         """
         ...
 
+    async def sketch(self, one: Filter, offset: int) -> Sketch:
+        """How many stored events match a filter of `sketches.canonical_offset`, and from how many keys, as a sketch.
 
-class Store(Queryable, Scannable, Protocol):
+        Args:
+            one: the filter.
+            offset: where in a pubkey the sketch looks, 8 to 23.
+
+        Raises:
+            StoreError: the store could not answer.
+        """
+        ...
+
+    def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+        """What is stored and matches, as records of 40 bytes: created_at in 8 bytes, big-endian, then the id's 32.
+
+        Each page is some records joined, newest first; the filter's limit counts, if it has one.
+
+        Raises:
+            StoreError: from a step, when the store could not answer.
+        """
+        ...
+
+
+class Notebook(Protocol):
+    """Where the relay's own small things are kept, such as who is banned: values by name, durable."""
+
+    async def kept(self) -> dict[str, bytes]:
+        """All that is kept.
+
+        Raises:
+            StoreError: the store could not answer.
+        """
+        ...
+
+    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
+        """Put values under names, or forget those whose value is None; all or nothing where there are transactions.
+
+        Args:
+            changes: names have 1 to 256 characters.
+
+        Raises:
+            StoreError: it failed; a part may be kept where there are no transactions.
+        """
+        ...
+
+
+class Store(Queryable, Scannable, Notebook, Protocol):
     """Where events are kept. Every method may be called from many tasks, `save_many` from `writers` at a time."""
 
     @property
     def description(self) -> str:
         """One line for the banner: what it is and where."""
+        ...
+
+    @property
+    def is_shared(self) -> bool:
+        """True if other relays may read and write it too."""
         ...
 
     @property
@@ -121,6 +180,32 @@ class Store(Queryable, Scannable, Protocol):
 
         Raises:
             StoreError: nothing of the batch was stored.
+        """
+        ...
+
+    async def remove(self, filters: Sequence[Filter]) -> int:
+        """Remove what matches any of the filters and all that was made of it; gives how many events that were.
+
+        It leaves no grave: the same may be stored again. Limits play no part, nor do readers. For what operators ban.
+
+        Raises:
+            StoreError: it failed; a part may be gone.
+        """
+        ...
+
+    def follow(self, listener: Listener | None) -> bool:
+        """Let this listener, and no other, hear of every change from now on; None: nobody.
+
+        It hears of what a method has changed before that method returns. False where others change the store too, and
+        nothing would be heard of that.
+        """
+        ...
+
+    async def sweep(self) -> int:
+        """Remove what has expired (NIP-40); gives how many events that were.
+
+        Raises:
+            StoreError: it failed; a part may be gone.
         """
         ...
 

@@ -1,4 +1,6 @@
-"""What becomes of each event of a batch: duplicate, replaced, deleted or stored (NIP-01, NIP-09). Pure.
+"""What becomes of each event of a batch: duplicate, replaced, deleted, vanished or stored. Pure.
+
+NIP-01 says what replaces what, NIP-09 and NIP-59 who may delete, NIP-62 what a request to vanish takes away.
 
 A backend looks up the `Facts` that a batch depends on (`questions` says which), asks `judge`, and carries out the
 `Ruling` in one transaction. So every backend decides alike, and a batch is decided in its own order.
@@ -8,10 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
-from trio_relay.nostr.event import DELETION, Event, address_of, deletion_targets, supersedes
+from trio_relay.nostr.event import (
+    DELETION,
+    GIFT_WRAP,
+    VANISH,
+    Event,
+    address_of,
+    claimants,
+    deletion_targets,
+    supersedes,
+)
 from trio_relay.store.base import Saved
+
+_REQUESTS: Final = frozenset({DELETION, VANISH})
+"""No deletion deletes these (NIP-09, "Deletion request against a deletion request"; NIP-62)."""
 
 
 class Version(NamedTuple):
@@ -22,17 +36,31 @@ class Version(NamedTuple):
     kind: int
     created_at: int
     address: str | None
+    claimants: tuple[str, ...] = ()
+    """Of a gift wrap, `event.claimants`; of another event its pubkey says it."""
+
+    @property
+    def belongs_to(self) -> tuple[str, ...]:
+        """Whose requests to delete it, or to vanish, it obeys."""
+        return self.claimants or (self.pubkey,)
+
+
+def version_of(event: Event) -> Version:
+    """An event as judging others sees it."""
+    several = tuple(claimants(event)) if event.kind == GIFT_WRAP else ()
+    return Version(event.id, event.pubkey, event.kind, event.created_at, address_of(event), several)
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Whose facts a batch depends on, beside its own events (deleted by their author?).
+    """Whose facts a batch depends on, beside its own events (deleted by one of their claimants?).
 
-    Ids: stored? Addresses: which version stands, and until when are they deleted?
+    Ids: stored? Addresses: which version stands, and until when are they deleted? Pubkeys: vanished until when?
     """
 
     ids: set[str]
     addresses: set[str]
+    pubkeys: set[str]
 
 
 @dataclass(slots=True)
@@ -47,23 +75,37 @@ class Facts:
     """(id, pubkey): that author has asked to delete that id."""
     buried_addresses: dict[str, int] = field(default_factory=dict)
     """By address: versions up to this time are deleted."""
+    vanished: dict[str, int] = field(default_factory=dict)
+    """By pubkey: what belongs to it up to this time has vanished."""
 
 
 @dataclass(slots=True)
 class Ruling:
-    """What the store has to do and says of each event. First `remove`, then `insert`: an id may be in both."""
+    """What the store has to do and says of each event. First `remove` and `vanish`, then `insert`: ids may be in both.
+
+    `vanish` is by pubkey: all that was stored before this batch, belongs to it and is as old as the time or older goes,
+    requests of any kind included. What of it is among the facts is in `remove` too.
+    """
 
     outcomes: list[Saved] = field(default_factory=list)
     insert: dict[str, Event] = field(default_factory=dict)
     remove: set[str] = field(default_factory=set)
     bury_ids: set[tuple[str, str]] = field(default_factory=set)
     bury_addresses: dict[str, int] = field(default_factory=dict)
+    vanish: dict[str, int] = field(default_factory=dict)
+
+
+_Leaving: TypeAlias = dict[str, dict[str, Version]]
+"""By pubkey that asks to vanish in this batch: by id what belongs to it, among the facts and so far in the batch."""
 
 
 def questions(batch: Sequence[Event]) -> Questions:
     """What has to be looked up before `judge` can decide this batch."""
-    asked = Questions({event.id for event in batch}, set())
+    asked = Questions({event.id for event in batch}, set(), set())
     for event in batch:
+        asked.pubkeys.add(event.pubkey)
+        if event.kind == GIFT_WRAP:
+            asked.pubkeys.update(claimants(event))
         if (address := address_of(event)) is not None:
             asked.addresses.add(address)
         elif event.kind == DELETION:
@@ -76,18 +118,42 @@ def questions(batch: Sequence[Event]) -> Questions:
 def judge(batch: Sequence[Event], facts: Facts) -> Ruling:
     """Decide a batch in its order; `facts` holds what `questions` asked for, and is used up."""
     ruling = Ruling()
+    leaving = _leaving(batch, facts)
     for event in batch:
-        ruling.outcomes.append(_judge_one(event, facts, ruling))
+        ruling.outcomes.append(_judge_one(event, facts, ruling, leaving))
     return ruling
 
 
-def _judge_one(event: Event, facts: Facts, ruling: Ruling) -> Saved:
+def _leaving(batch: Sequence[Event], facts: Facts) -> _Leaving:
+    leaving: _Leaving = {event.pubkey: {} for event in batch if event.kind == VANISH}
+    if leaving:
+        for version in (*facts.stored.values(), *facts.heads.values()):
+            _note_owners(version, leaving)
+    return leaving
+
+
+def _note_owners(version: Version, leaving: _Leaving) -> None:
+    for owner in version.belongs_to:
+        if owner in leaving:
+            leaving[owner][version.id] = version
+
+
+def _judge_one(event: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) -> Saved:
     if event.id in facts.stored:
+        if event.kind == VANISH and facts.vanished.get(event.pubkey, -1) < event.created_at:
+            # It came when this kind meant nothing to the relay. All of its key goes now, so it has to come anew.
+            ruling.insert[event.id] = event
+            ruling.remove.add(event.id)
+            _vanish(event, facts, ruling, leaving)
         return Saved.DUPLICATE
-    # A deletion cannot be deleted (NIP-09, "Deletion request against a deletion request").
-    if event.kind != DELETION and (event.id, event.pubkey) in facts.buried_ids:
+    version = version_of(event)
+    # Nobody has vanished, and nothing is deleted, where most batches go; else each of a wrap's claimants may have.
+    if facts.vanished and any(event.created_at <= facts.vanished.get(one, -1) for one in version.belongs_to):
+        return Saved.VANISHED
+    is_deletable = facts.buried_ids and event.kind not in _REQUESTS
+    if is_deletable and any((event.id, one) in facts.buried_ids for one in version.belongs_to):
         return Saved.DELETED
-    address = address_of(event)
+    address = version.address
     if address is not None:
         if event.created_at <= facts.buried_addresses.get(address, -1):
             return Saved.DELETED
@@ -96,13 +162,16 @@ def _judge_one(event: Event, facts: Facts, ruling: Ruling) -> Saved:
             if not supersedes(event.created_at, event.id, head.created_at, head.id):
                 return Saved.SUPERSEDED
             _drop(head, facts, ruling)
-    version = Version(event.id, event.pubkey, event.kind, event.created_at, address)
     facts.stored[event.id] = version
     ruling.insert[event.id] = event
+    if leaving:
+        _note_owners(version, leaving)
     if address is not None:
         facts.heads[address] = version
     elif event.kind == DELETION:
         _bury(event, facts, ruling)
+    elif event.kind == VANISH:
+        _vanish(event, facts, ruling, leaving)
     return Saved.STORED
 
 
@@ -113,7 +182,7 @@ def _bury(request: Event, facts: Facts, ruling: Ruling) -> None:
         facts.buried_ids.add((target, request.pubkey))
         ruling.bury_ids.add((target, request.pubkey))
         stored = facts.stored.get(target)
-        if stored is not None and stored.pubkey == request.pubkey and stored.kind != DELETION:
+        if stored is not None and request.pubkey in stored.belongs_to and stored.kind not in _REQUESTS:
             _drop(stored, facts, ruling)
     for address in addresses:
         until = max(request.created_at, facts.buried_addresses.get(address, -1))
@@ -121,6 +190,20 @@ def _bury(request: Event, facts: Facts, ruling: Ruling) -> None:
         head = facts.heads.get(address)
         if head is not None and head.created_at <= request.created_at:
             _drop(head, facts, ruling)
+
+
+def _vanish(request: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) -> None:
+    facts.vanished[request.pubkey] = ruling.vanish[request.pubkey] = request.created_at
+    for version in leaving[request.pubkey].values():
+        is_meant = version.created_at <= request.created_at and _stands(version, facts)
+        if is_meant and version.id != request.id:  # the request itself stays, for who wants to see why
+            _drop(version, facts, ruling)
+
+
+def _stands(version: Version, facts: Facts) -> bool:
+    """True if it was not dropped meanwhile."""
+    head = facts.heads.get(version.address) if version.address is not None else None
+    return version.id in facts.stored or (head is not None and head.id == version.id)
 
 
 def _drop(version: Version, facts: Facts, ruling: Ruling) -> None:

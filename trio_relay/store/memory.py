@@ -6,17 +6,18 @@ Of what is searched for, that comes first which has the words most often, then t
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 import trio
 from msgspec.structs import replace
 
-from trio_relay.nostr.event import Event, encode
+from trio_relay.nostr.event import Event, encode, has_expired
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.ranking import candidates, ranked, reference_window, references_of
 from trio_relay.nostr.search import Search, marks_of, text_of
-from trio_relay.store.base import Page, Saved, StoreStatistics
+from trio_relay.nostr.sketches import Sketch, registers_of
+from trio_relay.store.base import Listener, Page, Saved, StoreStatistics
 from trio_relay.store.judge import Facts, judge
 
 _PAGE = 500
@@ -31,19 +32,22 @@ class MemoryStore:
 
     description = "memory (forgets everything when it stops)"
     writers = 1
+    is_shared = False
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._events: dict[str, Event] = {}
         self._facts = Facts()
+        self._kept: dict[str, bytes] = {}
+        self._listener: Listener | None = None
 
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
         await trio.lowlevel.checkpoint()
         # The whole memory serves as the facts: judging keeps them true.
         ruling = judge(events, self._facts)
-        for event_id in ruling.remove:
-            del self._events[event_id]
+        removed = [self._events.pop(event_id) for event_id in ruling.remove]
         self._events.update(ruling.insert)
+        self._tell(list(ruling.insert.values()), removed)
         return ruling.outcomes
 
     async def known(self, ids: Sequence[str]) -> set[str]:
@@ -65,7 +69,64 @@ class MemoryStore:
     async def count(self, filters: Sequence[Filter]) -> int:
         await trio.lowlevel.checkpoint()
         told = list(map(self._told, filters))
-        return sum(any(one.matches(event) for one in told) for event in self._events.values())
+        return sum(any(one.matches(event) for one in told) for event in self._living())
+
+    async def sketch(self, one: Filter, offset: int) -> Sketch:
+        await trio.lowlevel.checkpoint()
+        authors = [event.pubkey for event in self._living() if one.matches(event)]
+        return Sketch(len(authors), registers_of(authors, offset))
+
+    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+        await trio.lowlevel.checkpoint()
+        found = [event for event in self._newest_first() if one.matches(event)][: one.limit]
+        for start in range(0, len(found), _PAGE):
+            page = found[start : start + _PAGE]
+            yield b"".join(event.created_at.to_bytes(8, "big") + bytes.fromhex(event.id) for event in page)
+            await trio.lowlevel.checkpoint()
+
+    async def remove(self, filters: Sequence[Filter]) -> int:
+        await trio.lowlevel.checkpoint()
+        told = [replace(self._told(one), reader=None) for one in filters]
+        return self._drop([event for event in self._events.values() if any(one.matches(event) for one in told)])
+
+    async def sweep(self) -> int:
+        await trio.lowlevel.checkpoint()
+        now = int(self._clock())
+        return self._drop([event for event in self._events.values() if has_expired(event, now)])
+
+    def _drop(self, gone: list[Event]) -> int:
+        facts = self._facts
+        for event in gone:
+            del self._events[event.id]
+            version = facts.stored.pop(event.id)
+            if version.address is not None:
+                del facts.heads[version.address]
+        self._tell([], gone)
+        return len(gone)
+
+    def follow(self, listener: Listener | None) -> bool:
+        self._listener = listener
+        return True
+
+    def _tell(self, added: list[Event], removed: list[Event]) -> None:
+        if self._listener is not None:
+            self._listener(added, [(event.created_at, event.id) for event in removed])
+
+    async def kept(self) -> dict[str, bytes]:
+        await trio.lowlevel.checkpoint()
+        return dict(self._kept)
+
+    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
+        await trio.lowlevel.checkpoint()
+        for name, value in changes.items():
+            if value is None:
+                self._kept.pop(name, None)
+            else:
+                self._kept[name] = value
+
+    def _living(self) -> Iterable[Event]:
+        now = int(self._clock())
+        return [event for event in self._events.values() if not has_expired(event, now)]
 
     def _select(self, filters: Sequence[Filter]) -> list[Event]:
         newest_first = self._newest_first()
@@ -89,7 +150,7 @@ class MemoryStore:
             notes = islice(filter(self._told(wider).matches, self._newest_first()), wider.limit)
             since, until = reference_window(one)
             window = Filter(since=since, until=until)
-            said = [each for event in self._events.values() if window.matches(event) for each in references_of(event)]
+            said = [each for event in self._living() if window.matches(event) for each in references_of(event)]
             return ranked(search.sort, [(note.id, note.created_at) for note in notes], said, now, one.limit)
         matching = list(filter(self._told(one).matches, self._newest_first()))
         if search is not None:
@@ -100,7 +161,7 @@ class MemoryStore:
         """The same filter, told who the authors of its `domain:` are."""
         if one.search is None or (mark := one.search.author_mark) is None:
             return one
-        authors = {event.pubkey for event in self._events.values() if mark in marks_of(event)}
+        authors = {event.pubkey for event in self._living() if mark in marks_of(event)}
         return replace(
             one,
             authors=frozenset(authors if one.authors is None else authors & one.authors),
@@ -108,7 +169,7 @@ class MemoryStore:
         )
 
     def _newest_first(self) -> list[Event]:
-        return sorted(self._events.values(), key=lambda event: (-event.created_at, event.id))
+        return sorted(self._living(), key=lambda event: (-event.created_at, event.id))
 
     async def scan(self) -> AsyncGenerator[Page, None]:
         await trio.lowlevel.checkpoint()

@@ -5,27 +5,31 @@ A register holds what is known of one thing, and its document's `_id` says of wh
 - an id of an author's: nothing, that event, or that its author has deleted it. The id commits to the author, so a
   request to delete another's event speaks of another register, and does no harm there.
 - an address: the version that stands, if any, and until when its author has deleted versions.
-- a deletion request: that event. It has a register of another name than other events of its id, so that a request to
-  delete it finds nothing to overwrite (NIP-09, "Deletion request against a deletion request").
+- a request, to delete or to vanish: that event. It has a register of another name than other events of its id, so that
+  a request to delete it finds nothing to overwrite (NIP-09, "Deletion request against a deletion request"; NIP-62).
+- a key that has asked to vanish: until when what belongs to it has vanished, and by which request.
+- something small of the relay's own: its value.
 
 So each register can be written blindly if it is new, and compared and set if it is not: see `writing`.
 """
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from trio_relay.nostr.event import DELETION, Event, address_of, encode, single_letter_tags
+from trio_relay.nostr.event import DELETION, VANISH, Event, address_of, encode, expiry_of, single_letter_tags
 from trio_relay.nostr.search import marks_of, text_of, vote_of
 
 _MOST_VALUE_BYTES: Final = 512
 """Longer tag values stand as a hash: Lucene refuses terms over 32,766 bytes, and long ones fill its dictionary."""
 _VOTES: Final = {1: ["vote:up"], -1: ["vote:down"], 0: []}
+REQUESTS: Final = frozenset({DELETION, VANISH})
+"""Kinds that no request deletes, and whose register says so."""
 
 
 class Register(NamedTuple):
@@ -33,12 +37,14 @@ class Register(NamedTuple):
 
     Attributes:
         event: the event that stands, or None.
-        until: versions of this address up to then are deleted; -1 if none are.
+        until: versions of this address up to then are deleted, or what belongs to this key has vanished; -1 if nothing.
         arrived: when its event was written; see `Document`.
         seq_no: with `primary_term` the state's name, for compare and set.
         primary_term: see `seq_no`; 0 if there is no document yet.
         version: counts the writes.
         index_name: of the index that this state stands in; the name of the alias may come to mean another.
+        grave: see `Document`; empty if nothing is deleted here for good.
+        vanished: see `Document`.
     """
 
     event: Event | None = None
@@ -48,6 +54,8 @@ class Register(NamedTuple):
     primary_term: int = 0
     version: int = 0
     index_name: str = ""
+    grave: str = ""
+    vanished: str = ""
 
     @property
     def exists(self) -> bool:
@@ -59,7 +67,7 @@ def slot_of(event: Event) -> str:
     """The `_id` of the register that an event stands in."""
     if (address := address_of(event)) is not None:
         return address_slot(address)
-    return request_slot(event.id) if event.kind == DELETION else id_slot(event.id, event.pubkey)
+    return request_slot(event.id) if event.kind in REQUESTS else id_slot(event.id, event.pubkey)
 
 
 def id_slot(event_id: str, pubkey: str) -> str:
@@ -68,8 +76,18 @@ def id_slot(event_id: str, pubkey: str) -> str:
 
 
 def request_slot(event_id: str) -> str:
-    """The `_id` of the register of a deletion request."""
+    """The `_id` of the register of a request to delete or to vanish."""
     return _slot(f"request:{event_id}")
+
+
+def vanish_slot(pubkey: str) -> str:
+    """The `_id` of the register that says until when a key has vanished."""
+    return _slot(f"vanish:{pubkey}")
+
+
+def kept_slot(name: str) -> str:
+    """The `_id` of the register of something that the relay keeps under a name."""
+    return _slot(f"kept:{name}")
 
 
 def address_slot(address: str) -> str:
@@ -90,7 +108,11 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
         changed: when it was written again while its event went on standing; 0 if it was not.
         event: JSON of the event, as it is sent.
         until: see `Register`.
-        grave: `id:pubkey` of a deleted event.
+        grave: `id:pubkey` of a deleted event, the pubkey being that of who has asked for it.
+        expires: when the event does (NIP-40), seconds since 1970; -1 if it never does.
+        vanished: `pubkey:id` of a key that has vanished and of its request.
+        name: of what the relay keeps.
+        value: of that, in Base64.
     """
 
     arrived: int
@@ -105,6 +127,10 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     event: str = ""
     until: int = -1
     grave: str = ""
+    expires: int = -1
+    vanished: str = ""
+    name: str = ""
+    value: str = ""
 
 
 def document(event: Event, arrived: int, until: int = -1, changed: int = 0) -> Document:
@@ -121,7 +147,24 @@ def document(event: Event, arrived: int, until: int = -1, changed: int = 0) -> D
         text_of(event),
         encode(event).decode(),
         until,
+        expires=expires_of(event),
     )
+
+
+def memo(name: str, value: bytes, arrived: int) -> Document:
+    """The document of a register in which the relay keeps something; `value_of` is the way back."""
+    return Document(arrived, name=name, value=b64encode(value).decode())
+
+
+def value_of(source: Source) -> bytes:
+    """What a `memo` keeps."""
+    return b64decode(source.value)
+
+
+def expires_of(event: Event) -> int:
+    """See `Document.expires`."""
+    expiry = expiry_of(event)
+    return -1 if expiry is None else expiry
 
 
 def tag_terms(event: Event) -> list[str]:
@@ -143,6 +186,9 @@ class Source(msgspec.Struct, gc=False):
     until: int = -1
     arrived: int = 0
     grave: str = ""
+    vanished: str = ""
+    name: str = ""
+    value: str = ""
 
 
 class _Found(msgspec.Struct, gc=False):
@@ -179,4 +225,14 @@ def _register(found: _Found) -> Register:
         return Register()
     event = _decode_event(found.source.event) if found.source.event else None
     source = found.source
-    return Register(event, source.until, source.arrived, found.seq_no, found.primary_term, found.version, found.index)
+    return Register(
+        event,
+        source.until,
+        source.arrived,
+        found.seq_no,
+        found.primary_term,
+        found.version,
+        found.index,
+        source.grave,
+        source.vanished,
+    )

@@ -10,7 +10,7 @@ from typing import Any, Final
 from trio_relay.store.opensearch.documents import Source
 from trio_relay.store.opensearch.options import OpenSearchOptions
 
-VERSION: Final = 1
+VERSION: Final = 2
 """To be raised with any change of `_PROPERTIES`, of the index sort or of what `documents` puts in."""
 
 _KEYWORD: Final = {"type": "keyword"}
@@ -29,6 +29,10 @@ _PROPERTIES: Final[dict[str, Any]] = {
     "grave": _KEYWORD,
     "event": {"type": "keyword", "index": False, "doc_values": False},
     "until": {"type": "long", "index": False, "doc_values": False},
+    "expires": {"type": "long"},
+    "vanished": _KEYWORD,
+    "name": _KEYWORD,
+    "value": {"type": "binary"},
 }
 
 

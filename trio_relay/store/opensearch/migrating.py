@@ -18,7 +18,7 @@ import trio
 from trio_relay.nostr.event import decode
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.opensearch.client import Busy, Client, Refusal, Unreachable, encode, open_client, read
-from trio_relay.store.opensearch.documents import Document, document
+from trio_relay.store.opensearch.documents import Document, document, slot_of
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout, template
 from trio_relay.store.opensearch.options import OpenSearchOptions
 from trio_relay.store.opensearch.query import Query
@@ -217,15 +217,25 @@ async def _write(client: Client, index: str, lines: Sequence[bytes]) -> int:
 
 
 def _copied(hit: Hit) -> bytes:
-    """A document under its `_id` and version, which goes on counting in the new index."""
+    """A document under its version, which goes on counting in the new index, and under its `_id` in this layout."""
     arrived: int = hit.sort[0]
     source = hit.source
+    event = decode(source.event) if source.event else None
     made = (
-        document(decode(source.event), arrived, source.until)
-        if source.event
-        else Document(arrived, until=source.until, grave=source.grave)
+        document(event, arrived, source.until)
+        if event is not None
+        else Document(
+            arrived,
+            until=source.until,
+            grave=source.grave,
+            vanished=source.vanished,
+            name=source.name,
+            value=source.value,
+        )
     )
-    action: dict[str, Any] = {"index": {"_id": hit.slot, "version": hit.version, "version_type": "external"}}
+    # Requests to vanish have a register of another name since layout 2.
+    slot = hit.slot if event is None else slot_of(event)
+    action: dict[str, Any] = {"index": {"_id": slot, "version": hit.version, "version_type": "external"}}
     return encode(action) + b"\n" + encode(made)
 
 

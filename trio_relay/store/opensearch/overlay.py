@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
-from trio_relay.store.opensearch.documents import Document, tag_term, tag_terms
+from trio_relay.store.opensearch.documents import Document, expires_of, tag_term, tag_terms
 
 _MOST_KNOWN: Final = 50_000
 _KEY_BYTES: Final = 450
@@ -35,12 +35,18 @@ class State(NamedTuple):
     version: int
     event: Event | None
     json: bytes
+    expires: int = -1
+    """See `Document`."""
 
     @property
     def key(self) -> tuple[int, str]:
         """Where its event stands in NIP-01's order."""
         assert self.event is not None
         return -self.event.created_at, self.event.id
+
+    def has_expired(self, now: int | None) -> bool:
+        """True if its event is over at this time, in seconds since 1970."""
+        return now is not None and 0 <= self.expires <= now
 
 
 @dataclass(slots=True, eq=False)
@@ -117,20 +123,26 @@ class Recent:
         """The newest state of a register here, if it is here."""
         return next((state for layer in self._layers if (state := layer.states.get(slot)) is not None), None)
 
-    def matching(self, one: Filter) -> list[State]:
-        """The states whose event matches, in NIP-01's order, as many as the filter's limit allows."""
+    def matching(self, one: Filter, now: int | None = None) -> list[State]:
+        """The states whose event matches, in NIP-01's order, as many as the filter's limit allows.
+
+        Args:
+            one: the filter.
+            now: seconds since 1970: what has expired by then does not match; None, where that plays no part.
+        """
         found: list[State] = []
         for place, layer in enumerate(self._layers):
-            found += islice(self._matching_in(layer, self._layers[:place], one), one.limit)
+            found += islice(self._matching_in(layer, self._layers[:place], one, now), one.limit)
         found.sort(key=lambda state: state.key)
         return found[: one.limit]
 
     @staticmethod
-    def _matching_in(layer: Layer, newer: Sequence[Layer], one: Filter) -> Iterator[State]:
+    def _matching_in(layer: Layer, newer: Sequence[Layer], one: Filter, now: int | None) -> Iterator[State]:
         for slot in layer.candidates(one):
             state = layer.states[slot]
             assert state.event is not None
-            if one.matches(state.event) and not any(slot in other.states for other in newer):
+            is_meant = one.matches(state.event) and not state.has_expired(now)
+            if is_meant and not any(slot in other.states for other in newer):
                 yield state
 
     def hides(self, slot: str, version: int) -> bool:
@@ -168,9 +180,9 @@ class Overlay:
         if event is None:
             self._layers[0].put(slot, State(version, None, b""))
         elif made is None:
-            self._layers[0].put(slot, State(version, event, encode(event)))
+            self._layers[0].put(slot, State(version, event, encode(event), expires_of(event)))
         else:
-            self._layers[0].put(slot, State(version, event, made.event.encode()), made.tags)
+            self._layers[0].put(slot, State(version, event, made.event.encode(), made.expires), made.tags)
         return True
 
     def recent(self) -> Recent:

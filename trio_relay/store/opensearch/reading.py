@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page, StoreError
+from trio_relay.store.opensearch.answers import Shards, Whole
 from trio_relay.store.opensearch.client import Client, encode, read
 from trio_relay.store.opensearch.documents import Source
 from trio_relay.store.opensearch.overlay import Recent, State
@@ -23,7 +24,6 @@ _FEWEST_HITS: Final = 8
 _ANSWER_BYTES: Final = 2**22
 """What one answer of the cluster may have, roughly: an event may have a megabyte, and nobody knows before."""
 _HEADER: Final = b"{}"
-_PARTIAL: Final = "allow_partial_search_results=false"
 _ONLY: Final = (
     "filter_path=responses.hits.hits._id,responses.hits.hits._version,responses.hits.hits.sort,"
     "responses.hits.hits._source.event,responses.error.type,responses.timed_out,responses._shards.failed"
@@ -36,15 +36,14 @@ class Hit(msgspec.Struct, gc=False):
     slot: str = msgspec.field(name="_id")
     sort: list[Any]
     version: int = msgspec.field(name="_version", default=0)
+    seq_no: int = msgspec.field(name="_seq_no", default=0)
+    primary_term: int = msgspec.field(name="_primary_term", default=0)
+    index: str = msgspec.field(name="_index", default="")
     source: Source = msgspec.field(name="_source", default_factory=Source)
 
 
 class _Hits(msgspec.Struct, gc=False):
     hits: list[Hit] = []
-
-
-class _Shards(msgspec.Struct, gc=False):
-    failed: int = 0
 
 
 class _Error(msgspec.Struct, gc=False):
@@ -56,7 +55,7 @@ class Response(msgspec.Struct, gc=False):
 
     hits: _Hits = msgspec.field(default_factory=_Hits)
     timed_out: bool = False
-    shards: _Shards = msgspec.field(name="_shards", default_factory=_Shards)
+    shards: Shards = msgspec.field(name="_shards", default_factory=Shards)
     error: _Error | None = None
 
     def check(self) -> list[Hit]:
@@ -88,6 +87,30 @@ class _Responses(msgspec.Struct, gc=False):
 
 
 _decode: Final = msgspec.json.Decoder(_Responses).decode
+
+
+W = TypeVar("W", bound=Whole)
+
+
+async def search_whole(client: Client, alias: str, body: Query, kind: type[W], only: str = "") -> W:
+    """What one search found, of all that it could look at.
+
+    Args:
+        client: of the cluster.
+        alias: what is searched.
+        body: the search.
+        kind: of answer.
+        only: what of its `hits` is asked for; empty for all of it.
+
+    Raises:
+        StoreError: it could not look everywhere, or what it says is not of this kind.
+    """
+    filtered = f"&filter_path=timed_out,_shards.failed,{only}" if only else ""
+    answer = await client.ask("POST", f"/{alias}/_search?allow_partial_search_results=false{filtered}", body)
+    found: W = read(msgspec.json.Decoder(kind).decode, answer)
+    if found.timed_out or found.shards.failed:
+        raise StoreError("the relay's store could not search (in part)")
+    return found
 
 
 async def search_many(client: Client, alias: str, bodies: Sequence[Query]) -> list[list[Hit]]:
@@ -162,7 +185,7 @@ def _key(hit: Hit) -> tuple[int, str]:
 
 
 async def newest_first(
-    client: Client, alias: str, filters: Sequence[Filter], recent: Recent
+    client: Client, alias: str, filters: Sequence[Filter], recent: Recent, now: int
 ) -> AsyncGenerator[Page, None]:
     """The answer to filters that search for no words: de-duplicated, in NIP-01's order, in pages.
 
@@ -171,12 +194,15 @@ async def newest_first(
         alias: what is searched.
         filters: each has a limit.
         recent: the overlay before the first search.
+        now: seconds since 1970; what has expired by then is left out.
 
     Raises:
         StoreError: from a step, when the cluster could not answer.
     """
     streams = [
-        _Stream(condition(one), deque(recent.matching(one)), one.limit or 0) for one in filters if one.wants_stored
+        _Stream(condition(one, now=now), deque(recent.matching(one, now)), one.limit or 0)
+        for one in filters
+        if one.wants_stored
     ]
     appetite = Appetite()
     page: Page = []

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Final
 
-from trio_relay.nostr.event import DELETION, Event, address_of, deletion_targets
-from trio_relay.store.judge import Facts, Ruling, Version
+from trio_relay.nostr.event import DELETION, VANISH, Event, address_of, claimants, deletion_targets
+from trio_relay.store.judge import Facts, Ruling, version_of
 from trio_relay.store.opensearch.bulk import Write
 from trio_relay.store.opensearch.documents import (
+    REQUESTS,
     Document,
     Register,
     address_slot,
@@ -17,6 +18,7 @@ from trio_relay.store.opensearch.documents import (
     id_slot,
     request_slot,
     slot_of,
+    vanish_slot,
 )
 
 NEVER_WRITTEN: Final = Register()
@@ -24,7 +26,7 @@ NEVER_WRITTEN: Final = Register()
 
 def is_plain(event: Event) -> bool:
     """True if nothing but its own register decides what becomes of it, and it decides nothing else."""
-    return event.kind != DELETION and address_of(event) is None
+    return event.kind not in REQUESTS and address_of(event) is None and len(claimants(event)) == 1
 
 
 def touched(event: Event) -> set[str]:
@@ -34,13 +36,18 @@ def touched(event: Event) -> set[str]:
         ids, addresses = deletion_targets(event)
         slots |= {id_slot(target, event.pubkey) for target in ids}
         slots |= {address_slot(address) for address in addresses}
+    elif event.kind == VANISH:
+        slots.add(vanish_slot(event.pubkey))
     else:
-        slots.add(id_slot(event.id, event.pubkey))  # where its deletion would stand
+        slots |= {id_slot(event.id, one) for one in claimants(event)}  # where its deletion would stand
     return slots
 
 
 def searched_targets(batch: Iterable[Event], known: Mapping[str, Register]) -> set[tuple[str, str]]:
-    """(id, author) of what deletions name and no register of its own holds: it may stand in an address's."""
+    """(id, who asks) of what deletions name and no register of theirs holds.
+
+    It may stand in an address's register, or be a gift wrap, which stands in a register of its author's.
+    """
     return {
         (target, event.pubkey)
         for event in batch
@@ -50,52 +57,77 @@ def searched_targets(batch: Iterable[Event], known: Mapping[str, Register]) -> s
     }
 
 
-def facts_of(batch: Sequence[Event], known: Mapping[str, Register], heads: Iterable[Event]) -> Facts:
+def facts_of(
+    batch: Sequence[Event], known: Mapping[str, Register], found: Iterable[str], vanished: Mapping[str, int]
+) -> Facts:
     """What `judge` has to know of these registers.
 
     Args:
         batch: the events.
-        known: the registers of all slots that the batch touches and of those that `heads` stand in.
-        heads: of the `searched_targets`, those that were found.
+        known: the registers of all slots that the batch touches and of those in `found`.
+        found: where `searched_targets` were found.
+        vanished: by pubkey, until when what belongs to it has vanished, as far as this relay knows.
     """
     facts = Facts()
-
-    def look(slot: str, address: str | None) -> None:
-        if (event := known[slot].event) is None:
-            return
-        version = Version(event.id, event.pubkey, event.kind, event.created_at, address)
-        facts.stored[event.id] = version
-        if address is not None:
-            facts.heads[address] = version
-
-    def look_at_address(address: str) -> None:
-        slot = address_slot(address)
-        look(slot, address)
-        if known[slot].until >= 0:
-            facts.buried_addresses[address] = known[slot].until
-
-    def look_at_id(event_id: str, pubkey: str) -> None:
-        register = known[id_slot(event_id, pubkey)]
-        if register.exists and register.event is None:
-            facts.buried_ids.add((event_id, pubkey))
-        look(id_slot(event_id, pubkey), None)
-
     for event in batch:
         if event.kind == DELETION:
-            look(request_slot(event.id), None)
             ids, addresses = deletion_targets(event)
+            _look_at(facts, known[request_slot(event.id)])
             for target in ids:
-                look_at_id(target, event.pubkey)
+                _look_at_id(facts, known, target, event.pubkey)
             for address in addresses:
-                look_at_address(address)
+                _look_at_address(facts, known, address)
+        elif event.kind == VANISH:
+            # One that an older layout kept like a note was not carried out, and is if it comes again.
+            if known[vanish_slot(event.pubkey)].until >= event.created_at:
+                _look_at(facts, known[request_slot(event.id)])
         else:
-            look_at_id(event.id, event.pubkey)
+            for one in claimants(event):
+                _look_at_id(facts, known, event.id, one)
             if (own := address_of(event)) is not None:
-                look_at_address(own)
-    for head in heads:
-        if (own := address_of(head)) is not None:
-            look_at_address(own)
+                _look_at_address(facts, known, own)
+    for slot in found:
+        _look_at(facts, known[slot])
+    facts.vanished = {one: vanished[one] for event in batch for one in claimants(event) if one in vanished}
+    for event in batch:
+        if event.kind == VANISH:
+            _look_at_vanished(facts, known[vanish_slot(event.pubkey)], event)
     return facts
+
+
+def _look_at(facts: Facts, register: Register) -> None:
+    if register.event is not None:
+        version = version_of(register.event)
+        facts.stored[version.id] = version
+        if version.address is not None:
+            facts.heads[version.address] = version
+
+
+def _look_at_address(facts: Facts, known: Mapping[str, Register], address: str) -> None:
+    register = known[address_slot(address)]
+    _look_at(facts, register)
+    if register.until >= 0:
+        facts.buried_addresses[address] = register.until
+
+
+def _look_at_id(facts: Facts, known: Mapping[str, Register], event_id: str, pubkey: str) -> None:
+    register = known[id_slot(event_id, pubkey)]
+    if register.grave:
+        facts.buried_ids.add((event_id, pubkey))
+    _look_at(facts, register)
+
+
+def _look_at_vanished(facts: Facts, register: Register, request: Event) -> None:
+    until = max(register.until, facts.vanished.pop(request.pubkey, -1))
+    # One that is known and not stored was interrupted: it is carried out again.
+    was_interrupted = register.vanished == vanished_by(request) and request.id not in facts.stored
+    if until > request.created_at or (until >= 0 and not was_interrupted):
+        facts.vanished[request.pubkey] = until
+
+
+def vanished_by(request: Event) -> str:
+    """What a register says of the request to vanish that it is about; see `Document`."""
+    return f"{request.pubkey}:{request.id}"
 
 
 def changes(ruling: Ruling, known: Mapping[str, Register], arrivals: Mapping[str, int], now: int) -> dict[str, Write]:
@@ -108,11 +140,11 @@ def changes(ruling: Ruling, known: Mapping[str, Register], arrivals: Mapping[str
         now: `Document.arrived` of the first that is no event; of each further one it is one more.
     """
     times = count(now)
-    writes: dict[str, Write] = {}
+    writes = _tombstones(ruling, known, times)
     for event_id, pubkey in sorted(ruling.bury_ids):
         slot = id_slot(event_id, pubkey)
         register = known[slot]
-        if not register.exists or register.event is not None:
+        if not register.grave:
             writes[slot] = Write(slot, register, Document(next(times), grave=f"{event_id}:{pubkey}"))
     events: dict[str, Event | None] = {}
     untils = {address_slot(address): until for address, until in ruling.bury_addresses.items()}
@@ -135,4 +167,15 @@ def changes(ruling: Ruling, known: Mapping[str, Register], arrivals: Mapping[str
         else:
             made = document(new, arrivals[new.id], until)
         writes[slot] = Write(slot, register, made)
+    return writes
+
+
+def _tombstones(ruling: Ruling, known: Mapping[str, Register], times: Iterator[int]) -> dict[str, Write]:
+    writes: dict[str, Write] = {}
+    for event in ruling.insert.values():
+        if event.kind == VANISH:
+            slot = vanish_slot(event.pubkey)
+            until = max(ruling.vanish[event.pubkey], known[slot].until)
+            made = Document(next(times), until=until, vanished=vanished_by(event))
+            writes[slot] = Write(slot, known[slot], made)
     return writes

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from contextlib import aclosing, asynccontextmanager
+from typing import Final
 
 import msgspec
 import structlog
@@ -19,11 +19,18 @@ log = structlog.get_logger("trio_relay.store")
 
 _KEPT: Final = "5m"
 """How long a moment is kept between two pages; who reads more slowly has lost it."""
+_BARE_PAGE: Final = 1_000
 _CLOSE_SECONDS: Final = 5
 _IN_ORDER: Final[list[Query]] = [{"arrived": "asc"}, {"id": "asc"}, {"grave": "asc"}]
 """Two relays may have written at the same nanosecond: no two documents may have the same place."""
 
+
+class _Opened(msgspec.Struct, gc=False):
+    pit_id: str
+
+
 _decode: Final = msgspec.json.Decoder(Response).decode
+_decode_opened: Final = msgspec.json.Decoder(_Opened).decode
 
 
 async def scan(client: Client, index: str, query: Query) -> AsyncGenerator[list[Hit], None]:
@@ -32,36 +39,50 @@ async def scan(client: Client, index: str, query: Query) -> AsyncGenerator[list[
     Raises:
         StoreError: from a step, when the cluster could not answer.
     """
-    after: list[Any] = []
     appetite = Appetite()
+    async with aclosing(_pages(client, index, {"query": query, "version": True}, appetite)) as pages:
+        async for hits in pages:
+            yield hits
+
+
+async def bare_scan(client: Client, index: str, query: Query) -> AsyncGenerator[list[Hit], None]:
+    """The same without their events, but with all that it takes to write them anew: larger pages.
+
+    Raises:
+        StoreError: from a step, when the cluster could not answer.
+    """
+    body: Query = {"query": query, "version": True, "seq_no_primary_term": True, "_source": ["until"]}
+    async with aclosing(_pages(client, index, body)) as pages:
+        async for hits in pages:
+            yield hits
+
+
+async def _pages(
+    client: Client, index: str, body: Query, appetite: Appetite | None = None
+) -> AsyncGenerator[list[Hit], None]:
+    common: Query = {"sort": _IN_ORDER, "track_total_hits": False}
     async with _moment(client, index) as pit:
         while True:
-            body: Query = {
-                "query": query,
-                "sort": _IN_ORDER,
-                "size": appetite.hits,
-                "version": True,
-                "track_total_hits": False,
-            }
-            body["pit"] = {"id": pit, "keep_alive": _KEPT}
-            if after:
-                body["search_after"] = after
+            size = _BARE_PAGE if appetite is None else appetite.hits
+            body = body | common | {"size": size, "pit": {"id": pit, "keep_alive": _KEPT}}
             hits = read(_decode, await client.ask("POST", "/_search?allow_partial_search_results=false", body)).check()
             if not hits:
                 return
-            appetite.learn([hits])
+            if appetite is not None:
+                appetite.learn([hits])
             yield hits
-            after = hits[-1].sort
+            body["search_after"] = hits[-1].sort
 
 
 @asynccontextmanager
 async def _moment(client: Client, index: str) -> AsyncIterator[str]:
-    opened = await client.decoded("POST", f"/{index}/_search/point_in_time?keep_alive={_KEPT}")
+    answer = await client.ask("POST", f"/{index}/_search/point_in_time?keep_alive={_KEPT}")
+    opened = read(_decode_opened, answer).pit_id
     try:
-        yield opened["pit_id"]
+        yield opened
     finally:
         with trio.move_on_after(_CLOSE_SECONDS, shield=True):
             try:
-                await client.ask("DELETE", "/_search/point_in_time", {"pit_id": [opened["pit_id"]]})
+                await client.ask("DELETE", "/_search/point_in_time", {"pit_id": [opened]})
             except StoreError as error:
                 log.warning("a point in time was not closed; it will end by itself", error=str(error))

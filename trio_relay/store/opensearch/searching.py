@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from trio_relay.nostr.event import DELETION
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.ranking import Voices, candidates, ranked_by, reference_window
+from trio_relay.nostr.ranking import MUTE_KINDS, Voices, candidates, ranked_by, reference_window
 from trio_relay.nostr.search import Sort
-from trio_relay.store.base import Page, StoreError
+from trio_relay.nostr.sketches import Sketch
+from trio_relay.store.base import Page
+from trio_relay.store.opensearch.answers import Counted, Profiles, Spoken, Whole
 from trio_relay.store.opensearch.client import Client
 from trio_relay.store.opensearch.documents import tag_term
-from trio_relay.store.opensearch.query import BEST_FIRST, NEWEST_FIRST, Query, condition, either, search_body
-from trio_relay.store.opensearch.reading import Appetite, Hit, search_many
+from trio_relay.store.opensearch.query import BEST_FIRST, NEWEST_FIRST, Query, condition, either, expired, search_body
+from trio_relay.store.opensearch.reading import Appetite, Hit, search_many, search_whole
+from trio_relay.store.opensearch.recording import records
+from trio_relay.store.opensearch.sketching import sketch
+
+W = TypeVar("W", bound=Whole)
 
 _PAGE: Final = 500
 _MOST_AUTHORS: Final = 10_000
@@ -68,17 +73,51 @@ class Searching:
         if not conditions:
             return 0
         body = {"query": either(conditions), "size": 0, "track_total_hits": True}
-        return int((await self._search(body))["hits"]["total"]["value"])
+        return (await self._search(body, Counted)).hits.total.value
+
+    async def sketch(self, one: Filter, offset: int) -> Sketch:
+        """How many events match, and who has written them; see `Queryable.sketch`.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        return await sketch(self._client, self._alias, await self._condition(one), offset)
+
+    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+        """What matches, as records; see `Queryable.records`.
+
+        Raises:
+            StoreError: from a step, when the cluster could not answer.
+        """
+        if one.wants_stored:
+            async with aclosing(records(self._client, self._alias, await self._condition(one), one.limit)) as pages:
+                async for page in pages:
+                    yield page
+
+    async def meant_by(self, filters: Sequence[Filter]) -> Query | None:
+        """The condition for all that matches any of the filters, what has expired included; None if nothing can.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        conditions = [condition(one, await self._authors_of(one)) for one in filters if not one.is_hopeless]
+        return either(conditions) if conditions else None
 
     async def _condition(self, one: Filter) -> Query:
+        return condition(one, await self._authors_of(one), now=int(self._clock()))
+
+    async def _authors_of(self, one: Filter) -> list[str] | None:
         mark = one.search.author_mark if one.search is not None else None
-        return condition(one, None if mark is None else await self._authors(mark))
+        return None if mark is None else await self._authors(mark)
 
     async def _authors(self, mark: str) -> list[str]:
         """Whose profile carries this mark; the newest of too many."""
-        body = search_body({"bool": {"filter": [{"term": {"marks": mark}}]}}, NEWEST_FIRST, _MOST_AUTHORS)
-        found = await self._search(body | {"_source": False, "docvalue_fields": ["pubkey"]})
-        return [hit["fields"]["pubkey"][0] for hit in found["hits"]["hits"]]
+        query: Query = {
+            "bool": {"filter": [{"term": {"marks": mark}}], "must_not": [expired(int(self._clock()))]},
+        }
+        body = search_body(query, NEWEST_FIRST, _MOST_AUTHORS) | {"_source": False, "docvalue_fields": ["pubkey"]}
+        found = await self._search(body, Profiles)
+        return [pubkey for hit in found.hits.hits for pubkey in hit.fields.pubkey]
 
     async def _matching(self, one: Filter, *, as_notes: bool = False) -> AsyncGenerator[list[Hit], None]:
         """What matches, best first; as notes to be ranked the newest first, and without their events."""
@@ -127,7 +166,12 @@ class Searching:
         keys: Query = {"keys": {"cardinality": {"field": "pubkey", "precision_threshold": 3_000}}}
         votes: Query = {vote: {"filter": {"term": {"marks": f"vote:{vote}"}}, "aggs": keys} for vote in ("up", "down")}
         body = {
-            "query": {"bool": {"filter": [condition(speaking)], "must_not": [{"term": {"kind": str(DELETION)}}]}},
+            "query": {
+                "bool": {
+                    "filter": [condition(speaking, now=int(self._clock()))],
+                    "must_not": [{"terms": {"kind": sorted(map(str, MUTE_KINDS))}}],
+                }
+            },
             "size": 0,
             "track_total_hits": False,
             "aggs": {
@@ -137,18 +181,13 @@ class Searching:
                 }
             },
         }
-        found = await self._search(body)
+        found = await self._search(body, Spoken)
         by_term = dict(zip(terms, notes, strict=True))
-        return {by_term[bucket["key"]]: _voices(bucket) for bucket in found["aggregations"]["notes"]["buckets"]}
+        return {
+            by_term[bucket.key]: Voices(bucket.keys.value, bucket.up.keys.value, bucket.down.keys.value)
+            for bucket in found.aggregations.notes.buckets
+            if bucket.key in by_term
+        }
 
-    async def _search(self, body: Query) -> Any:
-        path = f"/{self._alias}/_search?allow_partial_search_results=false"
-        answer = await self._client.decoded("POST", path, body)
-        if answer["timed_out"] or answer["_shards"]["failed"]:
-            raise StoreError("the relay's store could not search (in part)")
-        return answer
-
-
-def _voices(bucket: Any) -> Voices:
-    up, down = (bucket[vote]["keys"]["value"] if vote in bucket else 0 for vote in ("up", "down"))
-    return Voices(bucket["keys"]["value"], up, down)
+    async def _search(self, body: Query, kind: type[W]) -> W:
+        return await search_whole(self._client, self._alias, body, kind)

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 import structlog
 import trio
+from msgspec.structs import replace
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.sketches import Sketch
 from trio_relay.nostr.trends import Trends
-from trio_relay.store.base import Page, Saved, StoreError, StoreRefused, StoreStatistics
+from trio_relay.store.base import Listener, Page, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.client import Client, open_client
 from trio_relay.store.opensearch.documents import Document
+from trio_relay.store.opensearch.emptying import Emptying
+from trio_relay.store.opensearch.keeping import keep, kept
 from trio_relay.store.opensearch.mapping import alias_of
 from trio_relay.store.opensearch.migrating import check, look
 from trio_relay.store.opensearch.options import OpenSearchOptions
 from trio_relay.store.opensearch.overlay import Overlay
-from trio_relay.store.opensearch.query import AN_EVENT
+from trio_relay.store.opensearch.query import AN_EVENT, expired
 from trio_relay.store.opensearch.reading import newest_first
 from trio_relay.store.opensearch.refreshing import Refreshing
+from trio_relay.store.opensearch.registers import Registers
 from trio_relay.store.opensearch.scanning import scan
 from trio_relay.store.opensearch.searching import Searching
 from trio_relay.store.opensearch.sweeping import Sweeping
 from trio_relay.store.opensearch.trending import trends
+from trio_relay.store.opensearch.vanishing import Vanishing
 from trio_relay.store.opensearch.writing import Writing
 
 _MOST_RECENT_BYTES: Final = 64 * 2**20
@@ -41,16 +47,22 @@ log = structlog.get_logger("trio_relay.store")
 class OpenSearchStore:
     """A `Store` over one alias; made by `open_opensearch` alone."""
 
+    is_shared = True
+
     def __init__(self, client: Client, options: OpenSearchOptions, clock: Callable[[], float]) -> None:
         alias = alias_of(options)
         self._client = client
         self._options = options
         self._alias = alias
+        self._clock = clock
         self._overlay = Overlay()
         self._bulk = Bulk(client, alias, options.bulk_bytes, options.retry_seconds)
-        self._writing = Writing(client, self._bulk, alias, self._overlay, options.retry_seconds)
         self._refreshing = Refreshing(client, alias, self._overlay, options.refresh_seconds)
-        self._sweeping = Sweeping(client, self._bulk, alias, self._writing)
+        self._registers = Registers(client, self._bulk, alias, self._overlay, options.retry_seconds)
+        self._emptying = Emptying(client, self._bulk, alias, self._registers, self._refreshing)
+        self._vanishing = Vanishing(client, alias)
+        self._writing = Writing(self._bulk, self._registers, self._overlay, self._vanishing, self._emptying)
+        self._sweeping = Sweeping(client, alias, self._registers, self._vanishing, self._emptying)
         self._searching = Searching(client, alias, clock)
         self._away: str | None = None
 
@@ -86,7 +98,7 @@ class OpenSearchStore:
             await self.refresh()
             pages = self._searching.one_after_another(filters)
         else:
-            pages = newest_first(self._client, self._alias, filters, self._overlay.recent())
+            pages = newest_first(self._client, self._alias, filters, self._overlay.recent(), self._now())
         async with aclosing(pages):
             async for page in pages:
                 yield page
@@ -94,6 +106,40 @@ class OpenSearchStore:
     async def count(self, filters: Sequence[Filter]) -> int:
         await self.refresh()
         return await self._searching.count(filters)
+
+    async def sketch(self, one: Filter, offset: int) -> Sketch:
+        await self.refresh()
+        return await self._searching.sketch(one, offset)
+
+    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+        await self.refresh()
+        async with aclosing(self._searching.records(one)) as pages:
+            async for page in pages:
+                yield page
+
+    async def remove(self, filters: Sequence[Filter]) -> int:
+        await self.refresh()
+        meant = await self._searching.meant_by([replace(one, reader=None) for one in filters])
+        await self._writing.settle()
+        return 0 if meant is None else await self._emptying.empty(meant)
+
+    def follow(self, listener: Listener | None) -> bool:
+        return False  # other relays write too
+
+    async def sweep(self) -> int:
+        # What others have written and no search sees yet, they or the next sweep remove.
+        await self.refresh()
+        return await self._emptying.empty(expired(self._now()), is_fresh=False)
+
+    async def kept(self) -> dict[str, bytes]:
+        await self.refresh(of_others=True)
+        return await kept(self._client, self._alias)
+
+    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
+        await keep(self._registers, self._bulk, changes)
+
+    def _now(self) -> int:
+        return int(self._clock())
 
     async def refresh(self, *, of_others: bool = False) -> None:
         """Make all that this relay has written searchable, or all that anyone has; for others too.
@@ -110,7 +156,7 @@ class OpenSearchStore:
             StoreError: the cluster could not answer.
         """
         await self.refresh(of_others=True)
-        return await trends(self._client, self._alias, since, until, limit)
+        return await trends(self._client, self._alias, since, until, limit, self._now())
 
     async def scan(self) -> AsyncGenerator[Page, None]:
         await self.refresh(of_others=True)
@@ -119,12 +165,20 @@ class OpenSearchStore:
                 yield [hit.source.event.encode() for hit in hits]
 
     async def probe(self) -> None:
-        (arrived,) = self._writing.arrivals(1)
+        (arrived,) = self._registers.arrivals(1)
         await self._client.ask("PUT", f"/{self._alias}/_doc/{_PROBE}?require_alias=true", Document(arrived))
         self._bulk.trouble = None
 
     def statistics(self) -> StoreStatistics:
         return StoreStatistics("opensearch", trouble=self._bulk.trouble or self._away)
+
+    async def look(self) -> None:
+        """Learn who has vanished, before anybody publishes.
+
+        Raises:
+            StoreError: the cluster could not tell.
+        """
+        await self._vanishing.look(0)
 
     async def show(self) -> None:
         """Let all find what was written until now: at the end others, and at the start this relay after a crash."""
@@ -172,6 +226,10 @@ async def open_opensearch(
             raise StoreRefused(reason)
         store = OpenSearchStore(client, options, clock)
         await store.show()
+        try:
+            await store.look()
+        except StoreError as error:
+            raise StoreRefused(str(error)) from error
         async with trio.open_nursery() as nursery:
             nursery.start_soon(store.run)
             try:

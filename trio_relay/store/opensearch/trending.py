@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from trio_relay.nostr.trends import SILENT_KINDS, Trend, Trends
-from trio_relay.store.base import StoreError
+from trio_relay.store.opensearch.answers import Buckets, Trended
 from trio_relay.store.opensearch.client import Client
-from trio_relay.store.opensearch.query import Query
+from trio_relay.store.opensearch.query import Query, expired
+from trio_relay.store.opensearch.reading import search_whole
 
 _PRECISION: Final = 3_000
 """Up to so many keys are counted exactly, more with an error of some percent."""
@@ -16,22 +17,19 @@ _TERMS: Final = {"notes": f"e:{_HEX}", "tags": "t:.+", "authors": f"p:{_HEX}"}
 """Which terms of `tags` are counted, as regular expressions of Lucene's; long values, kept as a hash, are not."""
 
 
-async def trends(client: Client, alias: str, since: int, until: int, limit: int) -> Trends:
-    """What was most spoken of in a window; see `Trends`.
+async def trends(client: Client, alias: str, since: int, until: int, limit: int, now: int) -> Trends:
+    """What was most spoken of in a window, but for what has expired by `now`; see `Trends`.
 
     Raises:
         StoreError: the cluster could not answer.
     """
-    answer: Any = await client.decoded(
-        "POST", f"/{alias}/_search?allow_partial_search_results=false", _body(since, until, limit)
-    )
-    if answer["timed_out"] or answer["_shards"]["failed"]:
-        raise StoreError("the relay's store could not search (in part)")
-    found = {name: _trends(answer["aggregations"][name]["buckets"]) for name in _TERMS}
-    return Trends(since, until, answer["hits"]["total"]["value"], **found)
+    answer = await search_whole(client, alias, _body(since, until, limit, now), Trended)
+    found = answer.aggregations
+    notes, tags, authors = (_trends(one) for one in (found.notes, found.tags, found.authors))
+    return Trends(since, until, answer.hits.total.value, notes, tags, authors)
 
 
-def _body(since: int, until: int, limit: int) -> Query:
+def _body(since: int, until: int, limit: int, now: int) -> Query:
     keys: Query = {"keys": {"cardinality": {"field": "pubkey", "precision_threshold": _PRECISION}}}
     order = [{"keys": "desc"}, {"_key": "asc"}]
     return {
@@ -40,7 +38,7 @@ def _body(since: int, until: int, limit: int) -> Query:
         "query": {
             "bool": {
                 "filter": [{"range": {"created_at": {"gte": since, "lte": until}}}],
-                "must_not": [{"regexp": {"kind": SILENT_KINDS}}],
+                "must_not": [{"regexp": {"kind": SILENT_KINDS}}, expired(now)],
             }
         },
         "aggs": {
@@ -50,5 +48,5 @@ def _body(since: int, until: int, limit: int) -> Query:
     }
 
 
-def _trends(buckets: Any) -> list[Trend]:
-    return [Trend(bucket["key"][2:], bucket["keys"]["value"]) for bucket in buckets]
+def _trends(found: Buckets) -> list[Trend]:
+    return [Trend(bucket.key[2:], bucket.keys.value) for bucket in found.buckets]

@@ -5,80 +5,62 @@ the rest. For those, registers are read as they are at this moment (`_mget` does
 as for any store, and each register is written only if nobody else has written it meanwhile; if somebody has, the events
 that depend on it are judged anew. So the newest version stands whoever else writes, and nothing is locked.
 
-A deletion request is written last, once all that it names is deleted: a request that is stored has been carried out.
+A request is written last, once all that it asks for is done: a request that is stored has been carried out. One to
+vanish begins with a tombstone, so that what comes meanwhile is refused already, and others are judged while it is
+carried out.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
 
-import msgspec
 import structlog
 import trio
 
-from trio_relay.nostr.event import DELETION, Event, address_of, decode
-from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.event import DELETION, VANISH, Event, claimants
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.judge import judge
+from trio_relay.store.judge import Ruling, judge
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
-from trio_relay.store.opensearch.client import Busy, Client, Unreachable, read
-from trio_relay.store.opensearch.documents import (
-    Document,
-    Register,
-    Source,
-    address_slot,
-    document,
-    registers,
-    slot_of,
-)
+from trio_relay.store.opensearch.documents import REQUESTS, Register, document, slot_of, vanish_slot
+from trio_relay.store.opensearch.emptying import Emptying
 from trio_relay.store.opensearch.overlay import Overlay
+from trio_relay.store.opensearch.registers import Registers
 from trio_relay.store.opensearch.rulings import NEVER_WRITTEN, changes, facts_of, is_plain, searched_targets, touched
+from trio_relay.store.opensearch.vanishing import Vanishing, left_by
 
 log = structlog.get_logger("trio_relay.store")
-T = TypeVar("T")
 
 _MOST_ROUNDS: Final = 50
 """Each round that conflicts has lost to another writer, who got on; so many in a row have not been seen."""
 _TURN_SECONDS: Final = 0.002
 """After so long others get their turn: an event may have a quarter of a million characters."""
 _MOST_TOUCHED: Final = 2_000
-_REGISTERS_AT_A_TIME: Final = 200
-"""Each may hold an event of a megabyte."""
-_IDS_AT_A_TIME: Final = 200
-_PAUSE: Final = 0.2
 
 
 class Writing:
     """Saves batches, any number at a time.
 
     Args:
-        client: of the cluster.
         bulk: carries writes out.
-        alias: what is read.
-        overlay: is told what was written.
-        seconds: how long reading is tried again.
+        registers: what is read, and who tells the overlay.
+        overlay: is told what was met.
+        vanishing: which keys have vanished.
+        emptying: removes what a key leaves that vanishes.
     """
 
-    def __init__(self, client: Client, bulk: Bulk, alias: str, overlay: Overlay, seconds: float) -> None:
-        self._client = client
+    def __init__(
+        self, bulk: Bulk, registers: Registers, overlay: Overlay, vanishing: Vanishing, emptying: Emptying
+    ) -> None:
         self._bulk = bulk
-        self._mget = f"/{alias}/_mget"
-        self._search = f"/{alias}/_search?filter_path=hits.hits._source&allow_partial_search_results=false"
+        self._registers = registers
         self._overlay = overlay
-        self._seconds = seconds
-        # Of this relay's own writers one at a time: they need not conflict with each other.
-        self.judging = trio.Lock()
-        self._last_arrival = 0
-
-    def arrivals(self, number: int) -> range:
-        """So many times of arrival, in nanoseconds, each later than all before."""
-        first = max(time.time_ns(), self._last_arrival + 1)
-        self._last_arrival = first + number - 1
-        return range(first, first + number)
+        self._vanishing = vanishing
+        self._emptying = emptying
+        self._creating: set[trio.Event] = set()
 
     async def save(self, events: Sequence[Event]) -> list[Saved]:
         """Store a batch; a write that failed is its events' outcome, unless nothing at all could be written.
@@ -86,10 +68,10 @@ class Writing:
         Raises:
             StoreError: nothing of the batch was taken.
         """
-        batch = _Batch(events, self.arrivals(len(events)))
+        batch = _Batch(events, self._registers.arrivals(len(events)))
         sharing = Counter(slot for slots in batch.touched for slot in slots)
         is_alone = [all(sharing[slot] == 1 for slot in slots) for slots in batch.touched]
-        plain = [place for place, event in enumerate(events) if is_alone[place] and is_plain(event)]
+        plain = [place for place, event in enumerate(events) if is_alone[place] and self._is_plain(batch, event)]
         rest = sorted(set(range(len(events))).difference(plain))
         async with trio.open_nursery() as nursery:
             if rest:
@@ -106,19 +88,30 @@ class Writing:
                 self._overlay.know(event.id, trio.current_time())
         return outcomes
 
+    def _is_plain(self, batch: _Batch, event: Event) -> bool:
+        """True if the event can be written blindly."""
+        return is_plain(event) and event.pubkey not in batch.vanishing and not self._vanishing.bars(event)
+
+    async def settle(self) -> None:
+        """Wait until what is being written blindly now has been written: nobody else has judged it."""
+        for one in list(self._creating):
+            await one.wait()
+
+    @contextmanager
+    def _underway(self) -> Iterator[None]:
+        ended = trio.Event()
+        self._creating.add(ended)
+        try:
+            yield
+        finally:
+            self._creating.remove(ended)
+            ended.set()
+
     async def _create(self, batch: _Batch, places: list[int]) -> list[int]:
         """Write events whose registers are new; gives the places of those whose are not."""
-        writes = []
-        turn = trio.current_time()
-        for place in places:
-            event = batch.events[place]
-            (slot,) = batch.touched[place]
-            writes.append(Write(slot, NEVER_WRITTEN, document(event, batch.arrived[place])))
-            if trio.current_time() - turn > _TURN_SECONDS:
-                await trio.lowlevel.checkpoint()
-                turn = trio.current_time()
-        if writes:
-            await self._bulk.carry_out(writes)
+        # No step lies between the look at who has vanished and this: who vanishes meanwhile can wait for it.
+        with self._underway():
+            writes = await self._write_new(batch, places)
         conflicts = []
         for place, write in zip(places, writes, strict=True):
             event = batch.events[place]
@@ -126,7 +119,6 @@ class Writing:
                 batch.mine.add(event.id)
                 batch.doubtful.add(write.slot)
             if write.wrote is Wrote.DONE:
-                self.note(write, NEVER_WRITTEN, event)
                 batch.outcomes[place] = Saved.STORED
             elif write.wrote is Wrote.CONFLICT:
                 conflicts.append(place)
@@ -134,11 +126,26 @@ class Writing:
                 batch.fail(place, write.reason)
         return conflicts
 
+    async def _write_new(self, batch: _Batch, places: list[int]) -> list[Write]:
+        writes: list[Write] = []
+        turn = trio.current_time()
+        for place in places:
+            (slot,) = batch.touched[place]
+            writes.append(Write(slot, NEVER_WRITTEN, document(batch.events[place], batch.arrived[place])))
+            if trio.current_time() - turn > _TURN_SECONDS:
+                await trio.lowlevel.checkpoint()
+                turn = trio.current_time()
+        if writes:
+            await self._bulk.carry_out(writes)
+        for place, write in zip(places, writes, strict=True):
+            if write.wrote is Wrote.DONE:
+                self._registers.note(write, None, batch.events[place])
+        return writes
+
     async def _judge(self, batch: _Batch, places: list[int]) -> None:
         """Decide these, and all that they change, as often as it takes."""
-        async with self.judging:
-            for part in _portions(batch, places):
-                await self._decide(batch, part)
+        for part in _portions(batch, places):
+            await self._decide(batch, part)
 
     async def _decide(self, batch: _Batch, places: list[int]) -> None:
         reason = "the relay's store is written by too many"
@@ -154,35 +161,88 @@ class Writing:
 
     async def _round(self, batch: _Batch, places: list[int]) -> list[int]:
         """Read, judge, compare and set; gives the places that another writer has made undecided again."""
+        async with self._registers.judging:
+            turn = await self._decided(batch, places)
+            vanishing = await self._written(turn, batch)
+            if not vanishing:
+                return self._concluded(batch, turn)
+        # It takes as long as the key has written much, and their tombstones are known.
+        await self._vanish(turn, vanishing)
+        async with self._registers.judging:
+            open_ones = [turn.writes[slot_of(event)] for event in vanishing if self._is_last(event)]
+            await self._set([one for one in open_ones if one.wrote is None], turn, batch)
+            return self._concluded(batch, turn)
+
+    async def _written(self, turn: _Turn, batch: _Batch) -> list[Event]:
+        """Write all but requests to vanish; gives those that are due."""
+        writes = turn.writes
+        tombstones = {vanish_slot(pubkey) for pubkey in turn.ruling.vanish} & writes.keys()
+        requests = {slot_of(event): event for event in turn.ruling.insert.values() if event.kind in REQUESTS}
+        await self._set([writes[slot] for slot in tombstones], turn, batch)
+        for pubkey, until in turn.ruling.vanish.items():
+            if (tombstone := writes.get(vanish_slot(pubkey))) is not None and tombstone.wrote is Wrote.DONE:
+                self._vanishing.learn(pubkey, until)
+        others = [one for slot, one in writes.items() if slot not in requests and slot not in tombstones]
+        await self._set(others, turn, batch)
+        # A request of which not all was carried out is not written.
+        due = {
+            slot_of(event)
+            for event, slots in zip(turn.events, turn.depends, strict=True)
+            if all(writes[slot].wrote is Wrote.DONE for slot in slots.difference(requests) if slot in writes)
+        }
+        vanishing = [event for slot, event in requests.items() if slot in due and event.kind == VANISH]
+        await self._set([writes[slot] for slot in due & requests.keys() - set(map(slot_of, vanishing))], turn, batch)
+        return vanishing
+
+    def _is_last(self, request: Event) -> bool:
+        """True if its key has not asked again meanwhile; the later request leaves nothing of this one."""
+        return self._vanishing.untils.get(request.pubkey, -1) <= request.created_at
+
+    async def _decided(self, batch: _Batch, places: list[int]) -> _Turn:
+        """What becomes of these, by the registers as they are now."""
         events = [batch.events[place] for place in places]
-        known = await self.read(slot for place in places for slot in batch.touched[place])
-        heads = await self._find(searched_targets(events, known))
-        more = {address_slot(address) for head in heads if (address := address_of(head)) is not None}
-        known |= await self.read(more.difference(known))
+        known = await self._registers.read(slot for place in places for slot in batch.touched[place])
+        found = await self._registers.find(searched_targets(events, known))
+        known |= await self._registers.read(found.difference(known))
         for slot in batch.doubtful.intersection(known):
             # What this relay has written without hearing of it, its clients have to see all the same.
-            self._show(slot, known[slot].version, known[slot].event)
-        ruling = judge(events, facts_of(events, known, heads))
+            self._registers.show(slot, known[slot].version, known[slot].event)
+        ruling = judge(events, facts_of(events, known, found, self._vanishing.untils))
         # An event may come twice, and be deleted in between: it arrives when it is stored.
         arrived = {
             batch.events[place].id: batch.arrived[place]
             for place, outcome in zip(places, ruling.outcomes, strict=True)
             if outcome is Saved.STORED
         }
-        writes = changes(ruling, known, arrived, self.arrivals(len(known))[0])
-        requests = {slot_of(event) for event in ruling.insert.values() if event.kind == DELETION}
-        await self._set([one for slot, one in writes.items() if slot not in requests], known, ruling.insert, batch)
-        depends = [batch.touched[place] | (more if batch.events[place].kind == DELETION else set()) for place in places]
-        # A request whose deletions were not all carried out is not written.
-        due = {
-            slot_of(event)
-            for event, slots in zip(events, depends, strict=True)
-            if all(writes[slot].wrote is Wrote.DONE for slot in slots - requests if slot in writes)
-        }
-        await self._set([writes[slot] for slot in requests & due], known, ruling.insert, batch)
+        writes = changes(ruling, known, arrived, self._registers.arrivals(len(known))[0])
+        depends = [
+            batch.touched[place] | (found if batch.events[place].kind == DELETION else set()) for place in places
+        ]
+        for event, slots in zip(events, depends, strict=True):
+            barred_by = (one for one in claimants(event) if event.created_at <= ruling.vanish.get(one, -1))
+            slots |= set(map(vanish_slot, barred_by))
+        return _Turn(places, events, known, ruling, writes, depends)
+
+    async def _vanish(self, turn: _Turn, requests: list[Event]) -> None:
+        """Remove what belongs to the keys that vanish; where that fails, their requests alone have failed."""
+        vanished = [(event.pubkey, event.created_at, event.id) for event in requests]
+        try:
+            await self.settle()
+            removed = await self._emptying.empty(*left_by(vanished))
+        except StoreError as error:
+            for event in requests:
+                write = turn.writes[slot_of(event)]
+                write.wrote, write.reason = Wrote.FAILED, str(error)
+        else:
+            log.info("keys have vanished", keys=len(vanished), events=removed)
+
+    def _concluded(self, batch: _Batch, turn: _Turn) -> list[int]:
+        """Note what became of the events of a turn; gives the places of those that are undecided."""
         undecided = []
-        for place, event, slots, outcome in zip(places, events, depends, ruling.outcomes, strict=True):
-            wrote = [writes[slot] for slot in slots if slot in writes]
+        for place, event, slots, outcome in zip(
+            turn.places, turn.events, turn.depends, turn.ruling.outcomes, strict=True
+        ):
+            wrote = [turn.writes[slot] for slot in slots if slot in turn.writes]
             if failed := [one for one in wrote if one.wrote is Wrote.FAILED]:
                 batch.fail(place, failed[0].reason)
             elif any(one.wrote is not Wrote.DONE for one in wrote):
@@ -192,88 +252,46 @@ class Writing:
                 batch.outcomes[place] = Saved.STORED if is_mine else outcome
                 if batch.outcomes[place] is Saved.STORED:
                     batch.stored.add(event.id)
-                elif (register := known[slot_of(event)]).exists and slot_of(event) not in writes:
+                elif (register := turn.known[slot_of(event)]).exists and slot_of(event) not in turn.writes:
                     # Whoever wrote what stands there, its sender has to find it now: no refresh may have covered it.
-                    self._show(slot_of(event), register.version, register.event)
+                    self._registers.show(slot_of(event), register.version, register.event)
         return undecided
 
-    async def _set(
-        self, writes: list[Write], known: dict[str, Register], inserted: dict[str, Event], batch: _Batch
-    ) -> None:
+    async def _set(self, writes: list[Write], turn: _Turn, batch: _Batch) -> None:
         if not writes:
             return
         await self._bulk.carry_out(writes)
         for one in writes:
-            event = inserted.get(one.document.id)
+            event = turn.ruling.insert.get(one.document.id)
             if event is not None and (one.wrote is Wrote.DONE or one.is_uncertain):
                 batch.mine.add(event.id)
             if one.is_uncertain:
                 batch.doubtful.add(one.slot)
+            before = turn.known[one.slot].event
             # Where only `until` has changed, the event that stood goes on standing.
-            self.note(one, known[one.slot], event or (known[one.slot].event if one.document.id else None))
+            now = event or (before if one.document.id else None)
+            self._registers.note(one, None if before is None else before.id, now)
 
-    def note(self, write: Write, before: Register, event: Event | None) -> None:
-        """Let this relay's own clients see a write that may have been DONE."""
-        if before.event is not None and (write.wrote is Wrote.DONE or write.is_uncertain):
-            self._overlay.forget(before.event.id)
-        if write.wrote is Wrote.DONE:
-            self._show(write.slot, write.version, event, write.document)
 
-    def _show(self, slot: str, version: int, event: Event | None, made: Document | None = None) -> None:
-        if self._overlay.put(slot, version, event, made) and event is not None:
-            self._overlay.know(event.id, trio.current_time())
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """One attempt at the events that were undecided.
 
-    async def read(self, slots: Iterable[str]) -> dict[str, Register]:
-        """The registers of these slots as they are now, refreshed or not.
+    Attributes:
+        places: of the events in the batch.
+        events: those.
+        known: the registers that decided.
+        ruling: what was decided.
+        writes: what has to be written, by slot.
+        depends: of each event, the slots whose writes it depends on.
+    """
 
-        Raises:
-            StoreError: they could not be read.
-        """
-        wanted = list(dict.fromkeys(slots))
-        known: dict[str, Register] = {}
-        for start in range(0, len(wanted), _REGISTERS_AT_A_TIME):
-            part = wanted[start : start + _REGISTERS_AT_A_TIME]
-            answer = await self._patiently(partial(self._client.ask, "POST", self._mget, {"ids": part}))
-            try:
-                known |= registers(part, answer)
-            except ValueError as error:
-                raise StoreError(f"the relay's store failed ({error})") from error
-        return known
-
-    async def _find(self, targets: set[tuple[str, str]]) -> list[Event]:
-        """Those of these ids and authors that belong together, wherever they stand."""
-        ids = list({event_id for event_id, _ in targets})
-        found = {
-            state.event.id: state.event
-            for state in self._overlay.recent().matching(Filter(ids=frozenset(ids)))
-            if state.event is not None
-        }
-        for start in range(0, len(ids), _IDS_AT_A_TIME):
-            body = {
-                "query": {"bool": {"filter": [{"terms": {"id": ids[start : start + _IDS_AT_A_TIME]}}]}},
-                "size": _IDS_AT_A_TIME,
-                "_source": ["event"],
-            }
-            answer = await self._patiently(partial(self._client.ask, "POST", self._search, body))
-            for event in map(decode, _sources(answer)):
-                found.setdefault(event.id, event)
-        return [event for event in found.values() if (event.id, event.pubkey) in targets]
-
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        deadline = trio.current_time() + self._seconds
-        has_failed = False
-        try:
-            while True:
-                try:
-                    return await ask()
-                except (Unreachable, Busy) as error:
-                    self._bulk.trouble, has_failed = str(error), True
-                    if trio.current_time() + _PAUSE > deadline:
-                        raise
-                await trio.sleep(_PAUSE)
-        finally:
-            if has_failed:
-                self._bulk.trouble = None
+    places: list[int]
+    events: list[Event]
+    known: dict[str, Register]
+    ruling: Ruling
+    writes: dict[str, Write]
+    depends: list[set[str]]
 
 
 def _portions(batch: _Batch, places: list[int]) -> Iterator[list[int]]:
@@ -296,6 +314,7 @@ class _Batch:
         events: in their order.
         arrived: of each, its time of arrival.
         touched: of each, the slots of the registers that it depends on and may change.
+        vanishing: keys that ask to vanish in this batch.
         outcomes: None where it is open.
         mine: ids that this batch has written, or has tried to without hearing of the end.
         doubtful: slots of such tries, whatever they were of.
@@ -307,6 +326,7 @@ class _Batch:
         self.events = events
         self.arrived = arrived
         self.touched = [touched(event) for event in events]
+        self.vanishing = {event.pubkey for event in events if event.kind == VANISH}
         self.outcomes: list[Saved | None] = [None] * len(events)
         self.mine: set[str] = set()
         self.doubtful: set[str] = set()
@@ -321,22 +341,3 @@ class _Batch:
     def finished(self) -> list[Saved]:
         """All outcomes; none is open any more."""
         return [outcome or Saved.FAILED for outcome in self.outcomes]
-
-
-class _Hit(msgspec.Struct, gc=False):
-    source: Source = msgspec.field(name="_source")
-
-
-class _Hits(msgspec.Struct, gc=False):
-    hits: list[_Hit] = []
-
-
-class _Answer(msgspec.Struct, gc=False):
-    hits: _Hits = msgspec.field(default_factory=_Hits)
-
-
-_decode_hits: Callable[[bytes], Any] = msgspec.json.Decoder(_Answer).decode
-
-
-def _sources(answer: bytes) -> list[str]:
-    return [hit.source.event for hit in read(_decode_hits, answer).hits.hits]

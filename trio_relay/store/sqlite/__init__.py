@@ -1,12 +1,8 @@
 """SQLite as the store: one writer thread, a few readers, one file that holds a complete relay."""
 
 from trio_relay.store.sqlite.migrating import migrate
-from trio_relay.store.sqlite.store import (
-    SqliteOptions,
-    SqliteReader,
-    SqliteStore,
-    open_sqlite,
-    open_sqlite_for_reading,
-)
+from trio_relay.store.sqlite.options import SqliteOptions
+from trio_relay.store.sqlite.reader import SqliteReader, open_sqlite_for_reading
+from trio_relay.store.sqlite.store import SqliteStore, open_sqlite
 
 __all__ = ["SqliteOptions", "SqliteReader", "SqliteStore", "migrate", "open_sqlite", "open_sqlite_for_reading"]

@@ -72,13 +72,18 @@ class QuickReader:
             self._end = math.inf
             self._connection.execute("COMMIT")
 
-    def query(self, filters: Sequence[Filter]) -> Page | None:
-        """The whole answer, or None if it takes too long, is too long, or cannot be had, as that of a search."""
+    def query(self, filters: Sequence[Filter], lapsed: int | None = None) -> Page | None:
+        """The whole answer, or None if it takes too long, is too long, or cannot be had, as that of a search.
+
+        Args:
+            filters: each has a limit.
+            lapsed: what expires up to this second is left out; None where nothing does.
+        """
         if len(filters) > _MOST_FILTERS or sum(one.size for one in filters) > _MOST_VALUES:
             return None
         if reading.any_search(filters):
             return None
-        select = reading.whole_answer(filters)
+        select = reading.whole_answer(filters, lapsed)
         if select is None:
             return []
         return self._try(select.sql, lambda: reading.lines(self._connection, select))

@@ -13,12 +13,13 @@ from typing import Final
 
 import apsw
 
+from trio_relay.nostr.event import VANISH
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page
 from trio_relay.store.sqlite.plan import plan, plan_count, plan_single
 from trio_relay.store.sqlite.records import FIND_EVENTS, id_record, rank_of
 from trio_relay.store.sqlite.searching import find, numbers
-from trio_relay.store.sqlite.where import Select
+from trio_relay.store.sqlite.where import Select, Where
 
 _PAGE_ROWS: Final = 500
 _PAGE_BYTES: Final = 2**19
@@ -39,7 +40,9 @@ def limit_answers(connection: apsw.Connection) -> None:
     connection.limit(apsw.SQLITE_LIMIT_LENGTH, _PAGE_BYTES)
 
 
-def first_page(connection: apsw.Connection, filters: Sequence[Filter], cursor: Cursor, now: int) -> Page:
+def first_page(
+    connection: apsw.Connection, filters: Sequence[Filter], cursor: Cursor, now: int, lapsed: int | None = None
+) -> Page:
     """The whole answer if it fits into one page, else its first part, `cursor` then holding the rest.
 
     Args:
@@ -47,22 +50,23 @@ def first_page(connection: apsw.Connection, filters: Sequence[Filter], cursor: C
         filters: each has a limit.
         cursor: an empty one.
         now: seconds since 1970, for searches that look at ages.
+        lapsed: what expires up to this second is left out; None where nothing does.
 
     Raises:
         apsw.InterruptError: the query was interrupted.
         apsw.Error: the database could not answer.
     """
     if any_search(filters):
-        cursor.seqs = find(connection, filters, now)
-        return next_page(connection, cursor)
-    select = plan(filters)
+        cursor.seqs = find(connection, filters, now, lapsed)
+        return next_page(connection, cursor, lapsed)
+    select = plan(filters, lapsed)
     if select is None:
         return []
     try:
         return lines(connection, _whole(select))
     except apsw.TooBigError:
         cursor.seqs = numbers(connection, select)
-        return next_page(connection, cursor)
+        return next_page(connection, cursor, lapsed)
 
 
 def any_search(filters: Sequence[Filter]) -> bool:
@@ -70,25 +74,25 @@ def any_search(filters: Sequence[Filter]) -> bool:
     return any(one.search is not None for one in filters)
 
 
-def count(connection: apsw.Connection, filters: Sequence[Filter]) -> int:
-    """How many events match any of the filters.
+def count(connection: apsw.Connection, filters: Sequence[Filter], lapsed: int | None = None) -> int:
+    """How many events match any of the filters; what expires up to `lapsed` is left out.
 
     Raises:
         apsw.InterruptError: it was interrupted.
         apsw.Error: the database could not answer.
     """
-    select = plan_count(filters)
+    select = plan_count(filters, lapsed)
     if select is None:
         return 0
     number: int = connection.execute(select.sql, tuple(select.bindings)).get
     return number
 
 
-def whole_answer(filters: Sequence[Filter]) -> Select | None:
+def whole_answer(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
     """What gives the whole answer as one string; None if nothing can match."""
-    if (single := plan_single(filters)) is not None:
+    if (single := plan_single(filters, lapsed)) is not None:
         return single
-    select = plan(filters)
+    select = plan(filters, lapsed)
     return None if select is None else _whole(select)
 
 
@@ -102,12 +106,12 @@ def lines(connection: apsw.Connection, select: Select) -> Page:
     return blob.split(b"\n") if blob else []
 
 
-def next_page(connection: apsw.Connection, cursor: Cursor) -> Page:
-    """The next part of an answer; empty at its end. An event that was removed meanwhile is left out."""
+def next_page(connection: apsw.Connection, cursor: Cursor, lapsed: int | None = None) -> Page:
+    """The next part of an answer; empty at its end. What was removed or has expired meanwhile is left out."""
     while cursor.seqs:
         part = cursor.seqs[: cursor.rows]
         try:
-            page = _fetch(connection, part)
+            page = _fetch(connection, part, lapsed)
         except apsw.TooBigError:
             cursor.rows = max(1, len(part) // 2)
             continue
@@ -124,8 +128,15 @@ def fill_scan(connection: apsw.Connection, after: int, cursor: Cursor) -> None:
     cursor.seqs = numbers(connection, Select(_SCAN, [after, _PAGE_ROWS]))
 
 
+def listed(seqs: Sequence[int], lapsed: int | None) -> Select:
+    """These numbers in their order as `seq`, without those of events that have expired at `lapsed`."""
+    where = Where().living(lapsed, "given")
+    condition = f"WHERE {where.terms[0]}" if where.terms else ""
+    return Select(_LISTED.format(condition), [apsw.carray(array("q", seqs)), *where.bindings])
+
+
 def known(connection: apsw.Connection, ids: Sequence[str]) -> set[str]:
-    """Those of the ids that are stored."""
+    """Those of the ids that are stored, but for requests to vanish that were not carried out: `judge` sees to these."""
     if len(ids) == 1:  # a lone event's; a quarter of the other's cost
         raw = bytes.fromhex(ids[0])
         return {ids[0]} if connection.execute(_IS_KNOWN, (rank_of(raw), raw)).get else set()
@@ -136,12 +147,12 @@ def known(connection: apsw.Connection, ids: Sequence[str]) -> set[str]:
     return set(found.split())
 
 
-def _fetch(connection: apsw.Connection, seqs: Sequence[int]) -> Page:
+def _fetch(connection: apsw.Connection, seqs: Sequence[int], lapsed: int | None) -> Page:
     single = len(seqs) == 1
     if single:  # one event may be longer than a page, if the operator allows such messages
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, _NO_LIMIT)
     try:
-        return lines(connection, Select(_ALL_AT_ONCE.format(_LISTED), [apsw.carray(array("q", seqs))]))
+        return lines(connection, _whole(listed(seqs, lapsed)))
     finally:
         if single:
             limit_answers(connection)
@@ -153,7 +164,13 @@ _ALL_AT_ONCE: Final = """
 SELECT CAST(group_concat((SELECT json FROM event WHERE event.seq = narrow.seq), char(10)) AS BLOB)
 FROM ({}) AS narrow
 """
-_LISTED: Final = "SELECT value AS seq FROM carray(?)"
+_LISTED: Final = "SELECT seq FROM (SELECT value AS seq FROM carray(?)) AS given {}"
 _SCAN: Final = "SELECT seq FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
-_IS_KNOWN: Final = "SELECT 1 FROM event WHERE rank = ? AND id = ?"
-_KNOWN: Final = f"SELECT group_concat(lower(hex(id)), ' ') FROM {FIND_EVENTS}"  # noqa: S608  # our own text
+_IS_CARRIED_OUT: Final = f"""(kind <> {VANISH} OR EXISTS (
+    SELECT 1 FROM tombstone AS grave
+    WHERE grave.target = event.pubkey AND grave.pubkey = event.pubkey AND grave.until > event.created_at
+))"""  # noqa: S608  # all of it is our own text
+_IS_KNOWN: Final = f"SELECT 1 FROM event WHERE rank = ? AND id = ? AND {_IS_CARRIED_OUT}"  # noqa: S608  # our own text
+_KNOWN: Final = f"""
+SELECT group_concat(lower(hex(id)), ' ') FROM {FIND_EVENTS} WHERE {_IS_CARRIED_OUT}
+"""  # noqa: S608  # all of it is our own text

@@ -10,8 +10,9 @@ from __future__ import annotations
 from hashlib import blake2b, sha256
 from typing import Final
 
-from trio_relay.nostr.event import Event, address_of, encode, single_letter_tags
+from trio_relay.nostr.event import Event, address_of, encode, expiry_of, is_ephemeral, single_letter_tags
 from trio_relay.nostr.search import marks_of, text_of
+from trio_relay.nostr.sketches import CANONICAL, observation, offset_of
 
 _NO_ADDRESS: Final = bytes(32)
 
@@ -55,33 +56,76 @@ def rank_of(event_id: bytes) -> int:
 
 
 INSERT_TAGS: Final = """
-INSERT INTO tag (key, seq, rank, kind, created_at)
+INSERT INTO tag (key, seq, rank, kind, created_at, sketch)
 SELECT substr(value, 1, 16), CAST(substr(value, 17, 16) AS INTEGER), CAST(substr(value, 33, 19) AS INTEGER),
-       CAST(substr(value, 52, 5) AS INTEGER), CAST(substr(value, 57) AS INTEGER)
+       CAST(substr(value, 52, 5) AS INTEGER), CAST(substr(value, 57, 10) AS INTEGER),
+       CAST(substr(value, 67) AS INTEGER)
 FROM carray(?1)
 """
+SET_SKETCHES: Final = f"""
+{INSERT_TAGS} WHERE true
+ON CONFLICT (key, created_at, rank, seq) DO UPDATE SET sketch = excluded.sketch
+"""  # our own text
+"""Of the same records, for rows from before there were sketches."""
 
 
 def tag_records(event: Event, seq: int) -> list[bytes]:
-    """The rows of `tag` for one event: key of 16 bytes; seq, rank, kind, created_at in 16, 19, 5, 10 digits."""
-    return _tag_records(tag_keys(event), event, seq)
+    """The rows of `tag` for one event: key of 16 bytes; seq, rank, kind, created_at in 16, 19, 5, 10 digits; a sketch.
+
+    Only what a filter of `sketches.CANONICAL` may count has a sketch; it says what the author does to the registers for
+    this tag's value.
+    """
+    tags = single_letter_tags(event)
+    if not tags:
+        return []
+    tail = _tail(event, seq)
+    sketched = SKETCHED_LETTERS.get(event.kind)
+    if sketched is None:
+        return [tag_key(letter, value) + tail for letter, value in tags]
+    pubkey = bytes.fromhex(event.pubkey)
+    return [
+        tag_key(letter, value) + tail + (b"%d" % _sketch(pubkey, value) if letter in sketched else b"")
+        for letter, value in tags
+    ]
+
+
+def sketch_records(event: Event, seq: int) -> list[bytes]:
+    """Those of `tag_records` that have a sketch."""
+    return [record for record in tag_records(event, seq) if len(record) > _TAG_RECORD_BYTES]
 
 
 def mark_records(event: Event, seq: int) -> list[bytes]:
     """The rows of `tag` for what an event says of itself (`search.marks_of`), made as those of its tags."""
-    return _tag_records({tag_key(MARK, mark) for mark in marks_of(event)}, event, seq)
-
-
-def _tag_records(keys: set[bytes], event: Event, seq: int) -> list[bytes]:
-    if not keys:
+    if not (marks := marks_of(event)):
         return []
-    tail = b"%016d%019d%05d%010d" % (seq, rank_of(bytes.fromhex(event.id[:16])), event.kind, event.created_at)
-    return [key + tail for key in keys]
+    tail = _tail(event, seq)
+    return [tag_key(MARK, mark) + tail for mark in marks]
+
+
+def _tail(event: Event, seq: int) -> bytes:
+    return b"%016d%019d%05d%010d" % (seq, int(event.id[:16], 16) >> 1, event.kind, event.created_at)
+
+
+_TAG_RECORD_BYTES: Final = 66
+"""The length of one without a sketch."""
+SKETCHED_LETTERS: Final[dict[int, str]] = {
+    kind: "".join(letter for letter, kinds in CANONICAL if kind in kinds) for _, pair in CANONICAL for kind in pair
+}
+"""By kind: the letters of its tags that have sketches."""
+
+
+def _sketch(pubkey: bytes, value: str) -> int:
+    """Register and value of `sketches.observation` in one number; never 0, and the value is below 64."""
+    offset = offset_of(value)
+    if behind := pubkey[offset + 1]:  # nearly always; the rest of the key says nothing then
+        return pubkey[offset] << 6 | 9 - behind.bit_length()
+    register, observed = observation(pubkey, offset)
+    return register << 6 | observed
 
 
 DELETE_TAGS: Final = """
 DELETE FROM tag WHERE (key, created_at, rank, seq) IN (
-    SELECT substr(value, 1, 16), CAST(substr(value, 57) AS INTEGER), CAST(substr(value, 33, 19) AS INTEGER),
+    SELECT substr(value, 1, 16), CAST(substr(value, 57, 10) AS INTEGER), CAST(substr(value, 33, 19) AS INTEGER),
            CAST(substr(value, 17, 16) AS INTEGER)
     FROM carray(?1)
 )
@@ -102,6 +146,21 @@ def word_records(event: Event, seq: int) -> list[bytes]:
 
 DELETE_WORDS: Final = "DELETE FROM word WHERE rowid IN (SELECT CAST(substr(value, 1, 16) AS INTEGER) FROM carray(?1))"
 """Of the same records as INSERT_WORDS."""
+
+INSERT_EXPIRIES: Final = """
+INSERT INTO expiry (seq, at) SELECT CAST(substr(value, 1, 16) AS INTEGER), CAST(substr(value, 17) AS INTEGER)
+FROM carray(?1)
+"""
+DELETE_EXPIRIES: Final = """
+DELETE FROM expiry WHERE seq IN (SELECT CAST(substr(value, 1, 16) AS INTEGER) FROM carray(?1))
+"""
+
+
+def expiry_records(event: Event, seq: int) -> list[bytes]:
+    """The row of `expiry` for one event, if it expires (`event.has_expired`): seq in 16 digits, then when."""
+    expiry = expiry_of(event)
+    return [] if expiry is None or is_ephemeral(event.kind) else [b"%016d%d" % (seq, expiry)]
+
 
 FIND_EVENTS: Final = (
     "carray(?1) CROSS JOIN event ON rank = CAST(substr(value, 33) AS INTEGER) AND id = substr(value, 1, 32)"
@@ -132,6 +191,14 @@ def address_tombstone(address: str, until: int) -> bytes:
     return address_key(address) + bytes.fromhex(address.split(":")[1]) + b"%d" % until
 
 
+def vanish_tombstone(pubkey: str, until: int) -> bytes:
+    """The row that says: this key has asked to vanish, with all up to `until` (NIP-62).
+
+    It holds the second after that: any key may ask to delete an id that is spelt as itself, and 0 tells the two apart.
+    """
+    return bytes.fromhex(pubkey + pubkey) + b"%d" % (until + 1)
+
+
 def address_key(address: str) -> bytes:
     """32 bytes for an address of any length, so that no index holds a long `d`."""
     return sha256(address.encode()).digest()
@@ -148,4 +215,10 @@ MARK: Final = "*"
 
 def tag_key(letter: str, value: str) -> bytes:
     """16 bytes for one letter and value of any length: a hash that nobody makes two values share."""
-    return blake2b((letter + value).encode(), digest_size=16).digest()
+    key = _EMPTY_KEY.copy()
+    key.update((letter + value).encode())
+    return key.digest()
+
+
+_EMPTY_KEY: Final = blake2b(digest_size=16)
+"""To copy it costs two thirds of making it anew."""

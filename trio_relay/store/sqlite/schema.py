@@ -8,7 +8,7 @@ import apsw
 
 from trio_relay.store.base import StoreRefused
 
-VERSION: Final = 3
+VERSION: Final = 4
 _APPLICATION_ID: Final = 0x7472656C  # "trel"
 
 # `created_at DESC, rank` ends every index, so that each answers in NIP-01's order from the index alone and rows are
@@ -37,9 +37,30 @@ CREATE TABLE tag (
     created_at INTEGER NOT NULL,
     rank INTEGER NOT NULL,
     seq INTEGER NOT NULL,
-    kind INTEGER NOT NULL,
+    kind INTEGER NOT NULL, sketch INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (key, created_at DESC, rank, seq)
 ) STRICT, WITHOUT ROWID;
+"""
+# What version 4 added, as SQLite itself writes it into the text above.
+SKETCH_COLUMN: Final = "ALTER TABLE tag ADD COLUMN sketch INTEGER NOT NULL DEFAULT 0"
+LATER_TABLES: Final = """
+-- Of the events that expire (NIP-40).
+CREATE TABLE expiry (
+    seq INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX expiry_at ON expiry (at);
+
+-- Requests to vanish that are still being carried out (`vanishing`), as their JSON.
+CREATE TABLE vanishing (
+    id TEXT PRIMARY KEY NOT NULL,
+    json TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE kept (
+    name TEXT PRIMARY KEY NOT NULL,
+    value BLOB NOT NULL
+) STRICT;
 """
 # The words of `records.word_records`, parted by spaces, are kept as they are by the tokenizer `ascii`: to it all that
 # is no ASCII belongs to a word. Only what FTS5 makes of them is kept, not the texts.
@@ -50,7 +71,8 @@ CREATE VIRTUAL TABLE word USING fts5 (text, content = '', contentless_delete = 1
 CREATE TABLE worded (until INTEGER) STRICT;
 """
 _OTHER_TABLES: Final = """
--- A target is an id or the hash of an address, each 32 bytes of SHA-256; `until` matters for addresses only.
+-- A target is an id or the hash of an address, each 32 bytes of SHA-256, or the pubkey itself, which then has vanished
+-- (`records.vanish_tombstone`). `until` is 0 for ids.
 CREATE TABLE tombstone (
     target BLOB NOT NULL,
     pubkey BLOB NOT NULL,
@@ -72,7 +94,7 @@ def prepare(connection: apsw.Connection, path: str) -> None:
     if connection.pragma("application_id") == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
         connection.pragma("journal_mode", "wal")
         with connection:
-            connection.execute(EVENT_TABLES + WORD_TABLES + _OTHER_TABLES).fetchall()
+            connection.execute(EVENT_TABLES + LATER_TABLES + WORD_TABLES + _OTHER_TABLES).fetchall()
             connection.execute("INSERT INTO worded VALUES (NULL)").fetchall()
             connection.pragma("application_id", _APPLICATION_ID)
             connection.pragma("user_version", VERSION)

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import apsw
 import structlog
 
-from trio_relay.nostr.event import decode
 from trio_relay.store.sqlite import schema
+from trio_relay.store.sqlite.batched import read_page, records_of, run
+from trio_relay.store.sqlite.records import (
+    INSERT_EXPIRIES,
+    SET_SKETCHES,
+    SKETCHED_LETTERS,
+    expiry_records,
+    sketch_records,
+)
 from trio_relay.store.sqlite.writing import insert_events
 
 log = structlog.get_logger("trio_relay.store")
 
 _EVENTS_AT_A_TIME: Final = 1_000
+_EVENTS_BETWEEN_NEWS: Final = 100_000
 
 
 def upgrade(connection: apsw.Connection, path: str) -> None:
     """Bring the tables of a store to this version; does nothing to one that has it. Blocks: a minute a million events.
 
     Only what can be told from the events themselves has changed since version 1, so their JSON is all that is read.
-    Version 3 added the index of words, which starts empty here: `wording.prepare` completes it.
+    Version 3 added the index of words, which starts empty here: `wording.prepare` completes it. Version 4 added
+    sketches of who carries which tag, and what expires when.
 
     Raises:
         apsw.Error: the database could not be read or written; it is as it was.
@@ -31,10 +40,14 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
         return
     log.info("bringing the store to a newer version", path=path, version=version, newer=schema.VERSION)
     with connection:
+        connection.execute(schema.LATER_TABLES).fetchall()
         if version == 1:
             _write_anew(connection)
-        connection.execute(schema.WORD_TABLES).fetchall()
-        connection.execute("INSERT INTO worded VALUES (0)").fetchall()
+        else:
+            _complete(connection)
+        if version < 3:
+            connection.execute(schema.WORD_TABLES).fetchall()
+            connection.execute("INSERT INTO worded VALUES (0)").fetchall()
         connection.pragma("user_version", schema.VERSION)
     # The log holds all of it now; the first events are not to wait until it has been folded back. Where that fails, as
     # while somebody still reads with the older make, nothing is lost: a later checkpoint does it.
@@ -49,17 +62,30 @@ def _write_anew(connection: apsw.Connection) -> None:
         connection.execute(f'DROP INDEX "{index}"').fetchall()
     connection.execute(schema.EVENT_TABLES).fetchall()
     last = 0
-    while rows := _older(connection, last):
-        numbered = [(seq, decode(json)) for seq, json in rows]
+    while numbered := read_page(connection, _OLDER, last, _EVENTS_AT_A_TIME):
         insert_events(connection, numbered)
         last = numbered[-1][0]
     connection.execute("DROP TABLE older").fetchall()
 
 
-def _older(connection: apsw.Connection, last: int) -> list[tuple[int, str]]:
-    rows: list[Any] = connection.execute(_OLDER, (last, _EVENTS_AT_A_TIME)).fetchall()
-    return rows
+def _complete(connection: apsw.Connection) -> None:
+    """Add what version 4 knows of the events that were there before."""
+    connection.execute(schema.SKETCH_COLUMN).fetchall()
+    last = told = 0
+    while numbered := read_page(connection, _CONCERNED, last, _EVENTS_AT_A_TIME):
+        # In the order of the keys, so that rows of one page come one after another.
+        run(connection, SET_SKETCHES, sorted(records_of(sketch_records, numbered)))
+        run(connection, INSERT_EXPIRIES, records_of(expiry_records, numbered))
+        last = numbered[-1][0]
+        if last - told >= _EVENTS_BETWEEN_NEWS:
+            log.info("still bringing the store to a newer version", events=last)
+            told = last
 
 
 _INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'older' AND sql IS NOT NULL"
 _OLDER: Final = "SELECT seq, json FROM older WHERE seq > ? ORDER BY seq LIMIT ?"
+_CONCERNED: Final = f"""
+SELECT seq, json FROM event
+WHERE seq > ? AND (kind IN ({", ".join(map(str, SKETCHED_LETTERS))}) OR json LIKE '%"expiration"%')
+ORDER BY seq LIMIT ?
+"""  # noqa: S608  # all of it is our own text

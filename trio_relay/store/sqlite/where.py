@@ -9,7 +9,9 @@ from typing import Final
 
 import apsw
 
+from trio_relay.nostr.event import WRAPS
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.gate import Reader
 from trio_relay.nostr.search import Phrase, Search
 from trio_relay.store.sqlite.records import MARK, tag_key
 
@@ -44,16 +46,22 @@ class Where:
             self.bindings.append(array_of(values))
         return self
 
+    def is_not_in(self, column: str, values: Sequence[int]) -> Where:
+        inner = Where().is_in(column, values)
+        self.terms.append(f"NOT {inner.terms[0]}")
+        self.bindings += inner.bindings
+        return self
+
     def kinds(self, one: Filter) -> Where:
         return self if one.kinds is None else self.is_in("kind", sorted(one.kinds))
 
     def authors(self, one: Filter) -> Where:
         return self if one.authors is None else self.is_in("pubkey", raw(one.authors))
 
-    def times(self, one: Filter) -> Where:
+    def times(self, one: Filter, table: str = "") -> Where:
         for term, value in (("created_at >= ?", one.since), ("created_at <= ?", one.until)):
             if value is not None:
-                self.terms.append(term)
+                self.terms.append(table + term)
                 self.bindings.append(value)
         return self
 
@@ -62,7 +70,7 @@ class Where:
             self._carries(keys_of(tag), table, "IS NOT NULL")
         return self
 
-    def searched(self, one: Filter, table: str = "event") -> Where:
+    def searched(self, one: Filter, table: str = "event", lapsed: int | None = None) -> Where:
         """What a search asks for beside words that must be there and marks, which stand among the tags."""
         search = one.search
         if search is None:
@@ -74,9 +82,35 @@ class Where:
             self._carries([tag_key(MARK, mark)], table, "IS NULL")
         if search.author_mark is not None:
             author = "pubkey" if table == "event" else AUTHOR
-            self.terms.append(f"{author} IN ({_CLAIMANTS})")
-            self.bindings.append(tag_key(MARK, search.author_mark))
+            claims = Where(["claim.key = ?"], [tag_key(MARK, search.author_mark)]).living(lapsed, "claim")
+            self.terms.append(f"{author} IN ({_CLAIMANTS} {' AND '.join(claims.terms)})")
+            self.bindings += claims.bindings
         return self
+
+    def served(self, one: Filter, table: str = "event", lapsed: int | None = None) -> Where:
+        """What of the matches may be given to whom the answer is for: the twin of `gate.may_read`, and `living`."""
+        if one.reader is not None and one.reader.private_kinds:
+            self._readable(one.reader, table)
+        return self.living(lapsed, table)
+
+    def living(self, lapsed: int | None, table: str = "event") -> Where:
+        """Leave out what has expired at this second (NIP-40); None where nothing that is stored has."""
+        if lapsed is not None:
+            # Row by row: how many have expired and are not swept away yet plays no part in it.
+            self.terms.append(f"(SELECT 1 FROM expiry WHERE expiry.seq = {table}.seq AND at <= ?) IS NULL")
+            self.bindings.append(lapsed)
+        return self
+
+    def _readable(self, reader: Reader, table: str) -> None:
+        ways = Where().is_not_in("kind", sorted(reader.private_kinds))
+        if reader.keys:
+            keys = sorted(reader.keys)
+            own = Where().is_not_in("kind", sorted(WRAPS)).is_in("pubkey" if table == "event" else AUTHOR, raw(keys))
+            ways.terms.append(" AND ".join(own.terms))
+            ways.bindings += own.bindings
+            ways._carries(keys_of(("p", frozenset(keys))), table, "IS NOT NULL")
+        self.terms.append(f"({' OR '.join(ways.terms)})")
+        self.bindings += ways.bindings
 
     def _carries(self, keys: Sequence[bytes], table: str, answer: str) -> None:
         key = Where().is_in("other.key", keys)
@@ -88,7 +122,7 @@ class Where:
 
 AUTHOR: Final = "(SELECT pubkey FROM event WHERE event.seq = tag.seq)"
 _CLAIMANTS: Final = (
-    "SELECT profile.pubkey FROM tag AS claim CROSS JOIN event AS profile ON profile.seq = claim.seq WHERE claim.key = ?"
+    "SELECT profile.pubkey FROM tag AS claim CROSS JOIN event AS profile ON profile.seq = claim.seq WHERE"
 )
 
 

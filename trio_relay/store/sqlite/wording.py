@@ -12,7 +12,7 @@ from typing import Final
 import apsw
 import structlog
 
-from trio_relay.nostr.event import decode
+from trio_relay.store.sqlite.batched import read_page
 from trio_relay.store.sqlite.writing import insert_words, last_seq
 
 log = structlog.get_logger("trio_relay.store")
@@ -49,8 +49,7 @@ def prepare(connection: apsw.Connection, path: str, *, search: bool) -> None:
 def _complete(connection: apsw.Connection, path: str, until: int) -> None:
     if missing := connection.execute("SELECT count(*) FROM event WHERE seq > ?", (until,)).get:
         log.info("making the index of words", path=path, events=missing)
-    while rows := connection.execute(_NEXT, (until, _EVENTS_AT_A_TIME)).fetchall():
-        numbered = [(int(str(seq)), decode(str(json))) for seq, json in rows]
+    while numbered := read_page(connection, _NEXT, until, _EVENTS_AT_A_TIME):
         until = numbered[-1][0]
         with connection:
             insert_words(connection, numbered)

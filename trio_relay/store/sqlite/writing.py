@@ -2,138 +2,195 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
 
 import apsw
-import msgspec
 
-from trio_relay.nostr.event import DELETION, Event, address_of, decode
+from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved
-from trio_relay.store.judge import Facts, Ruling, Version, judge, questions
+from trio_relay.store.judge import Facts, Ruling, judge, version_of
+from trio_relay.store.sqlite import vanishing
+from trio_relay.store.sqlite.batched import records_of, run
+from trio_relay.store.sqlite.facts import look_up
 from trio_relay.store.sqlite.records import (
-    DELETE_TAGS,
-    DELETE_WORDS,
-    FIND_EVENTS,
     INSERT_EVENTS,
+    INSERT_EXPIRIES,
     INSERT_TAGS,
     INSERT_TOMBSTONES,
     INSERT_WORDS,
-    address_key,
     address_tombstone,
     event_record,
-    id_record,
+    expiry_records,
     id_tombstone,
     mark_records,
-    rank_of,
     tag_records,
+    vanish_tombstone,
     word_records,
 )
+from trio_relay.store.sqlite.removing import Gone, remove_ids, remove_seqs
 
-_REMOVED_AT_A_TIME: Final = 100
+_SWEPT_AT_A_TIME: Final = 500
+"""The next batch of events waits for no more than these."""
 
 
 class BatchWriter:
-    """The one connection that writes. Not thread-safe: one `save` at a time.
+    """The one connection that writes. Not thread-safe: one call at a time.
 
     Args:
         connection: for writing.
         search: put words and marks into their index too (see `wording`, whose `prepare` has to come first).
+
+    Attributes:
+        changes: what each transaction since the last look has added and removed, if `is_followed`; taken from the left.
+        vanishing: by id, requests to vanish that are being carried out: `vanish` does a portion.
+        earliest: no stored event expires before this second, infinity if none does. It may be read from any thread.
     """
 
     def __init__(self, connection: apsw.Connection, *, search: bool = True) -> None:
         self._connection = connection
         self._search = search
         self._next_seq = last_seq(connection) + 1
+        self.earliest = earliest_expiry(connection)
+        self.is_followed = False
+        self.changes: deque[tuple[list[Event], Gone]] = deque()
+        self.vanishing = vanishing.unfinished(connection)
 
     def save(self, batch: Sequence[Event]) -> list[Saved]:
-        """Store a batch in one transaction; it is on disk when this returns.
+        """Store a batch in one transaction; it is on disk when this returns, but for requests put into `vanishing`.
 
         Raises:
             apsw.Error: nothing of the batch was stored.
         """
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            ruling = judge(batch, self._facts(batch))
-            self._remove(ruling.remove)
+        with self._transaction():
+            ruling = judge(batch, self._look_up(batch))
+            removed = remove_ids(self._connection, ruling.remove)
+            at_once, later = vanishing.part(self._connection, ruling)
+            removed += remove_seqs(self._connection, at_once)
             self._insert(list(ruling.insert.values()))
             self._bury(ruling)
+        self._next_seq += len(ruling.insert)
+        self.vanishing |= later
+        self._note(list(ruling.insert.values()), removed)
+        return ruling.outcomes
+
+    def _look_up(self, batch: Sequence[Event]) -> Facts:
+        facts = look_up(self._connection, batch)
+        if self.vanishing:
+            facts.stored |= {event.id: version_of(event) for event in batch if event.id in self.vanishing}
+        return facts
+
+    def vanish(self, request_id: str) -> bool:
+        """Remove some hundreds of what a request of `vanishing` takes away; true if it is carried out and stored now.
+
+        Raises:
+            apsw.Error: nothing was removed.
+        """
+        if (one := self.vanishing.get(request_id)) is None:
+            return True
+        stored: list[Event] = []
+        with self._transaction():
+            removed = remove_seqs(self._connection, one.seqs[-vanishing.AT_A_TIME :])
+            is_over = len(one.seqs) <= vanishing.AT_A_TIME
+            if is_over and vanishing.finish(self._connection, one.request):
+                stored.append(one.request)
+                self._insert(stored)
+        del one.seqs[-vanishing.AT_A_TIME :]
+        if is_over:
+            del self.vanishing[request_id]
+        self._next_seq += len(stored)
+        self._note(stored, removed)
+        return is_over
+
+    def remove(self, seqs: Sequence[int]) -> int:
+        """Remove the events of these numbers in one transaction; gives how many of them there still were.
+
+        Raises:
+            apsw.Error: nothing was removed.
+        """
+        with self._transaction():
+            removed = remove_seqs(self._connection, seqs)
+        self._note([], removed)
+        return len(removed)
+
+    def sweep(self, now: int) -> int:
+        """Remove some hundreds of those that have expired at `now`; gives how many, 0 if no more has.
+
+        Raises:
+            apsw.Error: nothing was removed.
+        """
+        with self._transaction():
+            joined = self._connection.execute(_LAPSED, (now, _SWEPT_AT_A_TIME)).get
+            swept = remove_seqs(self._connection, list(map(int, joined.split(",")))) if joined else []
+        # Before what may fail: who follows would never hear of it.
+        self._note([], swept)
+        self.earliest = earliest_expiry(self._connection)
+        return len(swept)
+
+    def _note(self, added: list[Event], removed: Gone) -> None:
+        if self.is_followed and (added or removed):
+            self.changes.append((added, removed))
+
+    def keep(self, changes: Mapping[str, bytes | None]) -> None:
+        """Carry out `Notebook.keep` in one transaction.
+
+        Raises:
+            apsw.Error: nothing was kept or forgotten.
+        """
+        with self._transaction():
+            for name, value in changes.items():
+                if value is None:
+                    self._connection.execute("DELETE FROM kept WHERE name = ?", (name,)).fetchall()
+                else:
+                    self._connection.execute(_KEEP, (name, value)).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             self._connection.execute("COMMIT")
         except BaseException:
             # A full disk may have rolled back by itself.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
-        self._next_seq += len(ruling.insert)
-        return ruling.outcomes
-
-    def _facts(self, batch: Sequence[Event]) -> Facts:
-        if len(batch) == 1 and self._is_plainly_new(batch[0]):
-            return Facts()
-        asked = questions(batch)
-        addresses = {address_key(address): address for address in asked.addresses}
-        # A tombstone counts for its author's event only, and the targets of a deletion are not asked about: any number
-        # of others may have asked to delete the same.
-        graves = [bytes.fromhex(event.id + event.pubkey) for event in batch]
-        graves += [key + bytes.fromhex(address.split(":")[1]) for key, address in addresses.items()]
-        # One statement, and one row for its answer: each further one would give up the GIL and wait to get it back.
-        bindings = map(_array, (list(map(id_record, asked.ids)), list(addresses), graves))
-        answers: str = self._connection.execute(_FACTS, tuple(bindings)).get
-        stored, heads, tombstones = map(_rows, answers.split("\n"))
-        facts = Facts()
-        facts.stored = {one.id: one for one in _versions(stored, addresses)}
-        facts.heads = {one.address: one for one in _versions(heads, addresses) if one.address is not None}
-        for target, pubkey, until in tombstones:
-            address = addresses.get(bytes.fromhex(target))
-            if address is None:
-                facts.buried_ids.add((target, pubkey))
-            else:
-                facts.buried_addresses[address] = until
-        return facts
-
-    def _is_plainly_new(self, event: Event) -> bool:
-        """True for an event without an address that is neither stored nor deleted: a lone one's usual case, cheaply."""
-        if event.kind == DELETION or address_of(event) is not None:
-            return False
-        event_id, pubkey = bytes.fromhex(event.id), bytes.fromhex(event.pubkey)
-        return bool(self._connection.execute(_IS_NEW, (rank_of(event_id), event_id, event_id, pubkey)).get)
-
-    def _remove(self, ids: Iterable[str]) -> None:
-        bound = list(map(id_record, ids))
-        # In parts: one request may delete ten thousand events, and each may have a megabyte.
-        for start in range(0, len(bound), _REMOVED_AT_A_TIME):
-            part = bound[start : start + _REMOVED_AT_A_TIME]
-            # An event's tags are found by their keys, which only the event itself knows.
-            bodies: bytes = self._connection.execute(_BODIES, (_array(part),)).get
-            gone = [body.partition(b" ") for body in bodies.split(b"\n")]
-            events = [(int(seq), decode(body)) for seq, _, body in gone]
-            # Events that came while there was no search have neither words nor marks; to remove none does no harm.
-            _run(self._connection, DELETE_WORDS, _records(word_records, events))
-            _run(self._connection, DELETE_TAGS, _records(tag_records, events) + _records(mark_records, events))
-            _run(self._connection, _DELETE, [seq for seq, _, _ in gone])
 
     def _insert(self, events: list[Event]) -> None:
         numbered = list(enumerate(events, self._next_seq))
-        insert_events(self._connection, numbered)
+        if insert_events(self._connection, numbered):
+            # Before the commit, so that nobody sees them without asking when they expire. After a rollback it is too
+            # early, which does no harm.
+            self.earliest = min(self.earliest, earliest_expiry(self._connection))
         if self._search:
             insert_words(self._connection, numbered)
 
     def _bury(self, ruling: Ruling) -> None:
         rows = [id_tombstone(event_id, pubkey) for event_id, pubkey in ruling.bury_ids]
         rows += [address_tombstone(address, until) for address, until in ruling.bury_addresses.items()]
-        _run(self._connection, INSERT_TOMBSTONES, rows)
+        rows += [vanish_tombstone(pubkey, until) for pubkey, until in ruling.vanish.items()]
+        run(self._connection, INSERT_TOMBSTONES, rows)
 
 
-def insert_events(connection: apsw.Connection, numbered: Sequence[tuple[int, Event]]) -> None:
-    """Put events under these numbers, with their tags; inside of a transaction of the caller's."""
-    _run(connection, INSERT_EVENTS, [event_record(event, seq) for seq, event in numbered])
-    _run(connection, INSERT_TAGS, _records(tag_records, numbered))
+def insert_events(connection: apsw.Connection, numbered: Sequence[tuple[int, Event]]) -> bool:
+    """Put events under these numbers, with their tags; inside of a transaction of the caller's.
+
+    True if any of them expires.
+    """
+    run(connection, INSERT_EVENTS, [event_record(event, seq) for seq, event in numbered])
+    run(connection, INSERT_TAGS, records_of(tag_records, numbered))
+    expiries = records_of(expiry_records, numbered)
+    run(connection, INSERT_EXPIRIES, expiries)
+    return bool(expiries)
 
 
 def insert_words(connection: apsw.Connection, numbered: Sequence[tuple[int, Event]]) -> None:
     """Put the words and marks of stored events into their index; inside of a transaction of the caller's."""
-    _run(connection, INSERT_WORDS, _records(word_records, numbered))
-    _run(connection, INSERT_TAGS, _records(mark_records, numbered))
+    run(connection, INSERT_WORDS, records_of(word_records, numbered))
+    run(connection, INSERT_TAGS, records_of(mark_records, numbered))
 
 
 def last_seq(connection: apsw.Connection) -> int:
@@ -144,42 +201,11 @@ def last_seq(connection: apsw.Connection) -> int:
     return last
 
 
-def _records(make: Callable[[Event, int], list[bytes]], numbered: Iterable[tuple[int, Event]]) -> list[bytes]:
-    return [record for seq, event in numbered for record in make(event, seq)]
+def earliest_expiry(connection: apsw.Connection) -> float:
+    """When the first stored event expires or has expired; infinity if none does."""
+    at: int | None = connection.execute("SELECT min(at) FROM expiry").get
+    return math.inf if at is None else at
 
 
-def _run(connection: apsw.Connection, sql: str, records: Sequence[bytes]) -> None:
-    if records:  # an array must have a member
-        connection.execute(sql, (apsw.carray(tuple(records)),)).fetchall()
-
-
-def _array(values: Sequence[bytes]) -> object:
-    return apsw.carray(tuple(values) or (b"",))  # an array must have a member; this one is found nowhere
-
-
-_rows: Final = msgspec.json.Decoder(list[Any]).decode
-
-
-def _versions(rows: Iterable[Any], addresses: dict[bytes, str]) -> Iterable[Version]:
-    for event_id, pubkey, kind, created_at, key in rows:
-        # An address that is not in question is known by its key only, which is empty where there is no address.
-        yield Version(event_id, pubkey, kind, created_at, addresses.get(bytes.fromhex(key)))
-
-
-_VERSION: Final = (
-    "json_group_array(json_array(lower(hex(id)), lower(hex(pubkey)), kind, created_at, lower(hex(address))))"
-)
-_IS_NEW: Final = """
-SELECT NOT EXISTS (SELECT 1 FROM event WHERE rank = ? AND id = ?)
-   AND NOT EXISTS (SELECT 1 FROM tombstone WHERE target = ? AND pubkey = ?)
-"""
-_FACTS: Final = f"""
-SELECT (SELECT {_VERSION} FROM {FIND_EVENTS})
-    || char(10) || (SELECT {_VERSION} FROM carray(?2) CROSS JOIN event ON address = value)
-    || char(10) || (
-        SELECT json_group_array(json_array(lower(hex(target)), lower(hex(pubkey)), until))
-        FROM carray(?3) CROSS JOIN tombstone ON target = substr(value, 1, 32) AND pubkey = substr(value, 33, 32)
-    )
-"""  # noqa: S608  # all of it is our own text
-_BODIES: Final = f"SELECT CAST(group_concat(seq || ' ' || json, char(10)) AS BLOB) FROM {FIND_EVENTS}"  # noqa: S608  # ours
-_DELETE: Final = "DELETE FROM event WHERE seq IN (SELECT CAST(value AS INTEGER) FROM carray(?1))"
+_LAPSED: Final = "SELECT group_concat(seq) FROM (SELECT seq FROM expiry WHERE at <= ? ORDER BY at LIMIT ?)"
+_KEEP: Final = "INSERT INTO kept (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"

@@ -1,0 +1,70 @@
+"""Who gets a place: so many in all, and so many of one address."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+from trio_relay.net.addresses import Proxies
+from trio_relay.net.places import Places
+
+PROXIES = Proxies(("10.0.0.0/8",))
+FULL = (503, b"too many connections\n")
+CROWDED = (429, b"too many connections from this address\n")
+
+
+def test_a_place_is_free_again_when_it_is_left() -> None:
+    places = Places(1, 0, PROXIES)
+    with places.taken("203.0.113.7"):
+        assert places.refusal("203.0.113.8") == FULL
+    assert places.refusal("203.0.113.8") is None
+
+
+def test_a_place_is_free_again_after_a_failure() -> None:
+    places = Places(1, 1, PROXIES)
+    with pytest.raises(ZeroDivisionError), places.taken("203.0.113.7"):
+        raise ZeroDivisionError
+    assert places.refusal("203.0.113.7") is None
+
+
+@pytest.mark.parametrize(
+    ("address", "same", "other"),
+    [
+        ("203.0.113.7", "203.0.113.7", "203.0.113.8"),
+        ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"),
+    ],
+)
+def test_one_address_has_so_many_and_others_are_not_touched(address: str, same: str, other: str) -> None:
+    places = Places(100, 2, PROXIES)
+    with places.taken(address):
+        with places.taken(same):
+            assert places.refusal(same) == CROWDED
+            assert places.refusal(other) is None
+        assert places.refusal(same) is None
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "unknown"])
+def test_a_trusted_proxy_and_whoever_has_no_address_count_in_all_alone(address: str) -> None:
+    places = Places(3, 1, PROXIES)
+    with ExitStack() as stack:
+        for _ in range(3):
+            assert places.refusal(address) is None
+            stack.enter_context(places.taken(address))
+        assert places.refusal(address) == FULL
+
+
+def test_zero_is_no_limit() -> None:
+    places = Places(100, 0, PROXIES)
+    with ExitStack() as stack:
+        for _ in range(99):
+            stack.enter_context(places.taken("203.0.113.7"))
+        assert places.refusal("203.0.113.7") is None
+
+
+def test_nothing_is_kept_of_who_has_left() -> None:
+    places = Places(100, 1, PROXIES)
+    for number in range(50):
+        with places.taken(f"203.0.113.{number}"):
+            places.refusal(f"198.51.100.{number}")
+    assert places._of_one == {}

@@ -1,0 +1,1 @@
+"""One file for each NIP, following its text; every store by one parameter."""

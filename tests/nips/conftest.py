@@ -1,0 +1,5 @@
+"""Each NIP's tests run once for every store."""
+
+from tests.contract.conftest import backend, haste, patience, store
+
+__all__ = ["backend", "haste", "patience", "store"]

@@ -1,0 +1,176 @@
+"""NIP-70, protected events: nobody but their authenticated author may publish them here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+from click.testing import CliRunner
+
+from tests.keys import ALICE, BOB, CAROL
+from tests.nips.relay import open_client, open_door, rules_for
+from tests.wires import plain
+from trio_relay import MemoryStore, open_relay
+from trio_relay.cli import main
+from trio_relay.nostr.event import Event, encode
+from trio_relay.store.base import Store
+from trio_relay.transfer import ImportSummary, import_lines
+
+OF_ITS_AUTHOR = "a protected event is taken of its authenticated author alone (NIP-70)"
+PROTECTED = ALICE.event("for this relay", tags=[["-"]])
+REPOSTED = "blocked: what it reposts is protected (NIP-70)"
+
+
+def repost(content: str, kind: int = 6) -> Event:
+    return BOB.event(content, kind=kind, tags=[["e", PROTECTED.id], ["p", ALICE.pubkey]])
+
+
+def embedded(event: Event) -> str:
+    return json.dumps(plain(event))
+
+
+async def test_a_protected_event_is_published_by_its_author(store: Store) -> None:
+    async with open_door(store) as door, open_client(door, ALICE) as author, open_client(door) as reader:
+        assert await author.publish(PROTECTED) == [True, ""]
+        assert await reader.ask({"ids": [PROTECTED.id]}) == [PROTECTED.id]
+
+
+async def test_without_authentication_it_is_refused(store: Store) -> None:
+    """ "The default behavior of a relay MUST be to reject"."""
+    async with open_door(store) as door, open_client(door) as client:
+        assert await client.publish(PROTECTED) == [False, f"auth-required: {OF_ITS_AUTHOR}"]
+        assert await client.ask({}) == []
+
+
+async def test_the_refusal_follows_a_challenge_and_the_author_can_answer_it() -> None:
+    """ "MUST first require that the client perform the NIP-42 AUTH flow"."""
+    async with open_door(MemoryStore()) as door, open_client(door) as client:
+        await client.send("EVENT", PROTECTED)
+        assert await client.receive() == ["AUTH", client.challenge]
+        assert await client.receive() == ["OK", PROTECTED.id, False, f"auth-required: {OF_ITS_AUTHOR}"]
+        assert await client.authenticate(ALICE) == [True, ""]
+        assert await client.publish(PROTECTED) == [True, ""]
+
+
+async def test_who_has_authenticated_as_another_is_refused(store: Store) -> None:
+    """ "Then check if the authenticated client has the same pubkey"."""
+    async with open_door(store) as door, open_client(door, BOB, CAROL) as client:
+        await client.send("EVENT", PROTECTED)
+        assert await client.receive() == ["OK", PROTECTED.id, False, f"restricted: {OF_ITS_AUTHOR}"]
+        assert await client.ask({}) == []
+
+
+async def test_any_of_several_keys_may_be_the_authors() -> None:
+    of_bob = BOB.event(tags=[["-"]])
+    async with open_door(MemoryStore()) as door, open_client(door, BOB, ALICE) as client:
+        assert await client.publish(PROTECTED) == [True, ""]
+        assert await client.publish(of_bob) == [True, ""]
+        assert await client.publish(CAROL.event(tags=[["-"]])) == [False, f"restricted: {OF_ITS_AUTHOR}"]
+
+
+async def test_who_has_a_copy_cannot_send_it_again() -> None:
+    async with open_door(MemoryStore()) as door, open_client(door, ALICE) as author, open_client(door, BOB) as other:
+        assert await author.publish(PROTECTED) == [True, ""]
+        assert await author.publish(PROTECTED) == [True, "duplicate: already have this event"]
+        assert await other.publish(PROTECTED) == [False, f"restricted: {OF_ITS_AUTHOR}"]
+
+
+@pytest.mark.parametrize("kind", [0, 1, 5, 7, 20_001, 30_023])
+@pytest.mark.parametrize("tags", [[["-"]], [["t", "x"], [], ["-"]], [["-", "any"]]], ids=["alone", "later", "longer"])
+async def test_the_tag_counts_on_every_kind_and_in_every_place(kind: int, tags: list[list[str]]) -> None:
+    event = ALICE.event(kind=kind, tags=tags)
+    async with open_door(MemoryStore()) as door, open_client(door) as client:
+        assert await client.publish(event) == [False, f"auth-required: {OF_ITS_AUTHOR}"]
+        assert await client.authenticate(ALICE) == [True, ""]
+        assert await client.publish(event) == [True, ""]
+
+
+@pytest.mark.parametrize("tags", [[["t", "-"]], [["--"]], [["\u2212"]], [[""]], [[" - "]]])
+async def test_other_tags_protect_nothing(tags: list[list[str]]) -> None:
+    async with open_door(MemoryStore()) as door, open_client(door) as client:
+        assert await client.publish(ALICE.event('["-"]', tags=tags)) == [True, ""]
+
+
+async def test_a_relay_without_a_name_takes_none_of_them() -> None:
+    """ "Or by just rejecting events with ["-"] outright": nobody can authenticate there."""
+    async with open_door(MemoryStore(), rules_for(url="")) as door, door.client() as client:
+        refused = "blocked: protected events are not taken here: clients cannot authenticate (relay.url)"
+        assert await client.publish(PROTECTED) == ["OK", PROTECTED.id, False, refused]
+        assert await client.publish(ALICE.event()) == ["OK", ALICE.event().id, True, ""]
+
+
+@pytest.mark.parametrize("kind", [6, 16])
+@pytest.mark.parametrize(
+    "content",
+    [
+        embedded(PROTECTED),
+        json.dumps(plain(PROTECTED), indent=2),
+        embedded(PROTECTED).replace('"-"', r'"\u002d"'),
+        embedded(PROTECTED).replace('"-"', r'"\u002D"'),
+        '{"tags":[["e","x"],["-"]]}',
+        f'{{"unknown":{"[" * 50}{"]" * 50},"tags":[["-"]]}}',
+    ],
+    ids=["as it is", "with white space", "escaped", "escaped in capitals", "in part", "with more"],
+)
+async def test_a_repost_that_embeds_it_is_refused_even_of_its_author(kind: int, content: str) -> None:
+    """Kinds 6 and 16; the event in it is there to be read, and its author has not published it again."""
+    async with open_door(MemoryStore()) as door, open_client(door, ALICE, BOB) as client:
+        assert await client.publish(repost(content, kind)) == [False, REPOSTED]
+        assert await client.ask({}) == []
+
+
+@pytest.mark.parametrize("kind", [6, 16])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        embedded(ALICE.event("free")),
+        embedded(ALICE.event('a "-" in its text', tags=[["t", "-"]])),
+        '{"tags":{"-":"-"}}',
+        '{"tags":["-",1,[],["x","-"]]}',
+        '["-"]',
+        'so it says: "-"',
+        '{"-":' * 20_000,
+    ],
+    ids=["by its id", "another", "with a hyphen", "no list", "no tag", "no event", "no JSON", "too deep"],
+)
+async def test_other_reposts_are_taken(kind: int, content: str) -> None:
+    async with open_door(MemoryStore()) as door, open_client(door) as client:
+        assert await client.publish(repost(content, kind)) == [True, ""]
+
+
+async def test_who_quotes_it_is_no_reposter() -> None:
+    async with open_door(MemoryStore()) as door, open_client(door) as client:
+        assert await client.publish(repost(embedded(PROTECTED), kind=1)) == [True, ""]
+
+
+async def test_a_repost_that_is_protected_itself_is_its_authors_to_publish() -> None:
+    own = BOB.event("", kind=6, tags=[["-"], ["e", PROTECTED.id]])
+    async with open_door(MemoryStore()) as door, open_client(door, BOB) as client:
+        assert await client.publish(own) == [True, ""]
+        again = BOB.event(embedded(PROTECTED), kind=6, tags=[["-"]])
+        assert await client.publish(again) == [False, REPOSTED]
+
+
+@pytest.mark.parametrize("is_backup", [False, True])
+async def test_an_import_takes_it_only_from_the_relays_own_export(is_backup: bool) -> None:
+    """What others have mirrored came from its author no more than what any client sends."""
+    store, summary = MemoryStore(), ImportSummary()
+    lines = [encode(event) + b"\n" for event in (PROTECTED, repost(embedded(PROTECTED)), BOB.event("free"))]
+    with trio.fail_after(60):
+        async with open_relay(store, rules=rules_for()) as relay:
+            await import_lines(relay, lines, summary, lambda _bytes: None, is_backup=is_backup)
+    refused = {REPOSTED: 1} if is_backup else {REPOSTED: 1, f"auth-required: {OF_ITS_AUTHOR}": 1}
+    assert (dict(summary.reasons), summary.counts["stored"]) == (refused, 2 if is_backup else 1)
+
+
+@pytest.mark.usefixtures("own_logging")
+def test_the_command_takes_it_with_backup_alone(tmp_path: Path) -> None:
+    line = encode(PROTECTED) + b"\n"
+    environment = {"TRIO_RELAY_STORE__PATH": str(tmp_path / "relay.db")}
+    for arguments, outcome in ((["import"], "0 stored"), (["import", "--backup"], "1 stored")):
+        ended = CliRunner().invoke(main, arguments, input=line, env=environment)
+        assert ended.stdout.startswith(f"1 events: {outcome}"), ended.stdout
+    assert CliRunner().invoke(main, ["export"], env=environment).stdout_bytes == line

@@ -1,0 +1,181 @@
+"""What an event says of itself: its work, when it is over, whose it is alone; requests to vanish; words."""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+
+import pytest
+from msgspec.structs import replace
+
+from tests.keys import ALICE, BOB, NOW
+from tests.policy.verdicts import URL, rules_of, verdict, visitor
+from trio_relay.nostr.event import Event, compute_id
+from trio_relay.nostr.work import difficulty_of
+from trio_relay.policy.visitor import Visitor
+
+PROTECTED = ALICE.event(tags=[["t", "x"], ["-"]])
+ALONE = "a protected event is taken of its authenticated author alone (NIP-70)"
+
+
+def mined(committed: list[str]) -> Event:
+    """An event of difficulty 6 exactly, whose nonce tag says this."""
+    for number in count():
+        tags = [["nonce", str(number), *committed]]
+        event_id = compute_id(ALICE.pubkey, NOW, 1, tags, "")
+        if difficulty_of(event_id) == 6:
+            return Event(event_id, ALICE.pubkey, NOW, 1, tags, "", "5" * 128)
+    raise AssertionError
+
+
+COMMIT = "pow: the nonce tag must commit to a difficulty of {} at least (NIP-13)"
+
+
+@pytest.mark.parametrize(
+    ("committed", "least", "reason"),
+    [
+        (["6"], 0, None),
+        (["6"], 6, None),
+        (["6"], 7, "pow: the id has a difficulty of 6, 7 is needed (NIP-13)"),
+        (["7"], 6, None),
+        (["5"], 6, COMMIT.format(6)),
+        (["5"], 5, None),
+        (["-6"], 1, COMMIT.format(1)),
+        (["0006"], 1, COMMIT.format(1)),
+        ([], 1, COMMIT.format(1)),
+    ],
+)
+def test_work_is_shown_and_committed_to(committed: list[str], least: int, reason: str | None) -> None:
+    assert verdict(mined(committed), rules_of(min_pow_difficulty=least)) == reason
+
+
+def test_an_event_without_a_nonce_tag_has_committed_to_nothing() -> None:
+    lucky = replace(ALICE.event(), id="0" * 64)
+    assert verdict(lucky, rules_of(min_pow_difficulty=1)) == COMMIT.format(1)
+
+
+def test_admins_need_not_work() -> None:
+    assert verdict(ALICE.event(), rules_of(min_pow_difficulty=256, admins=(ALICE.pubkey,))) is None
+    assert verdict(ALICE.event(), rules_of(min_pow_difficulty=256, operator=ALICE.pubkey)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "is_over"),
+    [
+        (1, str(NOW), True),
+        (1, str(NOW + 1), False),
+        (1, "0", True),
+        (1, "soon", False),
+        (1, f"-{NOW}", False),
+        (20_000, str(NOW), False),
+        (29_999, "0", False),
+        (30_000, "0", True),
+    ],
+)
+def test_an_event_that_is_over_is_refused(kind: int, text: str, is_over: bool) -> None:
+    """NIP-40; what is no number says nothing, and ephemeral events are never over."""
+    event = ALICE.event(kind=kind, tags=[["t", "x"], ["expiration", text], ["expiration", "1"]])
+    assert verdict(event, rules_of()) == (f"invalid: the event has expired at {text} (NIP-40)" if is_over else None)
+
+
+def test_a_protected_event_is_taken_of_its_author_alone() -> None:
+    assert verdict(PROTECTED, rules_of()) == f"auth-required: {ALONE}"
+    assert verdict(PROTECTED, rules_of(), visitor(BOB)) == f"restricted: {ALONE}"
+    assert verdict(PROTECTED, rules_of(), visitor(BOB, ALICE)) is None
+    assert verdict(PROTECTED, rules_of(), Visitor(is_operator=True)) == f"auth-required: {ALONE}"
+    assert verdict(PROTECTED, rules_of(), Visitor(is_operator=True, brings_backup=True)) is None
+
+
+def test_where_nobody_can_authenticate_no_protected_event_is_taken() -> None:
+    refused = "blocked: protected events are not taken here: clients cannot authenticate (relay.url)"
+    assert verdict(PROTECTED, rules_of(url="")) == refused
+
+
+def test_a_tag_that_only_looks_like_it_protects_nothing() -> None:
+    assert verdict(ALICE.event(tags=[["t", "-"], [], ["--"]]), rules_of()) is None
+
+
+def test_that_it_is_over_is_said_first() -> None:
+    over = ALICE.event(tags=[["-"], ["expiration", "1"]])
+    assert verdict(over, rules_of()) == "invalid: the event has expired at 1 (NIP-40)"
+
+
+QUOTED = json.dumps({"tags": [["t", "x"], ["-"]]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "is_refused"),
+    [
+        (6, QUOTED, True),
+        (16, QUOTED, True),
+        (1, QUOTED, False),
+        (6, r'{"tags":[["\u002d"]]}', True),
+        (6, r'{"tags":[["\u002D","x"]]}', True),
+        (6, r'{"content":"\ud800","tags":[["-"]]}', True),
+        (16, '{"created_at":' + "9" * 5_000 + ',"tags":[["-"]]}', True),
+        (6, r'{"content":"\ud800","tags":[["x","-"]]}', False),
+        (6, "", False),
+        (6, '{"tags":[["t","-"]],"content":""}', False),
+        (6, '{"tags":[],"content":"\\"-\\""}', False),
+        (6, '{"content":"-","x":"-"}', False),
+        (6, '{"tags":"-"}', False),
+        (6, '{"tags":["-"]}', False),
+        (6, '["-"]', False),
+        (6, 'not JSON: "-"', False),
+        (6, '{"tags":' + "[" * 3_000 + '"-"', False),
+    ],
+)
+@pytest.mark.parametrize("tags", [[], [["expiration", str(NOW + 9)]]])
+def test_a_repost_of_a_protected_event_is_blocked(
+    kind: int, content: str, is_refused: bool, tags: list[list[str]]
+) -> None:
+    reason = "blocked: what it reposts is protected (NIP-70)" if is_refused else None
+    assert verdict(ALICE.event(content, kind=kind, tags=tags), rules_of()) == reason
+
+
+NO_RELAY = "invalid: a request to vanish names a relay, or ALL_RELAYS, in a relay tag (NIP-62)"
+OTHERS = "invalid: this request to vanish names other relays only (NIP-62)"
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ([["relay", "ALL_RELAYS"]], None),
+        ([["relay", URL]], None),
+        ([["relay", "WSS://Relay.Example:443"]], None),
+        ([["relay", "wss://other.example/"], ["relay", URL]], None),
+        ([["relay", "wss://other.example/"], ["relay", "ALL_RELAYS"]], None),
+        ([], NO_RELAY),
+        ([["relay"], ["r", URL]], NO_RELAY),
+        ([["relay", "wss://other.example/"]], OTHERS),
+        ([["relay", "all_relays"]], OTHERS),
+        ([["relay", ""]], OTHERS),
+    ],
+)
+def test_a_request_to_vanish_must_name_this_relay_or_all(tags: list[list[str]], reason: str | None) -> None:
+    assert verdict(ALICE.event(kind=62, tags=tags), rules_of()) == reason
+
+
+def test_a_relay_without_a_name_takes_no_request_to_vanish() -> None:
+    refused = "blocked: requests to vanish are not taken here: this relay has no name (relay.url)"
+    assert verdict(ALICE.event(kind=62, tags=[["relay", "ALL_RELAYS"]]), rules_of(url="")) == refused
+
+
+@pytest.mark.parametrize(
+    ("content", "is_refused"),
+    [
+        ("", False),
+        ("buy Coins now", True),
+        ("buyCOINSnow", True),
+        ("coin", False),
+        ("STRASSE", True),
+        ("strasse", True),
+        ("stra\u00dfe", True),
+        ("ÉTÉ", True),
+        ("ete", False),
+    ],
+)
+def test_a_denied_word_is_found_in_whatever_case(content: str, is_refused: bool) -> None:
+    rules = rules_of(denied_words=("coins", "Straße", "été"))
+    reason = "blocked: the content holds a word that is not taken here" if is_refused else None
+    assert verdict(ALICE.event(content), rules) == reason

@@ -1,0 +1,47 @@
+"""What the tests of the policy share: rules made of a few words, and verdicts as texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.keys import NOW, Author
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.info import RelayInfo
+from trio_relay.nostr.limits import Limits
+from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.options import MemberOptions, PolicyOptions
+from trio_relay.policy.rules import Rules
+from trio_relay.policy.visitor import Visitor
+from trio_relay.policy.writing import check_event
+
+URL = "wss://relay.example/"
+
+
+def rules_of(
+    limits: Limits | None = None,
+    *,
+    url: str = URL,
+    operator: str = "",
+    members: MemberOptions | None = None,
+    **policy: Any,
+) -> Rules:
+    """Rules of a relay with this name and this operator's key; `policy` are the fields of `PolicyOptions`."""
+    info = RelayInfo(pubkey=operator)
+    return Rules(limits or Limits(), PolicyOptions(**policy), members or MemberOptions(), info, url)
+
+
+def listed(rules: Rules, name: Name, *items: str, until: int | None = None) -> Rules:
+    """The same rules, these items put on a list."""
+    rules.amend([Change(name, item, Entry(until=until)) for item in items])
+    return rules
+
+
+def visitor(*keys: Author) -> Visitor:
+    """Who has authenticated these keys."""
+    return Visitor(keys={key.pubkey for key in keys})
+
+
+def verdict(event: Event, rules: Rules, who: Visitor | None = None, size: int = 0) -> str | None:
+    """Why the event is refused, or None."""
+    refusal = check_event(event, who or Visitor(), rules, NOW, size)
+    return None if refusal is None else str(refusal)

@@ -1,0 +1,24 @@
+"""What the relay keeps for itself is in the file, and changes as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.store.files import opened
+from trio_relay.store.base import StoreError
+from trio_relay.store.sqlite import writing
+
+
+async def test_what_is_kept_outlasts_the_store_and_is_kept_whole_or_not_at_all(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(path) as store:
+        await store.keep({"a": b"1", "b": b"\0"})
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, "_KEEP", "INSERT INTO nowhere VALUES (?, ?)")
+            with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
+                await store.keep({"a": None, "c": b"3"})
+    async with opened(path) as store:
+        assert await store.kept() == {"a": b"1", "b": b"\0"}

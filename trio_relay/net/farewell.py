@@ -1,0 +1,33 @@
+"""How conversations end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """How a conversation ends.
+
+    Attributes:
+        reason: for log and metrics.
+        code: of the close frame; 0 if none can or need be sent.
+        text: in the close frame.
+        seconds: what saying it may take, the client's own close frame included; None: the configured time.
+        forget: drop what waits to be sent, so that the close frame comes soon.
+    """
+
+    reason: str
+    code: int = 0
+    text: str = ""
+    seconds: float | None = None
+    forget: bool = False
+
+
+LEFT: Final = Farewell("left")
+GONE: Final = Farewell("gone")
+STOPPING: Final = Farewell("stopping", 1001, "the relay is stopping")
+TOO_SLOW: Final = Farewell("too slow", 1008, "too slow: messages wait to be read", seconds=1.0, forget=True)
+SILENT: Final = Farewell("silent", seconds=0.0)
+STUCK: Final = Farewell("stuck", seconds=0.0)

@@ -1,0 +1,1 @@
+"""The relay management API (NIP-86)."""

@@ -1,0 +1,138 @@
+"""One call: its parameters, read strictly, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from trio_relay.net.addresses import as_listed
+from trio_relay.nostr.errors import Rejected, invalid
+from trio_relay.nostr.event import MAX_KIND, MAX_TIME, is_hex64
+from trio_relay.nostr.filter import Filter
+from trio_relay.pipeline.figures import RelayStatistics
+from trio_relay.policy.lists import Change, Name
+from trio_relay.policy.rules import Rules
+
+MOST_REASON: Final = 1_000
+"""Characters."""
+MOST_ITEM: Final = 200
+"""Characters of what a list is about; a store takes a little more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of somebody who may make it.
+
+    Attributes:
+        method: its name.
+        params: as they came.
+        caller: the pubkey that has signed it.
+        client: the address that it came from.
+        now: seconds since 1970.
+        rules: as they stand.
+        statistics: tells how the relay is.
+    """
+
+    method: str
+    params: Sequence[object]
+    caller: str
+    client: str
+    now: int
+    rules: Rules
+    statistics: Callable[[], RelayStatistics]
+
+    def at_most(self, count: int) -> None:
+        """Refuse more parameters than that.
+
+        Raises:
+            Rejected: there are more.
+        """
+        if len(self.params) > count:
+            raise invalid(f"{self.method} takes {count or 'no'} parameters{' at most' if count else ''}")
+
+    def pubkey(self, place: int) -> str:
+        """The parameter at this place, counted from 0, as a pubkey; likewise for what follows.
+
+        Raises:
+            Rejected: it is missing, or is something else.
+        """
+        return self._hex(place, "a pubkey")
+
+    def event_id(self, place: int) -> str:
+        """An event's id."""
+        return self._hex(place, "an event's id")
+
+    def kind(self, place: int) -> str:
+        """A kind; a list has it as digits."""
+        return str(self.number(place, "a kind", 0, MAX_KIND))
+
+    def address(self, place: int) -> str:
+        """An address or a network, as lists of addresses write it."""
+        try:
+            return as_listed(self.text(place, "an IP address or network", MOST_ITEM))
+        except ValueError as error:
+            raise self._wrong(place, f"an IP address or network: {error}") from None
+
+    def text(self, place: int, what: str, most: int, *, is_optional: bool = False) -> str:
+        """A text of so many characters at most; missing, null or empty only where it is optional."""
+        value = self._at(place)
+        if is_optional and (value is None or value == ""):
+            return ""
+        if not isinstance(value, str) or not 0 < len(value) <= most:
+            raise self._wrong(place, f"{what}, a text of {0 if is_optional else 1} to {most} characters")
+        return value
+
+    def number(self, place: int, what: str, least: int, most: int) -> int:
+        """An integer within bounds."""
+        value = self._at(place)
+        if type(value) is not int or not least <= value <= most:
+            raise self._wrong(place, f"{what}, an integer from {least} to {most}")
+        return value
+
+    def optional_number(self, place: int, what: str, least: int, most: int) -> int | None:
+        """An integer within bounds, or None where it is missing or null."""
+        return None if self._at(place) is None else self.number(place, what, least, most)
+
+    def until(self, place: int) -> int | None:
+        """When something is to end: seconds since 1970, later than now; None where it is missing or null."""
+        return self.optional_number(place, "the time of its end in seconds since 1970", self.now + 1, MAX_TIME)
+
+    def reason(self, place: int) -> str:
+        """What an operator has to say of it."""
+        return self.text(place, "a reason", MOST_REASON, is_optional=True)
+
+    def off(self, name: Name, item: str) -> tuple[Change, ...]:
+        """What takes an item off a list; nothing if it is not there."""
+        return () if self.rules.lists.get(name, item, 0) is None else (Change(name, item),)
+
+    def _at(self, place: int) -> object:
+        return self.params[place] if place < len(self.params) else None
+
+    def _hex(self, place: int, what: str) -> str:
+        value = self._at(place)
+        if not isinstance(value, str) or not is_hex64(value):
+            raise self._wrong(place, f"{what}, 64 lowercase hex characters")
+        return value
+
+    def _wrong(self, place: int, expected: str) -> Rejected:
+        return invalid(f"parameter {place + 1} of {self.method} must be {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What comes of a call.
+
+    Attributes:
+        result: the answer, as JSON has it.
+        changes: of the lists.
+        removed: what is to go from the store once they are made.
+    """
+
+    result: object = True
+    changes: Sequence[Change] = ()
+    removed: Sequence[Filter] = ()
+
+
+Method: TypeAlias = Callable[[Call], Outcome]
+"""Decides what comes of a call and does nothing of it yet; raises `Rejected` where nothing may."""

@@ -1,0 +1,194 @@
+"""Who says that he holds a key: the events of NIP-42 (WebSocket) and NIP-98 (HTTP), checked against what they are for.
+
+Nothing here looks at signatures: they cost most, and the caller has them verified once all else is right.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from hashlib import sha256
+from heapq import heappop, heappush
+from hmac import compare_digest
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from trio_relay.nostr.errors import Rejected, invalid
+from trio_relay.nostr.event import Event, check_shape, decode, id_matches
+from trio_relay.nostr.url import is_loopback, same_relay
+
+CLIENT_AUTH: Final = 22_242
+"""NIP-42."""
+CLIENT_AUTH_SECONDS: Final = 600
+"""How far the time of a NIP-42 event may be from the relay's, either way."""
+HTTP_AUTH: Final = 27_235
+"""NIP-98."""
+HTTP_AUTH_SECONDS: Final = 60
+"""How far the time of a NIP-98 event may be from the relay's, either way."""
+
+_MOST_HEADER: Final = 8_192
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_BASE64: Final = re.compile("(?:[A-Za-z0-9+/]*|[A-Za-z0-9_-]*)={0,2}")
+_STANDARD: Final = str.maketrans("-_", "+/")
+_PORTS: Final = {"http": 80, "https": 443}
+_HTTP: Final = {"ws": "http", "wss": "https"}
+
+
+def check_auth(event: Event, challenge: str, relay_url: str, now: int) -> Rejected | None:
+    """Why an event does not authenticate a client on this connection, or None (NIP-42, "Signed Event Verification").
+
+    The signature is the caller's to verify.
+
+    Args:
+        event: of the right shape.
+        challenge: the latest that the connection was sent.
+        relay_url: the relay's public address, a ws or wss URL.
+        now: seconds since 1970.
+    """
+    if (refusal := _check_head(event, CLIENT_AUTH, CLIENT_AUTH_SECONDS, now)) is not None:
+        return refusal
+    if not _same(_first(event, "challenge"), challenge):
+        return invalid("the challenge tag is not the challenge of this connection")
+    if (url := _first(event, "relay")) is None or not same_relay(url, relay_url):
+        return invalid(f"the relay tag does not name this relay, {relay_url}")
+    return None
+
+
+def parse_http_auth(header: str) -> Event:
+    """The event in an `Authorization` header: `Nostr`, in any case, a space, the event's JSON in base64 (NIP-98).
+
+    Both alphabets of base64 are taken, with their padding or without. The event is of the right shape; all else about
+    it is still to be checked.
+
+    Raises:
+        Rejected: it is too long, of another scheme, or holds no event.
+    """
+    if len(header) > _MOST_HEADER:
+        raise invalid(f"Authorization has more than {_MOST_HEADER} characters")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "nostr":
+        raise invalid("Authorization must have the scheme Nostr")
+    try:
+        event = decode(_decoded(token.strip(" ")))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise invalid("Authorization does not hold an event") from None
+    if (fault := check_shape(event)) is not None:
+        raise invalid(fault)
+    return event
+
+
+def check_http_auth(event: Event, *, url: str, method: str, body: bytes, now: int) -> Rejected | None:
+    """Why an event does not authorise an HTTP request, or None (NIP-98, "Nostr event").
+
+    The signature is the caller's to verify, as is with `Replays` that it is the event's first use.
+
+    Args:
+        event: from `parse_http_auth`.
+        url: the absolute URL of the request with its query; the public one, where a proxy stands in front. It may be
+            written as ws or wss.
+        method: the request's, in upper case.
+        body: the request's. The `payload` tag must hold its SHA-256 if there is one, and with POST, PUT and PATCH.
+        now: seconds since 1970.
+    """
+    if (refusal := _check_head(event, HTTP_AUTH, HTTP_AUTH_SECONDS, now)) is not None:
+        return refusal
+    if (named := _first(event, "u")) is None or not same_url(named, url):
+        return invalid(f"the u tag is not the URL of this request, {url}")
+    if _first(event, "method") != method:
+        return invalid(f"the method tag is not the method of this request, {method}")
+    payload = _first(event, "payload")
+    if payload is None:
+        needed = body or method in _WITH_BODY
+        return invalid("the payload tag is missing; it holds the SHA-256 of the body") if needed else None
+    if not _same(payload.lower(), sha256(body).hexdigest()):
+        return invalid("the payload tag is not the SHA-256 of the body")
+    return None
+
+
+def same_url(url: str, other: str) -> bool:
+    """True if two absolute URLs are the same, path and query to the letter.
+
+    No difference is made between http and ws, https and wss, an empty path and `/`, a default port and none, letter
+    case of scheme and host, and one loopback host and another. A text that is no such URL is the same as none.
+    """
+    mine, theirs = _normal(url), _normal(other)
+    return mine is not None and mine == theirs
+
+
+class Replays:
+    """Remembers the HTTP auth events that were used, for as long as they could be used again.
+
+    What it forgets is too old to pass `check_http_auth`. It holds no more than `most` ids, and refuses new ones while
+    it is full; who asks it only about events of those who may do something cannot be shut out by others.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._used: set[str] = set()
+        self._ages: list[tuple[int, str]] = []
+
+    def is_new(self, event_id: str, created_at: int, now: int) -> bool:
+        """True once for each event, and from then on False; False too for one that is too old, or if it is full.
+
+        Args:
+            event_id: the event's.
+            created_at: the event's, seconds since 1970.
+            now: seconds since 1970.
+        """
+        oldest = now - HTTP_AUTH_SECONDS
+        while self._ages and self._ages[0][0] < oldest:
+            self._used.discard(heappop(self._ages)[1])
+        if created_at < oldest or event_id in self._used or len(self._used) >= self._most:
+            return False
+        self._used.add(event_id)
+        heappush(self._ages, (created_at, event_id))
+        return True
+
+
+def _check_head(event: Event, kind: int, seconds: int, now: int) -> Rejected | None:
+    """What both kinds of event must have in common."""
+    if event.kind != kind:
+        return invalid(f"kind must be {kind}")
+    if abs(event.created_at - now) > seconds:
+        return invalid(f"created_at is more than {seconds} seconds from the relay's time")
+    if not id_matches(event):
+        return invalid("id is not the hash of the event")
+    return None
+
+
+def _first(event: Event, name: str) -> str | None:
+    """The value of the first tag with this name; None if there is no such tag, or it has no value."""
+    tag = next((tag for tag in event.tags if tag and tag[0] == name), [])
+    return tag[1] if len(tag) > 1 else None
+
+
+def _same(text: str | None, expected: str) -> bool:
+    """True if they are equal; takes as long for nearly right as for quite wrong."""
+    return text is not None and compare_digest(text.encode(), expected.encode())
+
+
+def _decoded(token: str) -> bytes:
+    digits = token.rstrip("=")
+    whole = len(token) % 4 == 0 if len(digits) < len(token) else len(digits) % 4 != 1
+    if not whole or _BASE64.fullmatch(token) is None:
+        raise invalid("Authorization must be base64 after its scheme")
+    return b64decode(digits.translate(_STANDARD) + "=" * (-len(digits) % 4))
+
+
+def _normal(url: str) -> tuple[str, str, str, int, str, str, str] | None:
+    if any(character <= " " for character in url):  # which the parser would leave out
+        return None
+    try:
+        parts = urlsplit(url)
+        scheme = _HTTP.get(parts.scheme, parts.scheme)
+        default, port = _PORTS[scheme], parts.port
+    except (ValueError, KeyError):
+        return None
+    user, host = parts.netloc.rpartition("@")[0], parts.hostname
+    if not host:
+        return None
+    if is_loopback(host):
+        host = "localhost"
+    return scheme, user, host, default if port is None else port, parts.path or "/", parts.query, parts.fragment

@@ -1,0 +1,53 @@
+"""The one gate: who may read which event. Stored results, live events, counts, searches and sync all pass it.
+
+Messages between people are served to those concerned alone (NIP-04, NIP-17, NIP-59), whatever a filter asks for: a
+filter by id, by somebody else's `#p` or without kinds finds them too. (What has expired is served to nobody at all:
+that is up to the stores and the broadcaster, who know what time it is.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+import msgspec
+
+from trio_relay.nostr.event import ENCRYPTED_MESSAGE, WRAPS, Event
+
+PRIVATE_KINDS: Final = frozenset({ENCRYPTED_MESSAGE, *WRAPS})
+
+
+class Reader(msgspec.Struct, frozen=True, gc=False):
+    """Who reads.
+
+    Attributes:
+        keys: pubkeys that have authenticated on the connection (NIP-42). It may be a set that grows.
+        private_kinds: what only those concerned may read.
+    """
+
+    keys: AbstractSet[str] = frozenset()
+    private_kinds: frozenset[int] = PRIVATE_KINDS
+
+    def now(self) -> Reader:
+        """The same reader with the keys of this moment."""
+        return Reader(frozenset(self.keys), self.private_kinds)
+
+
+NOBODY: Final = Reader()
+"""Who has not authenticated."""
+
+
+def may_read(event: Event, reader: Reader) -> bool:
+    """True if the event is public, or the reader is concerned: its author, or among those that it names in `p` tags.
+
+    Of a gift wrap the author is a random key, and only whom it is addressed to counts (NIP-59).
+    """
+    return event.kind not in reader.private_kinds or not concerned(event).isdisjoint(reader.keys)
+
+
+def concerned(event: Event) -> set[str]:
+    """The pubkeys that a private event is served to; for who asks about many readers."""
+    keys = {tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "p"}
+    if event.kind not in WRAPS:
+        keys.add(event.pubkey)
+    return keys

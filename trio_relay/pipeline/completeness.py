@@ -1,0 +1,71 @@
+"""Whether an answer was the whole answer (NIP-67): asked for exactly, and said only where it is sure. Pure.
+
+A filter is asked for one event more than its limit. If that one comes, it is not sent, and there is more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from trio_relay.nostr.event import WRAPS
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.gate import Reader
+
+
+def with_one_more(filters: Sequence[Filter]) -> list[Filter]:
+    """What to ask for in order to see whether there is more; of several filters each could have its own more.
+
+    Their limits cannot be told apart in one answer, so several are asked for as they are: see `at_risk`.
+    """
+    if len(filters) == 1 and filters[0].limit:
+        return [replace(filters[0], limit=filters[0].limit + 1)]
+    return list(filters)
+
+
+def at_risk(filters: Sequence[Filter], found: int) -> list[Filter]:
+    """Those of several filters that an answer of so many events may have cut short."""
+    hopeful = [one for one in filters if one.wants_stored]
+    if len(hopeful) == 1:
+        return []
+    return [
+        one
+        for one in hopeful
+        if one.limit is not None and one.limit <= found and (one.ids is None or len(one.ids) > one.limit)
+    ]
+
+
+def is_inexact(filters: Sequence[Filter]) -> bool:
+    """True if an answer is a choice by its nature, of which nobody can say that it is whole: `sort:`."""
+    return any(one.search is not None and one.search.sort is not None for one in filters)
+
+
+def could_hide(one: Filter, reader: Reader) -> bool:
+    """True if a filter could match events that are withheld from this reader.
+
+    It goes by the filter alone, never by what is stored: else a missing hint would tell that somebody has messages, and
+    narrower and narrower filters would tell when he wrote them.
+    """
+    if one.reader is None or one.is_hopeless:
+        return False
+    kinds = reader.private_kinds if one.kinds is None else one.kinds & reader.private_kinds
+    named = [values for letter, values in one.tags if letter == "p"]
+    if any(values and values <= reader.keys for values in named):
+        return False  # all of them name him
+    if one.authors is not None and one.authors <= reader.keys:
+        kinds &= WRAPS  # all others are his own
+    return bool(kinds)
+
+
+def ties_of(one: Filter, created_at: int, most: int) -> Filter:
+    """All events of the second at which the relay's own limit has cut an answer.
+
+    Who goes on from there with `until` would miss the others (NIP-67, "Semantics around created_at ties").
+    """
+    return replace(one, since=created_at, until=created_at, limit=most)
+
+
+def older_than(one: Filter, created_at: int) -> Filter:
+    """Whatever comes after that second, one event of it: whether there is still more when its ties have been sent."""
+    return replace(one, until=created_at - 1, limit=1)

@@ -1,0 +1,162 @@
+"""The lists that operators keep at run time (NIP-86): changed at once, and told as what has to be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from trio_relay.policy.making_room import Weakest
+
+MOST_REPORTS: Final = 1_000
+"""Reported events that wait for a verdict; anyone can report, so older ones make room."""
+
+
+class Name(StrEnum):
+    """Which list."""
+
+    BANNED_PUBKEYS = "banned-pubkeys"
+    ALLOWED_PUBKEYS = "allowed-pubkeys"
+    BANNED_EVENTS = "banned-events"
+    ALLOWED_EVENTS = "allowed-events"
+    REPORTED_EVENTS = "reported-events"
+    BLOCKED_ADDRESSES = "blocked-addresses"
+    ALLOWED_KINDS = "allowed-kinds"
+    DISALLOWED_KINDS = "disallowed-kinds"
+    ROLES = "roles"
+    ROLE_HOLDERS = "role-holders"
+    METHODS = "methods"
+    MEMBERS = "members"
+    CLAIMS = "claims"
+    IDENTITY = "identity"
+    REMOVALS = "removals"
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why something is on a list, until when, and what more there is to say of it.
+
+    Attributes:
+        reason: for humans.
+        until: seconds since 1970, after which it counts no more; None for ever.
+        since: when it was put there; seconds since 1970.
+        data: what the list is about, beside the item: a role's properties, the methods of a key.
+    """
+
+    reason: str = ""
+    until: int | None = None
+    since: int = 0
+    data: dict[str, str | int | list[str] | None] = {}
+
+
+def reporters(entry: Entry) -> list[str]:
+    """The keys that reported an event of `REPORTED_EVENTS`."""
+    found = entry.data.get("reporters")
+    return found if isinstance(found, list) else []
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Put an item on a list, or, without an entry, take it off."""
+
+    name: Name
+    item: str
+    entry: Entry | None = None
+
+
+_NAMES: Final = frozenset(name.value for name in Name)
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Entry).decode
+
+
+class Lists:
+    """All lists; items are pubkeys, ids, addresses, kinds as digits, names of roles.
+
+    Attributes:
+        reported: the events of `REPORTED_EVENTS`, by how many keys have reported them.
+    """
+
+    def __init__(self) -> None:
+        self._lists: dict[Name, dict[str, Entry]] = {name: {} for name in Name}
+        self.reported = Weakest()
+
+    def entries(self, name: Name, now: float) -> dict[str, Entry]:
+        """What is on a list and still counts, in the order in which it was put there."""
+        return {item: entry for item, entry in self._lists[name].items() if entry.until is None or entry.until > now}
+
+    def get(self, name: Name, item: str, now: float) -> Entry | None:
+        """The entry of an item if it is on the list and still counts."""
+        entry = self._lists[name].get(item)
+        return entry if entry is not None and (entry.until is None or entry.until > now) else None
+
+    def holds_any(self, name: Name) -> bool:
+        """True if there is anything on a list, be it past its time."""
+        return bool(self._lists[name])
+
+    def size(self, name: Name) -> int:
+        """How many items are on a list, those past their time included."""
+        return len(self._lists[name])
+
+    def apply(self, changes: Iterable[Change]) -> list[Change]:
+        """Carry changes out, in their order; gives what undoes them."""
+        undoing: list[Change] = []
+        for change in changes:
+            entries = self._lists[change.name]
+            undoing.append(Change(change.name, change.item, entries.pop(change.item, None)))
+            if change.entry is not None:
+                entries[change.item] = change.entry
+            if change.name is Name.REPORTED_EVENTS:
+                self._rank(change.item, change.entry)
+        undoing.reverse()
+        return undoing
+
+    def _rank(self, event_id: str, entry: Entry | None) -> None:
+        if entry is None:
+            self.reported.drop(event_id)
+        else:
+            self.reported.put(event_id, len(reporters(entry)))
+
+    def lapsed(self, now: float) -> list[Change]:
+        """What takes entries off that are past their time."""
+        return [
+            Change(name, item)
+            for name, entries in self._lists.items()
+            for item, entry in entries.items()
+            if entry.until is not None and entry.until <= now
+        ]
+
+    def load(self, kept: Mapping[str, bytes]) -> None:
+        """Be what was kept; names that are not a list's are left alone."""
+        self._lists, self.reported = {name: {} for name in Name}, Weakest()
+        found: list[tuple[Name, str, Entry]] = []
+        for key, value in kept.items():
+            name, separator, item = key.partition("/")
+            if separator and name in _NAMES:
+                found.append((Name(name), item, _decode(value)))
+        for which, item, entry in sorted(found, key=lambda one: (one[2].since, one[1])):
+            self._lists[which][item] = entry
+            if which is Name.REPORTED_EVENTS:
+                self._rank(item, entry)
+
+    def differences(self, kept: Mapping[str, bytes]) -> list[Change]:
+        """What makes these lists those that were kept.
+
+        Reports are left out, which are kept with a delay, and removals that are settled: what is owed here, is done
+        here.
+        """
+        other = Lists()
+        other.load(kept)
+        return [
+            Change(name, item, entries.get(item))
+            for name, entries in other._lists.items()
+            if name is not Name.REPORTED_EVENTS
+            for item in dict.fromkeys([*self._lists[name], *entries])
+            if entries.get(item) != self._lists[name].get(item) and (name is not Name.REMOVALS or item in entries)
+        ]
+
+
+def to_keep(changes: Iterable[Change]) -> dict[str, bytes | None]:
+    """Changes as `Notebook.keep` takes them."""
+    return {
+        f"{change.name}/{change.item}": None if change.entry is None else _encode(change.entry) for change in changes
+    }

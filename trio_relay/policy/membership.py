@@ -1,0 +1,199 @@
+"""Who is a member: requests to join and to leave, codes that let somebody in, what the relay says of it (NIP-43)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from trio_relay.nostr.errors import Prefix, Rejected, invalid
+from trio_relay.nostr.event import DELETION, Event, is_protected
+from trio_relay.policy.grants import granted
+from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.rules import Rules
+from trio_relay.policy.standing import identity_of
+
+ADDED: Final = 8_000
+REMOVED: Final = 8_001
+MEMBERS: Final = 13_534
+JOIN: Final = 28_934
+INVITE: Final = 28_935
+LEAVE: Final = 28_936
+ROLE: Final = 33_534
+REQUESTS: Final = frozenset({JOIN, LEAVE})
+"""What is asked of the relay itself: never stored, never delivered."""
+MOST_INVITES: Final = 20
+"""Codes of one member that count at a time; a new one takes the place of his oldest."""
+MOST_ROLES: Final = 1_000
+"""Roles that are published."""
+_AT_A_TIME: Final = 500
+"""Members; a millisecond's work."""
+_REQUEST_SECONDS: Final = 600
+"""How far the time of a request may be from the relay's, either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a request is answered, the last two items of its OK, and what comes of it."""
+
+    accepted: bool
+    reason: str
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event that the relay is to sign."""
+
+    kind: int
+    tags: list[list[str]]
+
+
+def check_request(event: Event, now: int) -> Rejected | None:
+    """Why a request to join or to leave is not even looked at, or None.
+
+    Args:
+        event: of one of the `REQUESTS`, whose author has authenticated.
+        now: seconds since 1970.
+    """
+    if not is_protected(event):
+        return invalid(f"kind {event.kind} needs the tag '-' (NIP-43)")
+    if abs(event.created_at - now) > _REQUEST_SECONDS:
+        return invalid(f"created_at is more than {_REQUEST_SECONDS} seconds from the relay's time (NIP-43)")
+    return None
+
+
+def judge(event: Event, rules: Rules, now: int) -> Verdict:
+    """What comes of a request to join or to leave (NIP-43, "Join Request", "Leave Request").
+
+    Args:
+        event: that has passed `check_event`, which asks for bans, and whose signature is right.
+        rules: as they stand.
+        now: seconds since 1970.
+    """
+    if rules.is_banned(event.pubkey, now):  # since it was admitted
+        return Verdict(False, f"{Prefix.BLOCKED}: this key is banned here")
+    if event.kind == LEAVE:
+        return _leave(event.pubkey, rules, now)
+    if rules.is_member(event.pubkey, now):
+        return Verdict(True, f"{Prefix.DUPLICATE}: you are a member already")
+    claim = next((tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "claim"), "")
+    if not claim:
+        return Verdict(False, f"{Prefix.RESTRICTED}: a request to join needs a code in a claim tag")
+    if claim not in rules.members.claims and not _is_invited(claim, rules, now):
+        return Verdict(False, f"{Prefix.RESTRICTED}: this code lets nobody in, or not any more")
+    if rules.lists.size(Name.MEMBERS) >= rules.members.max_members:
+        return Verdict(False, f"{Prefix.RESTRICTED}: there is no room for more members (max_members)")
+    joined = Change(Name.MEMBERS, event.pubkey, Entry(since=now))
+    return Verdict(True, f"info: welcome to {identity_of(rules).name}", (joined,))
+
+
+def _leave(pubkey: str, rules: Rules, now: int) -> Verdict:
+    if rules.lists.get(Name.MEMBERS, pubkey, now) is None:
+        return Verdict(True, "info: you are no member")
+    lists = rules.lists
+    roles = () if lists.get(Name.ROLE_HOLDERS, pubkey, now) is None else (Change(Name.ROLE_HOLDERS, pubkey),)
+    invites = (Change(Name.CLAIMS, claim) for claim in _invites_by(pubkey, rules, now))
+    return Verdict(True, "info: you are a member no more", (Change(Name.MEMBERS, pubkey), *roles, *invites))
+
+
+def _is_invited(claim: str, rules: Rules, now: int) -> bool:
+    """True if somebody had the code made who is a member now, and it still counts."""
+    entry = rules.lists.get(Name.CLAIMS, claim, now)
+    return entry is not None and _is_welcome(str(entry.data.get("by")), rules, now)
+
+
+def _is_welcome(pubkey: str, rules: Rules, now: int) -> bool:
+    return rules.is_member(pubkey, now) and not rules.is_banned(pubkey, now)
+
+
+def host_among(keys: Iterable[str], rules: Rules, now: int) -> str | None:
+    """The one of these authenticated keys that may have codes made; None if none may."""
+    return min((key for key in keys if _is_welcome(key, rules, now)), default=None)
+
+
+def invite(claim: str, host: str, rules: Rules, now: int) -> list[Change]:
+    """What makes a code count, for `members.invite_seconds` and anybody who names it."""
+    oldest = _invites_by(host, rules, now)[: -MOST_INVITES + 1]
+    entry = Entry(until=now + rules.members.invite_seconds, since=now, data={"by": host})
+    return [*(Change(Name.CLAIMS, one) for one in oldest), Change(Name.CLAIMS, claim, entry)]
+
+
+def _invites_by(pubkey: str, rules: Rules, now: int) -> list[str]:
+    claims = rules.lists.entries(Name.CLAIMS, now)
+    return [claim for claim, entry in claims.items() if entry.data.get("by") == pubkey]
+
+
+def unpublished(published: Iterable[Event], rules: Rules, now: int) -> Iterator[Draft | None]:
+    """What the relay has yet to say so that what it has said is true.
+
+    With thousands of members it takes a while: every None is a pause in which others can be served. If the lists change
+    meanwhile, it is to be asked once more.
+
+    Args:
+        published: the stored events of its own, of kinds `MEMBERS` and `ROLE`.
+        rules: as they stand.
+        now: seconds since 1970.
+    """
+    said = {(event.kind, _value(event, "d")): event for event in published}
+    yield from _about_members(said.get((MEMBERS, "")), rules, now)
+    yield from _about_roles(said, rules, now)
+
+
+def _about_members(said: Event | None, rules: Rules, now: int) -> Iterator[Draft | None]:
+    tags, most = [["-"]], rules.limits.max_event_tags
+    for portion in _member_tags(rules, now):
+        tags += portion
+        yield None
+        if len(tags) >= most:
+            break
+    del tags[max(most, 1) :]
+    if tags == ([["-"]] if said is None else said.tags):
+        return
+    before, members = _members_in([] if said is None else said.tags), _members_in(tags)
+    for kind, keys, others in ((ADDED, members, before), (REMOVED, before, members)):
+        known = set(others)
+        yield from (Draft(kind, [["-"], ["p", key]]) for key in keys if key not in known)
+    yield Draft(MEMBERS, tags)
+
+
+def _members_in(tags: list[list[str]]) -> list[str]:
+    return [tag[1] for tag in tags if tag[0] == "member"]
+
+
+def _member_tags(rules: Rules, now: int) -> Iterator[list[list[str]]]:
+    """All members, and admins who have roles, each with his roles; in portions."""
+    holders = rules.lists.entries(Name.ROLE_HOLDERS, now)
+    keys = dict.fromkeys([*rules.lists.entries(Name.MEMBERS, now), *(key for key in holders if key in rules.admins)])
+    left = iter(keys)
+    while portion := list(islice(left, _AT_A_TIME)):
+        yield [["member", key, *_roles_of(key, rules, now)] for key in portion if _is_welcome(key, rules, now)]
+
+
+def _roles_of(pubkey: str, rules: Rules, now: int) -> list[str]:
+    held = granted(rules.lists, Name.ROLE_HOLDERS, pubkey, now)
+    return [role for role in held if rules.lists.get(Name.ROLES, role, now) is not None]
+
+
+def _about_roles(said: dict[tuple[int, str], Event], rules: Rules, now: int) -> Iterator[Draft]:
+    roles = dict(list(rules.lists.entries(Name.ROLES, now).items())[:MOST_ROLES])
+    for role, entry in roles.items():
+        tags = [["-"], ["d", role], *_properties(entry)]
+        event = said.get((ROLE, role))
+        if event is None or event.tags != tags:
+            yield Draft(ROLE, tags)
+    for (kind, role), event in said.items():
+        if kind == ROLE and role not in roles:
+            yield Draft(DELETION, [["-"], ["a", f"{ROLE}:{event.pubkey}:{role}"], ["k", str(ROLE)]])
+
+
+def _properties(entry: Entry) -> Iterator[list[str]]:
+    for name in ("label", "description", "color", "order"):
+        value = entry.data.get(name)
+        if value is not None and value != "":
+            yield [name, str(value)]
+
+
+def _value(event: Event, name: str) -> str:
+    return next((tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == name), "")

@@ -1,0 +1,139 @@
+"""All that the verdicts depend on, as it stands now: options, limits, the lists of operators, who is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from trio_relay.nostr.errors import Rejected
+from trio_relay.nostr.info import RelayInfo
+from trio_relay.nostr.limits import Limits
+from trio_relay.policy.lists import Change, Lists, Name
+from trio_relay.policy.options import KindRule, MemberOptions, PolicyOptions
+
+
+@dataclass(slots=True, eq=False)
+class Rules:
+    """What this relay asks of events and requests.
+
+    Attributes:
+        limits: of sizes and numbers.
+        options: of the configuration.
+        members: of the configuration.
+        info: who the relay says it is.
+        relay_url: what clients call this relay; empty: NIPs 42, 62, 70 and 86 are off.
+        has_search: False: filters that search for words are refused.
+        has_sync: False: sync (NIP-77) is refused.
+        signer: pubkey that the relay itself signs with (NIP-43); empty if it signs nothing.
+        admins: keys that manage the relay, may always write, and read what members read.
+        lists: of the operators.
+        trusted: keys that the web of trust reaches; None: everybody is trusted.
+        by_kind: the rules of `options.rules`, by kind.
+        private_kinds: what is served to those concerned alone.
+        words: `options.denied_words` in the form that contents are searched in.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    options: PolicyOptions = field(default_factory=PolicyOptions)
+    members: MemberOptions = field(default_factory=MemberOptions)
+    info: RelayInfo = field(default_factory=RelayInfo)
+    relay_url: str = ""
+    has_search: bool = True
+    has_sync: bool = True
+    signer: str = ""
+    lists: Lists = field(default_factory=Lists)
+    trusted: AbstractSet[str] | None = None
+    admins: frozenset[str] = field(init=False)
+    by_kind: dict[int, list[KindRule]] = field(init=False)
+    private_kinds: frozenset[int] = field(init=False)
+    words: tuple[str, ...] = field(init=False)
+    plans: dict[int, tuple[Callable[..., Rejected | None], ...]] = field(init=False, default_factory=dict)
+    """By kind, the checks that can refuse anything; `amend` clears them."""
+    revision: int = field(init=False, default=0)
+    """How often the lists have changed."""
+    unsettled: int = field(init=False, default=0)
+    """Changes of which it is open whether they will be kept."""
+    followers: list[Callable[[Sequence[Change]], None]] = field(init=False, default_factory=list)
+    """Told of each change of the lists once it is made; sync."""
+    _denied: frozenset[str] = field(init=False)
+    _allowed: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.admins = frozenset({*self.options.admins, *filter(None, [self.info.pubkey])})
+        self.by_kind = {}
+        for rule in self.options.rules:
+            for kind in rule.kinds:
+                self.by_kind.setdefault(kind, []).append(rule)
+        self.private_kinds = frozenset(self.options.private_kinds)
+        self._denied = frozenset(self.options.denied_pubkeys)
+        self._allowed = frozenset(self.options.allowed_pubkeys)
+        self.words = tuple(word.casefold() for word in self.options.denied_words)
+
+    def amend(self, changes: Sequence[Change]) -> list[Change]:
+        """Change the lists, for verdicts from now on; gives what undoes it."""
+        undoing = self.lists.apply(changes)
+        self.plans.clear()
+        self.revision += 1
+        for tell in self.followers:
+            tell(changes)
+        return undoing
+
+    def recall(self, kept: Mapping[str, bytes]) -> None:
+        """Have the lists be what was kept of them."""
+        self.lists.load(kept)
+        self.plans.clear()
+
+    @property
+    def has_bans(self) -> bool:
+        """True if some keys may not write."""
+        return bool(self._denied) or self.lists.holds_any(Name.BANNED_PUBKEYS)
+
+    @property
+    def has_auth(self) -> bool:
+        """True if clients can authenticate."""
+        return bool(self.relay_url)
+
+    @property
+    def has_membership(self) -> bool:
+        """True if clients can ask to join (NIP-43)."""
+        return self.members.enabled and self.has_auth
+
+    @property
+    def is_managed(self) -> bool:
+        """True if there is somebody who may manage the relay, and a name that he can sign for (NIP-86, NIP-98)."""
+        return self.has_auth and bool(self.admins)
+
+    @property
+    def is_closed(self) -> bool:
+        """True if only some keys may write, whatever decides which."""
+        return bool(
+            self._allowed
+            or self.lists.holds_any(Name.ALLOWED_PUBKEYS)
+            or self.options.trust_depth
+            or (self.members.enabled and self.members.members_write)
+        )
+
+    def is_member(self, pubkey: str, now: float) -> bool:
+        """True for members and for admins, who need not join."""
+        return pubkey in self.admins or self.lists.get(Name.MEMBERS, pubkey, now) is not None
+
+    def is_banned(self, pubkey: str, now: float) -> bool:
+        """True if this key may not write."""
+        return pubkey in self._denied or self.lists.get(Name.BANNED_PUBKEYS, pubkey, now) is not None
+
+    def may_write(self, pubkey: str, now: float) -> bool:
+        """True unless only some keys may write, and this is none of them."""
+        if pubkey in self.admins or pubkey == self.signer or not self.is_closed:
+            return True
+        if pubkey in self._allowed or self.lists.get(Name.ALLOWED_PUBKEYS, pubkey, now) is not None:
+            return True
+        if self.trusted is not None and pubkey in self.trusted:
+            return True
+        return self.members.enabled and self.members.members_write and self.is_member(pubkey, now)
+
+    def may_read(self, keys: Iterable[str], now: float) -> bool:
+        """True unless only members may read, and none of these keys is a member that is not banned."""
+        if not (self.members.enabled and self.members.members_read):
+            return True
+        return any(self.is_member(key, now) and not self.is_banned(key, now) for key in keys)
