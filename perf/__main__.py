@@ -48,7 +48,7 @@ def main(
 ) -> None:
     """Measure the relay and its peers; without names, in all scenarios."""
     if names[:1] == ("list",):
-        click.echo("\n".join(f"{one.name:16} {one.title}" for one in SCENARIOS.values()))
+        click.echo("\n".join(f"{one.name:20} {one.title}" for one in SCENARIOS.values()))
         return
     if names[:1] == ("micro",):
         from perf import micro

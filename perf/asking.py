@@ -14,15 +14,17 @@ from random import Random
 from typing import Final, NamedTuple
 
 from perf.plan import Failed
-from perf.requests import requests
+from perf.requests import counts, requests
 from perf.wire import Wire, frame
 from trio_relay.nostr.event import Event, encode
 
 OK: Final = "OK"
 EOSE: Final = "EOSE"
+COUNT: Final = "COUNT"
 LIVE: Final = "live"
-_VERBS: Final = {OK: b'["OK"', EOSE: b'["EOSE"'}
+_VERBS: Final = {OK: b'["OK"', EOSE: b'["EOSE"', COUNT: b'["COUNT"'}
 _ID: Final = re.compile(rb'"id":"([0-9a-f]{16})')
+_NUMBER: Final = re.compile(rb'"count": ?([0-9]+)')
 # Inside of JSON strings these quotes would have backslashes. Some relays refuse what they have: that too is an answer.
 _REFUSED: Final = re.compile(rb'", ?false, ?"(?!duplicate:)')
 _LONGEST: Final = 22
@@ -52,19 +54,26 @@ def requesting(shape: str, stored: Sequence[Event], count: int, connections: int
     return [Question(EOSE, data) for data in requests(shape, stored, count, connections, sub_ids)]
 
 
+def counting(shape: str, stored: Sequence[Event], count: int, connections: int) -> list[Question]:
+    """A COUNT each, to be dealt out to connections in turn."""
+    return [Question(COUNT, data) for data in counts(shape, stored, count, connections)]
+
+
 class Log:
     """When events were sent, and how long answers and deliveries took; shared by all connections of a load."""
 
     def __init__(self) -> None:
         self.sent: dict[bytes, float] = {}
-        self.latencies: dict[str, list[float]] = {OK: [], EOSE: [], LIVE: []}
+        self.latencies: dict[str, list[float]] = {OK: [], EOSE: [], COUNT: [], LIVE: []}
         self.events = 0
         """Stored ones that came back."""
+        self.matches = 0
+        """Stored ones that were only counted."""
 
     @property
     def answered(self) -> int:
         """Questions that have been answered so far."""
-        return len(self.latencies[OK]) + len(self.latencies[EOSE])
+        return sum(len(self.latencies[kind]) for kind in _VERBS)
 
     @property
     def messages(self) -> int:
@@ -98,7 +107,7 @@ class Asker:
         self._refill = refill
         self._most_open = most_open
         self._due: deque[float] = deque()
-        self._waiting: dict[str, deque[float]] = {OK: deque(), EOSE: deque()}
+        self._waiting: dict[str, deque[float]] = {kind: deque() for kind in _VERBS}
         wire.on_data = self._take
 
     def ask(self, most: int, since: float | None = None) -> None:
@@ -122,16 +131,26 @@ class Asker:
         now = time.perf_counter()
         start = data.rfind(b"[", max(len(data) - 8, 0))  # of a verb that is cut off
         end = len(data) if start < 0 else start
+        if self._waiting[COUNT]:
+            end = min(end, _end_of_counts(data))
         for kind, waiting in self._waiting.items():
             answered = data.count(_VERBS[kind], 0, end) if waiting else 0
             if answered:
                 if kind is OK:
                     _check(data)
+                if kind is COUNT:
+                    self._log.matches += sum(map(int, _NUMBER.findall(data, 0, end)))
                 self._log.latencies[kind] += [now - waiting.popleft() for _ in range(answered)]
                 self.ask(answered if self._refill else 0)
         if self._waiting[EOSE] or data.find(b'["EOSE"', 0, end) >= 0:
             self._log.events += data.count(b'["EVENT"', 0, end)
         return end
+
+
+def _end_of_counts(data: bytes) -> int:
+    """Where an answer to COUNT begins whose number may not be all there yet."""
+    start = data.rfind(_VERBS[COUNT])
+    return start if start >= 0 and data.find(b"}", start) < 0 else len(data)
 
 
 def _check(data: bytes) -> None:

@@ -26,8 +26,10 @@ START: Final = 1_760_000_000
 """`created_at` of the first event; one more second for each further one."""
 EDITION: Final = 2
 """To be raised when the same seed gives other events than before: what is kept of the former ones is then passed by."""
-FILLED_SEED: Final = 2
+FILLED_SEED: Final = 3
 """Of the unsigned events in filled stores: other authors and other addresses than those of signed corpora."""
+_STARS: Final = 10
+"""Authors in filled stores whom half of all lists of follows name: thousands, where a million is stored."""
 _AUTHORS_PER_EVENT: Final = 1 / 20
 _KINDS: Final = {1: 46, 7: 30, 6: 6, 9735: 5, 0: 4, 10_002: 3, 3: 1, 30_023: 2, 1_111: 3}
 _POPULAR: Final = 0.1
@@ -64,17 +66,28 @@ def signed_events(count: int, seed: int = 1) -> Sequence[Event]:
 
 
 def filling(count: int) -> Iterator[Event]:
-    """Unsigned events to fill a store with, oldest first; the signed ones are newer, as what comes in is."""
-    return generate(count, FILLED_SEED, sign=False, start=START - count)
+    """Unsigned events to fill a store with, oldest first; the signed ones are newer, as what comes in is.
+
+    Once all of them have been taken, the newest are kept for `newest_filled`.
+    """
+    newest: deque[Event] = deque(maxlen=_NEWEST)
+    for event in generate(count, FILLED_SEED, sign=False, start=START - count, stars=_STARS):
+        newest.append(event)
+        yield event
+    _keep(_newest(count), newest)
 
 
 @lru_cache(maxsize=1)
 def newest_filled(count: int) -> Sequence[Event]:
     """The newest 100,000 of so many events to fill a store with; from the cache if they have been made before."""
-    path = folder() / f"newest-{count}-{FILLED_SEED}-{EDITION}.jsonl"
+    path = _newest(count)
     if not path.exists():
-        _keep(path, deque(filling(count), maxlen=_NEWEST))
+        deque(filling(count), maxlen=0)
     return _kept(path)
+
+
+def _newest(count: int) -> Path:
+    return folder() / f"newest-{count}-{FILLED_SEED}-{EDITION}.jsonl"
 
 
 def _keep(path: Path, events: Iterable[Event]) -> None:
@@ -90,8 +103,16 @@ def _kept(path: Path) -> Sequence[Event]:
         return [decode(line) for line in file]
 
 
-def generate(count: int, seed: int, *, sign: bool, start: int = START) -> Iterator[Event]:
-    """The events of a corpus one by one; unsigned ones have random signatures and serve to fill a store."""
+def generate(count: int, seed: int, *, sign: bool, start: int = START, stars: int = 0) -> Iterator[Event]:
+    """The events of a corpus one by one; unsigned ones have random signatures and serve to fill a store.
+
+    Args:
+        count: of events.
+        seed: the same seed makes the same events.
+        sign: with valid signatures.
+        start: `created_at` of the first.
+        stars: so many authors are followed by half of those who follow anybody.
+    """
     random = Random(seed)
     authors = [_author(seed, number) for number in range(max(20, int(count * _AUTHORS_PER_EVENT)))]
     recent: list[Event] = []
@@ -106,6 +127,8 @@ def generate(count: int, seed: int, *, sign: bool, start: int = START) -> Iterat
             author = authors[int(len(authors) * random.random() ** 3)]
         root = _lately(random, popular, 30) if random.random() < _TO_POPULAR else _lately(random, recent, 300)
         tags, content = _body(random, kind, number, root, authors)
+        if kind == 3:
+            tags = [["p", star.pubkey] for star in authors[:stars] if random.random() < 0.5] + tags
         created_at = start + number
         event_id = compute_id(author.pubkey, created_at, kind, tags, content)
         sig = author.secret.sign_schnorr(bytes.fromhex(event_id), bytes(32)) if sign else random.randbytes(64)

@@ -42,6 +42,10 @@ def _medians(server: str, part: str, group: list[tuple[Sample, Counted]], yardst
         ceiling=1e6 / generator if generator else 0,
         node_cpu=median(sample.node_cpu / counted.operations for sample, counted in group) * 1e6,
         batch=median(sample.batch for sample, _ in group),
+        matches=median(counted.matches / counted.operations for _, counted in group),
+        rounds=median(counted.messages / counted.operations if counted.sent else 0 for _, counted in group),
+        sent=median(counted.sent / counted.operations for _, counted in group),
+        received=median(counted.received / counted.operations for _, counted in group),
     )
 
 

@@ -21,6 +21,7 @@ from perf.cluster import Cluster
 from perf.plan import Failed, Plan
 from perf.scenarios import Scenario
 from perf.servers import Command, free_port, running
+from trio_relay.nostr.itemset import record
 from trio_relay.store.sqlite import SqliteOptions, open_sqlite, records, schema
 
 _BATCH: Final = 5_000
@@ -42,8 +43,19 @@ def filled(count: int, tell: Callable[[str], None] = print) -> Path:
         if any(partial.glob("*-wal")):
             raise RuntimeError(f"{partial} has a log that was not folded back")
         partial.rename(folder)
-        corpus.newest_filled(count)
     return folder
+
+
+def filled_records(count: int) -> bytes:
+    """The records (`nostr.itemset`) of all events in the store that `filled` gives, 40 bytes each, in no order."""
+    # Nobody writes it: so it can be read without a log, of which nothing then stays behind.
+    uri = f"{(filled(count) / 'relay.db').absolute().as_uri()}?immutable=1"
+    connection = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    try:
+        rows = connection.execute("SELECT created_at, id FROM event")
+        return b"".join(record(created_at, event_id) for created_at, event_id in rows)
+    finally:
+        connection.close()
 
 
 def _layout() -> str:

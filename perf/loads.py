@@ -11,10 +11,11 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from perf.asking import LIVE, Asker, Clock, Log, Question, publishing, requesting
+from perf.asking import LIVE, Asker, Clock, Log, Question, counting, publishing, requesting
 from perf.bulk import bulk
 from perf.corpus import START, newest_filled, signed_events
 from perf.plan import Counted, Plan, quantiles
+from perf.syncing import sync, sync_again
 from perf.wire import Loop, Wire, connect, frame
 from trio_relay.nostr.event import Event
 
@@ -36,6 +37,11 @@ def publish(plan: Plan) -> Work:
 def read(plan: Plan) -> Work:
     """Requests over some connections, until EOSE each."""
     return _ask(plan, _deal(plan, requesting(plan.shape, _stored(plan), plan.count, plan.connections)))
+
+
+def count(plan: Plan) -> Work:
+    """COUNTs over some connections."""
+    return _ask(plan, _deal(plan, counting(plan.shape, _stored(plan), plan.count, plan.connections)))
 
 
 def follow(plan: Plan) -> Work:
@@ -126,6 +132,7 @@ def _ask(plan: Plan, shares: Sequence[Sequence[Question]], listeners: Sequence[W
         return Counted(
             operations=deliveries or count,
             messages=log.messages,
+            matches=log.matches,
             seconds=seconds,
             latencies={kind: quantiles(values) for kind, values in log.latencies.items() if values},
         )
@@ -154,6 +161,9 @@ def _stored(plan: Plan) -> Sequence[Event]:
 LOADS: Final[dict[str, Callable[[Plan], Work]]] = {
     "publish": publish,
     "read": read,
+    "count": count,
+    "sync": sync,
+    "sync-again": sync_again,
     "follow": follow,
     "mix": mix,
     "idle": idle,

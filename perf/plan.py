@@ -31,6 +31,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         shape: of requests; see `perf.requests`.
         stored: how many events of the corpus the server has, from its beginning; requests ask for them.
         filled: how many unsigned events the server's store was filled with instead; requests ask for the newest.
+        differing: in how many events the set of a sync differs from the filled store's.
         rate: operations a second, at random times; 0: as fast as answers come.
         url: of an alias of OpenSearch, for the load that has no relay for a server.
         refresh: seconds between two refreshes that this load asks for.
@@ -49,6 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shape: str = ""
     stored: int = 0
     filled: int = 0
+    differing: int = 0
     rate: float = 0
     url: str = ""
     refresh: float = 0
@@ -62,6 +64,9 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
         messages: that came back.
         seconds: from the first question to the last answer.
         latencies: by kind of answer, its `QUANTILES`.
+        matches: what all answers to COUNT add up to.
+        sent: bytes of what syncs said.
+        received: bytes of the answers to that.
         cpu: of the generator.
     """
 
@@ -69,6 +74,9 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     seconds: float
     latencies: dict[str, list[float]]
+    matches: int = 0
+    sent: int = 0
+    received: int = 0
     cpu: float = 0
 
 

@@ -14,6 +14,10 @@ _NOTHING: Final = "-"
 _GROWTH: Final = "KB/op"
 _NODE: Final = "node µs/op"
 _BATCH: Final = "events/batch"
+_MATCHES: Final = "matches/op"
+_ROUNDS: Final = "rounds/op"
+_SENT: Final = "KB sent/op"
+_RECEIVED: Final = "KB received/op"
 
 
 def table(run: Run) -> str:
@@ -45,7 +49,7 @@ def verdict(one: Verdict) -> str:
 def summary(results: Results) -> str:
     """Every bar, in a line each."""
     lines = ["All bars" if results.scale == 1 else f"All bars; at a scale of {results.scale:g} they mean nothing"]
-    lines += [f"  {run.scenario:14} {verdict(one)}" for run in results.runs for one in run.verdicts]
+    lines += [f"  {run.scenario:20} {verdict(one)}" for run in results.runs for one in run.verdicts]
     reached = [one.is_reached for run in results.runs for one in run.verdicts]
     lines.append(f"{reached.count(True)} of {len(reached)} reached, {reached.count(None)} not measured")
     return "\n".join(lines)
@@ -67,6 +71,10 @@ def _extras(run: Run) -> list[str]:
         _GROWTH: growth,
         _NODE: any(row.node_cpu for row in run.figures),
         _BATCH: any(row.batch for row in run.figures),
+        _MATCHES: any(row.matches for row in run.figures),
+        _ROUNDS: any(row.rounds for row in run.figures),
+        _SENT: any(row.sent for row in run.figures),
+        _RECEIVED: any(row.received for row in run.figures),
     }
     return [name for name, is_shown in shown.items() if is_shown]
 
@@ -112,7 +120,15 @@ def _numbers(row: Figures, kinds: Sequence[str], extras: Sequence[str]) -> list[
     latencies: list[_Number] = [
         tuple(value / 1e3 for value in row.latencies[kind]) if kind in row.latencies else (None,) for kind in kinds
     ]
-    extra = {_GROWTH: row.growth / 1e3, _NODE: row.node_cpu, _BATCH: row.batch}
+    extra = {
+        _GROWTH: row.growth / 1e3,
+        _NODE: row.node_cpu,
+        _BATCH: row.batch,
+        _MATCHES: row.matches,
+        _ROUNDS: row.rounds,
+        _SENT: row.sent / 1e3,
+        _RECEIVED: row.received / 1e3,
+    }
     return [
         (row.rate,),
         *latencies,

@@ -1,4 +1,4 @@
-"""Shapes of stored queries that clients ask most, as REQ frames with values out of a corpus."""
+"""Shapes of stored queries that clients ask most, as REQ and COUNT frames with values out of a corpus."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _json: Final = msgspec.json.Encoder().encode
 _ASKED: Final = 2_000
 """Distinct requests of a shape; more of them are these again."""
 _CANDIDATES: Final = 20
+_POPULAR: Final = 10
+"""Authors whose followers are counted: those whom most follow."""
 _PHRASE: Final = 3
 """Words of a phrase; each single word of the corpus stands in a good part of all notes."""
 _USUAL: Final = {"id": 50, "author-kind": 20, "thread": 20, "authors": 8, "latest": 2}
@@ -29,14 +31,25 @@ def requests(shape: str, stored: Sequence[Event], count: int, connections: int, 
     On each connection the sub ids `q0`, `q1` … take turns, and no request repeats the one that it replaces: some relays
     give no answer to that.
     """
+    asked = _distinct(shape, stored, count, connections * sub_ids)
+    return [frame(_json(["REQ", f"q{number // connections % sub_ids}", one])) for number, one in enumerate(asked)]
+
+
+def counts(shape: str, stored: Sequence[Event], count: int, connections: int) -> list[bytes]:
+    """So many COUNT frames of one shape, to be dealt out to connections in turn."""
+    return [frame(_json(["COUNT", "q0", one])) for one in _distinct(shape, stored, count, connections)]
+
+
+def _distinct(shape: str, stored: Sequence[Event], count: int, apart: int) -> list[dict[str, Any]]:
+    """Filters, of which none is the same as the one so many before it."""
     make = _SHAPES[shape](stored, Random(7))
     distinct = [make() for _ in range(min(count, _ASKED))]
     filters: list[dict[str, Any]] = []
     for number in range(count):
-        replaced = filters[-connections * sub_ids] if number >= connections * sub_ids else None
+        replaced = filters[-apart] if number >= apart else None
         candidates = [distinct[number % len(distinct)], *(distinct[:_CANDIDATES])]
         filters.append(next((one for one in candidates if one != replaced), candidates[0]))
-    return [frame(_json(["REQ", f"q{number // connections % sub_ids}", one])) for number, one in enumerate(filters)]
+    return filters
 
 
 def _by_id(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
@@ -51,10 +64,15 @@ def _by_author_and_kind(stored: Sequence[Event], random: Random) -> Callable[[],
 
 
 def _thread(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
-    answers = Counter(tag[1] for event in stored if event.kind in (1, 7) for tag in event.tags if tag[0] == "e")
-    # One answer is no thread yet; most threads are short.
-    roots = [root for root, count in answers.items() if count > 1] or list(answers)
+    roots = _answered(stored, (1, 7))
     return lambda: {"#e": [random.choice(roots)], "kinds": [1, 7], "limit": 50}
+
+
+def _answered(stored: Sequence[Event], kinds: Sequence[int]) -> list[str]:
+    """Events that have answers of these kinds."""
+    answers = Counter(tag[1] for event in stored if event.kind in kinds for tag in event.tags if tag[0] == "e")
+    # One answer is no thread yet; most threads are short.
+    return [root for root, count in answers.items() if count > 1] or list(answers)
 
 
 def _authors(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
@@ -92,6 +110,29 @@ def _texts(stored: Sequence[Event]) -> list[list[str]]:
     return [text for event in stored if event.kind == 1 and len(text := words(event.content)) >= _PHRASE]
 
 
+def _answers(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    roots = _answered(stored, (1, 7))
+    return lambda: {"#e": [random.choice(roots)], "kinds": [1, 7]}
+
+
+def _reactions(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    roots = _answered(stored, (7,))
+    return lambda: {"#e": [random.choice(roots)], "kinds": [7]}
+
+
+def _followers(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    follows = Counter(tag[1] for event in stored if event.kind == 3 for tag in event.tags)
+    # Nobody follows anybody yet where very little is stored.
+    popular = [pubkey for pubkey, _ in follows.most_common(_POPULAR)] or [event.pubkey for event in stored]
+    return lambda: {"#p": [random.choice(popular)], "kinds": [3]}
+
+
+def _followers_since(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
+    make = _followers(stored, random)
+    # Of this time all of them are; but a filter that has one is not canonical for NIP-45, and gets no registers.
+    return lambda: make() | {"since": 1}
+
+
 def _mixed(stored: Sequence[Event], random: Random) -> Callable[[], dict[str, Any]]:
     makers = {shape: _SHAPES[shape](stored, random) for shape in _USUAL}
     return lambda: makers[random.choices(list(_USUAL), list(_USUAL.values()))[0]]()
@@ -106,4 +147,8 @@ _SHAPES: Final[dict[str, Callable[[Sequence[Event], Random], Callable[[], dict[s
     "search": _search,
     "search-phrase": _search_phrase,
     "mixed": _mixed,
+    "answers": _answers,
+    "reactions": _reactions,
+    "followers": _followers,
+    "followers-since": _followers_since,
 }

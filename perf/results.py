@@ -61,6 +61,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         ceiling: operations that a second of the generator's CPU makes.
         node_cpu: of OpenSearch, where it stood behind the server.
         batch: events written in one go.
+        matches: that a COUNT found.
+        rounds: messages that came back in a sync.
+        sent: bytes of what it said.
+        received: bytes of the answers to that.
     """
 
     server: str
@@ -77,6 +81,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     ceiling: float
     node_cpu: float = 0
     batch: float = 0
+    matches: float = 0
+    rounds: float = 0
+    sent: float = 0
+    received: float = 0
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -83,15 +84,23 @@ class Scenario:
         if factor == 1:
             return self
         less = {
-            name: max(least, round(getattr(self.plan, name) * factor))
+            name: min(full, max(least, round(full * factor)))
             for name, least in _LEAST.items()
-            if getattr(self.plan, name)
+            if (full := getattr(self.plan, name))
         }
         plan = msgspec.structs.replace(self.plan, **less)
         return replace(self, plan=msgspec.structs.replace(plan, corpus=max(plan.corpus, plan.first + plan.count)))
 
 
-_LEAST: Final = {"corpus": 400, "first": 200, "stored": 200, "filled": 300, "count": 20, "subscribers": 20}
+_LEAST: Final = {
+    "corpus": 400,
+    "first": 200,
+    "stored": 200,
+    "filled": 300,
+    "count": 20,
+    "subscribers": 20,
+    "differing": 20,
+}
 """Below them there is too little of anything: no thread to be read, nobody with twenty notes."""
 
 
@@ -112,10 +121,35 @@ _SEARCHES: Final = (
     ("search", "20 notes with two words that many have", 300),
     ("search-phrase", "20 notes with three words in a row", 1_000),
 )
+_COUNTS: Final = (
+    ("count", "answers", "of the notes and reactions with an #e, without HyperLogLog", 20_000),
+    ("count-hll", "reactions", "of the reactions with an #e, with HyperLogLog", 20_000),
+    ("count-popular", "followers-since", "of the followers of an author who has thousands, without HyperLogLog", 1_000),
+    ("count-popular-hll", "followers", "of the followers of an author who has thousands, with HyperLogLog", 1_000),
+)
+"""Name, shape, what is counted, how often."""
 _ASKED_OF_OPENSEARCH: Final = (
     *((shape, what, count // 5) for shape, what, count, _, _ in _QUERIES),
     *_SEARCHES,
 )
+_DENIED_PUBKEYS: Final = 1_000
+_LONG_AGO: Final = 315_360_000
+"""Seconds, ten years: nothing of a corpus is that old."""
+_STRICT: Final = {
+    "TRIO_RELAY_RELAY__URL": "wss://relay.example.com/",
+    "TRIO_RELAY_LIMITS__CREATED_AT_BEHIND": str(_LONG_AGO),
+    "TRIO_RELAY_POLICY__PRIVATE_KINDS": "[4, 1059, 21059]",
+    "TRIO_RELAY_POLICY__DENIED_KINDS": "[5000, 5001]",
+    "TRIO_RELAY_POLICY__DENIED_WORDS": '["airdrop", "casino", "guaranteed returns"]',
+    "TRIO_RELAY_POLICY__DENIED_PUBKEYS": str([sha256(f"{n}".encode()).hexdigest() for n in range(_DENIED_PUBKEYS)]),
+    "TRIO_RELAY_POLICY__RULES": (
+        f"[{{kinds = [1], max_content_length = 100000, max_age = {_LONG_AGO}}},"
+        ' {kinds = [30023], required_tags = ["d"]}]'
+    ),
+    "TRIO_RELAY_SYNC__ENABLED": "true",
+    "TRIO_RELAY_STORE__SEARCH": "true",
+}
+"""Settings that each cost something with each event, and refuse none of a corpus."""
 _NO_OPENSEARCH: Final = "has no OpenSearch behind it"
 
 
@@ -127,6 +161,18 @@ def _query(shape: str, what: str, count: int, bar: float, strfry: float) -> Scen
 def _query_at_a_million(shape: str, what: str, count: int, bar: float, _: float) -> Scenario:
     plan = _plan("read", shape=shape, count=count, connections=10, filled=_MILLION)
     return Scenario(f"{shape}-1m", f"REQ for {what}, 1,000,000 stored", plan, (Bar("cpu", bar * _AT_A_MILLION),))
+
+
+def _count_at_a_million(name: str, shape: str, what: str, count: int) -> Scenario:
+    plan = _plan("count", shape=shape, count=count, connections=10, filled=_MILLION)
+    return Scenario(f"{name}-1m", f"COUNT {what}, 1,000,000 stored", plan)
+
+
+def _sync_at_a_million(load: str, what: str, count: int) -> Scenario:
+    plan = _plan(load, count=count, filled=_MILLION, differing=1_000)
+    return Scenario(
+        f"{load}-1m", f"a sync of 1,000,000 stored with a set that lacks 500 and has 500 more, {what}", plan
+    )
 
 
 def _search(shape: str, what: str, count: int) -> Scenario:
@@ -153,6 +199,14 @@ _ALL: Final = (
         _INGEST,
         (Bar("cpu", 2.1, strfry=4.0),),
         settings={"TRIO_RELAY_STORE__SEARCH": "false"},
+        alone="does the same in ingest",
+    ),
+    Scenario(
+        "ingest-policy",
+        "ingest with all that can be asked of events while anybody may write",
+        _INGEST,
+        (Bar("cpu", 2.5),),
+        settings=_STRICT,
         alone="does the same in ingest",
     ),
     Scenario(
@@ -206,6 +260,9 @@ _ALL: Final = (
         msgspec.structs.replace(_INGEST, filled=_MILLION),
         (Bar("cpu", 1.4, "x", other="ingest"),),
     ),
+    *(_count_at_a_million(*count) for count in _COUNTS),
+    _sync_at_a_million("sync", "the first one", 1),
+    _sync_at_a_million("sync-again", "a further one", 10),
     Scenario(
         "os-ingest",
         "40,000 new events into OpenSearch, 10 connections, 200 unanswered on each; and a bare loop of bulks",

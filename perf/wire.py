@@ -60,7 +60,7 @@ class Wire:
         self.socket.sendall(_HANDSHAKE)
 
     def end_handshake(self) -> None:
-        """Wait for its answer, which must be alone on the wire."""
+        """Wait for its answer; what comes right behind it, such as a challenge of NIP-42, is kept."""
         answer = b""
         while b"\r\n\r\n" not in answer:
             answer += self.read(4096)

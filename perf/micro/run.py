@@ -15,6 +15,7 @@ from perf.micro.indexing import indexing
 from perf.micro.redis_lists import redis
 from perf.micro.rows import RATE, Benchmark, Row, Skipped
 from perf.micro.subscriptions import subscriptions
+from perf.micro.syncing import syncing
 from perf.micro.validation import validation
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {
@@ -24,6 +25,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "subscriptions": subscriptions,
     "delivery": delivery,
     "indexing": indexing,
+    "syncing": syncing,
 }
 _EVENTS: Final = 5_000
 """The corpus that the yardstick has made anyway."""

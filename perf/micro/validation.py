@@ -11,9 +11,13 @@ from trio_relay import Limits
 from trio_relay.nostr.event import Event, check_shape, encode
 from trio_relay.nostr.message import Publish, parse
 from trio_relay.nostr.schnorr import Backend, open_backend
-from trio_relay.policy import check_event
+from trio_relay.policy.rules import Rules
+from trio_relay.policy.visitor import Visitor
+from trio_relay.policy.writing import check_event
 
 _LIMITS: Final = Limits()
+_RULES: Final = Rules(_LIMITS)
+_ANYBODY: Final = Visitor()
 _NOW: Final = 2_000_000_000
 _BATCH: Final = 256
 _MOST_MICROSECONDS: Final = 100.0
@@ -55,7 +59,7 @@ def _parse(messages: Sequence[bytes]) -> list[Event]:
 
 
 def _policy(event: Event) -> object:
-    return check_event(event, _LIMITS, _NOW)
+    return check_event(event, _ANYBODY, _RULES, _NOW)
 
 
 def _check(refusal: Callable[[Event], object], events: Sequence[Event]) -> None:

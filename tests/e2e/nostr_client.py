@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import trio
@@ -18,8 +19,12 @@ from nostr_sdk import (  # type: ignore[import-untyped]  # ships no types
     Filter,
     Keys,
     Kind,
+    NostrLmdb,
     RelayUrl,
     ReqTarget,
+    SignerAuthenticator,
+    SyncDirection,
+    SyncOptions,
     Tag,
     Timestamp,
     nostr_sdk,
@@ -30,6 +35,8 @@ from tests.e2e.program import PATIENCE, Program
 T = TypeVar("T")
 
 _TIMEOUT: Final = timedelta(seconds=PATIENCE)
+_SYNC_SECONDS: Final = 240.0
+"""The library's database commits each event that comes by itself."""
 
 
 def signed(
@@ -65,14 +72,14 @@ class Loop:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
 
-    async def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    async def wait(self, coroutine: Coroutine[Any, Any, T], seconds: float = PATIENCE) -> T:
         """Run this over there, and wait for it here."""
         assert self._loop is not None
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         done = trio.Event()
         future.add_done_callback(lambda _: self._token.run_sync_soon(done.set))
         try:
-            with trio.fail_after(PATIENCE):
+            with trio.fail_after(seconds):
                 await done.wait()
         finally:
             future.cancel()
@@ -105,6 +112,13 @@ class NostrClient:
         relay = await self._loop.wait(self._client.relay(self._url))
         number: int = await self._loop.wait(relay.count_events(wanted, _TIMEOUT))
         return number
+
+    async def sync(self, wanted: Filter) -> tuple[int, int]:
+        """Send what the relay lacks of what a filter matches, and fetch what it has (NIP-77); how many of each."""
+        both_ways = SyncOptions().direction(SyncDirection.BOTH)
+        output = await self._loop.wait(self._client.sync(wanted, None, both_ways), _SYNC_SECONDS)
+        assert (output.success, output.failed, output.report.send_failures) == ([self._url], {}, {self._url: []})
+        return len(output.report.sent), len(output.report.received)
 
     async def subscribe(self, wanted: Filter) -> None:
         """Ask for live events; everything that is stored has come when this returns."""
@@ -140,12 +154,44 @@ async def nostr_loop() -> AsyncIterator[Loop]:
             loop.stop()
 
 
+class Database:
+    """A client's own events, in a folder."""
+
+    def __init__(self, loop: Loop, lmdb: NostrLmdb) -> None:
+        self.lmdb = lmdb
+        self._loop = loop
+
+    @classmethod
+    async def open(cls, loop: Loop, folder: Path) -> Database:
+        """Make one."""
+        return cls(loop, await loop.wait(NostrLmdb.open(str(folder))))
+
+    async def put(self, events: Sequence[Event]) -> None:
+        """Put events in: all at once, or there is a commit for each."""
+
+        async def put_all() -> None:
+            await asyncio.gather(*map(self.lmdb.save_event, events))
+
+        await self._loop.wait(put_all())
+
+    async def ids(self, wanted: Filter) -> set[str]:
+        """The ids of what is in it and matches."""
+        return {event.id().to_hex() for event in await self._loop.wait(self.lmdb.query(wanted))}
+
+
 @asynccontextmanager
-async def nostr_client(loop: Loop, program: Program) -> AsyncIterator[NostrClient]:
-    """A client that is connected to the program."""
+async def nostr_client(
+    loop: Loop, program: Program, *, keys: Keys | None = None, database: Database | None = None
+) -> AsyncIterator[NostrClient]:
+    """A client that is connected to the program; with keys it authenticates when it is asked to (NIP-42)."""
     host, port = program.address
     url = RelayUrl.parse(f"ws://{host}:{port}")
-    client = ClientBuilder().build()
+    builder = ClientBuilder()
+    if keys is not None:
+        builder = builder.authenticator(SignerAuthenticator(keys))
+    if database is not None:
+        builder = builder.database(database.lmdb)
+    client = builder.build()
     await loop.wait(client.add_relay(url))
     await loop.wait(client.connect(_TIMEOUT))
     try:

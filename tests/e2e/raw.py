@@ -74,9 +74,10 @@ class Raw:
         return self._received
 
     async def upgrade(self) -> None:
-        """Become a WebSocket."""
+        """Become a WebSocket; the challenge that comes at once (NIP-42) is taken."""
         await self.send(UPGRADE)
         assert (await self.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert b'["AUTH","' in await self.until(b'"]')
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from coincurve import PublicKeyXOnly
 
 from tests.e2e.load import everything
 from tests.e2e.program import running
-from tests.oracles import NaiveStore
+from tests.oracles import NaiveStore, naive_may_read
 from trio_relay.nostr.event import Event
 
 _EVENTS: Final = Path(__file__).parents[2].parent / "shared" / "data" / "real-events.jsonl"
@@ -25,6 +25,7 @@ pytestmark = [
 ]
 
 _SECONDS_AHEAD: Final = 900
+_PRIVATE: Final = (4, 1_059, 21_059)
 _ANSWERS: Final = {
     "stored": [True, ""],
     "duplicate": [True, "duplicate"],
@@ -34,7 +35,10 @@ _ANSWERS: Final = {
 
 
 class Oracle:
-    """What a relay should say of each event and have in the end: NIP-01 and NIP-09 with the standard library."""
+    """What a relay should say of each event and have in the end: NIPs 01, 09, 40 and 70 with the standard library.
+
+    Nobody has authenticated (NIP-42).
+    """
 
     def __init__(self) -> None:
         self.store = NaiveStore()
@@ -47,12 +51,17 @@ class Oracle:
             return [False, "invalid"]
         if 20_000 <= fields["kind"] < 30_000:
             return [True, ""]
+        named = {tag[0]: tag[1:] for tag in reversed(fields["tags"]) if tag}
+        if int(named.get("expiration", ["9" * 12])[0]) <= time.time():
+            return [False, "invalid"]
+        if "-" in named:
+            return [False, "auth-required"]
         return _ANSWERS[self.store.save(msgspec.convert(fields, Event))]
 
     def standing(self) -> list[dict[str, Any]]:
-        """All that should be found, newest first and lower ids first where times are equal."""
+        """All that anybody may find, newest first and lower ids first where times are equal."""
         kept = sorted(self.store.standing, key=lambda event: (-event.created_at, event.id))
-        return [msgspec.to_builtins(event) for event in kept]
+        return [msgspec.to_builtins(event) for event in kept if naive_may_read(event, [], _PRIVATE)]
 
 
 def _id_is_right(fields: dict[str, Any]) -> bool:
@@ -77,9 +86,11 @@ async def test_real_events_get_the_answers_that_the_oracle_predicts_and_those_it
     async with running(tmp_path, store_settings) as program, program.client() as client:
         for line in lines:
             await client.send_text(f'["EVENT",{line}]')
-            verb, event_id, accepted, reason = await client.receive()
+            reminded = (answer := await client.receive())[0] == "AUTH"
+            verb, event_id, accepted, reason = await client.receive() if reminded else answer
             assert (verb, event_id) == ("OK", json.loads(line)["id"])
             answers.append([accepted, reason.partition(":")[0]])
+            assert reminded == (answers[-1] == [False, "auth-required"])  # NIP-42: the challenge comes first
         found = await everything(client)
     assert answers == predicted
     assert found == oracle.standing()
@@ -87,6 +98,7 @@ async def test_real_events_get_the_answers_that_the_oracle_predicts_and_those_it
 
 async def test_real_events_that_were_tampered_with_are_refused(tmp_path: Path, store_settings: dict[str, str]) -> None:
     events = [json.loads(line) for line in _EVENTS.read_text(encoding="utf-8").splitlines()[:200]]
+    events = [event for event in events if not any(tag[:1] == ["expiration"] for tag in event["tags"])]
     answers = set()
     async with running(tmp_path, store_settings) as program, program.client() as client:
         for event, other in zip(events, [*events[1:], events[0]], strict=True):

@@ -116,7 +116,7 @@ def test_scenarios_are_listed() -> None:
 def test_an_unknown_scenario_is_refused_with_those_that_there_are() -> None:
     result = command("ingest", "digest")
     assert result.exit_code == 2
-    assert "no scenario digest; there are ingest, ingest-plain, single" in result.output
+    assert "no scenario digest; there are ingest, ingest-plain, ingest-policy" in result.output
 
 
 def test_micro_benchmarks_get_their_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,28 @@ def test_what_stands_behind_a_server_is_told_where_something_does() -> None:
     assert "node" not in table(run(sample()))
 
 
+def test_what_counts_found_is_told() -> None:
+    found = with_counted(matches=4_200_000)
+    head, row = table(run(found, scenario="count-1m")).splitlines()[1:3]
+    assert "RSS MB  matches/op  cores" in head
+    assert row.split()[6:8] == ["4,200", "0.75"]
+    assert "matches" not in table(run(sample()))
+
+
+def test_what_syncs_said_is_told() -> None:
+    found = with_counted(messages=4_500, sent=120_000_000, received=95_000_000)
+    head, row = table(run(found, scenario="sync-1m")).splitlines()[1:3]
+    assert "RSS MB  rounds/op  KB sent/op  KB received/op  cores" in head
+    assert row.split()[6:10] == ["4.5", "120", "95", "0.75"]
+    assert "rounds" not in table(run(sample()))
+
+
+def with_counted(**fields: int) -> Sample:
+    counted = sample().counted
+    assert counted is not None
+    return msgspec.structs.replace(sample(), counted=msgspec.structs.replace(counted, **fields))
+
+
 def test_bars_are_told_in_the_table_and_at_the_end() -> None:
     found = run(sample(), verdicts=(REACHED, MISSED, UNKNOWN))
     expected = ["bar: one: 1, reached", "bar: two: 1,234, NOT REACHED", "bar: three: not measured"]

@@ -7,7 +7,8 @@ import pytest
 
 from perf import filling
 from perf.corpus import newest_filled
-from perf.filling import filled
+from perf.filling import filled, filled_records
+from trio_relay.nostr.itemset import record
 from trio_relay.store.sqlite import schema
 
 
@@ -23,6 +24,14 @@ def test_a_store_is_filled_once_with_all_events_and_no_log() -> None:
     assert connection.execute("SELECT count(*) FROM event").get == 300
     connection.close()
     assert newest.lower() == newest_filled(300)[-1].id
+
+
+def test_records_are_of_all_that_is_stored_and_leave_nothing_behind() -> None:
+    records = filled_records(305)
+    expected = {record(event.created_at, bytes.fromhex(event.id)) for event in newest_filled(305)}
+    assert len(records) == 305 * 40
+    assert {records[at : at + 40] for at in range(0, len(records), 40)} == expected
+    assert {path.name for path in filled(305, print).iterdir()} <= {"relay.db", "relay.db.lock"}
 
 
 def test_another_schema_gets_another_store(monkeypatch: pytest.MonkeyPatch) -> None:

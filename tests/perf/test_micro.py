@@ -19,6 +19,7 @@ from perf.micro.redis_lists import SERVER, redis
 from perf.micro.resp import Redis, RespError
 from perf.micro.rows import CLOCK, CPU, RATE, Row, Skipped
 from perf.micro.subscriptions import subscriptions
+from perf.micro.syncing import syncing
 from perf.micro.validation import validation
 from perf.servers import Command, running
 from perf.yardstick import Reading
@@ -108,6 +109,13 @@ def test_indexing_tells_each_step_and_question() -> None:
         "recent events, of an author, 100 there",
         "recent events, of a kind, 100 there",
     ]
+
+
+def test_syncing_tells_each_step() -> None:
+    rows = list(check(syncing(EVENTS, count=4_000)))
+    assert rows[0] == "an item of 4,000, by pages, newest first"
+    assert rows[-1] == "all 2 answers of a sync, 4 differ"
+    assert len(rows) == 6
 
 
 def test_delivery_tells_each_load() -> None:

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from perf.corpus import newest_filled
 from perf.filling import Stores
 from perf.measuring import load, measure
 from perf.plan import Plan
 from perf.results import CLOSED, PACED, Sample
 from perf.scenarios import SCENARIOS, Scenario
 from perf.servers import OURS, Server, running
-from tests.perf.counting import check
+from tests.oracles import naive_query
+from tests.perf.counting import check, counted_filters, matches
+from trio_relay.nostr.sketches import canonical_offset
 
 SCALE = 0.001
 
@@ -62,4 +66,39 @@ def test_a_scenario_counts_all_that_it_asks_for(name: str, stores: Stores, libra
 
 
 def stores_nothing(plan: Plan) -> bool:
-    return plan.load == "read" or (plan.load == "publish" and plan.first + plan.count <= plan.stored)
+    return plan.load in ("read", "count") or (plan.load == "publish" and plan.first + plan.count <= plan.stored)
+
+
+@pytest.mark.parametrize(
+    ("name", "has_registers"),
+    [("count-1m", False), ("count-hll-1m", True), ("count-popular-1m", False), ("count-popular-hll-1m", True)],
+)
+def test_what_is_counted_has_registers_or_not_as_the_scenario_says(name: str, has_registers: bool) -> None:
+    plan = SCENARIOS[name].scaled(SCALE).plan
+    filters = list(counted_filters(plan, newest_filled(plan.filled)))
+    assert len(filters) == plan.count
+    assert {canonical_offset([one]) is not None for one in filters} == {has_registers}
+
+
+@pytest.mark.slow
+def test_the_popular_are_followed_by_half_of_those_who_follow() -> None:
+    plan = SCENARIOS["count-popular-1m"].plan
+    stored = newest_filled(3_000)
+    filters = list(counted_filters(msgspec.structs.replace(plan, count=20), stored))
+    lists = sum(event.kind == 3 for event in stored)
+    assert lists > 20
+    assert all(len(naive_query([one], stored)) > lists / 4 for one in filters)
+
+
+@pytest.mark.slow
+def test_the_same_is_counted_with_registers_and_without() -> None:
+    plan = SCENARIOS["count-popular-1m"].scaled(SCALE).plan
+    assert matches(plan) == matches(SCENARIOS["count-popular-hll-1m"].scaled(SCALE).plan)
+
+
+def test_a_scaled_scenario_asks_for_no_more_than_the_whole_one() -> None:
+    for scenario in SCENARIOS.values():
+        whole, less = scenario.plan, scenario.scaled(SCALE).plan
+        for name in ("count", "first", "stored", "filled", "subscribers", "differing"):
+            assert getattr(less, name) <= getattr(whole, name), scenario.name
+            assert bool(getattr(less, name)) == bool(getattr(whole, name)), scenario.name

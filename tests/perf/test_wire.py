@@ -15,7 +15,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from perf import asking, wire
-from perf.asking import EOSE, LIVE, OK, Asker, Clock, Log, Question, event_key, publishing
+from perf.asking import COUNT, EOSE, LIVE, OK, Asker, Clock, Log, Question, event_key, publishing
 from perf.plan import Failed
 from perf.wire import Loop, Wire, connect, frame
 from tests.keys import ALICE
@@ -85,6 +85,36 @@ def test_answers_that_are_cut_anywhere_count_once(monkeypatch: pytest.MonkeyPatc
             one.receive()
         counted = len(log.latencies[OK]), len(log.latencies[EOSE]), log.events, log.messages
         assert counted == (1, 2, 3, 6), parts
+
+
+def test_counts_that_are_cut_anywhere_add_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [
+        b'["AUTH","5e1f"]',
+        b'["COUNT","q0",{"count":120}]',
+        b'["COUNT", "q0", {"count": 3}]',
+        b'["COUNT","q0",{"count":4000,"hll":"%b"}]' % (b"0" * 512),
+        END,
+    ]
+    for parts in cuts(b"".join(map(answer, said))):
+        one, fake = fake_wire(monkeypatch, parts)
+        log = Log()
+        asked = [Question(COUNT, b"c")] * 3 + [Question(EOSE, b"q")]
+        Asker(one, asked, log, refill=False, most_open=1).ask(4)
+        while fake.parts:
+            one.receive()
+        assert (len(log.latencies[COUNT]), len(log.latencies[EOSE]), log.matches) == (3, 1, 4_123), parts
+        assert (log.answered, log.messages) == (4, 4)
+
+
+def test_a_challenge_that_comes_with_the_handshake_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    challenge = answer(b'["AUTH","5e1f"]')
+    one, fake = fake_wire(monkeypatch, [b"HTTP/1.1 101 Switching\r\n\r\n" + challenge[:9], challenge[9:] + answer(END)])
+    one.end_handshake()
+    log = Log()
+    Asker(one, [Question(EOSE, b"q")] * 2, log, refill=False, most_open=2).ask(2)
+    while fake.parts:
+        one.receive()
+    assert log.messages == 1
 
 
 def test_deliveries_that_are_cut_anywhere_count_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,86 @@
+"""Several keys on one connection to the real program (NIP-42), which few clients can do: all of them count."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+import trio
+import trio_websocket
+
+from tests.e2e.program import PATIENCE, Program, running
+from tests.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.nips.relay import Visitor
+from tests.nips.ways import answered, synced, told_until
+from tests.wires import Talker
+from trio_relay.nostr.event import Event
+
+pytestmark = pytest.mark.slow
+
+NOBODY: Final = Author("nobody")
+
+
+def wrap(author: Author, at: int) -> Event:
+    return NOBODY.event("sealed", kind=1_059, created_at=NOW + at, tags=[["p", author.pubkey]])
+
+
+@asynccontextmanager
+async def visiting(program: Program) -> AsyncIterator[Visitor]:
+    """A client that knows its challenge; its connection is dropped at the end."""
+    stream = await trio.open_tcp_stream(*program.address)
+    async with stream, trio.open_nursery() as nursery:
+        with trio.fail_after(PATIENCE):
+            connection = await trio_websocket.wrap_client_stream(nursery, stream, "relay.localhost", "/")
+        visitor = Visitor(Talker(connection))
+        verb, visitor.challenge = await visitor.receive()
+        assert verb == "AUTH"
+        yield visitor
+        nursery.cancel_scope.cancel()
+
+
+async def test_each_key_adds_what_it_may_read_to_every_way_of_asking(
+    tmp_path: Path, store_settings: dict[str, str]
+) -> None:
+    note = CAROL.event("note", created_at=NOW + 9)
+    wraps = {author: wrap(author, at) for at, author in enumerate((ALICE, BOB, CAROL))}
+    live, last = wrap(BOB, 5), CAROL.event("the last")
+    async with (
+        running(tmp_path, store_settings) as program,
+        visiting(program) as visitor,
+        visiting(program) as publisher,
+    ):
+        host, port = program.address
+        url = f"ws://{host}:{port}/"
+        for event in (note, *wraps.values()):
+            assert await publisher.publish(event) == [True, ""]
+        expected = [note.id]
+        for key in (ALICE, BOB):
+            assert await visitor.authenticate(key, url=url) == [True, ""]
+            expected.insert(1, wraps[key].id)
+            assert await visitor.ask({}) == expected
+            assert await visitor.count({}) == {"count": len(expected)}
+            assert await synced(visitor, {}) == set(expected)
+        assert await visitor.ask_refused({"kinds": [1_059], "#p": [CAROL.pubkey]}) == (
+            "restricted: these events are for others than the authenticated keys"
+        )
+        await answered(visitor, {"kinds": [1, 1_059]}, sub_id="live")
+        for event in (live, wrap(CAROL, 6), last):
+            assert await publisher.publish(event) == [True, ""]
+        assert await told_until(visitor, last, "live") == [live.id]
+
+
+async def test_each_key_may_publish_what_only_its_owner_may(tmp_path: Path, store_settings: dict[str, str]) -> None:
+    """NIP-70."""
+    protected = {author: author.event("here alone", tags=[["-"]]) for author in (ALICE, BOB, CAROL)}
+    reason = "a protected event is taken of its authenticated author alone (NIP-70)"
+    async with running(tmp_path, store_settings) as program, visiting(program) as visitor:
+        host, port = program.address
+        assert await visitor.publish(protected[ALICE]) == [False, f"auth-required: {reason}"]
+        for key in (ALICE, BOB):
+            assert await visitor.authenticate(key, url=f"ws://{host}:{port}/") == [True, ""]
+        assert await visitor.publish(protected[ALICE]) == [True, ""]
+        assert await visitor.publish(protected[BOB]) == [True, ""]
+        assert await visitor.publish(protected[CAROL]) == [False, f"restricted: {reason}"]
