@@ -55,3 +55,7 @@ async def test_no_event_is_touched_and_none_is_found(store: Store) -> None:
     assert await store.count([Filter()]) == 1
     assert await store.remove([Filter()]) == 1
     assert await store.kept() == {event.id: b"{}"}
+
+
+async def test_only_what_nobody_else_changes_can_be_followed(store: Store) -> None:
+    assert store.follow(lambda _added, _removed: None) is not store.is_shared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,7 +35,7 @@ async def visiting(program: Program) -> AsyncIterator[Visitor]:
     async with stream, trio.open_nursery() as nursery:
         with trio.fail_after(PATIENCE):
             connection = await trio_websocket.wrap_client_stream(nursery, stream, "relay.localhost", "/")
-        visitor = Visitor(Talker(connection))
+        visitor = Visitor(Talker(connection), lambda: int(time.time()))
         verb, visitor.challenge = await visitor.receive()
         assert verb == "AUTH"
         yield visitor

@@ -23,7 +23,7 @@ from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
 NOW = int(time.time())
-"""Where the relay's clock stands; clients authenticate by the real one."""
+"""Where the relay's clock stands, also long after the tests have begun."""
 ADMIN = Author("admin")
 MEMBERS, ADDED, REMOVED, ROLES, JOIN, INVITE, LEAVE = 13_534, 8_000, 8_001, 33_534, 28_934, 28_935, 28_936
 OPEN = MemberOptions(enabled=True, claims=("sesame", "please"))

@@ -71,7 +71,7 @@ async def open_door(
 async def open_client(door: Door, *keys: Author) -> AsyncIterator[Visitor]:
     """A client that has authenticated these keys, one after the other."""
     async with door.client() as talker:
-        visitor = Visitor(talker)
+        visitor = Visitor(talker, door.relay.now)
         verb, visitor.challenge = await talker.receive()
         assert verb == "AUTH"
         for key in keys:
@@ -82,8 +82,10 @@ async def open_client(door: Door, *keys: Author) -> AsyncIterator[Visitor]:
 class Visitor:
     """A client of a relay that has a name: it was sent a challenge when it connected."""
 
-    def __init__(self, talker: Talker) -> None:
+    def __init__(self, talker: Talker, now: Callable[[], int]) -> None:
         self.talker = talker
+        self.now = now
+        """The relay's own clock: what it makes of an AUTH event must not depend on when a test runs."""
         self.challenge = ""
         self.send = talker.send
         self.receive = talker.receive
@@ -92,6 +94,7 @@ class Visitor:
         self, key: Author, *, url: str = URL, challenge: str | None = None, **fields: Any
     ) -> list[Any]:
         """Send AUTH, and give the last two items of its OK."""
+        fields = {"created_at": self.now()} | fields
         event = auth_event(key, self.challenge if challenge is None else challenge, url, **fields)
         await self.send("AUTH", event)
         verb, event_id, *answer = await self.receive()
