@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import msgspec
 
+from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved
 
 Reply: TypeAlias = Callable[[Event, bool, str], None]
 """`reply(event, accepted, reason)`: sync, never waits, called exactly once for each event that was sent on its way."""
 
+Bars: TypeAlias = Callable[[], Callable[[Event], Rejected | None] | None]
+"""Gives what tells why an event is not to go on although it was admitted; None while nobody is banned."""
 
 ANSWERS: Final[dict[Saved, tuple[bool, str]]] = {
     Saved.STORED: (True, ""),
@@ -39,3 +43,18 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     reply: Reply
     arrived: float
     size: int = 0
+
+
+def still_welcome(batch: list[Submission], bars: Bars, outcomes: Counter[str]) -> list[Submission]:
+    """Those whose author has not been banned since they were admitted; the others are refused, and counted."""
+    barred = bars() if batch else None
+    if barred is None:
+        return batch
+    still = []
+    for one in batch:
+        if (refusal := barred(one.event)) is None:
+            still.append(one)
+        else:
+            outcomes["barred"] += 1
+            one.reply(one.event, False, str(refusal))
+    return still

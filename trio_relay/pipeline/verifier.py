@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
@@ -12,12 +12,11 @@ from typing import Final
 import structlog
 import trio
 
-from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event, is_ephemeral
 from trio_relay.nostr.schnorr import Backend
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
-from trio_relay.pipeline.submission import ANSWERS, Submission
+from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome
 from trio_relay.store.base import Saved, Store, StoreError
 
 _MOST_ON_LOOP: Final = 4
@@ -54,7 +53,7 @@ class Verifier:
         threads: trio.CapacityLimiter,
         most: int,
         requests: Collection[int] = (),
-        bars: Callable[[], Callable[[Event], Rejected | None] | None] = lambda: None,
+        bars: Bars = lambda: None,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -97,7 +96,7 @@ class Verifier:
             self._bad(one)
         elif not is_ephemeral(event.kind):
             return _sent_nowait(verified, one)
-        elif not self._welcome([one]):
+        elif not still_welcome([one], self._bars, self._outcomes):
             return True
         elif _sent_nowait(live, one):
             self._ephemeral(one)
@@ -190,20 +189,6 @@ class Verifier:
         self._outcomes["duplicate"] += 1
         one.reply(one.event, *ANSWERS[Saved.DUPLICATE])
 
-    def _welcome(self, ephemeral: list[Submission]) -> list[Submission]:
-        """Those whose author has not been banned since they were admitted; others are judged by the writer."""
-        barred = self._bars() if ephemeral else None
-        if barred is None:
-            return ephemeral
-        welcome = []
-        for one in ephemeral:
-            if (refusal := barred(one.event)) is None:
-                welcome.append(one)
-            else:
-                self._outcomes["barred"] += 1
-                one.reply(one.event, False, str(refusal))
-        return welcome
-
     def _bad(self, one: Submission) -> None:
         self._outcomes["bad_signature"] += 1
         one.reply(one.event, False, "invalid: sig is not a valid signature of the id by the pubkey")
@@ -233,7 +218,7 @@ class Verifier:
         """Ephemeral events are delivered and never stored (NIP-01, "Kinds"); all others go to the writer."""
         ephemeral = [one for one in valid if is_ephemeral(one.event.kind)]
         lasting = [one for one in valid if not is_ephemeral(one.event.kind)] if ephemeral else valid
-        if welcome := self._welcome(ephemeral):
+        if welcome := still_welcome(ephemeral, self._bars, self._outcomes):
             for one in welcome:
                 self._ephemeral(one)
             await live.send(welcome)

@@ -13,12 +13,11 @@ from typing import Final
 import structlog
 import trio
 
-from trio_relay.nostr.errors import Rejected
-from trio_relay.nostr.event import VANISH, Event
+from trio_relay.nostr.event import VANISH
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.post import Flush, Post, carry_out
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
-from trio_relay.pipeline.submission import ANSWERS, Submission
+from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome
 from trio_relay.store.base import Saved, Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
@@ -61,7 +60,7 @@ class Writer:
         most: int,
         unbroadcast: set[str],
         post: Post,
-        bars: Callable[[], Callable[[Event], Rejected | None] | None] = lambda: None,
+        bars: Bars = lambda: None,
         linger: float = 0.0,
         noted: Callable[[Sequence[Submission]], None] = lambda _stored: None,
     ) -> None:
@@ -106,7 +105,7 @@ class Writer:
                     return
                 await self._wait_for(batch)
                 # Nothing may come between this look at the bans and the ids that `settled` waits for.
-                welcome = self._welcome(batch)
+                welcome = still_welcome(batch, self._bars, self._outcomes)
                 if long is not None:
                     welcome = _set_apart(welcome, long)
                 if welcome:
@@ -122,19 +121,6 @@ class Writer:
             async for batch in long:
                 await self._wait_for(batch)
                 await self._write(batch, live)
-
-    def _welcome(self, batch: list[Submission]) -> list[Submission]:
-        barred = self._bars()
-        if barred is None:
-            return batch
-        welcome = []
-        for one in batch:
-            if (refusal := barred(one.event)) is None:
-                welcome.append(one)
-            else:
-                self._outcomes["barred"] += 1
-                one.reply(one.event, False, str(refusal))
-        return welcome
 
     async def _wait_for(self, batch: list[Submission]) -> None:
         """Wait until nothing of this batch is being stored by another task."""
