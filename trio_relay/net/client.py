@@ -40,10 +40,8 @@ _TURN_SECONDS: Final = 0.002
 class Client:
     """A conversation with one connected client over a stream whose handshake is done."""
 
-    def __init__(
-        self, stream: trio.abc.Stream, socket: WebSocket, relay: Relay, options: NetOptions, address: str = ""
-    ) -> None:
-        visitor = relay.visit(address)
+    def __init__(self, stream: trio.abc.Stream, socket: WebSocket, relay: Relay, options: NetOptions) -> None:
+        visitor = relay.visit()
         self._visitor = visitor
         self._transport = transport(stream)
         self._socket = socket

@@ -118,11 +118,9 @@ class Relay:
         """Seconds since 1970, by the clock that verdicts go by."""
         return int(self._clock())
 
-    def visit(self, address: str = "") -> Visitor:
-        """Somebody has come, from this address."""
-        return Visitor(
-            address, secrets.token_hex(16) if self.rules.has_auth else "", private_kinds=self.rules.private_kinds
-        )
+    def visit(self) -> Visitor:
+        """Somebody has come."""
+        return Visitor(secrets.token_hex(16) if self.rules.has_auth else "", private_kinds=self.rules.private_kinds)
 
     def open_session(self) -> Session:
         """The protocol state of a new connection, held to what this relay can do."""

@@ -15,7 +15,6 @@ class Visitor:
     """One connection.
 
     Attributes:
-        address: where it comes from, without a port; empty for programs in the same process.
         challenge: that its AUTH events must name; empty where authentication is off.
         private_kinds: what is served to those concerned alone.
         is_operator: True for an import: who can read the store needs no authentication.
@@ -24,7 +23,6 @@ class Visitor:
         reader: the same keys as the gate sees them.
     """
 
-    address: str = ""
     challenge: str = ""
     private_kinds: frozenset[int] = PRIVATE_KINDS
     is_operator: bool = False
