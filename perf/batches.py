@@ -14,7 +14,7 @@ import apsw
 
 from perf.corpus import signed_events
 from trio_relay.nostr.event import Event, encode
-from trio_relay.store.sqlite import records, schema
+from trio_relay.store.sqlite import rows, schema
 
 COMMIT = 500
 
@@ -32,21 +32,21 @@ SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4 FR
 
 def as_arrays(connection: apsw.Connection, events: Sequence[Event], first: int) -> None:
     """What the store does."""
-    rows = tuple(records.event_record(event, seq) for seq, event in enumerate(events, first))
-    tags = tuple(record for seq, event in enumerate(events, first) for record in records.tag_records(event, seq))
-    connection.execute(records.INSERT_EVENTS, (apsw.carray(rows),))
-    connection.execute(records.INSERT_TAGS, (apsw.carray(tags),))
+    events_bound = tuple(rows.event_record(event, seq) for seq, event in enumerate(events, first))
+    tags = tuple(record for seq, event in enumerate(events, first) for record in rows.tag_records(event, seq))
+    connection.execute(rows.INSERT_EVENTS, (apsw.carray(events_bound),))
+    connection.execute(rows.INSERT_TAGS, (apsw.carray(tags),))
 
 
 def as_json(connection: apsw.Connection, events: Sequence[Event], first: int) -> None:
     """The same through json_each; what is no field of an event, its rank, stands among them."""
-    ranks = [records.rank_of(bytes.fromhex(event.id)) for event in events]
+    ranks = [rows.rank_of(bytes.fromhex(event.id)) for event in events]
     texts = [f'{{"rank":{rank},{encode(event)[1:].decode()}' for rank, event in zip(ranks, events, strict=True)]
     connection.execute(_JSON_EVENTS, (f"[{','.join(texts)}]", first))
     tags = [
         [key.hex(), seq, rank, event.kind, event.created_at]
         for seq, (rank, event) in enumerate(zip(ranks, events, strict=True), first)
-        for key in records.tag_keys(event)
+        for key in rows.tag_keys(event)
     ]
     connection.execute(_JSON_TAGS, (json.dumps(tags),))
 

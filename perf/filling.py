@@ -21,8 +21,8 @@ from perf.cluster import Cluster
 from perf.plan import Failed, Plan
 from perf.scenarios import Scenario
 from perf.servers import Command, free_port, running
-from trio_relay.nostr.itemset import record
-from trio_relay.store.sqlite import SqliteOptions, open_sqlite, records, schema
+from trio_relay.nostr.negentropy.items import record
+from trio_relay.store.sqlite import SqliteOptions, open_sqlite, rows, schema
 
 _BATCH: Final = 5_000
 
@@ -64,7 +64,7 @@ def _layout() -> str:
     schema.prepare(connection, ":memory:")
     tables = connection.execute("SELECT group_concat(sql, char(10) ORDER BY name) FROM sqlite_schema").get
     connection.close()
-    return sha256((tables + inspect.getsource(records)).encode()).hexdigest()[:8]
+    return sha256((tables + inspect.getsource(rows)).encode()).hexdigest()[:8]
 
 
 async def _fill(path: Path, count: int) -> None:

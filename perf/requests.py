@@ -11,7 +11,7 @@ import msgspec
 
 from perf.wire import frame
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.words import words
+from trio_relay.nostr.tokenizer import words
 
 _json: Final = msgspec.json.Encoder().encode
 _ASKED: Final = 2_000

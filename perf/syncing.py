@@ -17,8 +17,8 @@ import msgspec
 from perf.filling import filled_records
 from perf.plan import Counted, Failed, Plan, quantiles
 from perf.wire import Wire, connect, frame
-from trio_relay.nostr.itemset import ID_SIZE, Collection, Items
-from trio_relay.nostr.negentropy import initiate, reconcile
+from trio_relay.nostr.negentropy.items import ID_SIZE, Collection, Items
+from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 
 SYNC: Final = "sync"
 FRAME: Final = 131_072

@@ -45,15 +45,15 @@ ALLOWED = {
 STORES = ["memory", "sqlite", "opensearch"]
 # Where nothing waits: no `async`, no `await`, no Trio.
 PURE = [
-    "nostr/", "policy/", "store/judge.py", "store/sqlite/options.py", "store/sqlite/plan.py", "store/sqlite/records.py",
-    "store/sqlite/where.py",
-    "store/opensearch/answers.py", "store/opensearch/documents.py", "store/opensearch/mapping.py",
-    "store/opensearch/options.py", "store/opensearch/overlay.py", "store/opensearch/query.py",
-    "store/opensearch/rulings.py",
-    "pipeline/completeness.py", "pipeline/subscriptions.py", "pipeline/statistics.py",
-    "net/addresses.py", "net/blocking.py", "net/frames.py", "net/liveness.py",
-    "net/management/calls.py", "net/management/methods.py", "net/management/roles.py", "net/management/standing.py",
-    "net/management/verdicts.py", "net/places.py", "net/websocket.py",
+    "nostr/", "policy/", "store/judge.py", "store/sqlite/options.py", "store/sqlite/planner.py", "store/sqlite/rows.py",
+    "store/sqlite/sql.py",
+    "store/opensearch/responses.py", "store/opensearch/documents.py", "store/opensearch/mapping.py",
+    "store/opensearch/options.py", "store/opensearch/recent.py", "store/opensearch/query.py",
+    "store/opensearch/decide.py",
+    "pipeline/completeness.py", "pipeline/subscription_index.py", "pipeline/statistics.py",
+    "net/addresses.py", "net/blocking.py", "net/frames.py", "net/keepalive.py",
+    "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/standing.py",
+    "net/admin/lists.py", "net/connection_limits.py", "net/websocket.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {

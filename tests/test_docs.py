@@ -12,11 +12,11 @@ import pytest
 
 from docs.generate import ROOT, pages
 from trio_relay.config import Config, load
-from trio_relay.nostr.info import SUPPORTED_NIPS, RelayInfo, document
 from trio_relay.nostr.limits import Limits
+from trio_relay.nostr.relay_info import SUPPORTED_NIPS, RelayInfo, document
+from trio_relay.policy.capabilities import optional_nips, standing_of
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
-from trio_relay.policy.standing import optional_nips, standing_of
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

@@ -14,7 +14,7 @@ from tests.stores import ObedientStore
 from tests.wires import Door, Talker, open_door
 from trio_relay import NetOptions, RelayOptions
 from trio_relay.metrics import MetricsPage
-from trio_relay.net.front import MetricsDoor
+from trio_relay.net.endpoints import MetricsDoor
 from trio_relay.net.http import converse
 from trio_relay.version import __version__
 

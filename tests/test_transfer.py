@@ -21,7 +21,7 @@ from tests.keys import ALICE, BOB, NOW
 from trio_relay import MemoryStore, RelayOptions, open_relay
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode
-from trio_relay.store.sqlite.writing import BatchWriter
+from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.transfer import ImportSummary, export_lines, import_lines
 
 pytestmark = pytest.mark.usefixtures("own_logging")

@@ -1,13 +1,13 @@
 """A Nostr relay on Trio: `open_relay` runs the pipeline over a store, `Server` opens its doors."""
 
-from trio_relay.net.front import FrontDoor
-from trio_relay.net.management.desk import Management
+from trio_relay.net.admin.api import Management
+from trio_relay.net.endpoints import FrontDoor
 from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server, bound_address, open_listeners
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.info import RelayInfo, document
 from trio_relay.nostr.limits import Limits
+from trio_relay.nostr.relay_info import RelayInfo, document
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay, open_relay

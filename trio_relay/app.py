@@ -24,14 +24,14 @@ from msgspec.structs import replace
 
 from trio_relay.config import Config, is_private
 from trio_relay.metrics import MetricsPage
-from trio_relay.net.front import FrontDoor, MetricsDoor
+from trio_relay.net.admin.api import Management
+from trio_relay.net.endpoints import FrontDoor, MetricsDoor
 from trio_relay.net.http import converse
-from trio_relay.net.management.desk import Management
 from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server, bound_address, open_listeners
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.relay import Relay, open_relay
-from trio_relay.pipeline.syncing import SyncOptions
+from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 from trio_relay.store.memory import MemoryStore

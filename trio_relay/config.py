@@ -21,11 +21,11 @@ from trio_relay.logs import LogOptions
 from trio_relay.metrics import MetricsOptions
 from trio_relay.net.addresses import AddressList, Entry, Proxies
 from trio_relay.net.options import NetOptions
-from trio_relay.nostr.info import RelayInfo
 from trio_relay.nostr.limits import Limits
-from trio_relay.nostr.url import is_loopback, same_relay
+from trio_relay.nostr.relay_info import RelayInfo
+from trio_relay.nostr.urls import is_loopback, same_relay
 from trio_relay.pipeline.options import RelayOptions
-from trio_relay.pipeline.syncing import SyncOptions
+from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.sqlite import SqliteOptions

@@ -16,7 +16,7 @@ from trio_relay.nostr.event import Event, is_ephemeral
 from trio_relay.nostr.message import Answer, Publish, parse
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
-from trio_relay.policy.visitor import Visitor
+from trio_relay.policy.identity import Visitor
 from trio_relay.store.base import Scannable
 
 _PARCEL: Final = 100

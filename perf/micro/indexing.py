@@ -10,10 +10,10 @@ from perf.micro.rows import CPU, Row, each, timed
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import text_of
-from trio_relay.nostr.words import words
+from trio_relay.nostr.tokenizer import words
 from trio_relay.store.opensearch.bulk import Write
 from trio_relay.store.opensearch.documents import Register, document, slot_of
-from trio_relay.store.opensearch.overlay import Overlay
+from trio_relay.store.opensearch.recent import Overlay
 
 T = TypeVar("T")
 _NEVER_WRITTEN: Final = Register()

@@ -17,7 +17,7 @@ import msgspec
 from perf.micro.rows import CPU, ROUNDS, Row, each, timed
 from trio_relay import Filter
 from trio_relay.nostr.event import Event
-from trio_relay.pipeline.subscriptions import SubscriptionIndex
+from trio_relay.pipeline.subscription_index import SubscriptionIndex
 
 _SHARES: Final = {"follow list": 400, "thread": 300, "mentions": 290, "kinds": 2}
 """What is open, of each shape so many parts."""

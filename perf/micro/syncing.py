@@ -11,9 +11,9 @@ from typing import Final
 from perf.micro.rows import CPU, ROUNDS, Row, each, timed
 from perf.syncing import FRAME, differing
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.itemset import ID_SIZE, Collection, Items, record
-from trio_relay.nostr.negentropy import initiate, reconcile, reply
-from trio_relay.nostr.ranges import fingerprint
+from trio_relay.nostr.negentropy.items import ID_SIZE, Collection, Items, record
+from trio_relay.nostr.negentropy.protocol import initiate, reconcile, reply
+from trio_relay.nostr.negentropy.wire import fingerprint
 
 _PAGE: Final = 4_000
 """Records that a store gives at a time."""

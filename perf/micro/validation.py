@@ -11,9 +11,9 @@ from trio_relay import Limits
 from trio_relay.nostr.event import Event, check_shape, encode
 from trio_relay.nostr.message import Publish, parse
 from trio_relay.nostr.schnorr import Backend, open_backend
+from trio_relay.policy.event_checks import check_event
+from trio_relay.policy.identity import Visitor
 from trio_relay.policy.rules import Rules
-from trio_relay.policy.visitor import Visitor
-from trio_relay.policy.writing import check_event
 
 _LIMITS: Final = Limits()
 _RULES: Final = Rules(_LIMITS)

@@ -14,10 +14,10 @@ from tests.contract.backends import Backend, ask, ask_at_once, everything, recor
 from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.oracles import naive_may_read, naive_query
 from tests.strategies import PUBKEYS, filters, wide_filters
+from trio_relay.nostr.access import NOBODY, PRIVATE_KINDS, Reader
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.nostr.gate import NOBODY, PRIVATE_KINDS, Reader
-from trio_relay.nostr.sketches import offset_of, registers_of
+from trio_relay.nostr.hyperloglog import offset_of, registers_of
 from trio_relay.store.base import Store
 
 DAVE: Final = Author("dave")

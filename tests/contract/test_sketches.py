@@ -15,7 +15,7 @@ from tests.keys import ALICE, BOB, NOW
 from tests.oracles import naive_match, naive_registers
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.sketches import CANONICAL, canonical_offset, offset_of
+from trio_relay.nostr.hyperloglog import CANONICAL, canonical_offset, offset_of
 from trio_relay.store.base import Store
 
 TARGETS: Final = ["0f" * 32, "9" * 64, f"30023:{'7c' * 32}:a:b", "tea", "", "F" * 64]

@@ -22,7 +22,7 @@ from tests.e2e.program import PATIENCE
 from tests.e2e.raw import CLOSE, connected
 from trio_relay import NetOptions, RelayOptions, app
 from trio_relay.config import Config, check
-from trio_relay.net.front import MetricsDoor
+from trio_relay.net.endpoints import MetricsDoor
 from trio_relay.net.server import AddressRefused
 
 

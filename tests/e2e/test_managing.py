@@ -19,7 +19,7 @@ from tests.e2e.program import PATIENCE, Program, running
 from tests.keys import ALICE, BOB, Author
 from tests.nips.operators import ADMIN, header, signed
 from tests.wires import Talker
-from trio_relay.net.management.desk import CONTENT_TYPE
+from trio_relay.net.admin.api import CONTENT_TYPE
 
 pytestmark = pytest.mark.slow
 

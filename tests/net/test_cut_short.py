@@ -13,7 +13,7 @@ from tests.keys import ALICE, NOW
 from tests.net.raw import PING, closing, frame, message, upgrade
 from tests.stores import ObedientStore
 from tests.wires import Door, open_door, run_threads_inline, socket_pair
-from trio_relay.net.client import Client
+from trio_relay.net.connection import Client
 
 LONG = [ALICE.event(str(number) + "x" * 20_000, created_at=NOW - number) for number in range(3)]
 NEW = ALICE.event("new")

@@ -15,7 +15,7 @@ from tests.net.raw import Wire, message, open_stream, open_wire, upgrade
 from tests.stores import ObedientStore
 from tests.wires import open_door, plain
 from trio_relay import NetOptions
-from trio_relay.net import client as client_module
+from trio_relay.net import connection as client_module
 from trio_relay.net.frames import deflated_text, text
 from trio_relay.nostr.event import Event
 

@@ -15,7 +15,7 @@ from tests.net.raw import PING, PONG, TEXT, Wire, closing, frame, message, open_
 from tests.stores import ObedientStore
 from tests.wires import Door, open_door, plain, socket_pair
 from trio_relay import NetOptions
-from trio_relay.net.client import Client
+from trio_relay.net.connection import Client
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

@@ -13,7 +13,7 @@ from tests.net.raw import open_stream, upgrade
 from tests.stores import ObedientStore
 from tests.wires import open_door
 from trio_relay import Limits
-from trio_relay.net.front import accepts_nostr_json
+from trio_relay.net.endpoints import accepts_nostr_json
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

@@ -23,7 +23,7 @@ from tests.net.raw import closing, message, open_wire
 from tests.stores import ObedientStore
 from tests.wires import open_door, plain, socket_pair
 from trio_relay import NetOptions, Relay
-from trio_relay.net.client import Client
+from trio_relay.net.connection import Client
 from trio_relay.net.frames import text
 from trio_relay.net.transport import Transport
 from trio_relay.net.websocket import WebSocket

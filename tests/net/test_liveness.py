@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trio_relay import NetOptions
-from trio_relay.net.liveness import Liveness, Verdict
+from trio_relay.net.keepalive import Liveness, Verdict
 
 OPTIONS = NetOptions(ping_seconds=30, pong_seconds=20, send_seconds=7)
 FINE, PING, SILENT, STUCK = Verdict.FINE, Verdict.PING, Verdict.SILENT, Verdict.STUCK

@@ -15,7 +15,7 @@ from websockets.server import ServerProtocol
 from tests.net.raw import PING, PONG, TEXT, closing, deflated, frame, open_wire
 from tests.wires import open_door
 from trio_relay import Limits
-from trio_relay.net.farewell import STOPPING
+from trio_relay.net.close_reasons import STOPPING
 from trio_relay.net.websocket import WebSocket
 
 pytestmark = pytest.mark.usefixtures("inline_threads")

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from trio_relay.net.addresses import Proxies
-from trio_relay.net.places import Places
+from trio_relay.net.connection_limits import Places
 
 PROXIES = Proxies(("10.0.0.0/8",))
 FULL = (503, b"too many connections\n")

@@ -22,7 +22,7 @@ from tests.net.raw import CLOSE, TEXT, Wire, closing, frame, message, open_strea
 from tests.stores import ObedientStore
 from tests.wires import Door, MemoryListener, open_door, run_threads_inline
 from trio_relay import FrontDoor, MemoryStore, NetOptions, RelayOptions, Server, open_relay
-from trio_relay.net.farewell import STOPPING as FAREWELL
+from trio_relay.net.close_reasons import STOPPING as FAREWELL
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

@@ -11,12 +11,12 @@ from trio.testing import wait_all_tasks_blocked
 from tests.desk import new_outbox, waiting
 from tests.nips.syncs import FIRST
 from trio_relay import MemoryStore
-from trio_relay.net.syncs import Syncs
+from trio_relay.net.client_syncs import Syncs
 from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import ContinueSync, OpenSync
-from trio_relay.pipeline.syncing import Sync, Syncing, SyncOptions
-from trio_relay.policy.visitor import Visitor
+from trio_relay.pipeline.sync_sets import Sync, Syncing, SyncOptions
+from trio_relay.policy.identity import Visitor
 
 REQUEST: Final = OpenSync("x", Filter(), FIRST)
 LONG: Final = FIRST + bytes(3_000)

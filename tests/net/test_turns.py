@@ -15,7 +15,7 @@ from tests.net.raw import Wire, message, open_wire
 from tests.stores import ObedientStore
 from tests.wires import open_door, plain, socket_pair
 from trio_relay import Limits, NetOptions
-from trio_relay.net import client as client_module
+from trio_relay.net import connection as client_module
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

@@ -16,7 +16,7 @@ from tests.nips.relay import open_door as open_named_door
 from tests.wires import Door
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.info import RelayInfo
+from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.nostr.schnorr import open_backend
 from trio_relay.policy.options import MemberOptions
 from trio_relay.policy.rules import Rules

@@ -17,7 +17,7 @@ from tests.net.raw import Reply, Wire, open_stream, request
 from tests.nips.relay import URL, open_door, rules_for
 from tests.wires import Door
 from trio_relay import MemoryStore
-from trio_relay.net.management.desk import CONTENT_TYPE
+from trio_relay.net.admin.api import CONTENT_TYPE
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Store, StoreError

@@ -12,10 +12,10 @@ import trio
 from tests.keys import Author
 from tests.wires import Door, MemoryListener, Talker
 from trio_relay import FrontDoor, NetOptions, RelayInfo, RelayOptions, Server, open_relay
-from trio_relay.net.management.desk import Management
+from trio_relay.net.admin.api import Management
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
-from trio_relay.pipeline.syncing import SyncOptions
+from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store

@@ -9,8 +9,8 @@ from typing import Any, Final
 from tests.nips.relay import Visitor
 from tests.nips.ways import NOTHING
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.itemset import Collection, Items
-from trio_relay.nostr.negentropy import initiate, reconcile
+from trio_relay.nostr.negentropy.items import Collection, Items
+from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 
 FIRST: Final = initiate(NOTHING)
 """The first message of a client that has nothing."""

@@ -22,7 +22,7 @@ from tests.nips.ways import NOTHING
 from tests.oracles import naive_match, naive_may_read, naive_query
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.nostr.negentropy import initiate, reconcile
+from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 
 PEOPLE: Final = [ALICE, BOB, CAROL, Author("dave")]
 RANDOM: Final = Author("signs wraps")

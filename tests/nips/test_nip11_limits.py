@@ -16,7 +16,7 @@ from tests.wires import Door
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
-from trio_relay.nostr.negentropy import initiate
+from trio_relay.nostr.negentropy.protocol import initiate
 from trio_relay.store.base import Store
 
 

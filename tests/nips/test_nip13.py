@@ -11,7 +11,7 @@ from tests.keys import ALICE, BOB, NOW, Author, made_up
 from tests.nips.relay import open_client, open_door, rules_for
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event, compute_id
-from trio_relay.nostr.work import difficulty_of
+from trio_relay.nostr.pow import difficulty_of
 
 DEMANDED = 6
 TOO_LITTLE = "pow: the id has a difficulty of {}, 6 is needed (NIP-13)"

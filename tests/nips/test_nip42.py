@@ -13,9 +13,9 @@ from tests.nips.ways import NOTHING, answered, synced, told_until
 from trio_relay import MemoryStore
 from trio_relay.config import ConfigError, check
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.negentropy import initiate
+from trio_relay.nostr.negentropy.protocol import initiate
+from trio_relay.policy.identity import MOST_KEYS
 from trio_relay.policy.options import MemberOptions
-from trio_relay.policy.visitor import MOST_KEYS
 from trio_relay.store.base import Store
 
 TO_READ = "auth-required: only authenticated clients may read here"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracles import naive_registers
-from trio_relay.nostr.sketches import REGISTERS, offset_of, registers_of
+from trio_relay.nostr.hyperloglog import REGISTERS, offset_of, registers_of
 
 ERROR: Final = 1.04 / sqrt(256)
 """The standard error of 256 registers, as a part of the number."""

@@ -12,8 +12,8 @@ from tests.nips.relay import Visitor, open_client, open_door
 from tests.nips.syncs import FIRST, UNKNOWN, begin, compared, go_on, ids_of, is_over, items_of, refusal, refused
 from trio_relay import MemoryStore
 from trio_relay.nostr.filter import parse_filter
-from trio_relay.nostr.negentropy import initiate
-from trio_relay.nostr.ranges import FINGERPRINT, ID_LIST, read_ranges
+from trio_relay.nostr.negentropy.protocol import initiate
+from trio_relay.nostr.negentropy.wire import FINGERPRINT, ID_LIST, read_ranges
 from trio_relay.store.base import Store
 
 EVENTS: Final = [

@@ -26,9 +26,9 @@ from tests.nips.syncs import (
 )
 from tests.stores import SyncedStore
 from trio_relay import MemoryStore
-from trio_relay.nostr.ranges import ID_LIST, INFINITY, Range, read_ranges
+from trio_relay.nostr.negentropy.wire import ID_LIST, INFINITY, Range, read_ranges
 from trio_relay.pipeline.relay import Relay
-from trio_relay.pipeline.syncing import SyncOptions
+from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.store.base import Store
 
 NOTES: Final = [made_up(str(number), created_at=NOW + number) for number in range(1_000)]

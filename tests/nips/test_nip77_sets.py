@@ -13,7 +13,7 @@ from tests.nips.ways import synced
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.negentropy import initiate
+from trio_relay.nostr.negentropy.protocol import initiate
 from trio_relay.policy.options import MemberOptions
 from trio_relay.store.base import Store
 

@@ -15,7 +15,7 @@ from tests.net.raw import Reply, Wire, message, upgrade
 from tests.nips.operators import ADMIN, Clock, Operator, managed, operator
 from tests.nips.relay import URL, rules_for
 from trio_relay import FrontDoor, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
-from trio_relay.net.management.desk import Management
+from trio_relay.net.admin.api import Management
 
 HERE, THERE, PROXY = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 BLOCKED = (1008, "blocked: this address is blocked")

@@ -14,7 +14,7 @@ from tests.net.raw import open_stream, request
 from tests.nips.operators import ADMIN, Clock, Operator, error_of, header, managed, operator, signed
 from tests.nips.relay import URL, open_door, rules_for
 from trio_relay import MemoryStore, RelayInfo
-from trio_relay.net.management.desk import CONTENT_TYPE
+from trio_relay.net.admin.api import CONTENT_TYPE
 from trio_relay.nostr.event import encode
 
 BODY = b'{"method":"listbannedpubkeys","params":[]}'

@@ -9,7 +9,7 @@ from tests.keys import ALICE, BOB, CAROL, Author
 from tests.nips.relay import open_client, open_door, rules_for
 from tests.wires import Door
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.info import RelayInfo
+from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 

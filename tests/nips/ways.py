@@ -6,8 +6,8 @@ from typing import Any
 
 from tests.nips.relay import Visitor
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.itemset import Collection
-from trio_relay.nostr.negentropy import initiate, reconcile
+from trio_relay.nostr.negentropy.items import Collection
+from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 
 NOTHING = Collection().snapshot()
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.keys import NOW
 from tests.oracles import naive_match
 from tests.strategies import PUBKEYS, events, filters, searches, spoken
+from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.gate import Reader
 
 EVENT = Event("1" * 64, "a" * 64, NOW, 1, [["t", "x", "second"], ["t", "y"], ["T", "z"], ["e"], []], "", "5" * 128)
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from trio_relay.nostr.info import RelayInfo, Standing, document
 from trio_relay.nostr.limits import Limits
+from trio_relay.nostr.relay_info import RelayInfo, Standing, document
 from trio_relay.version import __version__
 
 

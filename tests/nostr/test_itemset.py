@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from trio_relay.nostr import itemset
-from trio_relay.nostr.itemset import MODULUS, MOST_RECORDS, Collection, Items, record, sum_of_ids
+from trio_relay.nostr.negentropy import items
+from trio_relay.nostr.negentropy.items import MODULUS, MOST_RECORDS, Collection, Items, record, sum_of_ids
 
 Item = tuple[int, bytes]
 
@@ -156,7 +156,7 @@ def test_many_items_in_pages_of_any_order_become_one_sorted_set(page: int, order
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(itemset, "MOST_RECORDS", 8)
+    monkeypatch.setattr(items, "MOST_RECORDS", 8)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -182,7 +182,7 @@ class Changes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(itemset, "MOST_RECORDS", 8)
+        self.patch.setattr(items, "MOST_RECORDS", 8)
         self.collection = Collection()
         self.twin: set[Item] = set()
         self.snapshots: list[tuple[Items, list[Item]]] = []
@@ -222,8 +222,8 @@ class Changes(RuleBasedStateMachine):
 
     @invariant()
     def all_is_as_it_should_be(self) -> None:
-        for items, expected in [(self.collection.snapshot(), sorted(self.twin)), *self.snapshots[-3:]]:
-            assert_is(items, expected)
+        for found, expected in [(self.collection.snapshot(), sorted(self.twin)), *self.snapshots[-3:]]:
+            assert_is(found, expected)
 
 
 TestChanges = pytest.mark.slow(Changes.TestCase)

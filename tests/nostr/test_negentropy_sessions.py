@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_relay.nostr.errors import Prefix, Rejected
-from trio_relay.nostr.itemset import Collection, Items, record
-from trio_relay.nostr.negentropy import LEAST_FRAME, initiate, reconcile, reply
-from trio_relay.nostr.ranges import (
+from trio_relay.nostr.negentropy.items import Collection, Items, record
+from trio_relay.nostr.negentropy.protocol import LEAST_FRAME, initiate, reconcile, reply
+from trio_relay.nostr.negentropy.wire import (
     FINGERPRINT,
     ID_LIST,
     INFINITY,

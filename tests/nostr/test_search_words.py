@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.oracles import naive_words
 from tests.strategies import unicode_texts
-from trio_relay.nostr import words as words_module
+from trio_relay.nostr import tokenizer as words_module
 from trio_relay.nostr.search import words
 
 ascii_texts = st.text(st.characters(max_codepoint=127), max_size=300)

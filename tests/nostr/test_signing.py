@@ -10,7 +10,7 @@ import pytest
 from tests.keys import ALICE, NOW
 from trio_relay.nostr.event import check_shape, id_matches
 from trio_relay.nostr.schnorr import open_backend
-from trio_relay.nostr.signing import Signer
+from trio_relay.nostr.signer import Signer
 
 SECRET = sha256(b"alice").digest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_relay.nostr.url import is_loopback, same_relay
+from trio_relay.nostr.urls import is_loopback, same_relay
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from tests.opensearch.cluster import Asked, Reply, scripted
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved
-from trio_relay.store.opensearch.overlay import Overlay
-from trio_relay.store.opensearch.reading import newest_first
-from trio_relay.store.opensearch.scanning import scan
+from trio_relay.store.opensearch.pages import newest_first
+from trio_relay.store.opensearch.recent import Overlay
+from trio_relay.store.opensearch.scan import scan
 
 
 @pytest.mark.slow

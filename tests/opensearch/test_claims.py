@@ -11,8 +11,8 @@ from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved
 from trio_relay.store.judge import Facts, judge, version_of
 from trio_relay.store.opensearch.bulk import Write
+from trio_relay.store.opensearch.decide import changes, facts_of, is_plain, searched_targets, touched
 from trio_relay.store.opensearch.documents import Document, Register, document, id_slot, request_slot, vanish_slot
-from trio_relay.store.opensearch.rulings import changes, facts_of, is_plain, searched_targets, touched
 
 WRAP = CAROL.event(kind=1_059, tags=[["p", ALICE.pubkey], ["p", BOB.pubkey]])
 OWN, ALICES, BOBS = (id_slot(WRAP.id, author.pubkey) for author in (CAROL, ALICE, BOB))

@@ -11,7 +11,7 @@ from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.opensearch.documents import Document, Source
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout, template
 from trio_relay.store.opensearch.query import NEWEST_FIRST
-from trio_relay.store.opensearch.scanning import _IN_ORDER
+from trio_relay.store.opensearch.scan import _IN_ORDER
 
 OPTIONS = OpenSearchOptions(prefix="some", shards=3, replicas=2, durability="async")
 MADE = layout(OPTIONS)

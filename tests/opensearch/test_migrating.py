@@ -17,7 +17,7 @@ from trio_relay.store.base import Saved, StoreError, StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions, migrate, open_opensearch
 from trio_relay.store.opensearch.client import Client, open_client
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, template
-from trio_relay.store.opensearch.migrating import _migrate, _parts, _write, check
+from trio_relay.store.opensearch.upgrade import _migrate, _parts, _write, check
 
 RETRIED = "; `trio-relay migrate` can be run again"
 

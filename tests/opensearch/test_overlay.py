@@ -14,9 +14,9 @@ from tests.oracles import naive_match
 from tests.strategies import events, filters
 from trio_relay.nostr.event import Event, encode, single_letter_tags
 from trio_relay.nostr.filter import Filter
-from trio_relay.store.opensearch import overlay
+from trio_relay.store.opensearch import recent
 from trio_relay.store.opensearch.documents import document
-from trio_relay.store.opensearch.overlay import Layer, Overlay, State
+from trio_relay.store.opensearch.recent import Layer, Overlay, State
 
 SLOTS = ["a", "b", "c"]
 
@@ -190,7 +190,7 @@ def test_nothing_is_known_before_the_first_minute_of_the_clock() -> None:
 
 
 def test_so_many_ids_are_known_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlay, "_MOST_KNOWN", 3)
+    monkeypatch.setattr(recent, "_MOST_KNOWN", 3)
     real = Overlay()
     for name in "abca":  # met again, it counts as new
         real.know(name, 1.0)

@@ -19,10 +19,10 @@ from tests.opensearch.cluster import Index, scripted
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, open_opensearch, recording, refreshing
+from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, open_opensearch, recording, refresh
 from trio_relay.store.opensearch.bulk import Write, Wrote
+from trio_relay.store.opensearch.clear import Emptying
 from trio_relay.store.opensearch.documents import address_slot, kept_slot, slot_of
-from trio_relay.store.opensearch.emptying import Emptying
 
 STORED = Saved.STORED
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age) for age in range(2))
@@ -139,7 +139,7 @@ async def test_a_removal_that_fails_says_so_and_what_it_did_is_seen(relays: Rela
 
 @pytest.mark.slow
 async def test_nobody_removes_for_ever(relays: Relays, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refreshing, "_LEAST_SECONDS", 0.001)
+    monkeypatch.setattr(refresh, "_LEAST_SECONDS", 0.001)
     one, _ = relays
     assert await one.save_many([OLD]) == [STORED]
 

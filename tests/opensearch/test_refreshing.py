@@ -15,8 +15,8 @@ from tests.opensearch.cluster import Asked, Cluster, Reply, scripted
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore
-from trio_relay.store.opensearch.overlay import Overlay
-from trio_relay.store.opensearch.refreshing import Refreshing
+from trio_relay.store.opensearch.recent import Overlay
+from trio_relay.store.opensearch.refresh import Refreshing
 
 SECONDS = 2.0
 

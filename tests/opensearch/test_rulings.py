@@ -10,6 +10,7 @@ from tests.keys import ALICE, BOB, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.store.judge import Facts, Ruling, Version, judge
 from trio_relay.store.opensearch.bulk import Write
+from trio_relay.store.opensearch.decide import changes, facts_of, is_plain, searched_targets, touched
 from trio_relay.store.opensearch.documents import (
     Document,
     Register,
@@ -19,7 +20,6 @@ from trio_relay.store.opensearch.documents import (
     request_slot,
     slot_of,
 )
-from trio_relay.store.opensearch.rulings import changes, facts_of, is_plain, searched_targets, touched
 
 NOTE = ALICE.event("note")
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age) for age in range(2))

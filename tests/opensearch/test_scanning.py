@@ -12,7 +12,7 @@ import trio
 from tests.opensearch.cluster import Asked, Reply, in_turn, scripted
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch.query import AN_EVENT
-from trio_relay.store.opensearch.scanning import scan
+from trio_relay.store.opensearch.scan import scan
 
 OPENED = {"pit_id": "moment"}
 

@@ -17,7 +17,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search
 from trio_relay.store.base import Saved, StoreRefused
-from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, migrating, open_opensearch
+from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, open_opensearch, upgrade
 from trio_relay.store.opensearch.bulk import Write, Wrote
 from trio_relay.store.opensearch.client import Client, open_client
 from trio_relay.store.opensearch.documents import Document, Register, document, id_slot, slot_of
@@ -58,7 +58,7 @@ async def running(options: OpenSearchOptions) -> AsyncIterator[OpenSearchStore]:
         nursery.cancel_scope.cancel()
 
 
-async def upgrade(options: OpenSearchOptions, **more: Any) -> list[str]:
+async def upgraded(options: OpenSearchOptions, **more: Any) -> list[str]:
     lines: list[str] = []
     await migrate(options, lines.append, **more)
     return lines
@@ -84,13 +84,13 @@ async def test_what_stands_and_what_is_deleted_stays_so(older: Older) -> None:
         async with open_opensearch(options):
             pass
     old, new = index_of(options, 0), index_of(options)
-    said = await upgrade(options, dry_run=True)
+    said = await upgraded(options, dry_run=True)
     assert said[1:3] == [
         f"would copy {old} (layout 0) to {new} (layout {VERSION}), while relays go on",
         f"would block writing for the last copy, and let alias {alias_of(options)} name {new}",
     ]
     assert await named(client, options) == [old]
-    said = await upgrade(options)
+    said = await upgraded(options)
     # Four events, a grave, and an address whose versions are deleted.
     assert said[3:] == [
         "copied 6 documents",
@@ -113,7 +113,7 @@ async def test_documents_are_made_anew(older: Older) -> None:
         made = document(NOTE, 17)
         made.words, made.marks, made.tags = "", [], ["t:wrong"]
         await write(store, Write(slot_of(NOTE), Register(), made))
-    await upgrade(options)
+    await upgraded(options)
     async with open_opensearch(options) as store:
         assert await ask(store, Filter(search=parse_search("note relays"), limit=9)) == [NOTE]
         assert await ask(store, Filter(tags=(("t", frozenset(["wrong"])),))) == []
@@ -126,7 +126,7 @@ async def write(store: OpenSearchStore, *writes: Write) -> None:
 
 async def test_what_relays_write_meanwhile_is_not_lost(older: Older, monkeypatch: pytest.MonkeyPatch) -> None:
     options, _ = older
-    monkeypatch.setattr(migrating, "_FEW", 0)  # as many passes as there can be
+    monkeypatch.setattr(upgrade, "_FEW", 0)  # as many passes as there can be
     told: list[tuple[Event, Saved]] = []
     done = trio.Event()
 
@@ -141,7 +141,7 @@ async def test_what_relays_write_meanwhile_is_not_lost(older: Older, monkeypatch
     async with running(options) as store:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_saving, store)
-            said = await upgrade(options)
+            said = await upgraded(options)
             done.set()
         assert (await store.save_many([made_up("afterwards")])) == [STORED]
         told.append((made_up("afterwards"), STORED))
@@ -161,7 +161,7 @@ async def test_a_deletion_that_leaves_a_version_standing_is_not_lost(
     """It arrived long before, and what has changed is what nobody sees: until when older ones are deleted."""
     options, _ = older
     request = ALICE.event(kind=5, created_at=NOW, tags=[["a", f"0:{ALICE.pubkey}:"]])
-    block = migrating._block
+    block = upgrade._block
     async with running(options) as store:
         await write(store, Write(slot_of(NEW), Register(), document(NEW, 17)))
 
@@ -170,8 +170,8 @@ async def test_a_deletion_that_leaves_a_version_standing_is_not_lost(
                 assert await store.save_many([request]) == [STORED]
             await block(client, index, is_blocked)
 
-        monkeypatch.setattr(migrating, "_block", save_and_block)
-        await upgrade(options)
+        monkeypatch.setattr(upgrade, "_block", save_and_block)
+        await upgraded(options)
     async with open_opensearch(options) as store:
         register = (await store._registers.read([slot_of(NEW)]))[slot_of(NEW)]
         assert (register.event, register.until) == (NEW, NOW)
@@ -186,14 +186,14 @@ async def test_an_upgrade_that_was_interrupted_is_run_again(older: Older, monkey
     async with running(options) as store:
         await fill(store)
         with monkeypatch.context() as context:
-            context.setattr(migrating, "_point", fail)
+            context.setattr(upgrade, "_point", fail)
             with pytest.raises(StoreRefused, match="interrupted"):
-                await upgrade(options)
+                await upgraded(options)
         assert await named(client, options) == [index_of(options, 0)]
         # Relays go on as if nothing had been.
         late = BOB.event("late")
         assert await store.save_many([late]) == [STORED]
-        await upgrade(options)
+        await upgraded(options)
         assert await everything(store) == [NOTE, NEW, REQUEST, OTHERS, late]
     assert await named(client, options) == [index_of(options)]
 
@@ -207,9 +207,9 @@ async def test_one_that_is_cancelled_lets_relays_write_again(older: Older, monke
         is_blocked.set()
         await trio.sleep_forever()
 
-    monkeypatch.setattr(migrating, "_point", never)
+    monkeypatch.setattr(upgrade, "_point", never)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(upgrade, options)
+        nursery.start_soon(upgraded, options)
         await is_blocked.wait()
         assert (await blocks(client, options))["write"] == "true"
         nursery.cancel_scope.cancel()
@@ -236,7 +236,7 @@ async def test_what_an_older_layout_did_not_know_is_made_from_its_events(older: 
         await write(store, Write(slot_of(over), Register(), made))
         await store.refresh(of_others=True)
         assert await ask(store, Filter()) == [over]
-    await upgrade(options)
+    await upgraded(options)
     async with open_opensearch(options, clock=lambda: NOW) as store:
         assert await ask(store, Filter()) == []
         assert await store.sweep() == 1
@@ -247,7 +247,7 @@ async def test_who_has_vanished_and_what_the_relay_keeps_is_copied_and_what_it_f
 ) -> None:
     options, _ = older
     request = ALICE.event(kind=62, created_at=NOW + 5, tags=[["relay", "ALL_RELAYS"]])
-    block = migrating._block
+    block = upgrade._block
     async with running(options) as store:
         await store.keep({"bans": b"some", "name": b"a relay"})
         assert await store.save_many([request]) == [STORED]
@@ -257,8 +257,8 @@ async def test_who_has_vanished_and_what_the_relay_keeps_is_copied_and_what_it_f
                 await store.keep({"name": None})
             await block(client, index, is_blocked)
 
-        monkeypatch.setattr(migrating, "_block", forget_and_block)
-        await upgrade(options)
+        monkeypatch.setattr(upgrade, "_block", forget_and_block)
+        await upgraded(options)
     async with open_opensearch(options) as store:
         assert await store.kept() == {"bans": b"some"}
         assert await store.save_many([NOTE, request]) == [Saved.VANISHED, Saved.DUPLICATE]
@@ -271,7 +271,7 @@ async def test_a_request_to_vanish_that_was_kept_like_a_note_cannot_be_deleted_a
     async with running(options) as store:
         await write(store, Write(id_slot(request.id, ALICE.pubkey), Register(), document(request, 17)))
         assert await store.save_many([NOTE]) == [STORED]
-    await upgrade(options)
+    await upgraded(options)
     async with open_opensearch(options) as store:
         deletion = ALICE.event(kind=5, created_at=NOW + 9, tags=[["e", request.id]])
         assert await store.save_many([deletion]) == [STORED]
@@ -286,7 +286,7 @@ async def test_empty_registers_are_copied_too(older: Older) -> None:
     options, _ = older
     async with running(options) as store:
         await write(store, Write("some", Register(), Document(17, grave="x:y")))
-    await upgrade(options)
+    await upgraded(options)
     async with open_opensearch(options) as store:
         register = (await store._registers.read(["some"]))["some"]
         assert (register.exists, register.arrived, register.event) == (True, 17, None)

@@ -18,13 +18,13 @@ from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch.bulk import Bulk
+from trio_relay.store.opensearch.cas import Registers
+from trio_relay.store.opensearch.clear import Emptying
 from trio_relay.store.opensearch.documents import slot_of
-from trio_relay.store.opensearch.emptying import Emptying
-from trio_relay.store.opensearch.overlay import Overlay
-from trio_relay.store.opensearch.refreshing import Refreshing
-from trio_relay.store.opensearch.registers import Registers
-from trio_relay.store.opensearch.vanishing import Vanishing
-from trio_relay.store.opensearch.writing import Writing
+from trio_relay.store.opensearch.recent import Overlay
+from trio_relay.store.opensearch.refresh import Refreshing
+from trio_relay.store.opensearch.save import Writing
+from trio_relay.store.opensearch.tombstones import Vanishing
 
 STORED, DUPLICATE, SUPERSEDED = Saved.STORED, Saved.DUPLICATE, Saved.SUPERSEDED
 DELETED, FAILED = Saved.DELETED, Saved.FAILED
@@ -264,7 +264,7 @@ async def test_a_register_that_cannot_be_read_is_not_taken_for_none() -> None:
 
 
 async def test_a_long_batch_lets_others_have_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_relay.store.opensearch.writing._TURN_SECONDS", -1.0)  # after each event
+    monkeypatch.setattr("trio_relay.store.opensearch.save._TURN_SECONDS", -1.0)  # after each event
     turns = 0
 
     async def count() -> None:

@@ -8,7 +8,7 @@ import pytest
 from perf import filling
 from perf.corpus import newest_filled
 from perf.filling import filled, filled_records
-from trio_relay.nostr.itemset import record
+from trio_relay.nostr.negentropy.items import record
 from trio_relay.store.sqlite import schema
 
 

@@ -18,7 +18,7 @@ from perf.scenarios import SCENARIOS, Scenario
 from perf.servers import OURS, Server, running
 from tests.oracles import naive_query
 from tests.perf.counting import check, counted_filters, matches
-from trio_relay.nostr.sketches import canonical_offset
+from trio_relay.nostr.hyperloglog import canonical_offset
 
 SCALE = 0.001
 

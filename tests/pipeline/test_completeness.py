@@ -18,9 +18,9 @@ from tests.oracles import naive_match, naive_may_read, naive_query
 from tests.stores import ObedientStore, SyncedStore
 from tests.strategies import PUBKEYS
 from trio_relay import Filter, Subscription
+from trio_relay.nostr.access import NOBODY, PRIVATE_KINDS, Reader
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import parse_filter
-from trio_relay.nostr.gate import NOBODY, PRIVATE_KINDS, Reader
 from trio_relay.pipeline.completeness import at_risk, could_hide, is_inexact, older_than, with_one_more
 from trio_relay.pipeline.queries import Queries
 

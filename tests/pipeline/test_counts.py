@@ -10,8 +10,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.keys import ALICE, BOB, NOW
 from tests.stores import ObedientStore
 from trio_relay import Filter
+from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.errors import Prefix, Rejected
-from trio_relay.nostr.gate import NOBODY
 from trio_relay.pipeline.queries import Queries
 
 NOTES = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]

@@ -16,10 +16,10 @@ from tests.contract.backends import records
 from tests.keys import NOW
 from tests.pipeline.test_syncing import found
 from trio_relay import MemoryStore, SqliteOptions, open_sqlite
+from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.gate import NOBODY
-from trio_relay.pipeline.syncing import Syncing, SyncOptions
+from trio_relay.pipeline.sync_sets import Syncing, SyncOptions
 from trio_relay.store.base import Store
 
 pytestmark = pytest.mark.slow

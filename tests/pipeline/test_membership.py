@@ -16,8 +16,8 @@ from tests.desk import Replies, ids, subscription, waiting
 from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.stores import ObedientStore
 from trio_relay import Filter, Relay, RelayOptions, open_relay
+from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.gate import Reader
 from trio_relay.pipeline import membership
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.lists import Change, Entry, Name

@@ -14,7 +14,7 @@ from tests.keys import ALICE, BOB, NOW
 from tests.oracles import naive_match
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.pipeline.subscriptions import SubscriptionIndex
+from trio_relay.pipeline.subscription_index import SubscriptionIndex
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,11 @@ from tests.nips.syncs import ids_of
 from tests.pipeline.test_syncing import ALL, NOTES, found, ids_in, syncing_of
 from tests.stores import SyncedStore
 from trio_relay import MemoryStore
+from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.gate import NOBODY
-from trio_relay.pipeline import syncing as module
-from trio_relay.pipeline.syncing import Sync, Syncing, SyncStatistics, TooLarge
+from trio_relay.pipeline import sync_sets as module
+from trio_relay.pipeline.sync_sets import Sync, Syncing, SyncStatistics, TooLarge
 
 NOTES_ONLY = Filter(kinds=frozenset([1]))
 both_sets = pytest.mark.parametrize("one", [ALL, NOTES_ONLY], ids=["kept", "read"])

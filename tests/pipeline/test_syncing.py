@@ -14,12 +14,12 @@ from tests.keys import ALICE, BOB, NOW, made_up
 from tests.nips.syncs import FIRST, ids_of
 from tests.stores import SyncedStore
 from trio_relay import MemoryStore
+from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.gate import NOBODY, Reader
-from trio_relay.nostr.ranges import read_ranges
-from trio_relay.pipeline.syncing import Sync, Syncing, SyncOptions, SyncStatistics, TooLarge
-from trio_relay.policy.visitor import Visitor
+from trio_relay.nostr.negentropy.wire import read_ranges
+from trio_relay.pipeline.sync_sets import Sync, Syncing, SyncOptions, SyncStatistics, TooLarge
+from trio_relay.policy.identity import Visitor
 from trio_relay.store.base import Store
 
 NOTES: Final = [made_up(str(number), created_at=NOW + number) for number in range(6)]

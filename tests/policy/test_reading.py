@@ -7,9 +7,9 @@ import pytest
 from tests.keys import ALICE, BOB, NOW, Author
 from tests.policy.verdicts import listed, rules_of, visitor
 from trio_relay.nostr.filter import Filter
+from trio_relay.policy.filter_checks import check_filters
 from trio_relay.policy.lists import Name
 from trio_relay.policy.options import MemberOptions
-from trio_relay.policy.reading import check_filters
 from trio_relay.policy.rules import Rules
 
 UNREAD = "restricted: private events are not served here: clients cannot authenticate (relay.url)"

@@ -8,11 +8,11 @@ import pytest
 
 from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.policy.verdicts import listed, rules_of
-from trio_relay.nostr.info import RelayInfo
+from trio_relay.nostr.relay_info import RelayInfo
+from trio_relay.policy.capabilities import identity_of, standing_of
 from trio_relay.policy.lists import Change, Entry, Name
 from trio_relay.policy.options import KindRule, MemberOptions
 from trio_relay.policy.rules import Rules
-from trio_relay.policy.standing import identity_of, standing_of
 
 JOINED = MemberOptions(enabled=True)
 READERS = MemberOptions(enabled=True, members_write=False, members_read=True)

@@ -10,10 +10,10 @@ from tests.policy.verdicts import listed, rules_of, verdict
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.limits import Limits
+from trio_relay.policy.event_checks import check_bans, check_event
+from trio_relay.policy.identity import Visitor
 from trio_relay.policy.lists import Change, Entry, Name
 from trio_relay.policy.rules import Rules
-from trio_relay.policy.visitor import Visitor
-from trio_relay.policy.writing import check_bans, check_event
 
 LIMITS = Limits(max_content_length=4, max_event_tags=2, created_at_ahead=10)
 

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from tests.keys import ALICE, BOB, NOW
 from tests.policy.verdicts import URL, rules_of, verdict, visitor
 from trio_relay.nostr.event import Event, compute_id
-from trio_relay.nostr.work import difficulty_of
-from trio_relay.policy.visitor import Visitor
+from trio_relay.nostr.pow import difficulty_of
+from trio_relay.policy.identity import Visitor
 
 PROTECTED = ALICE.event(tags=[["t", "x"], ["-"]])
 ALONE = "a protected event is taken of its authenticated author alone (NIP-70)"

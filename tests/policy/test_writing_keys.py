@@ -6,10 +6,10 @@ import pytest
 
 from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.policy.verdicts import listed, rules_of, verdict, visitor
+from trio_relay.policy.identity import Visitor
 from trio_relay.policy.lists import Name
 from trio_relay.policy.options import MemberOptions
 from trio_relay.policy.rules import Rules
-from trio_relay.policy.visitor import Visitor
 
 RANDOM = Author("the random key of a wrap")
 NOTE = ALICE.event("note")

@@ -6,13 +6,13 @@ from typing import Any
 
 from tests.keys import NOW, Author
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.info import RelayInfo
 from trio_relay.nostr.limits import Limits
+from trio_relay.nostr.relay_info import RelayInfo
+from trio_relay.policy.event_checks import check_event
+from trio_relay.policy.identity import Visitor
 from trio_relay.policy.lists import Change, Entry, Name
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
-from trio_relay.policy.visitor import Visitor
-from trio_relay.policy.writing import check_event
 
 URL = "wss://relay.example/"
 

@@ -9,9 +9,9 @@ import apsw
 import pytest
 
 from tests.store.quickness import EVENTS, Clock, Speed
-from trio_relay.store.sqlite import reading, schema
-from trio_relay.store.sqlite.quick import QuickReader
-from trio_relay.store.sqlite.writing import BatchWriter
+from trio_relay.store.sqlite import fetch, schema
+from trio_relay.store.sqlite.batch_writer import BatchWriter
+from trio_relay.store.sqlite.loop_reader import QuickReader
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 def quick_connection(file: Path) -> Iterator[apsw.Connection]:
     """What the quick reader reads with."""
     connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
-    reading.limit_answers(connection)
+    fetch.limit_answers(connection)
     yield connection
     connection.close()
 

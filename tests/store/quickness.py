@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.keys import made_up
 from trio_relay.nostr.filter import Filter
-from trio_relay.store.sqlite.quick import QuickReader
+from trio_relay.store.sqlite.loop_reader import QuickReader
 
 EVENTS: Final = [made_up(str(number)) for number in range(500)]
 IDS: Final = [event.id for event in EVENTS]

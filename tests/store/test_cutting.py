@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.keys import ALICE
 from trio_relay.nostr.event import Event, encode
 from trio_relay.store.sqlite import schema
-from trio_relay.store.sqlite.records import (
+from trio_relay.store.sqlite.rows import (
     DELETE_TAGS,
     FIND_EVENTS,
     INSERT_EVENTS,

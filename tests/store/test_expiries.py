@@ -19,8 +19,8 @@ from trio_relay import open_sqlite
 from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.sqlite import SqliteStore, counting, reading, removing, writing
-from trio_relay.store.sqlite.writing import BatchWriter
+from trio_relay.store.sqlite import SqliteStore, batch_writer, counting, deletes, fetch
+from trio_relay.store.sqlite.batch_writer import BatchWriter
 
 SOON: Final = NOW + 10
 EVERYTHING: Final = Filter(limit=10)
@@ -116,7 +116,7 @@ async def test_queries_ask_nothing_of_expiries_before_the_first_is_due_and_after
     await store.sweep()
     assert store._lapsed() is None
     for lapsed, has_it in ((None, False), (SOON, True)):
-        select = reading.whole_answer([EVERYTHING], lapsed)
+        select = fetch.whole_answer([EVERYTHING], lapsed)
         assert select is not None
         assert ("expiry" in select.sql) == has_it
 
@@ -187,7 +187,7 @@ async def test_a_sweep_that_fails_removes_nothing(
     await store.save_many([BRIEF, PLAIN, BOB.event(tags=[["expiration", "1"]])])
     clock.now = SOON
     with monkeypatch.context() as patch:
-        patch.setattr(removing, "_DELETE", "DELETE FROM nowhere WHERE ?1")
+        patch.setattr(deletes, "_DELETE", "DELETE FROM nowhere WHERE ?1")
         with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
             await store.sweep()
     assert expiries(store) == 2
@@ -241,7 +241,7 @@ def test_who_follows_hears_of_a_sweep_although_the_next_expiry_cannot_be_told(
     writer.is_followed = True
     writer.save([BRIEF])
     writer.changes.clear()
-    monkeypatch.setattr(writing, "earliest_expiry", lambda _connection: 1 // 0)
+    monkeypatch.setattr(batch_writer, "earliest_expiry", lambda _connection: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         writer.sweep(SOON)
     connection.close()

@@ -16,7 +16,7 @@ from tests.keys import ALICE, BOB, NOW
 from tests.store.files import opened
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.sqlite import SqliteStore, facts, removing, writing
+from trio_relay.store.sqlite import SqliteStore, batch_writer, deletes, facts
 
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age, tags=[["t", "x"]]) for age in range(2))
 NOTE, OTHER = (ALICE.event(text, created_at=NOW + 2, tags=[["t", "x"]]) for text in ("note", "other"))
@@ -70,15 +70,15 @@ async def test_a_full_disk_can_still_be_read(store: SqliteStore) -> None:
 
 STATEMENTS: Final = {
     "_FACTS": facts,
-    "_BODIES": removing,
-    "DELETE_TAGS": removing,
-    "DELETE_WORDS": removing,
-    "_DELETE": removing,
-    "_BELONGING": removing,
-    "INSERT_EVENTS": writing,
-    "INSERT_TAGS": writing,
-    "INSERT_EXPIRIES": writing,
-    "INSERT_TOMBSTONES": writing,
+    "_BODIES": deletes,
+    "DELETE_TAGS": deletes,
+    "DELETE_WORDS": deletes,
+    "_DELETE": deletes,
+    "_BELONGING": deletes,
+    "INSERT_EVENTS": batch_writer,
+    "INSERT_TAGS": batch_writer,
+    "INSERT_EXPIRIES": batch_writer,
+    "INSERT_TOMBSTONES": batch_writer,
 }
 
 
@@ -116,7 +116,7 @@ async def test_a_bug_while_judging_takes_the_batch_back_and_is_not_hidden(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "judge", lambda _batch, _facts: 1 / 0)
+        patch.setattr(batch_writer, "judge", lambda _batch, _facts: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await store.save_many(BATCH)
     await stays_as_it_was_and_works_on(store)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.files import opened
 from trio_relay.store.base import StoreError
-from trio_relay.store.sqlite import writing
+from trio_relay.store.sqlite import batch_writer
 
 
 async def test_what_is_kept_outlasts_the_store_and_is_kept_whole_or_not_at_all(
@@ -17,7 +17,7 @@ async def test_what_is_kept_outlasts_the_store_and_is_kept_whole_or_not_at_all(
     async with opened(path) as store:
         await store.keep({"a": b"1", "b": b"\0"})
         with monkeypatch.context() as patch:
-            patch.setattr(writing, "_KEEP", "INSERT INTO nowhere VALUES (?, ?)")
+            patch.setattr(batch_writer, "_KEEP", "INSERT INTO nowhere VALUES (?, ?)")
             with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
                 await store.keep({"a": None, "c": b"3"})
     async with opened(path) as store:

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.sqlite import schema
-from trio_relay.store.sqlite.plan import plan, plan_single
-from trio_relay.store.sqlite.where import Select
+from trio_relay.store.sqlite.planner import plan, plan_single
+from trio_relay.store.sqlite.sql import Select
 
 IDS: Final = [f"{number:064x}" for number in range(40)]
 STEP: Final = re.compile(

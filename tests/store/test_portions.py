@@ -16,7 +16,7 @@ from tests.store.files import opened
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.sqlite import counting, removing
+from trio_relay.store.sqlite import counting, deletes
 from trio_relay.store.sqlite import store as store_module
 from trio_relay.store.sqlite.counting import record_parts
 
@@ -83,7 +83,7 @@ async def test_whoever_asks_is_interrupted_when_cancelled(path: Path, monkeypatc
 async def test_batches_come_between_portions_of_a_removal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came after it was asked for stays."""
     monkeypatch.setattr(store_module, "_REMOVED_AT_A_TIME", 2)
-    monkeypatch.setattr(removing, "_AT_A_TIME", 1)
+    monkeypatch.setattr(deletes, "_AT_A_TIME", 1)
     notes, late = [ALICE.event(str(number)) for number in range(9)], ALICE.event("late")
     log: list[str] = []
     async with opened(path) as store:
@@ -129,7 +129,7 @@ async def test_a_removal_that_fails_in_the_midst_has_removed_a_part(
             calls.append(seqs)
             with monkeypatch.context() as patch:
                 if len(calls) == 2:
-                    patch.setattr(removing, "_DELETE", "DELETE FROM nowhere WHERE ?1")
+                    patch.setattr(deletes, "_DELETE", "DELETE FROM nowhere WHERE ?1")
                 return remove(seqs)
 
         monkeypatch.setattr(store._writer, "remove", fail_later)

@@ -25,9 +25,9 @@ from tests.store.quickness import (
 )
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
-from trio_relay.store.sqlite import reading
-from trio_relay.store.sqlite.quick import QuickReader
-from trio_relay.store.sqlite.where import Select
+from trio_relay.store.sqlite import fetch
+from trio_relay.store.sqlite.loop_reader import QuickReader
+from trio_relay.store.sqlite.sql import Select
 
 STEPS_PER_LOOK: Final = 200
 PUBKEYS: Final = [f"{number:064x}" for number in range(501)]
@@ -50,13 +50,13 @@ def split(count: int) -> list[Filter]:
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many filters each request had for which something was planned."""
     counts = []
-    plan = reading.whole_answer
+    plan = fetch.whole_answer
 
     def counted(filters: Sequence[Filter], lapsed: int | None) -> Select | None:
         counts.append(len(filters))
         return plan(filters, lapsed)
 
-    monkeypatch.setattr(reading, "whole_answer", counted)
+    monkeypatch.setattr(fetch, "whole_answer", counted)
     return counts
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.keys import ALICE
 from tests.strategies import unicode_texts
-from trio_relay.store.sqlite.records import address_key, tag_key, tag_keys
+from trio_relay.store.sqlite.rows import address_key, tag_key, tag_keys
 
 HEX = "0123456789abcdef" * 4
 texts = unicode_texts | st.sampled_from([HEX, HEX.upper(), "x" * 64, "x" * 65, "é" * 32, "é" * 33, "\x00" * 65])

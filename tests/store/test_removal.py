@@ -11,11 +11,11 @@ from tests.keys import ALICE
 from tests.store.files import opened
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved
-from trio_relay.store.sqlite import removing
+from trio_relay.store.sqlite import deletes
 
 
 async def test_a_deletion_of_many_removes_them_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(removing, "_AT_A_TIME", 2)
+    monkeypatch.setattr(deletes, "_AT_A_TIME", 2)
     notes = [ALICE.event(str(number), tags=[["t", "gone"]]) for number in range(5)]
     stays = ALICE.event("stays", tags=[["t", "gone"]])
     deletion = ALICE.event(kind=5, tags=[["e", note.id] for note in notes])

@@ -8,10 +8,18 @@ import pytest
 from msgspec.structs import replace
 
 from tests.store.test_plan import AUTHOR_OF, LOOKUP, TAG, asking, explained, explanation, steps
+from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.event import WRAPS
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.nostr.gate import NOBODY, Reader
-from trio_relay.store.sqlite.plan import plan, plan_all, plan_count, plan_newest, plan_records, plan_single, plan_sketch
+from trio_relay.store.sqlite.planner import (
+    plan,
+    plan_all,
+    plan_count,
+    plan_newest,
+    plan_records,
+    plan_single,
+    plan_sketch,
+)
 
 KEY: Final = "a" * 64
 SOMEBODY: Final = Reader(frozenset([KEY]))

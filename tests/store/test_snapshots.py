@@ -20,10 +20,10 @@ from tests.store.quickness import Clock
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import StoreError
-from trio_relay.store.sqlite import SqliteStore, quick, schema
+from trio_relay.store.sqlite import SqliteStore, loop_reader, schema
 from trio_relay.store.sqlite import store as store_module
-from trio_relay.store.sqlite.quick import QuickReader
-from trio_relay.store.sqlite.writing import BatchWriter
+from trio_relay.store.sqlite.batch_writer import BatchWriter
+from trio_relay.store.sqlite.loop_reader import QuickReader
 
 BIG = "x" * 20_000
 ONE, TWO, THREE = (ALICE.event(text) for text in ("one", "two", "three"))
@@ -33,8 +33,8 @@ ANY = Filter(limit=10)
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no search be late because the machine is busy."""
-    monkeypatch.setattr(quick, "_SECONDS", 60.0)
-    monkeypatch.setattr(quick, "_COLD_SECONDS", math.inf)
+    monkeypatch.setattr(loop_reader, "_SECONDS", 60.0)
+    monkeypatch.setattr(loop_reader, "_COLD_SECONDS", math.inf)
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreRefused
 from trio_relay.store.judge import Facts, judge
-from trio_relay.store.sqlite import schema, writing
+from trio_relay.store.sqlite import batch_writer, schema
 from trio_relay.store.sqlite import upgrade as upgrade_module
-from trio_relay.store.sqlite.records import event_record
+from trio_relay.store.sqlite.rows import event_record
 
 PUBKEYS: Final = [f"{number:064x}" for number in range(20)]
 KINDS: Final = [0, 1, 3, 5, 7, 1_111, 9_735, 10_002, 20_000, 22_242, 29_999, 30_023, 39_999, 40_000, 65_535]
@@ -226,7 +226,7 @@ async def test_a_full_disk_in_the_midst_leaves_the_file_as_it_was(
 ) -> None:
     before, bytes_before = version_1.dump(old), content(old)
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "event_record", failing(at, apsw.FullError("database or disk is full")))
+        patch.setattr(batch_writer, "event_record", failing(at, apsw.FullError("database or disk is full")))
         with pytest.raises(StoreRefused, match=rf"^{old}: database or disk is full$"):
             async with opened(old):
                 raise AssertionError("it was opened")
@@ -242,7 +242,7 @@ async def test_a_statement_that_fails_leaves_the_file_as_it_was(
 ) -> None:
     before = version_1.dump(old)
     with monkeypatch.context() as patch:
-        module = upgrade_module if hasattr(upgrade_module, statement) else writing
+        module = upgrade_module if hasattr(upgrade_module, statement) else batch_writer
         patch.setattr(module, statement, "SELECT * FROM nowhere WHERE ?1 + ?2")
         with pytest.raises(StoreRefused, match="no such table: nowhere"):
             async with opened(old):
@@ -254,7 +254,7 @@ async def test_a_statement_that_fails_leaves_the_file_as_it_was(
 async def test_an_interrupt_in_the_midst_leaves_the_file_as_it_was(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = version_1.dump(old)
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "event_record", failing(2_500, InterruptedError()))
+        patch.setattr(batch_writer, "event_record", failing(2_500, InterruptedError()))
         with pytest.raises(InterruptedError):
             async with opened(old):
                 raise AssertionError("it was opened")

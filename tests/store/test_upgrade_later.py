@@ -18,7 +18,7 @@ from tests.store.files import opened, opened_for_reading
 from tests.store.older import make_older
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.sketches import CANONICAL, offset_of
+from trio_relay.nostr.hyperloglog import CANONICAL, offset_of
 from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite import batched, schema
 from trio_relay.store.sqlite import upgrade as upgrade_module

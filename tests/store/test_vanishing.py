@@ -15,9 +15,9 @@ from tests.store.files import opened
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved
-from trio_relay.store.sqlite import SqliteStore, removing, vanishing
+from trio_relay.store.sqlite import SqliteStore, deletes, vanishing
 from trio_relay.store.sqlite import store as store_module
-from trio_relay.store.sqlite.writing import insert_events
+from trio_relay.store.sqlite.batch_writer import insert_events
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -153,7 +153,7 @@ async def test_a_portion_that_fails_fails_the_request_alone(path: Path, monkeypa
             calls.append(request_id)
             with monkeypatch.context() as patch:
                 if len(calls) == 2:
-                    patch.setattr(removing, "_DELETE", "DELETE FROM nowhere WHERE ?1")
+                    patch.setattr(deletes, "_DELETE", "DELETE FROM nowhere WHERE ?1")
                 return vanish(request_id)
 
         with monkeypatch.context() as patch:

@@ -21,7 +21,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.store.base import StoreError
 from trio_relay.store.sqlite import schema, wording
-from trio_relay.store.sqlite.writing import insert_words
+from trio_relay.store.sqlite.batch_writer import insert_words
 
 TEA: Final = parse_filter({"search": "tea"})
 ENGLISH: Final = parse_filter({"search": "language:en"})

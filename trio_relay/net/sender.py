@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from trio_relay.net.liveness import Liveness
+from trio_relay.net.keepalive import Liveness
 from trio_relay.net.transport import Transport
 from trio_relay.pipeline.outbox import Outbox
 

@@ -22,12 +22,12 @@ import trio
 from trio_relay.net import websocket
 from trio_relay.net.addresses import UNKNOWN, Proxies
 from trio_relay.net.blocking import BlockedAddresses
-from trio_relay.net.client import Client
-from trio_relay.net.farewell import SILENT, STOPPING, STUCK, TOO_SLOW, Farewell
-from trio_relay.net.front import FrontDoor
+from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, Farewell
+from trio_relay.net.connection import Client
+from trio_relay.net.connection_limits import Places
+from trio_relay.net.endpoints import FrontDoor
 from trio_relay.net.http import Request, Response, Upgrade, converse
 from trio_relay.net.options import NetOptions
-from trio_relay.net.places import Places
 from trio_relay.net.transport import transport
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, Name

@@ -17,7 +17,7 @@ import msgspec
 
 from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.event import Event, check_shape, decode, id_matches
-from trio_relay.nostr.url import is_loopback, same_relay
+from trio_relay.nostr.urls import is_loopback, same_relay
 
 CLIENT_AUTH: Final = 22_242
 """NIP-42."""

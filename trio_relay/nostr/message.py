@@ -16,7 +16,7 @@ import msgspec
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import Event, check_shape
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.nostr.lenient import SURROGATE, fault, lenient
+from trio_relay.nostr.json_fallback import SURROGATE, fault, lenient
 from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH
 
 

@@ -15,7 +15,7 @@ import orjson
 
 from trio_relay.nostr.errors import invalid
 from trio_relay.nostr.event import Event, is_replaceable
-from trio_relay.nostr.words import words
+from trio_relay.nostr.tokenizer import words
 
 __all__ = [
     "COLOURS",

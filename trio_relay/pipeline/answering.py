@@ -9,9 +9,9 @@ from enum import Enum, auto
 import trio
 from msgspec.structs import replace
 
+from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import decode
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.gate import Reader
 from trio_relay.nostr.message import FINISH, MORE
 from trio_relay.pipeline.completeness import (
     at_risk,

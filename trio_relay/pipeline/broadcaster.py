@@ -8,15 +8,15 @@ from typing import Final
 
 import trio
 
+from trio_relay.nostr.access import PRIVATE_KINDS, concerned
 from trio_relay.nostr.event import Event, encode, has_expired
-from trio_relay.nostr.gate import PRIVATE_KINDS, concerned
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.outbox import Frame
 from trio_relay.pipeline.post import Flush, Post, carry_out
 from trio_relay.pipeline.statistics import SECONDS, Distribution, Histogram
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.pipeline.subscriptions import SubscriptionIndex
+from trio_relay.pipeline.subscription_index import SubscriptionIndex
 
 _TURN_SECONDS: Final = 0.002
 """After so long the loop is given to others; matching takes time too, even where nothing is delivered."""

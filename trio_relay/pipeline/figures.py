@@ -9,7 +9,7 @@ import trio
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.broadcaster import BroadcasterStatistics
 from trio_relay.pipeline.queries import QueriesStatistics
-from trio_relay.pipeline.syncing import SyncStatistics
+from trio_relay.pipeline.sync_sets import SyncStatistics
 from trio_relay.pipeline.verifier import VerifierStatistics
 from trio_relay.pipeline.writer import WriterStatistics
 from trio_relay.store.base import StoreStatistics

@@ -11,7 +11,7 @@ import trio
 
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.signing import Signer
+from trio_relay.nostr.signer import Signer
 from trio_relay.pipeline.announcing import Announcer
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription

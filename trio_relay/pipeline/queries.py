@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import structlog
 import trio
 
+from trio_relay.nostr.access import Reader
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.gate import Reader
-from trio_relay.nostr.sketches import Sketch, canonical_offset
+from trio_relay.nostr.hyperloglog import Sketch, canonical_offset
 from trio_relay.pipeline.answering import Answering
 from trio_relay.pipeline.statistics import SECONDS, Distribution, Histogram
 from trio_relay.pipeline.subscription import Subscription

@@ -20,18 +20,19 @@ from typing import Final, TypeAlias
 import structlog
 import trio
 
+from trio_relay.nostr.access import Reader
 from trio_relay.nostr.auth import check_auth
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.gate import Reader
-from trio_relay.nostr.info import document
+from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.nostr.limits import Limits
+from trio_relay.nostr.relay_info import document
 from trio_relay.nostr.schnorr import open_backend
 from trio_relay.nostr.session import Session
-from trio_relay.nostr.sketches import Sketch
 from trio_relay.pipeline.broadcaster import Broadcaster
 from trio_relay.pipeline.figures import RelayStatistics, channel_statistics
+from trio_relay.pipeline.maintenance import Upkeep
 from trio_relay.pipeline.membership import Membership
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.post import Post
@@ -40,16 +41,15 @@ from trio_relay.pipeline.removing import Removals
 from trio_relay.pipeline.reports import Reports
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.pipeline.syncing import Sync, Syncing, SyncOptions
-from trio_relay.pipeline.upkeep import Upkeep
+from trio_relay.pipeline.sync_sets import Sync, Syncing, SyncOptions
 from trio_relay.pipeline.verifier import Verifier
 from trio_relay.pipeline.writer import Writer
+from trio_relay.policy.capabilities import identity_of, standing_of
+from trio_relay.policy.event_checks import check_bans, check_event
+from trio_relay.policy.filter_checks import check_filters
+from trio_relay.policy.identity import MOST_KEYS, Visitor
 from trio_relay.policy.lists import Change, Name, to_keep
-from trio_relay.policy.reading import check_filters
 from trio_relay.policy.rules import Rules
-from trio_relay.policy.standing import identity_of, standing_of
-from trio_relay.policy.visitor import MOST_KEYS, Visitor
-from trio_relay.policy.writing import check_bans, check_event
 from trio_relay.store.base import Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")

@@ -6,8 +6,8 @@ from collections.abc import Collection, Container, Iterator
 
 import trio
 
+from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.gate import NOBODY, Reader
 from trio_relay.nostr.message import closed, eose, event_head
 from trio_relay.pipeline.outbox import Frame, Outbox
 from trio_relay.store.base import ID_SLICE, Page

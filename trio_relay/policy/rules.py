@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from trio_relay.nostr.errors import Rejected
-from trio_relay.nostr.info import RelayInfo
 from trio_relay.nostr.limits import Limits
+from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.policy.lists import Change, Lists, Name
 from trio_relay.policy.options import KindRule, MemberOptions, PolicyOptions
 

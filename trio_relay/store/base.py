@@ -23,7 +23,7 @@ from typing import Protocol, TypeAlias
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.sketches import Sketch
+from trio_relay.nostr.hyperloglog import Sketch
 
 Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], None]
 """`listener(added, removed)`: hears of each change, on the loop; removed are (created_at, id), and went first."""

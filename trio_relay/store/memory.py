@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from trio_relay.nostr.event import Event, encode, has_expired
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.hyperloglog import Sketch, registers_of
 from trio_relay.nostr.ranking import candidates, ranked, reference_window, references_of
 from trio_relay.nostr.search import Search, marks_of, text_of
-from trio_relay.nostr.sketches import Sketch, registers_of
 from trio_relay.store.base import Listener, Page, Saved, StoreStatistics
 from trio_relay.store.judge import Facts, judge
 

@@ -8,11 +8,11 @@ from typing import Final
 
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
+from trio_relay.store.opensearch.cas import Registers
 from trio_relay.store.opensearch.client import Client
 from trio_relay.store.opensearch.documents import Document, kept_slot, memo, value_of
 from trio_relay.store.opensearch.query import Query
-from trio_relay.store.opensearch.registers import Registers
-from trio_relay.store.opensearch.scanning import scan
+from trio_relay.store.opensearch.scan import scan
 
 _MOST_ROUNDS: Final = 50
 _A_NAME: Final[Query] = {"exists": {"field": "name"}}

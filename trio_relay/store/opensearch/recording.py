@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
-from trio_relay.store.opensearch.answers import Placed
 from trio_relay.store.opensearch.client import Client
+from trio_relay.store.opensearch.pages import search_whole
 from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, search_body
-from trio_relay.store.opensearch.reading import search_whole
+from trio_relay.store.opensearch.responses import Placed
 
 _PAGE: Final = 10_000
 """The most that OpenSearch gives at a time."""

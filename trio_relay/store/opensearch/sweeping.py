@@ -16,14 +16,14 @@ import structlog
 import trio
 
 from trio_relay.store.base import StoreError
-from trio_relay.store.opensearch.answers import Counted
+from trio_relay.store.opensearch.cas import Registers
+from trio_relay.store.opensearch.clear import Emptying
 from trio_relay.store.opensearch.client import Client
-from trio_relay.store.opensearch.emptying import Emptying
+from trio_relay.store.opensearch.pages import search_whole
 from trio_relay.store.opensearch.query import Query, deletable
-from trio_relay.store.opensearch.reading import search_whole
-from trio_relay.store.opensearch.registers import Registers
-from trio_relay.store.opensearch.scanning import scan
-from trio_relay.store.opensearch.vanishing import LOOKS_BACK, Vanishing
+from trio_relay.store.opensearch.responses import Counted
+from trio_relay.store.opensearch.scan import scan
+from trio_relay.store.opensearch.tombstones import LOOKS_BACK, Vanishing
 
 log = structlog.get_logger("trio_relay.store")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from trio_relay.nostr.trends import SILENT_KINDS, Trend, Trends
-from trio_relay.store.opensearch.answers import Buckets, Trended
 from trio_relay.store.opensearch.client import Client
+from trio_relay.store.opensearch.pages import search_whole
 from trio_relay.store.opensearch.query import Query, expired
-from trio_relay.store.opensearch.reading import search_whole
+from trio_relay.store.opensearch.responses import Buckets, Trended
 
 _PRECISION: Final = 3_000
 """Up to so many keys are counted exactly, more with an error of some percent."""

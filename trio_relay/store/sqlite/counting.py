@@ -12,10 +12,10 @@ import apsw
 from msgspec.structs import replace
 
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.sketches import REGISTERS, Sketch
-from trio_relay.store.sqlite.plan import plan_all, plan_records, plan_sketch
-from trio_relay.store.sqlite.reading import listed
-from trio_relay.store.sqlite.searching import joined_numbers, numbers
+from trio_relay.nostr.hyperloglog import REGISTERS, Sketch
+from trio_relay.store.sqlite.fetch import listed
+from trio_relay.store.sqlite.planner import plan_all, plan_records, plan_sketch
+from trio_relay.store.sqlite.search import joined_numbers, numbers
 
 _RECORD_PART: Final = 30_000
 """Characters of numbers that make a page of records: some 4,000, and never more than a string of answers may hold."""

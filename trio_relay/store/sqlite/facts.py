@@ -10,7 +10,7 @@ import msgspec
 
 from trio_relay.nostr.event import DELETION, GIFT_WRAP, VANISH, Event, address_of, claimants
 from trio_relay.store.judge import Facts, Version, questions, version_of
-from trio_relay.store.sqlite.records import FIND_EVENTS, address_key, id_record, rank_of
+from trio_relay.store.sqlite.rows import FIND_EVENTS, address_key, id_record, rank_of
 
 _TAKES_THE_LONG_WAY: Final = frozenset({DELETION, VANISH, GIFT_WRAP})
 

@@ -22,12 +22,12 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Listener, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.sqlite import counting, schema, wording
+from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.store.sqlite.lock import PidLock
 from trio_relay.store.sqlite.options import SqliteOptions
-from trio_relay.store.sqlite.reader import SqliteReader, opened, told
+from trio_relay.store.sqlite.read_pool import SqliteReader, opened, told
 from trio_relay.store.sqlite.threads import Worker
 from trio_relay.store.sqlite.upgrade import upgrade
-from trio_relay.store.sqlite.writing import BatchWriter
 
 log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")

@@ -9,15 +9,9 @@ import apsw
 import structlog
 
 from trio_relay.store.sqlite import schema
+from trio_relay.store.sqlite.batch_writer import insert_events
 from trio_relay.store.sqlite.batched import read_page, records_of, run
-from trio_relay.store.sqlite.records import (
-    INSERT_EXPIRIES,
-    SET_SKETCHES,
-    SKETCHED_LETTERS,
-    expiry_records,
-    sketch_records,
-)
-from trio_relay.store.sqlite.writing import insert_events
+from trio_relay.store.sqlite.rows import INSERT_EXPIRIES, SET_SKETCHES, SKETCHED_LETTERS, expiry_records, sketch_records
 
 log = structlog.get_logger("trio_relay.store")
 

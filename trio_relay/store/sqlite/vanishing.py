@@ -14,7 +14,7 @@ import apsw
 
 from trio_relay.nostr.event import VANISH, Event, decode, encode
 from trio_relay.store.judge import Ruling
-from trio_relay.store.sqlite.removing import belonging
+from trio_relay.store.sqlite.deletes import belonging
 
 AT_A_TIME: Final = 500
 """The next batch of events waits for no more than these."""

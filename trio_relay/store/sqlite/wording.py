@@ -12,8 +12,8 @@ from typing import Final
 import apsw
 import structlog
 
+from trio_relay.store.sqlite.batch_writer import insert_words, last_seq
 from trio_relay.store.sqlite.batched import read_page
-from trio_relay.store.sqlite.writing import insert_words, last_seq
 
 log = structlog.get_logger("trio_relay.store")
 

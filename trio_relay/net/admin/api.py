@@ -1,0 +1,143 @@
+"""Calls as they come over HTTP: who signed one (NIP-98), whether he may call, and then what he asks for is done."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import structlog
+
+from trio_relay.net.admin.methods import carry_out
+from trio_relay.net.admin.params import Call, Outcome
+from trio_relay.net.http import Request, Response
+from trio_relay.nostr.auth import Replays, check_http_auth, parse_http_auth
+from trio_relay.nostr.errors import Prefix, Rejected, invalid
+from trio_relay.nostr.event import Event
+from trio_relay.pipeline.enforcing import enforce
+from trio_relay.pipeline.relay import Relay
+from trio_relay.policy.grants import granted
+from trio_relay.policy.lists import Name
+
+log = structlog.get_logger("trio_relay.net")
+
+CONTENT_TYPE: Final = "application/nostr+json+rpc"
+_GRACE_SECONDS: Final = 1
+"""What an event may be older than this process; clients count whole seconds."""
+
+
+class _Body(msgspec.Struct):
+    method: str
+    params: list[object] = []
+
+
+_decode: Final = msgspec.json.Decoder(_Body).decode
+
+
+class _Unauthorized(Exception):
+    """Nobody has signed this request, as far as can be told; the message says why."""
+
+
+class Management:
+    """Lets those manage the relay who may (NIP-86)."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._replays = Replays()
+        self._since = relay.now() - _GRACE_SECONDS
+
+    @property
+    def is_open(self) -> bool:
+        """True if there is anybody who may manage this relay."""
+        return self._relay.rules.is_managed
+
+    async def answer(self, request: Request) -> Response:
+        """The response to a POST at the relay's own URL."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != CONTENT_TYPE:
+            return _refused(415, f"the Content-Type must be {CONTENT_TYPE}")
+        try:
+            caller = await self._caller(request)
+        except _Unauthorized as error:
+            return _refused(401, str(error), [("WWW-Authenticate", "Nostr")])
+        except Rejected as refusal:
+            return _refused(403, str(refusal))
+        try:
+            body = _decode(request.body)
+        except (ValueError, RecursionError):  # msgspec's errors are such, and so is what is no UTF-8
+            return _refused(400, "the body must be a JSON object with a method, a text, and params, an array")
+        return await self._carry_out(self._call(body, caller, request))
+
+    async def _caller(self, request: Request) -> str:
+        """The pubkey of who has signed the request and may call something.
+
+        Raises:
+            _Unauthorized: nobody has.
+            Rejected: he may call nothing.
+        """
+        relay = self._relay
+        event, now = _signed(request), relay.now()
+        fault = check_http_auth(event, url=self._url(request), method=request.method, body=request.body, now=now)
+        if fault is None and not await relay.verify(event):
+            fault = invalid("sig is not a valid signature of the id by the pubkey")
+        if fault is not None:
+            raise _Unauthorized(str(fault))
+        self._check_rights(event)
+        if event.created_at < self._since:  # it may have been used; what was, the last process has forgotten
+            raise _Unauthorized("this event was made before the relay started; every request needs a new one")
+        # Asked of those alone who may call something: others cannot fill it.
+        if not self._replays.is_new(event.id, event.created_at, now):
+            raise _Unauthorized("this event was used already; every request needs a new one")
+        return event.pubkey
+
+    def _url(self, request: Request) -> str:
+        """What the request was sent to: the relay's URL, whichever host is named, with the query of the request."""
+        _, mark, query = request.target.partition("?")
+        return self._relay.rules.relay_url.partition("?")[0] + mark + query
+
+    def _check_rights(self, event: Event) -> None:
+        rules, now = self._relay.rules, self._relay.now()
+        if event.pubkey in rules.admins:
+            return
+        if rules.is_banned(event.pubkey, now) or not granted(rules.lists, Name.METHODS, event.pubkey, now):
+            raise Rejected(Prefix.RESTRICTED, "this key may not manage the relay")
+
+    def _call(self, body: _Body, caller: str, request: Request) -> Call:
+        relay = self._relay
+        return Call(body.method, body.params, caller, request.client, relay.now(), relay.rules, relay.statistics)
+
+    async def _carry_out(self, call: Call) -> Response:
+        try:
+            # Nothing waits between the decision and the change of the lists.
+            outcome = carry_out(call)
+            await self._do(call, outcome)
+        except Rejected as refusal:
+            return _refused(503 if refusal.prefix is Prefix.ERROR else 200, str(refusal))
+        return _json(200, {"result": outcome.result})
+
+    async def _do(self, call: Call, outcome: Outcome) -> None:
+        if not (outcome.changes or outcome.removed):
+            return
+        note = log.bind(method=call.method, by=call.caller, item=call.params[0])
+        try:
+            removed = await enforce(self._relay, outcome.changes, outcome.removed)
+        except Rejected as refusal:
+            note.error("management call failed", error=refusal.reason)
+            raise
+        note.info("managed", **({"removed": removed} if outcome.removed else {}))
+
+
+def _signed(request: Request) -> Event:
+    header = request.headers.get("authorization")
+    if header is None:
+        raise _Unauthorized("the Authorization header is missing (NIP-98)")
+    try:
+        return parse_http_auth(header)
+    except Rejected as refusal:
+        raise _Unauthorized(str(refusal)) from None
+
+
+def _refused(status: int, reason: str, headers: list[tuple[str, str]] | None = None) -> Response:
+    return _json(status, {"error": reason}, headers)
+
+
+def _json(status: int, body: dict[str, object], headers: list[tuple[str, str]] | None = None) -> Response:
+    return Response(status, msgspec.json.encode(body), CONTENT_TYPE, [("Cache-Control", "no-store"), *(headers or [])])

@@ -1,0 +1,179 @@
+"""Methods that judge keys, events, kinds and addresses: pairs of lists, of which an item is on one at most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from trio_relay.net.addresses import AddressList, as_listed
+from trio_relay.net.admin.params import Call, Method, Outcome
+from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.nostr.filter import Filter
+from trio_relay.policy.lists import Change, Entry, Name, reporters
+from trio_relay.policy.reports import without_reporter
+from trio_relay.policy.rules import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A list as its methods see it.
+
+    Attributes:
+        name: which list.
+        other: the list that excludes it, if there is one.
+        read: reads the item, the first parameter.
+        field: what the item is called in a listing; empty if a listing has nothing but items, which are kinds.
+        key: of the configuration that holds items of the same sort, which no call can change.
+        allows: True if it lets its items pass; what the configuration bans counts more.
+    """
+
+    name: Name
+    other: Name | None
+    read: Callable[[Call], str]
+    field: str = ""
+    key: str = ""
+    allows: bool = False
+
+
+def _pubkey(call: Call) -> str:
+    return call.pubkey(0)
+
+
+def _event_id(call: Call) -> str:
+    return call.event_id(0)
+
+
+def _kind(call: Call) -> str:
+    return call.kind(0)
+
+
+def _address(call: Call) -> str:
+    return call.address(0)
+
+
+_SIDES: Final = (
+    _Side(Name.BANNED_PUBKEYS, Name.ALLOWED_PUBKEYS, _pubkey, "pubkey", "denied_pubkeys"),
+    _Side(Name.ALLOWED_PUBKEYS, Name.BANNED_PUBKEYS, _pubkey, "pubkey", "allowed_pubkeys", allows=True),
+    _Side(Name.BANNED_EVENTS, Name.ALLOWED_EVENTS, _event_id, "id"),
+    _Side(Name.ALLOWED_EVENTS, Name.BANNED_EVENTS, _event_id, "id", allows=True),
+    _Side(Name.DISALLOWED_KINDS, Name.ALLOWED_KINDS, _kind, "", "denied_kinds"),
+    _Side(Name.ALLOWED_KINDS, Name.DISALLOWED_KINDS, _kind, "", "allowed_kinds", allows=True),
+    _Side(Name.BLOCKED_ADDRESSES, None, _address, "ip", "denied_addresses"),
+)
+_BY_NAME: Final = {side.name: side for side in _SIDES}
+
+
+def putting(name: Name) -> Method:
+    """The method that puts an item on this list, for a reason if that is told.
+
+    A ban may have an end. Who is allowed is so for good: the last one to lapse would open the relay to all.
+    """
+    side = _BY_NAME[name]
+
+    def put(call: Call) -> Outcome:
+        call.at_most(2 if side.allows else 3)
+        item = side.read(call)
+        entry = Entry(call.reason(1), None if side.allows else call.until(2), call.now)
+        if side.other is not None and side.allows:
+            _refuse_configured(call, _BY_NAME[side.other], item)
+        off = () if side.other is None else call.off(side.other, item)
+        return Outcome(changes=(*off, Change(name, item, entry)))
+
+    return put
+
+
+def taking(name: Name) -> Method:
+    """The method that takes an item off this list; it does not go on another."""
+    side = _BY_NAME[name]
+
+    def take(call: Call) -> Outcome:
+        call.at_most(2)
+        item = side.read(call)
+        call.reason(1)
+        _refuse_configured(call, side, item)
+        return Outcome(changes=call.off(name, item))
+
+    return take
+
+
+def listing(name: Name) -> Method:
+    """The method that tells what is on this list, what the configuration has there first."""
+    side = _BY_NAME[name]
+
+    def show(call: Call) -> Outcome:
+        call.at_most(0)
+        shown = {item: Entry(f"configured (policy.{side.key})") for item in _configured(call.rules, side)}
+        shown |= call.rules.lists.entries(name, call.now)
+        if not side.field:
+            return Outcome(sorted(map(int, shown)))
+        return Outcome([_line(side.field, item, entry) for item, entry in shown.items()])
+
+    return show
+
+
+def ban_pubkey(call: Call) -> Outcome:
+    """Ban a key, remove all its events, and take its reports out of the queue."""
+    outcome = putting(Name.BANNED_PUBKEYS)(call)
+    pubkey = call.pubkey(0)
+    if pubkey == call.rules.signer:
+        raise Rejected(Prefix.RESTRICTED, "this key is the relay's own")
+    if pubkey in call.rules.admins:
+        raise Rejected(Prefix.RESTRICTED, "this key is an admin's (policy.admins, relay.pubkey)")
+    if pubkey == call.caller:
+        raise Rejected(Prefix.RESTRICTED, "this key is your own")
+    reports = without_reporter(pubkey, call.rules.lists, call.now)
+    return Outcome(changes=[*outcome.changes, *reports], removed=[Filter(authors=frozenset({pubkey}))])
+
+
+def ban_event(call: Call) -> Outcome:
+    """Ban an event, remove it, and take it out of the queue."""
+    outcome = allow_event(call, Name.BANNED_EVENTS)
+    return Outcome(changes=outcome.changes, removed=[Filter(ids=frozenset({call.event_id(0)}))])
+
+
+def allow_event(call: Call, name: Name = Name.ALLOWED_EVENTS) -> Outcome:
+    """Let an event be, and take it out of the queue: no report brings it back."""
+    outcome = putting(name)(call)
+    return Outcome(changes=[*outcome.changes, *call.off(Name.REPORTED_EVENTS, call.event_id(0))])
+
+
+def block_address(call: Call) -> Outcome:
+    """Block an address or network, unless the caller is there."""
+    outcome = putting(Name.BLOCKED_ADDRESSES)(call)
+    blocked = AddressList()
+    blocked.add(call.address(0))
+    if blocked.covers(call.client, call.now):
+        raise Rejected(Prefix.RESTRICTED, f"you call from there yourself, {call.client}")
+    return outcome
+
+
+def list_reported(call: Call) -> Outcome:
+    """The moderation queue; what most keys have reported comes first."""
+    call.at_most(0)
+    queue = call.rules.lists.entries(Name.REPORTED_EVENTS, call.now)
+    ordered = sorted(queue.items(), key=lambda one: (-len(reporters(one[1])), one[1].since, one[0]))
+    return Outcome([{"id": event_id, "reason": _told(entry)} for event_id, entry in ordered])
+
+
+def _told(entry: Entry) -> str:
+    others = len(reporters(entry)) - 1
+    more = f"(and {others} more)" if others > 0 else ""
+    return " ".join(part for part in (entry.reason, more) if part)
+
+
+def _line(field: str, item: str, entry: Entry) -> dict[str, object]:
+    line: dict[str, object] = {field: item, "reason": entry.reason}
+    return line if entry.until is None else line | {"until": entry.until}
+
+
+def _configured(rules: Rules, side: _Side) -> Iterable[str]:
+    """What the configuration has of this sort, as a list would."""
+    found: Iterable[object] = getattr(rules.options, side.key) if side.key else ()
+    texts = map(str, found)
+    return map(as_listed, texts) if side.name is Name.BLOCKED_ADDRESSES else texts
+
+
+def _refuse_configured(call: Call, side: _Side, item: str) -> None:
+    if item in _configured(call.rules, side):
+        raise Rejected(Prefix.RESTRICTED, f"the configuration says otherwise (policy.{side.key})")

@@ -1,0 +1,117 @@
+"""What the doors offer over HTTP: the relay's one endpoint, its NIP-11 document, health; metrics on their own door."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+
+from trio_relay.net.admin.api import Management
+from trio_relay.net.http import Request, Response
+
+NOSTR_JSON: Final = "application/nostr+json"
+_READING: Final = "GET, HEAD, OPTIONS"
+_MANAGING: Final = "GET, HEAD, POST, OPTIONS"
+
+
+def _cors(methods: str) -> list[tuple[str, str]]:
+    """NIP-11: "Relays MUST accept CORS requests by sending" these three."""
+    # No wildcard stands for Authorization (Fetch, "CORS protocol").
+    headers = "*" if methods == _READING else "*, Authorization"
+    return [
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Allow-Headers", headers),
+        ("Access-Control-Allow-Methods", methods),
+    ]
+
+
+class FrontDoor:
+    """Answers what comes to the relay's public address.
+
+    Args:
+        document: gives the NIP-11 document as it is now.
+        check: tells why the relay cannot store events now, or None.
+        greeting: one line for whoever opens the address in a browser.
+        management: answers operators (NIP-86); None: there are none.
+    """
+
+    def __init__(
+        self,
+        document: Callable[[], bytes],
+        check: Callable[[], Awaitable[str | None]],
+        greeting: str,
+        management: Management | None = None,
+    ) -> None:
+        self._document = document
+        self._check = check
+        self._greeting = greeting
+        self._management = management if management is not None and management.is_open else None
+
+    async def answer(self, request: Request) -> Response | None:
+        """The response; None for a WebSocket handshake on the one endpoint (NIP-01)."""
+        if request.path not in ("/", "/health"):
+            return Response(404, b"Nothing here; the relay is at /\n")
+        management = self._management if request.path == "/" else None
+        methods = _READING if management is None else _MANAGING
+        if request.method == "OPTIONS":
+            return Response(204, headers=[*_cors(methods), ("Allow", methods)])
+        if request.method == "POST" and management is not None:
+            response = await management.answer(request)
+            return replace(response, headers=[*response.headers, *_cors(methods)])
+        if request.method not in ("GET", "HEAD"):
+            return Response(405, f"{methods} only\n".encode(), headers=[("Allow", methods)])
+        if request.path == "/health":
+            return await self._health()
+        if request.wants_websocket:
+            return None
+        if accepts_nostr_json(request.headers.get("accept", "")):
+            return Response(200, self._document(), NOSTR_JSON, [*_cors(methods), ("Vary", "Accept")])
+        return Response(200, self._greeting.encode(), headers=[*_cors(methods), ("Vary", "Accept")])
+
+    async def _health(self) -> Response:
+        failure = await self._check()
+        body = {"status": "ok"} if failure is None else {"status": "failing", "reason": failure}
+        status = 200 if failure is None else 503
+        return Response(status, msgspec.json.encode(body), "application/json", [("Cache-Control", "no-store")])
+
+
+class MetricsDoor:
+    """Answers `/metrics` on a listener of its own.
+
+    Args:
+        render: gives the metrics as text and their content type.
+    """
+
+    def __init__(self, render: Callable[[], tuple[bytes, str]]) -> None:
+        self._render = render
+
+    async def answer(self, request: Request) -> Response | None:
+        """The response."""
+        if request.path != "/metrics":
+            return Response(404, b"Nothing here; the metrics are at /metrics\n")
+        if request.method not in ("GET", "HEAD"):
+            return Response(405, b"GET only\n", headers=[("Allow", "GET, HEAD")])
+        body, content_type = self._render()
+        return Response(200, body, content_type)
+
+
+def accepts_nostr_json(accept: str) -> bool:
+    """True if an Accept header names `application/nostr+json` with a quality above 0 (RFC 9110, section 12.5.1).
+
+    Wildcards do not count: a browser sends them, and wants the page for humans.
+    """
+    for item in accept.split(","):
+        media_type, *parameters = (part.strip().lower() for part in item.split(";"))
+        if media_type == NOSTR_JSON:
+            return not any(_is_zero(parameter) for parameter in parameters)
+    return False
+
+
+def _is_zero(parameter: str) -> bool:
+    name, _, value = parameter.partition("=")
+    try:
+        return name.strip() == "q" and float(value) == 0
+    except ValueError:
+        return False

@@ -1,0 +1,51 @@
+"""What the NIP-11 document says of this relay: what works as it is configured now, and nothing else."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from trio_relay.nostr.event import VANISH
+from trio_relay.nostr.relay_info import RelayInfo, Standing
+from trio_relay.policy.lists import Name
+from trio_relay.policy.rules import Rules
+
+
+def standing_of(rules: Rules) -> Standing:
+    """What the relay does and asks."""
+    options, members = rules.options, rules.members
+    keeps_to_members = members.enabled and members.members_read
+    takes_few_kinds = bool(options.allowed_kinds) or rules.lists.holds_any(Name.ALLOWED_KINDS)
+    return Standing(
+        nips=tuple(nip for nip, works in optional_nips(rules).items() if works),
+        self=rules.signer,
+        min_pow_difficulty=options.min_pow_difficulty,
+        auth_required=options.auth_to_read or keeps_to_members,
+        restricted_writes=rules.is_closed or options.auth_to_write or options.min_pow_difficulty > 0 or takes_few_kinds,
+    )
+
+
+def identity_of(rules: Rules) -> RelayInfo:
+    """Who the relay says it is, with what was changed at run time (NIP-86, `changerelayname` and others)."""
+    changed = rules.lists.entries(Name.IDENTITY, 0)
+    return replace(rules.info, **{field: entry.reason for field, entry in changed.items()})
+
+
+def optional_nips(rules: Rules) -> dict[int, bool]:
+    """By number, whether it works; those that always do are `info.SUPPORTED_NIPS`."""
+    auth, private = rules.has_auth, rules.has_auth and bool(rules.private_kinds)
+    denies_vanishing = VANISH in rules.options.denied_kinds or rules.lists.get(Name.DISALLOWED_KINDS, str(VANISH), 0)
+    return {
+        4: private and 4 in rules.private_kinds,
+        13: rules.options.min_pow_difficulty > 0,
+        17: private and 1_059 in rules.private_kinds,
+        42: auth,
+        43: auth and rules.members.enabled,
+        50: rules.has_search,
+        59: private and 1_059 in rules.private_kinds,
+        62: auth and not denies_vanishing,
+        70: auth,
+        77: rules.has_sync,
+        86: rules.is_managed,
+        91: rules.options.and_tags,
+        98: rules.is_managed,
+    }

@@ -1,0 +1,279 @@
+"""Who may write what: one order of checks, the cheapest first; the first refusal wins.
+
+Nothing here needs the signature, so everything here is asked before one is verified, and before any thread is. The time
+of day is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from trio_relay.nostr.errors import Prefix, Rejected, invalid
+from trio_relay.nostr.event import (
+    VANISH,
+    WRAPS,
+    Event,
+    expiry_of,
+    has_expired,
+    id_matches,
+    is_protected,
+    recipients,
+)
+from trio_relay.nostr.json_fallback import lenient
+from trio_relay.nostr.pow import committed_difficulty, difficulty_of
+from trio_relay.nostr.urls import same_relay
+from trio_relay.policy.identity import Visitor
+from trio_relay.policy.lists import Name
+from trio_relay.policy.membership import REQUESTS, check_request
+from trio_relay.policy.rules import Rules
+
+AUTH: Final = 22_242
+_UNWRAPPED: Final = {13: "a seal", 14: "a chat message", 15: "a file message"}
+"""What must only ever come inside of a gift wrap (NIP-17, NIP-59)."""
+_REPOSTS: Final = frozenset({6, 16})
+_MOST_RECIPIENTS: Final = 10
+"""Of one gift wrap; clients make one for each (NIP-17)."""
+_WRAPS_LIE_BACK: Final = 172_800
+"""Seconds: a wrap's time is up to two days too old on purpose (NIP-59)."""
+
+Check: TypeAlias = Callable[[Event, Visitor, Rules, int], Rejected | None]
+_decode_embedded: Final = msgspec.json.Decoder(dict[str, object]).decode
+
+
+def check_event(event: Event, visitor: Visitor, rules: Rules, now: int, size: int = 0) -> Rejected | None:
+    """None if the event may go on to have its signature verified, else why it is refused.
+
+    Args:
+        event: of the right shape.
+        visitor: who sends it.
+        rules: what is allowed.
+        now: seconds since 1970.
+        size: bytes of the message that it came in, if known: what is in it cannot be longer.
+    """
+    limits = rules.limits
+    if event.created_at > now + limits.created_at_ahead:
+        return invalid(f"created_at is more than {limits.created_at_ahead} seconds ahead (created_at_ahead)")
+    if len(event.tags) > limits.max_event_tags:
+        return invalid(f"more than {limits.max_event_tags} tags (max_event_tags)")
+    if len(event.content) > limits.max_content_length:
+        return invalid(f"content is longer than {limits.max_content_length} characters (max_content_length)")
+    for check in rules.plans.get(event.kind) or _plan(event.kind, rules):
+        if (refusal := check(event, visitor, rules, now)) is not None:
+            return refusal
+    longest = limits.max_tag_value_length
+    if not 0 < size <= longest and any(len(item) > longest for tag in event.tags for item in tag):
+        return invalid(f"a tag's item is longer than {longest} characters (max_tag_value_length)")
+    return None if id_matches(event) else invalid("id is not the hash of the event")
+
+
+def check_bans(event: Event, rules: Rules, now: int) -> Rejected | None:
+    """As `check_event`, for who was banned while the event was on its way."""
+    lists = rules.lists
+    if lists.holds_any(Name.BANNED_PUBKEYS) and (refusal := _check_key(event, _ANYBODY, rules, now)) is not None:
+        return refusal
+    return _check_list_of_events(event, _ANYBODY, rules, now)
+
+
+_ANYBODY: Final = Visitor()
+
+
+def _check_age(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    behind = rules.limits.created_at_behind
+    if event.kind in WRAPS:
+        behind = max(behind, _WRAPS_LIE_BACK)
+    if event.created_at < now - behind:
+        return invalid(f"created_at is more than {behind} seconds ago (created_at_behind)")
+    return None
+
+
+def _check_kind(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    kind, options, lists = event.kind, rules.options, rules.lists
+    if kind == AUTH:
+        return invalid("kind 22242 belongs into an AUTH message (NIP-42)")
+    if kind in _UNWRAPPED:
+        return invalid(f"kind {kind}, {_UNWRAPPED[kind]}, must come in a gift wrap (NIP-59)")
+    if kind in rules.private_kinds and not rules.has_auth:
+        return Rejected(
+            Prefix.RESTRICTED, "private events cannot be served here: clients cannot authenticate (relay.url)"
+        )
+    if kind in options.denied_kinds or lists.get(Name.DISALLOWED_KINDS, str(kind), now) is not None:
+        return Rejected(Prefix.BLOCKED, f"kind {kind} is not taken here")
+    if kind in REQUESTS and rules.has_membership:
+        return None
+    # Only who denies requests to vanish by name takes none: a list of what else is welcome does not mean them (NIP-62).
+    if kind != VANISH and (options.allowed_kinds or lists.holds_any(Name.ALLOWED_KINDS)):
+        is_allowed = kind in options.allowed_kinds or lists.get(Name.ALLOWED_KINDS, str(kind), now) is not None
+        return None if is_allowed else Rejected(Prefix.BLOCKED, f"kind {kind} is not among those that are taken here")
+    return None
+
+
+def _check_rules_of_kind(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    for rule in rules.by_kind.get(event.kind, ()):
+        if rule.max_content_length is not None and len(event.content) > rule.max_content_length:
+            return invalid(f"content is longer than {rule.max_content_length} characters, for kind {event.kind}")
+        if rule.max_age is not None and event.created_at < now - rule.max_age:
+            return invalid(f"created_at is more than {rule.max_age} seconds ago, for kind {event.kind}")
+        named = {tag[0] for tag in event.tags if len(tag) > 1} if rule.required_tags else ()
+        if missing := [name for name in rule.required_tags if name not in named]:
+            return invalid(f"kind {event.kind} needs a tag {missing[0]!r} here")
+    return None
+
+
+def _check_auth(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    if rules.options.auth_to_write and not visitor.keys and not visitor.is_operator:
+        return Rejected(Prefix.AUTH_REQUIRED, "only authenticated clients may write here")
+    return None
+
+
+def _check_key(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    if event.kind == VANISH:
+        return None  # whoever asks to vanish, banned or not, paid or not (NIP-62)
+    if event.kind in WRAPS:  # its author is a random key; whom it is for is known
+        judged = recipients(event)
+        if not 1 <= len(judged) <= _MOST_RECIPIENTS:
+            return invalid(f"a gift wrap names 1 to {_MOST_RECIPIENTS} keys in p tags (NIP-59)")
+        whose = "is for a key that is"
+    else:
+        judged = [event.pubkey]
+        whose = "is of a key that is"
+    if any(rules.is_banned(key, now) for key in judged):
+        return Rejected(Prefix.BLOCKED, f"this event {whose} banned here")
+    if event.kind in REQUESTS and rules.has_membership:
+        return None  # who asks to join is no member yet (NIP-43)
+    if not all(rules.may_write(key, now) for key in judged):
+        return Rejected(Prefix.RESTRICTED, f"this event {whose} not among those that may write here")
+    return None
+
+
+def _check_request(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    if (refusal := check_request(event, now)) is not None:
+        return refusal
+    # Nobody's backup makes him a member.
+    return None if event.pubkey in visitor.keys else _unauthenticated(visitor, "a request to join or to leave")
+
+
+def _unauthenticated(visitor: Visitor, what: str) -> Rejected:
+    prefix = Prefix.RESTRICTED if visitor.keys else Prefix.AUTH_REQUIRED
+    return Rejected(prefix, f"{what} is taken of its authenticated author alone (NIP-70)")
+
+
+def _check_list_of_events(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    if rules.lists.get(Name.BANNED_EVENTS, event.id, now) is not None:
+        return Rejected(Prefix.BLOCKED, "this event is banned here")
+    return None
+
+
+def _check_work(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    least = rules.options.min_pow_difficulty
+    if not least or event.pubkey in rules.admins:
+        return None
+    if (found := difficulty_of(event.id)) < least:
+        return Rejected(Prefix.POW, f"the id has a difficulty of {found}, {least} is needed (NIP-13)")
+    if (committed := committed_difficulty(event)) is None or committed < least:
+        return Rejected(Prefix.POW, f"the nonce tag must commit to a difficulty of {least} at least (NIP-13)")
+    return None
+
+
+def _check_words(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    content = event.content.casefold()
+    if any(word in content for word in rules.words):
+        return Rejected(Prefix.BLOCKED, "the content holds a word that is not taken here")
+    return None
+
+
+def _check_tags(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    """Expired events (NIP-40), and protected ones and their reposts (NIP-70)."""
+    for tag in event.tags:
+        if tag and tag[0] in _TELLING:
+            break
+    else:
+        return _check_repost(event)
+    if has_expired(event, now):
+        return invalid(f"the event has expired at {expiry_of(event)} (NIP-40)")
+    if is_protected(event) and event.pubkey not in visitor.keys and not visitor.brings_backup:
+        if not rules.has_auth:
+            return Rejected(
+                Prefix.BLOCKED, "protected events are not taken here: clients cannot authenticate (relay.url)"
+            )
+        return _unauthenticated(visitor, "a protected event")
+    return _check_repost(event)
+
+
+_TELLING: Final = frozenset({"-", "expiration"})
+
+
+def _check_repost(event: Event) -> Rejected | None:
+    # Most contents are not even looked at, and most of the others hold no such tag, however it is spelt.
+    if event.kind not in _REPOSTS or not ('"-"' in event.content or "\\u002" in event.content):
+        return None
+    tags = _embedded_tags(event.content)
+    if isinstance(tags, list) and any(isinstance(tag, list) and tag[:1] == ["-"] for tag in tags):
+        return Rejected(Prefix.BLOCKED, "what it reposts is protected (NIP-70)")
+    return None
+
+
+def _embedded_tags(content: str) -> object:
+    """The tags of the event that a repost holds; None for what nobody can read, which is no repost."""
+    try:
+        return _decode_embedded(content).get("tags")
+    except RecursionError:
+        return None
+    except msgspec.DecodeError:
+        read = lenient(content.encode())  # some clients take lone surrogates and huge numbers
+        return read.get("tags") if isinstance(read, dict) else None
+
+
+def _check_vanish(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+    if not rules.has_auth:
+        return Rejected(Prefix.BLOCKED, "requests to vanish are not taken here: this relay has no name (relay.url)")
+    named = [tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "relay"]
+    if not named:
+        return invalid("a request to vanish names a relay, or ALL_RELAYS, in a relay tag (NIP-62)")
+    if not any(name == "ALL_RELAYS" or same_relay(name, rules.relay_url) for name in named):
+        return invalid("this request to vanish names other relays only (NIP-62)")
+    return None
+
+
+def _plan(kind: int, rules: Rules) -> tuple[Check, ...]:
+    """The checks that can refuse an event of this kind, as things are; kept until a list changes.
+
+    Most kinds need few of the checks, so that all of them together cost an event 0.8 µs instead of 4.4.
+    """
+    plan = rules.plans[kind] = tuple(check for check, is_needed in _CHECKS if is_needed(kind, rules))
+    return plan
+
+
+def _is_odd(kind: int, rules: Rules) -> bool:
+    options, holds_any = rules.options, rules.lists.holds_any
+    lists_kinds = options.denied_kinds or options.allowed_kinds
+    return (
+        kind in _UNWRAPPED
+        or kind == AUTH
+        or kind in rules.private_kinds
+        or bool(lists_kinds)
+        or holds_any(Name.ALLOWED_KINDS)
+        or holds_any(Name.DISALLOWED_KINDS)
+    )
+
+
+def _is_choosy(kind: int, rules: Rules) -> bool:
+    return kind in WRAPS or rules.is_closed or rules.has_bans
+
+
+_CHECKS: Final[tuple[tuple[Check, Callable[[int, Rules], bool]], ...]] = (
+    (_check_kind, _is_odd),
+    (_check_age, lambda _kind, rules: rules.limits.created_at_behind > 0),
+    (_check_auth, lambda _kind, rules: rules.options.auth_to_write),
+    (_check_key, _is_choosy),
+    (_check_request, lambda kind, rules: kind in REQUESTS and rules.has_membership),
+    (_check_list_of_events, lambda _kind, rules: rules.lists.holds_any(Name.BANNED_EVENTS)),
+    (_check_work, lambda _kind, rules: rules.options.min_pow_difficulty > 0),
+    (_check_rules_of_kind, lambda kind, rules: kind in rules.by_kind),
+    (_check_vanish, lambda kind, _rules: kind == VANISH),
+    (_check_tags, lambda _kind, _rules: True),
+    (_check_words, lambda _kind, rules: bool(rules.words)),
+)
+"""In their order, each with when it can refuse anything at all."""

@@ -1,0 +1,145 @@
+"""Registers as they are at this moment, refreshed or not, and what of a write the relay's own clients see of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final, TypeVar
+
+import msgspec
+import trio
+
+from trio_relay.nostr.event import Event, claimants
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import StoreError
+from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
+from trio_relay.store.opensearch.client import Busy, Client, Unreachable, read
+from trio_relay.store.opensearch.documents import REQUESTS, Document, Register, registers, slot_of
+from trio_relay.store.opensearch.query import TARGETS_AT_A_TIME, deletable
+from trio_relay.store.opensearch.recent import Overlay
+
+T = TypeVar("T")
+
+_REGISTERS_AT_A_TIME: Final = 200
+"""Each may hold an event of a megabyte."""
+_PAUSE: Final = 0.2
+
+
+class Registers:
+    """Reads registers, and tells the overlay of those that were written.
+
+    Args:
+        client: of the cluster.
+        bulk: is told of trouble.
+        alias: what is read.
+        overlay: is told what was written.
+        seconds: how long reading is tried again.
+    """
+
+    def __init__(self, client: Client, bulk: Bulk, alias: str, overlay: Overlay, seconds: float) -> None:
+        self._client = client
+        self._bulk = bulk
+        self._mget = f"/{alias}/_mget"
+        self._search = f"/{alias}/_search?filter_path=hits.hits._id&allow_partial_search_results=false"
+        self._overlay = overlay
+        self._seconds = seconds
+        # Of this relay's own writers one at a time: they need not conflict with each other.
+        self.judging = trio.Lock()
+        self._last_arrival = 0
+
+    def arrivals(self, number: int) -> range:
+        """So many times of arrival, in nanoseconds, each later than all before."""
+        first = max(time.time_ns(), self._last_arrival + 1)
+        self._last_arrival = first + number - 1
+        return range(first, first + number)
+
+    async def read(self, slots: Iterable[str]) -> dict[str, Register]:
+        """The registers of these slots.
+
+        Raises:
+            StoreError: they could not be read.
+        """
+        wanted = list(dict.fromkeys(slots))
+        known: dict[str, Register] = {}
+        for start in range(0, len(wanted), _REGISTERS_AT_A_TIME):
+            part = wanted[start : start + _REGISTERS_AT_A_TIME]
+            answer = await self._patiently(partial(self._client.ask, "POST", self._mget, {"ids": part}))
+            try:
+                known |= registers(part, answer)
+            except ValueError as error:
+                raise StoreError(f"the relay's store failed ({error})") from error
+        return known
+
+    async def find(self, targets: set[tuple[str, str]]) -> set[str]:
+        """The slots of the events of these ids that the key that each comes with may delete, wherever they stand.
+
+        What is another's isn't even looked at: whoever names ten thousand large events would have them all in memory.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        named = Filter(ids=frozenset(event_id for event_id, _ in targets))
+        events = (state.event for state in self._overlay.recent().matching(named) if state.event is not None)
+        found = {slot_of(event) for event in events if _is_deletable(event, targets)}
+        for query in deletable(targets):
+            body = {"query": query, "size": TARGETS_AT_A_TIME, "_source": False}
+            found.update(_slots(await self._patiently(partial(self._client.ask, "POST", self._search, body))))
+        return found
+
+    def note(self, write: Write, before: str | None, event: Event | None) -> None:
+        """Let this relay's own clients see a write that may have been DONE.
+
+        Args:
+            write: what was tried.
+            before: the id of the event that stood there, if any did.
+            event: the one that stands there now.
+        """
+        if before is not None and (write.wrote is Wrote.DONE or write.is_uncertain):
+            self._overlay.forget(before)
+        if write.wrote is Wrote.DONE:
+            self.show(write.slot, write.version, event, write.document)
+
+    def show(self, slot: str, version: int, event: Event | None, made: Document | None = None) -> None:
+        """Let this relay's own clients see a register as it is now."""
+        if self._overlay.put(slot, version, event, made) and event is not None:
+            self._overlay.know(event.id, trio.current_time())
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        deadline = trio.current_time() + self._seconds
+        has_failed = False
+        try:
+            while True:
+                try:
+                    return await ask()
+                except (Unreachable, Busy) as error:
+                    self._bulk.trouble, has_failed = str(error), True
+                    if trio.current_time() + _PAUSE > deadline:
+                        raise
+                await trio.sleep(_PAUSE)
+        finally:
+            if has_failed:
+                self._bulk.trouble = None
+
+
+def _is_deletable(event: Event, targets: set[tuple[str, str]]) -> bool:
+    return event.kind not in REQUESTS and any((event.id, one) in targets for one in claimants(event))
+
+
+class _Hit(msgspec.Struct, gc=False):
+    slot: str = msgspec.field(name="_id")
+
+
+class _Hits(msgspec.Struct, gc=False):
+    hits: list[_Hit] = []
+
+
+class _Answer(msgspec.Struct, gc=False):
+    hits: _Hits = msgspec.field(default_factory=_Hits)
+
+
+_decode_hits: Final = msgspec.json.Decoder(_Answer).decode
+
+
+def _slots(answer: bytes) -> list[str]:
+    return [hit.slot for hit in read(_decode_hits, answer).hits.hits]

@@ -1,0 +1,229 @@
+"""Answers out of the index: pages in NIP-01's order, merged with what this relay has written and no search sees yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import Page, StoreError
+from trio_relay.store.opensearch.client import Client, encode, read
+from trio_relay.store.opensearch.documents import Source
+from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, condition, search_body
+from trio_relay.store.opensearch.recent import Recent, State
+from trio_relay.store.opensearch.responses import Shards, Whole
+
+_PAGE: Final = 500
+_PAGE_BYTES: Final = 2**20
+_FIRST_HITS: Final = 64
+_FEWEST_HITS: Final = 8
+_ANSWER_BYTES: Final = 2**22
+"""What one answer of the cluster may have, roughly: an event may have a megabyte, and nobody knows before."""
+_HEADER: Final = b"{}"
+_ONLY: Final = (
+    "filter_path=responses.hits.hits._id,responses.hits.hits._version,responses.hits.hits.sort,"
+    "responses.hits.hits._source.event,responses.error.type,responses.timed_out,responses._shards.failed"
+)
+
+
+class Hit(msgspec.Struct, gc=False):
+    """One document that a search found."""
+
+    slot: str = msgspec.field(name="_id")
+    sort: list[Any]
+    version: int = msgspec.field(name="_version", default=0)
+    seq_no: int = msgspec.field(name="_seq_no", default=0)
+    primary_term: int = msgspec.field(name="_primary_term", default=0)
+    index: str = msgspec.field(name="_index", default="")
+    source: Source = msgspec.field(name="_source", default_factory=Source)
+
+
+class _Hits(msgspec.Struct, gc=False):
+    hits: list[Hit] = []
+
+
+class _Error(msgspec.Struct, gc=False):
+    type: str = ""
+
+
+class Response(msgspec.Struct, gc=False):
+    """What one search found; `check` it first."""
+
+    hits: _Hits = msgspec.field(default_factory=_Hits)
+    timed_out: bool = False
+    shards: Shards = msgspec.field(name="_shards", default_factory=Shards)
+    error: _Error | None = None
+
+    def check(self) -> list[Hit]:
+        """What it found, if it could look everywhere.
+
+        Raises:
+            StoreError: it could not; a part of an answer would pass for all of it.
+        """
+        if self.error is not None or self.timed_out or self.shards.failed:
+            raise StoreError(f"the relay's store could not search ({self.error.type if self.error else 'in part'})")
+        return self.hits.hits
+
+
+class Appetite:
+    """How many hits the next request asks for: few at first, then as many as their size allows."""
+
+    def __init__(self) -> None:
+        self.hits = _FIRST_HITS
+
+    def learn(self, answers: Sequence[Sequence[Hit]]) -> None:
+        """These came."""
+        if number := sum(map(len, answers)):
+            size = sum(len(hit.source.event) for hits in answers for hit in hits) // number
+            self.hits = max(_FEWEST_HITS, min(_PAGE, _ANSWER_BYTES // max(size, 1)))
+
+
+class _Responses(msgspec.Struct, gc=False):
+    responses: list[Response]
+
+
+_decode: Final = msgspec.json.Decoder(_Responses).decode
+
+
+W = TypeVar("W", bound=Whole)
+
+
+async def search_whole(client: Client, alias: str, body: Query, kind: type[W], only: str = "") -> W:
+    """What one search found, of all that it could look at.
+
+    Args:
+        client: of the cluster.
+        alias: what is searched.
+        body: the search.
+        kind: of answer.
+        only: what of its `hits` is asked for; empty for all of it.
+
+    Raises:
+        StoreError: it could not look everywhere, or what it says is not of this kind.
+    """
+    filtered = f"&filter_path=timed_out,_shards.failed,{only}" if only else ""
+    answer = await client.ask("POST", f"/{alias}/_search?allow_partial_search_results=false{filtered}", body)
+    found: W = read(msgspec.json.Decoder(kind).decode, answer)
+    if found.timed_out or found.shards.failed:
+        raise StoreError("the relay's store could not search (in part)")
+    return found
+
+
+async def search_many(client: Client, alias: str, bodies: Sequence[Query]) -> list[list[Hit]]:
+    """What each of several searches found, in one request.
+
+    Raises:
+        StoreError: one of them could not be carried out.
+    """
+    lines = [line for body in bodies for line in (_HEADER, encode(body))]
+    # Not every shard's failure fails a request of many, so each answer is looked at.
+    answer = await client.ask_lines(f"/{alias}/_msearch?{_ONLY}", lines)
+    return [response.check() for response in read(_decode, answer).responses]
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """One filter's answer, in order, as far as it has come.
+
+    Attributes:
+        query: its condition.
+        recent: states that match and that searches may not see; in order, those that have not been sent.
+        left: how many events may still be sent.
+        after: where the next search begins.
+        asked: how many hits the last search could have found.
+        is_read: True once the index has no more.
+        found: in order, what is ready to be sent: key and JSON.
+    """
+
+    query: Query
+    recent: deque[State]
+    left: int
+    after: list[Any] = field(default_factory=list)
+    asked: int = 0
+    is_read: bool = False
+    found: deque[tuple[tuple[int, str], bytes]] = field(default_factory=deque)
+
+    @property
+    def is_hungry(self) -> bool:
+        """True if what comes next is not known."""
+        return not self.found and not self.is_read and self.left > 0
+
+    def body(self, most: int) -> Query:
+        """The search for what comes next. One more than is needed, so that one hidden hit costs no second search."""
+        self.asked = min(self.left + 1, most)
+        return search_body(self.query, NEWEST_FIRST, self.asked, self.after)
+
+    def take(self, hits: list[Hit], seen: Recent) -> None:
+        """Merge what the search found with the recent states that belong before its end."""
+        self.is_read = len(hits) < self.asked
+        merged = [(_key(hit), hit.source.event.encode()) for hit in hits if not self._is_hidden(hit, seen)]
+        if hits:
+            self.after = hits[-1].sort
+            end = _key(hits[-1])
+        while self.recent and (self.is_read or self.recent[0].key <= end):
+            state = self.recent.popleft()
+            merged.append((state.key, state.json))
+        merged.sort()
+        self.found.extend(merged[: self.left])
+        self.left -= min(self.left, len(merged))
+
+    def _is_hidden(self, hit: Hit, seen: Recent) -> bool:
+        if seen.hides(hit.slot, hit.version):
+            return True
+        if (state := seen.state(hit.slot)) is not None and state in self.recent:
+            self.recent.remove(state)  # another relay has written since
+        return False
+
+
+def _key(hit: Hit) -> tuple[int, str]:
+    created_at, event_id = hit.sort
+    return -created_at, event_id
+
+
+async def newest_first(
+    client: Client, alias: str, filters: Sequence[Filter], recent: Recent, now: int
+) -> AsyncGenerator[Page, None]:
+    """The answer to filters that search for no words: de-duplicated, in NIP-01's order, in pages.
+
+    Args:
+        client: of the cluster.
+        alias: what is searched.
+        filters: each has a limit.
+        recent: the overlay before the first search.
+        now: seconds since 1970; what has expired by then is left out.
+
+    Raises:
+        StoreError: from a step, when the cluster could not answer.
+    """
+    streams = [
+        _Stream(condition(one, now=now), deque(recent.matching(one, now)), one.limit or 0)
+        for one in filters
+        if one.wants_stored
+    ]
+    appetite = Appetite()
+    page: Page = []
+    filled = 0
+    last: tuple[int, str] | None = None
+    while streams:
+        if hungry := [stream for stream in streams if stream.is_hungry]:
+            share = max(1, appetite.hits // len(hungry))
+            answers = await search_many(client, alias, [stream.body(share) for stream in hungry])
+            appetite.learn(answers)
+            for stream, hits in zip(hungry, answers, strict=True):
+                stream.take(hits, recent)
+            continue  # one of them may have found only what is hidden
+        streams = [stream for stream in streams if stream.found]
+        if streams:
+            stream = min(streams, key=lambda stream: stream.found[0][0])
+            key, json = stream.found.popleft()
+            if key != last:
+                page.append(json)
+                filled += len(json)
+                last = key
+        if len(page) == _PAGE or filled > _PAGE_BYTES or (page and not streams):
+            yield page
+            page, filled = [], 0

@@ -1,0 +1,112 @@
+"""When what was written becomes searchable: every few seconds, and for who needs it now a little sooner."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from trio_relay.store.base import StoreError
+from trio_relay.store.opensearch.client import Client, read
+from trio_relay.store.opensearch.recent import Overlay
+
+log = structlog.get_logger("trio_relay.store")
+
+_LEAST_SECONDS = 0.1
+"""Between two refreshes, however many ask for one: each makes a segment that the cluster has to merge again."""
+
+_CLOSED = "the relay's store is closing"
+
+
+class _Round:
+    """One refresh that is to come, and how it ended."""
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self.ended = trio.Event()
+        self.error: StoreError | None = None
+
+    def end(self, error: StoreError | None) -> None:
+        """Let go on who waits for it."""
+        self.error = error
+        self.ended.set()
+
+
+class Refreshing:
+    """Refreshes the index for as long as `run` does.
+
+    Args:
+        client: of the cluster.
+        alias: what is refreshed.
+        overlay: what waits for it.
+        seconds: between two refreshes that nobody asks for.
+    """
+
+    def __init__(self, client: Client, alias: str, overlay: Overlay, seconds: float) -> None:
+        self._client = client
+        self._path = f"/{alias}/_refresh"
+        self._overlay = overlay
+        self._seconds = seconds
+        self._next = _Round()
+        self._wanted = trio.Event()
+
+    async def run(self) -> None:
+        """Refresh again and again what was written."""
+        try:
+            while True:
+                await trio.sleep(_LEAST_SECONDS)
+                with trio.move_on_after(max(0, self._seconds - _LEAST_SECONDS)):
+                    await self._wanted.wait()
+                if self._next.is_wanted or len(self._overlay):
+                    await self._refresh()
+        finally:
+            self._next.end(StoreError(_CLOSED))  # nobody may wait for one that never comes
+
+    def hurry(self) -> None:
+        """Let the next refresh come soon."""
+        self._next.is_wanted = True
+        self._wanted.set()
+
+    async def cover(self, *, of_others: bool = False) -> None:
+        """Wait until all that this relay has written so far, or anyone, can be searched.
+
+        Raises:
+            StoreError: the cluster could not refresh.
+        """
+        if not of_others and not len(self._overlay):
+            return
+        awaited = self._next
+        self.hurry()
+        await awaited.ended.wait()  # at once, if `run` has ended
+        if awaited.error is not None:
+            raise awaited.error
+
+    async def _refresh(self) -> None:
+        now, self._next = self._next, _Round()
+        self._wanted = trio.Event()
+        sealed = self._overlay.seal()
+        failure: StoreError | None = StoreError(_CLOSED)
+        try:
+            answer = read(_decode, await self._client.ask("POST", self._path))
+            if answer.shards.failed:
+                raise StoreError("the relay's store could not refresh")
+            self._overlay.drop(sealed)
+            failure = None
+        except StoreError as error:
+            log.warning("not refreshed", error=str(error))
+            failure = error
+        finally:
+            now.end(failure)
+
+
+class _Shards(msgspec.Struct, gc=False):
+    failed: int
+
+
+class _Answer(msgspec.Struct, gc=False):
+    shards: _Shards = msgspec.field(name="_shards")
+
+
+_decode: Final = msgspec.json.Decoder(_Answer).decode

@@ -1,0 +1,343 @@
+"""A batch into the index. What is plainly new is written blindly; the rest is read, judged, compared and set.
+
+Most events depend on their own register alone: one request creates them all, and whose register is there already joins
+the rest. For those, registers are read as they are at this moment (`_mget` doesn't wait for a refresh), `judge` decides
+as for any store, and each register is written only if nobody else has written it meanwhile; if somebody has, the events
+that depend on it are judged anew. So the newest version stands whoever else writes, and nothing is locked.
+
+A request is written last, once all that it asks for is done: a request that is stored has been carried out. One to
+vanish begins with a tombstone, so that what comes meanwhile is refused already, and others are judged while it is
+carried out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+import trio
+
+from trio_relay.nostr.event import DELETION, VANISH, Event, claimants
+from trio_relay.store.base import Saved, StoreError
+from trio_relay.store.judge import Ruling, judge
+from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
+from trio_relay.store.opensearch.cas import Registers
+from trio_relay.store.opensearch.clear import Emptying
+from trio_relay.store.opensearch.decide import NEVER_WRITTEN, changes, facts_of, is_plain, searched_targets, touched
+from trio_relay.store.opensearch.documents import REQUESTS, Register, document, slot_of, vanish_slot
+from trio_relay.store.opensearch.recent import Overlay
+from trio_relay.store.opensearch.tombstones import Vanishing, left_by
+
+log = structlog.get_logger("trio_relay.store")
+
+_MOST_ROUNDS: Final = 50
+"""Each round that conflicts has lost to another writer, who got on; so many in a row have not been seen."""
+_TURN_SECONDS: Final = 0.002
+"""After so long others get their turn: an event may have a quarter of a million characters."""
+_MOST_TOUCHED: Final = 2_000
+
+
+class Writing:
+    """Saves batches, any number at a time.
+
+    Args:
+        bulk: carries writes out.
+        registers: what is read, and who tells the overlay.
+        overlay: is told what was met.
+        vanishing: which keys have vanished.
+        emptying: removes what a key leaves that vanishes.
+    """
+
+    def __init__(
+        self, bulk: Bulk, registers: Registers, overlay: Overlay, vanishing: Vanishing, emptying: Emptying
+    ) -> None:
+        self._bulk = bulk
+        self._registers = registers
+        self._overlay = overlay
+        self._vanishing = vanishing
+        self._emptying = emptying
+        self._creating: set[trio.Event] = set()
+
+    async def save(self, events: Sequence[Event]) -> list[Saved]:
+        """Store a batch; a write that failed is its events' outcome, unless nothing at all could be written.
+
+        Raises:
+            StoreError: nothing of the batch was taken.
+        """
+        batch = _Batch(events, self._registers.arrivals(len(events)))
+        sharing = Counter(slot for slots in batch.touched for slot in slots)
+        is_alone = [all(sharing[slot] == 1 for slot in slots) for slots in batch.touched]
+        plain = [place for place, event in enumerate(events) if is_alone[place] and self._is_plain(batch, event)]
+        rest = sorted(set(range(len(events))).difference(plain))
+        async with trio.open_nursery() as nursery:
+            if rest:
+                nursery.start_soon(self._judge, batch, rest)
+            conflicts = await self._create(batch, plain)
+        if conflicts:
+            await self._judge(batch, conflicts)
+        outcomes = batch.finished()
+        if outcomes and set(outcomes) == {Saved.FAILED}:
+            raise StoreError(batch.reason or "the relay's store has refused it")
+        for event, outcome, alone in zip(events, outcomes, is_alone, strict=True):
+            # Of one that another event of the batch may have replaced or deleted, nothing is sure.
+            if outcome is Saved.DUPLICATE and alone:
+                self._overlay.know(event.id, trio.current_time())
+        return outcomes
+
+    def _is_plain(self, batch: _Batch, event: Event) -> bool:
+        """True if the event can be written blindly."""
+        return is_plain(event) and event.pubkey not in batch.vanishing and not self._vanishing.bars(event)
+
+    async def settle(self) -> None:
+        """Wait until what is being written blindly now has been written: nobody else has judged it."""
+        for one in list(self._creating):
+            await one.wait()
+
+    @contextmanager
+    def _underway(self) -> Iterator[None]:
+        ended = trio.Event()
+        self._creating.add(ended)
+        try:
+            yield
+        finally:
+            self._creating.remove(ended)
+            ended.set()
+
+    async def _create(self, batch: _Batch, places: list[int]) -> list[int]:
+        """Write events whose registers are new; gives the places of those whose are not."""
+        # No step lies between the look at who has vanished and this: who vanishes meanwhile can wait for it.
+        with self._underway():
+            writes = await self._write_new(batch, places)
+        conflicts = []
+        for place, write in zip(places, writes, strict=True):
+            event = batch.events[place]
+            if write.is_uncertain:
+                batch.mine.add(event.id)
+                batch.doubtful.add(write.slot)
+            if write.wrote is Wrote.DONE:
+                batch.outcomes[place] = Saved.STORED
+            elif write.wrote is Wrote.CONFLICT:
+                conflicts.append(place)
+            else:
+                batch.fail(place, write.reason)
+        return conflicts
+
+    async def _write_new(self, batch: _Batch, places: list[int]) -> list[Write]:
+        writes: list[Write] = []
+        turn = trio.current_time()
+        for place in places:
+            (slot,) = batch.touched[place]
+            writes.append(Write(slot, NEVER_WRITTEN, document(batch.events[place], batch.arrived[place])))
+            if trio.current_time() - turn > _TURN_SECONDS:
+                await trio.lowlevel.checkpoint()
+                turn = trio.current_time()
+        if writes:
+            await self._bulk.carry_out(writes)
+        for place, write in zip(places, writes, strict=True):
+            if write.wrote is Wrote.DONE:
+                self._registers.note(write, None, batch.events[place])
+        return writes
+
+    async def _judge(self, batch: _Batch, places: list[int]) -> None:
+        """Decide these, and all that they change, as often as it takes."""
+        for part in _portions(batch, places):
+            await self._decide(batch, part)
+
+    async def _decide(self, batch: _Batch, places: list[int]) -> None:
+        reason = "the relay's store is written by too many"
+        try:
+            for _ in range(_MOST_ROUNDS):
+                if not places:
+                    return
+                places = await self._round(batch, places)
+        except StoreError as error:
+            reason = str(error)
+        for place in places:
+            batch.fail(place, reason)
+
+    async def _round(self, batch: _Batch, places: list[int]) -> list[int]:
+        """Read, judge, compare and set; gives the places that another writer has made undecided again."""
+        async with self._registers.judging:
+            turn = await self._decided(batch, places)
+            vanishing = await self._written(turn, batch)
+            if not vanishing:
+                return self._concluded(batch, turn)
+        # It takes as long as the key has written much, and their tombstones are known.
+        await self._vanish(turn, vanishing)
+        async with self._registers.judging:
+            open_ones = [turn.writes[slot_of(event)] for event in vanishing if self._is_last(event)]
+            await self._set([one for one in open_ones if one.wrote is None], turn, batch)
+            return self._concluded(batch, turn)
+
+    async def _written(self, turn: _Turn, batch: _Batch) -> list[Event]:
+        """Write all but requests to vanish; gives those that are due."""
+        writes = turn.writes
+        tombstones = {vanish_slot(pubkey) for pubkey in turn.ruling.vanish} & writes.keys()
+        requests = {slot_of(event): event for event in turn.ruling.insert.values() if event.kind in REQUESTS}
+        await self._set([writes[slot] for slot in tombstones], turn, batch)
+        for pubkey, until in turn.ruling.vanish.items():
+            if (tombstone := writes.get(vanish_slot(pubkey))) is not None and tombstone.wrote is Wrote.DONE:
+                self._vanishing.learn(pubkey, until)
+        others = [one for slot, one in writes.items() if slot not in requests and slot not in tombstones]
+        await self._set(others, turn, batch)
+        # A request of which not all was carried out is not written.
+        due = {
+            slot_of(event)
+            for event, slots in zip(turn.events, turn.depends, strict=True)
+            if all(writes[slot].wrote is Wrote.DONE for slot in slots.difference(requests) if slot in writes)
+        }
+        vanishing = [event for slot, event in requests.items() if slot in due and event.kind == VANISH]
+        await self._set([writes[slot] for slot in due & requests.keys() - set(map(slot_of, vanishing))], turn, batch)
+        return vanishing
+
+    def _is_last(self, request: Event) -> bool:
+        """True if its key has not asked again meanwhile; the later request leaves nothing of this one."""
+        return self._vanishing.untils.get(request.pubkey, -1) <= request.created_at
+
+    async def _decided(self, batch: _Batch, places: list[int]) -> _Turn:
+        """What becomes of these, by the registers as they are now."""
+        events = [batch.events[place] for place in places]
+        known = await self._registers.read(slot for place in places for slot in batch.touched[place])
+        found = await self._registers.find(searched_targets(events, known))
+        known |= await self._registers.read(found.difference(known))
+        for slot in batch.doubtful.intersection(known):
+            # What this relay has written without hearing of it, its clients have to see all the same.
+            self._registers.show(slot, known[slot].version, known[slot].event)
+        ruling = judge(events, facts_of(events, known, found, self._vanishing.untils))
+        # An event may come twice, and be deleted in between: it arrives when it is stored.
+        arrived = {
+            batch.events[place].id: batch.arrived[place]
+            for place, outcome in zip(places, ruling.outcomes, strict=True)
+            if outcome is Saved.STORED
+        }
+        writes = changes(ruling, known, arrived, self._registers.arrivals(len(known))[0])
+        depends = [
+            batch.touched[place] | (found if batch.events[place].kind == DELETION else set()) for place in places
+        ]
+        for event, slots in zip(events, depends, strict=True):
+            barred_by = (one for one in claimants(event) if event.created_at <= ruling.vanish.get(one, -1))
+            slots |= set(map(vanish_slot, barred_by))
+        return _Turn(places, events, known, ruling, writes, depends)
+
+    async def _vanish(self, turn: _Turn, requests: list[Event]) -> None:
+        """Remove what belongs to the keys that vanish; where that fails, their requests alone have failed."""
+        vanished = [(event.pubkey, event.created_at, event.id) for event in requests]
+        try:
+            await self.settle()
+            removed = await self._emptying.empty(*left_by(vanished))
+        except StoreError as error:
+            for event in requests:
+                write = turn.writes[slot_of(event)]
+                write.wrote, write.reason = Wrote.FAILED, str(error)
+        else:
+            log.info("keys have vanished", keys=len(vanished), events=removed)
+
+    def _concluded(self, batch: _Batch, turn: _Turn) -> list[int]:
+        """Note what became of the events of a turn; gives the places of those that are undecided."""
+        undecided = []
+        for place, event, slots, outcome in zip(
+            turn.places, turn.events, turn.depends, turn.ruling.outcomes, strict=True
+        ):
+            wrote = [turn.writes[slot] for slot in slots if slot in turn.writes]
+            if failed := [one for one in wrote if one.wrote is Wrote.FAILED]:
+                batch.fail(place, failed[0].reason)
+            elif any(one.wrote is not Wrote.DONE for one in wrote):
+                undecided.append(place)
+            else:
+                is_mine = outcome is Saved.DUPLICATE and event.id in batch.mine and event.id not in batch.stored
+                batch.outcomes[place] = Saved.STORED if is_mine else outcome
+                if batch.outcomes[place] is Saved.STORED:
+                    batch.stored.add(event.id)
+                elif (register := turn.known[slot_of(event)]).exists and slot_of(event) not in turn.writes:
+                    # Whoever wrote what stands there, its sender has to find it now: no refresh may have covered it.
+                    self._registers.show(slot_of(event), register.version, register.event)
+        return undecided
+
+    async def _set(self, writes: list[Write], turn: _Turn, batch: _Batch) -> None:
+        if not writes:
+            return
+        await self._bulk.carry_out(writes)
+        for one in writes:
+            event = turn.ruling.insert.get(one.document.id)
+            if event is not None and (one.wrote is Wrote.DONE or one.is_uncertain):
+                batch.mine.add(event.id)
+            if one.is_uncertain:
+                batch.doubtful.add(one.slot)
+            before = turn.known[one.slot].event
+            # Where only `until` has changed, the event that stood goes on standing.
+            now = event or (before if one.document.id else None)
+            self._registers.note(one, None if before is None else before.id, now)
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """One attempt at the events that were undecided.
+
+    Attributes:
+        places: of the events in the batch.
+        events: those.
+        known: the registers that decided.
+        ruling: what was decided.
+        writes: what has to be written, by slot.
+        depends: of each event, the slots whose writes it depends on.
+    """
+
+    places: list[int]
+    events: list[Event]
+    known: dict[str, Register]
+    ruling: Ruling
+    writes: dict[str, Write]
+    depends: list[set[str]]
+
+
+def _portions(batch: _Batch, places: list[int]) -> Iterator[list[int]]:
+    """The places in parts that touch no more than so many registers, or of one: a request may name ten thousand."""
+    part: list[int] = []
+    size = 0
+    for place in places:
+        size += len(batch.touched[place])
+        if size > _MOST_TOUCHED and part:
+            yield part
+            part, size = [], len(batch.touched[place])
+        part.append(place)
+    yield part
+
+
+class _Batch:
+    """Events on their way, and what became of them so far.
+
+    Attributes:
+        events: in their order.
+        arrived: of each, its time of arrival.
+        touched: of each, the slots of the registers that it depends on and may change.
+        vanishing: keys that ask to vanish in this batch.
+        outcomes: None where it is open.
+        mine: ids that this batch has written, or has tried to without hearing of the end.
+        doubtful: slots of such tries, whatever they were of.
+        stored: ids that count as stored by this batch already, once each.
+        reason: why one of them failed.
+    """
+
+    def __init__(self, events: Sequence[Event], arrived: Sequence[int]) -> None:
+        self.events = events
+        self.arrived = arrived
+        self.touched = [touched(event) for event in events]
+        self.vanishing = {event.pubkey for event in events if event.kind == VANISH}
+        self.outcomes: list[Saved | None] = [None] * len(events)
+        self.mine: set[str] = set()
+        self.doubtful: set[str] = set()
+        self.stored: set[str] = set()
+        self.reason = ""
+
+    def fail(self, place: int, reason: str) -> None:
+        """This one could not be stored."""
+        self.outcomes[place] = Saved.FAILED
+        self.reason = reason
+
+    def finished(self) -> list[Saved]:
+        """All outcomes; none is open any more."""
+        return [outcome or Saved.FAILED for outcome in self.outcomes]

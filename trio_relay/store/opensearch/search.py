@@ -1,0 +1,193 @@
+"""Searches for words, rankings and counts: what needs the index to know all, so each comes after a refresh."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Final, TypeVar
+
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.hyperloglog import Sketch
+from trio_relay.nostr.ranking import MUTE_KINDS, Voices, candidates, ranked_by, reference_window
+from trio_relay.nostr.search import Sort
+from trio_relay.store.base import Page
+from trio_relay.store.opensearch.aggregates import sketch
+from trio_relay.store.opensearch.client import Client
+from trio_relay.store.opensearch.documents import tag_term
+from trio_relay.store.opensearch.pages import Appetite, Hit, search_many, search_whole
+from trio_relay.store.opensearch.query import BEST_FIRST, NEWEST_FIRST, Query, condition, either, expired, search_body
+from trio_relay.store.opensearch.recording import records
+from trio_relay.store.opensearch.responses import Counted, Profiles, Spoken, Whole
+
+W = TypeVar("W", bound=Whole)
+
+_PAGE: Final = 500
+_MOST_AUTHORS: Final = 10_000
+"""Of one domain."""
+_SHOWN: Final = 50
+"""Ranked events that are fetched in one request, whatever their size."""
+_NAMED: Final = 500
+"""Notes whose references are counted in one request."""
+
+
+class Searching:
+    """Answers that are read from the index alone.
+
+    Args:
+        client: of the cluster.
+        alias: what is searched.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, client: Client, alias: str, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._alias = alias
+        self._clock = clock
+
+    async def one_after_another(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
+        """The filters' answers in the filters' order, each in its own order, no event twice.
+
+        Raises:
+            StoreError: from a step, when the cluster could not answer.
+        """
+        sent: set[str] = set()
+        for one in filters:
+            if not one.wants_stored:
+                continue
+            ranked = one.search is not None and one.search.sort is not None
+            async with aclosing(self._ranked(one) if ranked else self._matching(one)) as found:
+                async for hits in found:
+                    # The slot is as good as the id: one register, one event.
+                    page = [hit.source.event.encode() for hit in hits if hit.slot not in sent]
+                    sent.update(hit.slot for hit in hits)
+                    if page:
+                        yield page
+
+    async def count(self, filters: Sequence[Filter]) -> int:
+        """How many events match any of the filters.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        conditions = [await self._condition(one) for one in filters if not one.is_hopeless]
+        if not conditions:
+            return 0
+        body = {"query": either(conditions), "size": 0, "track_total_hits": True}
+        return (await self._search(body, Counted)).hits.total.value
+
+    async def sketch(self, one: Filter, offset: int) -> Sketch:
+        """How many events match, and who has written them; see `Queryable.sketch`.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        return await sketch(self._client, self._alias, await self._condition(one), offset)
+
+    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+        """What matches, as records; see `Queryable.records`.
+
+        Raises:
+            StoreError: from a step, when the cluster could not answer.
+        """
+        if one.wants_stored:
+            async with aclosing(records(self._client, self._alias, await self._condition(one), one.limit)) as pages:
+                async for page in pages:
+                    yield page
+
+    async def meant_by(self, filters: Sequence[Filter]) -> Query | None:
+        """The condition for all that matches any of the filters, what has expired included; None if nothing can.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        conditions = [condition(one, await self._authors_of(one)) for one in filters if not one.is_hopeless]
+        return either(conditions) if conditions else None
+
+    async def _condition(self, one: Filter) -> Query:
+        return condition(one, await self._authors_of(one), now=int(self._clock()))
+
+    async def _authors_of(self, one: Filter) -> list[str] | None:
+        mark = one.search.author_mark if one.search is not None else None
+        return None if mark is None else await self._authors(mark)
+
+    async def _authors(self, mark: str) -> list[str]:
+        """Whose profile carries this mark; the newest of too many."""
+        query: Query = {
+            "bool": {"filter": [{"term": {"marks": mark}}], "must_not": [expired(int(self._clock()))]},
+        }
+        body = search_body(query, NEWEST_FIRST, _MOST_AUTHORS) | {"_source": False, "docvalue_fields": ["pubkey"]}
+        found = await self._search(body, Profiles)
+        return [pubkey for hit in found.hits.hits for pubkey in hit.fields.pubkey]
+
+    async def _matching(self, one: Filter, *, as_notes: bool = False) -> AsyncGenerator[list[Hit], None]:
+        """What matches, best first; as notes to be ranked the newest first, and without their events."""
+        query = await self._condition(one)
+        is_searched = one.search is not None and bool(one.search.phrases)
+        order = BEST_FIRST if is_searched and not as_notes else NEWEST_FIRST
+        left, after, appetite = one.limit or 0, list[Any](), Appetite()
+        while left:
+            size = min(left, _PAGE if as_notes else appetite.hits)
+            body = search_body(query, order, size, after) | ({"_source": False} if as_notes else {})
+            (hits,) = await search_many(self._client, self._alias, [body])
+            appetite.learn([hits])
+            if hits:
+                yield hits
+                after = hits[-1].sort
+            left -= size
+            if len(hits) < size:
+                return
+
+    async def _ranked(self, one: Filter) -> AsyncGenerator[list[Hit], None]:
+        assert one.search is not None
+        assert one.search.sort is not None
+        now = int(self._clock())
+        notes: list[tuple[str, int]] = []
+        async with aclosing(self._matching(candidates(one, now), as_notes=True)) as found:
+            async for hits in found:
+                notes += [(hit.sort[1], hit.sort[0]) for hit in hits]
+        voices: dict[str, Voices] = {}
+        for start in range(0, len(notes), _NAMED):
+            voices |= await self._voices(one, one.search.sort, [note for note, _ in notes[start : start + _NAMED]])
+        chosen = ranked_by(one.search.sort, notes, voices, now, one.limit or 0)
+        for start in range(0, len(chosen), _SHOWN):
+            part = chosen[start : start + _SHOWN]
+            body = search_body({"bool": {"filter": [{"terms": {"id": part}}]}}, NEWEST_FIRST, _SHOWN)
+            (hits,) = await search_many(self._client, self._alias, [body])
+            places = {note: place for place, note in enumerate(part)}
+            hits.sort(key=lambda hit: places[hit.sort[1]])
+            if hits:
+                yield hits
+
+    async def _voices(self, one: Filter, sort: Sort, notes: list[str]) -> dict[str, Voices]:
+        """How many keys speak of each of these notes; the votes only where the sort asks for them."""
+        terms = [tag_term("e", note) for note in notes]
+        since, until = reference_window(one)
+        speaking = Filter(since=since, until=until, tags=(("e", frozenset(notes)),))
+        keys: Query = {"keys": {"cardinality": {"field": "pubkey", "precision_threshold": 3_000}}}
+        votes: Query = {vote: {"filter": {"term": {"marks": f"vote:{vote}"}}, "aggs": keys} for vote in ("up", "down")}
+        body = {
+            "query": {
+                "bool": {
+                    "filter": [condition(speaking, now=int(self._clock()))],
+                    "must_not": [{"terms": {"kind": sorted(map(str, MUTE_KINDS))}}],
+                }
+            },
+            "size": 0,
+            "track_total_hits": False,
+            "aggs": {
+                "notes": {
+                    "terms": {"field": "tags", "include": terms, "size": len(terms)},
+                    "aggs": keys | (votes if sort == "controversial" else {}),
+                }
+            },
+        }
+        found = await self._search(body, Spoken)
+        by_term = dict(zip(terms, notes, strict=True))
+        return {
+            by_term[bucket.key]: Voices(bucket.keys.value, bucket.up.keys.value, bucket.down.keys.value)
+            for bucket in found.aggregations.notes.buckets
+            if bucket.key in by_term
+        }
+
+    async def _search(self, body: Query, kind: type[W]) -> W:
+        return await search_whole(self._client, self._alias, body, kind)

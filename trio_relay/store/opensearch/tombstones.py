@@ -1,0 +1,129 @@
+"""Keys that have vanished (NIP-62): this relay's memory of them, and what crossed with their requests.
+
+Which keys have vanished is a register of each, and every relay has all of them in memory, so that everybody else's
+events are written blindly as before. What another relay's key has vanished meanwhile a relay learns with its next look;
+what it has taken until then is removed by that look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Final, NamedTuple
+
+from trio_relay.nostr.event import Event, claimants
+from trio_relay.store.opensearch.client import Client
+from trio_relay.store.opensearch.documents import request_slot
+from trio_relay.store.opensearch.pages import Hit, search_whole
+from trio_relay.store.opensearch.query import AN_EVENT, Query, belonging_to
+from trio_relay.store.opensearch.responses import Identified
+from trio_relay.store.opensearch.scan import scan
+
+LOOKS_BACK: Final = 600 * 10**9
+"""Nanoseconds: longer than a write can be under way, a relay can be away for a restart, or two clocks can differ."""
+_KEYS_AT_A_TIME: Final = 100
+"""Each is five clauses, of which OpenSearch takes 1,024."""
+
+
+class Vanishing:
+    """By pubkey, until when what belongs to it has vanished.
+
+    Args:
+        client: of the cluster.
+        alias: what is read.
+    """
+
+    def __init__(self, client: Client, alias: str) -> None:
+        self._client = client
+        self._alias = alias
+        self.untils: dict[str, int] = {}
+
+    def bars(self, event: Event) -> bool:
+        """True if the event belongs to a key that has vanished since."""
+        return bool(self.untils) and any(event.created_at <= self.untils.get(one, -1) for one in claimants(event))
+
+    def learn(self, pubkey: str, until: int) -> None:
+        """This key has vanished until then."""
+        self.untils[pubkey] = max(until, self.untils.get(pubkey, -1))
+
+    async def look(self, since: int) -> list[Query]:
+        """Learn of the keys that have vanished since then; gives, as conditions, what belongs to them.
+
+        Args:
+            since: nanoseconds since 1970, as `Document.arrived`.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        async with aclosing(self._tombstones(since)) as pages:
+            return left_by([(one.pubkey, one.until, one.request_id) async for page in pages for one in page])
+
+    async def look_at_all(self, since: int) -> list[Query]:
+        """Learn of all keys; gives the same also for those whose request isn't stored: it was never carried out.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        late: list[tuple[str, int, str]] = []
+        async with aclosing(self._tombstones(0)) as pages:
+            async for page in pages:
+                stored = await self._stored(page)
+                late += [
+                    (one.pubkey, one.until, one.request_id)
+                    for one in page
+                    if one.arrived >= since or one.request_id not in stored
+                ]
+        return left_by(late)
+
+    async def _tombstones(self, since: int) -> AsyncGenerator[list[Tombstone], None]:
+        query: Query = {"bool": {"filter": [{"exists": {"field": "vanished"}}, {"range": {"arrived": {"gte": since}}}]}}
+        async with aclosing(scan(self._client, self._alias, query)) as pages:
+            async for hits in pages:
+                page = list(map(_tombstone, hits))
+                for one in page:
+                    self.learn(one.pubkey, one.until)
+                yield page
+
+    async def _stored(self, page: list[Tombstone]) -> set[str]:
+        """The ids of the requests that are stored."""
+        slots = [request_slot(one.request_id) for one in page]
+        body: Query = {
+            "query": {"bool": {"filter": [{"ids": {"values": slots}}, AN_EVENT]}},
+            "size": len(slots),
+            "_source": False,
+            "docvalue_fields": ["id"],
+        }
+        found = await search_whole(self._client, self._alias, body, Identified)
+        return {event_id for hit in found.hits.hits for event_id in hit.fields.id}
+
+
+class Tombstone(NamedTuple):
+    """Whose it is, by which request, until when what belongs to the key has vanished, and when that was written."""
+
+    pubkey: str
+    request_id: str
+    until: int
+    arrived: int
+
+
+def _tombstone(hit: Hit) -> Tombstone:
+    pubkey, _, request_id = hit.source.vanished.partition(":")
+    return Tombstone(pubkey, request_id, hit.source.until, hit.sort[0])
+
+
+def left_by(vanished: Sequence[tuple[str, int, str]]) -> list[Query]:
+    """What has to go when keys vanish: all that belongs to them but the requests themselves.
+
+    Args:
+        vanished: of each, its pubkey, until when (seconds since 1970), and the id of its request.
+    """
+    left = [_left(*one) for one in vanished]
+    return [
+        {"bool": {"filter": [{"bool": {"should": left[start : start + _KEYS_AT_A_TIME]}}]}}
+        for start in range(0, len(left), _KEYS_AT_A_TIME)
+    ]
+
+
+def _left(pubkey: str, until: int, request_id: str) -> Query:
+    itself: Query = {"ids": {"values": [request_slot(request_id)]}}
+    return {"bool": {"filter": [belonging_to(pubkey, until)], "must_not": [itself]}}

@@ -1,0 +1,251 @@
+"""Making and upgrading what a relay needs in a cluster: template, index, alias. Every step can be done again.
+
+An upgrade fills an index of the new layout while relays go on writing the old one, in passes that each copy what was
+written since the one before. Only for the last and short one writing is blocked: relays try again for
+`retry_seconds`, and so write on behind the same alias as soon as that has moved.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import trio
+
+from trio_relay.nostr.event import decode
+from trio_relay.store.base import StoreError, StoreRefused
+from trio_relay.store.opensearch.client import Busy, Client, Refusal, Unreachable, encode, open_client, read
+from trio_relay.store.opensearch.documents import Document, document, slot_of
+from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout, template
+from trio_relay.store.opensearch.options import OpenSearchOptions
+from trio_relay.store.opensearch.pages import Hit
+from trio_relay.store.opensearch.query import Query
+from trio_relay.store.opensearch.scan import scan
+
+Say: TypeAlias = Callable[[str], None]
+
+_FEW: Final = 1_000
+"""A pass that has found no more than so many is soon done once more, with writing blocked."""
+_MOST_PASSES: Final = 10
+_OVERLAP_SECONDS: Final = 120
+"""Each pass begins so long before the last one did: clocks differ, and a write takes up to `retry_seconds`, 60."""
+_PAUSE: Final = 0.5
+
+
+async def check(client: Client, options: OpenSearchOptions) -> str | None:
+    """Why the index cannot be used as it is, for the operator, or None; a cluster that is away is waited for.
+
+    Raises:
+        StoreRefused: it stays away, or wants other credentials.
+    """
+    deadline = trio.current_time() + options.retry_seconds
+    while True:
+        try:
+            return await look(client, options)
+        except (Unreachable, Busy) as error:
+            if trio.current_time() > deadline:
+                raise StoreRefused(f"no OpenSearch at {', '.join(options.urls)}: {error}") from error
+        except StoreError as error:
+            raise StoreRefused(str(error)) from error
+        await trio.sleep(_PAUSE)
+
+
+async def look(client: Client, options: OpenSearchOptions) -> str | None:
+    """Why the index cannot be used as it is now, for the operator, or None.
+
+    Raises:
+        StoreError: the cluster could not tell.
+    """
+    version = await _version(client, alias_of(options))
+    if version is None:
+        return f"there is no alias {alias_of(options)} yet: `trio-relay migrate` makes it"
+    if version < VERSION:
+        return f"{alias_of(options)} has layout {version}: `trio-relay migrate` brings it to {VERSION}"
+    if version > VERSION:
+        return f"{alias_of(options)} has layout {version}, this trio-relay knows layouts up to {VERSION}"
+    return None
+
+
+async def migrate(options: OpenSearchOptions, say: Say, *, dry_run: bool = False) -> None:
+    """Bring template, index and alias to this version, and say what was done, or would be.
+
+    Raises:
+        StoreRefused: it is of a newer make, or a step failed; all of it can be run again.
+    """
+    async with open_client(options) as client:
+        try:
+            await _migrate(client, options, say, dry_run=dry_run)
+        except StoreError as error:
+            raise StoreRefused(f"{error}; `trio-relay migrate` can be run again") from error
+
+
+async def _migrate(client: Client, options: OpenSearchOptions, say: Say, *, dry_run: bool) -> None:
+    would = "would " if dry_run else ""
+    alias, new = alias_of(options), index_of(options)
+    old = await _behind(client, alias)
+    version = await _version(client, alias) if old is not None else None
+    if version is not None and version > VERSION:
+        raise StoreRefused(f"{old} has layout {version}, this trio-relay knows layouts up to {VERSION}")
+    say(f"{would}put index template {alias} (layout {VERSION})")
+    if not dry_run:
+        await client.ask("PUT", f"/_index_template/{alias}", template(options))
+    if version == VERSION:
+        say(f"{alias} -> {old} has layout {VERSION}: nothing to do")
+    elif old is None:
+        say(f"{would}make index {new}, {options.shards} shards, {options.replicas} replicas")
+        say(f"{would}let alias {alias} name {new}")
+        if not dry_run:
+            await _make(client, new, options)
+            await _point(client, alias, None, new)
+    else:
+        say(f"{would}copy {old} (layout {version}) to {new} (layout {VERSION}), while relays go on")
+        say(f"{would}block writing for the last copy, and let alias {alias} name {new}")
+        if not dry_run:
+            await _upgrade(client, options, old, say)
+        say(f"{old} stays as it was; once all is well: DELETE /{old}")
+
+
+async def _behind(client: Client, alias: str) -> str | None:
+    """The index that an alias names."""
+    try:
+        answer = await client.decoded("GET", f"/_alias/{alias}")
+    except Refusal as refusal:
+        if refusal.status == 404:
+            return None
+        raise
+    names = sorted(answer)
+    if len(names) != 1:
+        raise StoreRefused(f"alias {alias} names {', '.join(names)}: it must name one index")
+    return str(names[0])
+
+
+async def _version(client: Client, alias: str) -> int | None:
+    """The layout of the index behind an alias; None if there is none."""
+    try:
+        answer = await client.decoded("GET", f"/{alias}/_mapping")
+    except Refusal as refusal:
+        if refusal.status == 404:
+            return None
+        raise
+    return max(int(index["mappings"].get("_meta", {}).get("version", 0)) for index in answer.values())
+
+
+async def _make(client: Client, index: str, options: OpenSearchOptions) -> None:
+    """Make the index, unless an earlier run has."""
+    try:
+        await client.ask("PUT", f"/{index}", layout(options))
+    except Refusal:
+        if await _version(client, index) is None:
+            raise
+
+
+async def _point(client: Client, alias: str, old: str | None, new: str) -> None:
+    """Let the alias name the new index, in one step."""
+    actions: list[Query] = [{"add": {"index": new, "alias": alias, "is_write_index": True}}]
+    if old is not None:
+        actions.append({"remove": {"index": old, "alias": alias}})
+    await client.ask("POST", "/_aliases", {"actions": actions})
+
+
+async def _upgrade(client: Client, options: OpenSearchOptions, old: str, say: Say) -> None:
+    new = index_of(options)
+    await _make(client, new, options)
+    since = 0
+    for _ in range(_MOST_PASSES):
+        began = time.time_ns()
+        copied = await _copy(client, old, new, since, options)
+        say(f"copied {copied} documents")
+        since = began - _OVERLAP_SECONDS * 10**9
+        if copied <= _FEW:
+            break
+    await _block(client, old, True)
+    try:
+        say(f"copied {await _copy(client, old, new, since, options)} documents, writing being blocked")
+        await client.ask("POST", f"/{new}/_refresh")
+        await _point(client, alias_of(options), old, new)
+    except BaseException:
+        with trio.move_on_after(options.request_seconds, shield=True):
+            await _block(client, old, False)
+        raise
+    say(f"alias {alias_of(options)} names {new}")
+
+
+async def _block(client: Client, index: str, is_blocked: bool) -> None:
+    if is_blocked:
+        await client.ask("PUT", f"/{index}/_block/write")  # which waits for the writes that are under way
+    else:
+        await client.ask("PUT", f"/{index}/_settings", {"index.blocks.write": False})
+
+
+async def _copy(client: Client, old: str, new: str, since: int, options: OpenSearchOptions) -> int:
+    """Copy what was written since then, made anew from the events; newer states overwrite older ones."""
+    await client.ask("POST", f"/{old}/_refresh")
+    copied = 0
+    written: Query = {"bool": {"should": [{"range": {field: {"gte": since}}} for field in ("arrived", "changed")]}}
+    async with aclosing(scan(client, old, written)) as pages:
+        async for hits in pages:
+            for part in _parts([_copied(hit) for hit in hits], options.bulk_bytes):
+                copied += await _write(client, new, part)
+    return copied
+
+
+async def _write(client: Client, index: str, lines: Sequence[bytes]) -> int:
+    """Copy documents, as often as the cluster is too busy for them; gives how many had not been copied before."""
+    copied = 0
+    while lines:
+        try:
+            answer = await client.ask_lines(f"/{index}/_bulk?filter_path=items.*.status,items.*.error.type", lines)
+        except Busy:
+            await trio.sleep(_PAUSE)
+            continue
+        again = []
+        for line, item in zip(lines, read(msgspec.json.decode, answer)["items"], strict=True):
+            (result,) = item.values()
+            if result["status"] < 300:
+                copied += 1
+            elif result["status"] == 429:
+                again.append(line)
+            # A conflict: the same state, or a newer one, has been copied before.
+            elif result["status"] != 409:
+                raise StoreError(f"{index} has refused a document ({result['status']}: {result.get('error')})")
+        lines = again
+        await trio.sleep(_PAUSE if lines else 0)
+    return copied
+
+
+def _copied(hit: Hit) -> bytes:
+    """A document under its version, which goes on counting in the new index, and under its `_id` in this layout."""
+    arrived: int = hit.sort[0]
+    source = hit.source
+    event = decode(source.event) if source.event else None
+    made = (
+        document(event, arrived, source.until)
+        if event is not None
+        else Document(
+            arrived,
+            until=source.until,
+            grave=source.grave,
+            vanished=source.vanished,
+            name=source.name,
+            value=source.value,
+        )
+    )
+    # Requests to vanish have a register of another name since layout 2.
+    slot = hit.slot if event is None else slot_of(event)
+    action: dict[str, Any] = {"index": {"_id": slot, "version": hit.version, "version_type": "external"}}
+    return encode(action) + b"\n" + encode(made)
+
+
+def _parts(lines: Sequence[bytes], most: int) -> Iterable[list[bytes]]:
+    part: list[bytes] = []
+    filled = 0
+    for line in lines:
+        if filled + len(line) > most and part:
+            yield part
+            part, filled = [], 0
+        part.append(line)
+        filled += len(line)
+    yield part

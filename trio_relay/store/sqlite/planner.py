@@ -1,0 +1,231 @@
+"""Filters to SQL: which index answers which shape. Pure; the tests compare its answers with a naive twin's.
+
+Every plan yields narrow rows (created_at, rank, seq) out of an index, in NIP-01's order, limit applied; the events'
+JSON is fetched last, for those only. One value for an index walks it in order and stops at the limit; a few values
+become a walk each, merged; many values are gathered and sorted, narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from trio_relay.nostr.event import WRAPS
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.sqlite.rows import MARK, rank_of
+from trio_relay.store.sqlite.sql import AUTHOR, Select, Where, all_of, keys_of, raw
+
+_MOST_KIND_WALKS: Final = 32
+_MOST_TAG_WALKS: Final = 4
+"""Up to so many values of an index get a walk of their own; past that, sorting what they gather is cheaper."""
+
+_FEW_AUTHORS: Final = 8
+_NO_LIMIT: Final = 2**53
+_ID_LETTERS: Final = frozenset("eEqaA")
+"""Letters whose values name one event, so that few others carry the same: the best index there is."""
+
+_ORDER: Final = "ORDER BY created_at DESC, rank"
+_BEST_FIRST: Final = "ORDER BY hit.score, created_at DESC, rank"
+
+
+def plan(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
+    """One SELECT of (created_at, rank, seq) for all the filters, de-duplicated and in order; None if nothing can match.
+
+    Args:
+        filters: each has a limit, and counts its own; none may search for words, which have an order of their own.
+        lapsed: what expires up to this second is left out; None where nothing does.
+    """
+    readable = [(one, parts) for one in filters if (parts := _readable(one))]
+    selects = [_merge_walks([_plan_one(part, lapsed) for part in parts], "UNION", one) for one, parts in readable]
+    if len(selects) <= 1:
+        return selects[0] if selects else None
+    return _merge(selects, "UNION", _ORDER)
+
+
+def plan_one(one: Filter, lapsed: int | None = None) -> Select:
+    """One SELECT of (created_at, rank, seq) for a filter with a search: the best first, without words the newest."""
+    return _by_words(one, _BEST_FIRST, lapsed) if _has_words(one) else _plan_one(_with_marks(one), lapsed)
+
+
+def plan_newest(one: Filter, lapsed: int | None = None) -> Select:
+    """As `plan_one`, the newest first; in no order if there is no limit."""
+    return _by_words(one, _ORDER, lapsed) if _has_words(one) else _plan_one(_with_marks(one), lapsed)
+
+
+def plan_records(one: Filter, lapsed: int | None = None) -> Select | None:
+    """One SELECT of (created_at, rank, seq) for a filter with a limit or without, newest first.
+
+    None if nothing can match.
+    """
+    one = one if one.limit is not None else replace(one, limit=_NO_LIMIT)
+    parts = [plan_newest(part, lapsed) for part in _readable(one)]
+    return _merge_walks(parts, "UNION", one) if parts else None
+
+
+def plan_all(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
+    """One SELECT of (created_at, rank, seq) of all that matches any of the filters, whatever their limits, each once.
+
+    It has no order. None if nothing can match.
+    """
+    selects = [plan_newest(part, lapsed) for one in filters for part in _readable(replace(one, limit=None))]
+    if not selects:
+        return None
+    return selects[0] if len(selects) == 1 else _merge(selects, "UNION")
+
+
+def plan_count(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
+    """One SELECT of how many events match any of the filters, whatever their limits; None if nothing can match."""
+    every = plan_all(filters, lapsed)
+    return None if every is None else Select(f"SELECT count(*) FROM ({every.sql})", every.bindings)
+
+
+def plan_sketch(one: Filter, lapsed: int | None = None) -> Select:
+    """One SELECT of one text for a filter of `sketches.canonical_offset`: the number, then each sketch that there is.
+
+    Commas stand between them. It is answered from the index of tags alone.
+    """
+    (tag,) = one.tags
+    where = Where().is_in("key", keys_of(tag)).kinds(one).served(one, "tag", lapsed)
+    found = "concat_ws(',', count(*), group_concat(DISTINCT sketch))"
+    return Select(f"SELECT {found} FROM tag WHERE {' AND '.join(where.terms)}", where.bindings)
+
+
+def plan_single(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
+    """One SELECT of the JSON itself where at most one event can match, a quarter of the work; else None."""
+    if len(filters) != 1 or filters[0].ids is None or len(filters[0].ids) != 1 or not filters[0].wants_stored:
+        return None
+    where = _by_id(filters[0]).times(filters[0]).served(filters[0], lapsed=lapsed)
+    return Select(
+        f"SELECT CAST(json AS BLOB) FROM event INDEXED BY event_rank WHERE {' AND '.join(where.terms)}", where.bindings
+    )
+
+
+def _readable(one: Filter) -> list[Filter]:
+    """The same as filters that together match what the reader may read of it, without those that can find nothing.
+
+    Who asks for private kinds gets his own and those that name him, which indexes tell: to look at everybody's takes a
+    walk over them all. Other kinds that a filter asks for beside these are left to a filter of their own if that is as
+    good as to look at each event.
+    """
+    parts = [one]
+    if one.reader is not None and one.kinds is not None and one.ids is None:
+        private = one.kinds & one.reader.private_kinds
+        if private == one.kinds or (private and _asks_for_kinds_alone(one)):
+            parts = _parts(one, private, frozenset(one.reader.keys))
+    return [part for part in parts if part.wants_stored]
+
+
+def _asks_for_kinds_alone(one: Filter) -> bool:
+    return one.authors is None and not one.tags and one.search is None and len(one.kinds or ()) <= _MOST_KIND_WALKS
+
+
+def _parts(one: Filter, private: frozenset[int], keys: frozenset[str]) -> list[Filter]:
+    public = replace(one, kinds=(one.kinds or frozenset()) - private, reader=None)
+    own = replace(one, kinds=private - WRAPS, authors=keys if one.authors is None else keys & one.authors, reader=None)
+    named = replace(one, kinds=private, tags=(*one.tags, ("p", keys)), reader=None)
+    return [public, own, named]
+
+
+def _by_id(one: Filter) -> Where:
+    ids = raw(one.ids or ())
+    return Where().is_in("rank", list(map(rank_of, ids))).is_in("id", ids).kinds(one).authors(one).tagged(one.tags)
+
+
+def _plan_one(one: Filter, lapsed: int | None) -> Select:
+    if one.ids is not None:
+        return _from_event("event_rank", one, _by_id(one), lapsed)
+    if one.tags and not (_prefers_authors(one)):
+        return _by_tag(one, lapsed)
+    if one.authors is not None or (one.search is not None and one.search.domain is not None):
+        # Without kinds, all that the authors have is gathered and sorted, narrow.
+        return _from_event("event_author_kind", one, Where().authors(one).kinds(one).tagged(one.tags), lapsed)
+    if one.kinds is None:
+        return _from_event("event_time", one, Where(), lapsed)
+    if len(one.kinds) > _MOST_KIND_WALKS:
+        return _from_event("event_kind", one, Where().kinds(one), lapsed)
+    walks = [_from_event("event_kind", one, Where().is_in("kind", [kind]), lapsed) for kind in one.kinds]
+    return _merge_walks(walks, "UNION ALL", one)
+
+
+def _prefers_authors(one: Filter) -> bool:
+    """True if the events of the authors are surely fewer than those with the tags."""
+    if one.authors is None or len(one.authors) > _FEW_AUTHORS:
+        return False
+    return not any(letter in _ID_LETTERS for letter, _ in one.tags)
+
+
+def _by_tag(one: Filter, lapsed: int | None) -> Select:
+    # Letters that name an event first, then the one with the fewest values.
+    driver = min(one.tags, key=lambda tag: (tag[0] not in _ID_LETTERS, len(tag[1])))
+    others = [tag for tag in one.tags if tag is not driver]
+    keys = keys_of(driver)
+    groups = [[key] for key in keys] if len(keys) <= _MOST_TAG_WALKS else [keys]
+    return _merge_walks([_from_tag(one, group, others, lapsed) for group in groups], "UNION", one)
+
+
+def _from_tag(
+    one: Filter, keys: list[bytes], others: Iterable[tuple[str, frozenset[str]]], lapsed: int | None
+) -> Select:
+    where = Where().is_in("key", keys).kinds(one).times(one).searched(one, "tag", lapsed)
+    if one.authors is not None:
+        where.is_in(AUTHOR, raw(one.authors))
+    # One event may stand under several of the keys.
+    distinct = "DISTINCT " if len(keys) > 1 else ""
+    where.tagged(others, "tag").served(one, "tag", lapsed)
+    return _finish(f"SELECT {distinct}created_at, rank, seq FROM tag", where, one)
+
+
+def _from_event(index: str, one: Filter, where: Where, lapsed: int | None) -> Select:
+    where.times(one).searched(one, lapsed=lapsed).served(one, lapsed=lapsed)
+    return _finish(f"SELECT created_at, rank, seq FROM event INDEXED BY {index}", where, one)
+
+
+def _by_words(one: Filter, order: str, lapsed: int | None) -> Select:
+    """Out of the index of words; the events are looked at for all else."""
+    assert one.search is not None
+    where = Where().kinds(one).authors(one).tagged(_with_marks(one).tags).times(one).searched(one, lapsed=lapsed)
+    if one.ids is not None:
+        where.is_in("rank", list(map(rank_of, raw(one.ids)))).is_in("id", raw(one.ids))
+    where.served(one, lapsed=lapsed).bindings.insert(0, all_of(one.search))
+    hits = _SCORED_HITS if order is _BEST_FIRST else _HITS
+    head = f"SELECT created_at, rank, seq FROM ({hits}) AS hit CROSS JOIN event ON event.seq = hit.found"
+    return _finish(head, where, one, order)
+
+
+_HITS: Final = "SELECT rowid AS found FROM word WHERE word MATCH ?"
+_SCORED_HITS: Final = "SELECT rowid AS found, bm25(word) AS score FROM word WHERE word MATCH ?"
+
+
+def _has_words(one: Filter) -> bool:
+    return one.search is not None and bool(one.search.phrases)
+
+
+def _with_marks(one: Filter) -> Filter:
+    """The same with the marks that a search asks for as what they are here: tags."""
+    if one.search is None or not one.search.marks:
+        return one
+    return replace(one, tags=(*one.tags, *((MARK, frozenset([mark])) for mark in one.search.marks)))
+
+
+def _finish(head: str, where: Where, one: Filter, order: str = _ORDER) -> Select:
+    condition = f" WHERE {' AND '.join(where.terms)}" if where.terms else ""
+    if one.limit is None:  # to be counted
+        return Select(f"{head}{condition}", where.bindings)
+    return Select(f"{head}{condition} {order} LIMIT ?", [*where.bindings, one.limit])
+
+
+def _merge_walks(walks: list[Select], how: str, one: Filter) -> Select:
+    if len(walks) == 1:
+        return walks[0]
+    if one.limit is None:
+        return _merge(walks, how)
+    merged = _merge(walks, how, f"{_ORDER} LIMIT ?")
+    merged.bindings.append(one.limit)
+    return merged
+
+
+def _merge(selects: list[Select], how: str, end: str = "") -> Select:
+    sql = f" {how} ".join(f"SELECT * FROM ({part.sql})" for part in selects)
+    return Select(f"{sql} {end}", [binding for part in selects for binding in part.bindings])

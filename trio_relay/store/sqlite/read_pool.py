@@ -1,0 +1,165 @@
+"""The reading side of the store over one SQLite file: a few connections, each hop to a thread interruptible."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import apsw
+import trio
+
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.hyperloglog import Sketch
+from trio_relay.store.base import Page, StoreError, StoreRefused
+from trio_relay.store.sqlite import counting, fetch, schema, wording
+from trio_relay.store.sqlite.loop_reader import QuickReader
+from trio_relay.store.sqlite.options import SqliteOptions
+from trio_relay.store.sqlite.threads import run_interruptibly
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_MAPPED_BYTES: Final = 2**31
+
+
+class SqliteReader:
+    """The reading side of one file; made by `open_sqlite_for_reading`, and a part of `SqliteStore`."""
+
+    def __init__(self, options: SqliteOptions, clock: Callable[[], float] = time.time) -> None:
+        self._options = options
+        self._clock = clock
+        self._path = Path(options.path)
+        if not self._path.is_file():
+            raise StoreRefused(f"{options.path} does not exist")
+        self._reading = trio.CapacityLimiter(options.readers)
+        self._idle = [self._connect(apsw.SQLITE_OPEN_READONLY) for _ in range(options.readers)]
+        # What is known is asked on a connection of its own: events must not wait for a place among queries.
+        self._knowing = trio.CapacityLimiter(1)
+        self._knower = self._connect(apsw.SQLITE_OPEN_READONLY)
+        schema.check(self._knower, options.path, is_read_only=True)
+        self._is_worded = wording.is_worded(self._knower)
+        self._quick_connection = self._connect(apsw.SQLITE_OPEN_READONLY)
+        self._quick = QuickReader(self._quick_connection)
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        async with self._knowing:
+            return await _answer(self._knower, partial(fetch.known, ids=ids))
+
+    def known_nowait(self, ids: Sequence[str]) -> set[str] | None:
+        return self._quick.known(ids)
+
+    def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
+        return self._quick.query(filters, self._lapsed())
+
+    async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
+        self._check(filters)
+        cursor = fetch.Cursor()
+        now = int(self._clock())
+        page = await self._read_living(partial(fetch.first_page, filters=filters, cursor=cursor, now=now))
+        while page:
+            yield page
+            page = await self._read_living(partial(fetch.next_page, cursor=cursor)) if cursor.seqs else []
+
+    async def count(self, filters: Sequence[Filter]) -> int:
+        self._check(filters)
+        return await self._read_living(partial(fetch.count, filters=filters))
+
+    async def sketch(self, one: Filter, offset: int) -> Sketch:
+        # Where it looks is told by the filter, and was told when its events were stored.
+        return await self._read_living(partial(counting.sketch, one=one))
+
+    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+        self._check([one])
+        joined = await self._read_living(partial(counting.record_numbers, one=one))
+        for part in counting.record_parts(joined):
+            if page := await self._read_living(partial(counting.records, part=part)):
+                yield page
+
+    def _lapsed(self) -> int | None:
+        """The second up to which what has expired is left out; None where nothing that is stored has."""
+        return int(self._clock())  # what another process stores meanwhile may expire
+
+    async def _read_living(self, work: Callable[..., T]) -> T:
+        """As `_read`; `work` is told as `lapsed` what has expired when it begins: it may have waited long."""
+        return await self._read(lambda connection: work(connection, lapsed=self._lapsed()))
+
+    def _check(self, filters: Sequence[Filter]) -> None:
+        if not self._is_worded and fetch.any_search(filters):
+            raise StoreError("the relay keeps no index of words")
+
+    async def scan(self) -> AsyncGenerator[Page, None]:
+        cursor = fetch.Cursor()
+        after = 0
+        while True:
+            await self._read(partial(fetch.fill_scan, after=after, cursor=cursor))
+            if not cursor.seqs:
+                return
+            after = cursor.seqs[-1]
+            while page := await self._read(partial(fetch.next_page, cursor=cursor)):
+                yield page
+
+    def close(self) -> None:
+        """Close every connection; blocks."""
+        for connection in (*self._idle, self._knower, self._quick_connection):
+            connection.close()
+
+    def _connect(self, flags: int) -> apsw.Connection:
+        connection = apsw.Connection(str(self._path), flags=flags)
+        schema.tune(connection, cache_bytes=self._options.cache_bytes)
+        if flags & apsw.SQLITE_OPEN_READONLY:
+            fetch.limit_answers(connection)
+            # A large store's pages come from the system's cache without a copy: a third of the cost where few are warm.
+            connection.pragma("mmap_size", _MAPPED_BYTES)
+        return connection
+
+    async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        async with self._reading:
+            connection = self._idle.pop()
+            try:
+                return await _answer(connection, work)
+            finally:
+                self._idle.append(connection)
+
+
+@asynccontextmanager
+async def open_sqlite_for_reading(options: SqliteOptions) -> AsyncIterator[SqliteReader]:
+    """The store on this file to read from, also while a relay runs on it.
+
+    Raises:
+        StoreRefused: there is no such file, it is of a newer make, or it cannot be read.
+    """
+    store = opened(SqliteReader, options)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def opened(make: Callable[[SqliteOptions], R], options: SqliteOptions) -> R:
+    """What `make` makes of the options.
+
+    Raises:
+        StoreRefused: the file cannot be opened.
+    """
+    try:
+        return make(options)
+    except apsw.Error as error:
+        raise StoreRefused(f"{options.path}: {error}") from error
+
+
+async def _answer(connection: apsw.Connection, work: Callable[[apsw.Connection], T]) -> T:
+    try:
+        return await run_interruptibly(partial(work, connection), connection.interrupt)
+    except apsw.Error as error:
+        raise told(error) from error
+
+
+def told(error: apsw.Error) -> StoreError:
+    """What may be said of a failure of SQLite."""
+    if isinstance(error, apsw.FullError):
+        return StoreError("the relay's disk is full")
+    return StoreError(f"the relay's store failed ({type(error).__name__})")

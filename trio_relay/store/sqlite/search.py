@@ -1,0 +1,124 @@
+"""The answers to searches, as numbers of events: filter after filter, each in its own order. Runs in readers' threads.
+
+What is sorted by what others say of it takes two questions: which of the newest matches there are, and how many keys
+speak of each. The keys are counted where they lie: to bring them all here could take a million of rows for one note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import apsw
+
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.ranking import MUTE_KINDS, Voices, candidates, ranked_by, reference_window
+from trio_relay.nostr.search import COLOURS, DISLIKES, LIKES, REACTION, Sort
+from trio_relay.store.sqlite.planner import plan_newest, plan_one
+from trio_relay.store.sqlite.rows import tag_key
+from trio_relay.store.sqlite.sql import Select, Where
+
+
+def find(connection: apsw.Connection, filters: Sequence[Filter], now: int, lapsed: int | None = None) -> list[int]:
+    """The numbers of what the filters ask for, each once, in the order of the answer.
+
+    Args:
+        connection: for reading.
+        filters: each has a limit.
+        now: seconds since 1970, from which ages are counted.
+        lapsed: what expires up to this second is left out; None where nothing does.
+
+    Raises:
+        apsw.InterruptError: the query was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    found: dict[int, None] = {}
+    for one in filters:
+        if one.wants_stored:
+            found |= dict.fromkeys(_find(connection, one, now, lapsed))
+    return list(found)
+
+
+def _find(connection: apsw.Connection, one: Filter, now: int, lapsed: int | None) -> list[int]:
+    if one.search is not None and one.search.sort is not None:
+        return _ranked(connection, one, one.search.sort, now, lapsed)
+    return numbers(connection, plan_one(one, lapsed))
+
+
+def numbers(connection: apsw.Connection, select: Select) -> list[int]:
+    """The numbers of the events that a narrow SELECT gives, in its order."""
+    joined = joined_numbers(connection, select)
+    return list(map(int, joined.split(","))) if joined else []
+
+
+def joined_numbers(connection: apsw.Connection, select: Select) -> str:
+    """The same with commas between them: to make integers of a million holds the GIL for a tenth of a second."""
+    # The numbers of a hundred thousand events are more than a page of events may be.
+    before = connection.limit(apsw.SQLITE_LIMIT_LENGTH, _NUMBERS_BYTES)
+    try:
+        joined: str | None = connection.execute(_NUMBERS.format(select.sql), tuple(select.bindings)).get
+    finally:
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, before)
+    return joined or ""
+
+
+def _ranked(connection: apsw.Connection, one: Filter, sort: Sort, now: int, lapsed: int | None) -> list[int]:
+    newest = plan_newest(candidates(one, now), lapsed)
+    joined = connection.execute(_NOTES.format(newest.sql), tuple(newest.bindings)).get
+    if not joined:
+        return []
+    notes: dict[str, tuple[int, int]] = {}
+    for line in joined.split(","):
+        note, created_at, seq = line.split()
+        notes[note] = int(created_at), int(seq)
+    voices = _voices(connection, list(notes), sort, one, lapsed)
+    best = ranked_by(sort, [(note, at) for note, (at, _) in notes.items()], voices, now, one.limit or 0)
+    return [notes[note][1] for note in best]
+
+
+def _voices(
+    connection: apsw.Connection, notes: Sequence[str], sort: Sort, one: Filter, lapsed: int | None
+) -> dict[str, Voices]:
+    """How many speak of each note; votes only where they matter, since for those all reactions have to be opened."""
+    targets = {tag_key("e", note): note for note in notes}
+    since, until = reference_window(one)
+    heard_then = Where().times(Filter(since=since, until=until), "tag.").living(lapsed, "tag")
+    counts = [_count("", heard_then)]
+    if sort == "controversial":
+        counts += [_count(f" AND {_REACTION} IN ({answers})", heard_then) for answers in (_LIKES, _DISLIKES)]
+    numbers = " || ' ' || ".join(f"({count.sql})" for count in counts)
+    sql = f"SELECT group_concat(hex(target.value) || ' ' || {numbers}) FROM carray(?) AS target"  # noqa: S608  # ours
+    bindings = [binding for count in counts for binding in count.bindings]
+    joined: str = connection.execute(sql, (*bindings, apsw.carray(tuple(targets)))).get
+    voices: dict[str, Voices] = {}
+    for line in joined.split(","):
+        key, *heard = line.split()
+        if heard[0] != "0":
+            voices[targets[bytes.fromhex(key)]] = Voices(*map(int, heard))
+    return voices
+
+
+def _count(condition: str, where: Where) -> Select:
+    narrowed = "".join(f" AND {term}" for term in where.terms)
+    return Select(_VOICES.format(narrowed, condition), list(where.bindings))
+
+
+def _texts(texts: Sequence[str]) -> str:
+    return ", ".join(f"'{text}'" for text in texts)
+
+
+# Nothing in these has to be escaped.
+_LIKES: Final = _texts(sorted(LIKES))
+_DISLIKES: Final = _texts(sorted(DISLIKES))
+_REACTION: Final = f"tag.kind = {REACTION} AND rtrim(event.json ->> '$.content', '{COLOURS}')"
+_MUTE: Final = ", ".join(map(str, sorted(MUTE_KINDS)))
+_VOICES: Final = f"""
+SELECT count(DISTINCT event.pubkey) FROM tag CROSS JOIN event ON event.seq = tag.seq
+WHERE tag.key = target.value AND tag.kind NOT IN ({_MUTE}){{}}{{}}
+"""  # noqa: S608  # all of it is our own text
+_NUMBERS_BYTES: Final = 2**29
+_NUMBERS: Final = "SELECT group_concat(seq) FROM ({})"
+_NOTES: Final = """
+SELECT group_concat((SELECT lower(hex(id)) FROM event WHERE event.seq = newest.seq) || ' ' || created_at || ' ' || seq)
+FROM ({}) AS newest
+"""

@@ -1,0 +1,162 @@
+"""A SELECT and the conditions of its WHERE clause: all their text is ours, all values are bound. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import apsw
+
+from trio_relay.nostr.access import Reader
+from trio_relay.nostr.event import WRAPS
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.search import Phrase, Search
+from trio_relay.store.sqlite.rows import MARK, tag_key
+
+_MOST_INLINE: Final = 4
+"""Up to so many values of a column stand in the text: a table of them costs 10 µs more. Each number is another text."""
+
+
+@dataclass(slots=True)
+class Select:
+    """One SELECT and what to bind to its question marks, in their order."""
+
+    sql: str
+    bindings: list[object]
+
+
+@dataclass(slots=True)
+class Where:
+    """A WHERE clause that grows with what a filter asks for."""
+
+    terms: list[str] = field(default_factory=list)
+    bindings: list[object] = field(default_factory=list)
+
+    def is_in(self, column: str, values: Sequence[bytes] | Sequence[int]) -> Where:
+        if len(values) == 1:
+            self.terms.append(f"{column} = ?")
+            self.bindings.append(values[0])
+        elif len(values) <= _MOST_INLINE:
+            self.terms.append(f"{column} IN ({', '.join('?' * len(values))})")
+            self.bindings += values
+        else:
+            self.terms.append(f"{column} IN (SELECT value FROM carray(?))")
+            self.bindings.append(array_of(values))
+        return self
+
+    def is_not_in(self, column: str, values: Sequence[int]) -> Where:
+        inner = Where().is_in(column, values)
+        self.terms.append(f"NOT {inner.terms[0]}")
+        self.bindings += inner.bindings
+        return self
+
+    def kinds(self, one: Filter) -> Where:
+        return self if one.kinds is None else self.is_in("kind", sorted(one.kinds))
+
+    def authors(self, one: Filter) -> Where:
+        return self if one.authors is None else self.is_in("pubkey", raw(one.authors))
+
+    def times(self, one: Filter, table: str = "") -> Where:
+        for term, value in (("created_at >= ?", one.since), ("created_at <= ?", one.until)):
+            if value is not None:
+                self.terms.append(table + term)
+                self.bindings.append(value)
+        return self
+
+    def tagged(self, tags: Iterable[tuple[str, frozenset[str]]], table: str = "event") -> Where:
+        for tag in tags:
+            self._carries(keys_of(tag), table, "IS NOT NULL")
+        return self
+
+    def searched(self, one: Filter, table: str = "event", lapsed: int | None = None) -> Where:
+        """What a search asks for beside words that must be there and marks, which stand among the tags."""
+        search = one.search
+        if search is None:
+            return self
+        if search.excluded and not search.phrases:
+            self.terms.append(f"{table}.seq NOT IN (SELECT rowid FROM word WHERE word MATCH ?)")
+            self.bindings.append(any_of(search.excluded))
+        for mark in search.unwanted_marks:
+            self._carries([tag_key(MARK, mark)], table, "IS NULL")
+        if search.author_mark is not None:
+            author = "pubkey" if table == "event" else AUTHOR
+            claims = Where(["claim.key = ?"], [tag_key(MARK, search.author_mark)]).living(lapsed, "claim")
+            self.terms.append(f"{author} IN ({_CLAIMANTS} {' AND '.join(claims.terms)})")
+            self.bindings += claims.bindings
+        return self
+
+    def served(self, one: Filter, table: str = "event", lapsed: int | None = None) -> Where:
+        """What of the matches may be given to whom the answer is for: the twin of `gate.may_read`, and `living`."""
+        if one.reader is not None and one.reader.private_kinds:
+            self._readable(one.reader, table)
+        return self.living(lapsed, table)
+
+    def living(self, lapsed: int | None, table: str = "event") -> Where:
+        """Leave out what has expired at this second (NIP-40); None where nothing that is stored has."""
+        if lapsed is not None:
+            # Row by row: how many have expired and are not swept away yet plays no part in it.
+            self.terms.append(f"(SELECT 1 FROM expiry WHERE expiry.seq = {table}.seq AND at <= ?) IS NULL")
+            self.bindings.append(lapsed)
+        return self
+
+    def _readable(self, reader: Reader, table: str) -> None:
+        ways = Where().is_not_in("kind", sorted(reader.private_kinds))
+        if reader.keys:
+            keys = sorted(reader.keys)
+            own = Where().is_not_in("kind", sorted(WRAPS)).is_in("pubkey" if table == "event" else AUTHOR, raw(keys))
+            ways.terms.append(" AND ".join(own.terms))
+            ways.bindings += own.bindings
+            ways._carries(keys_of(("p", frozenset(keys))), table, "IS NOT NULL")
+        self.terms.append(f"({' OR '.join(ways.terms)})")
+        self.bindings += ways.bindings
+
+    def _carries(self, keys: Sequence[bytes], table: str, answer: str) -> None:
+        key = Where().is_in("other.key", keys)
+        same_event = " AND ".join(f"other.{name} = {table}.{name}" for name in ("created_at", "rank", "seq"))
+        # Not EXISTS: SQLite makes a join of each, and to plan fifty of them takes it a second.
+        self.terms.append(f"(SELECT 1 FROM tag AS other WHERE {key.terms[0]} AND {same_event}) {answer}")
+        self.bindings += key.bindings
+
+
+AUTHOR: Final = "(SELECT pubkey FROM event WHERE event.seq = tag.seq)"
+_CLAIMANTS: Final = (
+    "SELECT profile.pubkey FROM tag AS claim CROSS JOIN event AS profile ON profile.seq = claim.seq WHERE"
+)
+
+
+def raw(texts: Iterable[str]) -> list[bytes]:
+    """The bytes that hex stands for."""
+    return [bytes.fromhex(text) for text in texts]
+
+
+def keys_of(tag: tuple[str, frozenset[str]]) -> list[bytes]:
+    """The keys of `tag` under which a letter's values stand."""
+    letter, values = tag
+    return [tag_key(letter, value) for value in values]
+
+
+def array_of(values: Sequence[bytes] | Sequence[int]) -> object:
+    """Values as one binding."""
+    if isinstance(values[0], int):
+        return apsw.carray(array("q", values))
+    return apsw.carray(tuple(values))
+
+
+def all_of(search: Search) -> str:
+    """What FTS5 is asked for the phrases of a search without those excluded; there must be phrases.
+
+    Words are letters and digits alone, so that nothing in them has to be escaped.
+    """
+    wanted = " AND ".join(map(_quoted, search.phrases))
+    return f"({wanted}) NOT ({any_of(search.excluded)})" if search.excluded else wanted
+
+
+def any_of(phrases: Sequence[Phrase]) -> str:
+    """What FTS5 is asked for texts with any of the phrases."""
+    return " OR ".join(map(_quoted, phrases))
+
+
+def _quoted(phrase: Phrase) -> str:
+    return f'"{" ".join(phrase)}"'
