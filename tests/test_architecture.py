@@ -51,8 +51,8 @@ PURE = [
     "store/opensearch/options.py", "store/opensearch/recent.py", "store/opensearch/query.py",
     "store/opensearch/decide.py",
     "pipeline/completeness.py", "pipeline/subscription_index.py", "pipeline/statistics.py",
-    "net/addresses.py", "net/blocking.py", "net/frames.py", "net/keepalive.py",
-    "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/standing.py",
+    "net/addresses.py", "net/addresses.py", "net/frames.py", "net/keepalive.py",
+    "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/methods.py",
     "net/admin/lists.py", "net/connection_limits.py", "net/websocket.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.

@@ -162,7 +162,7 @@ async def test_a_sweep_that_fails_is_tried_again_later(
         raise StoreError("the relay's store is away")
 
     monkeypatch.setattr(relays[0]._sweeping, "sweep", fail)
-    monkeypatch.setattr("trio_relay.store.opensearch.sweeping._SECONDS", 0.0)
+    monkeypatch.setattr("trio_relay.store.opensearch.tombstones._SECONDS", 0.0)
     with trio.move_on_after(60) as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relays[0]._sweeping.run)

@@ -18,8 +18,8 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore
+from trio_relay.store.opensearch.aggregates import trends as read_trends
 from trio_relay.store.opensearch.tombstones import Tombstone
-from trio_relay.store.opensearch.trending import trends as read_trends
 
 ID = "a" * 64
 WHOLE: Final = {"timed_out": False, "_shards": {"failed": 0}}

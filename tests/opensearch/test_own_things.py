@@ -19,7 +19,7 @@ from tests.opensearch.cluster import Index, scripted
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, open_opensearch, recording, refresh
+from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, open_opensearch, refresh, scan
 from trio_relay.store.opensearch.bulk import Write, Wrote
 from trio_relay.store.opensearch.clear import Emptying
 from trio_relay.store.opensearch.documents import address_slot, kept_slot, slot_of
@@ -198,7 +198,7 @@ async def test_two_relays_that_sweep_at_once_remove_each_event_once(relays: Rela
 async def test_records_come_in_pages(
     relays: Relays, monkeypatch: pytest.MonkeyPatch, limit: int | None, number: int
 ) -> None:
-    monkeypatch.setattr(recording, "_PAGE", 2)
+    monkeypatch.setattr(scan, "_PAGE", 2)
     one, _ = relays
     assert await one.save_many(NOTES) == [STORED] * 5
     async with aclosing(one.records(replace(ALL, limit=limit))) as pages:

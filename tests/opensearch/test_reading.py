@@ -21,9 +21,9 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore
+from trio_relay.store.opensearch.aggregates import trends
 from trio_relay.store.opensearch.pages import newest_first
 from trio_relay.store.opensearch.recent import Overlay
-from trio_relay.store.opensearch.trending import trends
 
 EVENTS = [made_up(f"{n}", created_at=NOW - n) for n in range(6)]
 NONE = Overlay().recent()

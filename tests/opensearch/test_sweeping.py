@@ -13,7 +13,7 @@ from tests.opensearch.pairs import Relays, swept, two_relays
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.opensearch import OpenSearchStore, open_opensearch, sweeping
+from trio_relay.store.opensearch import OpenSearchStore, open_opensearch, tombstones
 from trio_relay.store.opensearch.bulk import Write, Wrote
 from trio_relay.store.opensearch.documents import Register, document, slot_of
 
@@ -51,7 +51,7 @@ async def fail(*_: object, **__: object) -> int:
 @pytest.fixture
 def long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that lies before the last sweep that succeeded does so by more than a sweep looks back."""
-    monkeypatch.setattr(sweeping, "LOOKS_BACK", 0)
+    monkeypatch.setattr(tombstones, "LOOKS_BACK", 0)
 
 
 @pytest.mark.usefixtures("long_ago")

@@ -14,7 +14,7 @@ from tests.opensearch.pairs import Relays, two_relays
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError, StoreRefused
-from trio_relay.store.opensearch import OpenSearchStore, open_opensearch, sweeping
+from trio_relay.store.opensearch import OpenSearchStore, open_opensearch, tombstones
 from trio_relay.store.opensearch.bulk import Write, Wrote
 from trio_relay.store.opensearch.documents import (
     Document,
@@ -107,7 +107,7 @@ async def test_only_requests_of_late_are_looked_after_but_all_are_known(
     one, other = relays
     assert await one.save_many([REQUEST, vanish(CAROL)]) == [STORED] * 2
     await show(one)
-    monkeypatch.setattr(sweeping, "LOOKS_BACK", 0)
+    monkeypatch.setattr(tombstones, "LOOKS_BACK", 0)
     assert await other._sweeping.sweep() == 0
     await write(one, NOTE)
     assert await other._sweeping.sweep() == 0

@@ -19,7 +19,7 @@ from trio_relay import open_sqlite
 from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.sqlite import SqliteStore, batch_writer, counting, deletes, fetch
+from trio_relay.store.sqlite import SqliteStore, batch_writer, deletes, fetch
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 
 SOON: Final = NOW + 10
@@ -219,7 +219,7 @@ async def test_what_expires_while_a_query_waits_for_its_turn_is_not_found(store:
 async def test_what_expires_between_two_pages_is_not_in_the_second(
     store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "_RECORD_PART", 1)
+    monkeypatch.setattr(fetch, "_RECORD_PART", 1)
     big = [ALICE.event("x" * 300_000, created_at=NOW - 1 - at, tags=[["expiration", str(SOON)]]) for at in range(3)]
     await store.save_many([*big, PLAIN])
     async with aclosing(store.query([EVERYTHING])) as pages:

@@ -16,7 +16,7 @@ from tests.keys import ALICE, BOB, NOW
 from tests.store.files import opened
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.sqlite import SqliteStore, batch_writer, deletes, facts
+from trio_relay.store.sqlite import SqliteStore, batch_writer, deletes
 
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age, tags=[["t", "x"]]) for age in range(2))
 NOTE, OTHER = (ALICE.event(text, created_at=NOW + 2, tags=[["t", "x"]]) for text in ("note", "other"))
@@ -69,7 +69,7 @@ async def test_a_full_disk_can_still_be_read(store: SqliteStore) -> None:
 
 
 STATEMENTS: Final = {
-    "_FACTS": facts,
+    "_FACTS": batch_writer,
     "_BODIES": deletes,
     "DELETE_TAGS": deletes,
     "DELETE_WORDS": deletes,
@@ -97,7 +97,7 @@ async def test_a_lone_event_whose_question_fails_is_not_stored(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(facts, "_IS_NEW", "SELECT * FROM nowhere")
+        patch.setattr(batch_writer, "_IS_NEW", "SELECT * FROM nowhere")
         with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
             await store.save_many(BATCH[:1])
     await stays_as_it_was_and_works_on(store)

@@ -16,14 +16,14 @@ from tests.store.files import opened
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.sqlite import counting, deletes
+from trio_relay.store.sqlite import deletes, fetch
 from trio_relay.store.sqlite import store as store_module
-from trio_relay.store.sqlite.counting import record_parts
+from trio_relay.store.sqlite.fetch import record_parts
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 500])
 def test_parts_together_hold_every_number_once(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(counting, "_RECORD_PART", 20)
+    monkeypatch.setattr(fetch, "_RECORD_PART", 20)
     joined = ",".join(map(str, range(100, 100 + count)))
     parts = list(record_parts(joined))
     assert ",".join(parts) == joined
@@ -44,7 +44,7 @@ def test_no_page_of_records_is_longer_than_an_answer_may_be() -> None:
 async def test_what_is_removed_meanwhile_has_no_record_and_no_empty_page(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "_RECORD_PART", 1)
+    monkeypatch.setattr(fetch, "_RECORD_PART", 1)
     events = [made_up(str(number), created_at=900 - number) for number in range(30)]
     async with opened(path) as store:
         await store.save_many(events)
@@ -69,8 +69,8 @@ async def test_whoever_asks_is_interrupted_when_cancelled(path: Path, monkeypatc
     async with opened(path, readers=1) as store:
         await store.save_many([ALICE.event()])
         with monkeypatch.context() as patch:
-            patch.setattr(counting, "sketch", count_for_long)
-            patch.setattr(counting, "record_numbers", count_for_long)
+            patch.setattr(fetch, "sketch", count_for_long)
+            patch.setattr(fetch, "record_numbers", count_for_long)
             with trio.move_on_after(0.02) as scope:
                 await store.sketch(Filter(), 8)
             assert scope.cancelled_caught

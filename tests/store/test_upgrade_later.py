@@ -20,7 +20,7 @@ from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import CANONICAL, offset_of
 from trio_relay.store.base import StoreRefused
-from trio_relay.store.sqlite import batched, schema
+from trio_relay.store.sqlite import rows, schema
 from trio_relay.store.sqlite import upgrade as upgrade_module
 
 TARGETS: Final = ["1a" * 32, "b7" * 32]
@@ -142,13 +142,13 @@ async def test_who_only_reads_is_told_to_start_the_relay_once(path: Path) -> Non
 
 
 async def test_large_events_are_read_in_small_pages(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batched, "_PAGE_CHARACTERS", 3_000)
+    monkeypatch.setattr(rows, "_PAGE_CHARACTERS", 3_000)
     events = [ALICE.event("x" * size, created_at=NOW + at) for at, size in enumerate([10, 10, 3_000, 10, 4_000])]
     async with opened(path) as store:
         await store.save_many(events)
         pages: list[list[Event]] = []
         after = 0
-        while page := batched.read_page(store._connection, _PAGE, after, 2):
+        while page := rows.read_page(store._connection, _PAGE, after, 2):
             pages.append([event for _, event in page])
             after = page[-1][0]
     assert pages == [events[:2], events[2:3], events[3:]]

@@ -15,7 +15,7 @@ from tests.store.files import opened
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved
-from trio_relay.store.sqlite import SqliteStore, deletes, vanishing
+from trio_relay.store.sqlite import SqliteStore, deletes
 from trio_relay.store.sqlite import store as store_module
 from trio_relay.store.sqlite.batch_writer import insert_events
 
@@ -42,7 +42,7 @@ REQUEST, LATER = asks(100), asks(200)
 @pytest.fixture(autouse=True)
 def portions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let two events make a portion."""
-    monkeypatch.setattr(vanishing, "AT_A_TIME", 2)
+    monkeypatch.setattr(deletes, "AT_A_TIME", 2)
 
 
 def put_by(store: SqliteStore) -> list[str]:

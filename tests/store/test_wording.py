@@ -20,7 +20,7 @@ from trio_relay import open_sqlite
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.store.base import StoreError
-from trio_relay.store.sqlite import schema, wording
+from trio_relay.store.sqlite import schema, upgrade
 from trio_relay.store.sqlite.batch_writer import insert_words
 
 TEA: Final = parse_filter({"search": "tea"})
@@ -128,7 +128,7 @@ async def test_a_file_of_an_older_version_is_brought_over_without_words_where_se
 
 
 async def test_an_index_that_is_half_made_is_finished(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wording, "_EVENTS_AT_A_TIME", 4)
+    monkeypatch.setattr(upgrade, "_EVENTS_AT_A_TIME", 4)
     events = [tea(number) for number in range(10)]
     await save(path, *events, search=False)
     parts = 0
@@ -141,7 +141,7 @@ async def test_an_index_that_is_half_made_is_finished(path: Path, monkeypatch: p
             raise InterruptedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(wording, "insert_words", insert)
+        patch.setattr(upgrade, "insert_words", insert)
         with pytest.raises(InterruptedError):
             await found(path)
     assert await found(path) == [events[::-1]] * 2
@@ -160,8 +160,8 @@ async def test_a_disk_too_full_to_fold_the_log_back_prevents_nothing(path: Path)
 
     await save(path, tea(1), search=False)
     connection = FullDisk(str(path))
-    wording.prepare(connection, str(path), search=True)
-    assert wording.is_worded(connection)
+    upgrade.prepare_words(connection, str(path), search=True)
+    assert upgrade.is_worded(connection)
     connection.close()
     assert await found(path) == [[tea(1)], [tea(1)]]
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
+
+from trio_relay.policy.lists import Name
+from trio_relay.policy.rules import Rules
 
 UNKNOWN: Final = "unknown"
 """The address of a peer that has none, such as one on a Unix socket."""
@@ -227,3 +230,30 @@ def _without_port(hop: str) -> str:
     """Some proxies write `address:port`, which is `[address]:port` for IPv6."""
     match = _WITH_PORT.fullmatch(hop)
     return hop if match is None else match["bracketed"] or match["plain"]
+
+
+class BlockedAddresses:
+    """Looks up both lists; `refresh` it when the operators' has changed.
+
+    Args:
+        rules: have both.
+        now: tells the time, seconds since 1970.
+
+    Raises:
+        ValueError: the configuration names what is neither an address nor a network.
+    """
+
+    def __init__(self, rules: Rules, now: Callable[[], int]) -> None:
+        self._rules = rules
+        self._now = now
+        self._denied = AddressList(map(Entry, rules.options.denied_addresses))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Be what the operators' list says now."""
+        entries = self._rules.lists.entries(Name.BLOCKED_ADDRESSES, 0)
+        self._listed = AddressList(Entry(address, entry.reason, entry.until) for address, entry in entries.items())
+
+    def covers(self, address: str) -> bool:
+        """True if nobody at this address is served."""
+        return self._denied.covers(address, 0) or self._listed.covers(address, self._now())

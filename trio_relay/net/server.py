@@ -20,8 +20,7 @@ import structlog
 import trio
 
 from trio_relay.net import websocket
-from trio_relay.net.addresses import UNKNOWN, Proxies
-from trio_relay.net.blocking import BlockedAddresses
+from trio_relay.net.addresses import UNKNOWN, BlockedAddresses, Proxies
 from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, Farewell
 from trio_relay.net.connection import Client
 from trio_relay.net.connection_limits import Places

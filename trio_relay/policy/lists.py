@@ -1,4 +1,7 @@
-"""The lists that operators keep at run time (NIP-86): changed at once, and told as what has to be kept."""
+"""The lists that operators keep at run time (NIP-86): changed at once, and told as what has to be stored of them.
+
+What operators gave to keys, roles (NIP-43) and methods (NIP-86), is a list of names in the entry of each key.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
-
-from trio_relay.policy.making_room import Weakest
 
 MOST_REPORTS: Final = 1_000
 """Reported events that wait for a verdict; anyone can report, so older ones make room."""
@@ -155,8 +156,80 @@ class Lists:
         ]
 
 
+class Weakest:
+    """Items by their standing, to tell which of a full list makes room: the one that came first to the lowest.
+
+    An item's standing is a small number, such as how many keys have reported an event. To look for the lowest among a
+    thousand would take longer than all else that is done about a report, and anyone may report: so each step takes as
+    long with many items as with few. There are few standings at a time: `first` looks at one of each.
+    """
+
+    def __init__(self) -> None:
+        self._standings: dict[str, int] = {}
+        self._ranks: dict[int, dict[str, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._standings)
+
+    def put(self, item: str, standing: int) -> None:
+        """Have an item stand so high from now on; of those that stand as high it is the last that came."""
+        self.drop(item)
+        self._standings[item] = standing
+        self._ranks.setdefault(standing, {})[item] = None
+
+    def drop(self, item: str) -> None:
+        """Forget an item, if it is here."""
+        standing = self._standings.pop(item, None)
+        if standing is not None:
+            rank = self._ranks[standing]
+            del rank[item]
+            if not rank:
+                del self._ranks[standing]
+
+    def first(self) -> str | None:
+        """The item that makes room next; None if there is none."""
+        return next(iter(self._ranks[min(self._ranks)])) if self._ranks else None
+
+
 def to_keep(changes: Iterable[Change]) -> dict[str, bytes | None]:
     """Changes as `Notebook.keep` takes them."""
     return {
         f"{change.name}/{change.item}": None if change.entry is None else _encode(change.entry) for change in changes
     }
+
+
+_FIELDS: Final = {Name.ROLE_HOLDERS: "roles", Name.METHODS: "methods"}
+
+
+def granted(lists: Lists, name: Name, pubkey: str, now: float) -> list[str]:
+    """The roles or methods that a key has, in the order in which it got them."""
+    entry = lists.get(name, pubkey, now)
+    return [] if entry is None else _held(name, entry)
+
+
+def all_granted(lists: Lists, name: Name, now: float) -> dict[str, list[str]]:
+    """The same of all keys that have any."""
+    return {pubkey: _held(name, entry) for pubkey, entry in lists.entries(name, now).items()}
+
+
+def granting(lists: Lists, name: Name, pubkey: str, one: str, now: int) -> list[Change]:
+    """What gives a key one more; nothing if it has it."""
+    held = granted(lists, name, pubkey, now)
+    return [] if one in held else [_change(lists, name, pubkey, [*held, one], now)]
+
+
+def revoking(lists: Lists, name: Name, pubkey: str, one: str, now: int) -> list[Change]:
+    """What takes one from a key; nothing if it has it not."""
+    held = granted(lists, name, pubkey, now)
+    return [_change(lists, name, pubkey, [other for other in held if other != one], now)] if one in held else []
+
+
+def _held(name: Name, entry: Entry) -> list[str]:
+    held = entry.data.get(_FIELDS[name])
+    return held if isinstance(held, list) else []
+
+
+def _change(lists: Lists, name: Name, pubkey: str, held: list[str], now: int) -> Change:
+    entry = lists.get(name, pubkey, now)
+    since = now if entry is None else entry.since
+    return Change(name, pubkey, Entry(since=since, data={_FIELDS[name]: held}) if held else None)

@@ -10,8 +10,7 @@ from typing import Final
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import DELETION, Event, is_protected
 from trio_relay.policy.capabilities import identity_of
-from trio_relay.policy.grants import granted
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.lists import Change, Entry, Name, granted
 from trio_relay.policy.rules import Rules
 
 ADDED: Final = 8_000

@@ -15,8 +15,7 @@ from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.enforcing import enforce
 from trio_relay.pipeline.relay import Relay
-from trio_relay.policy.grants import granted
-from trio_relay.policy.lists import Name
+from trio_relay.policy.lists import Name, granted
 
 log = structlog.get_logger("trio_relay.net")
 

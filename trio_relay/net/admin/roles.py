@@ -7,8 +7,7 @@ from typing import Final
 
 from trio_relay.net.admin.params import MOST_ITEM, Call, Outcome
 from trio_relay.nostr.errors import invalid
-from trio_relay.policy.grants import all_granted, granted, granting, revoking
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.lists import Change, Entry, Name, all_granted, granted, granting, revoking
 
 _MOST_LABEL: Final = 200
 _MOST_DESCRIPTION: Final = 2_000

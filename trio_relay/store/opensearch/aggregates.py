@@ -1,7 +1,7 @@
-"""Sketches of who has written what matches (NIP-45): the cluster counts, so that no event leaves it.
+"""What the cluster counts itself, so that no event leaves it: sketches of who has written (NIP-45), and trends.
 
-A script makes the registers of what was found from the pubkeys alone, so that documents need no field for it, and what
-was deleted counts no more.
+A script makes the registers of a sketch from the pubkeys alone, so that documents need no field for it, and what was
+deleted counts no more.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from trio_relay.nostr.hyperloglog import REGISTERS, Sketch
+from trio_relay.nostr.trends import SILENT_KINDS, Trend, Trends
 from trio_relay.store.opensearch.client import Client
 from trio_relay.store.opensearch.pages import search_whole
-from trio_relay.store.opensearch.query import Query
-from trio_relay.store.opensearch.responses import Sketched
+from trio_relay.store.opensearch.query import Query, expired
+from trio_relay.store.opensearch.responses import Buckets, Sketched, Trended
 
 # The twin of `sketches.observation`: seven bytes behind the register's own, which a number of 64 bits holds with 8 to
 # spare, so that the zeros are seven too many where one is to be added.
@@ -42,11 +43,11 @@ async def sketch(client: Client, alias: str, query: Query, offset: int) -> Sketc
     Raises:
         StoreError: the cluster could not answer.
     """
-    found = await search_whole(client, alias, _body(query, offset), Sketched)
+    found = await search_whole(client, alias, _sketch_body(query, offset), Sketched)
     return Sketch(found.hits.total.value, bytes(found.aggregations.sketch.value))
 
 
-def _body(query: Query, offset: int) -> Query:
+def _sketch_body(query: Query, offset: int) -> Query:
     script: Query = {
         "init_script": "state.registers = new int[params.size]",
         "map_script": _MAP,
@@ -55,3 +56,45 @@ def _body(query: Query, offset: int) -> Query:
         "params": {"offset": offset, "size": REGISTERS},
     }
     return {"query": query, "size": 0, "track_total_hits": True, "aggs": {"sketch": {"scripted_metric": script}}}
+
+
+_PRECISION: Final = 3_000
+"""Up to so many keys are counted exactly, more with an error of some percent."""
+_HEX: Final = "[0-9a-f]{64}"
+_TERMS: Final = {"notes": f"e:{_HEX}", "tags": "t:.+", "authors": f"p:{_HEX}"}
+"""Which terms of `tags` are counted, as regular expressions of Lucene's; long values, kept as a hash, are not."""
+
+
+async def trends(client: Client, alias: str, since: int, until: int, limit: int, now: int) -> Trends:
+    """What was most spoken of in a window, but for what has expired by `now`; see `Trends`.
+
+    Raises:
+        StoreError: the cluster could not answer.
+    """
+    answer = await search_whole(client, alias, _trends_body(since, until, limit, now), Trended)
+    found = answer.aggregations
+    notes, tags, authors = (_trends(one) for one in (found.notes, found.tags, found.authors))
+    return Trends(since, until, answer.hits.total.value, notes, tags, authors)
+
+
+def _trends_body(since: int, until: int, limit: int, now: int) -> Query:
+    keys: Query = {"keys": {"cardinality": {"field": "pubkey", "precision_threshold": _PRECISION}}}
+    order = [{"keys": "desc"}, {"_key": "asc"}]
+    return {
+        "size": 0,
+        "track_total_hits": True,
+        "query": {
+            "bool": {
+                "filter": [{"range": {"created_at": {"gte": since, "lte": until}}}],
+                "must_not": [{"regexp": {"kind": SILENT_KINDS}}, expired(now)],
+            }
+        },
+        "aggs": {
+            name: {"terms": {"field": "tags", "include": include, "size": limit, "order": order}, "aggs": keys}
+            for name, include in _TERMS.items()
+        },
+    }
+
+
+def _trends(found: Buckets) -> list[Trend]:
+    return [Trend(bucket.key[2:], bucket.keys.value) for bucket in found.buckets]

@@ -1,9 +1,13 @@
-"""Registers as they are at this moment, refreshed or not, and what of a write the relay's own clients see of it."""
+"""Documents that are read, compared and set: records as they are at this moment, and the relay's own small values.
+
+Both are read by their ids, refreshed or not, and written on the condition that nobody has written them meanwhile.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Final, TypeVar
 
@@ -15,9 +19,19 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
 from trio_relay.store.opensearch.client import Busy, Client, Unreachable, read
-from trio_relay.store.opensearch.documents import REQUESTS, Document, Register, registers, slot_of
-from trio_relay.store.opensearch.query import TARGETS_AT_A_TIME, deletable
+from trio_relay.store.opensearch.documents import (
+    REQUESTS,
+    Document,
+    Register,
+    kept_slot,
+    memo,
+    registers,
+    slot_of,
+    value_of,
+)
+from trio_relay.store.opensearch.query import TARGETS_AT_A_TIME, Query, deletable
 from trio_relay.store.opensearch.recent import Overlay
+from trio_relay.store.opensearch.scan import scan
 
 T = TypeVar("T")
 
@@ -143,3 +157,45 @@ _decode_hits: Final = msgspec.json.Decoder(_Answer).decode
 
 def _slots(answer: bytes) -> list[str]:
     return [hit.slot for hit in read(_decode_hits, answer).hits.hits]
+
+
+_MOST_ROUNDS: Final = 50
+_A_NAME: Final[Query] = {"exists": {"field": "name"}}
+
+
+async def kept(client: Client, alias: str) -> dict[str, bytes]:
+    """All that is kept and can be searched.
+
+    Raises:
+        StoreError: the cluster could not answer.
+    """
+    async with aclosing(scan(client, alias, _A_NAME)) as pages:
+        return {hit.source.name: value_of(hit.source) async for hits in pages for hit in hits}
+
+
+async def keep(registers: Registers, bulk: Bulk, changes: Mapping[str, bytes | None]) -> None:
+    """Put values under names, or forget those whose value is None. Of two relays the later one's value stays.
+
+    Raises:
+        StoreError: it failed; a part may be kept.
+    """
+    left = dict(changes)
+    for _ in range(_MOST_ROUNDS):
+        if not left:
+            return
+        known = await registers.read(map(kept_slot, left))
+        arrivals = registers.arrivals(len(left))
+        writes = {
+            name: Write(slot := kept_slot(name), known[slot], _document(name, value, arrived))
+            for (name, value), arrived in zip(left.items(), arrivals, strict=True)
+        }
+        await bulk.carry_out(list(writes.values()))
+        if failed := [one for one in writes.values() if one.wrote is Wrote.FAILED]:
+            raise StoreError(failed[0].reason)
+        left = {name: left[name] for name, one in writes.items() if one.wrote is not Wrote.DONE}
+    raise StoreError("the relay's store is written by too many")
+
+
+def _document(name: str, value: bytes | None, arrived: int) -> Document:
+    # A document of nothing rather than none: an upgrade would copy what it had copied before.
+    return Document(arrived) if value is None else memo(name, value, arrived)

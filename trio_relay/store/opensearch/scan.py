@@ -1,8 +1,11 @@
-"""All documents of an index as it stood at one moment, in the order in which they were written."""
+"""All documents of an index as it stood at one moment: whole, in the order in which they were written, or as records.
+
+A record is 40 bytes, time and id, as sync (NIP-77) wants them: nothing else leaves the cluster.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
@@ -12,8 +15,9 @@ import trio
 
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch.client import Client, read
-from trio_relay.store.opensearch.pages import Appetite, Hit, Response
-from trio_relay.store.opensearch.query import Query
+from trio_relay.store.opensearch.pages import Appetite, Hit, Response, search_whole
+from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, search_body
+from trio_relay.store.opensearch.responses import Placed
 
 log = structlog.get_logger("trio_relay.store")
 
@@ -86,3 +90,40 @@ async def _moment(client: Client, index: str) -> AsyncIterator[str]:
                 await client.ask("DELETE", "/_search/point_in_time", {"pit_id": [opened]})
             except StoreError as error:
                 log.warning("a point in time was not closed; it will end by itself", error=str(error))
+
+
+_PAGE: Final = 10_000
+"""The most that OpenSearch gives at a time."""
+_NOTHING_ELSE: Final[Query] = {"version": False, "stored_fields": "_none_"}
+"""Places come from columns; to read an `_id` as well costs more than all else."""
+
+
+async def records(client: Client, alias: str, query: Query, limit: int | None) -> AsyncGenerator[bytes, None]:
+    """The records of what meets a condition, newest first, in pages; see `Queryable.records`.
+
+    Args:
+        client: of the cluster.
+        alias: what is searched.
+        query: the condition; nothing but events may meet it.
+        limit: how many at most; None for all.
+
+    Raises:
+        StoreError: from a step, when the cluster could not answer.
+    """
+    left = limit
+    after: Sequence[object] = ()
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(left, _PAGE)
+        body = search_body(query, NEWEST_FIRST, size, after) | _NOTHING_ELSE
+        hits = (await search_whole(client, alias, body, Placed, "hits.hits.sort")).hits.hits
+        if hits:
+            yield b"".join(_record(*hit.sort) for hit in hits)
+            after = hits[-1].sort
+        if len(hits) < size:
+            return
+        if left is not None:
+            left -= size
+
+
+def _record(created_at: int, event_id: str) -> bytes:
+    return created_at.to_bytes(8, "big") + bytes.fromhex(event_id)

@@ -16,8 +16,8 @@ from trio_relay.store.opensearch.client import Client
 from trio_relay.store.opensearch.documents import tag_term
 from trio_relay.store.opensearch.pages import Appetite, Hit, search_many, search_whole
 from trio_relay.store.opensearch.query import BEST_FIRST, NEWEST_FIRST, Query, condition, either, expired, search_body
-from trio_relay.store.opensearch.recording import records
 from trio_relay.store.opensearch.responses import Counted, Profiles, Spoken, Whole
+from trio_relay.store.opensearch.scan import records
 
 W = TypeVar("W", bound=Whole)
 

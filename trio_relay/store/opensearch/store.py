@@ -16,12 +16,12 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.nostr.trends import Trends
 from trio_relay.store.base import Listener, Page, Saved, StoreError, StoreRefused, StoreStatistics
+from trio_relay.store.opensearch.aggregates import trends
 from trio_relay.store.opensearch.bulk import Bulk
-from trio_relay.store.opensearch.cas import Registers
+from trio_relay.store.opensearch.cas import Registers, keep, kept
 from trio_relay.store.opensearch.clear import Emptying
 from trio_relay.store.opensearch.client import Client, open_client
 from trio_relay.store.opensearch.documents import Document
-from trio_relay.store.opensearch.keeping import keep, kept
 from trio_relay.store.opensearch.mapping import alias_of
 from trio_relay.store.opensearch.options import OpenSearchOptions
 from trio_relay.store.opensearch.pages import newest_first
@@ -31,9 +31,7 @@ from trio_relay.store.opensearch.refresh import Refreshing
 from trio_relay.store.opensearch.save import Writing
 from trio_relay.store.opensearch.scan import scan
 from trio_relay.store.opensearch.search import Searching
-from trio_relay.store.opensearch.sweeping import Sweeping
-from trio_relay.store.opensearch.tombstones import Vanishing
-from trio_relay.store.opensearch.trending import trends
+from trio_relay.store.opensearch.tombstones import Sweeping, Vanishing
 from trio_relay.store.opensearch.upgrade import check, look
 
 _MOST_RECENT_BYTES: Final = 64 * 2**20

@@ -1,8 +1,12 @@
-"""Keys that have vanished (NIP-62): this relay's memory of them, and what crossed with their requests.
+"""Keys that have vanished (NIP-62), and deletions that crossed on their way with what they delete.
 
-Which keys have vanished is a register of each, and every relay has all of them in memory, so that everybody else's
+Which keys have vanished is a record of each, and every relay has all of them in memory, so that everybody else's
 events are written blindly as before. What another relay's key has vanished meanwhile a relay learns with its next look;
 what it has taken until then is removed by that look.
+
+A request to delete a version of an address by its id writes a tombstone, and then removes the version that a search
+finds. Another relay may have looked for a tombstone just before, and written the version just after. Both are there
+then; the sweep finds such pairs afterwards and removes the event.
 """
 
 from __future__ import annotations
@@ -11,12 +15,18 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
+import structlog
+import trio
+
 from trio_relay.nostr.event import Event, claimants
+from trio_relay.store.base import StoreError
+from trio_relay.store.opensearch.cas import Registers
+from trio_relay.store.opensearch.clear import Emptying
 from trio_relay.store.opensearch.client import Client
 from trio_relay.store.opensearch.documents import request_slot
 from trio_relay.store.opensearch.pages import Hit, search_whole
-from trio_relay.store.opensearch.query import AN_EVENT, Query, belonging_to
-from trio_relay.store.opensearch.responses import Identified
+from trio_relay.store.opensearch.query import AN_EVENT, Query, belonging_to, deletable
+from trio_relay.store.opensearch.responses import Counted, Identified
 from trio_relay.store.opensearch.scan import scan
 
 LOOKS_BACK: Final = 600 * 10**9
@@ -127,3 +137,79 @@ def left_by(vanished: Sequence[tuple[str, int, str]]) -> list[Query]:
 def _left(pubkey: str, until: int, request_id: str) -> Query:
     itself: Query = {"ids": {"values": [request_slot(request_id)]}}
     return {"bool": {"filter": [belonging_to(pubkey, until)], "must_not": [itself]}}
+
+
+log = structlog.get_logger("trio_relay.store")
+
+_SECONDS: Final = 30.0
+
+
+class Sweeping:
+    """Looks for what stands although it was deleted or its key has vanished; `run` does so for as long as it does.
+
+    Args:
+        client: of the cluster.
+        alias: what is looked through.
+        registers: tells the time.
+        vanishing: learns which keys have vanished.
+        emptying: removes what is found.
+    """
+
+    def __init__(
+        self, client: Client, alias: str, registers: Registers, vanishing: Vanishing, emptying: Emptying
+    ) -> None:
+        self._client = client
+        self._alias = alias
+        self._registers = registers
+        self._vanishing = vanishing
+        self._emptying = emptying
+        self._swept: int | None = None
+
+    async def run(self) -> None:
+        """Sweep now and every half minute."""
+        while True:
+            try:
+                await self.sweep()
+            except StoreError as error:
+                log.warning("not swept", error=str(error))
+            await trio.sleep(_SECONDS)
+
+    async def sweep(self) -> int:
+        """Remove what was deleted or has vanished, and stands; gives how many events that were.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        (now,) = self._registers.arrivals(1)
+        is_first = self._swept is None
+        # What came since the last sweep that was carried through, however many have failed meanwhile.
+        since = (now if self._swept is None else self._swept) - LOOKS_BACK
+        look = self._vanishing.look_at_all if is_first else self._vanishing.look
+        removed = await self._remove(*await look(since))
+        recent: Query = {
+            "bool": {
+                "filter": [{"exists": {"field": "grave"}}, {"range": {"arrived": {"gte": since}}}],
+            }
+        }
+        async with aclosing(scan(self._client, self._alias, recent)) as pages:
+            async for hits in pages:
+                removed += await self._remove_deleted([hit.source.grave for hit in hits])
+        self._swept = now
+        return removed
+
+    async def _remove(self, *meant: Query) -> int:
+        # What no search sees yet the next sweep finds.
+        removed = await self._emptying.empty(*meant, is_fresh=False)
+        if removed:
+            log.info("removed events whose deletion had crossed with them", events=removed)
+        return removed
+
+    async def _remove_deleted(self, graves: Sequence[str]) -> int:
+        """Remove what stands although one of those to whom it belongs has deleted it."""
+        removed = 0
+        for query in deletable((event_id, pubkey) for event_id, _, pubkey in (one.partition(":") for one in graves)):
+            body: Query = {"query": query, "size": 0, "track_total_hits": True}
+            # There is hardly ever any, and to number them takes one request rather than three.
+            if (await search_whole(self._client, self._alias, body, Counted)).hits.total.value:
+                removed += await self._remove(query)
+        return removed

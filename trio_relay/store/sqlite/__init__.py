@@ -1,6 +1,6 @@
 """SQLite as the store: one writer thread, a few readers, one file that holds a complete relay."""
 
-from trio_relay.store.sqlite.migrating import migrate
+from trio_relay.store.sqlite.migration import migrate
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.read_pool import SqliteReader, open_sqlite_for_reading
 from trio_relay.store.sqlite.store import SqliteStore, open_sqlite

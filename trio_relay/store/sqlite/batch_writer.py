@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import apsw
+import msgspec
 
-from trio_relay.nostr.event import Event
+from trio_relay.nostr.event import DELETION, GIFT_WRAP, VANISH, Event, address_of, claimants
 from trio_relay.store.base import Saved
-from trio_relay.store.judge import Facts, Ruling, judge, version_of
-from trio_relay.store.sqlite import vanishing
-from trio_relay.store.sqlite.batched import records_of, run
+from trio_relay.store.judge import Facts, Ruling, Version, judge, questions, version_of
+from trio_relay.store.sqlite import deletes
 from trio_relay.store.sqlite.deletes import Gone, remove_ids, remove_seqs
-from trio_relay.store.sqlite.facts import look_up
 from trio_relay.store.sqlite.rows import (
+    FIND_EVENTS,
     INSERT_EVENTS,
     INSERT_EXPIRIES,
     INSERT_TAGS,
     INSERT_TOMBSTONES,
     INSERT_WORDS,
+    address_key,
     address_tombstone,
     event_record,
     expiry_records,
+    id_record,
     id_tombstone,
     mark_records,
+    rank_of,
+    records_of,
+    run,
     tag_records,
     vanish_tombstone,
     word_records,
@@ -57,7 +62,7 @@ class BatchWriter:
         self.earliest = earliest_expiry(connection)
         self.is_followed = False
         self.changes: deque[tuple[list[Event], Gone]] = deque()
-        self.vanishing = vanishing.unfinished(connection)
+        self.vanishing = deletes.unfinished(connection)
 
     def save(self, batch: Sequence[Event]) -> list[Saved]:
         """Store a batch in one transaction; it is on disk when this returns, but for requests put into `vanishing`.
@@ -68,7 +73,7 @@ class BatchWriter:
         with self._transaction():
             ruling = judge(batch, self._look_up(batch))
             removed = remove_ids(self._connection, ruling.remove)
-            at_once, later = vanishing.part(self._connection, ruling)
+            at_once, later = deletes.part(self._connection, ruling)
             removed += remove_seqs(self._connection, at_once)
             self._insert(list(ruling.insert.values()))
             self._bury(ruling)
@@ -93,12 +98,12 @@ class BatchWriter:
             return True
         stored: list[Event] = []
         with self._transaction():
-            removed = remove_seqs(self._connection, one.seqs[-vanishing.AT_A_TIME :])
-            is_over = len(one.seqs) <= vanishing.AT_A_TIME
-            if is_over and vanishing.finish(self._connection, one.request):
+            removed = remove_seqs(self._connection, one.seqs[-deletes.AT_A_TIME :])
+            is_over = len(one.seqs) <= deletes.AT_A_TIME
+            if is_over and deletes.finish(self._connection, one.request):
                 stored.append(one.request)
                 self._insert(stored)
-        del one.seqs[-vanishing.AT_A_TIME :]
+        del one.seqs[-deletes.AT_A_TIME :]
         if is_over:
             del self.vanishing[request_id]
         self._next_seq += len(stored)
@@ -209,3 +214,88 @@ def earliest_expiry(connection: apsw.Connection) -> float:
 
 _LAPSED: Final = "SELECT group_concat(seq) FROM (SELECT seq FROM expiry WHERE at <= ? ORDER BY at LIMIT ?)"
 _KEEP: Final = "INSERT INTO kept (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+
+_TAKES_THE_LONG_WAY: Final = frozenset({DELETION, VANISH, GIFT_WRAP})
+
+
+def look_up(connection: apsw.Connection, batch: Sequence[Event]) -> Facts:
+    """The facts that a batch depends on.
+
+    Raises:
+        apsw.Error: the database could not answer.
+    """
+    if len(batch) == 1 and _is_plainly_new(connection, batch[0]):
+        return Facts()
+    asked = questions(batch)
+    addresses = {address_key(address): address for address in asked.addresses}
+    # A tombstone counts for those alone whom the event belongs to, and the targets of a deletion are not asked about:
+    # any number of others may have asked to delete the same.
+    graves = [bytes.fromhex(event.id + one) for event in batch for one in claimants(event)]
+    graves += [bytes.fromhex(pubkey + pubkey) for pubkey in asked.pubkeys]
+    graves += [key + bytes.fromhex(address.split(":")[1]) for key, address in addresses.items()]
+    # One statement, and one row for its answer: each further one would give up the GIL and wait to get it back.
+    bindings = map(_array, (list(map(id_record, asked.ids)), list(addresses), graves))
+    answers: str = connection.execute(_FACTS, tuple(bindings)).get
+    stored, heads, tombstones = map(_rows, answers.split("\n"))
+    facts = Facts()
+    facts.stored = {one.id: one for one in _versions(stored, addresses)}
+    facts.heads = {one.address: one for one in _versions(heads, addresses) if one.address is not None}
+    for target, pubkey, until in tombstones:
+        _remember(facts, addresses.get(bytes.fromhex(target)), target, pubkey, until)
+    return facts
+
+
+def _is_plainly_new(connection: apsw.Connection, event: Event) -> bool:
+    """True for an event of its author alone, without an address, neither stored, deleted nor vanished: a lone one's
+    usual case, cheaply."""
+    if event.kind in _TAKES_THE_LONG_WAY or address_of(event) is not None:
+        return False
+    event_id, pubkey = bytes.fromhex(event.id), bytes.fromhex(event.pubkey)
+    return bool(connection.execute(_IS_NEW, (rank_of(event_id), event_id, pubkey, event.created_at)).get)
+
+
+def _remember(facts: Facts, address: str | None, target: str, pubkey: str, until: int) -> None:
+    """Put a row of `tombstone` among the facts."""
+    if address is not None:
+        facts.buried_addresses[address] = until
+    elif target != pubkey:
+        facts.buried_ids.add((target, pubkey))
+    elif until:
+        facts.vanished[pubkey] = until - 1  # see `records.vanish_tombstone`
+
+
+def _versions(rows: Iterable[Any], addresses: dict[bytes, str]) -> Iterable[Version]:
+    for event_id, pubkey, kind, created_at, key, tags in rows:
+        if tags is not None:  # of a gift wrap, which obeys those to whom it is addressed
+            yield version_of(Event(event_id, pubkey, created_at, kind, tags, "", ""))
+        else:
+            # An address that is not in question is known by its key only, which is empty where there is no address.
+            yield Version(event_id, pubkey, kind, created_at, addresses.get(bytes.fromhex(key)))
+
+
+def _array(values: Sequence[bytes]) -> object:
+    return apsw.carray(tuple(values) or (b"",))  # an array must have a member; this one is found nowhere
+
+
+_rows: Final = msgspec.json.Decoder(list[Any]).decode
+
+_VERSION: Final = f"""
+json_group_array(json_array(
+    lower(hex(id)), lower(hex(pubkey)), kind, created_at, lower(hex(address)),
+    CASE kind WHEN {GIFT_WRAP} THEN json(event.json -> '$.tags') END
+))
+"""
+_IS_NEW: Final = """
+SELECT NOT EXISTS (SELECT 1 FROM event WHERE rank = ?1 AND id = ?2)
+   AND NOT EXISTS (SELECT 1 FROM tombstone WHERE target = ?2 AND pubkey = ?3)
+   AND NOT EXISTS (SELECT 1 FROM tombstone WHERE target = ?3 AND pubkey = ?3 AND until > ?4)
+"""
+_FACTS: Final = f"""
+SELECT (SELECT {_VERSION} FROM {FIND_EVENTS})
+    || char(10) || (SELECT {_VERSION} FROM carray(?2) CROSS JOIN event ON address = value)
+    || char(10) || (
+        SELECT json_group_array(json_array(lower(hex(target)), lower(hex(pubkey)), until))
+        FROM carray(?3) CROSS JOIN tombstone ON target = substr(value, 1, 32) AND pubkey = substr(value, 33, 32)
+    )
+"""  # noqa: S608  # all of it is our own text

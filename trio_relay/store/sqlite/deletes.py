@@ -1,15 +1,21 @@
-"""Events out of the database, with all that was made of them; inside of a transaction of the caller's."""
+"""Events out of the database, with all that was made of them; inside a transaction of the caller's.
+
+A request to vanish (NIP-62) may take much away. It goes in portions, so that nobody waits for all of it in one commit:
+first the tombstone is committed, which bars, with the request put by in a table of its own; then its key's events go, a
+portion a commit; the last commit stores the request. Whatever ends in between, the table tells what is still to do.
+"""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import apsw
 
-from trio_relay.nostr.event import GIFT_WRAP, decode
-from trio_relay.store.sqlite.batched import records_of, run
+from trio_relay.nostr.event import GIFT_WRAP, VANISH, Event, decode, encode
+from trio_relay.store.judge import Ruling
 from trio_relay.store.sqlite.rows import (
     DELETE_EXPIRIES,
     DELETE_TAGS,
@@ -18,6 +24,8 @@ from trio_relay.store.sqlite.rows import (
     expiry_records,
     id_record,
     mark_records,
+    records_of,
+    run,
     tag_key,
     tag_records,
     word_records,
@@ -79,3 +87,52 @@ SELECT group_concat(seq) FROM (
     SELECT seq FROM tag WHERE key = ?3 AND kind = {GIFT_WRAP} AND created_at <= ?2
 )
 """  # noqa: S608  # all of it is our own text
+
+
+AT_A_TIME: Final = 500
+"""The next batch of events waits for no more than these."""
+
+
+@dataclass(slots=True)
+class Vanishing:
+    """A request that is being carried out, and the numbers of what it still has to remove."""
+
+    request: Event
+    seqs: list[int]
+
+
+def unfinished(connection: apsw.Connection) -> dict[str, Vanishing]:
+    """By id: the requests that were put by and are not carried out yet."""
+    requests = [decode(str(json)) for (json,) in connection.execute("SELECT json FROM vanishing").fetchall()]
+    return {one.id: Vanishing(one, belonging(connection, one.pubkey, one.created_at)) for one in requests}
+
+
+def part(connection: apsw.Connection, ruling: Ruling) -> tuple[list[int], dict[str, Vanishing]]:
+    """The numbers of what vanishes at once, and, by id, the requests that take more away, which are put by.
+
+    The latter are no longer among what the ruling inserts.
+    """
+    at_once: list[int] = []
+    later: dict[str, Vanishing] = {}
+    requests = {event.pubkey: event for event in ruling.insert.values() if event.kind == VANISH}
+    for pubkey, until in ruling.vanish.items():
+        seqs = belonging(connection, pubkey, until)
+        if len(at_once) + len(seqs) <= AT_A_TIME:
+            at_once += seqs
+        else:
+            request = ruling.insert.pop(requests[pubkey].id)
+            later[request.id] = Vanishing(request, seqs)
+            connection.execute(_PUT_BY, (request.id, encode(request).decode())).fetchall()
+    return at_once, later
+
+
+def finish(connection: apsw.Connection, request: Event) -> bool:
+    """Put by no longer; true if the request is to be stored: a later one of its key would have removed it."""
+    connection.execute("DELETE FROM vanishing WHERE id = ?", (request.id,)).fetchall()
+    pubkey = bytes.fromhex(request.pubkey)
+    return bool(connection.execute(_IS_LATEST, (pubkey, request.created_at)).get)
+
+
+_PUT_BY: Final = "INSERT INTO vanishing (id, json) VALUES (?, ?)"
+# See `records.vanish_tombstone`.
+_IS_LATEST: Final = "SELECT 1 FROM tombstone WHERE target = ?1 AND pubkey = ?1 AND until = ?2 + 1"

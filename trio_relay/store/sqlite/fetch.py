@@ -1,4 +1,4 @@
-"""Answers out of the database, many rows at a time as one string. Runs in the readers' threads.
+"""Answers out of the database, many rows at a time as one string, and counts. Runs in the readers' threads.
 
 Row by row, each step gives up the GIL, and beside a busy loop may wait a switch interval to get it back. Mostly it is
 lucky, and the two cost about the same; the worst seen for 500 rows was 702 ms row by row and 24 ms as one string.
@@ -7,18 +7,20 @@ lucky, and the two cost about the same; the worst seen for 500 rows was 702 ms r
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import apsw
+from msgspec.structs import replace
 
 from trio_relay.nostr.event import VANISH
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.hyperloglog import REGISTERS, Sketch
 from trio_relay.store.base import Page
-from trio_relay.store.sqlite.planner import plan, plan_count, plan_single
+from trio_relay.store.sqlite.planner import plan, plan_all, plan_count, plan_records, plan_single, plan_sketch
 from trio_relay.store.sqlite.rows import FIND_EVENTS, id_record, rank_of
-from trio_relay.store.sqlite.search import find, numbers
+from trio_relay.store.sqlite.search import find, joined_numbers, numbers
 from trio_relay.store.sqlite.sql import Select, Where
 
 _PAGE_ROWS: Final = 500
@@ -174,3 +176,73 @@ _IS_KNOWN: Final = f"SELECT 1 FROM event WHERE rank = ? AND id = ? AND {_IS_CARR
 _KNOWN: Final = f"""
 SELECT group_concat(lower(hex(id)), ' ') FROM {FIND_EVENTS} WHERE {_IS_CARRIED_OUT}
 """  # noqa: S608  # all of it is our own text
+
+
+_RECORD_PART: Final = 30_000
+"""Characters of numbers that make a page of records: some 4,000, and never more than a string of answers may hold."""
+
+
+def sketch(connection: apsw.Connection, one: Filter, lapsed: int | None = None) -> Sketch:
+    """The number and the registers of what a filter of `sketches.canonical_offset` matches.
+
+    Raises:
+        apsw.InterruptError: it was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    select = plan_sketch(one, lapsed)
+    joined: str = connection.execute(select.sql, tuple(select.bindings)).get
+    number, *seen = map(int, joined.split(","))
+    registers = bytearray(REGISTERS)
+    for each in seen:
+        place, value = divmod(each, 64)
+        registers[place] = max(registers[place], value)
+    return Sketch(number, bytes(registers))
+
+
+def record_numbers(connection: apsw.Connection, one: Filter, lapsed: int | None = None) -> str:
+    """The numbers of what a filter matches, newest first, commas between them; `record_parts` cuts it.
+
+    Raises:
+        apsw.InterruptError: it was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    select = plan_records(one, lapsed)
+    return "" if select is None else joined_numbers(connection, select)
+
+
+def record_parts(joined: str) -> Iterator[str]:
+    """The same numbers, in parts that `records` takes."""
+    start = 0
+    while start < len(joined):
+        end = joined.find(",", start + _RECORD_PART)
+        yield joined[start:end] if end >= 0 else joined[start:]
+        start = end + 1 if end >= 0 else len(joined)
+
+
+def records(connection: apsw.Connection, part: str, lapsed: int | None = None) -> bytes:
+    """The records (`base.Queryable.records`) of the events of a part; of those removed or expired there is none.
+
+    Raises:
+        apsw.InterruptError: it was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    select = listed(list(map(int, part.split(","))), lapsed)
+    joined: str | None = connection.execute(_RECORDS.format(select.sql), tuple(select.bindings)).get
+    return bytes.fromhex(joined or "")
+
+
+def matching(connection: apsw.Connection, filters: Sequence[Filter]) -> list[int]:
+    """The numbers of all that matches any of the filters, whoever may read it, expired or not; in no order.
+
+    Raises:
+        apsw.InterruptError: it was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    select = plan_all([replace(one, reader=None) for one in filters])
+    return [] if select is None else numbers(connection, select)
+
+
+_RECORDS: Final = """
+SELECT group_concat((SELECT printf('%016x', created_at) || hex(id) FROM event WHERE event.seq = narrow.seq), '')
+FROM ({}) AS narrow
+"""

@@ -15,7 +15,7 @@ import trio
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.base import Page, StoreError, StoreRefused
-from trio_relay.store.sqlite import counting, fetch, schema, wording
+from trio_relay.store.sqlite import fetch, schema, upgrade
 from trio_relay.store.sqlite.loop_reader import QuickReader
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.threads import run_interruptibly
@@ -41,7 +41,7 @@ class SqliteReader:
         self._knowing = trio.CapacityLimiter(1)
         self._knower = self._connect(apsw.SQLITE_OPEN_READONLY)
         schema.check(self._knower, options.path, is_read_only=True)
-        self._is_worded = wording.is_worded(self._knower)
+        self._is_worded = upgrade.is_worded(self._knower)
         self._quick_connection = self._connect(apsw.SQLITE_OPEN_READONLY)
         self._quick = QuickReader(self._quick_connection)
 
@@ -70,13 +70,13 @@ class SqliteReader:
 
     async def sketch(self, one: Filter, offset: int) -> Sketch:
         # Where it looks is told by the filter, and was told when its events were stored.
-        return await self._read_living(partial(counting.sketch, one=one))
+        return await self._read_living(partial(fetch.sketch, one=one))
 
     async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
         self._check([one])
-        joined = await self._read_living(partial(counting.record_numbers, one=one))
-        for part in counting.record_parts(joined):
-            if page := await self._read_living(partial(counting.records, part=part)):
+        joined = await self._read_living(partial(fetch.record_numbers, one=one))
+        for part in fetch.record_parts(joined):
+            if page := await self._read_living(partial(fetch.records, part=part)):
                 yield page
 
     def _lapsed(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Events as the packed records that SQLite takes in whole batches.
+"""Events as the packed records that SQLite takes in whole batches, and pages of stored events to go through.
 
 `executemany` gives up the GIL at each row and waits up to a switch interval to get it back. A batch is bound as one
 array of bytes instead (`apsw.carray`), from which one INSERT … SELECT cuts its columns without the GIL: 36 µs an event
@@ -7,10 +7,14 @@ with all indexes and tags, beside 45 for the same batch as JSON (`perf/batches.p
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from hashlib import blake2b, sha256
 from typing import Final
 
-from trio_relay.nostr.event import Event, address_of, encode, expiry_of, is_ephemeral, single_letter_tags
+import apsw
+
+from trio_relay.nostr.event import Event, address_of, decode, encode, expiry_of, is_ephemeral, single_letter_tags
 from trio_relay.nostr.hyperloglog import CANONICAL, observation, offset_of
 from trio_relay.nostr.search import marks_of, text_of
 
@@ -222,3 +226,38 @@ def tag_key(letter: str, value: str) -> bytes:
 
 _EMPTY_KEY: Final = blake2b(digest_size=16)
 """To copy it costs two thirds of making it anew."""
+
+
+_PAGE_CHARACTERS: Final = 2**23
+
+
+def records_of(make: Callable[[Event, int], list[bytes]], numbered: Iterable[tuple[int, Event]]) -> list[bytes]:
+    """What `make` (of `records`) makes of all these events."""
+    return [record for seq, event in numbered for record in make(event, seq)]
+
+
+def run(connection: apsw.Connection, sql: str, records: Sequence[bytes]) -> None:
+    """Carry out a statement on records, if there are any: an array must have a member."""
+    if records:
+        connection.execute(sql, (apsw.carray(tuple(records)),)).fetchall()
+
+
+def read_page(connection: apsw.Connection, sql: str, after: int, most: int) -> list[tuple[int, Event]]:
+    """Numbers and events of a table, up to so many, and fewer where they are large; empty at the end.
+
+    Args:
+        connection: for reading.
+        sql: gives number and JSON of those with a number above its first parameter, in order, as many as the second.
+        after: the number of the last one of the page before.
+        most: how many events.
+    """
+    page: list[tuple[int, Event]] = []
+    characters = 0
+    with closing(connection.execute(sql, (after, most))) as rows:
+        for seq, json in rows:
+            text = str(json)
+            page.append((int(str(seq)), decode(text)))
+            characters += len(text)
+            if characters >= _PAGE_CHARACTERS:
+                break
+    return page

@@ -21,13 +21,13 @@ import trio
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Listener, Saved, StoreError, StoreRefused, StoreStatistics
-from trio_relay.store.sqlite import counting, schema, wording
+from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.store.sqlite.lock import PidLock
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.read_pool import SqliteReader, opened, told
 from trio_relay.store.sqlite.threads import Worker
-from trio_relay.store.sqlite.upgrade import upgrade
+from trio_relay.store.sqlite.upgrade import prepare_words, upgrade
 
 log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class SqliteStore(SqliteReader):
         schema.tune(connection, cache_bytes=options.cache_bytes)
         schema.prepare(connection, options.path)
         upgrade(connection, options.path)
-        wording.prepare(connection, options.path, search=options.search)
+        prepare_words(connection, options.path, search=options.search)
         super().__init__(options, clock)
         self._connection = connection
         self._connection.pragma("synchronous", options.synchronous)
@@ -117,7 +117,7 @@ class SqliteStore(SqliteReader):
     async def remove(self, filters: Sequence[Filter]) -> int:
         self._check(filters)
         # Found beside the writer, and removed in portions, so that events come in between.
-        seqs = await self._read(partial(counting.matching, filters=filters))
+        seqs = await self._read(partial(fetch.matching, filters=filters))
         removed = 0
         for start in range(0, len(seqs), _REMOVED_AT_A_TIME):
             part = seqs[start : start + _REMOVED_AT_A_TIME]

@@ -1,4 +1,9 @@
-"""Files of an older make: read out and written anew, in one transaction, when the store is opened."""
+"""Older files, brought to this version when a store is opened, and an index of words that is completed. Blocks.
+
+Older tables are read out and written anew in one transaction. Without search, events come without their words: the file
+remembers up to which number of an event they are kept, so that no more than the rest has to be read when search is
+switched on, or after the upgrade of a file without an index.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +14,22 @@ import apsw
 import structlog
 
 from trio_relay.store.sqlite import schema
-from trio_relay.store.sqlite.batch_writer import insert_events
-from trio_relay.store.sqlite.batched import read_page, records_of, run
-from trio_relay.store.sqlite.rows import INSERT_EXPIRIES, SET_SKETCHES, SKETCHED_LETTERS, expiry_records, sketch_records
+from trio_relay.store.sqlite.batch_writer import insert_events, insert_words, last_seq
+from trio_relay.store.sqlite.rows import (
+    INSERT_EXPIRIES,
+    SET_SKETCHES,
+    SKETCHED_LETTERS,
+    expiry_records,
+    read_page,
+    records_of,
+    run,
+    sketch_records,
+)
 
 log = structlog.get_logger("trio_relay.store")
 
 _EVENTS_AT_A_TIME: Final = 1_000
+_PAGES_BETWEEN_CHECKPOINTS: Final = 4_000
 _EVENTS_BETWEEN_NEWS: Final = 100_000
 
 
@@ -23,7 +37,7 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
     """Bring the tables of a store to this version; does nothing to one that has it. Blocks: a minute a million events.
 
     Only what can be told from the events themselves has changed since version 1, so their JSON is all that is read.
-    Version 3 added the index of words, which starts empty here: `wording.prepare` completes it. Version 4 added
+    Version 3 added the index of words, which starts empty here: `prepare_words` completes it. Version 4 added
     sketches of who carries which tag, and what expires when.
 
     Raises:
@@ -83,3 +97,46 @@ SELECT seq, json FROM event
 WHERE seq > ? AND (kind IN ({", ".join(map(str, SKETCHED_LETTERS))}) OR json LIKE '%"expiration"%')
 ORDER BY seq LIMIT ?
 """  # noqa: S608  # all of it is our own text
+
+
+def is_worded(connection: apsw.Connection) -> bool:
+    """True if the words of all events are kept."""
+    return connection.execute("SELECT until FROM worded").get is None
+
+
+def prepare_words(connection: apsw.Connection, path: str, *, search: bool) -> None:
+    """Complete the index of words, or note that what comes from now on is missing in it; has to come before any write.
+
+    A minute or so for a million events without words. It goes on where it was when the process ended in between.
+
+    Raises:
+        apsw.Error: the database could not be read or written.
+    """
+    until = connection.execute("SELECT until FROM worded").get
+    if not search and until is None:
+        _note(connection, last_seq(connection))
+    elif search and until is not None:
+        connection.pragma("wal_autocheckpoint", _PAGES_BETWEEN_CHECKPOINTS)
+        _index_words(connection, path, until)
+        connection.pragma("wal_autocheckpoint", 0)
+        # The first events are not to wait until the log is folded back; where that fails, a later checkpoint does it.
+        with suppress(apsw.Error):
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+
+def _index_words(connection: apsw.Connection, path: str, until: int) -> None:
+    if missing := connection.execute("SELECT count(*) FROM event WHERE seq > ?", (until,)).get:
+        log.info("making the index of words", path=path, events=missing)
+    while numbered := read_page(connection, _NEXT, until, _EVENTS_AT_A_TIME):
+        until = numbered[-1][0]
+        with connection:
+            insert_words(connection, numbered)
+            _note(connection, until)
+    _note(connection, None)
+
+
+def _note(connection: apsw.Connection, until: int | None) -> None:
+    connection.execute("UPDATE worded SET until = ?", (until,)).fetchall()
+
+
+_NEXT: Final = "SELECT seq, json FROM event WHERE seq > ? ORDER BY seq LIMIT ?"

@@ -1,4 +1,4 @@
-"""What `trio-relay migrate` does to a SQLite file: the same as a start of the relay, and nothing else."""
+"""`trio-relay migrate` for a file: makes it, or brings it to this version, and says what is done."""
 
 from __future__ import annotations
 
