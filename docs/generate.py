@@ -12,7 +12,7 @@ import msgspec
 import trio
 from prometheus_client.metrics_core import Metric
 
-from trio_relay import FrontDoor, MemoryStore, NetOptions, Server, open_relay
+from trio_relay import Endpoints, MemoryStore, NetOptions, Server, open_relay
 from trio_relay.cli import main as command
 from trio_relay.config import Config, Setting, settings
 from trio_relay.metrics import MetricsPage
@@ -93,7 +93,7 @@ def metrics_page() -> str:
 
 async def _metrics() -> list[Metric]:
     async with open_relay(MemoryStore()) as relay:
-        server = Server(relay, FrontDoor(relay.document, relay.check, ""), NetOptions())
+        server = Server(relay, Endpoints(relay.document, relay.check, ""), NetOptions())
         return MetricsPage(lambda: (relay.statistics(), server.statistics())).families()
 
 

@@ -15,7 +15,7 @@ import trio
 from perf.corpus import signed_events
 from perf.plan import Counted, Failed, Plan, quantiles
 from trio_relay.store.opensearch.bulk import Write
-from trio_relay.store.opensearch.documents import Register, document, slot_of
+from trio_relay.store.opensearch.documents import Record, document, slot_of
 
 BULK: Final = "bulk"
 """The kind of its answers."""
@@ -43,7 +43,7 @@ def bulk(plan: Plan) -> Callable[[], Counted]:
 def _bodies(plan: Plan) -> Iterator[bytes]:
     events = signed_events(plan.corpus, plan.seed)[plan.first :][: plan.count]
     lines = [
-        Write(slot_of(event), Register(), document(event, number)).lines()
+        Write(slot_of(event), Record(), document(event, number)).lines()
         for number, event in enumerate(events, time.time_ns())
     ]
     for start in range(0, len(lines), plan.window):

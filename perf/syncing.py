@@ -17,7 +17,7 @@ import msgspec
 from perf.filling import filled_records
 from perf.plan import Counted, Failed, Plan, quantiles
 from perf.wire import Wire, connect, frame
-from trio_relay.nostr.negentropy.items import ID_SIZE, Collection, Items
+from trio_relay.nostr.negentropy.items import ID_SIZE, Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 
 SYNC: Final = "sync"
@@ -59,7 +59,7 @@ def differing(records: bytes, number: int) -> Difference:
         number: even, and at most as many as there are records.
     """
     random = Random(13)
-    collection = Collection()
+    collection = ItemSet()
     collection.extend(records)
     everything = collection.snapshot()
     lacking = [everything.record(index) for index in random.sample(range(len(everything)), number // 2)]

@@ -25,7 +25,7 @@ class Replies:
     def __call__(self, event: Event, accepted: bool, reason: str) -> None:
         self.heard.append((event.id, accepted, reason))
 
-    def parcel(self, *events: Event) -> list[Submission]:
+    def batch(self, *events: Event) -> list[Submission]:
         """Events that are answered here."""
         return [Submission(event, self, trio.current_time()) for event in events]
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, open_opensearch
-from trio_relay.store.opensearch.client import Client, open_client
+from trio_relay.store.opensearch.client import OpenSearchClient, open_client
 
 SELDOM = 3_600.0
 """Seconds between two refreshes, so that none comes unasked."""
@@ -56,7 +56,7 @@ async def emptied(*, is_refreshed: bool = False, **changes: Any) -> AsyncIterato
         yield store
 
 
-async def empty(client: Client, prefix: str) -> None:
+async def empty(client: OpenSearchClient, prefix: str) -> None:
     """Delete all documents."""
     body: dict[str, Any] = {"query": {"match_all": {}}}
     await client.ask("POST", f"/{prefix}-events/_refresh")

@@ -14,7 +14,7 @@ from docs.generate import ROOT, pages
 from trio_relay.config import Config, load
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import SUPPORTED_NIPS, RelayInfo, document
-from trio_relay.policy.capabilities import optional_nips, standing_of
+from trio_relay.policy.capabilities import capabilities_of, optional_nips
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
 
@@ -49,10 +49,10 @@ def test_the_table_of_nips_is_what_can_be_supported() -> None:
 def test_the_document_names_no_other_nips_than_the_table() -> None:
     everything = PolicyOptions(min_pow_difficulty=1, admins=("a" * 64,), and_tags=True)
     rules = Rules(Limits(), everything, MemberOptions(enabled=True), relay_url="wss://relay.example/")
-    told = json.loads(document(RelayInfo(), rules.limits, standing_of(rules)))["supported_nips"]
+    told = json.loads(document(RelayInfo(), rules.limits, capabilities_of(rules)))["supported_nips"]
     assert told == sorted({*SUPPORTED_NIPS, *optional_nips(rules)})
     nothing = Rules(has_search=False, has_sync=False)
-    assert json.loads(document(RelayInfo(), nothing.limits, standing_of(nothing)))["supported_nips"] == list(
+    assert json.loads(document(RelayInfo(), nothing.limits, capabilities_of(nothing)))["supported_nips"] == list(
         SUPPORTED_NIPS
     )
 

@@ -14,7 +14,7 @@ from tests.stores import ObedientStore
 from tests.wires import Door, Talker, open_door
 from trio_relay import NetOptions, RelayOptions
 from trio_relay.metrics import MetricsPage
-from trio_relay.net.endpoints import MetricsDoor
+from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.http import converse
 from trio_relay.version import __version__
 
@@ -262,7 +262,7 @@ async def test_the_metrics_have_a_door_of_their_own(
 ) -> None:
     async with open_door() as door:
         page = page_of(door)
-        reply = await visit(MetricsDoor(page.render), method, target)
+        reply = await visit(MetricsEndpoint(page.render), method, target)
         assert reply.status == status
         if status == 200:
             text, content_type = page.render()
@@ -270,7 +270,7 @@ async def test_the_metrics_have_a_door_of_their_own(
             assert reply.body == (b"" if method == "HEAD" else text)
 
 
-async def visit(door: MetricsDoor, method: str, target: str) -> Reply:
+async def visit(door: MetricsEndpoint, method: str, target: str) -> Reply:
     near, far = memory_stream_pair()
     await near.send_all(request(method, target, {"Connection": "close"}))
     with trio.fail_after(5):

@@ -151,7 +151,7 @@ async def test_an_import_never_holds_more_than_the_pipeline_does() -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(import_lines, relay, lines(), ImportSummary(), lambda _bytes: None)
                 await trio.testing.wait_all_tasks_blocked()
-                assert taken == 400  # one parcel at the verifier, two in the channel, one that waits to get in
+                assert taken == 400  # one batch at the verifier, two in the channel, one that waits to get in
                 nursery.cancel_scope.cancel()
 
 

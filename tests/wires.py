@@ -15,7 +15,7 @@ import trio.testing
 import trio_websocket
 
 from tests.keys import NOW
-from trio_relay import FrontDoor, Limits, MemoryStore, NetOptions, RelayOptions, Server, open_relay
+from trio_relay import Endpoints, Limits, MemoryStore, NetOptions, RelayOptions, Server, open_relay
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.rules import Rules
@@ -150,7 +150,7 @@ async def open_door(
     """A whole relay on a memory listener; leaving stops it as the first signal does."""
     store, rules = store or MemoryStore(), Rules(limits or Limits(), has_search=has_search)
     async with open_relay(store, options, rules=rules, clock=lambda: NOW) as relay:
-        server = Server(relay, FrontDoor(relay.document, relay.check, "hello\n"), net or NetOptions())
+        server = Server(relay, Endpoints(relay.document, relay.check, "hello\n"), net or NetOptions())
         listener, stop = MemoryListener(), trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, [listener], stop)

@@ -1,7 +1,7 @@
 """A Nostr relay on Trio: `open_relay` runs the pipeline over a store, `Server` opens its doors."""
 
-from trio_relay.net.admin.api import Management
-from trio_relay.net.endpoints import FrontDoor
+from trio_relay.net.admin.api import AdminApi
+from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server, bound_address, open_listeners
 from trio_relay.nostr.event import Event
@@ -19,11 +19,11 @@ from trio_relay.store.sqlite import SqliteOptions, open_sqlite
 from trio_relay.version import __version__
 
 __all__ = [
+    "AdminApi",
+    "Endpoints",
     "Event",
     "Filter",
-    "FrontDoor",
     "Limits",
-    "Management",
     "MemoryStore",
     "NetOptions",
     "OpenSearchOptions",

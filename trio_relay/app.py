@@ -24,8 +24,8 @@ from msgspec.structs import replace
 
 from trio_relay.config import Config, is_private
 from trio_relay.metrics import MetricsPage
-from trio_relay.net.admin.api import Management
-from trio_relay.net.endpoints import FrontDoor, MetricsDoor
+from trio_relay.net.admin.api import AdminApi
+from trio_relay.net.endpoints import Endpoints, MetricsEndpoint
 from trio_relay.net.http import converse
 from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server, bound_address, open_listeners
@@ -135,7 +135,7 @@ async def _serve(
     announce: Callable[[str], None],
 ) -> None:
     greeting = f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n"
-    front = FrontDoor(relay.document, relay.check, greeting, Management(relay))
+    front = Endpoints(relay.document, relay.check, greeting, AdminApi(relay))
     server = Server(relay, front, config.net)
     page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
     async with (
@@ -143,7 +143,7 @@ async def _serve(
         trio.open_nursery() as watching,
     ):
         if windows:
-            watching.start_soon(trio.serve_listeners, partial(_show, MetricsDoor(page.render), config.net), windows)
+            watching.start_soon(trio.serve_listeners, partial(_show, MetricsEndpoint(page.render), config.net), windows)
         for line in _banner(config, store, relay, windows):
             announce(line)
         async with trio.open_nursery() as serving:
@@ -159,7 +159,7 @@ async def _listening(addresses: Sequence[str]) -> AsyncIterator[list[trio.Socket
         yield [await opened.enter_async_context(one) for address in addresses for one in await open_listeners(address)]
 
 
-async def _show(door: MetricsDoor, options: NetOptions, stream: trio.abc.Stream) -> None:
+async def _show(door: MetricsEndpoint, options: NetOptions, stream: trio.abc.Stream) -> None:
     try:
         await converse(stream, door.answer, options.handshake_seconds)
     except (trio.BrokenResourceError, trio.ClosedResourceError):

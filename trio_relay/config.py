@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from trio_relay.logs import LogOptions
 from trio_relay.metrics import MetricsOptions
-from trio_relay.net.addresses import AddressList, Entry, Proxies
+from trio_relay.net.addresses import AddressEntry, AddressList, Proxies
 from trio_relay.net.options import NetOptions
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo
@@ -215,7 +215,7 @@ def _check_together(config: Config) -> None:
     except ValueError as error:
         raise ConfigError(f"net.trusted_proxies: {error}") from None
     try:
-        AddressList(map(Entry, config.policy.denied_addresses))
+        AddressList(map(AddressEntry, config.policy.denied_addresses))
     except ValueError as error:
         raise ConfigError(f"policy.denied_addresses: {error}") from None
     if config.policy.trust_depth and not (config.policy.admins or config.relay.pubkey):

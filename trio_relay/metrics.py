@@ -97,8 +97,8 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
         ),
     )
     yield _counter("messages_refused", "Messages that could not be carried out, bad requests too", relay.unreadable)
-    depth = GaugeMetricFamily("trio_relay_channel_depth", "Parcels that wait now, by channel", labels=["channel"])
-    peak = GaugeMetricFamily("trio_relay_channel_peak", "Parcels that waited at most, by channel", labels=["channel"])
+    depth = GaugeMetricFamily("trio_relay_channel_depth", "Batches that wait now, by channel", labels=["channel"])
+    peak = GaugeMetricFamily("trio_relay_channel_peak", "Batches that waited at most, by channel", labels=["channel"])
     for name, channel in relay.channels.items():
         depth.add_metric([name], channel.depth)
         peak.add_metric([name], channel.peak)

@@ -13,10 +13,10 @@ import trio
 
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, is_ephemeral
-from trio_relay.nostr.message import Answer, Publish, parse
+from trio_relay.nostr.message import Publish, RefusedMessage, parse
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
-from trio_relay.policy.identity import Visitor
+from trio_relay.policy.identity import Identity
 from trio_relay.store.base import Scannable
 
 _PARCEL: Final = 100
@@ -75,11 +75,11 @@ async def import_lines(
         relay: with its store.
         lines: JSON objects; blank lines are passed over.
         summary: filled as answers come.
-        progress: told of the bytes that were read, after each parcel.
+        progress: told of the bytes that were read, after each batch.
         is_backup: they come from this relay itself, which took the protected ones from their authors (NIP-70).
     """
-    operator = Visitor(is_operator=True, brings_backup=is_backup)
-    parcel: list[Submission] = []
+    operator = Identity(is_operator=True, brings_backup=is_backup)
+    batch: list[Submission] = []
     read = 0
     for line in lines:
         read += len(line)
@@ -88,18 +88,18 @@ async def import_lines(
         match parse(b'["EVENT",%b]' % line.strip(), max_filters=1):
             case Publish(event):
                 if (refusal := relay.admit(event, operator, len(line))) is None:
-                    parcel.append(Submission(event, summary.reply, trio.current_time(), len(line)))
+                    batch.append(Submission(event, summary.reply, trio.current_time(), len(line)))
                 else:
                     summary.refuse(str(refusal))
-            case Answer(message):  # pragma: no branch (an EVENT gives one of these two)
+            case RefusedMessage(message):  # pragma: no branch (an EVENT gives one of these two)
                 summary.refuse(_reason(message))
-        if len(parcel) >= _PARCEL:
-            await relay.publish(parcel)
-            parcel = []
+        if len(batch) >= _PARCEL:
+            await relay.publish(batch)
+            batch = []
             progress(read)
             read = 0
-    if parcel:
-        await relay.publish(parcel)
+    if batch:
+        await relay.publish(batch)
     progress(read)
 
 

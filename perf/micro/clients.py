@@ -86,7 +86,7 @@ class Listener:
 
 
 class Publisher:
-    """One connection's sending side: its parcels go on their way one after another, each when the last is answered."""
+    """One connection's sending side: its batches go on their way one after another, each when the last is answered."""
 
     def __init__(self, relay: Relay, log: Log) -> None:
         self._relay = relay
@@ -94,15 +94,15 @@ class Publisher:
         self._unanswered = 0
         self._answered = trio.Event()
 
-    async def publish_all(self, events: Sequence[Event], parcel: int) -> None:
+    async def publish_all(self, events: Sequence[Event], batch: int) -> None:
         """Hand in all, so many at a time, and wait for their answers."""
-        for start in range(0, len(events), parcel):
+        for start in range(0, len(events), batch):
             self._answered = trio.Event()
-            await self.publish(events[start : start + parcel])
+            await self.publish(events[start : start + batch])
             await self._answered.wait()
 
     async def publish(self, events: Sequence[Event], since: float | None = None) -> None:
-        """Hand in a parcel.
+        """Hand in a batch.
 
         Args:
             events: of which it is.

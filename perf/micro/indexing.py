@@ -12,11 +12,11 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import text_of
 from trio_relay.nostr.tokenizer import words
 from trio_relay.store.opensearch.bulk import Write
-from trio_relay.store.opensearch.documents import Register, document, slot_of
+from trio_relay.store.opensearch.documents import Record, document, slot_of
 from trio_relay.store.opensearch.recent import Overlay
 
 T = TypeVar("T")
-_NEVER_WRITTEN: Final = Register()
+_NEVER_WRITTEN: Final = Record()
 
 
 def indexing(events: Sequence[Event], count: int = 4_000) -> list[Row]:

@@ -84,18 +84,18 @@ def _singly(producer: Redis, consumer: Redis, messages: Sequence[bytes]) -> None
 def _pipelined(producer: Redis, consumer: Redis, messages: Sequence[bytes]) -> None:
     pop = command(b"RPOP", _KEY)
     for start in range(0, len(messages), PARCEL):
-        parcel = messages[start : start + PARCEL]
-        producer.send(b"".join([command(b"LPUSH", _KEY, message) for message in parcel]))
-        _check(list(producer.answers(len(parcel))), list(range(1, len(parcel) + 1)))
-        consumer.send(pop * len(parcel))
-        _check(list(consumer.answers(len(parcel))), parcel)
+        batch = messages[start : start + PARCEL]
+        producer.send(b"".join([command(b"LPUSH", _KEY, message) for message in batch]))
+        _check(list(producer.answers(len(batch))), list(range(1, len(batch) + 1)))
+        consumer.send(pop * len(batch))
+        _check(list(consumer.answers(len(batch))), batch)
 
 
 def _in_batches(producer: Redis, consumer: Redis, messages: Sequence[bytes]) -> None:
     for start in range(0, len(messages), PARCEL):
-        parcel = messages[start : start + PARCEL]
-        _check(producer.ask(b"RPUSH", _KEY, *parcel), len(parcel))
-        _check(consumer.ask(b"LPOP", _KEY, b"%d" % len(parcel)), parcel)
+        batch = messages[start : start + PARCEL]
+        _check(producer.ask(b"RPUSH", _KEY, *batch), len(batch))
+        _check(consumer.ask(b"LPOP", _KEY, b"%d" % len(batch)), batch)
 
 
 def _check(answer: Answer, expected: object) -> None:

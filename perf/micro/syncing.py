@@ -11,7 +11,7 @@ from typing import Final
 from perf.micro.rows import CPU, ROUNDS, Row, each, timed
 from perf.syncing import FRAME, differing
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.negentropy.items import ID_SIZE, Collection, Items, record
+from trio_relay.nostr.negentropy.items import ID_SIZE, Items, ItemSet, record
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile, reply
 from trio_relay.nostr.negentropy.wire import fingerprint
 
@@ -64,8 +64,8 @@ def _pages(random: Random, count: int) -> list[bytes]:
     return [b"".join(made[start : start + _PAGE]) for start in range(0, count, _PAGE)]
 
 
-def _built(pages: Sequence[bytes]) -> Collection:
-    collection = Collection()
+def _built(pages: Sequence[bytes]) -> ItemSet:
+    collection = ItemSet()
     for page in pages:
         collection.extend(page)
     return collection
@@ -81,7 +81,7 @@ def _messages(client: Items, server: Items) -> list[bytes]:
     return messages
 
 
-def _changes(collection: Collection, items: Sequence[tuple[int, bytes]]) -> list[Row]:
+def _changes(collection: ItemSet, items: Sequence[tuple[int, bytes]]) -> list[Row]:
     """In and out again, in turn."""
     added, discarded = [], []
     for _ in range(ROUNDS):
@@ -93,7 +93,7 @@ def _changes(collection: Collection, items: Sequence[tuple[int, bytes]]) -> list
     ]
 
 
-def _change_and_freeze(collection: Collection, item: tuple[int, bytes]) -> None:
+def _change_and_freeze(collection: ItemSet, item: tuple[int, bytes]) -> None:
     if not collection.discard(*item):
         collection.add(*item)
     collection.snapshot()

@@ -12,12 +12,12 @@ from trio_relay.nostr.event import Event, check_shape, encode
 from trio_relay.nostr.message import Publish, parse
 from trio_relay.nostr.schnorr import Backend, open_backend
 from trio_relay.policy.event_checks import check_event
-from trio_relay.policy.identity import Visitor
+from trio_relay.policy.identity import Identity
 from trio_relay.policy.rules import Rules
 
 _LIMITS: Final = Limits()
 _RULES: Final = Rules(_LIMITS)
-_ANYBODY: Final = Visitor()
+_ANYBODY: Final = Identity()
 _NOW: Final = 2_000_000_000
 _BATCH: Final = 256
 _MOST_MICROSECONDS: Final = 100.0

@@ -107,7 +107,7 @@ async def test_a_removal_and_a_sweep_tell_what_they_remove(store: Store, ear: Ea
 async def test_what_is_kept_is_no_change(store: Store, ear: Ear) -> None:
     await store.save_many([NOTE])
     ear.of_late()
-    await store.keep({"a": b"1"})
+    await store.put_metadata({"a": b"1"})
     assert ear.heard == []
 
 

@@ -11,50 +11,50 @@ from trio_relay.store.base import Store
 
 
 async def test_at_first_nothing_is_kept(store: Store) -> None:
-    assert await store.kept() == {}
+    assert await store.get_metadata() == {}
 
 
 @pytest.mark.parametrize("value", [b"", b"\0", b"{}", bytes(range(256)), b"x" * 600_000])
 @pytest.mark.parametrize("name", ["a", "é🦩", "ban/" + "f" * 64, "x" * 256, "a b\"'\\%?#&/../_"])
 async def test_a_value_is_kept_as_it_is(store: Store, name: str, value: bytes) -> None:
-    await store.keep({name: value})
-    assert await store.kept() == {name: value}
+    await store.put_metadata({name: value})
+    assert await store.get_metadata() == {name: value}
 
 
 async def test_several_are_kept_replaced_and_forgotten_at_once(store: Store) -> None:
-    await store.keep({"a": b"1", "b": b"2", "c": b"3"})
-    await store.keep({"a": None, "b": b"22", "d": b"4", "unknown": None})
-    assert await store.kept() == {"b": b"22", "c": b"3", "d": b"4"}
-    await store.keep({"a": b"5"})
-    await store.keep(dict.fromkeys("abcd"))
-    assert await store.kept() == {}
+    await store.put_metadata({"a": b"1", "b": b"2", "c": b"3"})
+    await store.put_metadata({"a": None, "b": b"22", "d": b"4", "unknown": None})
+    assert await store.get_metadata() == {"b": b"22", "c": b"3", "d": b"4"}
+    await store.put_metadata({"a": b"5"})
+    await store.put_metadata(dict.fromkeys("abcd"))
+    assert await store.get_metadata() == {}
 
 
 async def test_nothing_is_changed_by_no_changes(store: Store) -> None:
-    await store.keep({"a": b"1"})
-    await store.keep({})
-    assert await store.kept() == {"a": b"1"}
+    await store.put_metadata({"a": b"1"})
+    await store.put_metadata({})
+    assert await store.get_metadata() == {"a": b"1"}
 
 
 async def test_names_that_differ_in_case_alone_are_two(store: Store) -> None:
-    await store.keep({"a": b"1", "A": b"2"})
-    assert await store.kept() == {"a": b"1", "A": b"2"}
+    await store.put_metadata({"a": b"1", "A": b"2"})
+    assert await store.get_metadata() == {"a": b"1", "A": b"2"}
 
 
 async def test_many_are_kept(store: Store) -> None:
     many = {f"ban/{number:064x}": b"%d" % number for number in range(1_500)}
-    await store.keep(many)
-    assert await store.kept() == many
+    await store.put_metadata(many)
+    assert await store.get_metadata() == many
 
 
 async def test_no_event_is_touched_and_none_is_found(store: Store) -> None:
     event = ALICE.event()
     await store.save_many([event])
-    await store.keep({event.id: b"{}"})
+    await store.put_metadata({event.id: b"{}"})
     assert await ask(store, Filter()) == [event]
     assert await store.count([Filter()]) == 1
     assert await store.remove([Filter()]) == 1
-    assert await store.kept() == {event.id: b"{}"}
+    assert await store.get_metadata() == {event.id: b"{}"}
 
 
 async def test_only_what_nobody_else_changes_can_be_followed(store: Store) -> None:

@@ -22,7 +22,7 @@ from tests.e2e.program import PATIENCE
 from tests.e2e.raw import CLOSE, connected
 from trio_relay import NetOptions, RelayOptions, app
 from trio_relay.config import Config, check
-from trio_relay.net.endpoints import MetricsDoor
+from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.server import AddressRefused
 
 
@@ -185,7 +185,7 @@ async def test_what_goes_wrong_with_the_metrics_stays_there(
 
     near, far = trio.testing.memory_stream_pair()
     await near.send_all(b"GET /metrics HTTP/1.1\r\nHost: memory\r\n\r\n")
-    await app._show(MetricsDoor(render), NetOptions(), far)
+    await app._show(MetricsEndpoint(render), NetOptions(), far)
     assert [entry["event"] for entry in logged] == ["metrics failed"] * isinstance(failure, RuntimeError)
 
 

@@ -78,9 +78,9 @@ async def test_a_blocked_address_is_hung_up_on(tmp_path: Path) -> None:
             assert (await manage(program, "blockip", ELSEWHERE)).json() == {"result": True}
             with pytest.raises(trio_websocket.ConnectionClosed) as closed, trio.fail_after(PATIENCE):
                 await bad.connection.get_message()
-            farewell = closed.value.reason
-            assert farewell is not None
-            assert (farewell.code, farewell.reason) == (1008, "blocked: this address is blocked")
+            close_reason = closed.value.reason
+            assert close_reason is not None
+            assert (close_reason.code, close_reason.reason) == (1008, "blocked: this address is blocked")
             assert await good.ask("all", {}) == []
         host, port = program.address
         from_elsewhere = httpx.AsyncHTTPTransport(local_address=ELSEWHERE)

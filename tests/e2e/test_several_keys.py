@@ -35,10 +35,10 @@ async def visiting(program: Program) -> AsyncIterator[Visitor]:
     async with stream, trio.open_nursery() as nursery:
         with trio.fail_after(PATIENCE):
             connection = await trio_websocket.wrap_client_stream(nursery, stream, "relay.localhost", "/")
-        visitor = Visitor(Talker(connection), lambda: int(time.time()))
-        verb, visitor.challenge = await visitor.receive()
+        identity = Visitor(Talker(connection), lambda: int(time.time()))
+        verb, identity.challenge = await identity.receive()
         assert verb == "AUTH"
-        yield visitor
+        yield identity
         nursery.cancel_scope.cancel()
 
 
@@ -50,7 +50,7 @@ async def test_each_key_adds_what_it_may_read_to_every_way_of_asking(
     live, last = wrap(BOB, 5), CAROL.event("the last")
     async with (
         running(tmp_path, store_settings) as program,
-        visiting(program) as visitor,
+        visiting(program) as identity,
         visiting(program) as publisher,
     ):
         host, port = program.address
@@ -59,29 +59,29 @@ async def test_each_key_adds_what_it_may_read_to_every_way_of_asking(
             assert await publisher.publish(event) == [True, ""]
         expected = [note.id]
         for key in (ALICE, BOB):
-            assert await visitor.authenticate(key, url=url) == [True, ""]
+            assert await identity.authenticate(key, url=url) == [True, ""]
             expected.insert(1, wraps[key].id)
-            assert await visitor.ask({}) == expected
-            assert await visitor.count({}) == {"count": len(expected)}
-            assert await synced(visitor, {}) == set(expected)
-        assert await visitor.ask_refused({"kinds": [1_059], "#p": [CAROL.pubkey]}) == (
+            assert await identity.ask({}) == expected
+            assert await identity.count({}) == {"count": len(expected)}
+            assert await synced(identity, {}) == set(expected)
+        assert await identity.ask_refused({"kinds": [1_059], "#p": [CAROL.pubkey]}) == (
             "restricted: these events are for others than the authenticated keys"
         )
-        await answered(visitor, {"kinds": [1, 1_059]}, sub_id="live")
+        await answered(identity, {"kinds": [1, 1_059]}, sub_id="live")
         for event in (live, wrap(CAROL, 6), last):
             assert await publisher.publish(event) == [True, ""]
-        assert await told_until(visitor, last, "live") == [live.id]
+        assert await told_until(identity, last, "live") == [live.id]
 
 
 async def test_each_key_may_publish_what_only_its_owner_may(tmp_path: Path, store_settings: dict[str, str]) -> None:
     """NIP-70."""
     protected = {author: author.event("here alone", tags=[["-"]]) for author in (ALICE, BOB, CAROL)}
     reason = "a protected event is taken of its authenticated author alone (NIP-70)"
-    async with running(tmp_path, store_settings) as program, visiting(program) as visitor:
+    async with running(tmp_path, store_settings) as program, visiting(program) as identity:
         host, port = program.address
-        assert await visitor.publish(protected[ALICE]) == [False, f"auth-required: {reason}"]
+        assert await identity.publish(protected[ALICE]) == [False, f"auth-required: {reason}"]
         for key in (ALICE, BOB):
-            assert await visitor.authenticate(key, url=f"ws://{host}:{port}/") == [True, ""]
-        assert await visitor.publish(protected[ALICE]) == [True, ""]
-        assert await visitor.publish(protected[BOB]) == [True, ""]
-        assert await visitor.publish(protected[CAROL]) == [False, f"restricted: {reason}"]
+            assert await identity.authenticate(key, url=f"ws://{host}:{port}/") == [True, ""]
+        assert await identity.publish(protected[ALICE]) == [True, ""]
+        assert await identity.publish(protected[BOB]) == [True, ""]
+        assert await identity.publish(protected[CAROL]) == [False, f"restricted: {reason}"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.keys import NOW
-from trio_relay.net.addresses import AddressList, Entry
+from trio_relay.net.addresses import AddressEntry, AddressList
 
 # Few bits that differ, so that addresses and networks meet.
 IPV4 = st.integers(0, 63).map(lambda bits: str(ip_address(0x0A00_0000 | bits << 22 | bits)))
@@ -42,20 +42,20 @@ def test_an_empty_list_covers_nobody() -> None:
     ],
 )
 def test_an_address_is_covered_by_itself_or_by_a_network(entry: str, inside: str, outside: str) -> None:
-    covered = AddressList([Entry(entry)])
+    covered = AddressList([AddressEntry(entry)])
     assert covered.covers(inside, NOW)
     assert not covered.covers(outside, NOW)
 
 
 def test_an_entry_holds_until_its_expiry() -> None:
-    covered = AddressList([Entry("10.0.0.1", "spam", NOW), Entry("10.0.0.2")])
+    covered = AddressList([AddressEntry("10.0.0.1", "spam", NOW), AddressEntry("10.0.0.2")])
     assert covered.covers("10.0.0.1", NOW - 1)
     assert not covered.covers("10.0.0.1", NOW)
     assert covered.covers("10.0.0.2", 2**40)
 
 
 def test_an_expired_address_is_still_covered_by_a_network_that_holds() -> None:
-    covered = AddressList([Entry("10.0.0.1", "spam", NOW), Entry("10.0.0.0/8")])
+    covered = AddressList([AddressEntry("10.0.0.1", "spam", NOW), AddressEntry("10.0.0.0/8")])
     assert covered.covers("10.0.0.1", NOW)
 
 
@@ -65,9 +65,9 @@ def test_entries_are_listed_in_their_order_while_they_hold() -> None:
     covered.add("203.0.113.0/24", "scan", NOW + 10)
     covered.add("203.0.113.7/32", expiry=NOW + 20)
     spam, scan, one = (
-        Entry("2001:db8::/64", "spam"),
-        Entry("203.0.113.0/24", "scan", NOW + 10),
-        Entry("203.0.113.7", "", NOW + 20),
+        AddressEntry("2001:db8::/64", "spam"),
+        AddressEntry("203.0.113.0/24", "scan", NOW + 10),
+        AddressEntry("203.0.113.7", "", NOW + 20),
     )
     assert covered.entries(NOW + 9) == [spam, scan, one]
     assert covered.entries(NOW + 10) == [spam, one]
@@ -75,15 +75,15 @@ def test_entries_are_listed_in_their_order_while_they_hold() -> None:
 
 
 def test_to_add_an_address_again_changes_its_reason_and_its_expiry() -> None:
-    covered = AddressList([Entry("2001:db8::1", "spam", NOW)])
+    covered = AddressList([AddressEntry("2001:db8::1", "spam", NOW)])
     covered.add("2001:db8::2", "more spam", NOW + 10)
-    assert covered.entries(NOW) == [Entry("2001:db8::/64", "more spam", NOW + 10)]
+    assert covered.entries(NOW) == [AddressEntry("2001:db8::/64", "more spam", NOW + 10)]
     assert covered.remove("2001:db8::/64")
     assert not covered.covers("2001:db8::1", NOW)
 
 
 def test_what_was_taken_out_is_covered_no_more() -> None:
-    covered = AddressList([Entry("10.0.0.1"), Entry("10.0.0.2")])
+    covered = AddressList([AddressEntry("10.0.0.1"), AddressEntry("10.0.0.2")])
     assert covered.remove("::ffff:10.0.0.1")
     assert not covered.remove("10.0.0.1")
     assert not covered.covers("10.0.0.1", NOW)
@@ -91,7 +91,7 @@ def test_what_was_taken_out_is_covered_no_more() -> None:
 
 
 def test_one_address_cannot_be_taken_out_of_a_network() -> None:
-    covered = AddressList([Entry("10.0.0.0/8")])
+    covered = AddressList([AddressEntry("10.0.0.0/8")])
     assert not covered.remove("10.0.0.1")
     assert covered.covers("10.0.0.1", NOW)
 
@@ -108,7 +108,7 @@ def test_what_is_neither_address_nor_network_is_refused_by_its_name(text: str) -
 def test_the_list_covers_what_a_walk_over_its_networks_finds(
     networks: list[str], taken_out: list[int], address: str
 ) -> None:
-    covered = AddressList(map(Entry, networks))
+    covered = AddressList(map(AddressEntry, networks))
     left = set(networks)
     for index in taken_out:
         if index < len(networks):

@@ -13,7 +13,7 @@ from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 from tests.keys import NOW
 from tests.net.raw import Reply, Wire, closing, message, open_stream, request, upgrade
 from tests.wires import open_door
-from trio_relay import FrontDoor, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
+from trio_relay import Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
 from trio_relay.net import server as server_module
 from trio_relay.net.addresses import AddressList
 from trio_relay.net.http import Request, Response
@@ -23,7 +23,7 @@ HERE, THERE, PROXY = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 BEHIND = NetOptions(trusted_proxies=(PROXY,))
 
 
-class Front(FrontDoor):
+class Front(Endpoints):
     """Writes down who asks."""
 
     def __init__(self) -> None:

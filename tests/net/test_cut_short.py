@@ -13,7 +13,7 @@ from tests.keys import ALICE, NOW
 from tests.net.raw import PING, closing, frame, message, upgrade
 from tests.stores import ObedientStore
 from tests.wires import Door, open_door, run_threads_inline, socket_pair
-from trio_relay.net.connection import Client
+from trio_relay.net.connection import Connection
 
 LONG = [ALICE.event(str(number) + "x" * 20_000, created_at=NOW - number) for number in range(3)]
 NEW = ALICE.event("new")
@@ -33,7 +33,7 @@ MOMENTS = range(60)
 class Remains:
     """What is left after the end."""
 
-    clients: set[Client] = field(default_factory=set)
+    clients: set[Connection] = field(default_factory=set)
     received: bytes = b""
     is_over: bool = False
 

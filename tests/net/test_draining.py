@@ -15,7 +15,7 @@ from tests.net.raw import PING, PONG, TEXT, Wire, closing, frame, message, open_
 from tests.stores import ObedientStore
 from tests.wires import Door, open_door, plain, socket_pair
 from trio_relay import NetOptions
-from trio_relay.net.connection import Client
+from trio_relay.net.connection import Connection
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -25,13 +25,13 @@ NARROW = partial(socket_pair, 4_096)
 LONG = [ALICE.event(str(number) + "x" * 20_000, created_at=NOW - number) for number in range(12)]
 
 
-def client_of(door: Door) -> Client:
+def client_of(door: Door) -> Connection:
     """The only client's own object."""
     [client] = door.server._clients
     return client
 
 
-def tasks_of(client: Client) -> int:
+def tasks_of(client: Connection) -> int:
     """How many tasks it has beside the one that reads."""
     assert client._tasks is not None
     return len(client._tasks.child_tasks)
@@ -43,7 +43,7 @@ async def filled_store(is_quick: bool) -> ObedientStore:
     return store
 
 
-async def expect_nothing_left(door: Door, client: Client, tasks_before: int) -> None:
+async def expect_nothing_left(door: Door, client: Connection, tasks_before: int) -> None:
     """The client is gone with all that it had."""
     await wait_all_tasks_blocked()
     assert client._tasks is None

@@ -23,7 +23,7 @@ from tests.net.raw import closing, message, open_wire
 from tests.stores import ObedientStore
 from tests.wires import open_door, plain, socket_pair
 from trio_relay import NetOptions, Relay
-from trio_relay.net.connection import Client
+from trio_relay.net.connection import Connection
 from trio_relay.net.frames import text
 from trio_relay.net.transport import Transport
 from trio_relay.net.websocket import WebSocket
@@ -73,15 +73,15 @@ async def test_a_client_that_is_gone_needs_no_garbage_collector(
         assert door.server.statistics().connections == 0
         # Each task of the relay still holds what it had last, until it gets something else.
         for number in range(4):
-            await door.relay.publish(Replies().parcel(ALICE.event(f"newer {number}")))
+            await door.relay.publish(Replies().batch(ALICE.event(f"newer {number}")))
             door.relay.post.add(lambda: None)
             await wait_all_tasks_blocked()
         assert is_there() is None
 
 
-def new_client(stream: trio.abc.Stream, relay: Relay) -> Client:
+def new_client(stream: trio.abc.Stream, relay: Relay) -> Connection:
     core = ServerProtocol(state=OPEN, logger=logging.getLogger("tests.websockets"))
-    return Client(stream, WebSocket(core), relay, NetOptions())
+    return Connection(stream, WebSocket(core), relay, NetOptions())
 
 
 async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: bool, live: bool) -> None:
@@ -125,7 +125,7 @@ async def test_what_comes_for_a_client_that_is_just_cancelled_ends_nothing_else(
         for turns in range(12):
             await cancelled_client(relay, turns=turns, waits_for_the_network=waits_for_the_network, live=live)
         note = ALICE.event("after all that")
-        await relay.publish(replies.parcel(note))
+        await relay.publish(replies.batch(note))
         await wait_all_tasks_blocked()
         assert replies.accepted == {note.id}
         assert relay.statistics().broadcaster.subscriptions == 0
@@ -135,7 +135,7 @@ async def test_what_comes_for_a_client_that_is_just_cancelled_ends_nothing_else(
 class AfterTheCut(trio.abc.Instrument):
     """Reads all that has come, and sends the client another message, right after its frame has been cut."""
 
-    def __init__(self, client: Client, line: int) -> None:
+    def __init__(self, client: Connection, line: int) -> None:
         self.received = b""
         self._client = client
         self._line = line

@@ -91,8 +91,8 @@ async def test_one_connection_too_many_is_answered_503_until_another_leaves(auto
             assert (reply.status, reply.headers["retry-after"], reply.headers["connection"]) == (503, "30", "close")
             assert await second.receive_end() == b""
             assert door.server.statistics().refused == 1
-            async with open_stream(door) as visitor:
-                assert (await visitor.ask(target="/health")).status == 200
+            async with open_stream(door) as identity:
+                assert (await identity.ask(target="/health")).status == 200
         await wait_all_tasks_blocked()
         async with open_wire(door):
             assert door.server.statistics().accepted == 2

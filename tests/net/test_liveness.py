@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 
 from trio_relay import NetOptions
-from trio_relay.net.keepalive import Liveness, Verdict
+from trio_relay.net.keepalive import Keepalive, KeepaliveVerdict
 
 OPTIONS = NetOptions(ping_seconds=30, pong_seconds=20, send_seconds=7)
-FINE, PING, SILENT, STUCK = Verdict.FINE, Verdict.PING, Verdict.SILENT, Verdict.STUCK
+FINE, PING, SILENT, STUCK = (
+    KeepaliveVerdict.FINE,
+    KeepaliveVerdict.PING,
+    KeepaliveVerdict.SILENT,
+    KeepaliveVerdict.STUCK,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,8 +41,8 @@ FINE, PING, SILENT, STUCK = Verdict.FINE, Verdict.PING, Verdict.SILENT, Verdict.
         pytest.param([(40, "sending"), (47, STUCK)], id="a hanging send comes before a ping"),
     ],
 )
-def test_the_verdicts_of_a_story(story: list[tuple[float, str | Verdict]]) -> None:
-    liveness = Liveness(0)
+def test_the_verdicts_of_a_story(story: list[tuple[float, str | KeepaliveVerdict]]) -> None:
+    liveness = Keepalive(0)
     for now, happens in story:
         match happens:
             case "listening":

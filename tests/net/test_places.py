@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from trio_relay.net.addresses import Proxies
-from trio_relay.net.connection_limits import Places
+from trio_relay.net.connection_limits import ConnectionLimits
 
 PROXIES = Proxies(("10.0.0.0/8",))
 FULL = (503, b"too many connections\n")
@@ -15,14 +15,14 @@ CROWDED = (429, b"too many connections from this address\n")
 
 
 def test_a_place_is_free_again_when_it_is_left() -> None:
-    places = Places(1, 0, PROXIES)
+    places = ConnectionLimits(1, 0, PROXIES)
     with places.taken("203.0.113.7"):
         assert places.refusal("203.0.113.8") == FULL
     assert places.refusal("203.0.113.8") is None
 
 
 def test_a_place_is_free_again_after_a_failure() -> None:
-    places = Places(1, 1, PROXIES)
+    places = ConnectionLimits(1, 1, PROXIES)
     with pytest.raises(ZeroDivisionError), places.taken("203.0.113.7"):
         raise ZeroDivisionError
     assert places.refusal("203.0.113.7") is None
@@ -36,7 +36,7 @@ def test_a_place_is_free_again_after_a_failure() -> None:
     ],
 )
 def test_one_address_has_so_many_and_others_are_not_touched(address: str, same: str, other: str) -> None:
-    places = Places(100, 2, PROXIES)
+    places = ConnectionLimits(100, 2, PROXIES)
     with places.taken(address):
         with places.taken(same):
             assert places.refusal(same) == CROWDED
@@ -46,7 +46,7 @@ def test_one_address_has_so_many_and_others_are_not_touched(address: str, same: 
 
 @pytest.mark.parametrize("address", ["10.1.2.3", "unknown"])
 def test_a_trusted_proxy_and_whoever_has_no_address_count_in_all_alone(address: str) -> None:
-    places = Places(3, 1, PROXIES)
+    places = ConnectionLimits(3, 1, PROXIES)
     with ExitStack() as stack:
         for _ in range(3):
             assert places.refusal(address) is None
@@ -55,7 +55,7 @@ def test_a_trusted_proxy_and_whoever_has_no_address_count_in_all_alone(address: 
 
 
 def test_zero_is_no_limit() -> None:
-    places = Places(100, 0, PROXIES)
+    places = ConnectionLimits(100, 0, PROXIES)
     with ExitStack() as stack:
         for _ in range(99):
             stack.enter_context(places.taken("203.0.113.7"))
@@ -63,7 +63,7 @@ def test_zero_is_no_limit() -> None:
 
 
 def test_nothing_is_kept_of_who_has_left() -> None:
-    places = Places(100, 1, PROXIES)
+    places = ConnectionLimits(100, 1, PROXIES)
     for number in range(50):
         with places.taken(f"203.0.113.{number}"):
             places.refusal(f"198.51.100.{number}")

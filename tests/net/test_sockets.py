@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from tests.keys import ALICE, NOW
 from tests.net.raw import Wire, message
 from tests.wires import Talker, run_threads_inline
-from trio_relay import FrontDoor, Limits, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
+from trio_relay import Endpoints, Limits, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
 from trio_relay.net import server as server_module
 from trio_relay.net.server import AddressRefused
 
@@ -27,7 +27,7 @@ LONG = [ALICE.event(str(number) + "x" * 200_000) for number in range(40)]
 async def open_house(net: NetOptions | None = None, limits: Limits | None = None) -> AsyncIterator[tuple[Server, str]]:
     """A relay on a port of its own, and its address."""
     async with open_relay(MemoryStore(), limits=limits, clock=lambda: NOW) as relay, trio.open_nursery() as nursery:
-        server = Server(relay, FrontDoor(lambda: b"{}", relay.check, "hello\n"), net or NetOptions())
+        server = Server(relay, Endpoints(lambda: b"{}", relay.check, "hello\n"), net or NetOptions())
         listeners, stop = await open_listeners("127.0.0.1:0"), trio.Event()
         await nursery.start(server.serve, listeners, stop)
         yield server, bound_address(listeners[0])

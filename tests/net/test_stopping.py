@@ -21,7 +21,7 @@ from tests.keys import ALICE
 from tests.net.raw import CLOSE, TEXT, Wire, closing, frame, message, open_stream, open_wire, request, upgrade
 from tests.stores import ObedientStore
 from tests.wires import Door, MemoryListener, open_door, run_threads_inline
-from trio_relay import FrontDoor, MemoryStore, NetOptions, RelayOptions, Server, open_relay
+from trio_relay import Endpoints, MemoryStore, NetOptions, RelayOptions, Server, open_relay
 from trio_relay.net.close_reasons import STOPPING as FAREWELL
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
@@ -38,7 +38,7 @@ async def open_stoppable(
     """A door, and the event of its server's having stopped."""
     stopped = trio.Event()
     async with open_relay(store or MemoryStore(), options) as relay, trio.open_nursery() as nursery:
-        server = Server(relay, FrontDoor(lambda: b"{}", relay.check, "hello\n"), net or NetOptions())
+        server = Server(relay, Endpoints(lambda: b"{}", relay.check, "hello\n"), net or NetOptions())
         listener, stop = MemoryListener(), trio.Event()
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:

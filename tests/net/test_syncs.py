@@ -11,12 +11,12 @@ from trio.testing import wait_all_tasks_blocked
 from tests.desk import new_outbox, waiting
 from tests.nips.syncs import FIRST
 from trio_relay import MemoryStore
-from trio_relay.net.client_syncs import Syncs
+from trio_relay.net.client_syncs import ClientSyncs
 from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import ContinueSync, OpenSync
-from trio_relay.pipeline.sync_sets import Sync, Syncing, SyncOptions
-from trio_relay.policy.identity import Visitor
+from trio_relay.pipeline.sync_sets import Sync, SyncOptions, SyncSets
+from trio_relay.policy.identity import Identity
 
 REQUEST: Final = OpenSync("x", Filter(), FIRST)
 LONG: Final = FIRST + bytes(3_000)
@@ -27,12 +27,12 @@ class Desk:
 
     def __init__(self, refusal: Rejected | None = None) -> None:
         self.gate = trio.Event()
-        self.syncing = Syncing(MemoryStore(), SyncOptions(), 10.0)
+        self.syncing = SyncSets(MemoryStore(), SyncOptions(), 10.0)
         self.sync_options = self.syncing.options
         self._refusal = refusal
 
-    async def open_sync(self, one: Filter, visitor: Visitor) -> Sync:
-        sync = await self.syncing.open(one, visitor.reader)
+    async def open_sync(self, one: Filter, identity: Identity) -> Sync:
+        sync = await self.syncing.open(one, identity.reader)
         await self.gate.wait()
         if self._refusal is not None:
             sync.close()
@@ -43,7 +43,7 @@ class Desk:
 @pytest.mark.parametrize("refusal", [None, invalid("no")], ids=["opened", "refused"])
 async def test_a_close_in_the_moment_of_the_opening_counts(refusal: Rejected | None) -> None:
     desk, outbox = Desk(refusal), new_outbox()
-    syncs = Syncs(desk, outbox, Visitor())  # type: ignore[arg-type]  # a desk for syncs
+    syncs = ClientSyncs(desk, outbox, Identity())  # type: ignore[arg-type]  # a desk for syncs
     async with trio.open_nursery() as nursery:
         nursery.start_soon(syncs.open, trio.CapacityLimiter(1), REQUEST, syncs.expect("x"))
         await wait_all_tasks_blocked()
@@ -55,7 +55,7 @@ async def test_a_close_in_the_moment_of_the_opening_counts(refusal: Rejected | N
 
 async def test_a_message_whose_turn_comes_after_the_close_is_not_answered() -> None:
     desk, outbox = Desk(), new_outbox()
-    syncs = Syncs(desk, outbox, Visitor())  # type: ignore[arg-type]  # a desk for syncs
+    syncs = ClientSyncs(desk, outbox, Identity())  # type: ignore[arg-type]  # a desk for syncs
     desk.gate.set()
     turns = trio.CapacityLimiter(1)
     await syncs.open(turns, REQUEST, syncs.expect("x"))

@@ -45,9 +45,9 @@ class FailingStore(MemoryStore):
         super().__init__()
         self.failing: set[str] = set()
 
-    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         self._check("keep")
-        await super().keep(changes)
+        await super().put_metadata(changes)
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         self._check("remove")

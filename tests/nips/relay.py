@@ -11,8 +11,8 @@ import trio
 
 from tests.keys import Author
 from tests.wires import Door, MemoryListener, Talker
-from trio_relay import FrontDoor, NetOptions, RelayInfo, RelayOptions, Server, open_relay
-from trio_relay.net.admin.api import Management
+from trio_relay import Endpoints, NetOptions, RelayInfo, RelayOptions, Server, open_relay
+from trio_relay.net.admin.api import AdminApi
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
 from trio_relay.pipeline.sync_sets import SyncOptions
@@ -57,9 +57,7 @@ async def open_door(
 ) -> AsyncIterator[Door]:
     """A relay on this store, named `URL` unless `rules` say otherwise; leaving stops it as the first signal does."""
     async with open_relay(store, options, rules=rules or rules_for(), sync=sync, clock=clock) as relay:
-        server = Server(
-            relay, FrontDoor(relay.document, relay.check, "hello\n", Management(relay)), net or NetOptions()
-        )
+        server = Server(relay, Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay)), net or NetOptions())
         listener, stop = MemoryListener(), trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, [listener], stop)
@@ -71,12 +69,12 @@ async def open_door(
 async def open_client(door: Door, *keys: Author) -> AsyncIterator[Visitor]:
     """A client that has authenticated these keys, one after the other."""
     async with door.client() as talker:
-        visitor = Visitor(talker, door.relay.now)
-        verb, visitor.challenge = await talker.receive()
+        identity = Visitor(talker, door.relay.now)
+        verb, identity.challenge = await talker.receive()
         assert verb == "AUTH"
         for key in keys:
-            assert await visitor.authenticate(key) == [True, ""]
-        yield visitor
+            assert await identity.authenticate(key) == [True, ""]
+        yield identity
 
 
 class Visitor:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tests.nips.relay import Visitor
 from tests.nips.ways import NOTHING
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.negentropy.items import Collection, Items
+from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 
 FIRST: Final = initiate(NOTHING)
@@ -29,7 +29,7 @@ class Outcome:
 
 def items_of(events: Iterable[Event]) -> Items:
     """A client's set."""
-    collection = Collection()
+    collection = ItemSet()
     for event in events:
         collection.add(event.created_at, bytes.fromhex(event.id))
     return collection.snapshot()
@@ -41,62 +41,62 @@ def ids_of(events: Iterable[Event]) -> set[str]:
 
 
 async def begin(
-    visitor: Visitor, one: dict[str, Any] | None = None, message: bytes = FIRST, *, sync_id: str = "sync"
+    identity: Visitor, one: dict[str, Any] | None = None, message: bytes = FIRST, *, sync_id: str = "sync"
 ) -> bytes:
     """Open a sync, of everything unless there is a filter, and give the relay's first answer."""
-    await visitor.send("NEG-OPEN", sync_id, one or {}, message.hex())
-    return await told(visitor, sync_id)
+    await identity.send("NEG-OPEN", sync_id, one or {}, message.hex())
+    return await told(identity, sync_id)
 
 
-async def go_on(visitor: Visitor, message: bytes, *, sync_id: str = "sync") -> bytes:
+async def go_on(identity: Visitor, message: bytes, *, sync_id: str = "sync") -> bytes:
     """Send a further message, and give the answer."""
-    await visitor.send("NEG-MSG", sync_id, message.hex())
-    return await told(visitor, sync_id)
+    await identity.send("NEG-MSG", sync_id, message.hex())
+    return await told(identity, sync_id)
 
 
-async def told(visitor: Visitor, sync_id: str = "sync") -> bytes:
+async def told(identity: Visitor, sync_id: str = "sync") -> bytes:
     """The next message, which has to be one of this sync."""
-    verb, answered, text = await visitor.receive()
+    verb, answered, text = await identity.receive()
     assert (verb, answered) == ("NEG-MSG", sync_id), text
     return bytes.fromhex(text)
 
 
-async def refusal(visitor: Visitor, sync_id: str = "sync") -> list[Any]:
+async def refusal(identity: Visitor, sync_id: str = "sync") -> list[Any]:
     """What the relay says of a sync that is over: the reason, and a number if there is one."""
-    verb, answered, *said = await visitor.receive()
+    verb, answered, *said = await identity.receive()
     assert (verb, answered) == ("NEG-ERR", sync_id), said
     return said
 
 
 async def refused(
-    visitor: Visitor, one: dict[str, Any] | None = None, message: bytes = FIRST, *, sync_id: str = "sync"
+    identity: Visitor, one: dict[str, Any] | None = None, message: bytes = FIRST, *, sync_id: str = "sync"
 ) -> list[Any]:
     """Open a sync, and give why there is none."""
-    await visitor.send("NEG-OPEN", sync_id, one or {}, message.hex())
-    return await refusal(visitor, sync_id)
+    await identity.send("NEG-OPEN", sync_id, one or {}, message.hex())
+    return await refusal(identity, sync_id)
 
 
-async def is_over(visitor: Visitor, sync_id: str = "sync") -> bool:
+async def is_over(identity: Visitor, sync_id: str = "sync") -> bool:
     """True if the relay knows no sync of this id; if it does, the sync goes on as it was."""
-    await visitor.send("NEG-MSG", sync_id, FIRST.hex())
-    verb, answered, said = await visitor.receive()
+    await identity.send("NEG-MSG", sync_id, FIRST.hex())
+    verb, answered, said = await identity.receive()
     assert answered == sync_id
     assert verb == "NEG-MSG" or (verb, said) == ("NEG-ERR", UNKNOWN)
     return bool(verb == "NEG-ERR")
 
 
 async def compared(
-    visitor: Visitor, one: dict[str, Any] | None = None, own: Sequence[Event] = (), *, sync_id: str = "sync"
+    identity: Visitor, one: dict[str, Any] | None = None, own: Sequence[Event] = (), *, sync_id: str = "sync"
 ) -> Outcome:
     """A whole sync of these events with what the relay has for a filter."""
     items, outcome = items_of(own), Outcome()
-    answer = await begin(visitor, one, initiate(items), sync_id=sync_id)
+    answer = await begin(identity, one, initiate(items), sync_id=sync_id)
     while True:
         outcome.answers.append(len(answer))
         message, have, need = reconcile(items, answer)
         outcome.have |= {event_id.hex() for event_id in have}
         outcome.need |= {event_id.hex() for event_id in need}
         if message is None:
-            await visitor.send("NEG-CLOSE", sync_id)
+            await identity.send("NEG-CLOSE", sync_id)
             return outcome
-        answer = await go_on(visitor, message, sync_id=sync_id)
+        answer = await go_on(identity, message, sync_id=sync_id)

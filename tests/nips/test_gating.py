@@ -92,8 +92,8 @@ def scenes(draw: st.DrawFn) -> Scene:
 class Look:
     """One client's look at the scene; `known` is all that it could ever be told."""
 
-    def __init__(self, visitor: Visitor, client: Client, scene: Scene) -> None:
-        self.visitor = visitor
+    def __init__(self, identity: Visitor, client: Client, scene: Scene) -> None:
+        self.identity = identity
         self.client = client
         self.scene = scene
         self.filters = list(map(parse_filter, client.request))
@@ -115,13 +115,13 @@ class Look:
 
     async def receive(self) -> list[Any]:
         """The next message that is no reminder of the challenge."""
-        while (message := await self.visitor.receive())[0] == "AUTH":
-            assert message == ["AUTH", self.visitor.challenge]
+        while (message := await self.identity.receive())[0] == "AUTH":
+            assert message == ["AUTH", self.identity.challenge]
         return message
 
     async def subscribe(self, sub_id: str, stored: Sequence[Event]) -> bool:
         """Send the REQ, and see that its answer is right; False if it was refused."""
-        await self.visitor.send("REQ", sub_id, *self.client.request)
+        await self.identity.send("REQ", sub_id, *self.client.request)
         found = []
         while (message := await self.receive())[0] == "EVENT":
             found.append(message[2]["id"])
@@ -134,12 +134,12 @@ class Look:
 
     async def begin(self) -> None:
         for key in self.client.before:
-            assert await self.visitor.authenticate(key) == [True, ""]
+            assert await self.identity.authenticate(key) == [True, ""]
         self.is_open = await self.subscribe("sub", self.scene.stored)
-        await self.visitor.send("REQ", "last", {"ids": [LAST.id]})
+        await self.identity.send("REQ", "last", {"ids": [LAST.id]})
         assert (await self.receive())[:2] == ["EOSE", "last"]
         for key in self.client.later:
-            assert await self.visitor.authenticate(key) == [True, ""]
+            assert await self.identity.authenticate(key) == [True, ""]
         self.keys += [key.pubkey for key in self.client.later]
 
     async def hear(self) -> None:
@@ -151,7 +151,7 @@ class Look:
             assert verb == "EVENT"
             heard.append(event["id"])
         # The last may come to "sub" too, and after that.
-        await self.visitor.send("REQ", "end", {"limit": 0})
+        await self.identity.send("REQ", "end", {"limit": 0})
         while (message := await self.receive())[0] == "EVENT":
             heard.append(message[2]["id"])
         assert message == ["EOSE", "end"]
@@ -160,7 +160,7 @@ class Look:
         assert [event_id for event_id in heard if event_id != LAST.id] == expected
 
     async def count(self, stored: Sequence[Event]) -> None:
-        await self.visitor.send("COUNT", "count", *self.client.request)
+        await self.identity.send("COUNT", "count", *self.client.request)
         message = await self.receive()
         if message[0] == "CLOSED":
             self.check_refusal(message[2], self.filters)
@@ -171,7 +171,7 @@ class Look:
 
     async def sync(self, place: int, stored: Sequence[Event]) -> None:
         """Learn the ids of one filter's set by a sync of nothing with it."""
-        await self.visitor.send("NEG-OPEN", "sync", self.client.request[place], initiate(NOTHING).hex())
+        await self.identity.send("NEG-OPEN", "sync", self.client.request[place], initiate(NOTHING).hex())
         message = await self.receive()
         if message[0] == "NEG-ERR":
             self.check_refusal(message[2], [self.filters[place]])
@@ -180,7 +180,7 @@ class Look:
         assert step.message is None  # the set is small enough for one list of ids
         expected = naive_query([self.filters[place]], self.readable(stored))
         assert sorted(event_id.hex() for event_id in step.need) == sorted(event.id for event in expected)
-        await self.visitor.send("NEG-CLOSE", "sync")
+        await self.identity.send("NEG-CLOSE", "sync")
 
 
 async def play(scene: Scene, backend: Backend) -> None:

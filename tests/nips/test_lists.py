@@ -67,11 +67,11 @@ def version(kind: int, at: int, d: str | None = None, author: Author = ALICE) ->
 
 async def standing(store: Store, *told: tuple[Event, list[Any]]) -> set[str]:
     """Publish these one after another, see how each is answered, and give the ids of what stands."""
-    async with open_door(store) as door, open_client(door) as visitor:
+    async with open_door(store) as door, open_client(door) as identity:
         for event, (accepted, prefix) in told:
-            answer = await visitor.publish(event)
+            answer = await identity.publish(event)
             assert (answer[0], answer[1].partition(":")[0]) == (accepted, prefix)
-        return set(await visitor.ask({}))
+        return set(await identity.ask({}))
 
 
 TAKEN: Final[list[Any]] = [True, ""]
@@ -112,10 +112,10 @@ async def test_who_wants_to_write_to_somebody_finds_where_without_a_key(store: S
     """NIP-17: kind 10050 is for everybody, also where the request names private kinds too."""
     relays = BOB.event(kind=10_050, tags=[["relay", "wss://inbox.example"]])
     wrap = Author("random").event(kind=1_059, tags=[["p", BOB.pubkey]])
-    async with open_door(store) as door, open_client(door) as visitor, open_client(door, CAROL) as carol:
+    async with open_door(store) as door, open_client(door) as identity, open_client(door, CAROL) as carol:
         for event in (relays, wrap):
-            assert await visitor.publish(event) == TAKEN
-        for each in (visitor, carol):
+            assert await identity.publish(event) == TAKEN
+        for each in (identity, carol):
             assert await each.ask({"kinds": [10_050], "authors": [BOB.pubkey]}) == [relays.id]
             assert await each.ask({"kinds": [10_050, 1_059]}) == [relays.id]
 
@@ -123,10 +123,10 @@ async def test_who_wants_to_write_to_somebody_finds_where_without_a_key(store: S
 async def test_a_long_list_is_taken_whole(store: Store) -> None:
     """NIP-02: all follows are in one event."""
     follows = ALICE.event(kind=3, tags=[["p", f"{number:064x}"] for number in range(3_000)])
-    async with open_door(store) as door, open_client(door) as visitor:
-        assert await visitor.publish(follows) == TAKEN
-        assert await visitor.ask({"#p": [f"{2_999:064x}"]}) == [follows.id]
-        assert (await visitor.count({"kinds": [3], "#p": [f"{0:064x}"]}))["count"] == 1
+    async with open_door(store) as door, open_client(door) as identity:
+        assert await identity.publish(follows) == TAKEN
+        assert await identity.ask({"#p": [f"{2_999:064x}"]}) == [follows.id]
+        assert (await identity.count({"kinds": [3], "#p": [f"{0:064x}"]}))["count"] == 1
 
 
 async def test_nip_11_says_so() -> None:

@@ -57,12 +57,12 @@ async def test_requests_counts_and_syncs_find_what_their_reader_may_read(
 ) -> None:
     await store.save_many(ALL)
     expected = [event.id for event in readable]
-    async with open_door(store) as door, open_client(door, *keys) as visitor:
+    async with open_door(store) as door, open_client(door, *keys) as identity:
         for filters in QUESTIONS.values():
-            assert await visitor.ask(*filters) == expected
-            assert await visitor.count(*filters) == {"count": len(expected)}
+            assert await identity.ask(*filters) == expected
+            assert await identity.count(*filters) == {"count": len(expected)}
             if len(filters) == 1:
-                assert await synced(visitor, filters[0]) == set(expected)
+                assert await synced(identity, filters[0]) == set(expected)
 
 
 @pytest.mark.slow
@@ -71,22 +71,22 @@ async def test_live_events_go_to_those_who_may_read_them(
     store: Store, keys: list[Author], readable: list[Event]
 ) -> None:
     expected = [event.id for event in ALL if event in readable]
-    async with open_door(store) as door, open_client(door, *keys) as visitor, open_client(door) as publisher:
-        assert await answered(visitor, {}) == ([], [["finish"]])
+    async with open_door(store) as door, open_client(door, *keys) as identity, open_client(door) as publisher:
+        assert await answered(identity, {}) == ([], [["finish"]])
         for event in [*ALL, LAST]:
             assert await publisher.publish(event) == [True, ""]
-        assert await told_until(visitor, LAST) == expected
+        assert await told_until(identity, LAST) == expected
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
 async def test_whatever_a_subscription_asks_for_it_is_sent_no_messages_of_others(
     question: list[dict[str, Any]],
 ) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door, DAVE) as visitor, open_client(door) as publisher:
-        await answered(visitor, *question, {"ids": [LAST.id]})
+    async with open_door(MemoryStore()) as door, open_client(door, DAVE) as identity, open_client(door) as publisher:
+        await answered(identity, *question, {"ids": [LAST.id]})
         for event in [*ALL, LAST]:
             assert await publisher.publish(event) == [True, ""]
-        assert await told_until(visitor, LAST) == [NOTE.id]
+        assert await told_until(identity, LAST) == [NOTE.id]
 
 
 async def test_a_search_finds_private_events_for_those_concerned_alone(store: Store) -> None:
@@ -95,9 +95,9 @@ async def test_a_search_finds_private_events_for_those_concerned_alone(store: St
     await store.save_many([*ALL, secret])
     async with open_door(store, rules_for(private_kinds=(4, 1_059, 21_059, 30_023))) as door:
         for keys, expected in (([], [NOTE]), ([DAVE], [NOTE]), ([BOB], [secret, NOTE]), ([ALICE], [secret, NOTE])):
-            async with open_client(door, *keys) as visitor:
-                assert await visitor.ask({"search": "tea"}) == [event.id for event in expected]
-                assert await visitor.count({"search": "tea"}) == {"count": len(expected)}
+            async with open_client(door, *keys) as identity:
+                assert await identity.ask({"search": "tea"}) == [event.id for event in expected]
+                assert await identity.count({"search": "tea"}) == {"count": len(expected)}
 
 
 PRIVATE: Final = "private events are served to those concerned alone"
@@ -131,27 +131,27 @@ async def test_a_request_for_messages_of_others_alone_is_told_why_it_gets_nothin
     keys: list[Author], question: dict[str, Any], reason: str
 ) -> None:
     """The challenge comes once more where AUTH could help (NIP-42)."""
-    async with open_door(MemoryStore()) as door, open_client(door, *keys) as visitor:
+    async with open_door(MemoryStore()) as door, open_client(door, *keys) as identity:
         for verb, end, more in (
             ("REQ", "CLOSED", []),
             ("COUNT", "CLOSED", []),
             ("NEG-OPEN", "NEG-ERR", ["6100000200"]),
         ):
-            await visitor.send(verb, "x", question, *more)
+            await identity.send(verb, "x", question, *more)
             if reason.startswith("auth-required"):
-                assert await visitor.receive() == ["AUTH", visitor.challenge]
-            assert await visitor.receive() == [end, "x", reason]
+                assert await identity.receive() == ["AUTH", identity.challenge]
+            assert await identity.receive() == [end, "x", reason]
 
 
 async def test_several_filters_for_messages_of_others_alone_are_refused_together() -> None:
     filters: list[dict[str, Any]] = [{"kinds": [4]}, {"kinds": [1_059]}]
     others: list[dict[str, Any]] = [{"kinds": [1_059], "#p": [BOB.pubkey]}, {"kinds": [21_059], "#p": [CAROL.pubkey]}]
-    async with open_door(MemoryStore()) as door, open_client(door) as visitor:
-        assert await visitor.ask_refused(*filters) == f"auth-required: {PRIVATE}"
-        await visitor.authenticate(ALICE)
-        assert await visitor.ask_refused(*others) == f"restricted: {OF_OTHERS}"
-        assert await visitor.ask(*filters) == []
-        assert await visitor.ask(*others, {"kinds": [1_059], "#p": [ALICE.pubkey]}) == []
+    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+        assert await identity.ask_refused(*filters) == f"auth-required: {PRIVATE}"
+        await identity.authenticate(ALICE)
+        assert await identity.ask_refused(*others) == f"restricted: {OF_OTHERS}"
+        assert await identity.ask(*filters) == []
+        assert await identity.ask(*others, {"kinds": [1_059], "#p": [ALICE.pubkey]}) == []
 
 
 ANSWERED: Final[dict[str, tuple[list[Author], dict[str, Any], list[Event]]]] = {
@@ -175,36 +175,36 @@ async def test_a_request_for_messages_alone_finds_those_of_its_keys(
     store: Store, keys: list[Author], question: dict[str, Any], found: list[Event]
 ) -> None:
     await store.save_many(ALL)
-    async with open_door(store) as door, open_client(door, *keys) as visitor:
-        assert await visitor.ask(question) == [event.id for event in found]
-        assert await visitor.count(question) == {"count": len(found)}
-        assert await synced(visitor, question) == {event.id for event in found}
+    async with open_door(store) as door, open_client(door, *keys) as identity:
+        assert await identity.ask(question) == [event.id for event in found]
+        assert await identity.count(question) == {"count": len(found)}
+        assert await synced(identity, question) == {event.id for event in found}
 
 
 async def test_who_authenticates_gets_live_messages_from_then_on_and_stored_ones_when_he_asks_again() -> None:
     later = sent(1_059, RANDOM, BOB, at=9)
     async with (
         open_door(MemoryStore()) as door,
-        open_client(door) as visitor,
+        open_client(door) as identity,
         open_client(door) as publisher,
     ):
-        await answered(visitor, {})
+        await answered(identity, {})
         assert await publisher.publish(TO_BOB) == [True, ""]
         assert await publisher.publish(LAST) == [True, ""]
-        assert await told_until(visitor, LAST) == []
-        assert await visitor.authenticate(BOB) == [True, ""]
+        assert await told_until(identity, LAST) == []
+        assert await identity.authenticate(BOB) == [True, ""]
         assert await publisher.publish(later) == [True, ""]
         assert await publisher.publish(end := CAROL.event("the end")) == [True, ""]
-        assert await told_until(visitor, end) == [later.id]
-        assert set(await visitor.ask({"#p": [BOB.pubkey]}, sub_id="again")) == {TO_BOB.id, later.id}
+        assert await told_until(identity, end) == [later.id]
+        assert set(await identity.ask({"#p": [BOB.pubkey]}, sub_id="again")) == {TO_BOB.id, later.id}
 
 
 async def test_keys_are_those_of_one_connection_and_of_no_other() -> None:
     store = MemoryStore()
     await store.save_many(ALL)
-    async with open_door(store) as door, open_client(door, BOB), open_client(door) as visitor:
-        assert await visitor.ask({"#p": [BOB.pubkey]}) == [NOTE.id]
-        assert await visitor.ask_refused({"kinds": [1_059]}) == f"auth-required: {PRIVATE}"
+    async with open_door(store) as door, open_client(door, BOB), open_client(door) as identity:
+        assert await identity.ask({"#p": [BOB.pubkey]}) == [NOTE.id]
+        assert await identity.ask_refused({"kinds": [1_059]}) == f"auth-required: {PRIVATE}"
 
 
 async def test_an_ephemeral_wrap_goes_to_whom_it_is_for_and_is_not_stored(store: Store) -> None:
@@ -216,8 +216,8 @@ async def test_an_ephemeral_wrap_goes_to_whom_it_is_for_and_is_not_stored(store:
         open_client(door, RANDOM, ALICE) as others,
         open_client(door) as publisher,
     ):
-        for visitor in (bob, others):
-            await answered(visitor, {"kinds": [21_059, 1]})
+        for identity in (bob, others):
+            await answered(identity, {"kinds": [21_059, 1]})
         assert await publisher.publish(wrap) == [True, ""]
         assert await publisher.publish(LAST) == [True, ""]
         assert await told_until(bob, LAST) == [wrap.id]
@@ -229,16 +229,16 @@ async def test_an_ephemeral_wrap_goes_to_whom_it_is_for_and_is_not_stored(store:
 async def test_a_wrap_is_deleted_by_whom_it_is_for_and_by_nobody_else(store: Store) -> None:
     """NIP-09 and NIP-59; the request may come first."""
     ahead = sent(1_059, RANDOM, BOB, at=7)
-    async with open_door(store) as door, open_client(door, BOB) as visitor:
-        assert await visitor.publish(TO_BOTH) == [True, ""]
+    async with open_door(store) as door, open_client(door, BOB) as identity:
+        assert await identity.publish(TO_BOTH) == [True, ""]
         for author, left in ((DAVE, [TO_BOTH.id]), (CAROL, [TO_BOTH.id]), (BOB, [])):
             request = author.event(kind=5, created_at=NOW + 9, tags=[["e", TO_BOTH.id], ["e", ahead.id], ["k", "1059"]])
-            assert await visitor.publish(request) == [True, ""]
-            assert await visitor.ask({"kinds": [1_059]}) == left
+            assert await identity.publish(request) == [True, ""]
+            assert await identity.ask({"kinds": [1_059]}) == left
         for wrap in (TO_BOTH, ahead):
-            accepted, reason = await visitor.publish(wrap)
+            accepted, reason = await identity.publish(wrap)
             assert (accepted, reason.partition(":")[0]) == (False, "blocked")
-        assert await visitor.count({"kinds": [1_059]}) == {"count": 0}
+        assert await identity.count({"kinds": [1_059]}) == {"count": 0}
 
 
 async def test_which_kinds_are_private_is_configured_and_told() -> None:
@@ -246,12 +246,12 @@ async def test_which_kinds_are_private_is_configured_and_told() -> None:
     for kinds, expected in (((4, 1_059, 21_059), {4, 17, 59}), ((4,), {4}), ((1_059,), {17, 59}), ((), set())):
         store = MemoryStore()
         await store.save_many(ALL)
-        async with open_door(store, rules_for(private_kinds=kinds)) as door, open_client(door) as visitor:
+        async with open_door(store, rules_for(private_kinds=kinds)) as door, open_client(door) as identity:
             supported = set(
                 map(int, door.relay.document().partition(b'"supported_nips":[')[2].split(b"]")[0].split(b","))
             )
             assert supported & {4, 17, 59} == expected
-            assert await visitor.ask({}) == [event.id for event in reversed(ALL) if event.kind not in kinds]
+            assert await identity.ask({}) == [event.id for event in reversed(ALL) if event.kind not in kinds]
 
 
 async def test_where_nobody_can_authenticate_private_events_are_neither_taken_nor_served() -> None:
@@ -275,8 +275,8 @@ async def test_a_wrap_may_be_two_days_old_whatever_is_set(kind: int, back: int, 
     """NIP-59 has its time lie back on purpose."""
     rules = rules_for(limits=Limits(created_at_behind=60))
     reason = "" if is_taken else "invalid: created_at is more than 172800 seconds ago (created_at_behind)"
-    async with open_door(MemoryStore(), rules, clock=lambda: NOW) as door, open_client(door) as visitor:
-        assert await visitor.publish(sent(kind, RANDOM, BOB, at=-back)) == [is_taken, reason]
-        assert await visitor.publish(sent(1, ALICE, BOB, at=-60)) == [True, ""]
+    async with open_door(MemoryStore(), rules, clock=lambda: NOW) as door, open_client(door) as identity:
+        assert await identity.publish(sent(kind, RANDOM, BOB, at=-back)) == [is_taken, reason]
+        assert await identity.publish(sent(1, ALICE, BOB, at=-60)) == [True, ""]
         reason = "invalid: created_at is more than 60 seconds ago (created_at_behind)"
-        assert await visitor.publish(sent(4, ALICE, BOB, at=-61)) == [False, reason]
+        assert await identity.publish(sent(4, ALICE, BOB, at=-61)) == [False, reason]

@@ -15,7 +15,7 @@ from tests.wires import Door
 from trio_relay import MemoryStore
 from trio_relay.app import rules_of
 from trio_relay.config import ConfigError, check
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.version import __version__
 
 ALWAYS: Final = {1, 2, 9, 11, 40, 45, 50, 51, 65, 67, 77}
@@ -209,10 +209,10 @@ async def test_operators_change_it_while_the_relay_runs() -> None:
         assert await read(door) == before | changed
 
 
-@pytest.mark.parametrize(("name", "changed"), [(Name.ALLOWED_KINDS, True), (Name.DISALLOWED_KINDS, False)])
-async def test_kinds_that_are_allowed_while_it_runs_change_it_too(name: Name, changed: bool) -> None:
+@pytest.mark.parametrize(("name", "changed"), [(ListName.ALLOWED_KINDS, True), (ListName.DISALLOWED_KINDS, False)])
+async def test_kinds_that_are_allowed_while_it_runs_change_it_too(name: ListName, changed: bool) -> None:
     async with managed(MemoryStore()) as door:
-        await door.relay.amend([Change(name, "1", Entry())])
+        await door.relay.amend([Change(name, "1", ListEntry())])
         assert (await read(door))["limitation"]["restricted_writes"] is changed
 
 

@@ -47,7 +47,7 @@ async def test_without_membership_there_is_no_key_and_a_request_is_an_event_like
         document = json.loads(door.relay.document())
         assert "self" not in document
         assert 43 not in document["supported_nips"]
-        assert await store.kept() == {}
+        assert await store.get_metadata() == {}
         assert await client.publish(join(ALICE, is_protected=False)) == [True, ""]
         assert not door.relay.rules.is_member(ALICE.pubkey, NOW)
 

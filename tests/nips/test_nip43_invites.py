@@ -27,7 +27,7 @@ from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.schnorr import open_backend
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions
 from trio_relay.store.base import Store
 
@@ -55,7 +55,7 @@ async def test_others_get_no_code(store: Store) -> None:
         async with open_client(door) as stranger, open_client(door, BOB) as client:
             assert await invited(stranger) == []
             assert await invited(client) == []
-        assert not door.relay.rules.lists.holds_any(Name.CLAIMS)
+        assert not door.relay.rules.lists.holds_any(ListName.CLAIMS)
 
 
 async def test_a_code_comes_before_what_else_was_asked_for(store: Store) -> None:
@@ -81,7 +81,7 @@ async def test_a_code_comes_before_what_else_was_asked_for(store: Store) -> None
 async def test_a_filter_that_asks_for_no_code_gets_none(one: dict[str, Any]) -> None:
     async with open_door(MemoryStore()) as door, open_client(door, ADMIN) as client:
         assert await invited(client, one) == []
-        assert not door.relay.rules.lists.holds_any(Name.CLAIMS)
+        assert not door.relay.rules.lists.holds_any(ListName.CLAIMS)
 
 
 async def test_a_code_counts_so_long_and_no_longer(store: Store) -> None:
@@ -106,11 +106,13 @@ async def test_a_code_outlives_the_relay(store: Store) -> None:
 async def test_who_leaves_takes_his_codes_and_roles_with_him(store: Store) -> None:
     async with open_door(store) as door, open_client(door, ALICE) as client, open_client(door, BOB) as other:
         await joined(door, ALICE)
-        await door.relay.amend([Change(Name.ROLE_HOLDERS, ALICE.pubkey, Entry(data={"roles": ["host"]}))])
+        await door.relay.amend([Change(ListName.ROLE_HOLDERS, ALICE.pubkey, ListEntry(data={"roles": ["host"]}))])
         claim = (await invited(client))[0]["tags"][1][1]
         assert await client.publish(leave(ALICE)) == [True, "info: you are a member no more"]
         lists = door.relay.rules.lists
-        assert [lists.holds_any(name) for name in (Name.MEMBERS, Name.CLAIMS, Name.ROLE_HOLDERS)] == [False] * 3
+        assert [lists.holds_any(name) for name in (ListName.MEMBERS, ListName.CLAIMS, ListName.ROLE_HOLDERS)] == [
+            False
+        ] * 3
         assert await other.publish(join(BOB, claim)) == REFUSED
         assert await invited(client) == []
 
@@ -119,6 +121,6 @@ async def test_the_codes_of_a_banned_member_let_nobody_in(store: Store) -> None:
     async with open_door(store) as door, open_client(door, ALICE) as client, open_client(door, BOB) as other:
         await joined(door, ALICE)
         claim = (await invited(client))[0]["tags"][1][1]
-        await door.relay.amend([Change(Name.BANNED_PUBKEYS, ALICE.pubkey, Entry())])
+        await door.relay.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry())])
         assert await invited(client) == []
         assert await other.publish(join(BOB, claim)) == REFUSED

@@ -25,7 +25,7 @@ from tests.nips.club import (
 )
 from tests.nips.relay import open_client
 from trio_relay.pipeline import announcing
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions
 from trio_relay.store.base import Store
 
@@ -75,9 +75,9 @@ async def test_a_banned_member_is_not_listed_until_the_ban_is_lifted(store: Stor
     async with open_door(store) as door:
         await joined(door, ALICE)
         await joined(door, BOB)
-        await door.relay.amend([Change(Name.BANNED_PUBKEYS, ALICE.pubkey, Entry())])
+        await door.relay.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry())])
         await stored_soon(store, door, MEMBERS, [listed(BOB)])
-        await door.relay.amend([Change(Name.BANNED_PUBKEYS, ALICE.pubkey)])
+        await door.relay.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey)])
         await stored_soon(store, door, MEMBERS, [listed(ALICE, BOB)])
 
 
@@ -111,9 +111,9 @@ async def test_a_role_is_published_with_its_properties_and_its_holders_are_liste
         await joined(door, ALICE)
         await door.relay.amend(
             [
-                Change(Name.ROLES, "host", Entry(data=role)),
+                Change(ListName.ROLES, "host", ListEntry(data=role)),
                 *(
-                    Change(Name.ROLE_HOLDERS, key.pubkey, Entry(data={"roles": ["host", "gone"]}))
+                    Change(ListName.ROLE_HOLDERS, key.pubkey, ListEntry(data={"roles": ["host", "gone"]}))
                     for key in (ALICE, BOB, ADMIN)
                 ),
             ]
@@ -133,7 +133,7 @@ async def test_a_role_is_published_with_its_properties_and_its_holders_are_liste
 async def test_a_role_without_properties_has_its_name_alone(store: Store) -> None:
     async with open_door(store) as door:
         empty: dict[str, Any] = {"label": "", "description": "", "color": None, "order": None}
-        await door.relay.amend([Change(Name.ROLES, "guest", Entry(data=empty))])
+        await door.relay.amend([Change(ListName.ROLES, "guest", ListEntry(data=empty))])
         await stored_soon(store, door, ROLES, [[["-"], ["d", "guest"]]])
 
 
@@ -141,9 +141,9 @@ async def test_a_role_that_is_deleted_goes_and_may_come_back(store: Store) -> No
     async with open_door(store) as door, open_client(door) as watcher:
         await watcher.talker.ask("sub", {"kinds": [5]})
         for label in ("first", "second"):
-            await door.relay.amend([Change(Name.ROLES, "host", Entry(data={"label": label}))])
+            await door.relay.amend([Change(ListName.ROLES, "host", ListEntry(data={"label": label}))])
             await stored_soon(store, door, ROLES, [[["-"], ["d", "host"], ["label", label]]])
-            await door.relay.amend([Change(Name.ROLES, "host")])
+            await door.relay.amend([Change(ListName.ROLES, "host")])
             await stored_soon(store, door, ROLES, [])
             address = f"{ROLES}:{door.relay.rules.signer}:host"
             assert await told(watcher, 1) == [(5, [["-"], ["a", address], ["k", str(ROLES)]])]

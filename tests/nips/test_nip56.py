@@ -18,7 +18,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.pipeline import reports
 from trio_relay.pipeline.reports import Reports
 from trio_relay.pipeline.submission import Submission
-from trio_relay.policy.lists import MOST_REPORTS, Change, Entry, Name, reporters
+from trio_relay.policy.lists import MOST_REPORTS, Change, ListEntry, ListName, reporters
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.reports import MOST_REPORTERS, note_report
 from trio_relay.policy.rules import Rules
@@ -101,7 +101,7 @@ class TestQueue:
     async def test_a_report_that_is_not_stored_reports_nothing(self, store: Store) -> None:
         async with managed(store) as door, operator(door) as admin, open_client(door) as client:
             await client.publish(report(ONE))
-            door.relay.rules.amend([Change(Name.REPORTED_EVENTS, ONE)])
+            door.relay.rules.amend([Change(ListName.REPORTED_EVENTS, ONE)])
             assert (await client.publish(report(ONE)))[1].startswith("duplicate:")
             assert await admin.call("listeventsneedingmoderation") == []
 
@@ -118,26 +118,26 @@ class TestBounds:
     def test_of_one_report_ten_events_count(self) -> None:
         rules = Rules()
         note_report(report(*map(hex_of, range(12))), rules, NOW)
-        assert list(rules.lists.entries(Name.REPORTED_EVENTS, NOW)) == [hex_of(number) for number in range(10)]
+        assert list(rules.lists.entries(ListName.REPORTED_EVENTS, NOW)) == [hex_of(number) for number in range(10)]
 
     @pytest.mark.parametrize("tag", [["e"], ["e", ""], ["e", ONE.upper() + "A"], ["e", ONE[1:]], ["a", ONE], []])
     def test_what_names_no_event_is_left_out(self, tag: list[str]) -> None:
         rules = Rules()
         note_report(ALICE.event(kind=1_984, tags=[tag]), rules, NOW)
-        assert rules.lists.entries(Name.REPORTED_EVENTS, NOW) == {}
+        assert rules.lists.entries(ListName.REPORTED_EVENTS, NOW) == {}
 
     def test_a_key_that_the_configuration_bans_reports_nothing(self) -> None:
         rules = Rules(options=PolicyOptions(denied_pubkeys=(ALICE.pubkey,)))
         note_report(report(ONE), rules, NOW)
-        assert rules.lists.entries(Name.REPORTED_EVENTS, NOW) == {}
+        assert rules.lists.entries(ListName.REPORTED_EVENTS, NOW) == {}
 
     def test_a_hundred_keys_are_counted_and_no_more(self) -> None:
         rules = Rules()
         names = [hex_of(number) for number in range(MOST_REPORTERS - 1)]
-        rules.amend([Change(Name.REPORTED_EVENTS, ONE, Entry("spam", since=NOW, data={"reporters": names}))])
+        rules.amend([Change(ListName.REPORTED_EVENTS, ONE, ListEntry("spam", since=NOW, data={"reporters": names}))])
         for key in (ALICE, BOB):
             note_report(report(ONE, by=key), rules, NOW + 1)
-        [entry] = rules.lists.entries(Name.REPORTED_EVENTS, NOW).values()
+        [entry] = rules.lists.entries(ListName.REPORTED_EVENTS, NOW).values()
         assert (reporters(entry), entry.since) == ([*names, ALICE.pubkey], NOW)
 
     @pytest.mark.parametrize(("strong", "gone"), [(1, {1, 2}), (MOST_REPORTS, {0, 5_000})])
@@ -145,22 +145,22 @@ class TestBounds:
         rules = Rules()
         for number in range(MOST_REPORTS):
             keys = [ALICE.pubkey, BOB.pubkey] if number < strong else [ALICE.pubkey]
-            entry = Entry("spam", since=NOW + number, data={"reporters": keys})
-            rules.amend([Change(Name.REPORTED_EVENTS, hex_of(number), entry)])
+            entry = ListEntry("spam", since=NOW + number, data={"reporters": keys})
+            rules.amend([Change(ListName.REPORTED_EVENTS, hex_of(number), entry)])
         note_report(report(hex_of(5_000), hex_of(5_001), by=CAROL), rules, NOW + 5_000)
         left = {*range(MOST_REPORTS), 5_000, 5_001} - gone
-        assert rules.lists.entries(Name.REPORTED_EVENTS, NOW).keys() == set(map(hex_of, left))
+        assert rules.lists.entries(ListName.REPORTED_EVENTS, NOW).keys() == set(map(hex_of, left))
 
     def test_however_full_the_queue_is_a_report_does_not_look_through_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rules = Rules()
         keys: dict[str, str | int | list[str] | None] = {"reporters": [ALICE.pubkey, BOB.pubkey]}
         numbers = range(MOST_REPORTS)
-        rules.amend([Change(Name.REPORTED_EVENTS, hex_of(n), Entry(since=NOW, data=keys)) for n in numbers])
+        rules.amend([Change(ListName.REPORTED_EVENTS, hex_of(n), ListEntry(since=NOW, data=keys)) for n in numbers])
         monkeypatch.setattr(rules.lists, "entries", pytest.fail)
         note_report(report(hex_of(5_000)), rules, NOW)
         monkeypatch.undo()
-        assert list(rules.lists.entries(Name.REPORTED_EVENTS, NOW))[-1] == hex_of(5_000)
-        assert rules.lists.size(Name.REPORTED_EVENTS) == MOST_REPORTS
+        assert list(rules.lists.entries(ListName.REPORTED_EVENTS, NOW))[-1] == hex_of(5_000)
+        assert rules.lists.size(ListName.REPORTED_EVENTS) == MOST_REPORTS
 
     async def test_a_batch_of_reports_takes_its_turn_with_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reports, "_TURN_SECONDS", -1)
@@ -173,7 +173,7 @@ class TestBounds:
             seen = list[int]()
             while len(seen) < 30:
                 await trio.lowlevel.checkpoint()
-                seen.append(rules.lists.size(Name.REPORTED_EVENTS))
+                seen.append(rules.lists.size(ListName.REPORTED_EVENTS))
             nursery.cancel_scope.cancel()
         assert len({*seen}) >= 5  # of ten; it cannot skip two of them
 
@@ -185,7 +185,7 @@ class TestBounds:
             noted.start(nursery)
             noted.note([Submission(report(ONE), ignored, 0.0)])
             nursery.cancel_scope.cancel()
-        assert list(await store.kept()) == [f"reported-events/{ONE}"]
+        assert list(await store.get_metadata()) == [f"reported-events/{ONE}"]
 
 
 class TestKept:
@@ -211,7 +211,7 @@ class TestKept:
         async with managed(store) as door, operator(door) as admin, open_client(door) as client:
             await client.publish(report(ONE, TWO))
             await admin.call("allowevent", ONE)
-        assert sorted(await store.kept()) == [f"allowed-events/{ONE}", f"reported-events/{TWO}"]
+        assert sorted(await store.get_metadata()) == [f"allowed-events/{ONE}", f"reported-events/{TWO}"]
 
     @pytest.mark.usefixtures("inline_threads")
     async def test_a_store_that_fails_is_tried_again(
@@ -223,10 +223,10 @@ class TestKept:
             assert await client.publish(report(ONE)) == [True, ""]
             await wait_all_tasks_blocked()
             store.failing = set()
-            assert await store.kept() == {}
+            assert await store.get_metadata() == {}
             await trio.sleep(10)
             await wait_all_tasks_blocked()
-            assert list(await store.kept()) == [f"reported-events/{ONE}"]
+            assert list(await store.get_metadata()) == [f"reported-events/{ONE}"]
         warnings = [entry["error"] for entry in logged if entry["event"] == "the moderation queue is not kept"]
         assert warnings == ["no keep"]
 
@@ -237,7 +237,7 @@ class TestKept:
             await admin.call("allowevent", ONE)
             store.release.set()
             await wait_all_tasks_blocked()
-            assert list(await store.kept()) == [f"allowed-events/{ONE}"]
+            assert list(await store.get_metadata()) == [f"allowed-events/{ONE}"]
 
 
 class OvertakingStore(MemoryStore):
@@ -247,7 +247,7 @@ class OvertakingStore(MemoryStore):
         super().__init__()
         self.release = trio.Event()
 
-    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         if any(name.startswith("reported-events/") and value for name, value in changes.items()):
             await self.release.wait()
-        await super().keep(changes)
+        await super().put_metadata(changes)

@@ -11,7 +11,7 @@ from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.nips.relay import URL, Visitor, open_client, open_door, rules_for
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions
 from trio_relay.store.base import Store
 
@@ -213,7 +213,7 @@ async def test_whoever_asks_may_vanish(policy: dict[str, Any]) -> None:
 async def test_who_was_banned_since_may_vanish_too() -> None:
     async with open_door(MemoryStore()) as door, open_client(door) as client:
         await publish_all(client, NOTE)
-        await door.relay.amend([Change(Name.BANNED_PUBKEYS, ALICE.pubkey, Entry("spam"))])
+        await door.relay.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry("spam"))])
         assert await client.publish(NEXT) == [False, "blocked: this event is of a key that is banned here"]
         await publish_all(client, HERE)
         assert await client.ask({"kinds": [1]}) == []

@@ -53,8 +53,8 @@ async def test_an_answer_says_whether_it_is_whole(
     store: Store, filters: list[dict[str, Any]], found: list[str], end: list[Any]
 ) -> None:
     await store.save_many([*NOTES, VOTE])
-    async with open_door(store) as door, open_client(door) as visitor:
-        assert await answered(visitor, *filters) == (found, end)
+    async with open_door(store) as door, open_client(door) as identity:
+        assert await answered(identity, *filters) == (found, end)
 
 
 SEARCHES: Final[dict[str, tuple[list[dict[str, Any]], int, list[Any]]]] = {
@@ -76,8 +76,8 @@ SEARCHES: Final[dict[str, tuple[list[dict[str, Any]], int, list[Any]]]] = {
 async def test_a_search_says_so_too(store: Store, filters: list[dict[str, Any]], number: int, end: list[Any]) -> None:
     spoken_of = BOB.event("tea", kind=7, created_at=NOW - 9, tags=[["e", IDS[3]]])
     await store.save_many([*NOTES, spoken_of])
-    async with open_door(store) as door, open_client(door) as visitor:
-        found, hint = await answered(visitor, *filters)
+    async with open_door(store) as door, open_client(door) as identity:
+        found, hint = await answered(identity, *filters)
         assert (len(found), hint) == (number, end)
 
 
@@ -91,8 +91,8 @@ LIMITS: Final = Limits(default_limit=3, max_limit=5)
 
 
 async def told(store: Store, *filters: dict[str, Any], limits: Limits = LIMITS) -> tuple[list[str], list[Any]]:
-    async with open_door(store, rules_for(limits=limits)) as door, open_client(door) as visitor:
-        return await answered(visitor, *filters)
+    async with open_door(store, rules_for(limits=limits)) as door, open_client(door) as identity:
+        return await answered(identity, *filters)
 
 
 @pytest.mark.parametrize("one", [{}, {"limit": 6}], ids=["no limit", "a limit above the relay's"])
@@ -156,9 +156,9 @@ async def test_who_goes_on_with_until_finds_every_event_once(store: Store) -> No
     await store.save_many(stored)
     found: list[str] = []
     one: dict[str, Any] = {}
-    async with open_door(store, rules_for(limits=LIMITS)) as door, open_client(door) as visitor:
+    async with open_door(store, rules_for(limits=LIMITS)) as door, open_client(door) as identity:
         while True:
-            ids, end = await answered(visitor, one)
+            ids, end = await answered(identity, one)
             found += ids
             if end == FINISH:
                 break
@@ -207,8 +207,8 @@ async def test_finish_is_not_said_where_private_events_of_others_could_match(
     await store.save_many([*NOTES, WRAP, MESSAGE])
     async with open_door(store) as door:
         for name, end in ends.items():
-            async with open_client(door, *READERS[name]) as visitor:
-                assert (await answered(visitor, *filters))[1] == end, name
+            async with open_client(door, *READERS[name]) as identity:
+                assert (await answered(identity, *filters))[1] == end, name
 
 
 OTHERS: Final = RANDOM.event(kind=1_059, created_at=NOW - 9, tags=[["p", ALICE.pubkey]])
@@ -228,11 +228,11 @@ async def test_who_names_others_is_not_told_by_a_hint_whether_they_have_messages
         open_client(door, CAROL) as carol,
         open_client(door, BOB) as bob,
     ):
-        for visitor, own, both in ((nobody, NO_HINT, NO_HINT), (carol, NO_HINT, NO_HINT), (bob, FINISH, NO_HINT)):
-            assert (await answered(visitor, {"#p": [BOB.pubkey]}))[1] == own
-            assert (await answered(visitor, {"#p": [BOB.pubkey, CAROL.pubkey]}))[1] == both
-            assert (await answered(visitor, {"#p": [BOB.pubkey], "kinds": [1, 1_059]}))[1] == own
-            assert (await answered(visitor, {"#p": [BOB.pubkey], "kinds": [1]}))[1] == FINISH
+        for identity, own, both in ((nobody, NO_HINT, NO_HINT), (carol, NO_HINT, NO_HINT), (bob, FINISH, NO_HINT)):
+            assert (await answered(identity, {"#p": [BOB.pubkey]}))[1] == own
+            assert (await answered(identity, {"#p": [BOB.pubkey, CAROL.pubkey]}))[1] == both
+            assert (await answered(identity, {"#p": [BOB.pubkey], "kinds": [1, 1_059]}))[1] == own
+            assert (await answered(identity, {"#p": [BOB.pubkey], "kinds": [1]}))[1] == FINISH
 
 
 async def test_a_relay_without_any_private_event_says_finish_to_every_filter(store: Store) -> None:
@@ -248,12 +248,12 @@ async def test_a_relay_without_any_private_event_says_finish_to_every_filter(sto
 @pytest.mark.parametrize("one", [{}, {"limit": 2}, {"limit": 0}], ids=["finish", "more", "no hint"])
 async def test_a_hint_is_of_stored_events_alone_and_new_ones_keep_coming(store: Store, one: dict[str, Any]) -> None:
     await store.save_many(NOTES)
-    async with open_door(store) as door, open_client(door) as visitor, open_client(door) as publisher:
-        await answered(visitor, one)
+    async with open_door(store) as door, open_client(door) as identity, open_client(door) as publisher:
+        await answered(identity, one)
         new = [CAROL.event(str(number), created_at=NOW - 99 + number) for number in range(3)]
         for event in new:
             assert await publisher.publish(event) == [True, ""]
-        assert await told_until(visitor, new[2]) == [new[0].id, new[1].id]
+        assert await told_until(identity, new[2]) == [new[0].id, new[1].id]
 
 
 async def test_nip_11_says_so() -> None:

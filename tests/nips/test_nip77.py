@@ -55,9 +55,9 @@ async def test_a_sync_finds_what_each_side_lacks_of_what_a_filter_matches(store:
     wanted = parse_filter(one)
     there = await ask(store, wanted) if wanted.wants_stored else []
     here = [event for event in HERE if wanted.matches(event)]
-    async with open_door(store) as door, open_client(door) as visitor:
+    async with open_door(store) as door, open_client(door) as identity:
         for _ in range(2):
-            outcome = await compared(visitor, one, here)
+            outcome = await compared(identity, one, here)
             assert outcome.have == ids_of(here) - ids_of(there)
             assert outcome.need == ids_of(there) - ids_of(here)
         assert len(outcome.answers) <= 3
@@ -66,8 +66,8 @@ async def test_a_sync_finds_what_each_side_lacks_of_what_a_filter_matches(store:
 async def test_of_equal_sets_the_relay_says_nothing_but_its_version() -> None:
     store = MemoryStore()
     await store.save_many(EVENTS)
-    async with open_door(store) as door, open_client(door) as visitor:
-        outcome = await compared(visitor, {}, EVENTS)
+    async with open_door(store) as door, open_client(door) as identity:
+        outcome = await compared(identity, {}, EVENTS)
         assert (outcome.have, outcome.need, outcome.answers) == (set(), set(), [1])
 
 
@@ -75,15 +75,15 @@ async def test_a_message_is_a_version_and_ranges_in_lowercase_hex() -> None:
     """0x61, then bounds, modes and payloads; few items are listed, many summed up in fingerprints."""
     store, few = MemoryStore(), [made_up(str(number), created_at=NOW + number) for number in range(31)]
     await store.save_many(few)
-    async with open_door(store) as door, open_client(door) as visitor:
-        await visitor.send("NEG-OPEN", "x", {}, FIRST.hex().upper())
-        verb, sync_id, text = await visitor.receive()
+    async with open_door(store) as door, open_client(door) as identity:
+        await identity.send("NEG-OPEN", "x", {}, FIRST.hex().upper())
+        verb, sync_id, text = await identity.receive()
         assert (verb, sync_id) == ("NEG-MSG", "x")
         assert text == "6100" + "00" + "02" + "1f" + "".join(event.id for event in few)
         await store.save_many([made_up("one more", created_at=NOW + 31)])
-        answer = await begin(visitor, {}, bytes.fromhex("61000001" + "00" * 16))
+        answer = await begin(identity, {}, bytes.fromhex("61000001" + "00" * 16))
         assert [one.mode for one in read_ranges(answer)] == [FINGERPRINT] * 16
-        assert [one.mode for one in read_ranges(await begin(visitor, {}, FIRST))] == [ID_LIST]
+        assert [one.mode for one in read_ranges(await begin(identity, {}, FIRST))] == [ID_LIST]
 
 
 @pytest.mark.parametrize("version", ["60", "62", "6f", "62ffff"])
@@ -91,11 +91,11 @@ async def test_of_another_version_the_relay_answers_with_the_one_it_speaks(versi
     """One byte; the client may begin again with that."""
     store = MemoryStore()
     await store.save_many(THERE)
-    async with open_door(store) as door, open_client(door) as visitor:
-        assert await begin(visitor, {}, bytes.fromhex(version)) == b"\x61"
-        assert await go_on(visitor, bytes.fromhex(version)) == b"\x61"
-        assert len(await go_on(visitor, FIRST)) > 1
-        assert (await compared(visitor, {}, HERE)).have == ids_of(ONLY_HERE)
+    async with open_door(store) as door, open_client(door) as identity:
+        assert await begin(identity, {}, bytes.fromhex(version)) == b"\x61"
+        assert await go_on(identity, bytes.fromhex(version)) == b"\x61"
+        assert len(await go_on(identity, FIRST)) > 1
+        assert (await compared(identity, {}, HERE)).have == ids_of(ONLY_HERE)
 
 
 BROKEN: Final = {
@@ -116,13 +116,13 @@ BROKEN: Final = {
 
 @pytest.mark.parametrize(("message", "reason"), BROKEN.values(), ids=BROKEN)
 async def test_a_message_that_breaks_the_format_ends_the_sync(message: str, reason: str) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as visitor:
-        assert await refused(visitor, {}, bytes.fromhex(message)) == [f"invalid: {reason}"]
-        assert await is_over(visitor)
-        await begin(visitor)
-        await visitor.send("NEG-MSG", "sync", message)
-        assert await refusal(visitor) == [f"invalid: {reason}"]
-        assert await is_over(visitor)
+    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+        assert await refused(identity, {}, bytes.fromhex(message)) == [f"invalid: {reason}"]
+        assert await is_over(identity)
+        await begin(identity)
+        await identity.send("NEG-MSG", "sync", message)
+        assert await refusal(identity) == [f"invalid: {reason}"]
+        assert await is_over(identity)
         assert door.relay.statistics().syncing.sessions == 0
 
 
@@ -146,44 +146,44 @@ FORMLESS: Final[dict[str, tuple[list[Any], str]]] = {
 
 @pytest.mark.parametrize(("message", "reason"), FORMLESS.values(), ids=FORMLESS)
 async def test_what_is_not_of_the_form_is_refused_and_ends_the_sync_of_its_id(message: list[Any], reason: str) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as visitor:
-        await begin(visitor)
-        await visitor.send(*message)
-        assert await refusal(visitor) == [reason]
-        assert await is_over(visitor)
+    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+        await begin(identity)
+        await identity.send(*message)
+        assert await refusal(identity) == [reason]
+        assert await is_over(identity)
 
 
 @pytest.mark.parametrize("sync_id", ["", "x" * 65])
 async def test_an_id_has_1_to_64_characters_as_a_subscriptions(sync_id: str) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as visitor:
+    async with open_door(MemoryStore()) as door, open_client(door) as identity:
         reason = "invalid: a subscription id has 1 to 64 characters"
-        assert await refused(visitor, sync_id=sync_id) == [reason]
-        assert await begin(visitor, sync_id="é" * 64) == FIRST
+        assert await refused(identity, sync_id=sync_id) == [reason]
+        assert await begin(identity, sync_id="é" * 64) == FIRST
 
 
 async def test_ids_of_syncs_are_other_things_than_those_of_subscriptions(store: Store) -> None:
     """A REQ, a CLOSE or a COUNT of the same id leaves a sync alone, and a NEG-CLOSE a subscription."""
     note = ALICE.event("note")
-    async with open_door(store) as door, open_client(door) as visitor, open_client(door) as publisher:
-        await begin(visitor, sync_id="x")
-        assert await visitor.ask({"kinds": [1]}, sub_id="x") == []
-        assert await visitor.count({"kinds": [1]}, sub_id="x") == {"count": 0}
-        assert not await is_over(visitor, "x")
-        await visitor.send("REQ", "x", {"kinds": [1]})
-        assert (await visitor.receive())[0] == "EOSE"
-        await visitor.send("NEG-CLOSE", "x")
-        assert await is_over(visitor, "x")
+    async with open_door(store) as door, open_client(door) as identity, open_client(door) as publisher:
+        await begin(identity, sync_id="x")
+        assert await identity.ask({"kinds": [1]}, sub_id="x") == []
+        assert await identity.count({"kinds": [1]}, sub_id="x") == {"count": 0}
+        assert not await is_over(identity, "x")
+        await identity.send("REQ", "x", {"kinds": [1]})
+        assert (await identity.receive())[0] == "EOSE"
+        await identity.send("NEG-CLOSE", "x")
+        assert await is_over(identity, "x")
         assert await publisher.publish(note) == [True, ""]
-        assert (await visitor.receive())[:2] == ["EVENT", "x"]
+        assert (await identity.receive())[:2] == ["EVENT", "x"]
 
 
 async def test_an_open_id_that_is_opened_again_begins_anew() -> None:
     """ "The existing subscription is first closed"."""
     store = MemoryStore()
     await store.save_many(EVENTS[:6])
-    async with open_door(store) as door, open_client(door) as visitor:
+    async with open_door(store) as door, open_client(door) as identity:
         for one, number in (({"kinds": [1]}, 2), ({"kinds": [7]}, 2), ({}, 6), ({"kinds": [4_000]}, 0)):
-            for answer in (await begin(visitor, one), await go_on(visitor, FIRST)):
+            for answer in (await begin(identity, one), await go_on(identity, FIRST)):
                 (listed,) = read_ranges(answer)
                 assert len(listed.payload) == number * 32
             assert door.relay.statistics().syncing.sessions == 1
@@ -191,41 +191,41 @@ async def test_an_open_id_that_is_opened_again_begins_anew() -> None:
 
 async def test_several_syncs_of_a_connection_go_on_side_by_side(store: Store) -> None:
     await store.save_many(EVENTS)
-    async with open_door(store) as door, open_client(door) as visitor:
+    async with open_door(store) as door, open_client(door) as identity:
         filters: list[dict[str, Any]] = [{"kinds": [1]}, {"kinds": [7]}, {}]
         own = [[event for event in EVENTS[::2] if parse_filter(one).matches(event)] for one in filters]
         for number, one in enumerate(filters):
-            await begin(visitor, one, initiate(items_of(own[number])), sync_id=str(number))
+            await begin(identity, one, initiate(items_of(own[number])), sync_id=str(number))
         assert door.relay.statistics().syncing.sessions == 3
         for number in (2, 0, 1):
-            answer = await go_on(visitor, FIRST, sync_id=str(number))
+            answer = await go_on(identity, FIRST, sync_id=str(number))
             listed = b"".join(one.payload for one in read_ranges(answer))
             expected = items_of(event for event in EVENTS if parse_filter(filters[number]).matches(event))
             assert listed == expected.ids(0, len(expected))
         for number in range(3):
-            await visitor.send("NEG-CLOSE", str(number))
-        assert await is_over(visitor, "2")
+            await identity.send("NEG-CLOSE", str(number))
+        assert await is_over(identity, "2")
         assert door.relay.statistics().syncing.sessions == 0
 
 
 async def test_a_closed_sync_is_over_and_a_close_is_not_answered() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as visitor:
+    async with open_door(MemoryStore()) as door, open_client(door) as identity:
         for sync_id in ("sync", "never opened", ""):
-            await visitor.send("NEG-CLOSE", sync_id)
-        await begin(visitor)
-        await visitor.send("NEG-CLOSE", "sync")
-        await visitor.send("NEG-CLOSE", "sync")
-        assert await visitor.ask({}) == []
-        assert await is_over(visitor)
+            await identity.send("NEG-CLOSE", sync_id)
+        await begin(identity)
+        await identity.send("NEG-CLOSE", "sync")
+        await identity.send("NEG-CLOSE", "sync")
+        assert await identity.ask({}) == []
+        assert await is_over(identity)
 
 
-async def _message_refused(visitor: Visitor, message: bytes) -> list[Any]:
-    await visitor.send("NEG-MSG", "sync", message.hex())
-    return await refusal(visitor)
+async def _message_refused(identity: Visitor, message: bytes) -> list[Any]:
+    await identity.send("NEG-MSG", "sync", message.hex())
+    return await refusal(identity)
 
 
 @pytest.mark.parametrize("size", [6, 40_000])
 async def test_a_message_of_a_sync_that_was_never_opened_is_refused(size: int) -> None:
     """However long it is."""
-    async with open_door(MemoryStore()) as door, open_client(door) as visitor:
-        assert await _message_refused(visitor, bytes([0x61] * size)) == [UNKNOWN]
+    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+        assert await _message_refused(identity, bytes([0x61] * size)) == [UNKNOWN]

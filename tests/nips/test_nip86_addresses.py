@@ -14,8 +14,8 @@ from tests.keys import NOW
 from tests.net.raw import Reply, Wire, message, upgrade
 from tests.nips.operators import ADMIN, Clock, Operator, managed, operator
 from tests.nips.relay import URL, rules_for
-from trio_relay import FrontDoor, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
-from trio_relay.net.admin.api import Management
+from trio_relay import Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
+from trio_relay.net.admin.api import AdminApi
 
 HERE, THERE, PROXY = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 BLOCKED = (1008, "blocked: this address is blocked")
@@ -46,7 +46,7 @@ async def open_house(**policy: Any) -> AsyncIterator[House]:
     clock, rules = Clock(), rules_for(admins=(ADMIN.pubkey,), **policy)
     with trio.fail_after(10):
         async with open_relay(MemoryStore(), rules=rules, clock=clock) as relay, trio.open_nursery() as nursery:
-            front = FrontDoor(relay.document, relay.check, "hello\n", Management(relay))
+            front = Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay))
             server = Server(relay, front, NetOptions(trusted_proxies=(PROXY,)))
             listeners, stop = await open_listeners(f"{HERE}:0"), trio.Event()
             await nursery.start(server.serve, listeners, stop)

@@ -11,7 +11,7 @@ from tests.keys import ALICE, BOB
 from tests.nips.operators import ADMIN, MODERATOR, Clock, Operator, managed, operator
 from tests.nips.relay import open_client, open_door, rules_for
 from trio_relay import MemoryStore, RelayInfo
-from trio_relay.policy.lists import Name
+from trio_relay.policy.lists import ListName
 from trio_relay.store.base import Store
 
 
@@ -88,7 +88,7 @@ class TestRoles:
             await admin.call("deleterole", "baker")
             await admin.call("createrole", "baker")
             assert [role["pubkeys"] for role in await admin.call("listroles")] == [[ALICE.pubkey], []]
-            holders = door.relay.rules.lists.entries(Name.ROLE_HOLDERS, 0)
+            holders = door.relay.rules.lists.entries(ListName.ROLE_HOLDERS, 0)
             assert {key: entry.data for key, entry in holders.items()} == {ALICE.pubkey: {"roles": ["miller"]}}
 
     async def test_a_role_is_taken_from_one(self) -> None:

@@ -15,13 +15,13 @@ from tests.nips.relay import Visitor, open_client
 from tests.stores import ObedientStore
 from tests.wires import Door
 from trio_relay import MemoryStore
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions
 from trio_relay.store.base import Store
 
 READ = "restricted: only members may read here"
-JOINED = [Change(Name.MEMBERS, key.pubkey, Entry(since=NOW)) for key in (ALICE, BOB)]
-BANNED = Change(Name.BANNED_PUBKEYS, ALICE.pubkey, Entry(since=NOW))
+JOINED = [Change(ListName.MEMBERS, key.pubkey, ListEntry(since=NOW)) for key in (ALICE, BOB)]
+BANNED = Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry(since=NOW))
 
 
 READERS = MemberOptions(enabled=True, members_read=True, members_write=False)
@@ -48,7 +48,7 @@ async def hear(door: Door, *clients: Visitor) -> None:
         assert (await client.receive())[2]["id"] == event.id
 
 
-@pytest.mark.parametrize("change", [[BANNED], [Change(Name.MEMBERS, ALICE.pubkey)]])
+@pytest.mark.parametrize("change", [[BANNED], [Change(ListName.MEMBERS, ALICE.pubkey)]])
 async def test_subscriptions_of_who_may_read_no_more_end(change: Sequence[Change]) -> None:
     async with (
         open_club() as door,
@@ -63,7 +63,7 @@ async def test_subscriptions_of_who_may_read_no_more_end(change: Sequence[Change
         assert [await alice.receive() for _ in range(2)] == [["CLOSED", "sub", READ], ["CLOSED", "other", READ]]
         assert await alice.ask_refused({"kinds": [1]}) == READ
         await hear(door, bob, both)  # the last has another key
-        await door.relay.amend([Change(Name.BANNED_PUBKEYS, ALICE.pubkey), *JOINED])
+        await door.relay.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey), *JOINED])
         await subscribed(alice)
 
 

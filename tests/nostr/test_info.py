@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from trio_relay.nostr.limits import Limits
-from trio_relay.nostr.relay_info import RelayInfo, Standing, document
+from trio_relay.nostr.relay_info import Capabilities, RelayInfo, document
 from trio_relay.version import __version__
 
 
 def published(
-    info: RelayInfo | None = None, limits: Limits | None = None, standing: Standing | None = None
+    info: RelayInfo | None = None, limits: Limits | None = None, standing: Capabilities | None = None
 ) -> dict[str, Any]:
     return msgspec.json.decode(document(info or RelayInfo(), limits or Limits(), standing), type=dict[str, Any])
 
@@ -66,24 +66,24 @@ def test_how_old_events_may_be_is_told_only_where_there_is_a_limit() -> None:
 
 
 def test_nips_that_work_as_it_is_configured_stand_among_the_others_each_once() -> None:
-    told = published(standing=Standing(nips=(42, 4, 1, 50)))
+    told = published(standing=Capabilities(nips=(42, 4, 1, 50)))
     assert told == published() | {"supported_nips": [1, 2, 4, 9, 11, 40, 42, 45, 50, 51, 65, 67]}
 
 
 @pytest.mark.parametrize(
     ("standing", "changed"),
     [
-        (Standing(min_pow_difficulty=20), {"min_pow_difficulty": 20}),
-        (Standing(auth_required=True), {"auth_required": True}),
-        (Standing(restricted_writes=True), {"restricted_writes": True}),
+        (Capabilities(min_pow_difficulty=20), {"min_pow_difficulty": 20}),
+        (Capabilities(auth_required=True), {"auth_required": True}),
+        (Capabilities(restricted_writes=True), {"restricted_writes": True}),
     ],
 )
-def test_what_else_the_relay_asks_is_published(standing: Standing, changed: dict[str, object]) -> None:
+def test_what_else_the_relay_asks_is_published(standing: Capabilities, changed: dict[str, object]) -> None:
     assert published(standing=standing)["limitation"] == published()["limitation"] | changed
 
 
 def test_the_key_that_the_relay_signs_with_is_published_if_there_is_one() -> None:
-    assert published(standing=Standing(self="b" * 64)) == published() | {"self": "b" * 64}
+    assert published(standing=Capabilities(self="b" * 64)) == published() | {"self": "b" * 64}
 
 
 @pytest.mark.parametrize("name", ["name", "description", "banner", "icon", "pubkey", "contact", "terms_of_service"])

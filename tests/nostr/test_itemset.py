@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from trio_relay.nostr.negentropy import items
-from trio_relay.nostr.negentropy.items import MODULUS, MOST_RECORDS, Collection, Items, record, sum_of_ids
+from trio_relay.nostr.negentropy.items import MODULUS, MOST_RECORDS, Items, ItemSet, record, sum_of_ids
 
 Item = tuple[int, bytes]
 
@@ -24,8 +24,8 @@ def joined(items: Iterable[Item]) -> bytes:
     return b"".join(record(*one) for one in items)
 
 
-def collection_of(items: Iterable[Item]) -> Collection:
-    collection = Collection()
+def collection_of(items: Iterable[Item]) -> ItemSet:
+    collection = ItemSet()
     collection.extend(joined(items))
     return collection
 
@@ -66,10 +66,10 @@ def test_the_sum_of_any_ids_is_the_naive_one(items: list[Item]) -> None:
 
 
 def test_an_empty_set_has_nothing_to_find() -> None:
-    items = Collection().snapshot()
+    items = ItemSet().snapshot()
     assert_is(items, [])
     assert (items.find(bytes(8)), items.find(b"\xff" * 8)) == (0, 0)
-    assert not Collection().discard(*numbered(1))
+    assert not ItemSet().discard(*numbered(1))
 
 
 def test_items_stand_in_the_order_of_time_then_id() -> None:
@@ -83,7 +83,7 @@ def test_items_stand_in_the_order_of_time_then_id() -> None:
 
 
 def test_one_item_is_added_once_and_taken_out_once() -> None:
-    collection = Collection()
+    collection = ItemSet()
     assert collection.add(*numbered(1))
     assert not collection.add(*numbered(1))
     assert len(collection) == 1
@@ -146,7 +146,7 @@ def test_a_bound_is_found_before_the_first_item_that_is_not_below_it() -> None:
 def test_many_items_in_pages_of_any_order_become_one_sorted_set(page: int, order: str) -> None:
     expected = [numbered(number) for number in range(3_000)]
     items = sorted(expected, key=lambda item: item[1] if order == "jumbled" else item, reverse=order == "newest first")
-    collection = Collection()
+    collection = ItemSet()
     for start in range(0, len(items), page):
         collection.extend(joined(items[start : start + page]))
         collection.extend(joined(items[start : start + page : 2]))
@@ -183,7 +183,7 @@ class Changes(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(items, "MOST_RECORDS", 8)
-        self.collection = Collection()
+        self.collection = ItemSet()
         self.twin: set[Item] = set()
         self.snapshots: list[tuple[Items, list[Item]]] = []
 

@@ -8,7 +8,7 @@ import pytest
 
 from trio_relay.nostr import message
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.message import Answer, ClientMessage, Count, parse
+from trio_relay.nostr.message import ClientMessage, Count, RefusedMessage, parse
 
 
 def read(text: str) -> ClientMessage:
@@ -17,7 +17,7 @@ def read(text: str) -> ClientMessage:
 
 def answer(text: str) -> list[object]:
     action = read(text)
-    assert isinstance(action, Answer), action
+    assert isinstance(action, RefusedMessage), action
     assert action.ends is None, "a subscription of that id has nothing to do with it"
     decoded: list[object] = json.loads(action.message)
     return decoded

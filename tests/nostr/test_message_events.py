@@ -9,7 +9,7 @@ import pytest
 
 from tests.keys import ALICE
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.message import Answer, ClientMessage, Publish, parse
+from trio_relay.nostr.message import ClientMessage, Publish, RefusedMessage, parse
 
 EVENT = ALICE.event("hello", tags=[["t", "x"]])
 FIELDS: dict[str, object] = msgspec.to_builtins(EVENT)
@@ -36,7 +36,7 @@ def read(text: str | bytes) -> ClientMessage:
 
 def answer(text: str | bytes) -> list[object]:
     action = read(text)
-    assert isinstance(action, Answer), action
+    assert isinstance(action, RefusedMessage), action
     decoded: list[object] = json.loads(action.message)
     return decoded
 

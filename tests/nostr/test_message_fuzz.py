@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.keys import ALICE
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import check_shape, decode, encode, id_matches
-from trio_relay.nostr.message import Answer, Publish, Subscribe, Unsubscribe, parse
+from trio_relay.nostr.message import Publish, RefusedMessage, Subscribe, Unsubscribe, parse
 
 EVENT = msgspec.to_builtins(ALICE.event("hello", tags=[["e", "a" * 64], ["t", "x"]]))
 MAX_FILTERS = 3
@@ -96,7 +96,7 @@ def check(data: bytes) -> None:
             sub_id.encode()
         case Unsubscribe(sub_id):
             sub_id.encode()
-        case Answer(message):
+        case RefusedMessage(message):
             check_answer(message)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from trio_relay.nostr import message
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.message import Answer, ClientMessage, Subscribe, Unsubscribe, parse
+from trio_relay.nostr.message import ClientMessage, RefusedMessage, Subscribe, Unsubscribe, parse
 
 DEEP = 100_000
 
@@ -19,7 +19,7 @@ def read(text: str | bytes) -> ClientMessage:
 
 def answer(text: str | bytes) -> list[object]:
     action = read(text)
-    assert isinstance(action, Answer), action
+    assert isinstance(action, RefusedMessage), action
     decoded: list[object] = json.loads(action.message)
     return decoded
 
@@ -78,7 +78,7 @@ def test_an_integer_of_any_length_is_clamped_or_refused(digits: int) -> None:
     """Python itself refuses to read more than 4,300 digits; a message that is not long is read in spite of that."""
     action = read(f'["REQ","a",{{"limit":{"9" * digits}}}]')
     if digits == 100_000:
-        assert action == Answer(message.notice("invalid: not a JSON array that can be read"))
+        assert action == RefusedMessage(message.notice("invalid: not a JSON array that can be read"))
     elif digits < 4_300:
         assert action == Subscribe("a", (Filter(limit=2**53),))
     else:

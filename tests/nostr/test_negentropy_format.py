@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_relay.nostr.errors import Prefix, Rejected
-from trio_relay.nostr.negentropy.items import Collection, record
+from trio_relay.nostr.negentropy.items import ItemSet, record
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile, reply
 from trio_relay.nostr.negentropy.wire import (
     FINGERPRINT,
@@ -17,14 +17,14 @@ from trio_relay.nostr.negentropy.wire import (
     INFINITY,
     SKIP,
     Range,
-    Writer,
+    WireWriter,
     bound_between,
     fingerprint,
     read_ranges,
     varint,
 )
 
-EMPTY = Collection().snapshot()
+EMPTY = ItemSet().snapshot()
 A, B = b"\xaa" * 32, b"\xbb" * 32
 F = bytes(range(16))
 
@@ -34,7 +34,7 @@ def bound(time: int, prefix: bytes = b"") -> bytes:
 
 
 def written(*ranges: Range) -> bytes:
-    writer = Writer()
+    writer = WireWriter()
     for one in ranges:
         writer.put(*one)
     return bytes(writer)
@@ -106,7 +106,7 @@ def test_a_range_may_be_empty_and_what_is_behind_infinity_is() -> None:
 
 
 def test_what_was_put_in_after_a_mark_is_taken_back() -> None:
-    writer = Writer()
+    writer = WireWriter()
     writer.put(bound(5), SKIP)
     mark = writer.mark()
     writer.put(bound(100, A), ID_LIST, A)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_relay.nostr.errors import Prefix, Rejected
-from trio_relay.nostr.negentropy.items import Collection, Items, record
+from trio_relay.nostr.negentropy.items import Items, ItemSet, record
 from trio_relay.nostr.negentropy.protocol import LEAST_FRAME, initiate, reconcile, reply
 from trio_relay.nostr.negentropy.wire import (
     FINGERPRINT,
@@ -20,7 +20,7 @@ from trio_relay.nostr.negentropy.wire import (
     INFINITY,
     SKIP,
     Range,
-    Writer,
+    WireWriter,
     fingerprint,
     read_ranges,
     varint,
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 
 def items_of(items: Sized[Item]) -> Items:
-    collection = Collection()
+    collection = ItemSet()
     collection.extend(b"".join(record(*one) for one in items))
     return collection.snapshot()
 
@@ -145,7 +145,7 @@ def test_all_messages_are_those_of_another_implementation(number: int, limit: in
 
 
 def message_of(*ranges: Range) -> bytes:
-    writer = Writer()
+    writer = WireWriter()
     for one in ranges:
         writer.put(*one)
     return bytes(writer)

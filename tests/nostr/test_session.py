@@ -13,7 +13,7 @@ from tests.keys import ALICE
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
-from trio_relay.nostr.message import Answer, ClientMessage, Publish, Subscribe, Unsubscribe, close
+from trio_relay.nostr.message import ClientMessage, Publish, RefusedMessage, Subscribe, Unsubscribe, close
 from trio_relay.nostr.session import Session
 
 LIMITS = Limits(max_subscriptions=2, max_filters=3, max_limit=8, default_limit=5)
@@ -79,7 +79,7 @@ def test_a_bad_replacement_ends_the_subscription(bad: object) -> None:
     """CLOSED says that nothing more comes for this id."""
     session = with_open("a", "b")
     answer = send(session, "REQ", "a", bad)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, RefusedMessage)
     assert answer.ends == "a"
     assert session.open_sub_ids == {"b"}
 
@@ -182,7 +182,7 @@ class Conversation(RuleBasedStateMachine):
 
     @rule(data=st.sampled_from([b"", b"[]", b'["EVENT",{}]', b'["CLOSE",1]', b'["REQ",1]', b'["REQ","\\ud800",{}]']))
     def babble(self, data: bytes) -> None:
-        assert isinstance(self.session.receive(data), Answer)
+        assert isinstance(self.session.receive(data), RefusedMessage)
 
     @invariant()
     def the_same_ids_are_open(self) -> None:

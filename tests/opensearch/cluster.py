@@ -14,8 +14,8 @@ import trio
 
 from trio_relay.nostr.event import encode
 from trio_relay.store.opensearch import OpenSearchOptions
-from trio_relay.store.opensearch.client import Client
-from trio_relay.store.opensearch.documents import Register
+from trio_relay.store.opensearch.client import OpenSearchClient
+from trio_relay.store.opensearch.documents import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Cluster:
 
     def __init__(self, answer: Answer) -> None:
         self.asked: list[Asked] = []
-        self.client: Client
+        self.client: OpenSearchClient
         self._answer = answer
 
     async def respond(self, request: httpx.Request) -> httpx.Response:
@@ -79,7 +79,7 @@ async def scripted(answer: Answer, **changes: Any) -> AsyncIterator[Cluster]:
     """A cluster that answers like this, as long as the context lasts."""
     cluster = Cluster(answer)
     async with httpx.AsyncClient(transport=httpx.MockTransport(cluster.respond)) as http:
-        cluster.client = Client(http, OpenSearchOptions(**changes))
+        cluster.client = OpenSearchClient(http, OpenSearchOptions(**changes))
         yield cluster
 
 
@@ -195,6 +195,6 @@ def standing(events: Iterable[Any]) -> set[str]:
     return {encode(event).decode() for event in events}
 
 
-def existing(seq_no: int = 7) -> Register:
+def existing(seq_no: int = 7) -> Record:
     """A register that has been written."""
-    return Register(seq_no=seq_no, primary_term=1, version=1, index_name="v1")
+    return Record(seq_no=seq_no, primary_term=1, version=1, index_name="v1")

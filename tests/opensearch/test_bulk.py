@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from tests.opensearch.cluster import Answer, Asked, Cluster, Reply, existing, in_turn, scripted
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
-from trio_relay.store.opensearch.documents import Document, Register
+from trio_relay.store.opensearch.documents import Document, Record
 
 DONE, CONFLICT, FAILED = Wrote.DONE, Wrote.CONFLICT, Wrote.FAILED
 SECONDS: Final = 5.0
@@ -22,7 +22,7 @@ BLOCKED = "the relay's store has refused a request (403: cluster_block_exception
 
 
 def new(*slots: str, size: int = 1) -> list[Write]:
-    return [Write(slot, Register(), Document(1, words="w" * size)) for slot in slots]
+    return [Write(slot, Record(), Document(1, words="w" * size)) for slot in slots]
 
 
 def items(*results: int | dict[str, Any]) -> Reply:
@@ -52,7 +52,7 @@ def outcomes(writes: list[Write]) -> list[Wrote | None]:
 
 
 async def test_a_write_says_what_it_builds_on() -> None:
-    writes = [Write("a", Register(), Document(1)), Write("b", existing(7), Document(2, until=3))]
+    writes = [Write("a", Record(), Document(1)), Write("b", existing(7), Document(2, until=3))]
     bulk, cluster = await carried_out(writes, in_turn(items(201, {"status": 200, "_version": 9})))
     (asked,) = cluster.asked
     assert (asked.method, asked.path) == ("POST", "/some/_bulk")
@@ -167,7 +167,7 @@ async def test_a_request_that_is_refused_fails_its_writes_at_once() -> None:
 async def test_what_stood_in_a_blocked_index_is_to_be_read_anew(autojump_clock: MockClock) -> None:
     """The block may be that of an upgrade, whose new index has a state of its own; what is new can be sent again."""
     blocked = {"status": 403, "error": {"type": "cluster_block_exception"}}
-    writes = [Write("a", Register(), Document(1)), Write("b", existing(7), Document(2))]
+    writes = [Write("a", Record(), Document(1)), Write("b", existing(7), Document(2))]
     began = trio.current_time()
     _, cluster = await carried_out(writes, in_turn(items(blocked, blocked), items(201)))
     assert [write.wrote for write in writes] == [DONE, CONFLICT]

@@ -11,14 +11,14 @@ from trio.testing import MockClock
 from tests.opensearch.cluster import Asked, Reply, in_turn, scripted
 from tests.opensearch.test_bulk import CONFLICT, DONE, FAILED, carried_out, items, new, outcomes, sent
 from trio_relay.store.opensearch.bulk import Bulk, Write, _parts
-from trio_relay.store.opensearch.documents import Document, Register
+from trio_relay.store.opensearch.documents import Document, Record
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.integers(1, 100))
 def test_parts_hold_all_in_order_and_no_more_than_they_may_unless_one_alone_is_more(
     sizes: list[int], most: int
 ) -> None:
-    pairs = [(Write(str(place), Register(), Document(0)), b"x" * size) for place, size in enumerate(sizes)]
+    pairs = [(Write(str(place), Record(), Document(0)), b"x" * size) for place, size in enumerate(sizes)]
     parts = list(_parts(pairs, most))
     assert [pair for part in parts for pair in part] == pairs
     filled = [sum(len(lines) for _, lines in part) for part in parts]
@@ -57,7 +57,7 @@ async def test_after_a_part_that_was_busy_the_others_wait_too(autojump_clock: Mo
 
 async def test_what_the_cluster_finds_too_large_is_halved_until_it_fits() -> None:
     writes = new(*"abcde")
-    writes[3] = Write("d", Register(), Document(1, words="w" * 5_000))
+    writes[3] = Write("d", Record(), Document(1, words="w" * 5_000))
 
     async def answer(asked: Asked) -> Reply:
         return 413 if len(asked.body) > 1_000 else items(*[201] * (len(asked.lines) // 2))

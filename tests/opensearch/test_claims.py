@@ -12,7 +12,7 @@ from trio_relay.store.base import Saved
 from trio_relay.store.judge import Facts, judge, version_of
 from trio_relay.store.opensearch.bulk import Write
 from trio_relay.store.opensearch.decide import changes, facts_of, is_plain, searched_targets, touched
-from trio_relay.store.opensearch.documents import Document, Register, document, id_slot, request_slot, vanish_slot
+from trio_relay.store.opensearch.documents import Document, Record, document, id_slot, request_slot, vanish_slot
 
 WRAP = CAROL.event(kind=1_059, tags=[["p", ALICE.pubkey], ["p", BOB.pubkey]])
 OWN, ALICES, BOBS = (id_slot(WRAP.id, author.pubkey) for author in (CAROL, ALICE, BOB))
@@ -23,20 +23,20 @@ KEY, REQUEST = vanish_slot(ALICE.pubkey), request_slot(VANISH.id)
 BY_THIS = f"{ALICE.pubkey}:{VANISH.id}"
 
 
-def register(event: Event | None = None, **more: Any) -> Register:
+def register(event: Event | None = None, **more: Any) -> Record:
     """One that exists."""
-    return Register(event, seq_no=7, primary_term=1, version=3, **more)
+    return Record(event, seq_no=7, primary_term=1, version=3, **more)
 
 
-def grave(author: Author) -> Register:
+def grave(author: Author) -> Record:
     return register(grave=f"{WRAP.id}:{author.pubkey}")
 
 
-def known(**changed: Register) -> dict[str, Register]:
+def known(**changed: Record) -> dict[str, Record]:
     """All registers that are spoken of here, most of them new."""
     names = {"own": OWN, "alices": ALICES, "bobs": BOBS, "key": KEY, "request": REQUEST}
     slots = [*names.values(), request_slot(DELETION.id), id_slot(NOTE.id, ALICE.pubkey)]
-    return dict.fromkeys(slots, Register()) | {names[name]: one for name, one in changed.items()}
+    return dict.fromkeys(slots, Record()) | {names[name]: one for name, one in changed.items()}
 
 
 TOUCHED: Final = {
@@ -70,9 +70,9 @@ def test_a_recipient_empties_the_authors_register_and_leaves_a_grave_in_his_own(
     ruling = judge([DELETION], facts_of([DELETION], before, [OWN], {}))
     writes = changes(ruling, before, {DELETION.id: 40}, 50)
     assert {slot: write.lines() for slot, write in writes.items()} == {
-        BOBS: Write(BOBS, Register(), Document(50, grave=f"{WRAP.id}:{BOB.pubkey}")).lines(),
+        BOBS: Write(BOBS, Record(), Document(50, grave=f"{WRAP.id}:{BOB.pubkey}")).lines(),
         OWN: Write(OWN, register(), Document(51)).lines(),
-        request_slot(DELETION.id): Write(request_slot(DELETION.id), Register(), document(DELETION, 40)).lines(),
+        request_slot(DELETION.id): Write(request_slot(DELETION.id), Record(), document(DELETION, 40)).lines(),
     }
 
 
@@ -106,7 +106,7 @@ def test_a_key_that_vanishes_leaves_a_tombstone_of_its_request() -> None:
     writes = changes(ruling, before, {VANISH.id: 40}, 50)
     assert {slot: write.lines() for slot, write in writes.items()} == {
         KEY: Write(KEY, register(), Document(50, until=NOW, vanished=BY_THIS)).lines(),
-        REQUEST: Write(REQUEST, Register(), document(VANISH, 40)).lines(),
+        REQUEST: Write(REQUEST, Record(), document(VANISH, 40)).lines(),
     }
 
 
@@ -137,7 +137,7 @@ REPEATED: Final = {
 
 @pytest.mark.parametrize(("before", "vanished", "outcome"), REPEATED.values(), ids=REPEATED)
 def test_a_request_to_vanish_is_carried_out_once_it_is_sure(
-    before: dict[str, Register], vanished: dict[str, int], outcome: Saved
+    before: dict[str, Record], vanished: dict[str, int], outcome: Saved
 ) -> None:
     assert judge([VANISH], facts_of([VANISH], before, [], vanished)).outcomes == [outcome]
 

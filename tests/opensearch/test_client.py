@@ -13,7 +13,7 @@ import pytest
 from tests.opensearch.cluster import Asked, Reply, in_turn, scripted
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions
-from trio_relay.store.opensearch.client import Busy, Refusal, TooLarge, Unreachable, open_client
+from trio_relay.store.opensearch.client import Busy, ClusterRefusal, RequestTooLarge, Unreachable, open_client
 
 THREE: Final = ("http://a:9200", "http://b:9200/", "http://c:9200")
 AWAY: Final = "the relay's store is away"
@@ -32,30 +32,30 @@ ENDED: Final = {
     "502": (page(502, "<h1>Bad gateway"), Unreachable, "the relay's store is away"),
     "503": (503, Busy, "the relay's store is busy"),
     "504": (504, Unreachable, "the relay's store is away"),
-    "413": (413, TooLarge, "the relay's store takes no request of this size"),
+    "413": (413, RequestTooLarge, "the relay's store takes no request of this size"),
     "late": (httpx.ReadTimeout("late"), Unreachable, "the relay's store takes too long"),
     "writing late": (httpx.WriteTimeout("late"), Unreachable, "the relay's store takes too long"),
     "refused": (
         refused("parsing_exception"),
-        Refusal,
+        ClusterRefusal,
         "the relay's store has refused a request (400: parsing_exception)",
     ),
     "a page": (
         page(404, "<h1>Secret</h1>"),
-        Refusal,
+        ClusterRefusal,
         "the relay's store has refused a request (404: no reason given)",
     ),
     "JSON of another": (
         httpx.Response(403, json={"error": "Secret"}),
-        Refusal,
+        ClusterRefusal,
         "the relay's store has refused a request (403: no reason given)",
     ),
     "a list": (
         httpx.Response(403, json=["Secret"]),
-        Refusal,
+        ClusterRefusal,
         "the relay's store has refused a request (403: no reason given)",
     ),
-    "a redirect": (302, Refusal, "the relay's store has refused a request (302: no reason given)"),
+    "a redirect": (302, ClusterRefusal, "the relay's store has refused a request (302: no reason given)"),
 }
 
 
@@ -67,7 +67,7 @@ async def test_a_failure_says_what_it_means_and_nothing_that_others_wrote(
         with pytest.raises(StoreError) as caught:
             await cluster.client.ask("GET", "/")
     assert (type(caught.value), str(caught.value)) == (kind, message)
-    if isinstance(caught.value, Refusal):
+    if isinstance(caught.value, ClusterRefusal):
         assert f"({caught.value.status}:" in message
 
 

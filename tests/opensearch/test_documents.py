@@ -14,7 +14,7 @@ from tests.keys import ALICE, BOB, NOW
 from trio_relay.nostr.event import Event, encode
 from trio_relay.store.opensearch.documents import (
     Document,
-    Register,
+    Record,
     Source,
     address_slot,
     document,
@@ -169,9 +169,9 @@ def test_registers_are_read_back_in_the_order_in_which_they_were_asked_for() -> 
     }
     known = registers("abc", json.dumps(answer).encode())
     assert known == {
-        "a": Register(),
-        "b": Register(ARTICLE, NOW, 17, 7, 2, 3),
-        "c": Register(None, -1, 9, 7, 2, 3, grave="x:y"),
+        "a": Record(),
+        "b": Record(ARTICLE, NOW, 17, 7, 2, 3),
+        "c": Record(None, -1, 9, 7, 2, 3, grave="x:y"),
     }
     assert [register.exists for register in known.values()] == [False, True, True]
 

@@ -15,7 +15,7 @@ from tests.keys import ALICE
 from tests.opensearch.cluster import Asked, Reply, in_turn, scripted
 from trio_relay.store.base import Saved, StoreError, StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions, migrate, open_opensearch
-from trio_relay.store.opensearch.client import Client, open_client
+from trio_relay.store.opensearch.client import OpenSearchClient, open_client
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, template
 from trio_relay.store.opensearch.upgrade import _migrate, _parts, _write, check
 
@@ -28,14 +28,14 @@ def options(node: str, prefix: str) -> OpenSearchOptions:
 
 
 @pytest.fixture
-async def client(options: OpenSearchOptions) -> AsyncIterator[Client]:
+async def client(options: OpenSearchOptions) -> AsyncIterator[OpenSearchClient]:
     """Of the node."""
     with trio.fail_after(60):
         async with open_client(options) as client:
             yield client
 
 
-async def state(client: Client, options: OpenSearchOptions) -> list[Any]:
+async def state(client: OpenSearchClient, options: OpenSearchOptions) -> list[Any]:
     """What there is of this relay: template, index and alias."""
     found = []
     for path in (f"/_index_template/{alias_of(options)}", f"/{options.prefix}*", f"/_alias/{options.prefix}*"):
@@ -52,7 +52,9 @@ async def said(options: OpenSearchOptions, *, dry_run: bool = False) -> list[str
     return lines
 
 
-async def test_a_dry_run_says_what_would_be_done_and_does_nothing(client: Client, options: OpenSearchOptions) -> None:
+async def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    client: OpenSearchClient, options: OpenSearchOptions
+) -> None:
     alias = alias_of(options)
     assert await said(options, dry_run=True) == [
         f"would put index template {alias} (layout {VERSION})",
@@ -63,7 +65,7 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(client: Client
 
 
 @pytest.mark.slow
-async def test_what_a_relay_needs_is_made_once(client: Client, options: OpenSearchOptions) -> None:
+async def test_what_a_relay_needs_is_made_once(client: OpenSearchClient, options: OpenSearchOptions) -> None:
     alias, index = alias_of(options), index_of(options)
     with pytest.raises(StoreRefused, match=f"^there is no alias {alias} yet: `trio-relay migrate` makes it$"):
         async with open_opensearch(options):
@@ -94,7 +96,7 @@ async def test_what_a_relay_needs_is_made_once(client: Client, options: OpenSear
 
 
 @pytest.mark.slow
-async def test_an_index_that_an_earlier_run_made_is_taken(client: Client, options: OpenSearchOptions) -> None:
+async def test_an_index_that_an_earlier_run_made_is_taken(client: OpenSearchClient, options: OpenSearchOptions) -> None:
     await make(options)
     await client.ask("DELETE", f"/{index_of(options)}/_alias/{alias_of(options)}")
     async with made(options) as store:
@@ -102,7 +104,7 @@ async def test_an_index_that_an_earlier_run_made_is_taken(client: Client, option
 
 
 @pytest.mark.slow
-async def test_a_newer_layout_is_left_alone(client: Client, options: OpenSearchOptions) -> None:
+async def test_a_newer_layout_is_left_alone(client: OpenSearchClient, options: OpenSearchOptions) -> None:
     await make(options)
     await client.ask("PUT", f"/{index_of(options)}/_mapping", {"_meta": {"version": VERSION + 1}})
     before = await state(client, options)
@@ -116,7 +118,7 @@ async def test_a_newer_layout_is_left_alone(client: Client, options: OpenSearchO
 
 
 @pytest.mark.slow
-async def test_an_alias_of_two_indices_is_left_alone(client: Client, options: OpenSearchOptions) -> None:
+async def test_an_alias_of_two_indices_is_left_alone(client: OpenSearchClient, options: OpenSearchOptions) -> None:
     await make(options)
     other = index_of(options, 7)
     await client.ask("PUT", f"/{other}", {"aliases": {alias_of(options): {}}})

@@ -15,7 +15,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch
 from trio_relay.store.opensearch.bulk import Write, Wrote
-from trio_relay.store.opensearch.documents import Document, Register, address_slot, document, id_slot
+from trio_relay.store.opensearch.documents import Document, Record, address_slot, document, id_slot
 
 pytestmark = pytest.mark.slow
 
@@ -80,8 +80,8 @@ def crossing(store: OpenSearchStore, until: int = -1) -> list[Write]:
     version, grave = store._registers.arrivals(2)
     buried = Document(grave, grave=f"{OLD.id}:{ALICE.pubkey}")
     return [
-        Write(PROFILE, Register(), document(OLD, version, until)),
-        Write(id_slot(OLD.id, ALICE.pubkey), Register(), buried),
+        Write(PROFILE, Record(), document(OLD, version, until)),
+        Write(id_slot(OLD.id, ALICE.pubkey), Record(), buried),
     ]
 
 

@@ -21,7 +21,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, open_opensearch, refresh, scan
 from trio_relay.store.opensearch.bulk import Write, Wrote
-from trio_relay.store.opensearch.clear import Emptying
+from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.documents import address_slot, kept_slot, slot_of
 
 STORED = Saved.STORED
@@ -43,10 +43,12 @@ async def relays(node: str, prefix: str) -> AsyncIterator[Relays]:
 @pytest.mark.slow
 async def test_what_one_keeps_the_other_finds_and_changes(relays: Relays) -> None:
     one, other = relays
-    await one.keep({"bans": b"one", "name": b"\x00\xff", "x" * 256: b""})
-    assert await other.kept() == await one.kept() == {"bans": b"one", "name": b"\x00\xff", "x" * 256: b""}
-    await other.keep({"bans": b"two", "name": None, "never": None})
-    assert await one.kept() == {"bans": b"two", "x" * 256: b""}
+    await one.put_metadata({"bans": b"one", "name": b"\x00\xff", "x" * 256: b""})
+    assert (
+        await other.get_metadata() == await one.get_metadata() == {"bans": b"one", "name": b"\x00\xff", "x" * 256: b""}
+    )
+    await other.put_metadata({"bans": b"two", "name": None, "never": None})
+    assert await one.get_metadata() == {"bans": b"two", "x" * 256: b""}
     assert (await one.count([ALL]), await everything(one), await ask(one, Filter(since=0))) == (0, [], [])
 
 
@@ -55,11 +57,11 @@ async def test_keeping_tries_again_what_another_relay_has_written_meanwhile() ->
     index.meanwhile["_bulk"] = deque([lambda: index.put(kept_slot("a"), name="a", value="b3RoZXI=")])
     async with scripted(index.answer) as cluster:
         store = OpenSearchStore(cluster.client, OpenSearchOptions(), lambda: NOW)
-        await store.keep({"a": b"mine", "b": b"too"})
+        await store.put_metadata({"a": b"mine", "b": b"too"})
         assert [asked.kind for asked in cluster.asked] == ["_mget", "_bulk", "_mget", "_bulk"]
         assert len(cluster.asked[-1].lines) == 2
         assert index.held[kept_slot("a")].source["value"] == "bWluZQ=="
-        await store.keep({})
+        await store.put_metadata({})
         assert len(cluster.asked) == 4
 
 
@@ -69,7 +71,7 @@ async def test_nobody_keeps_trying_for_ever() -> None:
     async with scripted(index.answer) as cluster:
         store = OpenSearchStore(cluster.client, OpenSearchOptions(), lambda: NOW)
         with pytest.raises(StoreError, match=r"^the relay's store is written by too many$"):
-            await store.keep({"a": b"mine"})
+            await store.put_metadata({"a": b"mine"})
 
 
 async def test_what_cannot_be_kept_is_told(autojump_clock: MockClock) -> None:
@@ -78,7 +80,7 @@ async def test_what_cannot_be_kept_is_told(autojump_clock: MockClock) -> None:
     async with scripted(index.answer) as cluster:
         store = OpenSearchStore(cluster.client, OpenSearchOptions(retry_seconds=1.0), lambda: NOW)
         with pytest.raises(StoreError, match=r"^the relay's store is away$"):
-            await store.keep({"a": b"mine"})
+            await store.put_metadata({"a": b"mine"})
 
 
 @pytest.mark.slow
@@ -99,14 +101,14 @@ async def test_what_is_removed_may_come_again_and_deletions_stay(relays: Relays)
 
 async def _replacing(store: OpenSearchStore, event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let another relay replace a version between the look for it and its removal."""
-    empty = Emptying._empty
+    empty = Clearing._empty
 
-    async def replace_first(self: Emptying, hits: list[object]) -> list[Write]:
-        monkeypatch.setattr(Emptying, "_empty", empty)
+    async def replace_first(self: Clearing, hits: list[object]) -> list[Write]:
+        monkeypatch.setattr(Clearing, "_empty", empty)
         assert await store.save_many([event]) == [STORED]
         return await empty(self, hits)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Emptying, "_empty", replace_first)
+    monkeypatch.setattr(Clearing, "_empty", replace_first)
 
 
 @pytest.mark.slow

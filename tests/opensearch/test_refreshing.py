@@ -16,7 +16,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore
 from trio_relay.store.opensearch.recent import Overlay
-from trio_relay.store.opensearch.refresh import Refreshing
+from trio_relay.store.opensearch.refresh import Refresher
 
 SECONDS = 2.0
 
@@ -40,11 +40,11 @@ class Refreshes:
 
 
 @asynccontextmanager
-async def refreshing(refreshes: Refreshes) -> AsyncIterator[tuple[Refreshing, Overlay]]:
+async def refreshing(refreshes: Refreshes) -> AsyncIterator[tuple[Refresher, Overlay]]:
     overlay = Overlay()
     refreshes.start = trio.current_time()
     async with scripted(refreshes.answer) as cluster, trio.open_nursery() as nursery:
-        one = Refreshing(cluster.client, "some-events", overlay, SECONDS)
+        one = Refresher(cluster.client, "some-events", overlay, SECONDS)
         nursery.start_soon(one.run)
         yield one, overlay
         nursery.cancel_scope.cancel()

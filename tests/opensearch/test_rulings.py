@@ -13,7 +13,7 @@ from trio_relay.store.opensearch.bulk import Write
 from trio_relay.store.opensearch.decide import changes, facts_of, is_plain, searched_targets, touched
 from trio_relay.store.opensearch.documents import (
     Document,
-    Register,
+    Record,
     address_slot,
     document,
     id_slot,
@@ -29,18 +29,18 @@ HEAD, NOTES, OLDS = address_slot(PROFILE), id_slot(NOTE.id, ALICE.pubkey), id_sl
 REQUESTS = request_slot(REQUEST.id)
 
 
-def register(event: Event | None = None, *, until: int = -1, arrived: int = 5, **more: Any) -> Register:
+def register(event: Event | None = None, *, until: int = -1, arrived: int = 5, **more: Any) -> Record:
     """One that exists."""
-    return Register(event, until, arrived, seq_no=7, primary_term=1, version=3, **more)
+    return Record(event, until, arrived, seq_no=7, primary_term=1, version=3, **more)
 
 
-def grave(event: Event, author: Author = ALICE) -> Register:
+def grave(event: Event, author: Author = ALICE) -> Record:
     """One of an event that its author has deleted."""
     return register(grave=f"{event.id}:{author.pubkey}")
 
 
-def known() -> dict[str, Register]:
-    return dict.fromkeys((HEAD, NOTES, OLDS, REQUESTS, id_slot(NEW.id, ALICE.pubkey)), Register())
+def known() -> dict[str, Record]:
+    return dict.fromkeys((HEAD, NOTES, OLDS, REQUESTS, id_slot(NEW.id, ALICE.pubkey)), Record())
 
 
 def version(event: Event, address: str | None = None) -> Version:
@@ -53,7 +53,7 @@ def lines(writes: dict[str, Write]) -> dict[str, bytes]:
     return {slot: write.lines() for slot, write in writes.items()}
 
 
-def expected(slot: str, basis: Register, made: Document) -> bytes:
+def expected(slot: str, basis: Record, made: Document) -> bytes:
     return Write(slot, basis, made).lines()
 
 
@@ -83,8 +83,8 @@ def test_what_is_named_and_has_no_register_of_its_own_is_searched() -> None:
 
 def test_who_names_anothers_event_takes_no_ones_place() -> None:
     requests = [author.event(kind=5, tags=[["e", OLD.id]]) for author in (ALICE, BOB)]
-    there = known() | dict.fromkeys(map(slot_of, requests), Register())
-    there[id_slot(OLD.id, BOB.pubkey)] = Register()
+    there = known() | dict.fromkeys(map(slot_of, requests), Record())
+    there[id_slot(OLD.id, BOB.pubkey)] = Record()
     assert searched_targets(requests, there) == {(OLD.id, ALICE.pubkey), (OLD.id, BOB.pubkey)}
 
 
@@ -119,13 +119,13 @@ FACTS: Final = {
     ),
     "what a search found": (
         [ALICE.event(kind=5, tags=[["e", OLD.id]])],
-        {request_slot(ALICE.event(kind=5, tags=[["e", OLD.id]]).id): Register(), HEAD: register(OLD)},
+        {request_slot(ALICE.event(kind=5, tags=[["e", OLD.id]]).id): Record(), HEAD: register(OLD)},
         [OLD, NOTE],
         Facts(stored={OLD.id: version(OLD, PROFILE)}, heads={PROFILE: version(OLD, PROFILE)}),
     ),
     "what a search found and another has replaced": (
         [ALICE.event(kind=5, tags=[["e", OLD.id]])],
-        {request_slot(ALICE.event(kind=5, tags=[["e", OLD.id]]).id): Register(), HEAD: register(NEW)},
+        {request_slot(ALICE.event(kind=5, tags=[["e", OLD.id]]).id): Record(), HEAD: register(NEW)},
         [OLD],
         Facts(stored={NEW.id: version(NEW, PROFILE)}, heads={PROFILE: version(NEW, PROFILE)}),
     ),
@@ -134,7 +134,7 @@ FACTS: Final = {
 
 @pytest.mark.parametrize(("batch", "there", "heads", "facts"), FACTS.values(), ids=FACTS)
 def test_registers_are_the_facts_that_a_batch_is_judged_by(
-    batch: list[Event], there: dict[str, Register], heads: list[Event], facts: Facts
+    batch: list[Event], there: dict[str, Record], heads: list[Event], facts: Facts
 ) -> None:
     assert facts_of(batch, known() | there, map(slot_of, heads), {}) == facts
 
@@ -161,9 +161,9 @@ def test_a_request_buries_what_it_names_and_stands_beside_it() -> None:
     note, old = (50, 51) if NOTE.id < OLD.id else (51, 50)
     assert lines(changes(ruling, before, {REQUEST.id: 40}, 50)) == {
         NOTES: expected(NOTES, register(), Document(note, grave=f"{NOTE.id}:{ALICE.pubkey}")),
-        OLDS: expected(OLDS, Register(), Document(old, grave=f"{OLD.id}:{ALICE.pubkey}")),
+        OLDS: expected(OLDS, Record(), Document(old, grave=f"{OLD.id}:{ALICE.pubkey}")),
         HEAD: expected(HEAD, register(), Document(52, until=NOW)),
-        REQUESTS: expected(REQUESTS, Register(), document(REQUEST, 40)),
+        REQUESTS: expected(REQUESTS, Record(), document(REQUEST, 40)),
     }
 
 
@@ -171,7 +171,7 @@ def test_what_is_buried_is_not_buried_again() -> None:
     before = known() | {NOTES: grave(NOTE), OLDS: grave(OLD), HEAD: register(until=NOW)}
     ruling = judge([REQUEST], facts_of([REQUEST], before, [], {}))
     assert lines(changes(ruling, before, {REQUEST.id: 40}, 50)) == {
-        REQUESTS: expected(REQUESTS, Register(), document(REQUEST, 40))
+        REQUESTS: expected(REQUESTS, Record(), document(REQUEST, 40))
     }
 
 
@@ -189,17 +189,17 @@ def test_a_version_that_stands_does_not_arrive_anew_when_older_ones_are_deleted(
 
 def test_a_note_and_its_deletion_in_one_batch_leave_the_grave_alone() -> None:
     request = ALICE.event(kind=5, tags=[["e", NOTE.id]])
-    before = dict.fromkeys((NOTES, slot_of(request)), Register())
+    before = dict.fromkeys((NOTES, slot_of(request)), Record())
     ruling = judge([NOTE, request], facts_of([NOTE, request], before, [], {}))
     assert lines(changes(ruling, before, {NOTE.id: 40, request.id: 41}, 50)) == {
-        NOTES: expected(NOTES, Register(), Document(50, grave=f"{NOTE.id}:{ALICE.pubkey}")),
-        slot_of(request): expected(slot_of(request), Register(), document(request, 41)),
+        NOTES: expected(NOTES, Record(), Document(50, grave=f"{NOTE.id}:{ALICE.pubkey}")),
+        slot_of(request): expected(slot_of(request), Record(), document(request, 41)),
     }
 
 
 def test_a_version_deleted_by_its_id_leaves_an_empty_address() -> None:
     request = ALICE.event(kind=5, tags=[["e", OLD.id]])
-    before = {slot_of(request): Register(), OLDS: Register(), HEAD: register(OLD, until=NOW - 9)}
+    before = {slot_of(request): Record(), OLDS: Record(), HEAD: register(OLD, until=NOW - 9)}
     ruling = judge([request], facts_of([request], before, [HEAD], {}))
     writes = changes(ruling, before, {request.id: 40}, 50)
     assert writes[HEAD].lines() == expected(HEAD, register(), Document(51, until=NOW - 9))

@@ -15,7 +15,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch, tombstones
 from trio_relay.store.opensearch.bulk import Write, Wrote
-from trio_relay.store.opensearch.documents import Register, document, slot_of
+from trio_relay.store.opensearch.documents import Record, document, slot_of
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ async def relays(node: str, prefix: str) -> AsyncIterator[Relays]:
 
 async def write(store: OpenSearchStore, event: Event) -> None:
     """What a relay writes that has heard of no request, and what others see of it."""
-    writes = [Write(slot_of(event), Register(), document(event, store._registers.arrivals(1)[0]))]
+    writes = [Write(slot_of(event), Record(), document(event, store._registers.arrivals(1)[0]))]
     await store._bulk.carry_out(writes)
     assert writes[0].wrote is Wrote.DONE
     await store.show()

@@ -19,8 +19,8 @@ from trio_relay.nostr.search import parse_search
 from trio_relay.store.base import Saved, StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, open_opensearch, upgrade
 from trio_relay.store.opensearch.bulk import Write, Wrote
-from trio_relay.store.opensearch.client import Client, open_client
-from trio_relay.store.opensearch.documents import Document, Register, document, id_slot, slot_of
+from trio_relay.store.opensearch.client import OpenSearchClient, open_client
+from trio_relay.store.opensearch.documents import Document, Record, document, id_slot, slot_of
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ OTHERS = BOB.event(kind=5, created_at=NOW + 5, tags=[["a", f"30023:{BOB.pubkey}:
 
 
 @pytest.fixture
-async def older(node: str, prefix: str) -> AsyncIterator[tuple[OpenSearchOptions, Client]]:
+async def older(node: str, prefix: str) -> AsyncIterator[tuple[OpenSearchOptions, OpenSearchClient]]:
     """Options of a relay whose alias names an index of layout 0."""
     options = options_for(node, prefix, retry_seconds=30.0)
     old = layout(options)
@@ -45,7 +45,7 @@ async def older(node: str, prefix: str) -> AsyncIterator[tuple[OpenSearchOptions
             yield options, client
 
 
-Older = tuple[OpenSearchOptions, Client]
+Older = tuple[OpenSearchOptions, OpenSearchClient]
 
 
 @asynccontextmanager
@@ -64,7 +64,7 @@ async def upgraded(options: OpenSearchOptions, **more: Any) -> list[str]:
     return lines
 
 
-async def named(client: Client, options: OpenSearchOptions) -> list[str]:
+async def named(client: OpenSearchClient, options: OpenSearchOptions) -> list[str]:
     return list(await client.decoded("GET", f"/_alias/{alias_of(options)}"))
 
 
@@ -112,7 +112,7 @@ async def test_documents_are_made_anew(older: Older) -> None:
     async with running(options) as store:
         made = document(NOTE, 17)
         made.words, made.marks, made.tags = "", [], ["t:wrong"]
-        await write(store, Write(slot_of(NOTE), Register(), made))
+        await write(store, Write(slot_of(NOTE), Record(), made))
     await upgraded(options)
     async with open_opensearch(options) as store:
         assert await ask(store, Filter(search=parse_search("note relays"), limit=9)) == [NOTE]
@@ -163,9 +163,9 @@ async def test_a_deletion_that_leaves_a_version_standing_is_not_lost(
     request = ALICE.event(kind=5, created_at=NOW, tags=[["a", f"0:{ALICE.pubkey}:"]])
     block = upgrade._block
     async with running(options) as store:
-        await write(store, Write(slot_of(NEW), Register(), document(NEW, 17)))
+        await write(store, Write(slot_of(NEW), Record(), document(NEW, 17)))
 
-        async def save_and_block(client: Client, index: str, is_blocked: bool) -> None:
+        async def save_and_block(client: OpenSearchClient, index: str, is_blocked: bool) -> None:
             if is_blocked:
                 assert await store.save_many([request]) == [STORED]
             await block(client, index, is_blocked)
@@ -218,7 +218,7 @@ async def test_one_that_is_cancelled_lets_relays_write_again(older: Older, monke
         assert await store.save_many([NOTE]) == [STORED]
 
 
-async def blocks(client: Client, options: OpenSearchOptions) -> dict[str, str]:
+async def blocks(client: OpenSearchClient, options: OpenSearchOptions) -> dict[str, str]:
     """What may not be done with the old index."""
     index = index_of(options, 0)
     settings: dict[str, Any] = await client.decoded("GET", f"/{index}/_settings")
@@ -233,7 +233,7 @@ async def test_what_an_older_layout_did_not_know_is_made_from_its_events(older: 
     async with running(options) as store:
         made = document(over, 17)
         made.expires = -1
-        await write(store, Write(slot_of(over), Register(), made))
+        await write(store, Write(slot_of(over), Record(), made))
         await store.refresh(of_others=True)
         assert await ask(store, Filter()) == [over]
     await upgraded(options)
@@ -249,18 +249,18 @@ async def test_who_has_vanished_and_what_the_relay_keeps_is_copied_and_what_it_f
     request = ALICE.event(kind=62, created_at=NOW + 5, tags=[["relay", "ALL_RELAYS"]])
     block = upgrade._block
     async with running(options) as store:
-        await store.keep({"bans": b"some", "name": b"a relay"})
+        await store.put_metadata({"bans": b"some", "name": b"a relay"})
         assert await store.save_many([request]) == [STORED]
 
-        async def forget_and_block(client: Client, index: str, is_blocked: bool) -> None:
+        async def forget_and_block(client: OpenSearchClient, index: str, is_blocked: bool) -> None:
             if is_blocked:
-                await store.keep({"name": None})
+                await store.put_metadata({"name": None})
             await block(client, index, is_blocked)
 
         monkeypatch.setattr(upgrade, "_block", forget_and_block)
         await upgraded(options)
     async with open_opensearch(options) as store:
-        assert await store.kept() == {"bans": b"some"}
+        assert await store.get_metadata() == {"bans": b"some"}
         assert await store.save_many([NOTE, request]) == [Saved.VANISHED, Saved.DUPLICATE]
         assert await everything(store) == [request]
 
@@ -269,7 +269,7 @@ async def test_a_request_to_vanish_that_was_kept_like_a_note_cannot_be_deleted_a
     options, _ = older
     request = ALICE.event(kind=62, created_at=NOW + 5, tags=[["relay", "ALL_RELAYS"]])
     async with running(options) as store:
-        await write(store, Write(id_slot(request.id, ALICE.pubkey), Register(), document(request, 17)))
+        await write(store, Write(id_slot(request.id, ALICE.pubkey), Record(), document(request, 17)))
         assert await store.save_many([NOTE]) == [STORED]
     await upgraded(options)
     async with open_opensearch(options) as store:
@@ -285,7 +285,7 @@ async def test_a_request_to_vanish_that_was_kept_like_a_note_cannot_be_deleted_a
 async def test_empty_registers_are_copied_too(older: Older) -> None:
     options, _ = older
     async with running(options) as store:
-        await write(store, Write("some", Register(), Document(17, grave="x:y")))
+        await write(store, Write("some", Record(), Document(17, grave="x:y")))
     await upgraded(options)
     async with open_opensearch(options) as store:
         register = (await store._registers.read(["some"]))["some"]

@@ -18,7 +18,7 @@ from trio_relay.store.opensearch import OpenSearchStore, open_opensearch, tombst
 from trio_relay.store.opensearch.bulk import Write, Wrote
 from trio_relay.store.opensearch.documents import (
     Document,
-    Register,
+    Record,
     document,
     request_slot,
     slot_of,
@@ -52,7 +52,7 @@ async def write(store: OpenSearchStore, *events: Event) -> None:
     """What a relay writes that has heard of no request, and what others see of it."""
     arrivals = store._registers.arrivals(len(events))
     writes = [
-        Write(slot_of(event), Register(), document(event, arrived))
+        Write(slot_of(event), Record(), document(event, arrived))
         for event, arrived in zip(events, arrivals, strict=True)
     ]
     await store._bulk.carry_out(writes)
@@ -230,10 +230,10 @@ async def test_a_request_to_vanish_that_was_kept_as_a_note_is_carried_out_when_i
 
 async def test_nothing_but_events_goes(relays: Relays, logged: list[structlog.typing.EventDict]) -> None:
     one, _ = relays
-    await one.keep({ALICE.pubkey: b"x"})
-    await one._bulk.carry_out([Write("grave", Register(), Document(17, grave=f"{NOTE.id}:{ALICE.pubkey}"))])
+    await one.put_metadata({ALICE.pubkey: b"x"})
+    await one._bulk.carry_out([Write("grave", Record(), Document(17, grave=f"{NOTE.id}:{ALICE.pubkey}"))])
     assert await one.save_many([NOTE, REQUEST]) == [STORED] * 2
-    assert await one.kept() == {ALICE.pubkey: b"x"}
+    assert await one.get_metadata() == {ALICE.pubkey: b"x"}
     assert (await one._registers.read(["grave"]))["grave"].grave == f"{NOTE.id}:{ALICE.pubkey}"
     assert [(entry["event"], entry["keys"], entry["events"]) for entry in logged if "keys" in entry] == [
         ("keys have vanished", 1, 0)

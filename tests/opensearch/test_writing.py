@@ -18,13 +18,13 @@ from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch.bulk import Bulk
-from trio_relay.store.opensearch.cas import Registers
-from trio_relay.store.opensearch.clear import Emptying
+from trio_relay.store.opensearch.cas import Records
+from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.documents import slot_of
 from trio_relay.store.opensearch.recent import Overlay
-from trio_relay.store.opensearch.refresh import Refreshing
-from trio_relay.store.opensearch.save import Writing
-from trio_relay.store.opensearch.tombstones import Vanishing
+from trio_relay.store.opensearch.refresh import Refresher
+from trio_relay.store.opensearch.save import Saver
+from trio_relay.store.opensearch.tombstones import Tombstones
 
 STORED, DUPLICATE, SUPERSEDED = Saved.STORED, Saved.DUPLICATE, Saved.SUPERSEDED
 DELETED, FAILED = Saved.DELETED, Saved.FAILED
@@ -42,12 +42,12 @@ class Relay:
         self.cluster = cluster
         self.bulk = Bulk(cluster.client, "some", 2**20, SECONDS)
         self.overlay = Overlay()
-        self.registers = Registers(cluster.client, self.bulk, "some", self.overlay, SECONDS)
-        self.vanishing = Vanishing(cluster.client, "some")
-        emptying = Emptying(
-            cluster.client, self.bulk, "some", self.registers, Refreshing(cluster.client, "some", self.overlay, 2.0)
+        self.registers = Records(cluster.client, self.bulk, "some", self.overlay, SECONDS)
+        self.vanishing = Tombstones(cluster.client, "some")
+        emptying = Clearing(
+            cluster.client, self.bulk, "some", self.registers, Refresher(cluster.client, "some", self.overlay, 2.0)
         )
-        self.writing = Writing(self.bulk, self.registers, self.overlay, self.vanishing, emptying)
+        self.writing = Saver(self.bulk, self.registers, self.overlay, self.vanishing, emptying)
 
     async def save(self, *events: Event) -> list[Saved]:
         return await self.writing.save(events)

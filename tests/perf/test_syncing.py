@@ -13,7 +13,7 @@ import pytest
 from perf import syncing
 from perf.plan import Counted, Failed, Plan
 from perf.syncing import differing, sync, sync_again
-from trio_relay.nostr.negentropy.items import RECORD_SIZE, Collection, Items, record
+from trio_relay.nostr.negentropy.items import RECORD_SIZE, Items, ItemSet, record
 from trio_relay.nostr.negentropy.protocol import reply
 
 RECORDS = [record(1_000 + number // 2, sha256(str(number).encode()).digest()) for number in range(2_000)]
@@ -21,7 +21,7 @@ PLAN = Plan(load="sync", filled=len(RECORDS), differing=20, count=3)
 
 
 def items_of(records: list[bytes]) -> Items:
-    collection = Collection()
+    collection = ItemSet()
     collection.extend(b"".join(records))
     return collection.snapshot()
 

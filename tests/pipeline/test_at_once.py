@@ -144,7 +144,7 @@ async def test_an_event_between_commit_and_broadcast_comes_once() -> None:
     store = ObedientStore(is_quick=True)
     async with open_desk(store) as (relay, replies):
         store.block("saved")
-        await relay.publish(replies.parcel(NEW))
+        await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
         target = subscription()
         relay.subscribe(target)
@@ -175,7 +175,7 @@ async def test_what_was_found_between_commit_and_broadcast_comes_once(is_answere
     store = await quick_store()
     async with open_desk(store) as (relay, replies):
         store.block("saved")
-        await relay.publish(replies.parcel(NEW))
+        await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
         target = subscription(NOTES_ONLY, outbox=narrow_outbox())
         relay.subscribe(target)
@@ -213,7 +213,7 @@ async def meet(turns: int) -> list[str]:
 
                 async def publish() -> None:
                     for note in NOTES:
-                        [one] = replies.parcel(note)
+                        [one] = replies.batch(note)
                         if not relay.publish_nowait(one):
                             await relay.publish([one])
                         await trio.lowlevel.checkpoint()

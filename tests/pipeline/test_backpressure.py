@@ -29,19 +29,19 @@ class Publisher:
 
     async def run(self) -> None:
         for event in self._events:
-            await self._relay.publish(self._replies.parcel(event))
+            await self._relay.publish(self._replies.batch(event))
             self.sent.append(event)
 
 
-@pytest.mark.parametrize(("parcels", "verifiers"), [(0, 1), (1, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize(("batches", "verifiers"), [(0, 1), (1, 1), (1, 2), (3, 2)])
 @pytest.mark.parametrize("method", ["save_many", "saved"])
 async def test_a_blocked_store_makes_publishers_wait_and_loses_nothing(
-    parcels: int, verifiers: int, method: str
+    batches: int, verifiers: int, method: str
 ) -> None:
     store = ObedientStore()
     store.block(method)
     async with (
-        open_desk(store, channel_parcels=parcels, verifiers=verifiers, verify_batch=1, write_batch=1) as desk,
+        open_desk(store, channel_parcels=batches, verifiers=verifiers, verify_batch=1, write_batch=1) as desk,
         trio.open_nursery() as nursery,
     ):
         relay, replies = desk
@@ -51,7 +51,7 @@ async def test_a_blocked_store_makes_publishers_wait_and_loses_nothing(
             nursery.start_soon(publisher.run)
         await wait_all_tasks_blocked()
         # The writer holds one, each verifier one, and both channels are full, the second with two batches at most.
-        assert sum(len(publisher.sent) for publisher in publishers) == 1 + verifiers + parcels + min(parcels, 2)
+        assert sum(len(publisher.sent) for publisher in publishers) == 1 + verifiers + batches + min(batches, 2)
         assert replies.heard == []
         store.release(method)
     assert [publisher.sent for publisher in publishers] == [NOTES, OTHERS]

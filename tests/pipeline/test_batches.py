@@ -11,16 +11,16 @@ from trio.testing import MockClock
 from trio_relay.pipeline.batches import BATCH_BYTES, Batches
 
 
-def filled(parcels: list[list[int]]) -> tuple[trio.MemorySendChannel[list[int]], trio.MemoryReceiveChannel[list[int]]]:
-    """A channel in which these parcels wait."""
-    send, receive = trio.open_memory_channel[list[int]](len(parcels))
-    for parcel in parcels:
-        send.send_nowait(parcel)
+def filled(parts: list[list[int]]) -> tuple[trio.MemorySendChannel[list[int]], trio.MemoryReceiveChannel[list[int]]]:
+    """A channel in which these parts wait."""
+    send, receive = trio.open_memory_channel[list[int]](len(parts))
+    for part in parts:
+        send.send_nowait(part)
     return send, receive
 
 
 @pytest.mark.parametrize(
-    ("parcels", "most", "batches"),
+    ("parts", "most", "batches"),
     [
         ([[1]], 10, [[1]]),
         ([[1], [2, 3], [4]], 10, [[1, 2, 3, 4]]),
@@ -31,9 +31,9 @@ def filled(parcels: list[list[int]]) -> tuple[trio.MemorySendChannel[list[int]],
     ],
 )
 async def test_a_batch_takes_what_waits_up_to_its_size(
-    parcels: list[list[int]], most: int, batches: list[list[int]]
+    parts: list[list[int]], most: int, batches: list[list[int]]
 ) -> None:
-    send, receive = filled(parcels)
+    send, receive = filled(parts)
     send.close()
     assert [batch async for batch in Batches(receive, most)] == batches
 
@@ -55,25 +55,25 @@ async def test_the_end_of_the_channel_inside_a_batch_loses_nothing() -> None:
 
 
 async def test_a_batch_is_the_readers_own_list() -> None:
-    parcel = [1]
-    send, receive = filled([parcel, [2]])
+    part = [1]
+    send, receive = filled([part, [2]])
     assert await anext(Batches(receive, 100)) == [1, 2]
-    assert parcel == [1]
+    assert part == [1]
     send.close()
 
 
 @pytest.mark.slow
 @given(st.lists(st.lists(st.integers(), min_size=1, max_size=4), max_size=12), st.integers(1, 6))
-async def test_every_item_comes_once_and_in_order(parcels: list[list[int]], most: int) -> None:
-    send, receive = filled(parcels)
+async def test_every_item_comes_once_and_in_order(parts: list[list[int]], most: int) -> None:
+    send, receive = filled(parts)
     send.close()
     batches = [batch async for batch in Batches(receive, most)]
-    assert [item for batch in batches for item in batch] == [item for parcel in parcels for item in parcel]
-    widest = max(map(len, parcels), default=0)
+    assert [item for batch in batches for item in batch] == [item for part in parts for item in part]
+    widest = max(map(len, parts), default=0)
     assert all(len(batch) < most + widest for batch in batches)
 
 
-async def test_a_batch_of_large_items_takes_no_further_parcel() -> None:
+async def test_a_batch_of_large_items_takes_no_further_part() -> None:
     send, receive = filled([[1], [2], [3]])
     send.close()
     sizes = {1: BATCH_BYTES - 1, 2: 1, 3: 1}

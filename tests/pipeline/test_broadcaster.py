@@ -21,7 +21,7 @@ NOTES_ONLY = Filter(kinds=frozenset({1}))
 async def broadcast(broadcaster: Broadcaster, *events: Event, wait: float = 0) -> None:
     """Let events, all waiting at once, be delivered."""
     live_in, live = trio.open_memory_channel[list[Submission]](len(events))
-    submissions = Replies().parcel(*events)
+    submissions = Replies().batch(*events)
     await trio.sleep(wait)
     for one in submissions:
         live_in.send_nowait([one])
@@ -72,7 +72,7 @@ async def test_a_long_delivery_gives_others_a_turn_in_between(
     broadcaster = Broadcaster(set(), Post(), lambda: NOW)
     broadcaster.add(subscription(Filter(), outbox=Outbox(take_time, 2**30, lambda: None)))
     live_in, live = trio.open_memory_channel[list[Submission]](1)
-    live_in.send_nowait(Replies().parcel(NOTE, REACTION, ALICE.event("third")))
+    live_in.send_nowait(Replies().batch(NOTE, REACTION, ALICE.event("third")))
     live_in.close()
     with counted_steps() as steps:
         await broadcaster.run(live, 100)

@@ -57,7 +57,7 @@ async def work(remains: Remains, *, turns: int, cut_publisher_only: bool, is_qui
 async def publish(relay: Relay, remains: Remains, scope: trio.CancelScope) -> None:
     with scope:
         for event in EVENTS:
-            [one] = remains.replies.parcel(event)
+            [one] = remains.replies.batch(event)
             if not relay.publish_nowait(one):
                 await relay.publish([one])
             await trio.lowlevel.checkpoint()
@@ -114,7 +114,7 @@ async def test_cut_inside_the_store_the_batch_is_not_answered(method: str, inlin
     store.block(method)
     with trio.move_on_after(5) as scope:
         async with open_desk(store) as (relay, replies):
-            await relay.publish(replies.parcel(*NOTES))
+            await relay.publish(replies.batch(*NOTES))
             while not store.calls[method]:
                 await trio.lowlevel.checkpoint()
             scope.cancel()

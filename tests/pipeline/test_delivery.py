@@ -28,7 +28,7 @@ async def test_an_event_that_is_committed_but_not_yet_broadcast_comes_stored_and
     store = ObedientStore()
     async with open_desk(store) as (relay, replies):
         store.block("saved")
-        await relay.publish(replies.parcel(NEW))
+        await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
         target = subscription()
         await subscribe(relay, target)
@@ -47,7 +47,7 @@ async def test_an_event_that_is_saved_between_registration_and_search_comes_once
         target = subscription()
         nursery.start_soon(subscribe, relay, target)
         await wait_all_tasks_blocked()
-        await relay.publish(replies.parcel(NEW))
+        await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
         assert ids(await waiting(target.outbox)) == [NEW.id]
         store.release("query")
@@ -63,7 +63,7 @@ async def test_an_event_that_is_saved_between_search_and_page_comes_live() -> No
         target = subscription()
         nursery.start_soon(subscribe, relay, target)
         await wait_all_tasks_blocked()
-        await relay.publish(replies.parcel(NEW))
+        await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
         store.release("page")
         await wait_all_tasks_blocked()
@@ -74,7 +74,7 @@ async def test_an_event_that_is_saved_after_eose_comes_live() -> None:
     async with open_desk(ObedientStore()) as (relay, replies):
         target = subscription()
         await subscribe(relay, target)
-        await relay.publish(replies.parcel(NEW))
+        await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
         assert ids(await waiting(target.outbox)) == ["EOSE", NEW.id]
 
@@ -84,7 +84,7 @@ async def test_an_unsubscribed_subscription_gets_nothing_more() -> None:
         target = subscription()
         await subscribe(relay, target)
         relay.unsubscribe(target)
-        await relay.publish(replies.parcel(NEW))
+        await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
         assert ids(await waiting(target.outbox)) == ["EOSE"]
 
@@ -95,11 +95,11 @@ async def test_what_was_not_stored_is_not_broadcast() -> None:
         target = subscription()
         await subscribe(relay, target)
         store.failing["save_many"] = "no space left"
-        await relay.publish(replies.parcel(NEW))
+        await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
         assert ids(await waiting(target.outbox)) == ["EOSE"]
         del store.failing["save_many"]
-        await relay.publish(replies.parcel(NEW, NEW))
+        await relay.publish(replies.batch(NEW, NEW))
         await wait_all_tasks_blocked()
         assert ids(await waiting(target.outbox)) == [NEW.id]
 
@@ -110,7 +110,7 @@ async def test_an_ephemeral_event_is_delivered_and_not_found_later() -> None:
     async with open_desk(store) as (relay, replies):
         target, late = subscription(), subscription()
         await subscribe(relay, target)
-        await relay.publish(replies.parcel(ephemeral))
+        await relay.publish(replies.batch(ephemeral))
         await wait_all_tasks_blocked()
         await subscribe(relay, late)
         assert ids(await waiting(target.outbox)) == ["EOSE", ephemeral.id]
@@ -146,4 +146,4 @@ async def meet(turns: int) -> list[str]:
 
 async def publish_both(relay: Relay, replies: Replies) -> None:
     for event in (OLD, NEW):
-        await relay.publish(replies.parcel(event))
+        await relay.publish(replies.batch(event))

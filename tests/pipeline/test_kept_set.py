@@ -19,7 +19,7 @@ from trio_relay import MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
-from trio_relay.pipeline.sync_sets import Syncing, SyncOptions
+from trio_relay.pipeline.sync_sets import SyncOptions, SyncSets
 from trio_relay.store.base import Store
 
 pytestmark = pytest.mark.slow
@@ -101,7 +101,7 @@ def test_it_follows_whatever_happens(
         async def main() -> None:
             nonlocal now
             async with open_store(lambda: now) as store:
-                syncing = Syncing(store, SyncOptions(), 10.0)
+                syncing = SyncSets(store, SyncOptions(), 10.0)
                 for step in script:
                     await _take(store, step)
                     now += step if isinstance(step, int) else 0

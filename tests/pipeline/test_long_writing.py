@@ -46,8 +46,8 @@ async def test_others_events_are_stored_while_a_request_to_vanish_is_carried_out
         relay.rules.plans.clear()
         replies = Replies()
         with trio.fail_after(60):
-            await relay.publish(replies.parcel(before, request()))
-            await relay.publish(replies.parcel(after))
+            await relay.publish(replies.batch(before, request()))
+            await relay.publish(replies.batch(after))
             while len(replies.heard) < 2:
                 await trio.lowlevel.checkpoint()
             assert replies.accepted == {before.id, after.id}
@@ -64,7 +64,7 @@ async def test_what_is_accepted_is_stored_before_the_relay_has_stopped() -> None
     async with open_desk(store) as (relay, _):
         relay.rules.relay_url = URL
         replies = Replies()
-        await relay.publish(replies.parcel(request(1), BOB.event("note")))
+        await relay.publish(replies.batch(request(1), BOB.event("note")))
     assert replies.accepted == {request(1).id, BOB.event("note").id}
 
 
@@ -78,10 +78,10 @@ async def test_where_too_many_requests_wait_the_next_is_written_with_all_the_res
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run, verified, live_in, long_in)
-            intake.send_nowait(replies.parcel(request(1)))
+            intake.send_nowait(replies.batch(request(1)))
             await wait_all_tasks_blocked()
             assert store.batches == []  # nobody takes it yet
-            intake.send_nowait(replies.parcel(request(2), BOB.event("note")))
+            intake.send_nowait(replies.batch(request(2), BOB.event("note")))
             await wait_all_tasks_blocked()
             assert store.batches == [[request(2), BOB.event("note")]]
             store.let.set()

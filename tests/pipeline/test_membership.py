@@ -20,7 +20,7 @@ from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline import membership
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.membership import ADDED, INVITE, JOIN, MEMBERS
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
@@ -33,9 +33,9 @@ WELCOME = "info: welcome to trio-relay"
 class Notebook(ObedientStore):
     """Whose `keep` has a gate, too."""
 
-    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
-        await self._pass("keep")
-        await super().keep(changes)
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
+        await self._pass("put_metadata")
+        await super().put_metadata(changes)
 
 
 @asynccontextmanager
@@ -69,8 +69,8 @@ async def lists(store: ObedientStore) -> list[tuple[int, int]]:
 async def test_who_cannot_be_kept_has_not_joined(autojump_clock: MockClock) -> None:
     store = Notebook()
     async with open_club(store) as (relay, replies):
-        store.failing["keep"] = "no space left"
-        await relay.publish(replies.parcel(join(BOB)))
+        store.failing["put_metadata"] = "no space left"
+        await relay.publish(replies.batch(join(BOB)))
         await wait_all_tasks_blocked()
         assert replies.heard == [(join(BOB).id, False, "error: no space left")]
         assert not relay.rules.is_member(BOB.pubkey, NOW)
@@ -83,18 +83,18 @@ async def test_more_requests_than_can_wait_are_told_so_and_other_events_pass(
     monkeypatch.setattr(membership, "_MOST_WAITING", 1)
     store, note = Notebook(), ALICE.event("hello")
     async with open_club(store) as (relay, replies):
-        store.block("keep")
+        store.block("put_metadata")
         for author in (ALICE, BOB, CAROL):  # one is no change, one waits for the store, one in front of the stage
-            await relay.publish(replies.parcel(join(author)))
+            await relay.publish(replies.batch(join(author)))
             await wait_all_tasks_blocked()
         too_many = Author("too many")
-        await relay.publish(replies.parcel(join(too_many), note))
+        await relay.publish(replies.batch(join(too_many), note))
         await wait_all_tasks_blocked()
         assert replies.heard[1:] == [
             (join(too_many).id, False, "rate-limited: too many requests to join or to leave; try again"),
             (note.id, True, ""),
         ]
-        store.release("keep")
+        store.release("put_metadata")
         await wait_all_tasks_blocked()
         assert replies.heard[3:] == [(join(author).id, True, WELCOME) for author in (BOB, CAROL)]
 
@@ -103,7 +103,7 @@ async def test_a_request_takes_the_long_way_and_is_no_business_of_subscribers(au
     async with open_club(Notebook()) as (relay, replies):
         watching = subscription(Filter(kinds=frozenset({JOIN}), limit=1))
         relay.subscribe(watching)
-        (one,) = replies.parcel(join(BOB))
+        (one,) = replies.batch(join(BOB))
         assert not relay.publish_nowait(one)
         await relay.publish([one])
         await wait_all_tasks_blocked()
@@ -117,7 +117,7 @@ async def test_lists_follow_one_another_after_a_second_and_say_all_that_came_mea
     store = Notebook()
     async with open_club(store) as (relay, replies):
         for author in (BOB, CAROL, Author("dave")):
-            await relay.publish(replies.parcel(join(author)))
+            await relay.publish(replies.batch(join(author)))
             await wait_all_tasks_blocked()
             assert await lists(store) == [(0, 1)]
         await trio.sleep(0.999)
@@ -132,7 +132,7 @@ async def test_leaving_says_what_is_still_to_be_said(autojump_clock: MockClock) 
     started = trio.current_time()
     async with open_club(store) as (relay, replies):
         for author in (BOB, CAROL):
-            await relay.publish(replies.parcel(join(author)))
+            await relay.publish(replies.batch(join(author)))
             await wait_all_tasks_blocked()
     assert await lists(store) == [(1, 2)]
     assert trio.current_time() == started
@@ -142,7 +142,7 @@ async def test_leaving_while_a_list_is_being_stored_leaves_the_right_one(autojum
     store = Notebook()
     async with trio.open_nursery() as nursery, open_club(store) as (relay, replies):
         store.block("save_many")
-        await relay.publish(replies.parcel(join(BOB)))
+        await relay.publish(replies.batch(join(BOB)))
         await wait_all_tasks_blocked()
         nursery.start_soon(release_later, store)
     assert [members for _, members in await lists(store)] == [1]
@@ -152,7 +152,7 @@ async def test_what_is_on_its_way_while_the_relay_stops_is_not_said_twice(autoju
     store, clock = Notebook(), Clock()
     async with trio.open_nursery() as nursery, open_club(store, clock=clock) as (relay, replies):
         store.block("save_many")
-        await relay.publish(replies.parcel(join(BOB)))
+        await relay.publish(replies.batch(join(BOB)))
         await wait_all_tasks_blocked()
         clock.now += 1  # the same, said in another second, would be another event
         nursery.start_soon(release_later, store)
@@ -170,12 +170,12 @@ async def test_of_two_relays_that_start_together_on_one_store_both_sign_with_the
         async with open_club(store) as (relay, _):
             signers.append(relay.rules.signer)
 
-    store.block("keep")
+    store.block("put_metadata")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(start)
         nursery.start_soon(start)
         await wait_all_tasks_blocked()
-        store.release("keep")
+        store.release("put_metadata")
     async with open_club(store) as (relay, _):
         assert signers == [relay.rules.signer] * 2
 
@@ -203,7 +203,7 @@ async def test_what_could_not_be_published_is_tried_again(
     async with open_club(store) as (relay, replies):
         await wait_all_tasks_blocked()
         store.failing[method] = "disk is gone"
-        await relay.publish(replies.parcel(join(BOB)))
+        await relay.publish(replies.batch(join(BOB)))
         await wait_all_tasks_blocked()
         assert replies.heard == [(join(BOB).id, True, WELCOME)]
         store.failing.clear()
@@ -222,7 +222,7 @@ async def test_what_cannot_be_published_at_the_end_is_published_after_the_next_s
     async with open_club(store) as (relay, replies):
         await wait_all_tasks_blocked()
         store.failing["query"] = "disk is gone"
-        await relay.publish(replies.parcel(join(BOB)))
+        await relay.publish(replies.batch(join(BOB)))
         await wait_all_tasks_blocked()
     assert sorted(entry["log_level"] for entry in logged) == ["info", "warning", "warning"]
     store.failing.clear()
@@ -236,7 +236,7 @@ async def test_changes_of_other_lists_publish_nothing(autojump_clock: MockClock)
     async with open_club(store) as (relay, _):
         await wait_all_tasks_blocked()
         before = store.calls["query"]
-        await relay.amend([Change(Name.BANNED_EVENTS, "a" * 64, Entry())])
+        await relay.amend([Change(ListName.BANNED_EVENTS, "a" * 64, ListEntry())])
         await wait_all_tasks_blocked()
         assert store.calls["query"] == before
 
@@ -246,25 +246,25 @@ async def test_a_code_that_cannot_be_kept_is_not_given(
 ) -> None:
     store = Notebook()
     async with open_club(store) as (relay, _):
-        store.failing["keep"] = "no space left"
+        store.failing["put_metadata"] = "no space left"
         asking = inviting(ALICE)
         relay.subscribe(asking)
         assert not relay.answer_nowait(asking)
         assert await relay.answer(asking)
         assert ids(await waiting(asking.outbox)) == ["EOSE"]
-        assert not relay.rules.lists.holds_any(Name.CLAIMS)
+        assert not relay.rules.lists.holds_any(ListName.CLAIMS)
     assert [(entry["event"], entry["error"]) for entry in logged] == [("no invite", "no space left")]
 
 
 async def test_who_closes_his_request_gets_no_code_any_more(autojump_clock: MockClock) -> None:
     store = Notebook()
     async with open_club(store) as (relay, _), trio.open_nursery() as nursery:
-        store.block("keep")
+        store.block("put_metadata")
         asking = inviting(ALICE)
         relay.subscribe(asking)
         nursery.start_soon(relay.answer, asking)
         await wait_all_tasks_blocked()
         relay.unsubscribe(asking)
-        store.release("keep")
+        store.release("put_metadata")
         await wait_all_tasks_blocked()
         assert await waiting(asking.outbox) == []

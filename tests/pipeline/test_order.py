@@ -48,6 +48,6 @@ async def test_a_quick_batch_does_not_overtake_a_slow_one() -> None:
         assert passed.statistics().current_buffer_used == 0
         store.let.set()
         with trio.fail_after(10):
-            parcels = [await passed.receive(), await passed.receive()]
-        assert [one.event for parcel in parcels for one in parcel] == [FIRST, SECOND]
+            batches = [await passed.receive(), await passed.receive()]
+        assert [one.event for batch in batches for one in batch] == [FIRST, SECOND]
         nursery.cancel_scope.cancel()

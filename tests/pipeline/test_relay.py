@@ -29,7 +29,7 @@ async def test_leaving_stores_and_answers_all_that_was_accepted() -> None:
     store.block("save_many")
     async with open_desk(store) as (relay, replies):
         for note in NOTES:
-            await relay.publish(replies.parcel(note))
+            await relay.publish(replies.batch(note))
         assert replies.heard == []
         store.release("save_many")
     assert store.contents() == {note.id for note in NOTES}
@@ -50,7 +50,7 @@ async def test_leaving_waits_for_a_slow_store_and_no_longer_than_drain_seconds(
     store.block("save_many")
     started = trio.current_time()
     async with open_desk(store, drain_seconds=7) as (relay, replies):
-        await relay.publish(replies.parcel(*NOTES))
+        await relay.publish(replies.batch(*NOTES))
     assert trio.current_time() - started == 7
     assert replies.heard == []
     assert [(entry["log_level"], entry["seconds"]) for entry in logged] == [("warning", 7.0)]
@@ -68,7 +68,7 @@ async def test_a_store_that_recovers_within_drain_seconds_loses_nothing(
 
     async with trio.open_nursery() as nursery, open_desk(store, drain_seconds=7) as (relay, replies):
         nursery.start_soon(release_later)
-        await relay.publish(replies.parcel(*NOTES))
+        await relay.publish(replies.batch(*NOTES))
     assert replies.accepted == store.contents() == {note.id for note in NOTES}
     assert logged == []
 
@@ -76,7 +76,7 @@ async def test_a_store_that_recovers_within_drain_seconds_loses_nothing(
 async def test_with_no_time_to_drain_nothing_is_answered_that_is_not_stored(autojump_clock: MockClock) -> None:
     store = ObedientStore()
     async with open_desk(store, drain_seconds=0) as (relay, replies):
-        await relay.publish(replies.parcel(*NOTES))
+        await relay.publish(replies.batch(*NOTES))
     assert replies.accepted <= store.contents()
 
 
@@ -90,7 +90,7 @@ async def test_a_stage_that_fails_cancels_the_body_and_comes_out(method: str) ->
     was_cancelled = False
     with pytest.RaisesGroup(pytest.RaisesExc(Broken, match=method), flatten_subgroups=True):
         async with open_desk(Failing()) as (relay, replies):
-            await relay.publish(replies.parcel(NOTES[0]))
+            await relay.publish(replies.batch(NOTES[0]))
             try:
                 await trio.sleep_forever()
             except trio.Cancelled:
@@ -105,7 +105,7 @@ async def test_an_exception_in_the_body_ends_the_stages_and_comes_out() -> None:
     store.block("save_many")
     with pytest.RaisesGroup(Broken, flatten_subgroups=True):
         async with open_desk(store) as (relay, replies):
-            await relay.publish(replies.parcel(NOTES[0]))
+            await relay.publish(replies.batch(NOTES[0]))
             await wait_all_tasks_blocked()
             raise Broken
     assert store.cancelled["save_many"] == 1
@@ -115,7 +115,7 @@ async def test_publishing_after_the_end_is_an_error() -> None:
     async with open_desk(MemoryStore()) as (relay, replies):
         pass
     with pytest.raises(trio.ClosedResourceError):
-        await relay.publish(replies.parcel(NOTES[0]))
+        await relay.publish(replies.batch(NOTES[0]))
 
 
 async def test_admission_refuses_by_the_limits_and_the_relays_clock_and_counts() -> None:
@@ -132,7 +132,7 @@ async def test_the_relays_health_is_the_writers(autojump_clock: MockClock) -> No
     async with open_desk(store) as (relay, replies):
         assert await relay.check() is None
         store.failing |= {"save_many": "no space left", "probe": "no space left"}
-        await relay.publish(replies.parcel(NOTES[0]))
+        await relay.publish(replies.batch(NOTES[0]))
         await wait_all_tasks_blocked()
         assert await relay.check() == "no space left"
         store.failing.clear()
@@ -146,7 +146,7 @@ async def test_statistics_show_what_waits_where() -> None:
     async with open_desk(store, verifiers=1, write_batch=1, verify_batch=1, channel_parcels=2) as (relay, replies):
         await wait_all_tasks_blocked()
         for note in NOTES[:3]:
-            await relay.publish(replies.parcel(note))
+            await relay.publish(replies.batch(note))
             await wait_all_tasks_blocked()
         statistics = relay.statistics()
         assert statistics.channels == {
@@ -175,7 +175,7 @@ async def test_there_are_as_many_verifiers_as_cores_unless_configured(
     async with open_desk(store, verifiers=configured, verify_batch=1) as (relay, replies):
         assert relay.verifiers == used
         for note in NOTES:
-            await relay.publish(replies.parcel(note))
+            await relay.publish(replies.batch(note))
         await wait_all_tasks_blocked()
         assert store.calls["known"] == used
         store.release("known")
@@ -198,12 +198,12 @@ async def test_options_limits_and_clock_have_defaults() -> None:
         assert relay.limits == Limits()
         assert relay.admit(BOB.event("today", created_at=2**33 - 1)) is not None
         assert relay.statistics().channels["intake"].capacity == RelayOptions().channel_parcels
-        await relay.publish(replies.parcel(BOB.event("past")))
+        await relay.publish(replies.batch(BOB.event("past")))
     assert [accepted for _, accepted, _ in replies.heard] == [True]
 
 
 async def test_a_forced_backend_is_the_one_in_use() -> None:
     async with open_desk(MemoryStore(), signatures="coincurve") as (relay, replies):
-        await relay.publish(replies.parcel(NOTES[0]))
+        await relay.publish(replies.batch(NOTES[0]))
         assert relay.statistics().signatures == "coincurve"
     assert replies.accepted == {NOTES[0].id}

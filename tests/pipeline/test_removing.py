@@ -16,14 +16,14 @@ from trio_relay import Filter, MemoryStore, Relay, open_relay
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.enforcing import enforce
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import StoreError
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
-BAN = Change(Name.BANNED_PUBKEYS, ALICE.pubkey, Entry(since=NOW))
+BAN = Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry(since=NOW))
 HERS = Filter(authors=frozenset({ALICE.pubkey}))
 OLD, OTHER = ALICE.event("old"), BOB.event("hello")
 
@@ -39,10 +39,10 @@ class Slow(MemoryStore):
         self.is_open = trio.Event()
         self.is_open.set()
 
-    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
-        if "keep" in self.failing:
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
+        if "put_metadata" in self.failing:
             raise StoreError("no keep")
-        await super().keep(changes)
+        await super().put_metadata(changes)
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         await self.is_open.wait()
@@ -140,7 +140,7 @@ async def test_a_removal_that_is_done_succeeds_although_that_could_not_be_kept(
     async with open_house(store) as relay, trio.open_nursery() as nursery:
         nursery.start_soon(call, relay)
         await wait_all_tasks_blocked()
-        store.failing = {"keep"}
+        store.failing = {"put_metadata"}
         store.is_open.set()
         await wait_all_tasks_blocked()
         assert found == [1]
@@ -153,7 +153,7 @@ async def test_a_removal_that_is_done_succeeds_although_that_could_not_be_kept(
 async def test_a_ban_that_has_been_lifted_removes_nothing_more(autojump_clock: MockClock) -> None:
     store = Slow()
     await store.save_many([OLD])
-    await store.keep({f"removals/pubkey:{ALICE.pubkey}": b"{}", f"removals/id:{OLD.id}": b"{}"})
+    await store.put_metadata({f"removals/pubkey:{ALICE.pubkey}": b"{}", f"removals/id:{OLD.id}": b"{}"})
     async with open_house(store):
         await wait_all_tasks_blocked()
     assert (store.contents(), store.removed, kept(store)) == ({OLD.id}, [], [])
@@ -161,8 +161,8 @@ async def test_a_ban_that_has_been_lifted_removes_nothing_more(autojump_clock: M
 
 async def test_what_is_owed_is_removed_in_portions(autojump_clock: MockClock) -> None:
     store, keys = Slow(), [f"{number:064x}" for number in range(150)]
-    await store.keep({f"{name}/{key}": b"{}" for key in keys for name in ("banned-pubkeys", "banned-events")})
-    await store.keep({f"removals/{what}:{key}": b"{}" for key in keys for what in ("pubkey", "id")})
+    await store.put_metadata({f"{name}/{key}": b"{}" for key in keys for name in ("banned-pubkeys", "banned-events")})
+    await store.put_metadata({f"removals/{what}:{key}": b"{}" for key in keys for what in ("pubkey", "id")})
     async with open_house(store):
         await wait_all_tasks_blocked()
     named = [len(one.authors or ()) + len(one.ids or ()) for filters in store.removed for one in filters]
@@ -176,12 +176,12 @@ async def test_what_another_relay_bans_goes_here_too(autojump_clock: MockClock) 
     banned: list[Event] = [OLD, CAROL.event()]
     async with open_house(store) as relay:
         await wait_all_tasks_blocked()
-        await relay.publish(replies.parcel(*banned, OTHER))
+        await relay.publish(replies.batch(*banned, OTHER))
         await wait_all_tasks_blocked()
-        await store.keep({f"banned-pubkeys/{ALICE.pubkey}": b"{}", f"banned-events/{banned[1].id}": b"{}"})
+        await store.put_metadata({f"banned-pubkeys/{ALICE.pubkey}": b"{}", f"banned-events/{banned[1].id}": b"{}"})
         await trio.sleep(60.1)
         assert store.contents() == {OTHER.id}
-        await store.keep({"disallowed-kinds/7": b"{}"})
+        await store.put_metadata({"disallowed-kinds/7": b"{}"})
         await trio.sleep(60)
         assert len(store.removed) == 1
     assert not any(name.startswith("removals/") for name in kept(store))
@@ -194,7 +194,7 @@ async def test_what_is_banned_elsewhere_is_owed_here_until_it_is_removed(
     await store.save_many([OLD])
     async with open_house(store):
         await wait_all_tasks_blocked()
-        await store.keep({f"banned-pubkeys/{ALICE.pubkey}": b"{}"})
+        await store.put_metadata({f"banned-pubkeys/{ALICE.pubkey}": b"{}"})
         store.failing = {"remove"}
         await trio.sleep(190)  # three looks at what is kept, which says nothing of this
         assert store.contents() == {OLD.id}
@@ -207,10 +207,10 @@ async def test_what_is_banned_elsewhere_is_owed_here_until_it_is_removed(
 async def test_what_another_relay_owes_is_removed_for_it(autojump_clock: MockClock) -> None:
     store = Slow(is_shared=True)
     await store.save_many([OLD])
-    await store.keep({f"banned-pubkeys/{ALICE.pubkey}": b"{}"})
+    await store.put_metadata({f"banned-pubkeys/{ALICE.pubkey}": b"{}"})
     async with open_house(store):
         await wait_all_tasks_blocked()
         assert store.contents() == {OLD.id}
-        await store.keep({f"removals/pubkey:{ALICE.pubkey}": b"{}"})
+        await store.put_metadata({f"removals/pubkey:{ALICE.pubkey}": b"{}"})
         await trio.sleep(60.1)
         assert (store.contents(), kept(store)) == (set(), [f"banned-pubkeys/{ALICE.pubkey}"])

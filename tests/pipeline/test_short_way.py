@@ -30,7 +30,7 @@ FORGED = replace(BOB.event("forged"), sig="0" * 128)
 
 
 class Stage:
-    """A verifying stage whose channels hold `room` parcels, and which notes who verifies what."""
+    """A verifying stage whose channels hold `room` batches, and which notes who verifies what."""
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class Stage:
         return self.real.verify(events)
 
     def passes(self, event: Event) -> bool:
-        [one] = self.replies.parcel(event)
+        [one] = self.replies.batch(event)
         return self.verifier.pass_nowait(one, self.to_writer, self.to_live)
 
     async def publish(self, *events: Event) -> None:
         """The long way."""
         self.verifier.expect(len(events))
-        await self.intake.send(self.replies.parcel(*events))
+        await self.intake.send(self.replies.batch(*events))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -228,19 +228,19 @@ async def test_a_publisher_that_gives_up_takes_back_what_it_announced() -> None:
     store.block("save_many")
     async with open_desk(store, channel_parcels=0, verifiers=1, verify_batch=1, write_batch=1) as (relay, replies):
         await wait_all_tasks_blocked()
-        await relay.publish(replies.parcel(NOTE))  # with the writer
+        await relay.publish(replies.batch(NOTE))  # with the writer
         await wait_all_tasks_blocked()
-        await relay.publish(replies.parcel(REPLY))  # with the verifier
+        await relay.publish(replies.batch(REPLY))  # with the verifier
         await wait_all_tasks_blocked()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(relay.publish, replies.parcel(FORGED))
+            nursery.start_soon(relay.publish, replies.batch(FORGED))
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         store.release("save_many")
         await wait_all_tasks_blocked()
         assert replies.heard == [(NOTE.id, True, ""), (REPLY.id, True, "")]
         store.is_quick = True
-        assert relay.publish_nowait(replies.parcel(FORGED)[0]) is True
+        assert relay.publish_nowait(replies.batch(FORGED)[0]) is True
     assert replies.heard[2:] == [(FORGED.id, False, BAD)]
 
 
@@ -254,7 +254,7 @@ async def test_the_short_way_and_the_long_way_end_in_the_same_store_in_the_order
         relay.subscribe(target)
         for number, event in enumerate(events):
             store.is_quick = number % 7 != 0
-            [one] = replies.parcel(event)
+            [one] = replies.batch(event)
             short = relay.publish_nowait(one)
             ways.add(short)
             if not short:

@@ -14,13 +14,13 @@ from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.pipeline import sync_sets as module
-from trio_relay.pipeline.sync_sets import Sync, Syncing, SyncStatistics, TooLarge
+from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncSets, SyncStatistics
 
 NOTES_ONLY = Filter(kinds=frozenset([1]))
 both_sets = pytest.mark.parametrize("one", [ALL, NOTES_ONLY], ids=["kept", "read"])
 
 
-async def refused(syncing: Syncing, one: Filter) -> str:
+async def refused(syncing: SyncSets, one: Filter) -> str:
     with pytest.raises(Rejected) as caught:
         await syncing.open(one, NOBODY)
     return str(caught.value)
@@ -132,6 +132,6 @@ async def test_so_does_one_that_is_late(autojump_clock: MockClock, one: Filter) 
 async def test_so_does_one_that_is_too_large(one: Filter) -> None:
     store = SyncedStore(page_events=2)
     syncing = await syncing_of(store, *NOTES, most=5)
-    with pytest.raises(TooLarge):
+    with pytest.raises(SetTooLarge):
         await syncing.open(one, NOBODY)
     assert (syncing.statistics().sessions, syncing.statistics().held) == (0, 0)

@@ -18,8 +18,8 @@ from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.negentropy.wire import read_ranges
-from trio_relay.pipeline.sync_sets import Sync, Syncing, SyncOptions, SyncStatistics, TooLarge
-from trio_relay.policy.identity import Visitor
+from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncOptions, SyncSets, SyncStatistics
+from trio_relay.policy.identity import Identity
 from trio_relay.store.base import Store
 
 NOTES: Final = [made_up(str(number), created_at=NOW + number) for number in range(6)]
@@ -35,13 +35,13 @@ def ids_in(session: Sync) -> set[str]:
     return {listed.payload[at : at + 32].hex() for at in range(0, len(listed.payload), 32)}
 
 
-async def found(syncing: Syncing, one: Filter = ALL, reader: Reader = NOBODY) -> set[str]:
+async def found(syncing: SyncSets, one: Filter = ALL, reader: Reader = NOBODY) -> set[str]:
     return ids_in(await syncing.open(one, reader))
 
 
-async def syncing_of(store: Store, *events: Event, most: int = 1_000, seconds: float = 10.0) -> Syncing:
+async def syncing_of(store: Store, *events: Event, most: int = 1_000, seconds: float = 10.0) -> SyncSets:
     await store.save_many(events)
-    return Syncing(store, SyncOptions(max_events=most), seconds)
+    return SyncSets(store, SyncOptions(max_events=most), seconds)
 
 
 async def test_the_set_of_all_is_read_once_for_every_time_that_is_asked_for() -> None:
@@ -100,7 +100,7 @@ async def test_which_kinds_are_private_is_what_the_relay_says() -> None:
     store = MemoryStore()
     nobody = Reader(private_kinds=frozenset([1]))
     await store.save_many([*NOTES, MESSAGE])
-    syncing = Syncing(store, SyncOptions(), 10.0, nobody)
+    syncing = SyncSets(store, SyncOptions(), 10.0, nobody)
     assert await found(syncing, reader=nobody) == {MESSAGE.id}
     like, note = ALICE.event(kind=7), ALICE.event()
     await store.save_many([like, note])
@@ -233,7 +233,7 @@ async def test_a_relay_lets_it_go_by_itself(autojump_clock: MockClock) -> None:
     store = MemoryStore(lambda: NOW)
     await store.save_many(NOTES)
     async with open_desk(store) as (relay, _):
-        (await relay.open_sync(ALL, Visitor())).close()
+        (await relay.open_sync(ALL, Identity())).close()
         await trio.sleep(KEPT_SECONDS)
         assert relay.statistics().syncing.kept == 6
         await trio.sleep(120)
@@ -248,7 +248,7 @@ async def test_too_many_to_be_kept_are_read_in_part_for_ten_minutes(autojump_clo
     for reads in (2, 3):
         assert await found(syncing, some) == ids_of(NOTES[2:])
         assert (store.calls["records"], syncing.statistics().kept) == (reads, 0)
-    with pytest.raises(TooLarge) as caught:
+    with pytest.raises(SetTooLarge) as caught:
         await syncing.open(ALL, NOBODY)
     assert (caught.value.most, syncing.statistics().sessions) == (5, 0)
     await store.remove([Filter(ids=frozenset([NOTES[0].id]))])

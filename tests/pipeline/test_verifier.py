@@ -38,8 +38,8 @@ class Outcome:
     calls: list[list[Event]] = field(default_factory=list)
 
 
-async def verify(store: ObedientStore, *parcels: Sequence[Event], most: int = 100) -> Outcome:
-    """Send parcels, all waiting at once, through one verifier."""
+async def verify(store: ObedientStore, *batches: Sequence[Event], most: int = 100) -> Outcome:
+    """Send batches, all waiting at once, through one verifier."""
     calls: list[list[Event]] = []
     real = open_backend()
 
@@ -52,8 +52,8 @@ async def verify(store: ObedientStore, *parcels: Sequence[Event], most: int = 10
     intake_in, intake = trio.open_memory_channel[list[Submission]](10)
     verified_in, verified = trio.open_memory_channel[list[Submission]](10)
     live_in, live = trio.open_memory_channel[list[Submission]](10)
-    for parcel in parcels:
-        intake_in.send_nowait(replies.parcel(*parcel))
+    for batch in batches:
+        intake_in.send_nowait(replies.batch(*batch))
     intake_in.close()
     with trio.fail_after(10):
         await verifier.run(intake, verified_in, live_in)

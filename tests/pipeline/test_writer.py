@@ -40,10 +40,10 @@ class Stage:
         self.intake, self._verified = trio.open_memory_channel[list[Submission]](10)
         self._live_in, self._live = trio.open_memory_channel[list[Submission]](10)
 
-    async def write(self, *parcels: Sequence[Event]) -> list[list[Event]]:
-        """Send parcels, all waiting at once; gives the batches that go on to delivery."""
-        for parcel in parcels:
-            self.intake.send_nowait(self.replies.parcel(*parcel))
+    async def write(self, *batches: Sequence[Event]) -> list[list[Event]]:
+        """Send batches, all waiting at once; gives the batches that go on to delivery."""
+        for batch in batches:
+            self.intake.send_nowait(self.replies.batch(*batch))
         self.intake.close()
         with trio.fail_after(60):
             await self.writer.run(self._verified, self._live_in)
@@ -168,7 +168,7 @@ async def test_health_recovers_by_the_next_batch_that_is_stored() -> None:
         await wait_all_tasks_blocked()
         assert stage.writer.statistics().failure == "no space left"
         del store.failing["save_many"]
-        feed.send_nowait(stage.replies.parcel(OTHER))
+        feed.send_nowait(stage.replies.batch(OTHER))
         feed.close()
     assert stage.writer.statistics().failure is None
     assert stage.replies.heard == [(NOTE.id, False, "error: no space left"), (OTHER.id, *STORED)]
@@ -185,7 +185,7 @@ async def test_a_store_that_breaks_its_promise_ends_the_stage() -> None:
 
 async def test_latency_is_counted_from_the_wire_to_the_commit(autojump_clock: MockClock) -> None:
     stage = Stage(ObedientStore())
-    submissions = stage.replies.parcel(NOTE, OTHER)
+    submissions = stage.replies.batch(NOTE, OTHER)
     await trio.sleep(3)
     stage.intake.send_nowait(submissions)
     await stage.write()

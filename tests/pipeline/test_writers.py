@@ -57,7 +57,7 @@ async def test_as_many_batches_are_written_at_a_time_as_the_store_takes(autojump
     store = OneByOne(writers=3)
     async with open_desk(store, verifiers=1, verify_batch=1) as (relay, replies):
         for note in NOTES:
-            await relay.publish(replies.parcel(note))
+            await relay.publish(replies.batch(note))
             await wait_all_tasks_blocked()
         assert store.running == [[note.id] for note in NOTES[:3]]
         await store.let_go(NOTES[1].id)
@@ -74,7 +74,7 @@ async def test_the_stage_ends_when_all_its_writers_have(autojump_clock: MockCloc
     store.block("save_many")
     async with open_desk(store, verifiers=1, drain_seconds=5) as (relay, replies):
         for note in NOTES[:3]:
-            await relay.publish(replies.parcel(note))
+            await relay.publish(replies.batch(note))
             await wait_all_tasks_blocked()
         store.release("save_many")
         started = trio.current_time()
@@ -90,7 +90,7 @@ async def test_a_stop_gives_all_writers_no_longer_than_drain_seconds(
     started = trio.current_time()
     async with open_desk(store, verifiers=1, drain_seconds=7) as (relay, replies):
         for note in NOTES[:2]:
-            await relay.publish(replies.parcel(note))
+            await relay.publish(replies.batch(note))
             await wait_all_tasks_blocked()
     assert trio.current_time() - started == 7
     assert store.cancelled["save_many"] == 2
@@ -113,8 +113,8 @@ async def test_an_event_in_two_batches_is_written_by_one_at_a_time(
         relay.subscribe(live)
         await relay.answer(live)
         note, other = NOTES[:2]
-        for parcel in ([note], [note, other]):
-            await relay.publish(replies.parcel(*parcel))
+        for batch in ([note], [note, other]):
+            await relay.publish(replies.batch(*batch))
             await wait_all_tasks_blocked()
         assert store.running == [[note.id]]
         await store.let_go(note.id, failure)
@@ -135,7 +135,7 @@ async def test_what_two_batches_save_comes_once_to_who_asks_meanwhile(autojump_c
     asked = subscription()
     async with open_desk(store, verifiers=1) as (relay, replies):
         for note in NOTES[:2]:
-            await relay.publish(replies.parcel(note))
+            await relay.publish(replies.batch(note))
             await wait_all_tasks_blocked()
         assert store.contents() == {note.id for note in NOTES[:2]}
         relay.subscribe(asked)
@@ -155,7 +155,7 @@ async def test_events_that_the_store_cannot_take_are_told_so_and_not_delivered(
     async with open_desk(store) as (relay, replies):
         relay.subscribe(asked)
         await relay.answer(asked)
-        await relay.publish(replies.parcel(*NOTES[:3]))
+        await relay.publish(replies.batch(*NOTES[:3]))
         await wait_all_tasks_blocked()
         answers = [(NOTES[0].id, *STORED), (NOTES[1].id, *FAILED), (NOTES[2].id, *STORED)]
         assert replies.heard == answers
@@ -163,7 +163,7 @@ async def test_events_that_the_store_cannot_take_are_told_so_and_not_delivered(
         assert (statistics.outcomes, statistics.failure) == ({"stored": 2, "failed": 1}, None)
         assert statistics.arrived_to_stored.count == 2
         store.failing_ids.clear()
-        await relay.publish(replies.parcel(NOTES[1]))
+        await relay.publish(replies.batch(NOTES[1]))
         await wait_all_tasks_blocked()
         assert replies.heard == [*answers, (NOTES[1].id, *STORED)]
     assert ids(await waiting(asked.outbox)) == ["EOSE", NOTES[0].id, NOTES[2].id, NOTES[1].id]
@@ -177,13 +177,13 @@ async def test_a_success_that_began_before_another_batch_failed_is_no_recovery(a
     store.failing["probe"] = "still gone"
     async with open_desk(store, verifiers=1) as (relay, replies):
         for note in NOTES[:2]:
-            await relay.publish(replies.parcel(note))
+            await relay.publish(replies.batch(note))
             await wait_all_tasks_blocked()
         await store.let_go(NOTES[1].id, "gone")
         await store.let_go(NOTES[0].id)
         assert relay.statistics().writer.failure == "gone"
         assert await relay.check() == "still gone"
-        await relay.publish(replies.parcel(NOTES[2]))
+        await relay.publish(replies.batch(NOTES[2]))
         await wait_all_tasks_blocked()
         await store.let_go(NOTES[2].id)
         assert await relay.check() is None
@@ -193,14 +193,14 @@ async def test_a_batch_of_which_nothing_was_taken_is_no_recovery(autojump_clock:
     store = ObedientStore()
     store.failing |= {"save_many": "gone", "probe": "still gone"}
     async with open_desk(store) as (relay, replies):
-        await relay.publish(replies.parcel(NOTES[0]))
+        await relay.publish(replies.batch(NOTES[0]))
         await wait_all_tasks_blocked()
         del store.failing["save_many"]
         store.failing_ids = {NOTES[1].id}
-        await relay.publish(replies.parcel(NOTES[1]))
+        await relay.publish(replies.batch(NOTES[1]))
         await wait_all_tasks_blocked()
         assert relay.statistics().writer.failure == "gone"
-        await relay.publish(replies.parcel(*NOTES[1:3]))
+        await relay.publish(replies.batch(*NOTES[1:3]))
         await wait_all_tasks_blocked()
         assert relay.statistics().writer.failure is None
 
@@ -222,7 +222,7 @@ async def test_batches_linger_as_configured(autojump_clock: MockClock) -> None:
     async with open_desk(store, verifiers=1, write_linger_seconds=0.5) as (relay, replies):
         started = trio.current_time()
         for note in NOTES[:3]:
-            await relay.publish(replies.parcel(note))
+            await relay.publish(replies.batch(note))
             await trio.sleep(0.2)
         assert store.batches == [[note.id for note in NOTES[:3]]]
         assert trio.current_time() - started == pytest.approx(0.6)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.keys import ALICE, BOB, NOW, Author
-from tests.policy.verdicts import listed, rules_of, visitor
+from tests.policy.verdicts import identity, listed, rules_of
 from trio_relay.nostr.filter import Filter
 from trio_relay.policy.filter_checks import check_filters
-from trio_relay.policy.lists import Name
+from trio_relay.policy.lists import ListName
 from trio_relay.policy.options import MemberOptions
 from trio_relay.policy.rules import Rules
 
@@ -18,7 +18,7 @@ OTHERS = "restricted: these events are for others than the authenticated keys"
 
 
 def asked(rules: Rules, filters: list[Filter], *keys: Author) -> str | None:
-    refusal = check_filters(filters, visitor(*keys), rules, NOW)
+    refusal = check_filters(filters, identity(*keys), rules, NOW)
     return None if refusal is None else str(refusal)
 
 
@@ -42,8 +42,8 @@ def test_where_members_read_others_are_told_whether_to_authenticate() -> None:
     assert asked(rules, [Filter()]) == "auth-required: only members may read here"
     assert asked(rules, [Filter()], BOB) == "restricted: only members may read here"
     assert asked(rules, [Filter()], BOB, ALICE) is None
-    assert asked(listed(rules, Name.MEMBERS, BOB.pubkey, until=NOW + 1), [Filter()], BOB) is None
-    assert asked(listed(rules, Name.MEMBERS, BOB.pubkey, until=NOW), [Filter()], BOB) is not None
+    assert asked(listed(rules, ListName.MEMBERS, BOB.pubkey, until=NOW + 1), [Filter()], BOB) is None
+    assert asked(listed(rules, ListName.MEMBERS, BOB.pubkey, until=NOW), [Filter()], BOB) is not None
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.policy.verdicts import listed, rules_of
 from trio_relay.nostr.relay_info import RelayInfo
-from trio_relay.policy.capabilities import identity_of, standing_of
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.capabilities import capabilities_of, relay_info_of
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import KindRule, MemberOptions
 from trio_relay.policy.rules import Rules
 
@@ -53,7 +53,7 @@ def test_there_is_membership_where_it_is_on_and_clients_can_authenticate(
         (rules_of(), False),
         (rules_of(admins=(ALICE.pubkey,), denied_pubkeys=(BOB.pubkey,)), False),
         (rules_of(allowed_pubkeys=(BOB.pubkey,)), True),
-        (listed(rules_of(), Name.ALLOWED_PUBKEYS, BOB.pubkey), True),
+        (listed(rules_of(), ListName.ALLOWED_PUBKEYS, BOB.pubkey), True),
         (rules_of(trust_depth=1), True),
         (rules_of(members=JOINED), True),
         (rules_of(members=READERS), False),
@@ -63,11 +63,11 @@ def test_there_is_membership_where_it_is_on_and_clients_can_authenticate(
 def test_a_relay_is_closed_if_only_some_may_write(rules: Rules, is_closed: bool) -> None:
     assert rules.is_closed is is_closed
     assert rules.may_write(CAROL.pubkey, NOW) is not is_closed
-    assert standing_of(rules).restricted_writes is is_closed
+    assert capabilities_of(rules).restricted_writes is is_closed
 
 
 def test_a_key_whose_permission_is_over_may_not_write_and_the_relay_stays_closed() -> None:
-    rules = listed(rules_of(), Name.ALLOWED_PUBKEYS, BOB.pubkey, until=NOW)
+    rules = listed(rules_of(), ListName.ALLOWED_PUBKEYS, BOB.pubkey, until=NOW)
     assert rules.may_write(BOB.pubkey, NOW - 1)
     assert not rules.may_write(BOB.pubkey, NOW)
     assert rules.is_closed
@@ -77,7 +77,7 @@ def test_the_key_of_the_relay_itself_may_always_write() -> None:
     rules = rules_of(allowed_pubkeys=(BOB.pubkey,))
     rules.signer = ALICE.pubkey
     assert rules.may_write(ALICE.pubkey, NOW)
-    assert standing_of(rules).self == ALICE.pubkey
+    assert capabilities_of(rules).self == ALICE.pubkey
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_the_key_of_the_relay_itself_may_always_write() -> None:
         (rules_of(), False, False),
         (rules_of(denied_pubkeys=(ALICE.pubkey,)), True, True),
         (rules_of(denied_pubkeys=(BOB.pubkey,)), True, False),
-        (listed(rules_of(), Name.BANNED_PUBKEYS, ALICE.pubkey), True, True),
-        (listed(rules_of(), Name.BANNED_PUBKEYS, ALICE.pubkey, until=NOW), True, False),
+        (listed(rules_of(), ListName.BANNED_PUBKEYS, ALICE.pubkey), True, True),
+        (listed(rules_of(), ListName.BANNED_PUBKEYS, ALICE.pubkey, until=NOW), True, False),
     ],
 )
 def test_a_key_is_banned_by_the_configuration_or_by_a_list(rules: Rules, has_bans: bool, is_banned: bool) -> None:
@@ -95,7 +95,7 @@ def test_a_key_is_banned_by_the_configuration_or_by_a_list(rules: Rules, has_ban
 
 
 def test_members_are_those_on_the_list_and_admins() -> None:
-    rules = listed(rules_of(admins=(ALICE.pubkey,), members=READERS), Name.MEMBERS, BOB.pubkey)
+    rules = listed(rules_of(admins=(ALICE.pubkey,), members=READERS), ListName.MEMBERS, BOB.pubkey)
     assert [rules.is_member(key.pubkey, NOW) for key in (ALICE, BOB, CAROL)] == [True, True, False]
     assert rules.may_read([CAROL.pubkey, BOB.pubkey], NOW)
     assert not rules.may_read([CAROL.pubkey], NOW)
@@ -105,7 +105,7 @@ def test_members_are_those_on_the_list_and_admins() -> None:
 @pytest.mark.parametrize("banned", [BOB, ALICE])
 def test_a_member_that_is_banned_does_not_read_as_one(banned: Author) -> None:
     rules = rules_of(admins=(ALICE.pubkey,), members=READERS, denied_pubkeys=(banned.pubkey,))
-    listed(rules, Name.MEMBERS, BOB.pubkey)
+    listed(rules, ListName.MEMBERS, BOB.pubkey)
     assert not rules.may_read([banned.pubkey], NOW)
     assert rules.may_read([ALICE.pubkey, BOB.pubkey], NOW)
 
@@ -118,12 +118,12 @@ def test_a_kind_has_all_rules_that_name_it_in_their_order() -> None:
 def test_who_follows_the_lists_is_told_of_changes_and_of_what_undoes_them() -> None:
     rules, told = rules_of(), list[Sequence[Change]]()
     rules.followers.append(told.append)
-    change = Change(Name.ALLOWED_KINDS, "1", Entry())
+    change = Change(ListName.ALLOWED_KINDS, "1", ListEntry())
     undoing = rules.amend([change])
-    assert undoing == [Change(Name.ALLOWED_KINDS, "1")]
+    assert undoing == [Change(ListName.ALLOWED_KINDS, "1")]
     rules.amend(undoing)
     assert told == [[change], undoing]
-    assert not rules.lists.holds_any(Name.ALLOWED_KINDS)
+    assert not rules.lists.holds_any(ListName.ALLOWED_KINDS)
 
 
 ALWAYS = {50, 77}
@@ -144,13 +144,13 @@ NAMED = {4, 17, 42, 59, 62, 70}
         (rules_of(private_kinds=(4,)), (ALWAYS | NAMED) - {17, 59}),
         (rules_of(private_kinds=(1_059,)), (ALWAYS | NAMED) - {4}),
         (rules_of(denied_kinds=(62,)), (ALWAYS | NAMED) - {62}),
-        (listed(rules_of(), Name.DISALLOWED_KINDS, "62"), (ALWAYS | NAMED) - {62}),
+        (listed(rules_of(), ListName.DISALLOWED_KINDS, "62"), (ALWAYS | NAMED) - {62}),
         (Rules(has_search=False), {77}),
         (Rules(has_sync=False), {50}),
     ],
 )
 def test_a_nip_is_named_exactly_where_it_works(rules: Rules, nips: set[int]) -> None:
-    assert set(standing_of(rules).nips) == nips
+    assert set(capabilities_of(rules).nips) == nips
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,14 @@ def test_a_nip_is_named_exactly_where_it_works(rules: Rules, nips: set[int]) -> 
         (rules_of(auth_to_write=True), 0, False, True),
         (rules_of(members=READERS), 0, True, False),
         (rules_of(allowed_kinds=(1,)), 0, False, True),
-        (listed(rules_of(), Name.ALLOWED_KINDS, "1"), 0, False, True),
+        (listed(rules_of(), ListName.ALLOWED_KINDS, "1"), 0, False, True),
         (rules_of(denied_kinds=(1,)), 0, False, False),
     ],
 )
 def test_what_is_asked_of_clients_is_said(
     rules: Rules, difficulty: int, auth_required: bool, restricted_writes: bool
 ) -> None:
-    said = standing_of(rules)
+    said = capabilities_of(rules)
     assert (said.min_pow_difficulty, said.auth_required, said.restricted_writes) == (
         difficulty,
         auth_required,
@@ -179,5 +179,5 @@ def test_what_is_asked_of_clients_is_said(
 
 def test_a_name_that_was_changed_takes_the_place_of_the_configured_one() -> None:
     rules = Rules(info=RelayInfo(name="old", icon="https://x/"))
-    rules.amend([Change(Name.IDENTITY, "name", Entry("new"))])
-    assert identity_of(rules) == RelayInfo(name="new", icon="https://x/")
+    rules.amend([Change(ListName.IDENTITY, "name", ListEntry("new"))])
+    assert relay_info_of(rules) == RelayInfo(name="new", icon="https://x/")

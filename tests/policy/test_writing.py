@@ -11,8 +11,8 @@ from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.limits import Limits
 from trio_relay.policy.event_checks import check_bans, check_event
-from trio_relay.policy.identity import Visitor
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.identity import Identity
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.rules import Rules
 
 LIMITS = Limits(max_content_length=4, max_event_tags=2, created_at_ahead=10)
@@ -139,7 +139,7 @@ def test_a_long_item_is_found_before_the_id_is_hashed() -> None:
 
 
 def test_a_refusal_carries_its_word_apart() -> None:
-    refusal = check_event(ALICE.event("abcde"), Visitor(), Rules(LIMITS), NOW)
+    refusal = check_event(ALICE.event("abcde"), Identity(), Rules(LIMITS), NOW)
     assert refusal is not None
     assert refusal.prefix is Prefix.INVALID
 
@@ -152,17 +152,17 @@ def test_the_signature_is_not_asked_for() -> None:
 def test_an_event_that_operators_banned_is_refused_until_the_ban_ends() -> None:
     event = ALICE.event("banned")
     refused = "blocked: this event is banned here"
-    assert verdict(event, listed(rules_of(), Name.BANNED_EVENTS, event.id)) == refused
-    assert verdict(event, listed(rules_of(), Name.BANNED_EVENTS, event.id, until=NOW + 1)) == refused
-    assert verdict(event, listed(rules_of(), Name.BANNED_EVENTS, event.id, until=NOW)) is None
-    assert verdict(event, listed(rules_of(), Name.BANNED_EVENTS, ALICE.event("other").id)) is None
+    assert verdict(event, listed(rules_of(), ListName.BANNED_EVENTS, event.id)) == refused
+    assert verdict(event, listed(rules_of(), ListName.BANNED_EVENTS, event.id, until=NOW + 1)) == refused
+    assert verdict(event, listed(rules_of(), ListName.BANNED_EVENTS, event.id, until=NOW)) is None
+    assert verdict(event, listed(rules_of(), ListName.BANNED_EVENTS, ALICE.event("other").id)) is None
 
 
 def test_a_list_counts_from_its_change_on_and_to_the_change_that_undoes_it() -> None:
     """Which checks an event needs is remembered by its kind; every change of a list makes that be worked out anew."""
     rules, event = rules_of(), ALICE.event()
     assert verdict(event, rules) is None
-    undoing = rules.amend([Change(Name.BANNED_PUBKEYS, ALICE.pubkey, Entry())])
+    undoing = rules.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry())])
     assert verdict(event, rules) == "blocked: this event is of a key that is banned here"
     rules.amend(undoing)
     assert verdict(event, rules) is None
@@ -173,13 +173,13 @@ def test_a_list_counts_from_its_change_on_and_to_the_change_that_undoes_it() -> 
 @pytest.mark.parametrize(
     ("name", "item", "reason"),
     [
-        (Name.BANNED_PUBKEYS, ALICE.pubkey, "blocked: this event is of a key that is banned here"),
-        (Name.BANNED_EVENTS, ALICE.event().id, "blocked: this event is banned here"),
-        (Name.DISALLOWED_KINDS, "1", None),
-        (Name.BANNED_PUBKEYS, "0" * 64, None),
+        (ListName.BANNED_PUBKEYS, ALICE.pubkey, "blocked: this event is of a key that is banned here"),
+        (ListName.BANNED_EVENTS, ALICE.event().id, "blocked: this event is banned here"),
+        (ListName.DISALLOWED_KINDS, "1", None),
+        (ListName.BANNED_PUBKEYS, "0" * 64, None),
     ],
 )
-def test_bans_are_asked_for_again_before_an_event_is_stored(name: Name, item: str, reason: str | None) -> None:
+def test_bans_are_asked_for_again_before_an_event_is_stored(name: ListName, item: str, reason: str | None) -> None:
     refusal = check_bans(ALICE.event(), listed(rules_of(), name, item), NOW)
     assert (None if refusal is None else str(refusal)) == reason
 

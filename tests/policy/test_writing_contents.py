@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.keys import ALICE, BOB, NOW
-from tests.policy.verdicts import URL, rules_of, verdict, visitor
+from tests.policy.verdicts import URL, identity, rules_of, verdict
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.pow import difficulty_of
-from trio_relay.policy.identity import Visitor
+from trio_relay.policy.identity import Identity
 
 PROTECTED = ALICE.event(tags=[["t", "x"], ["-"]])
 ALONE = "a protected event is taken of its authenticated author alone (NIP-70)"
@@ -80,10 +80,10 @@ def test_an_event_that_is_over_is_refused(kind: int, text: str, is_over: bool) -
 
 def test_a_protected_event_is_taken_of_its_author_alone() -> None:
     assert verdict(PROTECTED, rules_of()) == f"auth-required: {ALONE}"
-    assert verdict(PROTECTED, rules_of(), visitor(BOB)) == f"restricted: {ALONE}"
-    assert verdict(PROTECTED, rules_of(), visitor(BOB, ALICE)) is None
-    assert verdict(PROTECTED, rules_of(), Visitor(is_operator=True)) == f"auth-required: {ALONE}"
-    assert verdict(PROTECTED, rules_of(), Visitor(is_operator=True, brings_backup=True)) is None
+    assert verdict(PROTECTED, rules_of(), identity(BOB)) == f"restricted: {ALONE}"
+    assert verdict(PROTECTED, rules_of(), identity(BOB, ALICE)) is None
+    assert verdict(PROTECTED, rules_of(), Identity(is_operator=True)) == f"auth-required: {ALONE}"
+    assert verdict(PROTECTED, rules_of(), Identity(is_operator=True, brings_backup=True)) is None
 
 
 def test_where_nobody_can_authenticate_no_protected_event_is_taken() -> None:

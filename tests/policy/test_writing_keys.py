@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.policy.verdicts import listed, rules_of, verdict, visitor
-from trio_relay.policy.identity import Visitor
-from trio_relay.policy.lists import Name
+from tests.policy.verdicts import identity, listed, rules_of, verdict
+from trio_relay.policy.identity import Identity
+from trio_relay.policy.lists import ListName
 from trio_relay.policy.options import MemberOptions
 from trio_relay.policy.rules import Rules
 
@@ -22,8 +22,8 @@ MANY = "invalid: a gift wrap names 1 to 10 keys in p tags (NIP-59)"
 def test_where_writers_must_authenticate_any_key_will_do() -> None:
     rules = rules_of(auth_to_write=True)
     assert verdict(NOTE, rules) == "auth-required: only authenticated clients may write here"
-    assert verdict(NOTE, rules, visitor(BOB)) is None
-    assert verdict(NOTE, rules, Visitor(is_operator=True)) is None
+    assert verdict(NOTE, rules, identity(BOB)) is None
+    assert verdict(NOTE, rules, Identity(is_operator=True)) is None
 
 
 @pytest.mark.parametrize(
@@ -32,28 +32,28 @@ def test_where_writers_must_authenticate_any_key_will_do() -> None:
         rules_of(denied_pubkeys=(ALICE.pubkey,)),
         rules_of(denied_pubkeys=(ALICE.pubkey,), allowed_pubkeys=(ALICE.pubkey,)),
         rules_of(denied_pubkeys=(ALICE.pubkey,), admins=(ALICE.pubkey,)),
-        listed(rules_of(), Name.BANNED_PUBKEYS, ALICE.pubkey),
-        listed(rules_of(), Name.BANNED_PUBKEYS, ALICE.pubkey, until=NOW + 1),
-        listed(rules_of(allowed_pubkeys=(ALICE.pubkey,)), Name.BANNED_PUBKEYS, ALICE.pubkey),
+        listed(rules_of(), ListName.BANNED_PUBKEYS, ALICE.pubkey),
+        listed(rules_of(), ListName.BANNED_PUBKEYS, ALICE.pubkey, until=NOW + 1),
+        listed(rules_of(allowed_pubkeys=(ALICE.pubkey,)), ListName.BANNED_PUBKEYS, ALICE.pubkey),
     ],
 )
 def test_a_banned_key_writes_nothing_but_its_request_to_vanish(rules: Rules) -> None:
     assert verdict(NOTE, rules) == BANNED
-    assert verdict(NOTE, rules, visitor(ALICE, BOB)) == BANNED
+    assert verdict(NOTE, rules, identity(ALICE, BOB)) == BANNED
     assert verdict(VANISH, rules) is None  # NIP-62
 
 
 def test_a_ban_ends_with_its_time() -> None:
-    assert verdict(NOTE, listed(rules_of(), Name.BANNED_PUBKEYS, ALICE.pubkey, until=NOW)) is None
+    assert verdict(NOTE, listed(rules_of(), ListName.BANNED_PUBKEYS, ALICE.pubkey, until=NOW)) is None
 
 
 @pytest.mark.parametrize(
     "rules",
     [
         rules_of(allowed_pubkeys=(BOB.pubkey,)),
-        listed(rules_of(), Name.ALLOWED_PUBKEYS, BOB.pubkey),
-        listed(rules_of(), Name.ALLOWED_PUBKEYS, BOB.pubkey, until=NOW + 1),
-        listed(rules_of(allowed_pubkeys=(CAROL.pubkey,)), Name.ALLOWED_PUBKEYS, BOB.pubkey),
+        listed(rules_of(), ListName.ALLOWED_PUBKEYS, BOB.pubkey),
+        listed(rules_of(), ListName.ALLOWED_PUBKEYS, BOB.pubkey, until=NOW + 1),
+        listed(rules_of(allowed_pubkeys=(CAROL.pubkey,)), ListName.ALLOWED_PUBKEYS, BOB.pubkey),
         rules_of(trust_depth=1, admins=(BOB.pubkey,)),
         rules_of(allowed_pubkeys=(CAROL.pubkey,), operator=BOB.pubkey),
     ],
@@ -76,7 +76,7 @@ def test_whom_the_web_of_trust_reaches_writes() -> None:
 def test_members_write_and_others_do_not() -> None:
     rules = rules_of(members=MemberOptions(enabled=True))
     assert verdict(NOTE, rules) == NOT_AMONG
-    assert verdict(NOTE, listed(rules, Name.MEMBERS, ALICE.pubkey)) is None
+    assert verdict(NOTE, listed(rules, ListName.MEMBERS, ALICE.pubkey)) is None
     assert verdict(NOTE, rules_of(members=MemberOptions(enabled=True, members_write=False))) is None
     assert verdict(NOTE, rules_of(members=MemberOptions(enabled=False))) is None
 
@@ -85,12 +85,12 @@ def test_members_write_and_others_do_not() -> None:
 def test_requests_to_join_and_to_leave_are_for_all_who_are_not_banned(kind: int) -> None:
     event = ALICE.event(kind=kind, tags=[["-"], ["claim", "x"]])
     rules = rules_of(members=MemberOptions(enabled=True), allowed_kinds=(1,))
-    assert verdict(event, rules, visitor(ALICE)) is None
+    assert verdict(event, rules, identity(ALICE)) is None
     alone = "a request to join or to leave is taken of its authenticated author alone (NIP-70)"
     assert verdict(event, rules) == f"auth-required: {alone}"
-    assert verdict(event, rules, visitor(BOB)) == f"restricted: {alone}"
-    assert verdict(event, rules, Visitor(is_operator=True, brings_backup=True)) == f"auth-required: {alone}"
-    assert verdict(event, listed(rules, Name.BANNED_PUBKEYS, ALICE.pubkey), visitor(ALICE)) == BANNED
+    assert verdict(event, rules, identity(BOB)) == f"restricted: {alone}"
+    assert verdict(event, rules, Identity(is_operator=True, brings_backup=True)) == f"auth-required: {alone}"
+    assert verdict(event, listed(rules, ListName.BANNED_PUBKEYS, ALICE.pubkey), identity(ALICE)) == BANNED
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_requests_to_join_and_to_leave_are_for_all_who_are_not_banned(kind: int)
 )
 def test_a_request_to_join_is_protected_and_of_now(seconds: int, tags: list[list[str]], reason: str | None) -> None:
     event = ALICE.event(kind=28_934, created_at=NOW + seconds, tags=tags)
-    assert verdict(event, rules_of(members=MemberOptions(enabled=True)), visitor(ALICE)) == reason
+    assert verdict(event, rules_of(members=MemberOptions(enabled=True)), identity(ALICE)) == reason
 
 
 def test_without_membership_its_requests_are_events_like_any_other() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.keys import ALICE, NOW
 from tests.policy.verdicts import URL, listed, rules_of, verdict
 from trio_relay.nostr.event import Event
-from trio_relay.policy.lists import Name
+from trio_relay.policy.lists import ListName
 from trio_relay.policy.options import KindRule
 from trio_relay.policy.rules import Rules
 
@@ -55,9 +55,9 @@ def test_a_kind_that_an_operator_made_private_is_private() -> None:
     [
         rules_of(denied_kinds=(7, 1)),
         rules_of(denied_kinds=(1,), allowed_kinds=(1,)),
-        listed(rules_of(), Name.DISALLOWED_KINDS, "1"),
-        listed(rules_of(), Name.DISALLOWED_KINDS, "1", until=NOW + 1),
-        listed(rules_of(allowed_kinds=(1,)), Name.DISALLOWED_KINDS, "1"),
+        listed(rules_of(), ListName.DISALLOWED_KINDS, "1"),
+        listed(rules_of(), ListName.DISALLOWED_KINDS, "1", until=NOW + 1),
+        listed(rules_of(allowed_kinds=(1,)), ListName.DISALLOWED_KINDS, "1"),
     ],
 )
 def test_a_denied_kind_is_blocked_though_it_be_allowed_elsewhere(rules: Rules) -> None:
@@ -68,9 +68,9 @@ def test_a_denied_kind_is_blocked_though_it_be_allowed_elsewhere(rules: Rules) -
     "rules",
     [
         rules_of(allowed_kinds=(0, 7)),
-        listed(rules_of(), Name.ALLOWED_KINDS, "7"),
-        listed(rules_of(allowed_kinds=(0,)), Name.ALLOWED_KINDS, "7"),
-        listed(listed(rules_of(), Name.ALLOWED_KINDS, "1", until=NOW), Name.ALLOWED_KINDS, "7"),
+        listed(rules_of(), ListName.ALLOWED_KINDS, "7"),
+        listed(rules_of(allowed_kinds=(0,)), ListName.ALLOWED_KINDS, "7"),
+        listed(listed(rules_of(), ListName.ALLOWED_KINDS, "1", until=NOW), ListName.ALLOWED_KINDS, "7"),
     ],
 )
 def test_where_kinds_are_allowed_by_name_others_are_not_taken(rules: Rules) -> None:
@@ -80,7 +80,7 @@ def test_where_kinds_are_allowed_by_name_others_are_not_taken(rules: Rules) -> N
 
 
 def test_a_kind_is_denied_no_more_once_its_time_is_over() -> None:
-    assert verdict(of_kind(1), listed(rules_of(), Name.DISALLOWED_KINDS, "1", until=NOW)) is None
+    assert verdict(of_kind(1), listed(rules_of(), ListName.DISALLOWED_KINDS, "1", until=NOW)) is None
 
 
 def test_requests_to_vanish_can_be_denied_by_name() -> None:

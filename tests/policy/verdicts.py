@@ -9,8 +9,8 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.policy.event_checks import check_event
-from trio_relay.policy.identity import Visitor
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.identity import Identity
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
 
@@ -30,18 +30,18 @@ def rules_of(
     return Rules(limits or Limits(), PolicyOptions(**policy), members or MemberOptions(), info, url)
 
 
-def listed(rules: Rules, name: Name, *items: str, until: int | None = None) -> Rules:
+def listed(rules: Rules, name: ListName, *items: str, until: int | None = None) -> Rules:
     """The same rules, these items put on a list."""
-    rules.amend([Change(name, item, Entry(until=until)) for item in items])
+    rules.amend([Change(name, item, ListEntry(until=until)) for item in items])
     return rules
 
 
-def visitor(*keys: Author) -> Visitor:
+def identity(*keys: Author) -> Identity:
     """Who has authenticated these keys."""
-    return Visitor(keys={key.pubkey for key in keys})
+    return Identity(keys={key.pubkey for key in keys})
 
 
-def verdict(event: Event, rules: Rules, who: Visitor | None = None, size: int = 0) -> str | None:
+def verdict(event: Event, rules: Rules, who: Identity | None = None, size: int = 0) -> str | None:
     """Why the event is refused, or None."""
-    refusal = check_event(event, who or Visitor(), rules, NOW, size)
+    refusal = check_event(event, who or Identity(), rules, NOW, size)
     return None if refusal is None else str(refusal)

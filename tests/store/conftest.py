@@ -11,7 +11,7 @@ import pytest
 from tests.store.quickness import EVENTS, Clock, Speed
 from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter
-from trio_relay.store.sqlite.loop_reader import QuickReader
+from trio_relay.store.sqlite.loop_reader import LoopReader
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def quick_reader(quick_connection: apsw.Connection, clock: Clock) -> QuickReader:
+def quick_reader(quick_connection: apsw.Connection, clock: Clock) -> LoopReader:
     """A quick reader under this clock."""
-    return QuickReader(quick_connection, clock)
+    return LoopReader(quick_connection, clock)
 
 
 @pytest.fixture
-def speed(quick_reader: QuickReader, clock: Clock) -> Speed:
+def speed(quick_reader: LoopReader, clock: Clock) -> Speed:
     """Of the quick reader's searches."""
     return Speed(quick_reader, clock)

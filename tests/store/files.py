@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from trio_relay import SqliteOptions, open_sqlite
-from trio_relay.store.sqlite import SqliteReader, SqliteStore, open_sqlite_for_reading
+from trio_relay.store.sqlite import ReadPool, SqliteStore, open_sqlite_for_reading
 
 
 @asynccontextmanager
@@ -21,7 +21,7 @@ async def opened(path: Path, *, readers: int = 2) -> AsyncIterator[SqliteStore]:
 
 
 @asynccontextmanager
-async def opened_for_reading(path: Path) -> AsyncIterator[SqliteReader]:
+async def opened_for_reading(path: Path) -> AsyncIterator[ReadPool]:
     """The same to read from only."""
     with trio.fail_after(60):
         async with open_sqlite_for_reading(options(path)) as store:

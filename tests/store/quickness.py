@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.keys import made_up
 from trio_relay.nostr.filter import Filter
-from trio_relay.store.sqlite.loop_reader import QuickReader
+from trio_relay.store.sqlite.loop_reader import LoopReader
 
 EVENTS: Final = [made_up(str(number)) for number in range(500)]
 IDS: Final = [event.id for event in EVENTS]
@@ -37,19 +37,19 @@ class Speed:
     Who only looks whether a search may be tried looks once at the clock.
     """
 
-    def __init__(self, reader: QuickReader, clock: Clock) -> None:
+    def __init__(self, reader: LoopReader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
 
-    def late(self, search: Callable[[QuickReader], object]) -> bool:
+    def late(self, search: Callable[[LoopReader], object]) -> bool:
         """Make a search be late; False if it was not even tried."""
         return self._looks(search, 0.003) > 1
 
-    def in_time(self, search: Callable[[QuickReader], object]) -> bool:
+    def in_time(self, search: Callable[[LoopReader], object]) -> bool:
         """Give a search all the time it needs; False if it was not even tried."""
         return self._looks(search, 0.0) > 1
 
-    def _looks(self, search: Callable[[QuickReader], object], per_look: float) -> int:
+    def _looks(self, search: Callable[[LoopReader], object], per_look: float) -> int:
         self._clock.per_look, before = per_look, self._clock.looks
         found = search(self._reader)
         self._clock.per_look = 0.0
@@ -58,17 +58,17 @@ class Speed:
         return looks
 
 
-def all_events(reader: QuickReader) -> object:
+def all_events(reader: LoopReader) -> object:
     return reader.query([EVERYTHING])
 
 
-def of_a_kind(reader: QuickReader) -> object:
+def of_a_kind(reader: LoopReader) -> object:
     return reader.query([KIND])
 
 
-def known(reader: QuickReader) -> object:
+def known(reader: LoopReader) -> object:
     return reader.known(SOME_IDS)
 
 
-def lone_known(reader: QuickReader) -> object:
+def lone_known(reader: LoopReader) -> object:
     return reader.known(IDS[:1])

@@ -15,10 +15,10 @@ async def test_what_is_kept_outlasts_the_store_and_is_kept_whole_or_not_at_all(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(path) as store:
-        await store.keep({"a": b"1", "b": b"\0"})
+        await store.put_metadata({"a": b"1", "b": b"\0"})
         with monkeypatch.context() as patch:
             patch.setattr(batch_writer, "_KEEP", "INSERT INTO nowhere VALUES (?, ?)")
             with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
-                await store.keep({"a": None, "c": b"3"})
+                await store.put_metadata({"a": None, "c": b"3"})
     async with opened(path) as store:
-        assert await store.kept() == {"a": b"1", "b": b"\0"}
+        assert await store.get_metadata() == {"a": b"1", "b": b"\0"}

@@ -17,12 +17,12 @@ from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.sqlite import fetch, loop_reader
 from trio_relay.store.sqlite.batch_writer import BatchWriter
-from trio_relay.store.sqlite.loop_reader import QuickReader
+from trio_relay.store.sqlite.loop_reader import LoopReader
 
 SEARCHES: Final = pytest.mark.parametrize("search", [all_events, of_a_kind, known])
 
 
-def test_what_is_found_in_time_is_the_answer(quick_reader: QuickReader) -> None:
+def test_what_is_found_in_time_is_the_answer(quick_reader: LoopReader) -> None:
     newest_first = sorted(EVENTS, key=lambda event: event.id)
     assert quick_reader.query([EVERYTHING]) == [encode(event) for event in newest_first]
     assert quick_reader.query([SMALL]) == [encode(EVENTS[0])]
@@ -32,7 +32,7 @@ def test_what_is_found_in_time_is_the_answer(quick_reader: QuickReader) -> None:
 
 @SEARCHES
 def test_a_late_search_is_broken_off_in_the_midst(
-    quick_reader: QuickReader, clock: Clock, search: Callable[[QuickReader], object]
+    quick_reader: LoopReader, clock: Clock, search: Callable[[LoopReader], object]
 ) -> None:
     """At the first look that finds it late, of more that it would have taken; the last is after its end."""
     search(quick_reader)
@@ -45,14 +45,14 @@ def test_a_late_search_is_broken_off_in_the_midst(
     assert search(quick_reader) is not None
 
 
-def test_a_search_that_ends_before_anybody_looks_is_in_time(quick_reader: QuickReader, clock: Clock) -> None:
+def test_a_search_that_ends_before_anybody_looks_is_in_time(quick_reader: LoopReader, clock: Clock) -> None:
     clock.per_look = 1.0
     assert quick_reader.query([SMALL]) == [encode(EVENTS[0])]
 
 
 @SEARCHES
 def test_after_three_late_ones_in_a_row_the_like_are_avoided_for_a_second(
-    speed: Speed, clock: Clock, search: Callable[[QuickReader], object]
+    speed: Speed, clock: Clock, search: Callable[[LoopReader], object]
 ) -> None:
     assert [speed.late(search) for _ in range(4)] == [True, True, True, False]
     assert not speed.in_time(search)
@@ -64,7 +64,7 @@ def test_after_three_late_ones_in_a_row_the_like_are_avoided_for_a_second(
 
 @SEARCHES
 def test_what_is_late_again_after_that_second_is_avoided_for_another(
-    speed: Speed, clock: Clock, search: Callable[[QuickReader], object]
+    speed: Speed, clock: Clock, search: Callable[[LoopReader], object]
 ) -> None:
     for _ in range(3):
         speed.late(search)
@@ -75,13 +75,13 @@ def test_what_is_late_again_after_that_second_is_avoided_for_another(
 
 
 @SEARCHES
-def test_one_in_time_makes_up_for_those_before(speed: Speed, search: Callable[[QuickReader], object]) -> None:
+def test_one_in_time_makes_up_for_those_before(speed: Speed, search: Callable[[LoopReader], object]) -> None:
     for _ in range(3):
         assert [speed.late(search), speed.late(search), speed.in_time(search)] == [True] * 3
     assert [speed.late(search) for _ in range(4)] == [True, True, True, False]
 
 
-def test_other_shapes_are_not_avoided_and_other_values_are(speed: Speed, quick_reader: QuickReader) -> None:
+def test_other_shapes_are_not_avoided_and_other_values_are(speed: Speed, quick_reader: LoopReader) -> None:
     for _ in range(3):
         speed.late(of_a_kind)
     assert quick_reader.query([Filter(kinds=frozenset([7]), limit=1)]) is None
@@ -91,7 +91,7 @@ def test_other_shapes_are_not_avoided_and_other_values_are(speed: Speed, quick_r
     assert not speed.in_time(of_a_kind)
 
 
-def test_what_is_known_is_of_one_shape_whatever_the_ids(speed: Speed, quick_reader: QuickReader) -> None:
+def test_what_is_known_is_of_one_shape_whatever_the_ids(speed: Speed, quick_reader: LoopReader) -> None:
     for start in range(3):
         assert speed.late(lambda reader, start=start: reader.known(IDS[start : start + 60]))  # type: ignore[misc]
     assert quick_reader.known(IDS[:2]) is None
@@ -99,7 +99,7 @@ def test_what_is_known_is_of_one_shape_whatever_the_ids(speed: Speed, quick_read
 
 
 def test_no_more_shapes_are_remembered_than_a_thousand(
-    speed: Speed, quick_reader: QuickReader, monkeypatch: pytest.MonkeyPatch
+    speed: Speed, quick_reader: LoopReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All are forgotten then: who was avoided is tried again."""
     assert loop_reader._MOST_SHAPES == 1_000
@@ -116,7 +116,7 @@ def test_no_more_shapes_are_remembered_than_a_thousand(
 
 
 def test_an_answer_longer_than_a_page_is_none_and_a_strike(
-    quick_connection: apsw.Connection, quick_reader: QuickReader, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    quick_connection: apsw.Connection, quick_reader: LoopReader, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried for nothing: what it has found is thrown away, and a thread has to begin anew."""
     monkeypatch.setattr(fetch, "_PAGE_BYTES", 10_000)
@@ -133,7 +133,7 @@ def test_an_answer_longer_than_a_page_is_none_and_a_strike(
 
 
 def test_late_and_too_long_are_strikes_alike(
-    quick_connection: apsw.Connection, speed: Speed, quick_reader: QuickReader, monkeypatch: pytest.MonkeyPatch
+    quick_connection: apsw.Connection, speed: Speed, quick_reader: LoopReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [speed.late(all_events) for _ in range(2)] == [True] * 2
     monkeypatch.setattr(fetch, "_PAGE_BYTES", 10_000)
@@ -143,7 +143,7 @@ def test_late_and_too_long_are_strikes_alike(
     assert speed.in_time(known)
 
 
-def test_an_event_longer_than_a_page_is_none(file: Path, quick_reader: QuickReader) -> None:
+def test_an_event_longer_than_a_page_is_none(file: Path, quick_reader: LoopReader) -> None:
     event = ALICE.event("x" * fetch._PAGE_BYTES)
     writer = apsw.Connection(str(file))
     BatchWriter(writer).save([event])
@@ -152,7 +152,7 @@ def test_an_event_longer_than_a_page_is_none(file: Path, quick_reader: QuickRead
     assert quick_reader.known([event.id]) == {event.id}
 
 
-def test_a_failure_is_none_and_no_strike(file: Path, speed: Speed, quick_reader: QuickReader) -> None:
+def test_a_failure_is_none_and_no_strike(file: Path, speed: Speed, quick_reader: LoopReader) -> None:
     other = apsw.Connection(str(file))
     other.execute("ALTER TABLE event RENAME TO elsewhere")
     for _ in range(5):
@@ -166,7 +166,7 @@ def test_a_failure_is_none_and_no_strike(file: Path, speed: Speed, quick_reader:
 
 @pytest.mark.parametrize("shares", [False, True])
 def test_a_closed_connection_gives_none(
-    quick_connection: apsw.Connection, quick_reader: QuickReader, shares: bool
+    quick_connection: apsw.Connection, quick_reader: LoopReader, shares: bool
 ) -> None:
     if shares:
         quick_reader.share_snapshot()

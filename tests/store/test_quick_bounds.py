@@ -26,7 +26,7 @@ from tests.store.quickness import (
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.sqlite import fetch
-from trio_relay.store.sqlite.loop_reader import QuickReader
+from trio_relay.store.sqlite.loop_reader import LoopReader
 from trio_relay.store.sqlite.sql import Select
 
 STEPS_PER_LOOK: Final = 200
@@ -72,7 +72,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ids=["ids", "authors", "kinds", "tags", "all"],
 )
 def test_for_more_than_500_values_nothing_is_even_planned(
-    quick_reader: QuickReader, clock: Clock, planned: list[int], request_of: Callable[[int], list[Filter]]
+    quick_reader: LoopReader, clock: Clock, planned: list[int], request_of: Callable[[int], list[Filter]]
 ) -> None:
     most, more = request_of(500), request_of(501)
     assert quick_reader.query(most) is not None
@@ -84,7 +84,7 @@ def test_for_more_than_500_values_nothing_is_even_planned(
 
 
 def test_for_more_than_four_filters_nothing_is_even_planned(
-    quick_reader: QuickReader, clock: Clock, planned: list[int]
+    quick_reader: LoopReader, clock: Clock, planned: list[int]
 ) -> None:
     """Also where they are the same, or can find nothing."""
     assert len(quick_reader.query([EVERYTHING] * 4) or []) == 500
@@ -96,7 +96,7 @@ def test_for_more_than_four_filters_nothing_is_even_planned(
     assert clock.looks == looks
 
 
-def test_no_more_than_64_ids_are_looked_up(quick_reader: QuickReader, clock: Clock) -> None:
+def test_no_more_than_64_ids_are_looked_up(quick_reader: LoopReader, clock: Clock) -> None:
     assert quick_reader.known(IDS[:64]) == set(IDS[:64])
     looks = clock.looks
     assert quick_reader.known(IDS[:65]) is None
@@ -104,7 +104,7 @@ def test_no_more_than_64_ids_are_looked_up(quick_reader: QuickReader, clock: Clo
     assert clock.looks == looks
 
 
-def test_what_is_not_begun_is_no_strike(quick_reader: QuickReader, speed: Speed) -> None:
+def test_what_is_not_begun_is_no_strike(quick_reader: LoopReader, speed: Speed) -> None:
     for _ in range(5):
         assert quick_reader.query([EVERYTHING] * 5) is None
         assert quick_reader.known(IDS) is None
@@ -114,7 +114,7 @@ def test_what_is_not_begun_is_no_strike(quick_reader: QuickReader, speed: Speed)
 
 @pytest.mark.parametrize("search", [all_events, of_a_kind, known])
 def test_the_time_is_looked_at_every_200_steps(
-    file: Path, quick_reader: QuickReader, clock: Clock, search: Callable[[QuickReader], object]
+    file: Path, quick_reader: LoopReader, clock: Clock, search: Callable[[LoopReader], object]
 ) -> None:
     """Before and after it too."""
     before = clock.looks
@@ -129,7 +129,7 @@ def test_the_time_is_looked_at_every_200_steps(
 
     counting = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
     counting.execute("SELECT 1 FROM event").fetchall()  # to read which tables there are takes steps too
-    reader = QuickReader(counting, clock)
+    reader = LoopReader(counting, clock)
     counting.set_progress_handler(count, 1)
     search(reader)
     counting.close()
@@ -137,7 +137,7 @@ def test_the_time_is_looked_at_every_200_steps(
     assert abs(looks - steps / STEPS_PER_LOOK) <= 1
 
 
-def slowly(quick_reader: QuickReader, clock: Clock, per_look: float) -> object:
+def slowly(quick_reader: LoopReader, clock: Clock, per_look: float) -> object:
     """Make a search so small that nobody looks at the time within, and that takes this long."""
     clock.per_look = per_look
     found = quick_reader.query([SMALL])
@@ -146,7 +146,7 @@ def slowly(quick_reader: QuickReader, clock: Clock, per_look: float) -> object:
 
 
 def test_after_a_search_of_more_than_10_ms_all_others_are_avoided_for_a_second_from_its_end(
-    quick_reader: QuickReader, clock: Clock, speed: Speed
+    quick_reader: LoopReader, clock: Clock, speed: Speed
 ) -> None:
     """What it has found is good nevertheless."""
     assert slowly(quick_reader, clock, 0.011) == [encode(EVENTS[0])]
@@ -162,7 +162,7 @@ def test_after_a_search_of_more_than_10_ms_all_others_are_avoided_for_a_second_f
 
 
 def test_what_is_avoided_meanwhile_does_not_make_it_longer(
-    quick_reader: QuickReader, clock: Clock, speed: Speed
+    quick_reader: LoopReader, clock: Clock, speed: Speed
 ) -> None:
     slowly(quick_reader, clock, 0.011)
     for _ in range(9):
@@ -172,7 +172,7 @@ def test_what_is_avoided_meanwhile_does_not_make_it_longer(
     assert speed.in_time(all_events)
 
 
-def test_a_search_of_less_than_10_ms_keeps_nobody_away(quick_reader: QuickReader, clock: Clock, speed: Speed) -> None:
+def test_a_search_of_less_than_10_ms_keeps_nobody_away(quick_reader: LoopReader, clock: Clock, speed: Speed) -> None:
     for _ in range(10):
         assert slowly(quick_reader, clock, 0.009) == [encode(EVENTS[0])]
         assert speed.in_time(all_events)
@@ -180,7 +180,7 @@ def test_a_search_of_less_than_10_ms_keeps_nobody_away(quick_reader: QuickReader
 
 
 def test_a_search_that_is_late_by_far_keeps_all_others_away_and_is_one_strike(
-    quick_reader: QuickReader, clock: Clock, speed: Speed
+    quick_reader: LoopReader, clock: Clock, speed: Speed
 ) -> None:
     for _ in range(2):
         clock.per_look = 0.02
@@ -192,7 +192,7 @@ def test_a_search_that_is_late_by_far_keeps_all_others_away_and_is_one_strike(
 
 
 def test_a_failure_that_took_long_keeps_others_away_too(
-    file: Path, quick_reader: QuickReader, clock: Clock, speed: Speed
+    file: Path, quick_reader: LoopReader, clock: Clock, speed: Speed
 ) -> None:
     other = apsw.Connection(str(file))
     other.execute("ALTER TABLE event RENAME TO elsewhere")
@@ -206,13 +206,13 @@ def test_a_failure_that_took_long_keeps_others_away_too(
     assert speed.in_time(all_events)
 
 
-def test_what_can_find_nothing_is_answered_while_the_disk_is_slow(quick_reader: QuickReader, clock: Clock) -> None:
+def test_what_can_find_nothing_is_answered_while_the_disk_is_slow(quick_reader: LoopReader, clock: Clock) -> None:
     slowly(quick_reader, clock, 0.011)
     assert quick_reader.query([Filter(limit=0)]) == []
 
 
 def test_a_slow_disk_leaves_the_shared_snapshot_to_be_dropped(
-    quick_connection: apsw.Connection, quick_reader: QuickReader, clock: Clock
+    quick_connection: apsw.Connection, quick_reader: LoopReader, clock: Clock
 ) -> None:
     quick_reader.share_snapshot()
     slowly(quick_reader, clock, 0.011)

@@ -14,10 +14,10 @@ from tests.contract.backends import everything
 from tests.keys import ALICE
 from tests.store.files import content, opened, opened_for_reading
 from trio_relay.store.base import StoreRefused
-from trio_relay.store.sqlite import SqliteReader, schema
+from trio_relay.store.sqlite import ReadPool, schema
 
 OPENERS = pytest.mark.parametrize("opener", [opened, opened_for_reading], ids=["to write", "to read"])
-Opener: TypeAlias = Callable[[Path], AbstractAsyncContextManager[SqliteReader]]
+Opener: TypeAlias = Callable[[Path], AbstractAsyncContextManager[ReadPool]]
 
 
 async def refusal(opener: Opener, path: Path) -> str:

@@ -23,7 +23,7 @@ from trio_relay.store.base import StoreError
 from trio_relay.store.sqlite import SqliteStore, loop_reader, schema
 from trio_relay.store.sqlite import store as store_module
 from trio_relay.store.sqlite.batch_writer import BatchWriter
-from trio_relay.store.sqlite.loop_reader import QuickReader
+from trio_relay.store.sqlite.loop_reader import LoopReader
 
 BIG = "x" * 20_000
 ONE, TWO, THREE = (ALICE.event(text) for text in ("one", "two", "three"))
@@ -64,7 +64,7 @@ def log_is_folded_back_whole(writer: apsw.Connection) -> bool:
 
 
 def test_searches_share_what_they_see_until_it_is_dropped(writer: apsw.Connection, connection: apsw.Connection) -> None:
-    reader, batches = QuickReader(connection), BatchWriter(writer)
+    reader, batches = LoopReader(connection), BatchWriter(writer)
     reader.share_snapshot()
     batches.save([ONE])
     assert reader.known([ONE.id]) == {ONE.id}
@@ -80,7 +80,7 @@ def test_searches_share_what_they_see_until_it_is_dropped(writer: apsw.Connectio
 
 
 def test_sharing_anew_shows_what_came_meanwhile(writer: apsw.Connection, connection: apsw.Connection) -> None:
-    reader = QuickReader(connection)
+    reader = LoopReader(connection)
     reader.share_snapshot()
     assert reader.known([ONE.id]) == set()
     BatchWriter(writer).save([ONE])
@@ -91,7 +91,7 @@ def test_sharing_anew_shows_what_came_meanwhile(writer: apsw.Connection, connect
 def test_only_a_shared_snapshot_that_was_used_holds_the_log(
     writer: apsw.Connection, connection: apsw.Connection
 ) -> None:
-    reader, batches = QuickReader(connection), BatchWriter(writer)
+    reader, batches = LoopReader(connection), BatchWriter(writer)
     batches.save([ONE])
     assert reader.query([ANY]) == [encode(ONE)]
     assert log_is_folded_back_whole(writer)
@@ -109,7 +109,7 @@ def test_a_search_that_is_broken_off_leaves_the_shared_snapshot_usable(
     writer: apsw.Connection, connection: apsw.Connection
 ) -> None:
     events, clock = [made_up(str(number)) for number in range(500)], Clock()
-    reader, batches = QuickReader(connection, clock), BatchWriter(writer)
+    reader, batches = LoopReader(connection, clock), BatchWriter(writer)
     batches.save(events)
     reader.share_snapshot()
     for _ in range(5):
@@ -125,7 +125,7 @@ def test_a_search_that_is_broken_off_leaves_the_shared_snapshot_usable(
 def test_a_snapshot_is_dropped_however_long_ago_the_last_search_was(connection: apsw.Connection) -> None:
     """SQLite looks at the time after so many steps of a statement, those of earlier runs included."""
     clock = Clock()
-    reader = QuickReader(connection, clock)
+    reader = LoopReader(connection, clock)
     for _ in range(1_000):
         reader.share_snapshot()
         assert reader.known([ONE.id]) == set()

@@ -84,7 +84,7 @@ async def test_it_counts_and_hides_as_it_has_to(old: Path) -> None:
                 authors = [event.pubkey for event in living if one.matches(event)]
                 assert sketch.registers == naive_registers(authors, offset_of(target))
                 assert sketch.number == len(authors) > 0
-        assert await store.kept() == {}
+        assert await store.get_metadata() == {}
 
 
 async def test_any_number_of_events_is_brought_over(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:

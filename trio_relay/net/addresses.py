@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
-from trio_relay.policy.lists import Name
+from trio_relay.policy.lists import ListName
 from trio_relay.policy.rules import Rules
 
 UNKNOWN: Final = "unknown"
@@ -121,7 +121,7 @@ class Proxies:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AddressEntry:
     """One line of an `AddressList`.
 
     Attributes:
@@ -141,8 +141,8 @@ class AddressList:
     An IPv6 address stands for its /64 network, as in `group`.
     """
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._entries: dict[tuple[int, int, int], Entry] = {}
+    def __init__(self, entries: Iterable[AddressEntry] = ()) -> None:
+        self._entries: dict[tuple[int, int, int], AddressEntry] = {}
         self._prefixes: Counter[tuple[int, int]] = Counter()
         for entry in entries:
             self.add(entry.address, entry.reason, entry.expiry)
@@ -158,7 +158,7 @@ class AddressList:
     def add_exactly(self, network: Network, reason: str = "", expiry: int | None = None) -> None:
         """Take this network in and nothing around it, even if it is of one IPv6 address."""
         self._forget(key := _key(network))
-        self._entries[key] = Entry(_text(network), reason, expiry)
+        self._entries[key] = AddressEntry(_text(network), reason, expiry)
         self._prefixes[key[:2]] += 1
 
     def remove(self, address: str) -> bool:
@@ -185,7 +185,7 @@ class AddressList:
                     return True
         return False
 
-    def entries(self, now: int) -> list[Entry]:
+    def entries(self, now: int) -> list[AddressEntry]:
         """What holds at `now`, seconds since 1970, in the order in which it came; the rest is forgotten."""
         for key in [key for key, entry in self._entries.items() if not _holds(entry, now)]:
             self._forget(key)
@@ -200,7 +200,7 @@ class AddressList:
         return True
 
 
-def _holds(entry: Entry, now: int) -> bool:
+def _holds(entry: AddressEntry, now: int) -> bool:
     return entry.expiry is None or now < entry.expiry
 
 
@@ -246,13 +246,15 @@ class BlockedAddresses:
     def __init__(self, rules: Rules, now: Callable[[], int]) -> None:
         self._rules = rules
         self._now = now
-        self._denied = AddressList(map(Entry, rules.options.denied_addresses))
+        self._denied = AddressList(map(AddressEntry, rules.options.denied_addresses))
         self.refresh()
 
     def refresh(self) -> None:
         """Be what the operators' list says now."""
-        entries = self._rules.lists.entries(Name.BLOCKED_ADDRESSES, 0)
-        self._listed = AddressList(Entry(address, entry.reason, entry.until) for address, entry in entries.items())
+        entries = self._rules.lists.entries(ListName.BLOCKED_ADDRESSES, 0)
+        self._listed = AddressList(
+            AddressEntry(address, entry.reason, entry.until) for address, entry in entries.items()
+        )
 
     def covers(self, address: str) -> bool:
         """True if nobody at this address is served."""

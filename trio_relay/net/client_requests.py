@@ -7,16 +7,16 @@ from typing import Final
 
 import trio
 
-from trio_relay.net.client_syncs import Syncs
+from trio_relay.net.client_syncs import ClientSyncs
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.nostr.message import (
-    Answer,
     CloseSync,
     ContinueSync,
     Count,
     OpenSync,
+    RefusedMessage,
     Subscribe,
     Unsubscribe,
     challenged,
@@ -27,14 +27,14 @@ from trio_relay.nostr.session import Session
 from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.policy.identity import Visitor
+from trio_relay.policy.identity import Identity
 
 _ANYTHING: Final = Filter()
 _AT_A_TIME: Final = 2
 """Of one client; a hundred REQs at once wait for each other, and half of the readers stay free for others."""
 
 
-class Requests:
+class ClientRequests:
     """All that one client has open. What takes a while is begun here, in tasks of the client's.
 
     Args:
@@ -44,17 +44,17 @@ class Requests:
         visitor: who asks.
     """
 
-    def __init__(self, session: Session, relay: Relay, outbox: Outbox, visitor: Visitor) -> None:
+    def __init__(self, session: Session, relay: Relay, outbox: Outbox, identity: Identity) -> None:
         self.tasks: trio.Nursery | None = None
         """The client's; there while it is read."""
         self._session = session
         self._relay = relay
         self._outbox = outbox
-        self._visitor = visitor
+        self._identity = identity
         self._subscriptions: dict[str, Subscription] = {}
         self._queries: dict[Subscription, trio.CancelScope] = {}
         self._counts: dict[trio.CancelScope, str] = {}
-        self._syncs = Syncs(relay, outbox, visitor)
+        self._syncs = ClientSyncs(relay, outbox, identity)
         self._turns: trio.CapacityLimiter | None = None
 
     def take(self, request: Subscribe | Count | Unsubscribe | OpenSync | ContinueSync | CloseSync) -> None:
@@ -74,7 +74,7 @@ class Requests:
         else:
             self._syncs.close(request.sync_id)
 
-    def end(self, answer: Answer) -> None:
+    def end(self, answer: RefusedMessage) -> None:
         """End what a refusal says is over."""
         if answer.ends is not None:
             self._unsubscribe(answer.ends)
@@ -91,7 +91,7 @@ class Requests:
 
     def recheck(self) -> None:
         """End all that is open if the client may read nothing any more: who may has changed."""
-        refusal = self._relay.admit_filters([_ANYTHING], self._visitor)
+        refusal = self._relay.admit_filters([_ANYTHING], self._identity)
         if refusal is None:
             return
         for scope in self._counts:
@@ -110,12 +110,12 @@ class Requests:
 
     def remind(self, refusal: Rejected) -> None:
         """Send the challenge once more in front of a refusal that AUTH could mend (NIP-42)."""
-        if refusal.prefix is Prefix.AUTH_REQUIRED and self._visitor.challenge:
-            self._outbox.send_nowait(challenged(self._visitor.challenge))
+        if refusal.prefix is Prefix.AUTH_REQUIRED and self._identity.challenge:
+            self._outbox.send_nowait(challenged(self._identity.challenge))
 
     def _refused(self, filters: Sequence[Filter]) -> str | None:
         """Why the visitor may not ask these; he has been reminded to authenticate then."""
-        refusal = self._relay.admit_filters(filters, self._visitor)
+        refusal = self._relay.admit_filters(filters, self._identity)
         if refusal is None:
             return None
         self.remind(refusal)
@@ -127,7 +127,7 @@ class Requests:
             self._session.ended(request.sub_id)
             self._outbox.send_nowait(closed(request.sub_id, reason))
             return
-        subscription = Subscription(request.sub_id, request.filters, self._outbox, self._visitor.reader)
+        subscription = Subscription(request.sub_id, request.filters, self._outbox, self._identity.reader)
         self._subscriptions[request.sub_id] = subscription
         self._relay.subscribe(subscription)
         # A client's answers come in turn: one that waits must not be overtaken for ever by quick ones.
@@ -166,7 +166,7 @@ class Requests:
             with scope:
                 async with turns:
                     try:
-                        found = await self._relay.count(request.filters, self._visitor)
+                        found = await self._relay.count(request.filters, self._identity)
                         number, registers = (
                             (found.number, found.registers) if isinstance(found, Sketch) else (found, None)
                         )

@@ -10,8 +10,8 @@ from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.message import ContinueSync, OpenSync, sync_error, sync_message
 from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay
-from trio_relay.pipeline.sync_sets import Sync, TooLarge
-from trio_relay.policy.identity import Visitor
+from trio_relay.pipeline.sync_sets import SetTooLarge, Sync
+from trio_relay.policy.identity import Identity
 
 _SMALL_BYTES: Final = 512
 """Of a message that is answered on the loop: some 20 fingerprints, each of which may have to be split and made anew.
@@ -21,7 +21,7 @@ _UNKNOWN: Final = "closed: no sync of this id is open"
 _IDLE: Final = "closed: nothing was heard of this sync for too long"
 
 
-class Syncs:
+class ClientSyncs:
     """All syncs that one client has open; an id is another thing than a subscription's.
 
     Args:
@@ -30,10 +30,10 @@ class Syncs:
         visitor: who asks.
     """
 
-    def __init__(self, relay: Relay, outbox: Outbox, visitor: Visitor) -> None:
+    def __init__(self, relay: Relay, outbox: Outbox, identity: Identity) -> None:
         self._relay = relay
         self._outbox = outbox
-        self._visitor = visitor
+        self._identity = identity
         self._opening: dict[str, trio.CancelScope] = {}
         self._open: dict[str, Sync] = {}
 
@@ -56,10 +56,10 @@ class Syncs:
         try:
             with scope:
                 async with turns:
-                    session = await self._relay.open_sync(request.filter, self._visitor)
+                    session = await self._relay.open_sync(request.filter, self._identity)
         except Rejected as refusal:
             if not scope.cancel_called:
-                self.refuse(request.sync_id, str(refusal), refusal.most if isinstance(refusal, TooLarge) else None)
+                self.refuse(request.sync_id, str(refusal), refusal.most if isinstance(refusal, SetTooLarge) else None)
         finally:
             if self._opening.get(request.sync_id) is scope:
                 del self._opening[request.sync_id]

@@ -7,7 +7,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell:
+class CloseReason:
     """How a conversation ends.
 
     Attributes:
@@ -25,9 +25,9 @@ class Farewell:
     forget: bool = False
 
 
-LEFT: Final = Farewell("left")
-GONE: Final = Farewell("gone")
-STOPPING: Final = Farewell("stopping", 1001, "the relay is stopping")
-TOO_SLOW: Final = Farewell("too slow", 1008, "too slow: messages wait to be read", seconds=1.0, forget=True)
-SILENT: Final = Farewell("silent", seconds=0.0)
-STUCK: Final = Farewell("stuck", seconds=0.0)
+LEFT: Final = CloseReason("left")
+GONE: Final = CloseReason("gone")
+STOPPING: Final = CloseReason("stopping", 1001, "the relay is stopping")
+TOO_SLOW: Final = CloseReason("too slow", 1008, "too slow: messages wait to be read", seconds=1.0, forget=True)
+SILENT: Final = CloseReason("silent", seconds=0.0)
+STUCK: Final = CloseReason("stuck", seconds=0.0)

@@ -1,7 +1,7 @@
 """One client: a task that reads, and while they are needed one that waits for the network and one for each long query.
 
-Whatever ends the conversation is a `Farewell`; the first one counts. Then reading stops, subscriptions go, and what is
-still to be said is said within a bounded time.
+Whatever ends the conversation is a `CloseReason`; the first one counts. Then reading stops, subscriptions end, and what
+is still to be said is said within a bounded time.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Final
 import structlog
 import trio
 
-from trio_relay.net.client_requests import Requests
-from trio_relay.net.close_reasons import GONE, LEFT, SILENT, STOPPING, STUCK, TOO_SLOW, Farewell
+from trio_relay.net.client_requests import ClientRequests
+from trio_relay.net.close_reasons import GONE, LEFT, SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
 from trio_relay.net.frames import deflated_text, text
-from trio_relay.net.keepalive import Liveness, Verdict
+from trio_relay.net.keepalive import Keepalive, KeepaliveVerdict
 from trio_relay.net.options import NetOptions
 from trio_relay.net.sender import Sender
 from trio_relay.net.transport import transport
 from trio_relay.net.websocket import WebSocket
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.message import Answer, Authenticate, Publish, challenged, ok
+from trio_relay.nostr.message import Authenticate, Publish, RefusedMessage, challenged, ok
 from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
@@ -37,12 +37,12 @@ _TURN_SECONDS: Final = 0.002
 """After so long one client's messages make room for others'."""
 
 
-class Client:
+class Connection:
     """A conversation with one connected client over a stream whose handshake is done."""
 
     def __init__(self, stream: trio.abc.Stream, socket: WebSocket, relay: Relay, options: NetOptions) -> None:
-        visitor = relay.visit()
-        self._visitor = visitor
+        identity = relay.visit()
+        self._identity = identity
         self._transport = transport(stream)
         self._socket = socket
         self._relay = relay
@@ -50,17 +50,17 @@ class Client:
         self._session = relay.open_session()
         frame, turn_bytes = (deflated_text, _DEFLATED_BYTES) if socket.takes_deflated else (text, _PLAIN_BYTES)
         self._outbox = Outbox(frame, options.outbox_bytes, self._overflowed, self._flush, relay.post, turn_bytes, text)
-        self._liveness = Liveness(trio.current_time())
-        self._sender = Sender(self._outbox, self._transport, self._liveness)
-        self._requests = Requests(self._session, relay, self._outbox, visitor)
+        self._keepalive = Keepalive(trio.current_time())
+        self._sender = Sender(self._outbox, self._transport, self._keepalive)
+        self._requests = ClientRequests(self._session, relay, self._outbox, identity)
         self._listening = trio.CancelScope()
         self._tasks: trio.Nursery | None = None
-        self._farewell: Farewell | None = None
+        self._close_reason: CloseReason | None = None
         self._publishing = False
         self._unanswered = 0
         self._answered: trio.Event | None = None
 
-    async def run(self, first: bytes) -> Farewell:
+    async def run(self, first: bytes) -> CloseReason:
         """Hold the conversation to its end; the caller closes the stream.
 
         Args:
@@ -72,8 +72,8 @@ class Client:
         try:
             async with trio.open_nursery() as self._tasks:
                 self._requests.tasks = self._tasks
-                if self._visitor.challenge:  # at once: then no client has to wait for a refusal to know it (NIP-42)
-                    self._outbox.send_nowait(challenged(self._visitor.challenge))
+                if self._identity.challenge:  # at once: then no client has to wait for a refusal to know it (NIP-42)
+                    self._outbox.send_nowait(challenged(self._identity.challenge))
                 try:
                     with self._listening:
                         await self._read(first)
@@ -86,70 +86,72 @@ class Client:
                 self._tasks.cancel_scope.cancel()
         finally:
             self._tasks = self._requests.tasks = None
-        return self._farewell or LEFT
+        return self._close_reason or LEFT
 
     def _overflowed(self) -> None:
         self.hang_up(TOO_SLOW)
 
-    def hang_up(self, farewell: Farewell) -> None:
+    def hang_up(self, close_reason: CloseReason) -> None:
         """End the conversation this way, unless it is ending already; sync, from any task."""
-        if self._farewell is None:
-            self._farewell = farewell
+        if self._close_reason is None:
+            self._close_reason = close_reason
             # What was read is accepted: a relay that stops lets it into the pipeline, which the server's grace bounds.
-            if not (self._publishing and farewell is STOPPING):
-                self._listening.cancel(reason=farewell.reason)
+            if not (self._publishing and close_reason is STOPPING):
+                self._listening.cancel(reason=close_reason.reason)
 
     def recheck(self, keys: Collection[str]) -> None:
         """End what is open if one of these keys is the client's, and it may read no more; sync, from any task."""
-        if not self._visitor.keys.isdisjoint(keys):
+        if not self._identity.keys.isdisjoint(keys):
             self._requests.recheck()
 
     def watch(self, now: float) -> None:
         """Ping a silent client, give up a dead one; to be called about every second."""
         self._requests.watch(now)
-        verdict = self._liveness.judge(now, self._options)
-        if verdict is Verdict.PING:
+        verdict = self._keepalive.judge(now, self._options)
+        if verdict is KeepaliveVerdict.PING:
             self._socket.ping()
             self._outbox.put_nowait(self._socket.output())
-        elif verdict is Verdict.SILENT:
+        elif verdict is KeepaliveVerdict.SILENT:
             self.hang_up(SILENT)
-        elif verdict is Verdict.STUCK:
+        elif verdict is KeepaliveVerdict.STUCK:
             self.hang_up(STUCK)
 
     async def _read(self, first: bytes) -> None:
         data = first or await self._receive()
         while True:
-            self._liveness.busy()
+            self._keepalive.busy()
             messages = self._socket.receive(data)
-            while self._farewell is None:  # else it came while these bytes were on their way: they were not accepted
+            while (
+                self._close_reason is None
+            ):  # else it came while these bytes were on their way: they were not accepted
                 await self._take(messages)
                 if not self._socket.is_open:
-                    self.hang_up(self._socket_farewell())
+                    self.hang_up(self._socket_close_reason())
                 if not self._socket.has_more:
                     break
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 messages = self._socket.more()
-            if self._farewell is not None:
+            if self._close_reason is not None:
                 return
             # Who doesn't read his answers is not read either; if it lasts, the watch finds him stuck.
             if not self._outbox.has_room_for(0):
                 await self._outbox.wait_for_room()
             data = await self._receive()
 
-    def _socket_farewell(self) -> Farewell:
+    def _socket_close_reason(self) -> CloseReason:
         """How the connection was closed below us; few enough words for a label, whatever code a client sends."""
         if self._socket.broken_rule is not None:
-            return Farewell(f"protocol error {self._socket.broken_rule}")
+            return CloseReason(f"protocol error {self._socket.broken_rule}")
         return LEFT if self._socket.was_closed_by_client else GONE
 
     async def _receive(self) -> bytes:
         """The next bytes, b"" at the end of the stream, however it came."""
-        self._liveness.listening(trio.current_time())
+        self._keepalive.listening(trio.current_time())
         return await self._transport.receive(_READ_BYTES)
 
     async def _take(self, messages: list[bytes]) -> None:
-        """Do what all messages of one read ask for; their events go on as one parcel, their answers in one piece."""
-        parcel: list[Submission] = []
+        """Do what all messages of one read ask for; their events go on as one batch, their answers in one piece."""
+        batch: list[Submission] = []
         now = turn = trio.current_time()
         self._outbox.is_held = True
         for data in messages:
@@ -160,10 +162,10 @@ class Client:
                 turn = trio.current_time()
             action = self._session.receive(data)
             if isinstance(action, Publish):
-                self._admit(action.event, len(data), now, parcel)
+                self._admit(action.event, len(data), now, batch)
             elif isinstance(action, Authenticate):
                 await self._authenticate(action.event)
-            elif isinstance(action, Answer):
+            elif isinstance(action, RefusedMessage):
                 self._relay.note_unreadable()
                 self._requests.end(action)
                 self._outbox.send_nowait(action.message)
@@ -172,18 +174,18 @@ class Client:
         # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
         if self._socket.is_open and (output := self._socket.output()):
             self._outbox.put_nowait(output)
-        self._unanswered += len(parcel)
-        if len(parcel) == 1 and self._relay.publish_nowait(parcel[0]):
-            parcel.clear()
+        self._unanswered += len(batch)
+        if len(batch) == 1 and self._relay.publish_nowait(batch[0]):
+            batch.clear()
         self._outbox.is_held = False
         self._flush()
-        if parcel:
-            await self._publish(parcel)
+        if batch:
+            await self._publish(batch)
 
-    def _admit(self, event: Event, size: int, now: float, parcel: list[Submission]) -> None:
-        refusal = self._relay.admit(event, self._visitor, size)
+    def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:
+        refusal = self._relay.admit(event, self._identity, size)
         if refusal is None:
-            parcel.append(Submission(event, self._reply, now, size))
+            batch.append(Submission(event, self._reply, now, size))
             return
         self._requests.remind(refusal)
         self._outbox.send_nowait(ok(event.id, False, str(refusal)))
@@ -191,13 +193,13 @@ class Client:
     async def _authenticate(self, event: Event) -> None:
         # Where that takes a thread, a client that is left in the middle must not take along what it sent before.
         with trio.CancelScope(shield=True):  # one verification long
-            refusal = await self._relay.authenticate(event, self._visitor)
+            refusal = await self._relay.authenticate(event, self._identity)
         self._outbox.send_nowait(ok(event.id, refusal is None, "" if refusal is None else str(refusal)))
 
-    async def _publish(self, parcel: list[Submission]) -> None:
+    async def _publish(self, batch: list[Submission]) -> None:
         self._publishing = True
         try:
-            await self._relay.publish(parcel)
+            await self._relay.publish(batch)
         finally:
             self._publishing = False
 
@@ -209,17 +211,17 @@ class Client:
 
     async def _say_goodbye(self) -> None:
         """Answer what was accepted, send the close frame, and wait for the client's: all within a bounded time."""
-        farewell = self._farewell or LEFT
-        seconds = self._options.close_seconds if farewell.seconds is None else farewell.seconds
-        if farewell is STOPPING:
+        close_reason = self._close_reason or LEFT
+        seconds = self._options.close_seconds if close_reason.seconds is None else close_reason.seconds
+        if close_reason is STOPPING:
             await self._wait_for_answers()  # the server's grace bounds it
-        elif farewell is LEFT:
+        elif close_reason is LEFT:
             with trio.move_on_after(seconds):
                 await self._wait_for_answers()  # to events that came in front of the close frame
         with trio.move_on_after(seconds):
-            if farewell.code:
-                self._socket.close(farewell.code, farewell.text)
-            self._outbox.close(last=self._socket.output(), forget=farewell.forget)
+            if close_reason.code:
+                self._socket.close(close_reason.code, close_reason.text)
+            self._outbox.close(last=self._socket.output(), forget=close_reason.forget)
             self._flush()
             self._socket.more()  # which may hold the client's own close frame
             await self._sender.drained()

@@ -13,7 +13,7 @@ _FULL: Final = (503, b"too many connections\n")
 _CROWDED: Final = (429, b"too many connections from this address\n")
 
 
-class Places:
+class ConnectionLimits:
     """The places for connections, and who has them.
 
     Connections of a trusted proxy itself, and of peers without an address, count in all but not by address.

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from trio_relay.net.admin.api import Management
+from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.http import Request, Response
 
 NOSTR_JSON: Final = "application/nostr+json"
@@ -27,7 +27,7 @@ def _cors(methods: str) -> list[tuple[str, str]]:
     ]
 
 
-class FrontDoor:
+class Endpoints:
     """Answers what comes to the relay's public address.
 
     Args:
@@ -42,7 +42,7 @@ class FrontDoor:
         document: Callable[[], bytes],
         check: Callable[[], Awaitable[str | None]],
         greeting: str,
-        management: Management | None = None,
+        management: AdminApi | None = None,
     ) -> None:
         self._document = document
         self._check = check
@@ -77,7 +77,7 @@ class FrontDoor:
         return Response(status, msgspec.json.encode(body), "application/json", [("Cache-Control", "no-store")])
 
 
-class MetricsDoor:
+class MetricsEndpoint:
     """Answers `/metrics` on a listener of its own.
 
     Args:

@@ -69,7 +69,7 @@ class Upgrade:
 ClientOf: TypeAlias = Callable[[Mapping[str, str]], str]
 """Tells who sent a request, from its headers."""
 
-Answer: TypeAlias = Callable[[Request], Awaitable[Response | None]]
+Respond: TypeAlias = Callable[[Request], Awaitable[Response | None]]
 """Answers a request; None hands the connection over as an `Upgrade`."""
 
 
@@ -78,7 +78,7 @@ def _nobody(_headers: Mapping[str, str]) -> str:
 
 
 async def converse(
-    stream: trio.abc.Stream, answer: Answer, request_seconds: float, client_of: ClientOf = _nobody
+    stream: trio.abc.Stream, answer: Respond, request_seconds: float, client_of: ClientOf = _nobody
 ) -> Upgrade | None:
     """Answer requests until the client leaves, breaks the rules, is too slow, or is handed over.
 

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from trio_relay.net.options import NetOptions
 
 
-class Verdict(Enum):
+class KeepaliveVerdict(Enum):
     """What to do about a connection now."""
 
     FINE = auto()
@@ -19,7 +19,7 @@ class Verdict(Enum):
     """A piece of output has not left within `send_seconds`: give up."""
 
 
-class Liveness:
+class Keepalive:
     """What one connection has let us know lately; times are Trio's.
 
     One object a connection and one task for all of them cost less than a timer for each read and write, and reader and
@@ -51,18 +51,18 @@ class Liveness:
         """It has left."""
         self._sending = None
 
-    def judge(self, now: float, options: NetOptions) -> Verdict:
+    def judge(self, now: float, options: NetOptions) -> KeepaliveVerdict:
         """What is to be done now; a PING is taken as sent."""
         if self._sending is not None:
             if now - self._sending >= options.send_seconds:
-                return Verdict.STUCK
+                return KeepaliveVerdict.STUCK
             # A ping stands behind what is leaving: its time begins when that has left, however slowly.
             if self._pinged is not None:
                 self._pinged = now
-            return Verdict.FINE
+            return KeepaliveVerdict.FINE
         if self._pinged is not None:
-            return Verdict.SILENT if now - self._pinged >= options.pong_seconds else Verdict.FINE
+            return KeepaliveVerdict.SILENT if now - self._pinged >= options.pong_seconds else KeepaliveVerdict.FINE
         if self._heard is not None and now - self._heard >= options.ping_seconds:
             self._pinged = now
-            return Verdict.PING
-        return Verdict.FINE
+            return KeepaliveVerdict.PING
+        return KeepaliveVerdict.FINE

@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from trio_relay.net.keepalive import Liveness
+from trio_relay.net.keepalive import Keepalive
 from trio_relay.net.transport import Transport
 from trio_relay.pipeline.outbox import Outbox
 
@@ -19,15 +19,15 @@ class Sender:
     Args:
         outbox: closed from here when the connection is found to be broken.
         transport: of the connection.
-        liveness: hears of what waits for the network.
+        keepalive: hears of what waits for the network.
     """
 
-    __slots__ = ("_drained", "_liveness", "_outbox", "_transport")
+    __slots__ = ("_drained", "_keepalive", "_outbox", "_transport")
 
-    def __init__(self, outbox: Outbox, transport: Transport, liveness: Liveness) -> None:
+    def __init__(self, outbox: Outbox, transport: Transport, keepalive: Keepalive) -> None:
         self._outbox = outbox
         self._transport = transport
-        self._liveness = liveness
+        self._keepalive = keepalive
         self._drained: trio.Event | None = None
 
     @property
@@ -79,6 +79,6 @@ class Sender:
     async def _send(self, rest: memoryview) -> None:
         # A frame may be longer than what should leave in one go.
         for start in range(0, len(rest), _WRITE_BYTES):
-            self._liveness.sending(trio.current_time())
+            self._keepalive.sending(trio.current_time())
             await self._transport.send(rest[start : start + _WRITE_BYTES])
-        self._liveness.sent()
+        self._keepalive.sent()

@@ -21,15 +21,15 @@ import trio
 
 from trio_relay.net import websocket
 from trio_relay.net.addresses import UNKNOWN, BlockedAddresses, Proxies
-from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, Farewell
-from trio_relay.net.connection import Client
-from trio_relay.net.connection_limits import Places
-from trio_relay.net.endpoints import FrontDoor
+from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
+from trio_relay.net.connection import Connection
+from trio_relay.net.connection_limits import ConnectionLimits
+from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.http import Request, Response, Upgrade, converse
 from trio_relay.net.options import NetOptions
 from trio_relay.net.transport import transport
 from trio_relay.pipeline.relay import Relay
-from trio_relay.policy.lists import Change, Name
+from trio_relay.policy.lists import Change, ListName
 
 log = structlog.get_logger("trio_relay.net")
 
@@ -38,13 +38,13 @@ _MOST_VISITORS: Final = 1_000
 """Connections that have not become WebSockets; more are closed at once."""
 _MOST_VISITORS_OF_ONE: Final = 100
 """Of them, those from one IPv4 address or one IPv6 /64 network, unless that is a trusted proxy's or this machine's."""
-_READERS: Final = frozenset({Name.MEMBERS, Name.BANNED_PUBKEYS})
+_READERS: Final = frozenset({ListName.MEMBERS, ListName.BANNED_PUBKEYS})
 """Lists that say who may read."""
 _BACKLOG: Final = 1_024
 _LOOPBACK: Final = ("127.0.0.0/8", "::1")
 _LINGER_NOT: Final = pack("ii", 1, 0)
 
-BLOCKED: Final = Farewell("blocked", 1008, "blocked: this address is blocked", seconds=1.0, forget=True)
+BLOCKED: Final = CloseReason("blocked", 1008, "blocked: this address is blocked", seconds=1.0, forget=True)
 _CLOSE: Final = ("Connection", "close")
 
 
@@ -76,7 +76,7 @@ class Server:
     def __init__(
         self,
         relay: Relay,
-        front: FrontDoor,
+        front: Endpoints,
         options: NetOptions,
         is_blocked: Callable[[str], bool] | None = None,
     ) -> None:
@@ -86,10 +86,12 @@ class Server:
         self._blocked = BlockedAddresses(relay.rules, relay.now)
         self._is_blocked = is_blocked or self._blocked.covers
         self._proxies = Proxies(options.trusted_proxies)
-        self._places = Places(options.max_connections, options.max_connections_per_address, self._proxies)
-        self._clients: dict[Client, str] = {}
+        self._connection_limits = ConnectionLimits(
+            options.max_connections, options.max_connections_per_address, self._proxies
+        )
+        self._clients: dict[Connection, str] = {}
         local = Proxies([*options.trusted_proxies, *_LOOPBACK])
-        self._visits = Places(_MOST_VISITORS, _MOST_VISITORS_OF_ONE, local)
+        self._visits = ConnectionLimits(_MOST_VISITORS, _MOST_VISITORS_OF_ONE, local)
         self._lobby: set[trio.CancelScope] = set()
         self._stopping = False
         self._numbers = count(1)
@@ -132,12 +134,12 @@ class Server:
         self._stopping = True
         for client in self._clients:
             client.hang_up(STOPPING)
-        for visitor in self._lobby:
-            visitor.cancel(reason="the relay is stopping")
+        for identity in self._lobby:
+            identity.cancel(reason="the relay is stopping")
 
     def _follow(self, changes: Sequence[Change]) -> None:
         """Have a block hold for those who are here already, and have who is no reader any more read no more."""
-        if any(change.name is Name.BLOCKED_ADDRESSES for change in changes):
+        if any(change.name is ListName.BLOCKED_ADDRESSES for change in changes):
             self._blocked.refresh()
             self.close_blocked()
         members = self._relay.rules.members
@@ -190,7 +192,7 @@ class Server:
             upgrade.request, self._relay.limits.max_message_length, deflate=self._options.deflate
         )
         sent = _send_nowait(stream, response)  # all of it, as long as the client has not filled its line with requests
-        with self._places.taken(upgrade.request.client):  # he has a place from the moment he was let in
+        with self._connection_limits.taken(upgrade.request.client):  # he has a place from the moment he was let in
             if sent < len(response):
                 with trio.fail_after(self._options.handshake_seconds):
                     await stream.send_all(response[sent:])
@@ -200,14 +202,14 @@ class Server:
         if request.path != "/health" and self._bars(request.client):
             return Response(403, b"blocked: this address is blocked\n", headers=[_CLOSE])
         response = await self._front.answer(request)
-        if response is None and (refusal := self._places.refusal(request.client)) is not None:
+        if response is None and (refusal := self._connection_limits.refusal(request.client)) is not None:
             self._refused += 1
             return Response(*refusal, headers=[("Retry-After", "30"), _CLOSE])
         return response
 
     async def _serve_client(self, stream: trio.abc.Stream, conversation: websocket.WebSocket, upgrade: Upgrade) -> None:
         address = upgrade.request.client
-        client = Client(stream, conversation, self._relay, self._options)
+        client = Connection(stream, conversation, self._relay, self._options)
         self._accepted += 1
         self._clients[client] = address
         if self._stopping:
@@ -215,16 +217,16 @@ class Server:
         elif self._bars(address):  # since he was let in
             client.hang_up(BLOCKED)
         log.debug("connected", address=address)
-        farewell = Farewell("cancelled")
+        close_reason = CloseReason("cancelled")
         try:
-            with self._places.taken(address):
-                farewell = await client.run(upgrade.rest)
+            with self._connection_limits.taken(address):
+                close_reason = await client.run(upgrade.rest)
         finally:
             del self._clients[client]
-            self._farewells[farewell.reason] += 1
-            note = log.warning if farewell in (TOO_SLOW, STUCK) else log.debug
-            note("disconnected", reason=farewell.reason)
-            if farewell in (TOO_SLOW, STUCK, SILENT):
+            self._farewells[close_reason.reason] += 1
+            note = log.warning if close_reason in (TOO_SLOW, STUCK) else log.debug
+            note("disconnected", reason=close_reason.reason)
+            if close_reason in (TOO_SLOW, STUCK, SILENT):
                 _abort(stream)
 
     async def _watch(self) -> None:

@@ -1,8 +1,8 @@
 """Every message between client and relay: the only parser and the only encoder (NIP-01, NIP-45).
 
-`parse` never fails on any input: what cannot be read comes back as the `Answer` that tells the client so. An event is
-decoded by msgspec straight into its type; what that refuses is read once more by the standard library's lenient
-decoder, only to find the id that the answer should carry and the field that was wrong.
+`parse` never fails on any input: what cannot be read comes back as the `RefusedMessage` that tells the client so. An
+event is decoded by msgspec straight into its type; what that refuses is read once more by the standard library's
+lenient decoder, only to find the id that the answer should carry and the field that was wrong.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class CloseSync(msgspec.Struct, frozen=True, gc=False):
     sync_id: str
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class RefusedMessage(msgspec.Struct, frozen=True, gc=False):
     """Nothing to do but to send this message back, and to end the subscription or sync that it says is over, if any."""
 
     message: bytes
@@ -82,7 +82,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 ClientMessage: TypeAlias = (
-    Publish | Subscribe | Count | Unsubscribe | Authenticate | OpenSync | ContinueSync | CloseSync | Answer
+    Publish | Subscribe | Count | Unsubscribe | Authenticate | OpenSync | ContinueSync | CloseSync | RefusedMessage
 )
 
 encode: Final = msgspec.json.Encoder().encode
@@ -152,7 +152,7 @@ _HEX_ID: Final = re.compile("[0-9a-fA-F]{64}")
 def parse(data: bytes, *, max_filters: int, all_of: bool = False) -> ClientMessage:
     """One message of a client, UTF-8, to what it asks for.
 
-    Anything at all may come in; what is no message of a client comes back as an `Answer` that says why.
+    Anything at all may come in; what is no message of a client comes back as an `RefusedMessage` that says why.
 
     Args:
         data: the message.
@@ -173,7 +173,7 @@ def parse(data: bytes, *, max_filters: int, all_of: bool = False) -> ClientMessa
     return _parse_request(array, max_filters, all_of)
 
 
-def _parse_event(data: bytes, decode: Callable[[bytes], tuple[str, Event]] = _decode_event) -> Publish | Answer:
+def _parse_event(data: bytes, decode: Callable[[bytes], tuple[str, Event]] = _decode_event) -> Publish | RefusedMessage:
     try:
         _, event = decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -210,21 +210,21 @@ def _parse_request(array: list[object], max_filters: int, all_of: bool) -> Clien
             return _notice("a message is an array that starts with its verb")
 
 
-def _parse_req(sub_id: str, filters: list[object], max_filters: int, all_of: bool) -> Subscribe | Answer:
+def _parse_req(sub_id: str, filters: list[object], max_filters: int, all_of: bool) -> Subscribe | RefusedMessage:
     try:
         return Subscribe(sub_id, _parse_filters("REQ", sub_id, filters, max_filters, all_of))
     except Rejected as refusal:
         return close(sub_id, str(refusal))
 
 
-def _parse_count(sub_id: str, filters: list[object], max_filters: int, all_of: bool) -> Count | Answer:
+def _parse_count(sub_id: str, filters: list[object], max_filters: int, all_of: bool) -> Count | RefusedMessage:
     try:
         return Count(sub_id, _parse_filters("COUNT", sub_id, filters, max_filters, all_of))
     except Rejected as refusal:
         return refuse_count(sub_id, str(refusal))
 
 
-def _parse_sync(sync_id: str, source: object, text: str, all_of: bool) -> OpenSync | Answer:
+def _parse_sync(sync_id: str, source: object, text: str, all_of: bool) -> OpenSync | RefusedMessage:
     if (message := _from_hex(text)) is None:
         return refuse_sync(sync_id, _NOT_HEX)
     try:
@@ -254,7 +254,7 @@ def _parse_filters(verb: str, sub_id: str, filters: list[object], max_filters: i
     return tuple(parse_filter(one, all_of=all_of) for one in filters)
 
 
-def _second_reading(data: bytes) -> Answer:
+def _second_reading(data: bytes) -> RefusedMessage:
     """What the fast decoder refuses may still name the event or the subscription that it spoke of."""
     match lenient(data):
         case ["EVENT" | "AUTH", dict() as event]:
@@ -275,27 +275,27 @@ def _second_reading(data: bytes) -> Answer:
             return _notice("not a JSON array that can be read")
 
 
-def close(sub_id: str, reason: str) -> Answer:
+def close(sub_id: str, reason: str) -> RefusedMessage:
     """Refuse a REQ; the id is closed then, also for the subscription that it would have replaced."""
-    return Answer(closed(sub_id, reason), ends=sub_id)
+    return RefusedMessage(closed(sub_id, reason), ends=sub_id)
 
 
-def refuse_count(sub_id: str, reason: str) -> Answer:
+def refuse_count(sub_id: str, reason: str) -> RefusedMessage:
     """Refuse a COUNT (NIP-45): CLOSED too, but a subscription of the same id goes on."""
-    return Answer(closed(sub_id, reason))
+    return RefusedMessage(closed(sub_id, reason))
 
 
-def refuse_sync(sync_id: str, reason: str) -> Answer:
+def refuse_sync(sync_id: str, reason: str) -> RefusedMessage:
     """Refuse a NEG-OPEN or a NEG-MSG (NIP-77); a session of that id is over."""
-    return Answer(sync_error(sync_id, reason), ends_sync=sync_id)
+    return RefusedMessage(sync_error(sync_id, reason), ends_sync=sync_id)
 
 
-def _refusal(event_id: object, fault: str) -> Answer:
+def _refusal(event_id: object, fault: str) -> RefusedMessage:
     if isinstance(event_id, str) and _HEX_ID.fullmatch(event_id) is not None:
-        return Answer(ok(event_id, False, f"invalid: {fault}"))
+        return RefusedMessage(ok(event_id, False, f"invalid: {fault}"))
     return _notice(fault)
 
 
-def _notice(text: str) -> Answer:
+def _notice(text: str) -> RefusedMessage:
     # A lone surrogate in what the client sent must not break the answer to it.
-    return Answer(notice(f"invalid: {text.encode(errors='replace').decode()}"))
+    return RefusedMessage(notice(f"invalid: {text.encode(errors='replace').decode()}"))

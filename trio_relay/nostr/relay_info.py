@@ -41,7 +41,7 @@ class RelayInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     terms_of_service: Annotated[str, Meta(description="URL of the terms of service.")] = ""
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What of the document depends on more than names and limits.
 
     Attributes:
@@ -59,7 +59,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     restricted_writes: bool = False
 
 
-def document(info: RelayInfo, limits: Limits, standing: Standing | None = None) -> bytes:
+def document(info: RelayInfo, limits: Limits, standing: Capabilities | None = None) -> bytes:
     """The NIP-11 document as JSON.
 
     Args:
@@ -67,7 +67,7 @@ def document(info: RelayInfo, limits: Limits, standing: Standing | None = None) 
         limits: what it enforces.
         standing: what else it does and asks.
     """
-    standing = standing or Standing()
+    standing = standing or Capabilities()
     named = {name: value for name, value in msgspec.to_builtins(info).items() if value and name != "url"}
     if standing.self:
         named["self"] = standing.self

@@ -9,11 +9,11 @@ from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.message import (
-    Answer,
     ClientMessage,
     ContinueSync,
     Count,
     OpenSync,
+    RefusedMessage,
     Subscribe,
     Unsubscribe,
     close,
@@ -70,11 +70,11 @@ class Session:
             return refuse_sync(message.sync_id, _NO_SYNC)
         if isinstance(message, Unsubscribe):
             self.ended(message.sub_id)
-        elif isinstance(message, Answer) and message.ends is not None:
+        elif isinstance(message, RefusedMessage) and message.ends is not None:
             self.ended(message.ends)
         return message
 
-    def _subscribe(self, message: Subscribe) -> Subscribe | Answer:
+    def _subscribe(self, message: Subscribe) -> Subscribe | RefusedMessage:
         limits = self._limits
         self.ended(message.sub_id)
         size = _size(message.filters)
@@ -84,7 +84,7 @@ class Session:
         clamped = [one.with_limit(default=limits.default_limit, most=limits.max_limit) for one in message.filters]
         return Subscribe(message.sub_id, tuple(clamped))
 
-    def _count(self, message: Count) -> Count | Answer:
+    def _count(self, message: Count) -> Count | RefusedMessage:
         size = _size(message.filters)
         if (refusal := self._refusal(message.filters, size)) is not None:
             return refuse_count(message.sub_id, str(refusal))
@@ -92,7 +92,7 @@ class Session:
         self._counts_size += size
         return message
 
-    def _open_sync(self, message: OpenSync) -> OpenSync | Answer:
+    def _open_sync(self, message: OpenSync) -> OpenSync | RefusedMessage:
         if not self._has_sync:
             return refuse_sync(message.sync_id, _NO_SYNC)
         if (refusal := self._refusal([message.filter], message.filter.size)) is not None:

@@ -13,14 +13,14 @@ from trio_relay.nostr.event import DELETION, Event, decode
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.signer import Signer
 from trio_relay.pipeline.submission import Submission
-from trio_relay.policy.lists import Change, Name
+from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.membership import MEMBERS, MOST_ROLES, ROLE, unpublished
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
 
-_CONCERNED: Final = frozenset({Name.MEMBERS, Name.ROLES, Name.ROLE_HOLDERS, Name.BANNED_PUBKEYS})
+_CONCERNED: Final = frozenset({ListName.MEMBERS, ListName.ROLES, ListName.ROLE_HOLDERS, ListName.BANNED_PUBKEYS})
 _LEAST_SECONDS: Final = 1.0
 """Between two lists of members: of versions of one second a client could take either for the newer."""
 _RETRY_SECONDS: Final = 10.0

@@ -1,4 +1,4 @@
-"""A channel of parcels, taken as batches: the first that comes, and what already waits behind it.
+"""A channel of small batches, taken as larger ones: the first that comes, and what already waits behind it.
 
 Usually nothing waits for company: load makes batches grow by itself, a lone event goes on at once. Where a batch has a
 price of its own, it may linger.
@@ -22,20 +22,20 @@ class Batches(Generic[T]):
     """Iterates over a channel of lists, several at a time, until the channel has ended.
 
     Args:
-        parcels: the channel; its items are lists, not empty.
-        most: a batch that has this many items takes no further parcel; it may exceed it by one parcel's.
-        size: bytes of an item; a batch of `BATCH_BYTES` takes no further parcel either.
-        linger: seconds that a batch which could take more waits for it, from its first parcel on.
+        channel: what to take from; its items are lists, not empty.
+        most: a batch that has this many items takes no further part; it may exceed it by one part's.
+        size: bytes of an item; a batch of `BATCH_BYTES` takes no further part either.
+        linger: seconds that a batch which could take more waits for it, from its first part on.
     """
 
     def __init__(
         self,
-        parcels: trio.MemoryReceiveChannel[list[T]],
+        channel: trio.MemoryReceiveChannel[list[T]],
         most: int,
         size: Callable[[T], int] = lambda _item: 0,
         linger: float = 0.0,
     ) -> None:
-        self._parcels = parcels
+        self._channel = channel
         self._most = most
         self._size = size
         self._linger = linger
@@ -45,30 +45,30 @@ class Batches(Generic[T]):
 
     async def __anext__(self) -> list[T]:
         try:
-            batch = list(await self._parcels.receive())
+            batch = list(await self._channel.receive())
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         room = BATCH_BYTES - self._bytes(batch)
         deadline = trio.current_time() + self._linger
         while len(batch) < self._most and room > 0:
-            parcel = await self._next(deadline)
-            if parcel is None:
+            part = await self._next(deadline)
+            if part is None:
                 break
-            batch += parcel
-            room -= self._bytes(parcel)
+            batch += part
+            room -= self._bytes(part)
         return batch
 
     async def _next(self, deadline: float) -> list[T] | None:
-        """The next parcel; None if none comes in time, or ever: the next step will tell."""
+        """The next part; None if none comes in time, or ever: the next step will tell."""
         try:
-            return self._parcels.receive_nowait()
+            return self._channel.receive_nowait()
         except trio.EndOfChannel:
             return None
         except trio.WouldBlock:
             if not self._linger:
                 return None
         with trio.move_on_at(deadline), suppress(trio.EndOfChannel):
-            return await self._parcels.receive()
+            return await self._channel.receive()
         return None
 
     def _bytes(self, items: list[T]) -> int:

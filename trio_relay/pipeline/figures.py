@@ -17,7 +17,7 @@ from trio_relay.store.base import StoreStatistics
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """How full a channel is, in parcels: now, at most so far, and its capacity."""
+    """How full a channel is, in batches: now, at most so far, and its capacity."""
 
     depth: int
     peak: int

@@ -13,8 +13,8 @@ import trio
 
 from trio_relay.nostr.event import decode
 from trio_relay.nostr.filter import Filter
-from trio_relay.pipeline.sync_sets import Syncing
-from trio_relay.policy.lists import Change, to_keep
+from trio_relay.pipeline.sync_sets import SyncSets
+from trio_relay.policy.lists import Change, as_metadata
 from trio_relay.policy.rules import Rules
 from trio_relay.policy.trust import FOLLOWS, MOST_TRUSTED, followed
 from trio_relay.store.base import Store, StoreError
@@ -27,7 +27,7 @@ _TURN_SECONDS: Final = 0.002
 """After so long others get their turn."""
 
 
-class Upkeep:
+class Maintenance:
     """Tasks that nobody waits for; `start` them in a nursery that outlives the stages.
 
     Args:
@@ -42,7 +42,7 @@ class Upkeep:
         self,
         store: Store,
         rules: Rules,
-        syncing: Syncing,
+        syncing: SyncSets,
         clock: Callable[[], float],
         learnt: Callable[[Sequence[Change]], None],
     ) -> None:
@@ -78,14 +78,14 @@ class Upkeep:
             self._rules.amend(lapsed)
             self._rules.unsettled += 1
             try:
-                await self._store.keep(to_keep(lapsed))
+                await self._store.put_metadata(as_metadata(lapsed))
             finally:
                 self._rules.unsettled -= 1
 
     async def _learn(self) -> None:
         """Where other relays write to the same store, their operators' decisions hold here too."""
         rules, before = self._rules, self._rules.revision
-        kept = await self._store.kept()
+        kept = await self._store.get_metadata()
         # What has changed here meanwhile may be kept, or not: the next look will tell.
         if rules.revision == before and not rules.unsettled and (news := rules.lists.differences(kept)):
             rules.amend(news)

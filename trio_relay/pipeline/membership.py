@@ -66,9 +66,9 @@ class Membership:
 
     async def _new_secret(self) -> bytes:
         made = secrets.token_bytes(32)
-        await self._store.keep({SECRET_NAME: made})
+        await self._store.put_metadata({SECRET_NAME: made})
         # Where another relay on the same store has made one in the same moment, the later one stands.
-        return (await self._store.kept()).get(SECRET_NAME, made)
+        return (await self._store.get_metadata()).get(SECRET_NAME, made)
 
     def start(self, nursery: trio.Nursery, verified: trio.MemorySendChannel[list[Submission]]) -> None:
         """Begin; it ends when nobody can put anything into `asked` any more, and then closes its handle."""

@@ -46,8 +46,8 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         int,
         Meta(
             ge=0,
-            description="What may wait to be verified; a parcel is what one read of one client brought.",
-            extra={"unit": "parcels"},
+            description="What may wait to be verified; a batch is what one read of one client brought.",
+            extra={"unit": "batches"},
         ),
     ] = 64
     query_seconds: Annotated[

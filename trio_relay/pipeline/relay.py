@@ -32,7 +32,7 @@ from trio_relay.nostr.schnorr import open_backend
 from trio_relay.nostr.session import Session
 from trio_relay.pipeline.broadcaster import Broadcaster
 from trio_relay.pipeline.figures import RelayStatistics, channel_statistics
-from trio_relay.pipeline.maintenance import Upkeep
+from trio_relay.pipeline.maintenance import Maintenance
 from trio_relay.pipeline.membership import Membership
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.post import Post
@@ -41,14 +41,14 @@ from trio_relay.pipeline.removing import Removals
 from trio_relay.pipeline.reports import Reports
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.pipeline.sync_sets import Sync, Syncing, SyncOptions
+from trio_relay.pipeline.sync_sets import Sync, SyncOptions, SyncSets
 from trio_relay.pipeline.verifier import Verifier
 from trio_relay.pipeline.writer import Writer
-from trio_relay.policy.capabilities import identity_of, standing_of
+from trio_relay.policy.capabilities import capabilities_of, relay_info_of
 from trio_relay.policy.event_checks import check_bans, check_event
 from trio_relay.policy.filter_checks import check_filters
-from trio_relay.policy.identity import MOST_KEYS, Visitor
-from trio_relay.policy.lists import Change, Name, to_keep
+from trio_relay.policy.identity import MOST_KEYS, Identity
+from trio_relay.policy.lists import Change, ListName, as_metadata
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store, StoreError
 
@@ -58,7 +58,7 @@ _WAITING_BATCHES: Final = 2
 _WAITING_REQUESTS: Final = 16
 _KEEP_SECONDS: Final = 10.0
 
-Parcels: TypeAlias = list[Submission]
+Batch: TypeAlias = list[Submission]
 
 
 class Relay:
@@ -72,7 +72,7 @@ class Relay:
         self.backend = open_backend(options.signatures)
         self.verifiers = options.verifiers or _cores()
         self._store = store
-        self._stranger = Visitor(private_kinds=rules.private_kinds)
+        self._stranger = Identity(private_kinds=rules.private_kinds)
         self._amending = trio.Lock()
         self._options = options
         self._clock = clock
@@ -98,16 +98,16 @@ class Relay:
         )
         self._broadcaster = Broadcaster(unbroadcast, self.post, clock, rules.private_kinds)
         self._queries = Queries(store, options.query_seconds, unbroadcast, rules.limits.max_limit)
-        self._syncing = Syncing(store, sync, options.query_seconds, Reader(private_kinds=rules.private_kinds))
+        self._syncing = SyncSets(store, sync, options.query_seconds, Reader(private_kinds=rules.private_kinds))
         self.removals = Removals(rules, self.remove, self.amend, clock)
         """Has what is banned go from the store."""
-        self._upkeep = Upkeep(store, rules, self._syncing, clock, self.removals.learnt)
-        self._intake, self._to_verify = trio.open_memory_channel[Parcels](options.channel_parcels)
+        self._upkeep = Maintenance(store, rules, self._syncing, clock, self.removals.learnt)
+        self._intake, self._to_verify = trio.open_memory_channel[Batch](options.channel_parcels)
         # What goes on from here are whole batches, so few of them may wait.
         waiting = min(_WAITING_BATCHES, options.channel_parcels)
-        self._verified, self._to_write = trio.open_memory_channel[Parcels](waiting)
+        self._verified, self._to_write = trio.open_memory_channel[Batch](waiting)
         # Deliveries are the last to be late: one batch beside the one that is being delivered.
-        self._live, self._to_deliver = trio.open_memory_channel[Parcels](min(1, waiting))
+        self._live, self._to_deliver = trio.open_memory_channel[Batch](min(1, waiting))
 
     @property
     def limits(self) -> Limits:
@@ -118,9 +118,9 @@ class Relay:
         """Seconds since 1970, by the clock that verdicts go by."""
         return int(self._clock())
 
-    def visit(self) -> Visitor:
+    def visit(self) -> Identity:
         """Somebody has come."""
-        return Visitor(secrets.token_hex(16) if self.rules.has_auth else "", private_kinds=self.rules.private_kinds)
+        return Identity(secrets.token_hex(16) if self.rules.has_auth else "", private_kinds=self.rules.private_kinds)
 
     def open_session(self) -> Session:
         """The protocol state of a new connection, held to what this relay can do."""
@@ -131,12 +131,12 @@ class Relay:
 
     def document(self) -> bytes:
         """The NIP-11 document as it is now."""
-        return document(identity_of(self.rules), self.rules.limits, standing_of(self.rules))
+        return document(relay_info_of(self.rules), self.rules.limits, capabilities_of(self.rules))
 
     def start_stages(self, nursery: trio.Nursery) -> None:
         """Start every stage; each ends when its channel does. For `open_relay`."""
         asked = self._membership.asked
-        long, to_take_long = trio.open_memory_channel[Parcels](_WAITING_REQUESTS)
+        long, to_take_long = trio.open_memory_channel[Batch](_WAITING_REQUESTS)
         with self._to_verify, self._to_write, asked, long:
             for _ in range(self.verifiers):
                 nursery.start_soon(
@@ -158,7 +158,7 @@ class Relay:
         Raises:
             StoreError: it could not be read.
         """
-        kept = await self._store.kept()
+        kept = await self._store.get_metadata()
         self.rules.recall(kept)
         await self._membership.recall(kept)
 
@@ -173,7 +173,7 @@ class Relay:
         for channel in (self._intake, self._verified, self._live):
             channel.close()
 
-    def admit(self, event: Event, visitor: Visitor | None = None, size: int = 0) -> Rejected | None:
+    def admit(self, event: Event, identity: Identity | None = None, size: int = 0) -> Rejected | None:
         """None if the event may be published, else why not; to be asked of every event before `publish`.
 
         Args:
@@ -181,33 +181,33 @@ class Relay:
             visitor: who sends it; None: somebody who has not authenticated.
             size: bytes of the message that it came in, if known.
         """
-        refusal = check_event(event, visitor or self._stranger, self.rules, int(self._clock()), size)
+        refusal = check_event(event, identity or self._stranger, self.rules, int(self._clock()), size)
         if refusal is not None:
             self._refused[refusal.prefix] += 1
         return refusal
 
     def _bars(self) -> Callable[[Event], Rejected | None] | None:
-        bans_any = self.rules.has_bans or self.rules.lists.holds_any(Name.BANNED_EVENTS)
+        bans_any = self.rules.has_bans or self.rules.lists.holds_any(ListName.BANNED_EVENTS)
         return self._barred if bans_any else None
 
     def _barred(self, event: Event) -> Rejected | None:
         return check_bans(event, self.rules, int(self._clock()))
 
-    def admit_filters(self, filters: Sequence[Filter], visitor: Visitor) -> Rejected | None:
+    def admit_filters(self, filters: Sequence[Filter], identity: Identity) -> Rejected | None:
         """None if the visitor may ask these, else why not; to be asked before `subscribe`, `count` and a sync."""
-        return check_filters(filters, visitor, self.rules, int(self._clock()))
+        return check_filters(filters, identity, self.rules, int(self._clock()))
 
-    async def authenticate(self, event: Event, visitor: Visitor) -> Rejected | None:
+    async def authenticate(self, event: Event, identity: Identity) -> Rejected | None:
         """Add a key to the visitor's if this event proves it (NIP-42); else why it does not."""
         if not self.rules.has_auth:
             return Rejected(Prefix.UNSUPPORTED, "authentication is off on this relay (relay.url)")
-        if len(visitor.keys) >= MOST_KEYS and event.pubkey not in visitor.keys:
+        if len(identity.keys) >= MOST_KEYS and event.pubkey not in identity.keys:
             return Rejected(Prefix.RESTRICTED, f"at most {MOST_KEYS} keys on a connection")
-        refusal = check_auth(event, visitor.challenge, self.rules.relay_url, int(self._clock()))
+        refusal = check_auth(event, identity.challenge, self.rules.relay_url, int(self._clock()))
         if refusal is None and not await self.verify(event):
             refusal = invalid("sig is not a valid signature of the id by the pubkey")
         if refusal is None:
-            visitor.keys.add(event.pubkey)
+            identity.keys.add(event.pubkey)
         return refusal
 
     async def verify(self, event: Event) -> bool:
@@ -229,7 +229,7 @@ class Relay:
         try:
             # To go away in the middle would leave it open what is kept.
             with trio.CancelScope(shield=True, relative_deadline=_KEEP_SECONDS) as patience:
-                await self._store.keep(to_keep(changes))
+                await self._store.put_metadata(as_metadata(changes))
             if patience.cancelled_caught:
                 raise StoreError("the relay's store takes too long")
         except BaseException:
@@ -258,16 +258,16 @@ class Relay:
         """Send an admitted event on its way without a wait, where nothing else is; False if it is to be `publish`ed."""
         return self._verifier.pass_nowait(one, self._verified, self._live)
 
-    async def publish(self, parcel: Parcels) -> None:
+    async def publish(self, batch: Batch) -> None:
         """Send admitted events on their way, all at once; waits while the pipeline is full.
 
         Each event's `reply` is called once, now or later; cancelled, none of them is, and none was sent.
         """
-        self._verifier.expect(len(parcel))
+        self._verifier.expect(len(batch))
         try:
-            await self._intake.send(parcel)
+            await self._intake.send(batch)
         except BaseException:
-            self._verifier.expect(-len(parcel))
+            self._verifier.expect(-len(batch))
             raise
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -289,26 +289,26 @@ class Relay:
             await self._membership.invite(subscription)
         return await self._queries.answer(subscription)
 
-    async def count(self, filters: Sequence[Filter], visitor: Visitor | None = None) -> Sketch | int:
+    async def count(self, filters: Sequence[Filter], identity: Identity | None = None) -> Sketch | int:
         """How many stored events match any of the filters, each once; with a sketch where there is one (NIP-45).
 
         Raises:
             Rejected: it took too long, or the store could not tell.
         """
-        return await self._queries.count(filters, (visitor or self._stranger).reader)
+        return await self._queries.count(filters, (identity or self._stranger).reader)
 
     @property
     def sync_options(self) -> SyncOptions:
         """The bounds of syncs."""
         return self._syncing.options
 
-    async def open_sync(self, one: Filter, visitor: Visitor) -> Sync:
+    async def open_sync(self, one: Filter, identity: Identity) -> Sync:
         """Compare what is stored and matches with a client's set (NIP-77).
 
         Raises:
             Rejected: the set is too large, there are too many, or the store could not tell.
         """
-        return await self._syncing.open(one, visitor.reader)
+        return await self._syncing.open(one, identity.reader)
 
     async def check(self) -> str | None:
         """Why the relay cannot store events now, or None if all is well."""

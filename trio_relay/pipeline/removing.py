@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from trio_relay.nostr.filter import Filter
-from trio_relay.policy.lists import Change, Name
+from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.removals import due, owed_after, settled
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import StoreError
@@ -51,7 +51,7 @@ class Removals:
     def start(self, nursery: trio.Nursery) -> None:
         """Begin, with what is owed since the last time; cancelling the nursery ends it."""
         self._nursery = nursery
-        if self._rules.lists.holds_any(Name.REMOVALS):
+        if self._rules.lists.holds_any(ListName.REMOVALS):
             self._owing.set()
         nursery.start_soon(self._run)
 
@@ -59,7 +59,7 @@ class Removals:
         """Bans of another relay's operators are among these: what came here meanwhile goes, too; sync."""
         if owed := owed_after(changes, int(self._clock())):
             self._rules.amend(owed)  # not kept: nobody else owes it
-        if self._rules.lists.holds_any(Name.REMOVALS):
+        if self._rules.lists.holds_any(ListName.REMOVALS):
             self._owing.set()
 
     async def carry_out(self, filters: Sequence[Filter]) -> int:

@@ -11,7 +11,7 @@ import trio
 
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.submission import Submission
-from trio_relay.policy.lists import Change, Entry, Name, to_keep
+from trio_relay.policy.lists import Change, ListEntry, ListName, as_metadata
 from trio_relay.policy.reports import REPORT, note_report
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store, StoreError
@@ -40,7 +40,7 @@ class Reports:
         self._store = store
         self._rules = rules
         self._clock = clock
-        self._kept: dict[str, Entry] = {}
+        self._kept: dict[str, ListEntry] = {}
         self._waiting: deque[Event] = deque(maxlen=_MOST_WAITING)
         self._noted = trio.Event()
         self._stale = trio.Event()
@@ -93,19 +93,19 @@ class Reports:
         while changes := self._changes():
             queue = self._queue()
             try:
-                await self._store.keep(to_keep(changes))
+                await self._store.put_metadata(as_metadata(changes))
             except StoreError as error:
                 log.warning("the moderation queue is not kept", error=str(error))
                 return False
             self._kept = queue
         return True
 
-    def _queue(self) -> dict[str, Entry]:
-        return self._rules.lists.entries(Name.REPORTED_EVENTS, 0)
+    def _queue(self) -> dict[str, ListEntry]:
+        return self._rules.lists.entries(ListName.REPORTED_EVENTS, 0)
 
     def _changes(self) -> list[Change]:
         """What has to be kept, or to be forgotten, for the store to have the queue as it is."""
         queue = self._queue()
-        gone = [Change(Name.REPORTED_EVENTS, event_id) for event_id in self._kept if event_id not in queue]
+        gone = [Change(ListName.REPORTED_EVENTS, event_id) for event_id in self._kept if event_id not in queue]
         new = [(event_id, entry) for event_id, entry in queue.items() if self._kept.get(event_id) is not entry]
-        return gone + [Change(Name.REPORTED_EVENTS, event_id, entry) for event_id, entry in new]
+        return gone + [Change(ListName.REPORTED_EVENTS, event_id, entry) for event_id, entry in new]

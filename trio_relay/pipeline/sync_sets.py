@@ -20,7 +20,7 @@ from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.negentropy.items import Collection, Items
+from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import reply
 from trio_relay.store.base import Store, StoreError
 
@@ -60,7 +60,7 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = 131_072
 
 
-class TooLarge(Rejected):
+class SetTooLarge(Rejected):
     """A set has more events than a sync may have; `most` is how many that is."""
 
     def __init__(self, most: int) -> None:
@@ -78,7 +78,7 @@ class SyncStatistics:
     held: int
 
 
-class Syncing:
+class SyncSets:
     """Makes the sets, and bounds them.
 
     Args:
@@ -148,7 +148,7 @@ class Syncing:
                 self._store.follow(following.changed)
                 try:
                     collection, number = await self._read(Filter(reader=self._nobody))
-                except TooLarge:
+                except SetTooLarge:
                     self._drop()
                     self._too_large_until = trio.current_time() + _KEPT_SECONDS
                     return None
@@ -161,12 +161,12 @@ class Syncing:
             assert following.collection is not None, "it was there, or has been read"
             items = following.collection.snapshot(one.since, one.until)
         if len(items) > self.options.max_events:
-            raise TooLarge(self.options.max_events)
+            raise SetTooLarge(self.options.max_events)
         return items
 
-    async def _read(self, one: Filter) -> tuple[Collection, int]:
+    async def _read(self, one: Filter) -> tuple[ItemSet, int]:
         """The set, and how many events it counts for among those that are `held`: from the first page on."""
-        collection, number = Collection(), 0
+        collection, number = ItemSet(), 0
         if not one.wants_stored:
             return collection, number
         self._sets_read += 1
@@ -187,7 +187,7 @@ class Syncing:
 
     def _reserve(self, number: int, more: int) -> int:
         if number + more > self.options.max_events:
-            raise TooLarge(self.options.max_events)
+            raise SetTooLarge(self.options.max_events)
         if self._held + more > _SETS_HELD * self.options.max_events:
             raise _too_many()
         self._held += more
@@ -218,7 +218,7 @@ class Sync:
         frame_bytes: of its answers.
     """
 
-    def __init__(self, syncing: Syncing, items: Items, held: int, frame_bytes: int) -> None:
+    def __init__(self, syncing: SyncSets, items: Items, held: int, frame_bytes: int) -> None:
         self.held = held
         self.last_heard = trio.current_time()
         self.is_busy = False
@@ -250,7 +250,7 @@ class _Following:
     """The set of all public events, and the changes that came while it was read."""
 
     def __init__(self, private_kinds: frozenset[int]) -> None:
-        self.collection: Collection | None = None
+        self.collection: ItemSet | None = None
         self._private_kinds = private_kinds
         self.used = -math.inf
         self._missed: list[tuple[Sequence[Event], Sequence[tuple[int, str]]]] | None = None
@@ -258,7 +258,7 @@ class _Following:
     def begin(self) -> None:
         self._missed = []
 
-    def complete(self, collection: Collection) -> None:
+    def complete(self, collection: ItemSet) -> None:
         """It has been read: what changed meanwhile may be in it or not, and is now what it was last."""
         missed, self._missed = self._missed or [], None
         self.collection = collection

@@ -1,4 +1,4 @@
-"""Parcels in, verified events out: known ids are answered at once, the others' signatures checked a batch a call."""
+"""Batches in, verified events out: known ids are answered at once, the others' signatures checked a batch a call."""
 
 from __future__ import annotations
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from trio_relay.nostr.event import VANISH
-from trio_relay.nostr.relay_info import RelayInfo, Standing
-from trio_relay.policy.lists import Name
+from trio_relay.nostr.relay_info import Capabilities, RelayInfo
+from trio_relay.policy.lists import ListName
 from trio_relay.policy.rules import Rules
 
 
-def standing_of(rules: Rules) -> Standing:
+def capabilities_of(rules: Rules) -> Capabilities:
     """What the relay does and asks."""
     options, members = rules.options, rules.members
     keeps_to_members = members.enabled and members.members_read
-    takes_few_kinds = bool(options.allowed_kinds) or rules.lists.holds_any(Name.ALLOWED_KINDS)
-    return Standing(
+    takes_few_kinds = bool(options.allowed_kinds) or rules.lists.holds_any(ListName.ALLOWED_KINDS)
+    return Capabilities(
         nips=tuple(nip for nip, works in optional_nips(rules).items() if works),
         self=rules.signer,
         min_pow_difficulty=options.min_pow_difficulty,
@@ -24,16 +24,18 @@ def standing_of(rules: Rules) -> Standing:
     )
 
 
-def identity_of(rules: Rules) -> RelayInfo:
+def relay_info_of(rules: Rules) -> RelayInfo:
     """Who the relay says it is, with what was changed at run time (NIP-86, `changerelayname` and others)."""
-    changed = rules.lists.entries(Name.IDENTITY, 0)
+    changed = rules.lists.entries(ListName.IDENTITY, 0)
     return replace(rules.info, **{field: entry.reason for field, entry in changed.items()})
 
 
 def optional_nips(rules: Rules) -> dict[int, bool]:
-    """By number, whether it works; those that always do are `info.SUPPORTED_NIPS`."""
+    """By number, whether it works; those that always do are `relay_info.SUPPORTED_NIPS`."""
     auth, private = rules.has_auth, rules.has_auth and bool(rules.private_kinds)
-    denies_vanishing = VANISH in rules.options.denied_kinds or rules.lists.get(Name.DISALLOWED_KINDS, str(VANISH), 0)
+    denies_vanishing = VANISH in rules.options.denied_kinds or rules.lists.get(
+        ListName.DISALLOWED_KINDS, str(VANISH), 0
+    )
     return {
         4: private and 4 in rules.private_kinds,
         13: rules.options.min_pow_difficulty > 0,

@@ -25,8 +25,8 @@ from trio_relay.nostr.event import (
 from trio_relay.nostr.json_fallback import lenient
 from trio_relay.nostr.pow import committed_difficulty, difficulty_of
 from trio_relay.nostr.urls import same_relay
-from trio_relay.policy.identity import Visitor
-from trio_relay.policy.lists import Name
+from trio_relay.policy.identity import Identity
+from trio_relay.policy.lists import ListName
 from trio_relay.policy.membership import REQUESTS, check_request
 from trio_relay.policy.rules import Rules
 
@@ -39,11 +39,11 @@ _MOST_RECIPIENTS: Final = 10
 _WRAPS_LIE_BACK: Final = 172_800
 """Seconds: a wrap's time is up to two days too old on purpose (NIP-59)."""
 
-Check: TypeAlias = Callable[[Event, Visitor, Rules, int], Rejected | None]
+Check: TypeAlias = Callable[[Event, Identity, Rules, int], Rejected | None]
 _decode_embedded: Final = msgspec.json.Decoder(dict[str, object]).decode
 
 
-def check_event(event: Event, visitor: Visitor, rules: Rules, now: int, size: int = 0) -> Rejected | None:
+def check_event(event: Event, identity: Identity, rules: Rules, now: int, size: int = 0) -> Rejected | None:
     """None if the event may go on to have its signature verified, else why it is refused.
 
     Args:
@@ -61,7 +61,7 @@ def check_event(event: Event, visitor: Visitor, rules: Rules, now: int, size: in
     if len(event.content) > limits.max_content_length:
         return invalid(f"content is longer than {limits.max_content_length} characters (max_content_length)")
     for check in rules.plans.get(event.kind) or _plan(event.kind, rules):
-        if (refusal := check(event, visitor, rules, now)) is not None:
+        if (refusal := check(event, identity, rules, now)) is not None:
             return refusal
     longest = limits.max_tag_value_length
     if not 0 < size <= longest and any(len(item) > longest for tag in event.tags for item in tag):
@@ -72,15 +72,15 @@ def check_event(event: Event, visitor: Visitor, rules: Rules, now: int, size: in
 def check_bans(event: Event, rules: Rules, now: int) -> Rejected | None:
     """As `check_event`, for who was banned while the event was on its way."""
     lists = rules.lists
-    if lists.holds_any(Name.BANNED_PUBKEYS) and (refusal := _check_key(event, _ANYBODY, rules, now)) is not None:
+    if lists.holds_any(ListName.BANNED_PUBKEYS) and (refusal := _check_key(event, _ANYBODY, rules, now)) is not None:
         return refusal
     return _check_list_of_events(event, _ANYBODY, rules, now)
 
 
-_ANYBODY: Final = Visitor()
+_ANYBODY: Final = Identity()
 
 
-def _check_age(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+def _check_age(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     behind = rules.limits.created_at_behind
     if event.kind in WRAPS:
         behind = max(behind, _WRAPS_LIE_BACK)
@@ -89,7 +89,7 @@ def _check_age(event: Event, visitor: Visitor, rules: Rules, now: int) -> Reject
     return None
 
 
-def _check_kind(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+def _check_kind(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     kind, options, lists = event.kind, rules.options, rules.lists
     if kind == AUTH:
         return invalid("kind 22242 belongs into an AUTH message (NIP-42)")
@@ -99,18 +99,18 @@ def _check_kind(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejec
         return Rejected(
             Prefix.RESTRICTED, "private events cannot be served here: clients cannot authenticate (relay.url)"
         )
-    if kind in options.denied_kinds or lists.get(Name.DISALLOWED_KINDS, str(kind), now) is not None:
+    if kind in options.denied_kinds or lists.get(ListName.DISALLOWED_KINDS, str(kind), now) is not None:
         return Rejected(Prefix.BLOCKED, f"kind {kind} is not taken here")
     if kind in REQUESTS and rules.has_membership:
         return None
     # Only who denies requests to vanish by name takes none: a list of what else is welcome does not mean them (NIP-62).
-    if kind != VANISH and (options.allowed_kinds or lists.holds_any(Name.ALLOWED_KINDS)):
-        is_allowed = kind in options.allowed_kinds or lists.get(Name.ALLOWED_KINDS, str(kind), now) is not None
+    if kind != VANISH and (options.allowed_kinds or lists.holds_any(ListName.ALLOWED_KINDS)):
+        is_allowed = kind in options.allowed_kinds or lists.get(ListName.ALLOWED_KINDS, str(kind), now) is not None
         return None if is_allowed else Rejected(Prefix.BLOCKED, f"kind {kind} is not among those that are taken here")
     return None
 
 
-def _check_rules_of_kind(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+def _check_rules_of_kind(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     for rule in rules.by_kind.get(event.kind, ()):
         if rule.max_content_length is not None and len(event.content) > rule.max_content_length:
             return invalid(f"content is longer than {rule.max_content_length} characters, for kind {event.kind}")
@@ -122,13 +122,13 @@ def _check_rules_of_kind(event: Event, visitor: Visitor, rules: Rules, now: int)
     return None
 
 
-def _check_auth(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
-    if rules.options.auth_to_write and not visitor.keys and not visitor.is_operator:
+def _check_auth(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
+    if rules.options.auth_to_write and not identity.keys and not identity.is_operator:
         return Rejected(Prefix.AUTH_REQUIRED, "only authenticated clients may write here")
     return None
 
 
-def _check_key(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+def _check_key(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     if event.kind == VANISH:
         return None  # whoever asks to vanish, banned or not, paid or not (NIP-62)
     if event.kind in WRAPS:  # its author is a random key; whom it is for is known
@@ -148,25 +148,25 @@ def _check_key(event: Event, visitor: Visitor, rules: Rules, now: int) -> Reject
     return None
 
 
-def _check_request(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+def _check_request(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     if (refusal := check_request(event, now)) is not None:
         return refusal
     # Nobody's backup makes him a member.
-    return None if event.pubkey in visitor.keys else _unauthenticated(visitor, "a request to join or to leave")
+    return None if event.pubkey in identity.keys else _unauthenticated(identity, "a request to join or to leave")
 
 
-def _unauthenticated(visitor: Visitor, what: str) -> Rejected:
-    prefix = Prefix.RESTRICTED if visitor.keys else Prefix.AUTH_REQUIRED
+def _unauthenticated(identity: Identity, what: str) -> Rejected:
+    prefix = Prefix.RESTRICTED if identity.keys else Prefix.AUTH_REQUIRED
     return Rejected(prefix, f"{what} is taken of its authenticated author alone (NIP-70)")
 
 
-def _check_list_of_events(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
-    if rules.lists.get(Name.BANNED_EVENTS, event.id, now) is not None:
+def _check_list_of_events(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
+    if rules.lists.get(ListName.BANNED_EVENTS, event.id, now) is not None:
         return Rejected(Prefix.BLOCKED, "this event is banned here")
     return None
 
 
-def _check_work(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+def _check_work(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     least = rules.options.min_pow_difficulty
     if not least or event.pubkey in rules.admins:
         return None
@@ -177,14 +177,14 @@ def _check_work(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejec
     return None
 
 
-def _check_words(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+def _check_words(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     content = event.content.casefold()
     if any(word in content for word in rules.words):
         return Rejected(Prefix.BLOCKED, "the content holds a word that is not taken here")
     return None
 
 
-def _check_tags(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+def _check_tags(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     """Expired events (NIP-40), and protected ones and their reposts (NIP-70)."""
     for tag in event.tags:
         if tag and tag[0] in _TELLING:
@@ -193,12 +193,12 @@ def _check_tags(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejec
         return _check_repost(event)
     if has_expired(event, now):
         return invalid(f"the event has expired at {expiry_of(event)} (NIP-40)")
-    if is_protected(event) and event.pubkey not in visitor.keys and not visitor.brings_backup:
+    if is_protected(event) and event.pubkey not in identity.keys and not identity.brings_backup:
         if not rules.has_auth:
             return Rejected(
                 Prefix.BLOCKED, "protected events are not taken here: clients cannot authenticate (relay.url)"
             )
-        return _unauthenticated(visitor, "a protected event")
+        return _unauthenticated(identity, "a protected event")
     return _check_repost(event)
 
 
@@ -226,7 +226,7 @@ def _embedded_tags(content: str) -> object:
         return read.get("tags") if isinstance(read, dict) else None
 
 
-def _check_vanish(event: Event, visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+def _check_vanish(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     if not rules.has_auth:
         return Rejected(Prefix.BLOCKED, "requests to vanish are not taken here: this relay has no name (relay.url)")
     named = [tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "relay"]
@@ -254,8 +254,8 @@ def _is_odd(kind: int, rules: Rules) -> bool:
         or kind == AUTH
         or kind in rules.private_kinds
         or bool(lists_kinds)
-        or holds_any(Name.ALLOWED_KINDS)
-        or holds_any(Name.DISALLOWED_KINDS)
+        or holds_any(ListName.ALLOWED_KINDS)
+        or holds_any(ListName.DISALLOWED_KINDS)
     )
 
 
@@ -269,7 +269,7 @@ _CHECKS: Final[tuple[tuple[Check, Callable[[int, Rules], bool]], ...]] = (
     (_check_auth, lambda _kind, rules: rules.options.auth_to_write),
     (_check_key, _is_choosy),
     (_check_request, lambda kind, rules: kind in REQUESTS and rules.has_membership),
-    (_check_list_of_events, lambda _kind, rules: rules.lists.holds_any(Name.BANNED_EVENTS)),
+    (_check_list_of_events, lambda _kind, rules: rules.lists.holds_any(ListName.BANNED_EVENTS)),
     (_check_work, lambda _kind, rules: rules.options.min_pow_difficulty > 0),
     (_check_rules_of_kind, lambda kind, rules: kind in rules.by_kind),
     (_check_vanish, lambda kind, _rules: kind == VANISH),

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import WRAPS
 from trio_relay.nostr.filter import Filter
-from trio_relay.policy.identity import Visitor
+from trio_relay.policy.identity import Identity
 from trio_relay.policy.rules import Rules
 
 
-def check_filters(filters: Sequence[Filter], visitor: Visitor, rules: Rules, now: int) -> Rejected | None:
+def check_filters(filters: Sequence[Filter], identity: Identity, rules: Rules, now: int) -> Rejected | None:
     """None if these may be asked, else why not.
 
     What can match nothing but private events of others is refused as a whole, so that the client hears what to do;
@@ -23,21 +23,21 @@ def check_filters(filters: Sequence[Filter], visitor: Visitor, rules: Rules, now
         rules: what is allowed.
         now: seconds since 1970.
     """
-    if rules.options.auth_to_read and not visitor.keys:
+    if rules.options.auth_to_read and not identity.keys:
         return Rejected(Prefix.AUTH_REQUIRED, "only authenticated clients may read here")
-    if not rules.may_read(visitor.keys, now):
-        if visitor.keys:
+    if not rules.may_read(identity.keys, now):
+        if identity.keys:
             return Rejected(Prefix.RESTRICTED, "only members may read here")
         return Rejected(Prefix.AUTH_REQUIRED, "only members may read here")
     if not all(_is_private(one, rules) for one in filters):
         return None
-    if not visitor.keys:
+    if not identity.keys:
         if not rules.has_auth:
             return Rejected(
                 Prefix.RESTRICTED, "private events are not served here: clients cannot authenticate (relay.url)"
             )
         return Rejected(Prefix.AUTH_REQUIRED, "private events are served to those concerned alone")
-    if not any(_could_match(one, visitor) for one in filters):
+    if not any(_could_match(one, identity) for one in filters):
         return Rejected(Prefix.RESTRICTED, "these events are for others than the authenticated keys")
     return None
 
@@ -46,11 +46,11 @@ def _is_private(one: Filter, rules: Rules) -> bool:
     return one.kinds is not None and bool(one.kinds) and one.kinds <= rules.private_kinds
 
 
-def _could_match(one: Filter, visitor: Visitor) -> bool:
+def _could_match(one: Filter, identity: Identity) -> bool:
     """True unless the filter itself names others than those who may read what it asks for."""
     named = [values for letter, values in one.tags if letter == "p"]
-    if not named or any(not values.isdisjoint(visitor.keys) for values in named):
+    if not named or any(not values.isdisjoint(identity.keys) for values in named):
         return True  # of several sets that all count (NIP-91) his is one: what names others too is his as well
     # What somebody wrote to others is his to read, but for wraps, which have no author.
-    is_author = one.authors is None or not one.authors.isdisjoint(visitor.keys)
+    is_author = one.authors is None or not one.authors.isdisjoint(identity.keys)
     return is_author and one.kinds is not None and not one.kinds <= WRAPS

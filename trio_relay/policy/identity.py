@@ -11,7 +11,7 @@ MOST_KEYS = 64
 
 
 @dataclass(eq=False, slots=True)
-class Visitor:
+class Identity:
     """One connection.
 
     Attributes:

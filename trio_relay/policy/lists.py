@@ -15,7 +15,7 @@ MOST_REPORTS: Final = 1_000
 """Reported events that wait for a verdict; anyone can report, so older ones make room."""
 
 
-class Name(StrEnum):
+class ListName(StrEnum):
     """Which list."""
 
     BANNED_PUBKEYS = "banned-pubkeys"
@@ -35,7 +35,7 @@ class Name(StrEnum):
     REMOVALS = "removals"
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class ListEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why something is on a list, until when, and what more there is to say of it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     data: dict[str, str | int | list[str] | None] = {}
 
 
-def reporters(entry: Entry) -> list[str]:
+def reporters(entry: ListEntry) -> list[str]:
     """The keys that reported an event of `REPORTED_EVENTS`."""
     found = entry.data.get("reporters")
     return found if isinstance(found, list) else []
@@ -60,14 +60,14 @@ def reporters(entry: Entry) -> list[str]:
 class Change(msgspec.Struct, frozen=True):
     """Put an item on a list, or, without an entry, take it off."""
 
-    name: Name
+    name: ListName
     item: str
-    entry: Entry | None = None
+    entry: ListEntry | None = None
 
 
-_NAMES: Final = frozenset(name.value for name in Name)
+_NAMES: Final = frozenset(name.value for name in ListName)
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Entry).decode
+_decode: Final = msgspec.json.Decoder(ListEntry).decode
 
 
 class Lists:
@@ -78,23 +78,23 @@ class Lists:
     """
 
     def __init__(self) -> None:
-        self._lists: dict[Name, dict[str, Entry]] = {name: {} for name in Name}
+        self._lists: dict[ListName, dict[str, ListEntry]] = {name: {} for name in ListName}
         self.reported = Weakest()
 
-    def entries(self, name: Name, now: float) -> dict[str, Entry]:
+    def entries(self, name: ListName, now: float) -> dict[str, ListEntry]:
         """What is on a list and still counts, in the order in which it was put there."""
         return {item: entry for item, entry in self._lists[name].items() if entry.until is None or entry.until > now}
 
-    def get(self, name: Name, item: str, now: float) -> Entry | None:
+    def get(self, name: ListName, item: str, now: float) -> ListEntry | None:
         """The entry of an item if it is on the list and still counts."""
         entry = self._lists[name].get(item)
         return entry if entry is not None and (entry.until is None or entry.until > now) else None
 
-    def holds_any(self, name: Name) -> bool:
+    def holds_any(self, name: ListName) -> bool:
         """True if there is anything on a list, be it past its time."""
         return bool(self._lists[name])
 
-    def size(self, name: Name) -> int:
+    def size(self, name: ListName) -> int:
         """How many items are on a list, those past their time included."""
         return len(self._lists[name])
 
@@ -106,12 +106,12 @@ class Lists:
             undoing.append(Change(change.name, change.item, entries.pop(change.item, None)))
             if change.entry is not None:
                 entries[change.item] = change.entry
-            if change.name is Name.REPORTED_EVENTS:
+            if change.name is ListName.REPORTED_EVENTS:
                 self._rank(change.item, change.entry)
         undoing.reverse()
         return undoing
 
-    def _rank(self, event_id: str, entry: Entry | None) -> None:
+    def _rank(self, event_id: str, entry: ListEntry | None) -> None:
         if entry is None:
             self.reported.drop(event_id)
         else:
@@ -128,15 +128,15 @@ class Lists:
 
     def load(self, kept: Mapping[str, bytes]) -> None:
         """Be what was kept; names that are not a list's are left alone."""
-        self._lists, self.reported = {name: {} for name in Name}, Weakest()
-        found: list[tuple[Name, str, Entry]] = []
+        self._lists, self.reported = {name: {} for name in ListName}, Weakest()
+        found: list[tuple[ListName, str, ListEntry]] = []
         for key, value in kept.items():
             name, separator, item = key.partition("/")
             if separator and name in _NAMES:
-                found.append((Name(name), item, _decode(value)))
+                found.append((ListName(name), item, _decode(value)))
         for which, item, entry in sorted(found, key=lambda one: (one[2].since, one[1])):
             self._lists[which][item] = entry
-            if which is Name.REPORTED_EVENTS:
+            if which is ListName.REPORTED_EVENTS:
                 self._rank(item, entry)
 
     def differences(self, kept: Mapping[str, bytes]) -> list[Change]:
@@ -150,9 +150,9 @@ class Lists:
         return [
             Change(name, item, entries.get(item))
             for name, entries in other._lists.items()
-            if name is not Name.REPORTED_EVENTS
+            if name is not ListName.REPORTED_EVENTS
             for item in dict.fromkeys([*self._lists[name], *entries])
-            if entries.get(item) != self._lists[name].get(item) and (name is not Name.REMOVALS or item in entries)
+            if entries.get(item) != self._lists[name].get(item) and (name is not ListName.REMOVALS or item in entries)
         ]
 
 
@@ -191,45 +191,45 @@ class Weakest:
         return next(iter(self._ranks[min(self._ranks)])) if self._ranks else None
 
 
-def to_keep(changes: Iterable[Change]) -> dict[str, bytes | None]:
-    """Changes as `Notebook.keep` takes them."""
+def as_metadata(changes: Iterable[Change]) -> dict[str, bytes | None]:
+    """Changes as `Notebook.put_metadata` takes them."""
     return {
         f"{change.name}/{change.item}": None if change.entry is None else _encode(change.entry) for change in changes
     }
 
 
-_FIELDS: Final = {Name.ROLE_HOLDERS: "roles", Name.METHODS: "methods"}
+_FIELDS: Final = {ListName.ROLE_HOLDERS: "roles", ListName.METHODS: "methods"}
 
 
-def granted(lists: Lists, name: Name, pubkey: str, now: float) -> list[str]:
+def granted(lists: Lists, name: ListName, pubkey: str, now: float) -> list[str]:
     """The roles or methods that a key has, in the order in which it got them."""
     entry = lists.get(name, pubkey, now)
     return [] if entry is None else _held(name, entry)
 
 
-def all_granted(lists: Lists, name: Name, now: float) -> dict[str, list[str]]:
+def all_granted(lists: Lists, name: ListName, now: float) -> dict[str, list[str]]:
     """The same of all keys that have any."""
     return {pubkey: _held(name, entry) for pubkey, entry in lists.entries(name, now).items()}
 
 
-def granting(lists: Lists, name: Name, pubkey: str, one: str, now: int) -> list[Change]:
+def granting(lists: Lists, name: ListName, pubkey: str, one: str, now: int) -> list[Change]:
     """What gives a key one more; nothing if it has it."""
     held = granted(lists, name, pubkey, now)
     return [] if one in held else [_change(lists, name, pubkey, [*held, one], now)]
 
 
-def revoking(lists: Lists, name: Name, pubkey: str, one: str, now: int) -> list[Change]:
+def revoking(lists: Lists, name: ListName, pubkey: str, one: str, now: int) -> list[Change]:
     """What takes one from a key; nothing if it has it not."""
     held = granted(lists, name, pubkey, now)
     return [_change(lists, name, pubkey, [other for other in held if other != one], now)] if one in held else []
 
 
-def _held(name: Name, entry: Entry) -> list[str]:
+def _held(name: ListName, entry: ListEntry) -> list[str]:
     held = entry.data.get(_FIELDS[name])
     return held if isinstance(held, list) else []
 
 
-def _change(lists: Lists, name: Name, pubkey: str, held: list[str], now: int) -> Change:
+def _change(lists: Lists, name: ListName, pubkey: str, held: list[str], now: int) -> Change:
     entry = lists.get(name, pubkey, now)
     since = now if entry is None else entry.since
-    return Change(name, pubkey, Entry(since=since, data={_FIELDS[name]: held}) if held else None)
+    return Change(name, pubkey, ListEntry(since=since, data={_FIELDS[name]: held}) if held else None)

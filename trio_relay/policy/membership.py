@@ -9,8 +9,8 @@ from typing import Final
 
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import DELETION, Event, is_protected
-from trio_relay.policy.capabilities import identity_of
-from trio_relay.policy.lists import Change, Entry, Name, granted
+from trio_relay.policy.capabilities import relay_info_of
+from trio_relay.policy.lists import Change, ListEntry, ListName, granted
 from trio_relay.policy.rules import Rules
 
 ADDED: Final = 8_000
@@ -33,7 +33,7 @@ _REQUEST_SECONDS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class JoinVerdict:
     """What a request is answered, the last two items of its OK, and what comes of it."""
 
     accepted: bool
@@ -63,7 +63,7 @@ def check_request(event: Event, now: int) -> Rejected | None:
     return None
 
 
-def judge(event: Event, rules: Rules, now: int) -> Verdict:
+def judge(event: Event, rules: Rules, now: int) -> JoinVerdict:
     """What comes of a request to join or to leave (NIP-43, "Join Request", "Leave Request").
 
     Args:
@@ -72,34 +72,34 @@ def judge(event: Event, rules: Rules, now: int) -> Verdict:
         now: seconds since 1970.
     """
     if rules.is_banned(event.pubkey, now):  # since it was admitted
-        return Verdict(False, f"{Prefix.BLOCKED}: this key is banned here")
+        return JoinVerdict(False, f"{Prefix.BLOCKED}: this key is banned here")
     if event.kind == LEAVE:
         return _leave(event.pubkey, rules, now)
     if rules.is_member(event.pubkey, now):
-        return Verdict(True, f"{Prefix.DUPLICATE}: you are a member already")
+        return JoinVerdict(True, f"{Prefix.DUPLICATE}: you are a member already")
     claim = next((tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "claim"), "")
     if not claim:
-        return Verdict(False, f"{Prefix.RESTRICTED}: a request to join needs a code in a claim tag")
+        return JoinVerdict(False, f"{Prefix.RESTRICTED}: a request to join needs a code in a claim tag")
     if claim not in rules.members.claims and not _is_invited(claim, rules, now):
-        return Verdict(False, f"{Prefix.RESTRICTED}: this code lets nobody in, or not any more")
-    if rules.lists.size(Name.MEMBERS) >= rules.members.max_members:
-        return Verdict(False, f"{Prefix.RESTRICTED}: there is no room for more members (max_members)")
-    joined = Change(Name.MEMBERS, event.pubkey, Entry(since=now))
-    return Verdict(True, f"info: welcome to {identity_of(rules).name}", (joined,))
+        return JoinVerdict(False, f"{Prefix.RESTRICTED}: this code lets nobody in, or not any more")
+    if rules.lists.size(ListName.MEMBERS) >= rules.members.max_members:
+        return JoinVerdict(False, f"{Prefix.RESTRICTED}: there is no room for more members (max_members)")
+    joined = Change(ListName.MEMBERS, event.pubkey, ListEntry(since=now))
+    return JoinVerdict(True, f"info: welcome to {relay_info_of(rules).name}", (joined,))
 
 
-def _leave(pubkey: str, rules: Rules, now: int) -> Verdict:
-    if rules.lists.get(Name.MEMBERS, pubkey, now) is None:
-        return Verdict(True, "info: you are no member")
+def _leave(pubkey: str, rules: Rules, now: int) -> JoinVerdict:
+    if rules.lists.get(ListName.MEMBERS, pubkey, now) is None:
+        return JoinVerdict(True, "info: you are no member")
     lists = rules.lists
-    roles = () if lists.get(Name.ROLE_HOLDERS, pubkey, now) is None else (Change(Name.ROLE_HOLDERS, pubkey),)
-    invites = (Change(Name.CLAIMS, claim) for claim in _invites_by(pubkey, rules, now))
-    return Verdict(True, "info: you are a member no more", (Change(Name.MEMBERS, pubkey), *roles, *invites))
+    roles = () if lists.get(ListName.ROLE_HOLDERS, pubkey, now) is None else (Change(ListName.ROLE_HOLDERS, pubkey),)
+    invites = (Change(ListName.CLAIMS, claim) for claim in _invites_by(pubkey, rules, now))
+    return JoinVerdict(True, "info: you are a member no more", (Change(ListName.MEMBERS, pubkey), *roles, *invites))
 
 
 def _is_invited(claim: str, rules: Rules, now: int) -> bool:
     """True if somebody had the code made who is a member now, and it still counts."""
-    entry = rules.lists.get(Name.CLAIMS, claim, now)
+    entry = rules.lists.get(ListName.CLAIMS, claim, now)
     return entry is not None and _is_welcome(str(entry.data.get("by")), rules, now)
 
 
@@ -115,12 +115,12 @@ def host_among(keys: Iterable[str], rules: Rules, now: int) -> str | None:
 def invite(claim: str, host: str, rules: Rules, now: int) -> list[Change]:
     """What makes a code count, for `members.invite_seconds` and anybody who names it."""
     oldest = _invites_by(host, rules, now)[: -MOST_INVITES + 1]
-    entry = Entry(until=now + rules.members.invite_seconds, since=now, data={"by": host})
-    return [*(Change(Name.CLAIMS, one) for one in oldest), Change(Name.CLAIMS, claim, entry)]
+    entry = ListEntry(until=now + rules.members.invite_seconds, since=now, data={"by": host})
+    return [*(Change(ListName.CLAIMS, one) for one in oldest), Change(ListName.CLAIMS, claim, entry)]
 
 
 def _invites_by(pubkey: str, rules: Rules, now: int) -> list[str]:
-    claims = rules.lists.entries(Name.CLAIMS, now)
+    claims = rules.lists.entries(ListName.CLAIMS, now)
     return [claim for claim, entry in claims.items() if entry.data.get("by") == pubkey]
 
 
@@ -163,20 +163,22 @@ def _members_in(tags: list[list[str]]) -> list[str]:
 
 def _member_tags(rules: Rules, now: int) -> Iterator[list[list[str]]]:
     """All members, and admins who have roles, each with his roles; in portions."""
-    holders = rules.lists.entries(Name.ROLE_HOLDERS, now)
-    keys = dict.fromkeys([*rules.lists.entries(Name.MEMBERS, now), *(key for key in holders if key in rules.admins)])
+    holders = rules.lists.entries(ListName.ROLE_HOLDERS, now)
+    keys = dict.fromkeys(
+        [*rules.lists.entries(ListName.MEMBERS, now), *(key for key in holders if key in rules.admins)]
+    )
     left = iter(keys)
     while portion := list(islice(left, _AT_A_TIME)):
         yield [["member", key, *_roles_of(key, rules, now)] for key in portion if _is_welcome(key, rules, now)]
 
 
 def _roles_of(pubkey: str, rules: Rules, now: int) -> list[str]:
-    held = granted(rules.lists, Name.ROLE_HOLDERS, pubkey, now)
-    return [role for role in held if rules.lists.get(Name.ROLES, role, now) is not None]
+    held = granted(rules.lists, ListName.ROLE_HOLDERS, pubkey, now)
+    return [role for role in held if rules.lists.get(ListName.ROLES, role, now) is not None]
 
 
 def _about_roles(said: dict[tuple[int, str], Event], rules: Rules, now: int) -> Iterator[Draft]:
-    roles = dict(list(rules.lists.entries(Name.ROLES, now).items())[:MOST_ROLES])
+    roles = dict(list(rules.lists.entries(ListName.ROLES, now).items())[:MOST_ROLES])
     for role, entry in roles.items():
         tags = [["-"], ["d", role], *_properties(entry)]
         event = said.get((ROLE, role))
@@ -187,7 +189,7 @@ def _about_roles(said: dict[tuple[int, str], Event], rules: Rules, now: int) -> 
             yield Draft(DELETION, [["-"], ["a", f"{ROLE}:{event.pubkey}:{role}"], ["k", str(ROLE)]])
 
 
-def _properties(entry: Entry) -> Iterator[list[str]]:
+def _properties(entry: ListEntry) -> Iterator[list[str]]:
     for name in ("label", "description", "color", "order"):
         value = entry.data.get(name)
         if value is not None and value != "":

@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Final
 
 from trio_relay.nostr.filter import Filter
-from trio_relay.policy.lists import Change, Entry, Lists, Name
+from trio_relay.policy.lists import Change, ListEntry, ListName, Lists
 
 _AT_A_TIME: Final = 100
-_BANS: Final = {Name.BANNED_PUBKEYS: "pubkey", Name.BANNED_EVENTS: "id"}
+_BANS: Final = {ListName.BANNED_PUBKEYS: "pubkey", ListName.BANNED_EVENTS: "id"}
 _LISTS: Final = {what: name for name, what in _BANS.items()}
 
 
@@ -34,18 +34,18 @@ class Removal:
 def owed(filters: Iterable[Filter], now: int) -> list[Change]:
     """What puts on the list that all that these filters match is to go; they name authors or ids and nothing else."""
     items = (item for one in filters for item in _items(one))
-    return [Change(Name.REMOVALS, item, Entry(since=now)) for item in items]
+    return [Change(ListName.REMOVALS, item, ListEntry(since=now)) for item in items]
 
 
 def settled(filters: Iterable[Filter]) -> list[Change]:
     """What takes the same off the list."""
-    return [Change(Name.REMOVALS, item) for one in filters for item in _items(one)]
+    return [Change(ListName.REMOVALS, item) for one in filters for item in _items(one)]
 
 
 def owed_after(changes: Iterable[Change], now: int) -> list[Change]:
     """The same as `owed`, for the bans among these changes."""
     return [
-        Change(Name.REMOVALS, f"{_BANS[change.name]}:{change.item}", Entry(since=now))
+        Change(ListName.REMOVALS, f"{_BANS[change.name]}:{change.item}", ListEntry(since=now))
         for change in changes
         if change.name in _BANS and change.entry is not None
     ]
@@ -53,9 +53,9 @@ def owed_after(changes: Iterable[Change], now: int) -> list[Change]:
 
 def due(lists: Lists, now: int) -> Iterator[Removal]:
     """All that is owed, in portions."""
-    items = iter(lists.entries(Name.REMOVALS, now))
+    items = iter(lists.entries(ListName.REMOVALS, now))
     while portion := list(islice(items, _AT_A_TIME)):
-        yield Removal(_filters(portion, lists, now), [Change(Name.REMOVALS, item) for item in portion])
+        yield Removal(_filters(portion, lists, now), [Change(ListName.REMOVALS, item) for item in portion])
 
 
 def _items(one: Filter) -> Iterator[str]:

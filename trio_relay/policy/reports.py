@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from trio_relay.nostr.event import Event, is_hex64
-from trio_relay.policy.lists import MOST_REPORTS, Change, Entry, Lists, Name, reporters
+from trio_relay.policy.lists import MOST_REPORTS, Change, ListEntry, ListName, Lists, reporters
 from trio_relay.policy.rules import Rules
 
 REPORT: Final = 1_984
@@ -36,26 +36,26 @@ def note_report(event: Event, rules: Rules, now: int) -> None:
     for event_id, reason in _named(event).items():
         if any(lists.get(name, event_id, now) is not None for name in _VERDICTS):
             continue
-        known = lists.get(Name.REPORTED_EVENTS, event_id, now)
-        entry = _counted(known or Entry(reason, since=now), event.pubkey)
+        known = lists.get(ListName.REPORTED_EVENTS, event_id, now)
+        entry = _counted(known or ListEntry(reason, since=now), event.pubkey)
         if entry is not None:
             if known is None:
                 _make_room(lists)
-            lists.apply([Change(Name.REPORTED_EVENTS, event_id, entry)])
+            lists.apply([Change(ListName.REPORTED_EVENTS, event_id, entry)])
 
 
 def without_reporter(pubkey: str, lists: Lists, now: int) -> list[Change]:
     """What takes a key's reports out of the queue, as if it had made none."""
     changes = []
-    for event_id, entry in lists.entries(Name.REPORTED_EVENTS, now).items():
+    for event_id, entry in lists.entries(ListName.REPORTED_EVENTS, now).items():
         if pubkey in reporters(entry):
             others = [key for key in reporters(entry) if key != pubkey]
-            left = Entry(entry.reason, since=entry.since, data={"reporters": others}) if others else None
-            changes.append(Change(Name.REPORTED_EVENTS, event_id, left))
+            left = ListEntry(entry.reason, since=entry.since, data={"reporters": others}) if others else None
+            changes.append(Change(ListName.REPORTED_EVENTS, event_id, left))
     return changes
 
 
-_VERDICTS: Final = (Name.BANNED_EVENTS, Name.ALLOWED_EVENTS)
+_VERDICTS: Final = (ListName.BANNED_EVENTS, ListName.ALLOWED_EVENTS)
 
 
 def _named(report: Event) -> dict[str, str]:
@@ -72,14 +72,14 @@ def _named(report: Event) -> dict[str, str]:
     return named
 
 
-def _counted(entry: Entry, reporter: str) -> Entry | None:
+def _counted(entry: ListEntry, reporter: str) -> ListEntry | None:
     """The entry with one more reporter; None if he counts already, or there are enough."""
     known = reporters(entry)
     if reporter in known or len(known) >= MOST_REPORTERS:
         return None
-    return Entry(entry.reason, since=entry.since, data={"reporters": [*known, reporter]})
+    return ListEntry(entry.reason, since=entry.since, data={"reporters": [*known, reporter]})
 
 
 def _make_room(lists: Lists) -> None:
     if len(lists.reported) >= MOST_REPORTS and (weakest := lists.reported.first()) is not None:
-        lists.apply([Change(Name.REPORTED_EVENTS, weakest)])
+        lists.apply([Change(ListName.REPORTED_EVENTS, weakest)])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo
-from trio_relay.policy.lists import Change, Lists, Name
+from trio_relay.policy.lists import Change, ListName, Lists
 from trio_relay.policy.options import KindRule, MemberOptions, PolicyOptions
 
 
@@ -87,7 +87,7 @@ class Rules:
     @property
     def has_bans(self) -> bool:
         """True if some keys may not write."""
-        return bool(self._denied) or self.lists.holds_any(Name.BANNED_PUBKEYS)
+        return bool(self._denied) or self.lists.holds_any(ListName.BANNED_PUBKEYS)
 
     @property
     def has_auth(self) -> bool:
@@ -109,24 +109,24 @@ class Rules:
         """True if only some keys may write, whatever decides which."""
         return bool(
             self._allowed
-            or self.lists.holds_any(Name.ALLOWED_PUBKEYS)
+            or self.lists.holds_any(ListName.ALLOWED_PUBKEYS)
             or self.options.trust_depth
             or (self.members.enabled and self.members.members_write)
         )
 
     def is_member(self, pubkey: str, now: float) -> bool:
         """True for members and for admins, who need not join."""
-        return pubkey in self.admins or self.lists.get(Name.MEMBERS, pubkey, now) is not None
+        return pubkey in self.admins or self.lists.get(ListName.MEMBERS, pubkey, now) is not None
 
     def is_banned(self, pubkey: str, now: float) -> bool:
         """True if this key may not write."""
-        return pubkey in self._denied or self.lists.get(Name.BANNED_PUBKEYS, pubkey, now) is not None
+        return pubkey in self._denied or self.lists.get(ListName.BANNED_PUBKEYS, pubkey, now) is not None
 
     def may_write(self, pubkey: str, now: float) -> bool:
         """True unless only some keys may write, and this is none of them."""
         if pubkey in self.admins or pubkey == self.signer or not self.is_closed:
             return True
-        if pubkey in self._allowed or self.lists.get(Name.ALLOWED_PUBKEYS, pubkey, now) is not None:
+        if pubkey in self._allowed or self.lists.get(ListName.ALLOWED_PUBKEYS, pubkey, now) is not None:
             return True
         if self.trusted is not None and pubkey in self.trusted:
             return True

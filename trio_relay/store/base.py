@@ -134,10 +134,10 @@ class Queryable(Protocol):
         ...
 
 
-class Notebook(Protocol):
+class Metadata(Protocol):
     """Where the relay's own small things are kept, such as who is banned: values by name, durable."""
 
-    async def kept(self) -> dict[str, bytes]:
+    async def get_metadata(self) -> dict[str, bytes]:
         """All that is kept.
 
         Raises:
@@ -145,7 +145,7 @@ class Notebook(Protocol):
         """
         ...
 
-    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         """Put values under names, or forget those whose value is None; all or nothing where there are transactions.
 
         Args:
@@ -157,7 +157,7 @@ class Notebook(Protocol):
         ...
 
 
-class Store(Queryable, Scannable, Notebook, Protocol):
+class Store(Queryable, Scannable, Metadata, Protocol):
     """Where events are kept. Every method may be called from many tasks, `save_many` from `writers` at a time."""
 
     @property

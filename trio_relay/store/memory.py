@@ -112,11 +112,11 @@ class MemoryStore:
         if self._listener is not None:
             self._listener(added, [(event.created_at, event.id) for event in removed])
 
-    async def kept(self) -> dict[str, bytes]:
+    async def get_metadata(self) -> dict[str, bytes]:
         await trio.lowlevel.checkpoint()
         return dict(self._kept)
 
-    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         await trio.lowlevel.checkpoint()
         for name, value in changes.items():
             if value is None:

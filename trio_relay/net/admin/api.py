@@ -15,7 +15,7 @@ from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.enforcing import enforce
 from trio_relay.pipeline.relay import Relay
-from trio_relay.policy.lists import Name, granted
+from trio_relay.policy.lists import ListName, granted
 
 log = structlog.get_logger("trio_relay.net")
 
@@ -36,7 +36,7 @@ class _Unauthorized(Exception):
     """Nobody has signed this request, as far as can be told; the message says why."""
 
 
-class Management:
+class AdminApi:
     """Lets those manage the relay who may (NIP-86)."""
 
     def __init__(self, relay: Relay) -> None:
@@ -96,7 +96,7 @@ class Management:
         rules, now = self._relay.rules, self._relay.now()
         if event.pubkey in rules.admins:
             return
-        if rules.is_banned(event.pubkey, now) or not granted(rules.lists, Name.METHODS, event.pubkey, now):
+        if rules.is_banned(event.pubkey, now) or not granted(rules.lists, ListName.METHODS, event.pubkey, now):
             raise Rejected(Prefix.RESTRICTED, "this key may not manage the relay")
 
     def _call(self, body: _Body, caller: str, request: Request) -> Call:

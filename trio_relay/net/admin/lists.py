@@ -10,13 +10,13 @@ from trio_relay.net.addresses import AddressList, as_listed
 from trio_relay.net.admin.params import Call, Method, Outcome
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
-from trio_relay.policy.lists import Change, Entry, Name, reporters
+from trio_relay.policy.lists import Change, ListEntry, ListName, reporters
 from trio_relay.policy.reports import without_reporter
 from trio_relay.policy.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class _ListPair:
     """A list as its methods see it.
 
     Attributes:
@@ -28,8 +28,8 @@ class _Side:
         allows: True if it lets its items pass; what the configuration bans counts more.
     """
 
-    name: Name
-    other: Name | None
+    name: ListName
+    other: ListName | None
     read: Callable[[Call], str]
     field: str = ""
     key: str = ""
@@ -53,18 +53,18 @@ def _address(call: Call) -> str:
 
 
 _SIDES: Final = (
-    _Side(Name.BANNED_PUBKEYS, Name.ALLOWED_PUBKEYS, _pubkey, "pubkey", "denied_pubkeys"),
-    _Side(Name.ALLOWED_PUBKEYS, Name.BANNED_PUBKEYS, _pubkey, "pubkey", "allowed_pubkeys", allows=True),
-    _Side(Name.BANNED_EVENTS, Name.ALLOWED_EVENTS, _event_id, "id"),
-    _Side(Name.ALLOWED_EVENTS, Name.BANNED_EVENTS, _event_id, "id", allows=True),
-    _Side(Name.DISALLOWED_KINDS, Name.ALLOWED_KINDS, _kind, "", "denied_kinds"),
-    _Side(Name.ALLOWED_KINDS, Name.DISALLOWED_KINDS, _kind, "", "allowed_kinds", allows=True),
-    _Side(Name.BLOCKED_ADDRESSES, None, _address, "ip", "denied_addresses"),
+    _ListPair(ListName.BANNED_PUBKEYS, ListName.ALLOWED_PUBKEYS, _pubkey, "pubkey", "denied_pubkeys"),
+    _ListPair(ListName.ALLOWED_PUBKEYS, ListName.BANNED_PUBKEYS, _pubkey, "pubkey", "allowed_pubkeys", allows=True),
+    _ListPair(ListName.BANNED_EVENTS, ListName.ALLOWED_EVENTS, _event_id, "id"),
+    _ListPair(ListName.ALLOWED_EVENTS, ListName.BANNED_EVENTS, _event_id, "id", allows=True),
+    _ListPair(ListName.DISALLOWED_KINDS, ListName.ALLOWED_KINDS, _kind, "", "denied_kinds"),
+    _ListPair(ListName.ALLOWED_KINDS, ListName.DISALLOWED_KINDS, _kind, "", "allowed_kinds", allows=True),
+    _ListPair(ListName.BLOCKED_ADDRESSES, None, _address, "ip", "denied_addresses"),
 )
 _BY_NAME: Final = {side.name: side for side in _SIDES}
 
 
-def putting(name: Name) -> Method:
+def putting(name: ListName) -> Method:
     """The method that puts an item on this list, for a reason if that is told.
 
     A ban may have an end. Who is allowed is so for good: the last one to lapse would open the relay to all.
@@ -74,7 +74,7 @@ def putting(name: Name) -> Method:
     def put(call: Call) -> Outcome:
         call.at_most(2 if side.allows else 3)
         item = side.read(call)
-        entry = Entry(call.reason(1), None if side.allows else call.until(2), call.now)
+        entry = ListEntry(call.reason(1), None if side.allows else call.until(2), call.now)
         if side.other is not None and side.allows:
             _refuse_configured(call, _BY_NAME[side.other], item)
         off = () if side.other is None else call.off(side.other, item)
@@ -83,7 +83,7 @@ def putting(name: Name) -> Method:
     return put
 
 
-def taking(name: Name) -> Method:
+def taking(name: ListName) -> Method:
     """The method that takes an item off this list; it does not go on another."""
     side = _BY_NAME[name]
 
@@ -97,13 +97,13 @@ def taking(name: Name) -> Method:
     return take
 
 
-def listing(name: Name) -> Method:
+def listing(name: ListName) -> Method:
     """The method that tells what is on this list, what the configuration has there first."""
     side = _BY_NAME[name]
 
     def show(call: Call) -> Outcome:
         call.at_most(0)
-        shown = {item: Entry(f"configured (policy.{side.key})") for item in _configured(call.rules, side)}
+        shown = {item: ListEntry(f"configured (policy.{side.key})") for item in _configured(call.rules, side)}
         shown |= call.rules.lists.entries(name, call.now)
         if not side.field:
             return Outcome(sorted(map(int, shown)))
@@ -114,7 +114,7 @@ def listing(name: Name) -> Method:
 
 def ban_pubkey(call: Call) -> Outcome:
     """Ban a key, remove all its events, and take its reports out of the queue."""
-    outcome = putting(Name.BANNED_PUBKEYS)(call)
+    outcome = putting(ListName.BANNED_PUBKEYS)(call)
     pubkey = call.pubkey(0)
     if pubkey == call.rules.signer:
         raise Rejected(Prefix.RESTRICTED, "this key is the relay's own")
@@ -128,19 +128,19 @@ def ban_pubkey(call: Call) -> Outcome:
 
 def ban_event(call: Call) -> Outcome:
     """Ban an event, remove it, and take it out of the queue."""
-    outcome = allow_event(call, Name.BANNED_EVENTS)
+    outcome = allow_event(call, ListName.BANNED_EVENTS)
     return Outcome(changes=outcome.changes, removed=[Filter(ids=frozenset({call.event_id(0)}))])
 
 
-def allow_event(call: Call, name: Name = Name.ALLOWED_EVENTS) -> Outcome:
+def allow_event(call: Call, name: ListName = ListName.ALLOWED_EVENTS) -> Outcome:
     """Let an event be, and take it out of the queue: no report brings it back."""
     outcome = putting(name)(call)
-    return Outcome(changes=[*outcome.changes, *call.off(Name.REPORTED_EVENTS, call.event_id(0))])
+    return Outcome(changes=[*outcome.changes, *call.off(ListName.REPORTED_EVENTS, call.event_id(0))])
 
 
 def block_address(call: Call) -> Outcome:
     """Block an address or network, unless the caller is there."""
-    outcome = putting(Name.BLOCKED_ADDRESSES)(call)
+    outcome = putting(ListName.BLOCKED_ADDRESSES)(call)
     blocked = AddressList()
     blocked.add(call.address(0))
     if blocked.covers(call.client, call.now):
@@ -151,29 +151,29 @@ def block_address(call: Call) -> Outcome:
 def list_reported(call: Call) -> Outcome:
     """The moderation queue; what most keys have reported comes first."""
     call.at_most(0)
-    queue = call.rules.lists.entries(Name.REPORTED_EVENTS, call.now)
+    queue = call.rules.lists.entries(ListName.REPORTED_EVENTS, call.now)
     ordered = sorted(queue.items(), key=lambda one: (-len(reporters(one[1])), one[1].since, one[0]))
     return Outcome([{"id": event_id, "reason": _told(entry)} for event_id, entry in ordered])
 
 
-def _told(entry: Entry) -> str:
+def _told(entry: ListEntry) -> str:
     others = len(reporters(entry)) - 1
     more = f"(and {others} more)" if others > 0 else ""
     return " ".join(part for part in (entry.reason, more) if part)
 
 
-def _line(field: str, item: str, entry: Entry) -> dict[str, object]:
+def _line(field: str, item: str, entry: ListEntry) -> dict[str, object]:
     line: dict[str, object] = {field: item, "reason": entry.reason}
     return line if entry.until is None else line | {"until": entry.until}
 
 
-def _configured(rules: Rules, side: _Side) -> Iterable[str]:
+def _configured(rules: Rules, side: _ListPair) -> Iterable[str]:
     """What the configuration has of this sort, as a list would."""
     found: Iterable[object] = getattr(rules.options, side.key) if side.key else ()
     texts = map(str, found)
-    return map(as_listed, texts) if side.name is Name.BLOCKED_ADDRESSES else texts
+    return map(as_listed, texts) if side.name is ListName.BLOCKED_ADDRESSES else texts
 
 
-def _refuse_configured(call: Call, side: _Side, item: str) -> None:
+def _refuse_configured(call: Call, side: _ListPair, item: str) -> None:
     if item in _configured(call.rules, side):
         raise Rejected(Prefix.RESTRICTED, f"the configuration says otherwise (policy.{side.key})")

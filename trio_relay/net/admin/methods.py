@@ -28,7 +28,7 @@ from trio_relay.net.admin.roles import (
     unassign_role,
 )
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
-from trio_relay.policy.lists import Change, Entry, Name
+from trio_relay.policy.lists import Change, ListEntry, ListName
 
 _MOST: Final = {"name": 29, "description": 5_000, "icon": 2_000}
 """Characters; NIP-11 asks for a name of less than 30."""
@@ -45,8 +45,8 @@ def changing(field: str) -> Method:
         if field == "icon" and text and not text.startswith(("https://", "http://")):
             raise invalid("the icon must be an http or https URL")
         if not text:
-            return Outcome(changes=call.off(Name.IDENTITY, field))
-        return Outcome(changes=[Change(Name.IDENTITY, field, Entry(text, since=call.now))])
+            return Outcome(changes=call.off(ListName.IDENTITY, field))
+        return Outcome(changes=[Change(ListName.IDENTITY, field, ListEntry(text, since=call.now))])
 
     return change
 
@@ -62,8 +62,8 @@ def tell_statistics(call: Call) -> Outcome:
             "stored": found.writer.outcomes.get("stored", 0),
             "refused": sum(found.refused.values()),
             "disk_bytes": found.store.disk_bytes,
-            "banned_pubkeys": len(lists.entries(Name.BANNED_PUBKEYS, call.now)),
-            "reported_events": len(lists.entries(Name.REPORTED_EVENTS, call.now)),
+            "banned_pubkeys": len(lists.entries(ListName.BANNED_PUBKEYS, call.now)),
+            "reported_events": len(lists.entries(ListName.REPORTED_EVENTS, call.now)),
         }
     )
 
@@ -94,27 +94,27 @@ def _assign_method(call: Call) -> Outcome:
 
 METHODS: Final[dict[str, Method]] = {
     "banpubkey": ban_pubkey,
-    "unbanpubkey": taking(Name.BANNED_PUBKEYS),
-    "listbannedpubkeys": listing(Name.BANNED_PUBKEYS),
-    "allowpubkey": putting(Name.ALLOWED_PUBKEYS),
-    "unallowpubkey": taking(Name.ALLOWED_PUBKEYS),
-    "listallowedpubkeys": listing(Name.ALLOWED_PUBKEYS),
+    "unbanpubkey": taking(ListName.BANNED_PUBKEYS),
+    "listbannedpubkeys": listing(ListName.BANNED_PUBKEYS),
+    "allowpubkey": putting(ListName.ALLOWED_PUBKEYS),
+    "unallowpubkey": taking(ListName.ALLOWED_PUBKEYS),
+    "listallowedpubkeys": listing(ListName.ALLOWED_PUBKEYS),
     "banevent": ban_event,
-    "unbanevent": taking(Name.BANNED_EVENTS),
-    "listbannedevents": listing(Name.BANNED_EVENTS),
+    "unbanevent": taking(ListName.BANNED_EVENTS),
+    "listbannedevents": listing(ListName.BANNED_EVENTS),
     "allowevent": allow_event,
-    "unallowevent": taking(Name.ALLOWED_EVENTS),
-    "listallowedevents": listing(Name.ALLOWED_EVENTS),
+    "unallowevent": taking(ListName.ALLOWED_EVENTS),
+    "listallowedevents": listing(ListName.ALLOWED_EVENTS),
     "listeventsneedingmoderation": list_reported,
-    "allowkind": putting(Name.ALLOWED_KINDS),
-    "unallowkind": taking(Name.ALLOWED_KINDS),
-    "listallowedkinds": listing(Name.ALLOWED_KINDS),
-    "disallowkind": putting(Name.DISALLOWED_KINDS),
-    "undisallowkind": taking(Name.DISALLOWED_KINDS),
-    "listdisallowedkinds": listing(Name.DISALLOWED_KINDS),
+    "allowkind": putting(ListName.ALLOWED_KINDS),
+    "unallowkind": taking(ListName.ALLOWED_KINDS),
+    "listallowedkinds": listing(ListName.ALLOWED_KINDS),
+    "disallowkind": putting(ListName.DISALLOWED_KINDS),
+    "undisallowkind": taking(ListName.DISALLOWED_KINDS),
+    "listdisallowedkinds": listing(ListName.DISALLOWED_KINDS),
     "blockip": block_address,
-    "unblockip": taking(Name.BLOCKED_ADDRESSES),
-    "listblockedips": listing(Name.BLOCKED_ADDRESSES),
+    "unblockip": taking(ListName.BLOCKED_ADDRESSES),
+    "listblockedips": listing(ListName.BLOCKED_ADDRESSES),
     "changerelayname": changing("name"),
     "changerelaydescription": changing("description"),
     "changerelayicon": changing("icon"),

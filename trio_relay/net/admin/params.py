@@ -11,7 +11,7 @@ from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.event import MAX_KIND, MAX_TIME, is_hex64
 from trio_relay.nostr.filter import Filter
 from trio_relay.pipeline.figures import RelayStatistics
-from trio_relay.policy.lists import Change, Name
+from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.rules import Rules
 
 MOST_REASON: Final = 1_000
@@ -102,7 +102,7 @@ class Call:
         """What an operator has to say of it."""
         return self.text(place, "a reason", MOST_REASON, is_optional=True)
 
-    def off(self, name: Name, item: str) -> tuple[Change, ...]:
+    def off(self, name: ListName, item: str) -> tuple[Change, ...]:
         """What takes an item off a list; nothing if it is not there."""
         return () if self.rules.lists.get(name, item, 0) is None else (Change(name, item),)
 

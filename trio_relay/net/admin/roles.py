@@ -7,7 +7,7 @@ from typing import Final
 
 from trio_relay.net.admin.params import MOST_ITEM, Call, Outcome
 from trio_relay.nostr.errors import invalid
-from trio_relay.policy.lists import Change, Entry, Name, all_granted, granted, granting, revoking
+from trio_relay.policy.lists import Change, ListEntry, ListName, all_granted, granted, granting, revoking
 
 _MOST_LABEL: Final = 200
 _MOST_DESCRIPTION: Final = 2_000
@@ -18,7 +18,7 @@ _MOST_ORDER: Final = 2**31
 
 def create_role(call: Call) -> Outcome:
     """Make a new role."""
-    if call.rules.lists.get(Name.ROLES, _role(call, 0), call.now) is not None:
+    if call.rules.lists.get(ListName.ROLES, _role(call, 0), call.now) is not None:
         raise invalid("there is a role with this id; editrole changes it")
     return _put_role(call, call.now)
 
@@ -32,20 +32,20 @@ def delete_role(call: Call) -> Outcome:
     """Delete a role, and take it from all who have it."""
     call.at_most(1)
     role, _ = _known_role(call, 0)
-    changes = [Change(Name.ROLES, role)]
-    for pubkey in all_granted(call.rules.lists, Name.ROLE_HOLDERS, call.now):
-        changes += revoking(call.rules.lists, Name.ROLE_HOLDERS, pubkey, role, call.now)
+    changes = [Change(ListName.ROLES, role)]
+    for pubkey in all_granted(call.rules.lists, ListName.ROLE_HOLDERS, call.now):
+        changes += revoking(call.rules.lists, ListName.ROLE_HOLDERS, pubkey, role, call.now)
     return Outcome(changes=changes)
 
 
 def list_roles(call: Call) -> Outcome:
     """All roles, with those who have them."""
     call.at_most(0)
-    holders = all_granted(call.rules.lists, Name.ROLE_HOLDERS, call.now)
+    holders = all_granted(call.rules.lists, ListName.ROLE_HOLDERS, call.now)
     return Outcome(
         [
             {"id": role, **entry.data, "pubkeys": [pubkey for pubkey, roles in holders.items() if role in roles]}
-            for role, entry in call.rules.lists.entries(Name.ROLES, call.now).items()
+            for role, entry in call.rules.lists.entries(ListName.ROLES, call.now).items()
         ]
     )
 
@@ -54,14 +54,14 @@ def assign_role(call: Call) -> Outcome:
     """Give a role to a key."""
     call.at_most(2)
     pubkey, (role, _) = call.pubkey(0), _known_role(call, 1)
-    return Outcome(changes=granting(call.rules.lists, Name.ROLE_HOLDERS, pubkey, role, call.now))
+    return Outcome(changes=granting(call.rules.lists, ListName.ROLE_HOLDERS, pubkey, role, call.now))
 
 
 def unassign_role(call: Call) -> Outcome:
     """Take a role from a key."""
     call.at_most(2)
     pubkey, role = call.pubkey(0), _role(call, 1)
-    return Outcome(changes=revoking(call.rules.lists, Name.ROLE_HOLDERS, pubkey, role, call.now))
+    return Outcome(changes=revoking(call.rules.lists, ListName.ROLE_HOLDERS, pubkey, role, call.now))
 
 
 def assign_method(call: Call, methods: Collection[str]) -> Outcome:
@@ -71,27 +71,27 @@ def assign_method(call: Call, methods: Collection[str]) -> Outcome:
         return Outcome([False, "no such method"])
     if not may_call(call, method):
         return Outcome([False, "you may not call it yourself"])
-    return Outcome([True, "assigned"], granting(call.rules.lists, Name.METHODS, pubkey, method, call.now))
+    return Outcome([True, "assigned"], granting(call.rules.lists, ListName.METHODS, pubkey, method, call.now))
 
 
 def unassign_method(call: Call) -> Outcome:
     """Let a key call a method no more."""
     pubkey, method = _grant(call)
-    changes = revoking(call.rules.lists, Name.METHODS, pubkey, method, call.now)
+    changes = revoking(call.rules.lists, ListName.METHODS, pubkey, method, call.now)
     return Outcome([True, "unassigned"] if changes else [False, "it was not assigned"], changes)
 
 
 def list_assignees(call: Call) -> Outcome:
     """Who may call which methods, beside the admins."""
     call.at_most(0)
-    assigned = all_granted(call.rules.lists, Name.METHODS, call.now)
+    assigned = all_granted(call.rules.lists, ListName.METHODS, call.now)
     return Outcome([{"pubkey": pubkey, "methods": methods} for pubkey, methods in assigned.items()])
 
 
 def may_call(call: Call, method: str) -> bool:
     """True for admins, and for those to whom the method was assigned."""
     rules = call.rules
-    return call.caller in rules.admins or method in granted(rules.lists, Name.METHODS, call.caller, call.now)
+    return call.caller in rules.admins or method in granted(rules.lists, ListName.METHODS, call.caller, call.now)
 
 
 def _put_role(call: Call, since: int) -> Outcome:
@@ -102,16 +102,16 @@ def _put_role(call: Call, since: int) -> Outcome:
         "color": call.optional_number(3, "a color's hue", 0, _MOST_HUE),
         "order": call.optional_number(4, "an order", -_MOST_ORDER, _MOST_ORDER),
     }
-    return Outcome(changes=[Change(Name.ROLES, _role(call, 0), Entry(since=since, data=data))])
+    return Outcome(changes=[Change(ListName.ROLES, _role(call, 0), ListEntry(since=since, data=data))])
 
 
 def _role(call: Call, place: int) -> str:
     return call.text(place, "a role's id", MOST_ITEM)
 
 
-def _known_role(call: Call, place: int) -> tuple[str, Entry]:
+def _known_role(call: Call, place: int) -> tuple[str, ListEntry]:
     role = _role(call, place)
-    if (entry := call.rules.lists.get(Name.ROLES, role, call.now)) is None:
+    if (entry := call.rules.lists.get(ListName.ROLES, role, call.now)) is None:
         raise invalid("there is no role with this id")
     return role, entry
 

@@ -1,7 +1,7 @@
 """Sets of (created_at, id) in order, so large that they are only ever looked at in parts (NIP-77).
 
 An item is a record of 40 bytes: created_at, 8 bytes big-endian, and the id, so that records sort as negentropy wants
-them: by time, then by id. A `Collection` changes; `Items` is what it was at one moment, and shares the records.
+them: by time, then by id. A `ItemSet` changes; `Items` is what it was at one moment, and shares the records.
 
 Records stand in blocks, and the ids of each block are added up once, so that the sum of any range takes two parts of
 blocks. Of a million items, measured: 40.4 bytes an item, 0.6 s to put all in by pages in order, 13 µs to add one among
@@ -147,7 +147,7 @@ class Items:
         return self._all.sum_before(self._start + index)
 
 
-class Collection:
+class ItemSet:
     """A set of items that changes. `len` is their number."""
 
     __slots__ = ("_blocks", "_firsts", "_frozen", "_number", "_sums")

@@ -20,7 +20,7 @@ from trio_relay.nostr.negentropy.wire import (
     SKIP,
     VERSION,
     Range,
-    Writer,
+    WireWriter,
     bound_between,
     fingerprint,
     read_ranges,
@@ -92,16 +92,16 @@ class _Side(ABC):
         if 0 < frame_limit < LEAST_FRAME:
             raise ValueError(f"a frame has at least {LEAST_FRAME} bytes")
         self.items = items
-        self.out = Writer()
+        self.out = WireWriter()
         self.most = frame_limit - _RESERVE if frame_limit else None
         self._skipped: bytes | None = None
         self._known_sum = (0, 0)
 
-    def begin(self) -> Writer:
+    def begin(self) -> WireWriter:
         self._split(0, len(self.items), INFINITY)
         return self.out
 
-    def read(self, message: bytes) -> Writer:
+    def read(self, message: bytes) -> WireWriter:
         lower = 0
         for one in read_ranges(message):
             upper = self.items.find(one.bound)

@@ -64,7 +64,7 @@ def bound_between(lower: bytes, upper: bytes) -> bytes:
     return upper[: size + 1]
 
 
-class Writer:
+class WireWriter:
     """A message that is being written; its first byte, the version, is there from the start."""
 
     __slots__ = ("_data", "_time")
@@ -108,7 +108,7 @@ def read_ranges(message: bytes) -> Iterator[Range]:
     Raises:
         Rejected: at the first place that breaks the format; so does a bound below the one before.
     """
-    reader = _Reader(message)
+    reader = _WireReader(message)
     before = bytes(TIME_SIZE)
     while reader.has_more():
         bound = reader.bound()
@@ -118,7 +118,7 @@ def read_ranges(message: bytes) -> Iterator[Range]:
         yield Range(bound, *reader.content())
 
 
-class _Reader:
+class _WireReader:
     __slots__ = ("_data", "_place", "_time")
 
     def __init__(self, message: bytes) -> None:

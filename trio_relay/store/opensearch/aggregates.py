@@ -10,7 +10,7 @@ from typing import Final
 
 from trio_relay.nostr.hyperloglog import REGISTERS, Sketch
 from trio_relay.nostr.trends import SILENT_KINDS, Trend, Trends
-from trio_relay.store.opensearch.client import Client
+from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.pages import search_whole
 from trio_relay.store.opensearch.query import Query, expired
 from trio_relay.store.opensearch.responses import Buckets, Sketched, Trended
@@ -31,7 +31,7 @@ _REDUCE: Final = (
 )
 
 
-async def sketch(client: Client, alias: str, query: Query, offset: int) -> Sketch:
+async def sketch(client: OpenSearchClient, alias: str, query: Query, offset: int) -> Sketch:
     """How many events meet a condition, and the registers of their authors.
 
     Args:
@@ -65,7 +65,7 @@ _TERMS: Final = {"notes": f"e:{_HEX}", "tags": "t:.+", "authors": f"p:{_HEX}"}
 """Which terms of `tags` are counted, as regular expressions of Lucene's; long values, kept as a hash, are not."""
 
 
-async def trends(client: Client, alias: str, since: int, until: int, limit: int, now: int) -> Trends:
+async def trends(client: OpenSearchClient, alias: str, since: int, until: int, limit: int, now: int) -> Trends:
     """What was most spoken of in a window, but for what has expired by `now`; see `Trends`.
 
     Raises:

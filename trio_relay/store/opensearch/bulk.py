@@ -17,8 +17,8 @@ import structlog
 import trio
 
 from trio_relay.store.base import StoreError
-from trio_relay.store.opensearch.client import Busy, Client, TooLarge, Unreachable, encode, read
-from trio_relay.store.opensearch.documents import Document, Register
+from trio_relay.store.opensearch.client import Busy, OpenSearchClient, RequestTooLarge, Unreachable, encode, read
+from trio_relay.store.opensearch.documents import Document, Record
 
 log = structlog.get_logger("trio_relay.store")
 
@@ -57,7 +57,7 @@ class Write:
     """
 
     slot: str
-    basis: Register
+    basis: Record
     document: Document
     wrote: Wrote | None = None
     version: int = 0
@@ -82,7 +82,7 @@ class Write:
         return encode(action) + b"\n" + encode(self.document)
 
 
-class _Error(msgspec.Struct, gc=False):
+class _ItemError(msgspec.Struct, gc=False):
     type: str = ""
     reason: Any = ""
 
@@ -90,14 +90,14 @@ class _Error(msgspec.Struct, gc=False):
 class _Item(msgspec.Struct, gc=False):
     status: int
     version: int = msgspec.field(name="_version", default=0)
-    error: _Error | None = None
+    error: _ItemError | None = None
 
 
-class _Answer(msgspec.Struct, gc=False):
+class _BulkResponse(msgspec.Struct, gc=False):
     items: list[dict[str, _Item]]
 
 
-_decode: Final = msgspec.json.Decoder(_Answer).decode
+_decode: Final = msgspec.json.Decoder(_BulkResponse).decode
 
 
 class Bulk:
@@ -110,7 +110,7 @@ class Bulk:
         seconds: how long writes are tried again.
     """
 
-    def __init__(self, client: Client, alias: str, most_bytes: int, seconds: float) -> None:
+    def __init__(self, client: OpenSearchClient, alias: str, most_bytes: int, seconds: float) -> None:
         self._client = client
         self._path = f"/{alias}/_bulk?require_alias=true&{_ONLY}"
         self._most_bytes = most_bytes
@@ -165,7 +165,7 @@ class Bulk:
         self.requests += 1
         try:
             answer = read(_decode, await self._client.ask_lines(self._path, [lines for _, lines in part]))
-        except TooLarge as error:
+        except RequestTooLarge as error:
             if len(part) == 1:
                 _fail(part[0][0], str(error))
                 return
@@ -201,7 +201,7 @@ class Bulk:
             elif result.status in _PASSING:
                 trouble = "the relay's store is busy"
             else:
-                error = result.error or _Error()
+                error = result.error or _ItemError()
                 log.error("a document was refused", slot=one.slot, type=error.type, reason=str(error.reason)[:500])
                 _fail(one, f"the relay's store has refused it ({error.type})")
         self.trouble = trouble

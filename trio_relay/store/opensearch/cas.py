@@ -18,11 +18,11 @@ from trio_relay.nostr.event import Event, claimants
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
-from trio_relay.store.opensearch.client import Busy, Client, Unreachable, read
+from trio_relay.store.opensearch.client import Busy, OpenSearchClient, Unreachable, read
 from trio_relay.store.opensearch.documents import (
     REQUESTS,
     Document,
-    Register,
+    Record,
     kept_slot,
     memo,
     registers,
@@ -40,7 +40,7 @@ _REGISTERS_AT_A_TIME: Final = 200
 _PAUSE: Final = 0.2
 
 
-class Registers:
+class Records:
     """Reads registers, and tells the overlay of those that were written.
 
     Args:
@@ -51,7 +51,7 @@ class Registers:
         seconds: how long reading is tried again.
     """
 
-    def __init__(self, client: Client, bulk: Bulk, alias: str, overlay: Overlay, seconds: float) -> None:
+    def __init__(self, client: OpenSearchClient, bulk: Bulk, alias: str, overlay: Overlay, seconds: float) -> None:
         self._client = client
         self._bulk = bulk
         self._mget = f"/{alias}/_mget"
@@ -68,14 +68,14 @@ class Registers:
         self._last_arrival = first + number - 1
         return range(first, first + number)
 
-    async def read(self, slots: Iterable[str]) -> dict[str, Register]:
+    async def read(self, slots: Iterable[str]) -> dict[str, Record]:
         """The registers of these slots.
 
         Raises:
             StoreError: they could not be read.
         """
         wanted = list(dict.fromkeys(slots))
-        known: dict[str, Register] = {}
+        known: dict[str, Record] = {}
         for start in range(0, len(wanted), _REGISTERS_AT_A_TIME):
             part = wanted[start : start + _REGISTERS_AT_A_TIME]
             answer = await self._patiently(partial(self._client.ask, "POST", self._mget, {"ids": part}))
@@ -140,19 +140,19 @@ def _is_deletable(event: Event, targets: set[tuple[str, str]]) -> bool:
     return event.kind not in REQUESTS and any((event.id, one) in targets for one in claimants(event))
 
 
-class _Hit(msgspec.Struct, gc=False):
+class _RecordHit(msgspec.Struct, gc=False):
     slot: str = msgspec.field(name="_id")
 
 
-class _Hits(msgspec.Struct, gc=False):
-    hits: list[_Hit] = []
+class _RecordHits(msgspec.Struct, gc=False):
+    hits: list[_RecordHit] = []
 
 
-class _Answer(msgspec.Struct, gc=False):
-    hits: _Hits = msgspec.field(default_factory=_Hits)
+class _RecordsResponse(msgspec.Struct, gc=False):
+    hits: _RecordHits = msgspec.field(default_factory=_RecordHits)
 
 
-_decode_hits: Final = msgspec.json.Decoder(_Answer).decode
+_decode_hits: Final = msgspec.json.Decoder(_RecordsResponse).decode
 
 
 def _slots(answer: bytes) -> list[str]:
@@ -163,7 +163,7 @@ _MOST_ROUNDS: Final = 50
 _A_NAME: Final[Query] = {"exists": {"field": "name"}}
 
 
-async def kept(client: Client, alias: str) -> dict[str, bytes]:
+async def kept(client: OpenSearchClient, alias: str) -> dict[str, bytes]:
     """All that is kept and can be searched.
 
     Raises:
@@ -173,7 +173,7 @@ async def kept(client: Client, alias: str) -> dict[str, bytes]:
         return {hit.source.name: value_of(hit.source) async for hits in pages for hit in hits}
 
 
-async def keep(registers: Registers, bulk: Bulk, changes: Mapping[str, bytes | None]) -> None:
+async def keep(registers: Records, bulk: Bulk, changes: Mapping[str, bytes | None]) -> None:
     """Put values under names, or forget those whose value is None. Of two relays the later one's value stays.
 
     Raises:

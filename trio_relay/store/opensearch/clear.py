@@ -11,18 +11,18 @@ from typing import Final
 
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
-from trio_relay.store.opensearch.cas import Registers
-from trio_relay.store.opensearch.client import Client
-from trio_relay.store.opensearch.documents import Document, Register
+from trio_relay.store.opensearch.cas import Records
+from trio_relay.store.opensearch.client import OpenSearchClient
+from trio_relay.store.opensearch.documents import Document, Record
 from trio_relay.store.opensearch.pages import Hit
 from trio_relay.store.opensearch.query import Query
-from trio_relay.store.opensearch.refresh import Refreshing
+from trio_relay.store.opensearch.refresh import Refresher
 from trio_relay.store.opensearch.scan import bare_scan
 
 _MOST_ROUNDS: Final = 50
 
 
-class Emptying:
+class Clearing:
     """Empties registers.
 
     Args:
@@ -33,7 +33,9 @@ class Emptying:
         refreshing: lets what was written meanwhile be found.
     """
 
-    def __init__(self, client: Client, bulk: Bulk, alias: str, registers: Registers, refreshing: Refreshing) -> None:
+    def __init__(
+        self, client: OpenSearchClient, bulk: Bulk, alias: str, registers: Records, refreshing: Refresher
+    ) -> None:
         self._client = client
         self._bulk = bulk
         self._alias = alias
@@ -79,6 +81,6 @@ class Emptying:
         return writes
 
 
-def _state(hit: Hit) -> Register:
+def _state(hit: Hit) -> Record:
     """The state of a register as a search has found it; nobody asks for its event."""
-    return Register(seq_no=hit.seq_no, primary_term=hit.primary_term, version=hit.version, index_name=hit.index)
+    return Record(seq_no=hit.seq_no, primary_term=hit.primary_term, version=hit.version, index_name=hit.index)

@@ -37,11 +37,11 @@ class Busy(StoreError):
     """The cluster has refused the request for now; it was not carried out."""
 
 
-class TooLarge(StoreError):
+class RequestTooLarge(StoreError):
     """The cluster takes no request of this size."""
 
 
-class Refusal(StoreError):
+class ClusterRefusal(StoreError):
     """The cluster won't carry this request out, however often it is asked.
 
     Attributes:
@@ -53,7 +53,7 @@ class Refusal(StoreError):
         self.status = status
 
 
-class Client:
+class OpenSearchClient:
     """Talks to the nodes of one cluster; made by `open_client`."""
 
     def __init__(self, http: httpx.AsyncClient, options: OpenSearchOptions) -> None:
@@ -119,11 +119,11 @@ class Client:
     def _request(self, method: str, url: str, content: bytes, headers: dict[str, str]) -> httpx.Request:
         length = {"content-length": str(len(content))} if content or method != "GET" else {}
         request = self._http.build_request(method, url, headers=headers | length)
-        request.stream = _Body(content)
+        request.stream = _RequestBody(content)
         return request
 
 
-class _Body(httpx.AsyncByteStream):
+class _RequestBody(httpx.AsyncByteStream):
     """A request's body; httpx's own is a generator, which a cancelled request would leave to the garbage collector."""
 
     def __init__(self, content: bytes) -> None:
@@ -162,7 +162,7 @@ def read(decode: Callable[[bytes], T], answer: bytes) -> T:
 
 
 @asynccontextmanager
-async def open_client(options: OpenSearchOptions) -> AsyncIterator[Client]:
+async def open_client(options: OpenSearchOptions) -> AsyncIterator[OpenSearchClient]:
     """A client of the cluster while the context lasts.
 
     Raises:
@@ -180,7 +180,7 @@ async def open_client(options: OpenSearchOptions) -> AsyncIterator[Client]:
         timeout=httpx.Timeout(options.request_seconds, connect=min(5.0, options.request_seconds)),
         trust_env=False,
     ) as http:
-        yield Client(http, options)
+        yield OpenSearchClient(http, options)
 
 
 def _trusted(options: OpenSearchOptions) -> ssl.SSLContext:
@@ -195,12 +195,12 @@ def _content(response: httpx.Response) -> bytes:
     if status < 300:
         return response.content
     if status == 413:
-        raise TooLarge("the relay's store takes no request of this size")
+        raise RequestTooLarge("the relay's store takes no request of this size")
     if status in _LOST:
         raise Unreachable(_AWAY)
     if status in _BUSY:
         raise Busy("the relay's store is busy")
-    raise Refusal(f"the relay's store has refused a request ({status}: {_reason(response.content)})", status)
+    raise ClusterRefusal(f"the relay's store has refused a request ({status}: {_reason(response.content)})", status)
 
 
 def _reason(content: bytes) -> str:

@@ -12,7 +12,7 @@ from trio_relay.store.opensearch.bulk import Write
 from trio_relay.store.opensearch.documents import (
     REQUESTS,
     Document,
-    Register,
+    Record,
     address_slot,
     document,
     id_slot,
@@ -21,7 +21,7 @@ from trio_relay.store.opensearch.documents import (
     vanish_slot,
 )
 
-NEVER_WRITTEN: Final = Register()
+NEVER_WRITTEN: Final = Record()
 
 
 def is_plain(event: Event) -> bool:
@@ -43,7 +43,7 @@ def touched(event: Event) -> set[str]:
     return slots
 
 
-def searched_targets(batch: Iterable[Event], known: Mapping[str, Register]) -> set[tuple[str, str]]:
+def searched_targets(batch: Iterable[Event], known: Mapping[str, Record]) -> set[tuple[str, str]]:
     """(id, who asks) of what deletions name and no register of theirs holds.
 
     It may stand in an address's register, or be a gift wrap, which stands in a register of its author's.
@@ -58,7 +58,7 @@ def searched_targets(batch: Iterable[Event], known: Mapping[str, Register]) -> s
 
 
 def facts_of(
-    batch: Sequence[Event], known: Mapping[str, Register], found: Iterable[str], vanished: Mapping[str, int]
+    batch: Sequence[Event], known: Mapping[str, Record], found: Iterable[str], vanished: Mapping[str, int]
 ) -> Facts:
     """What `judge` has to know of these registers.
 
@@ -95,7 +95,7 @@ def facts_of(
     return facts
 
 
-def _look_at(facts: Facts, register: Register) -> None:
+def _look_at(facts: Facts, register: Record) -> None:
     if register.event is not None:
         version = version_of(register.event)
         facts.stored[version.id] = version
@@ -103,21 +103,21 @@ def _look_at(facts: Facts, register: Register) -> None:
             facts.heads[version.address] = version
 
 
-def _look_at_address(facts: Facts, known: Mapping[str, Register], address: str) -> None:
+def _look_at_address(facts: Facts, known: Mapping[str, Record], address: str) -> None:
     register = known[address_slot(address)]
     _look_at(facts, register)
     if register.until >= 0:
         facts.buried_addresses[address] = register.until
 
 
-def _look_at_id(facts: Facts, known: Mapping[str, Register], event_id: str, pubkey: str) -> None:
+def _look_at_id(facts: Facts, known: Mapping[str, Record], event_id: str, pubkey: str) -> None:
     register = known[id_slot(event_id, pubkey)]
     if register.grave:
         facts.buried_ids.add((event_id, pubkey))
     _look_at(facts, register)
 
 
-def _look_at_vanished(facts: Facts, register: Register, request: Event) -> None:
+def _look_at_vanished(facts: Facts, register: Record, request: Event) -> None:
     until = max(register.until, facts.vanished.pop(request.pubkey, -1))
     # One that is known and not stored was interrupted: it is carried out again.
     was_interrupted = register.vanished == vanished_by(request) and request.id not in facts.stored
@@ -130,7 +130,7 @@ def vanished_by(request: Event) -> str:
     return f"{request.pubkey}:{request.id}"
 
 
-def changes(ruling: Ruling, known: Mapping[str, Register], arrivals: Mapping[str, int], now: int) -> dict[str, Write]:
+def changes(ruling: Ruling, known: Mapping[str, Record], arrivals: Mapping[str, int], now: int) -> dict[str, Write]:
     """By slot, the writes that a ruling asks for.
 
     Args:
@@ -170,7 +170,7 @@ def changes(ruling: Ruling, known: Mapping[str, Register], arrivals: Mapping[str
     return writes
 
 
-def _tombstones(ruling: Ruling, known: Mapping[str, Register], times: Iterator[int]) -> dict[str, Write]:
+def _tombstones(ruling: Ruling, known: Mapping[str, Record], times: Iterator[int]) -> dict[str, Write]:
     writes: dict[str, Write] = {}
     for event in ruling.insert.values():
         if event.kind == VANISH:

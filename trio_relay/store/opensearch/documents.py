@@ -32,7 +32,7 @@ REQUESTS: Final = frozenset({DELETION, VANISH})
 """Kinds that no request deletes, and whose register says so."""
 
 
-class Register(NamedTuple):
+class Record(NamedTuple):
     """What a register holds, and which of its states this is; all of it None for one that has never been written.
 
     Attributes:
@@ -107,7 +107,7 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
         arrived: when it was written: nanoseconds since 1970, ascending within one relay.
         changed: when it was written again while its event went on standing; 0 if it was not.
         event: JSON of the event, as it is sent.
-        until: see `Register`.
+        until: see `Record`.
         grave: `id:pubkey` of a deleted event, the pubkey being that of who has asked for it.
         expires: when the event does (NIP-40), seconds since 1970; -1 if it never does.
         vanished: `pubkey:id` of a key that has vanished and of its request.
@@ -201,15 +201,15 @@ class _Found(msgspec.Struct, gc=False):
     error: Any = None
 
 
-class _Answer(msgspec.Struct, gc=False):
+class _DocsResponse(msgspec.Struct, gc=False):
     docs: list[_Found]
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_answer = msgspec.json.Decoder(_DocsResponse).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 
 
-def registers(slots: Iterable[str], answer: bytes) -> dict[str, Register]:
+def registers(slots: Iterable[str], answer: bytes) -> dict[str, Record]:
     """The registers by slot, out of the answer to an `_mget` of these slots.
 
     Raises:
@@ -218,14 +218,14 @@ def registers(slots: Iterable[str], answer: bytes) -> dict[str, Register]:
     return {slot: _register(found) for slot, found in zip(slots, _decode_answer(answer).docs, strict=True)}
 
 
-def _register(found: _Found) -> Register:
+def _register(found: _Found) -> Record:
     if found.error is not None:
         raise ValueError("a register could not be read")
     if not found.found or found.source is None:
-        return Register()
+        return Record()
     event = _decode_event(found.source.event) if found.source.event else None
     source = found.source
-    return Register(
+    return Record(
         event,
         source.until,
         source.arrived,

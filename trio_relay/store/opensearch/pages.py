@@ -11,7 +11,7 @@ import msgspec
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page, StoreError
-from trio_relay.store.opensearch.client import Client, encode, read
+from trio_relay.store.opensearch.client import OpenSearchClient, encode, read
 from trio_relay.store.opensearch.documents import Source
 from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, condition, search_body
 from trio_relay.store.opensearch.recent import Recent, State
@@ -46,17 +46,17 @@ class _Hits(msgspec.Struct, gc=False):
     hits: list[Hit] = []
 
 
-class _Error(msgspec.Struct, gc=False):
+class _SearchError(msgspec.Struct, gc=False):
     type: str = ""
 
 
-class Response(msgspec.Struct, gc=False):
+class SearchResponse(msgspec.Struct, gc=False):
     """What one search found; `check` it first."""
 
     hits: _Hits = msgspec.field(default_factory=_Hits)
     timed_out: bool = False
     shards: Shards = msgspec.field(name="_shards", default_factory=Shards)
-    error: _Error | None = None
+    error: _SearchError | None = None
 
     def check(self) -> list[Hit]:
         """What it found, if it could look everywhere.
@@ -83,7 +83,7 @@ class Appetite:
 
 
 class _Responses(msgspec.Struct, gc=False):
-    responses: list[Response]
+    responses: list[SearchResponse]
 
 
 _decode: Final = msgspec.json.Decoder(_Responses).decode
@@ -92,7 +92,7 @@ _decode: Final = msgspec.json.Decoder(_Responses).decode
 W = TypeVar("W", bound=Whole)
 
 
-async def search_whole(client: Client, alias: str, body: Query, kind: type[W], only: str = "") -> W:
+async def search_whole(client: OpenSearchClient, alias: str, body: Query, kind: type[W], only: str = "") -> W:
     """What one search found, of all that it could look at.
 
     Args:
@@ -113,7 +113,7 @@ async def search_whole(client: Client, alias: str, body: Query, kind: type[W], o
     return found
 
 
-async def search_many(client: Client, alias: str, bodies: Sequence[Query]) -> list[list[Hit]]:
+async def search_many(client: OpenSearchClient, alias: str, bodies: Sequence[Query]) -> list[list[Hit]]:
     """What each of several searches found, in one request.
 
     Raises:
@@ -185,7 +185,7 @@ def _key(hit: Hit) -> tuple[int, str]:
 
 
 async def newest_first(
-    client: Client, alias: str, filters: Sequence[Filter], recent: Recent, now: int
+    client: OpenSearchClient, alias: str, filters: Sequence[Filter], recent: Recent, now: int
 ) -> AsyncGenerator[Page, None]:
     """The answer to filters that search for no words: de-duplicated, in NIP-01's order, in pages.
 

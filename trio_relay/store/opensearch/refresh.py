@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from trio_relay.store.base import StoreError
-from trio_relay.store.opensearch.client import Client, read
+from trio_relay.store.opensearch.client import OpenSearchClient, read
 from trio_relay.store.opensearch.recent import Overlay
 
 log = structlog.get_logger("trio_relay.store")
@@ -34,7 +34,7 @@ class _Round:
         self.ended.set()
 
 
-class Refreshing:
+class Refresher:
     """Refreshes the index for as long as `run` does.
 
     Args:
@@ -44,7 +44,7 @@ class Refreshing:
         seconds: between two refreshes that nobody asks for.
     """
 
-    def __init__(self, client: Client, alias: str, overlay: Overlay, seconds: float) -> None:
+    def __init__(self, client: OpenSearchClient, alias: str, overlay: Overlay, seconds: float) -> None:
         self._client = client
         self._path = f"/{alias}/_refresh"
         self._overlay = overlay
@@ -101,12 +101,12 @@ class Refreshing:
             now.end(failure)
 
 
-class _Shards(msgspec.Struct, gc=False):
+class _RefreshShards(msgspec.Struct, gc=False):
     failed: int
 
 
-class _Answer(msgspec.Struct, gc=False):
-    shards: _Shards = msgspec.field(name="_shards")
+class _RefreshResponse(msgspec.Struct, gc=False):
+    shards: _RefreshShards = msgspec.field(name="_shards")
 
 
-_decode: Final = msgspec.json.Decoder(_Answer).decode
+_decode: Final = msgspec.json.Decoder(_RefreshResponse).decode

@@ -25,12 +25,12 @@ from trio_relay.nostr.event import DELETION, VANISH, Event, claimants
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.judge import Ruling, judge
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
-from trio_relay.store.opensearch.cas import Registers
-from trio_relay.store.opensearch.clear import Emptying
+from trio_relay.store.opensearch.cas import Records
+from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.decide import NEVER_WRITTEN, changes, facts_of, is_plain, searched_targets, touched
-from trio_relay.store.opensearch.documents import REQUESTS, Register, document, slot_of, vanish_slot
+from trio_relay.store.opensearch.documents import REQUESTS, Record, document, slot_of, vanish_slot
 from trio_relay.store.opensearch.recent import Overlay
-from trio_relay.store.opensearch.tombstones import Vanishing, left_by
+from trio_relay.store.opensearch.tombstones import Tombstones, left_by
 
 log = structlog.get_logger("trio_relay.store")
 
@@ -41,7 +41,7 @@ _TURN_SECONDS: Final = 0.002
 _MOST_TOUCHED: Final = 2_000
 
 
-class Writing:
+class Saver:
     """Saves batches, any number at a time.
 
     Args:
@@ -53,7 +53,7 @@ class Writing:
     """
 
     def __init__(
-        self, bulk: Bulk, registers: Registers, overlay: Overlay, vanishing: Vanishing, emptying: Emptying
+        self, bulk: Bulk, registers: Records, overlay: Overlay, vanishing: Tombstones, emptying: Clearing
     ) -> None:
         self._bulk = bulk
         self._registers = registers
@@ -288,7 +288,7 @@ class _Turn:
 
     places: list[int]
     events: list[Event]
-    known: dict[str, Register]
+    known: dict[str, Record]
     ruling: Ruling
     writes: dict[str, Write]
     depends: list[set[str]]

@@ -14,8 +14,8 @@ import structlog
 import trio
 
 from trio_relay.store.base import StoreError
-from trio_relay.store.opensearch.client import Client, read
-from trio_relay.store.opensearch.pages import Appetite, Hit, Response, search_whole
+from trio_relay.store.opensearch.client import OpenSearchClient, read
+from trio_relay.store.opensearch.pages import Appetite, Hit, SearchResponse, search_whole
 from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, search_body
 from trio_relay.store.opensearch.responses import Placed
 
@@ -33,11 +33,11 @@ class _Opened(msgspec.Struct, gc=False):
     pit_id: str
 
 
-_decode: Final = msgspec.json.Decoder(Response).decode
+_decode: Final = msgspec.json.Decoder(SearchResponse).decode
 _decode_opened: Final = msgspec.json.Decoder(_Opened).decode
 
 
-async def scan(client: Client, index: str, query: Query) -> AsyncGenerator[list[Hit], None]:
+async def scan(client: OpenSearchClient, index: str, query: Query) -> AsyncGenerator[list[Hit], None]:
     """The documents that meet a condition, with their versions, in pages.
 
     Raises:
@@ -49,7 +49,7 @@ async def scan(client: Client, index: str, query: Query) -> AsyncGenerator[list[
             yield hits
 
 
-async def bare_scan(client: Client, index: str, query: Query) -> AsyncGenerator[list[Hit], None]:
+async def bare_scan(client: OpenSearchClient, index: str, query: Query) -> AsyncGenerator[list[Hit], None]:
     """The same without their events, but with all that it takes to write them anew: larger pages.
 
     Raises:
@@ -62,7 +62,7 @@ async def bare_scan(client: Client, index: str, query: Query) -> AsyncGenerator[
 
 
 async def _pages(
-    client: Client, index: str, body: Query, appetite: Appetite | None = None
+    client: OpenSearchClient, index: str, body: Query, appetite: Appetite | None = None
 ) -> AsyncGenerator[list[Hit], None]:
     common: Query = {"sort": _IN_ORDER, "track_total_hits": False}
     async with _moment(client, index) as pit:
@@ -79,7 +79,7 @@ async def _pages(
 
 
 @asynccontextmanager
-async def _moment(client: Client, index: str) -> AsyncIterator[str]:
+async def _moment(client: OpenSearchClient, index: str) -> AsyncIterator[str]:
     answer = await client.ask("POST", f"/{index}/_search/point_in_time?keep_alive={_KEPT}")
     opened = read(_decode_opened, answer).pit_id
     try:
@@ -98,7 +98,7 @@ _NOTHING_ELSE: Final[Query] = {"version": False, "stored_fields": "_none_"}
 """Places come from columns; to read an `_id` as well costs more than all else."""
 
 
-async def records(client: Client, alias: str, query: Query, limit: int | None) -> AsyncGenerator[bytes, None]:
+async def records(client: OpenSearchClient, alias: str, query: Query, limit: int | None) -> AsyncGenerator[bytes, None]:
     """The records of what meets a condition, newest first, in pages; see `Queryable.records`.
 
     Args:

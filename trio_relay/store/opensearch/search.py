@@ -12,7 +12,7 @@ from trio_relay.nostr.ranking import MUTE_KINDS, Voices, candidates, ranked_by, 
 from trio_relay.nostr.search import Sort
 from trio_relay.store.base import Page
 from trio_relay.store.opensearch.aggregates import sketch
-from trio_relay.store.opensearch.client import Client
+from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.documents import tag_term
 from trio_relay.store.opensearch.pages import Appetite, Hit, search_many, search_whole
 from trio_relay.store.opensearch.query import BEST_FIRST, NEWEST_FIRST, Query, condition, either, expired, search_body
@@ -30,7 +30,7 @@ _NAMED: Final = 500
 """Notes whose references are counted in one request."""
 
 
-class Searching:
+class Searcher:
     """Answers that are read from the index alone.
 
     Args:
@@ -39,7 +39,7 @@ class Searching:
         clock: seconds since 1970.
     """
 
-    def __init__(self, client: Client, alias: str, clock: Callable[[], float]) -> None:
+    def __init__(self, client: OpenSearchClient, alias: str, clock: Callable[[], float]) -> None:
         self._client = client
         self._alias = alias
         self._clock = clock

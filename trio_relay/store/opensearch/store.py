@@ -18,20 +18,20 @@ from trio_relay.nostr.trends import Trends
 from trio_relay.store.base import Listener, Page, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.opensearch.aggregates import trends
 from trio_relay.store.opensearch.bulk import Bulk
-from trio_relay.store.opensearch.cas import Registers, keep, kept
-from trio_relay.store.opensearch.clear import Emptying
-from trio_relay.store.opensearch.client import Client, open_client
+from trio_relay.store.opensearch.cas import Records, keep, kept
+from trio_relay.store.opensearch.clear import Clearing
+from trio_relay.store.opensearch.client import OpenSearchClient, open_client
 from trio_relay.store.opensearch.documents import Document
 from trio_relay.store.opensearch.mapping import alias_of
 from trio_relay.store.opensearch.options import OpenSearchOptions
 from trio_relay.store.opensearch.pages import newest_first
 from trio_relay.store.opensearch.query import AN_EVENT, expired
 from trio_relay.store.opensearch.recent import Overlay
-from trio_relay.store.opensearch.refresh import Refreshing
-from trio_relay.store.opensearch.save import Writing
+from trio_relay.store.opensearch.refresh import Refresher
+from trio_relay.store.opensearch.save import Saver
 from trio_relay.store.opensearch.scan import scan
-from trio_relay.store.opensearch.search import Searching
-from trio_relay.store.opensearch.tombstones import Sweeping, Vanishing
+from trio_relay.store.opensearch.search import Searcher
+from trio_relay.store.opensearch.tombstones import CrossedDeletions, Tombstones
 from trio_relay.store.opensearch.upgrade import check, look
 
 _MOST_RECENT_BYTES: Final = 64 * 2**20
@@ -47,7 +47,7 @@ class OpenSearchStore:
 
     is_shared = True
 
-    def __init__(self, client: Client, options: OpenSearchOptions, clock: Callable[[], float]) -> None:
+    def __init__(self, client: OpenSearchClient, options: OpenSearchOptions, clock: Callable[[], float]) -> None:
         alias = alias_of(options)
         self._client = client
         self._options = options
@@ -55,13 +55,13 @@ class OpenSearchStore:
         self._clock = clock
         self._overlay = Overlay()
         self._bulk = Bulk(client, alias, options.bulk_bytes, options.retry_seconds)
-        self._refreshing = Refreshing(client, alias, self._overlay, options.refresh_seconds)
-        self._registers = Registers(client, self._bulk, alias, self._overlay, options.retry_seconds)
-        self._emptying = Emptying(client, self._bulk, alias, self._registers, self._refreshing)
-        self._vanishing = Vanishing(client, alias)
-        self._writing = Writing(self._bulk, self._registers, self._overlay, self._vanishing, self._emptying)
-        self._sweeping = Sweeping(client, alias, self._registers, self._vanishing, self._emptying)
-        self._searching = Searching(client, alias, clock)
+        self._refreshing = Refresher(client, alias, self._overlay, options.refresh_seconds)
+        self._registers = Records(client, self._bulk, alias, self._overlay, options.retry_seconds)
+        self._emptying = Clearing(client, self._bulk, alias, self._registers, self._refreshing)
+        self._vanishing = Tombstones(client, alias)
+        self._writing = Saver(self._bulk, self._registers, self._overlay, self._vanishing, self._emptying)
+        self._sweeping = CrossedDeletions(client, alias, self._registers, self._vanishing, self._emptying)
+        self._searching = Searcher(client, alias, clock)
         self._away: str | None = None
 
     @property
@@ -129,11 +129,11 @@ class OpenSearchStore:
         await self.refresh()
         return await self._emptying.empty(expired(self._now()), is_fresh=False)
 
-    async def kept(self) -> dict[str, bytes]:
+    async def get_metadata(self) -> dict[str, bytes]:
         await self.refresh(of_others=True)
         return await kept(self._client, self._alias)
 
-    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         await keep(self._registers, self._bulk, changes)
 
     def _now(self) -> int:

@@ -20,9 +20,9 @@ import trio
 
 from trio_relay.nostr.event import Event, claimants
 from trio_relay.store.base import StoreError
-from trio_relay.store.opensearch.cas import Registers
-from trio_relay.store.opensearch.clear import Emptying
-from trio_relay.store.opensearch.client import Client
+from trio_relay.store.opensearch.cas import Records
+from trio_relay.store.opensearch.clear import Clearing
+from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.documents import request_slot
 from trio_relay.store.opensearch.pages import Hit, search_whole
 from trio_relay.store.opensearch.query import AN_EVENT, Query, belonging_to, deletable
@@ -35,7 +35,7 @@ _KEYS_AT_A_TIME: Final = 100
 """Each is five clauses, of which OpenSearch takes 1,024."""
 
 
-class Vanishing:
+class Tombstones:
     """By pubkey, until when what belongs to it has vanished.
 
     Args:
@@ -43,7 +43,7 @@ class Vanishing:
         alias: what is read.
     """
 
-    def __init__(self, client: Client, alias: str) -> None:
+    def __init__(self, client: OpenSearchClient, alias: str) -> None:
         self._client = client
         self._alias = alias
         self.untils: dict[str, int] = {}
@@ -144,7 +144,7 @@ log = structlog.get_logger("trio_relay.store")
 _SECONDS: Final = 30.0
 
 
-class Sweeping:
+class CrossedDeletions:
     """Looks for what stands although it was deleted or its key has vanished; `run` does so for as long as it does.
 
     Args:
@@ -156,7 +156,7 @@ class Sweeping:
     """
 
     def __init__(
-        self, client: Client, alias: str, registers: Registers, vanishing: Vanishing, emptying: Emptying
+        self, client: OpenSearchClient, alias: str, registers: Records, vanishing: Tombstones, emptying: Clearing
     ) -> None:
         self._client = client
         self._alias = alias

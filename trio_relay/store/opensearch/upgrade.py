@@ -17,7 +17,15 @@ import trio
 
 from trio_relay.nostr.event import decode
 from trio_relay.store.base import StoreError, StoreRefused
-from trio_relay.store.opensearch.client import Busy, Client, Refusal, Unreachable, encode, open_client, read
+from trio_relay.store.opensearch.client import (
+    Busy,
+    ClusterRefusal,
+    OpenSearchClient,
+    Unreachable,
+    encode,
+    open_client,
+    read,
+)
 from trio_relay.store.opensearch.documents import Document, document, slot_of
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout, template
 from trio_relay.store.opensearch.options import OpenSearchOptions
@@ -35,7 +43,7 @@ _OVERLAP_SECONDS: Final = 120
 _PAUSE: Final = 0.5
 
 
-async def check(client: Client, options: OpenSearchOptions) -> str | None:
+async def check(client: OpenSearchClient, options: OpenSearchOptions) -> str | None:
     """Why the index cannot be used as it is, for the operator, or None; a cluster that is away is waited for.
 
     Raises:
@@ -53,7 +61,7 @@ async def check(client: Client, options: OpenSearchOptions) -> str | None:
         await trio.sleep(_PAUSE)
 
 
-async def look(client: Client, options: OpenSearchOptions) -> str | None:
+async def look(client: OpenSearchClient, options: OpenSearchOptions) -> str | None:
     """Why the index cannot be used as it is now, for the operator, or None.
 
     Raises:
@@ -82,7 +90,7 @@ async def migrate(options: OpenSearchOptions, say: Say, *, dry_run: bool = False
             raise StoreRefused(f"{error}; `trio-relay migrate` can be run again") from error
 
 
-async def _migrate(client: Client, options: OpenSearchOptions, say: Say, *, dry_run: bool) -> None:
+async def _migrate(client: OpenSearchClient, options: OpenSearchOptions, say: Say, *, dry_run: bool) -> None:
     would = "would " if dry_run else ""
     alias, new = alias_of(options), index_of(options)
     old = await _behind(client, alias)
@@ -108,11 +116,11 @@ async def _migrate(client: Client, options: OpenSearchOptions, say: Say, *, dry_
         say(f"{old} stays as it was; once all is well: DELETE /{old}")
 
 
-async def _behind(client: Client, alias: str) -> str | None:
+async def _behind(client: OpenSearchClient, alias: str) -> str | None:
     """The index that an alias names."""
     try:
         answer = await client.decoded("GET", f"/_alias/{alias}")
-    except Refusal as refusal:
+    except ClusterRefusal as refusal:
         if refusal.status == 404:
             return None
         raise
@@ -122,27 +130,27 @@ async def _behind(client: Client, alias: str) -> str | None:
     return str(names[0])
 
 
-async def _version(client: Client, alias: str) -> int | None:
+async def _version(client: OpenSearchClient, alias: str) -> int | None:
     """The layout of the index behind an alias; None if there is none."""
     try:
         answer = await client.decoded("GET", f"/{alias}/_mapping")
-    except Refusal as refusal:
+    except ClusterRefusal as refusal:
         if refusal.status == 404:
             return None
         raise
     return max(int(index["mappings"].get("_meta", {}).get("version", 0)) for index in answer.values())
 
 
-async def _make(client: Client, index: str, options: OpenSearchOptions) -> None:
+async def _make(client: OpenSearchClient, index: str, options: OpenSearchOptions) -> None:
     """Make the index, unless an earlier run has."""
     try:
         await client.ask("PUT", f"/{index}", layout(options))
-    except Refusal:
+    except ClusterRefusal:
         if await _version(client, index) is None:
             raise
 
 
-async def _point(client: Client, alias: str, old: str | None, new: str) -> None:
+async def _point(client: OpenSearchClient, alias: str, old: str | None, new: str) -> None:
     """Let the alias name the new index, in one step."""
     actions: list[Query] = [{"add": {"index": new, "alias": alias, "is_write_index": True}}]
     if old is not None:
@@ -150,7 +158,7 @@ async def _point(client: Client, alias: str, old: str | None, new: str) -> None:
     await client.ask("POST", "/_aliases", {"actions": actions})
 
 
-async def _upgrade(client: Client, options: OpenSearchOptions, old: str, say: Say) -> None:
+async def _upgrade(client: OpenSearchClient, options: OpenSearchOptions, old: str, say: Say) -> None:
     new = index_of(options)
     await _make(client, new, options)
     since = 0
@@ -173,14 +181,14 @@ async def _upgrade(client: Client, options: OpenSearchOptions, old: str, say: Sa
     say(f"alias {alias_of(options)} names {new}")
 
 
-async def _block(client: Client, index: str, is_blocked: bool) -> None:
+async def _block(client: OpenSearchClient, index: str, is_blocked: bool) -> None:
     if is_blocked:
         await client.ask("PUT", f"/{index}/_block/write")  # which waits for the writes that are under way
     else:
         await client.ask("PUT", f"/{index}/_settings", {"index.blocks.write": False})
 
 
-async def _copy(client: Client, old: str, new: str, since: int, options: OpenSearchOptions) -> int:
+async def _copy(client: OpenSearchClient, old: str, new: str, since: int, options: OpenSearchOptions) -> int:
     """Copy what was written since then, made anew from the events; newer states overwrite older ones."""
     await client.ask("POST", f"/{old}/_refresh")
     copied = 0
@@ -192,7 +200,7 @@ async def _copy(client: Client, old: str, new: str, since: int, options: OpenSea
     return copied
 
 
-async def _write(client: Client, index: str, lines: Sequence[bytes]) -> int:
+async def _write(client: OpenSearchClient, index: str, lines: Sequence[bytes]) -> int:
     """Copy documents, as often as the cluster is too busy for them; gives how many had not been copied before."""
     copied = 0
     while lines:

@@ -2,7 +2,7 @@
 
 from trio_relay.store.sqlite.migration import migrate
 from trio_relay.store.sqlite.options import SqliteOptions
-from trio_relay.store.sqlite.read_pool import SqliteReader, open_sqlite_for_reading
+from trio_relay.store.sqlite.read_pool import ReadPool, open_sqlite_for_reading
 from trio_relay.store.sqlite.store import SqliteStore, open_sqlite
 
-__all__ = ["SqliteOptions", "SqliteReader", "SqliteStore", "migrate", "open_sqlite", "open_sqlite_for_reading"]
+__all__ = ["ReadPool", "SqliteOptions", "SqliteStore", "migrate", "open_sqlite", "open_sqlite_for_reading"]

@@ -139,8 +139,8 @@ class BatchWriter:
         if self.is_followed and (added or removed):
             self.changes.append((added, removed))
 
-    def keep(self, changes: Mapping[str, bytes | None]) -> None:
-        """Carry out `Notebook.keep` in one transaction.
+    def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
+        """Carry out `Notebook.put_metadata` in one transaction.
 
         Raises:
             apsw.Error: nothing was kept or forgotten.

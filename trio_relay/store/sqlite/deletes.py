@@ -94,26 +94,26 @@ AT_A_TIME: Final = 500
 
 
 @dataclass(slots=True)
-class Vanishing:
+class VanishRequests:
     """A request that is being carried out, and the numbers of what it still has to remove."""
 
     request: Event
     seqs: list[int]
 
 
-def unfinished(connection: apsw.Connection) -> dict[str, Vanishing]:
+def unfinished(connection: apsw.Connection) -> dict[str, VanishRequests]:
     """By id: the requests that were put by and are not carried out yet."""
     requests = [decode(str(json)) for (json,) in connection.execute("SELECT json FROM vanishing").fetchall()]
-    return {one.id: Vanishing(one, belonging(connection, one.pubkey, one.created_at)) for one in requests}
+    return {one.id: VanishRequests(one, belonging(connection, one.pubkey, one.created_at)) for one in requests}
 
 
-def part(connection: apsw.Connection, ruling: Ruling) -> tuple[list[int], dict[str, Vanishing]]:
+def part(connection: apsw.Connection, ruling: Ruling) -> tuple[list[int], dict[str, VanishRequests]]:
     """The numbers of what vanishes at once, and, by id, the requests that take more away, which are put by.
 
     The latter are no longer among what the ruling inserts.
     """
     at_once: list[int] = []
-    later: dict[str, Vanishing] = {}
+    later: dict[str, VanishRequests] = {}
     requests = {event.pubkey: event for event in ruling.insert.values() if event.kind == VANISH}
     for pubkey, until in ruling.vanish.items():
         seqs = belonging(connection, pubkey, until)
@@ -121,7 +121,7 @@ def part(connection: apsw.Connection, ruling: Ruling) -> tuple[list[int], dict[s
             at_once += seqs
         else:
             request = ruling.insert.pop(requests[pubkey].id)
-            later[request.id] = Vanishing(request, seqs)
+            later[request.id] = VanishRequests(request, seqs)
             connection.execute(_PUT_BY, (request.id, encode(request).decode())).fetchall()
     return at_once, later
 

@@ -37,7 +37,7 @@ _MOST_SHAPES: Final = 1_000
 _KNOWN: Final = "known"
 
 
-class QuickReader:
+class LoopReader:
     """One connection, used on the loop alone.
 
     Args:

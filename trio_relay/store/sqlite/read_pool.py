@@ -16,7 +16,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.base import Page, StoreError, StoreRefused
 from trio_relay.store.sqlite import fetch, schema, upgrade
-from trio_relay.store.sqlite.loop_reader import QuickReader
+from trio_relay.store.sqlite.loop_reader import LoopReader
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.threads import run_interruptibly
 
@@ -26,7 +26,7 @@ R = TypeVar("R")
 _MAPPED_BYTES: Final = 2**31
 
 
-class SqliteReader:
+class ReadPool:
     """The reading side of one file; made by `open_sqlite_for_reading`, and a part of `SqliteStore`."""
 
     def __init__(self, options: SqliteOptions, clock: Callable[[], float] = time.time) -> None:
@@ -43,7 +43,7 @@ class SqliteReader:
         schema.check(self._knower, options.path, is_read_only=True)
         self._is_worded = upgrade.is_worded(self._knower)
         self._quick_connection = self._connect(apsw.SQLITE_OPEN_READONLY)
-        self._quick = QuickReader(self._quick_connection)
+        self._quick = LoopReader(self._quick_connection)
 
     async def known(self, ids: Sequence[str]) -> set[str]:
         async with self._knowing:
@@ -126,13 +126,13 @@ class SqliteReader:
 
 
 @asynccontextmanager
-async def open_sqlite_for_reading(options: SqliteOptions) -> AsyncIterator[SqliteReader]:
+async def open_sqlite_for_reading(options: SqliteOptions) -> AsyncIterator[ReadPool]:
     """The store on this file to read from, also while a relay runs on it.
 
     Raises:
         StoreRefused: there is no such file, it is of a newer make, or it cannot be read.
     """
-    store = opened(SqliteReader, options)
+    store = opened(ReadPool, options)
     try:
         yield store
     finally:

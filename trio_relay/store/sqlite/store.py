@@ -25,7 +25,7 @@ from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.store.sqlite.lock import PidLock
 from trio_relay.store.sqlite.options import SqliteOptions
-from trio_relay.store.sqlite.read_pool import SqliteReader, opened, told
+from trio_relay.store.sqlite.read_pool import ReadPool, opened, told
 from trio_relay.store.sqlite.threads import Worker
 from trio_relay.store.sqlite.upgrade import prepare_words, upgrade
 
@@ -56,7 +56,7 @@ class Folded(Enum):
     """Nothing sure: the database takes no writes."""
 
 
-class SqliteStore(SqliteReader):
+class SqliteStore(ReadPool):
     """A `Store` over one file; made by `open_sqlite` alone."""
 
     writers = 1
@@ -138,12 +138,12 @@ class SqliteStore(SqliteReader):
         self._writer.is_followed = listener is not None
         return True
 
-    async def kept(self) -> dict[str, bytes]:
+    async def get_metadata(self) -> dict[str, bytes]:
         # On the writer's connection: a value may be longer than a page of answers.
         return dict(await self._write(partial(_kept, self._connection)))
 
-    async def keep(self, changes: Mapping[str, bytes | None]) -> None:
-        await self._commit(partial(self._writer.keep, changes))
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
+        await self._commit(partial(self._writer.put_metadata, changes))
 
     def _lapsed(self) -> int | None:
         now = int(self._clock())
