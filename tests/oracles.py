@@ -67,26 +67,26 @@ def _has_phrase(said: Sequence[str], phrase: Sequence[str]) -> bool:
     return any(list(said[at : at + len(phrase)]) == list(phrase) for at in range(len(said)))
 
 
-def naive_match(one: Filter, event: Event, known: Iterable[Event] = ()) -> bool:
+def naive_match(filter_: Filter, event: Event, known: Iterable[Event] = ()) -> bool:
     """NIP-01, "filters attributes", condition by condition; and what its reader may read, if it has one."""
     conditions = []
-    if one.ids is not None:
-        conditions.append(event.id in list(one.ids))
-    if one.authors is not None:
-        conditions.append(event.pubkey in list(one.authors))
-    if one.kinds is not None:
-        conditions.append(event.kind in list(one.kinds))
-    if one.since is not None:
-        conditions.append(one.since <= event.created_at)
-    if one.until is not None:
-        conditions.append(event.created_at <= one.until)
-    for letter, values in one.tags:
+    if filter_.ids is not None:
+        conditions.append(event.id in list(filter_.ids))
+    if filter_.authors is not None:
+        conditions.append(event.pubkey in list(filter_.authors))
+    if filter_.kinds is not None:
+        conditions.append(event.kind in list(filter_.kinds))
+    if filter_.since is not None:
+        conditions.append(filter_.since <= event.created_at)
+    if filter_.until is not None:
+        conditions.append(event.created_at <= filter_.until)
+    for letter, values in filter_.tags:
         carried = [tag[1] for tag in event.tags if len(tag) >= 2 and tag[0] == letter]
         conditions.append(any(value in carried for value in values))
-    if one.search is not None:
-        conditions.append(naive_search(one.search, event, known))
-    if one.reader is not None:
-        conditions.append(naive_may_read(event, list(one.reader.keys), one.reader.private_kinds))
+    if filter_.search is not None:
+        conditions.append(naive_search(filter_.search, event, known))
+    if filter_.reader is not None:
+        conditions.append(naive_may_read(event, list(filter_.reader.keys), filter_.reader.private_kinds))
     return all(conditions)
 
 
@@ -95,9 +95,9 @@ def naive_query(filters: Sequence[Filter], events: Iterable[Event]) -> list[Even
     newest_first = sorted(events, key=lambda event: event.id)
     newest_first.sort(key=lambda event: event.created_at, reverse=True)
     chosen: list[Event] = []
-    for one in filters:
-        matching = [event for event in newest_first if naive_match(one, event)]
-        chosen += matching if one.limit is None else matching[: one.limit]
+    for filter_ in filters:
+        matching = [event for event in newest_first if naive_match(filter_, event)]
+        chosen += matching if filter_.limit is None else matching[: filter_.limit]
     return [event for event in newest_first if event in chosen]
 
 

@@ -112,9 +112,9 @@ class ObedientStore(MemoryStore):
 class SyncedStore(ObedientStore):
     """The same with gates before the records of a sync, "record page" being the step to the next page of them."""
 
-    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+    async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
         await self._pass("records")
-        found = b"".join([page async for page in super().records(one)])
+        found = b"".join([page async for page in super().records(filter_)])
         for start in range(0, len(found), 40 * self._page_events):
             await self._pass("record page")
             yield found[start : start + 40 * self._page_events]

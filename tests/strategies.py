@@ -113,17 +113,19 @@ def wide_filters(known: list[Event]) -> st.SearchStrategy[Filter]:
     return st.builds(_widened, filters(known, st.integers(0, 40)), fill, fill, fill, fill)
 
 
-def _widened(one: Filter, ids: bool, authors: bool, kinds: bool, tags: bool) -> Filter:
+def _widened(filter_: Filter, ids: bool, authors: bool, kinds: bool, tags: bool) -> Filter:
     """The filter with more ids than a page has, 9 more authors, 40 more kinds, 6 more values for each tag."""
     more = range(1_000, 1_040)
     return replace(
-        one,
-        ids=one.ids | {f"{number:064x}" for number in more} if ids and one.ids else one.ids,
-        authors=one.authors | {f"{number:064x}" for number in more[:9]} if authors and one.authors else one.authors,
-        kinds=one.kinds | set(more) if kinds and one.kinds else one.kinds,
-        tags=tuple((letter, values | set(map(str, more[:6])) if values else values) for letter, values in one.tags)
+        filter_,
+        ids=filter_.ids | {f"{number:064x}" for number in more} if ids and filter_.ids else filter_.ids,
+        authors=filter_.authors | {f"{number:064x}" for number in more[:9]}
+        if authors and filter_.authors
+        else filter_.authors,
+        kinds=filter_.kinds | set(more) if kinds and filter_.kinds else filter_.kinds,
+        tags=tuple((letter, values | set(map(str, more[:6])) if values else values) for letter, values in filter_.tags)
         if tags
-        else one.tags,
+        else filter_.tags,
     )
 
 

@@ -49,8 +49,8 @@ async def read_trends(store: Queryable, since: int, until: int, limit: int) -> T
         seen = {event.id for event in events if event.created_at == oldest}
 
 
-async def _newest(store: Queryable, one: Filter) -> list[Event]:
-    async with aclosing(store.query([one])) as pages:
+async def _newest(store: Queryable, filter_: Filter) -> list[Event]:
+    async with aclosing(store.query([filter_])) as pages:
         return [decode(json) async for page in pages for json in page]
 
 
@@ -67,9 +67,9 @@ async def describe(store: Queryable, trends: Trends) -> dict[str, str]:
     return said | {profile.pubkey: _name(profile.content) for profile in profiles}
 
 
-async def _all(store: Queryable, one: Filter) -> list[Event]:
-    most = len(one.ids or one.authors or ())
-    return await _newest(store, one.with_limit(default=most, most=most)) if most else []
+async def _all(store: Queryable, filter_: Filter) -> list[Event]:
+    most = len(filter_.ids or filter_.authors or ())
+    return await _newest(store, filter_.with_limit(default=most, most=most)) if most else []
 
 
 def _line(content: str) -> str:
@@ -93,11 +93,11 @@ def tables(trends: Trends, described: dict[str, str]) -> Iterator[str | Table]:
         table = Table()
         table.add_column("keys", no_wrap=True, min_width=4)
         # An id that is cut short is none: where there is little room, what it says goes first.
-        table.add_column(column, no_wrap=True, min_width=max((len(_line(one.name)) for one in found), default=0))
+        table.add_column(column, no_wrap=True, min_width=max((len(_line(item.name)) for item in found), default=0))
         table.add_column("", no_wrap=True, overflow="ellipsis")
-        for one in found:
+        for item in found:
             # What others wrote is text, not markup.
-            table.add_row(str(one.voices), Text(_line(one.name)), Text(described.get(one.name, "")))
+            table.add_row(str(item.voices), Text(_line(item.name)), Text(described.get(item.name, "")))
         yield table
 
 

@@ -111,12 +111,12 @@ async def _opened_relay() -> AsyncIterator[Relay]:
 async def _listening(relay: Relay, ears: Sequence[Callable[[bytes], None]]) -> AsyncIterator[None]:
     """A subscriber each, past its EOSE."""
     subscriptions = [Listener(relay, hear).subscription for hear in ears]
-    for one in subscriptions:
-        relay.subscribe(one)
-        assert await relay.answer(one)
+    for subscription in subscriptions:
+        relay.subscribe(subscription)
+        assert await relay.answer(subscription)
     yield
-    for one in subscriptions:
-        relay.unsubscribe(one)
+    for subscription in subscriptions:
+        relay.unsubscribe(subscription)
 
 
 def _rows(what: str, log: Log, bar: float | None = None) -> list[Row]:

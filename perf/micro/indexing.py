@@ -64,5 +64,5 @@ def _filled(events: Sequence[Event]) -> Overlay:
 
 
 def _ask(overlay: Overlay, filters: Sequence[Filter]) -> None:
-    for one in filters:
-        overlay.recent().matching(one)
+    for filter_ in filters:
+        overlay.recent().matching(filter_)

@@ -42,13 +42,15 @@ async def _sqlite() -> AsyncIterator[Store]:
 
 
 def _only_nothing(filters: Sequence[Filter]) -> bool:
-    return not any(one.wants_stored for one in filters)
+    return not any(filter_.wants_stored for filter_ in filters)
 
 
 BACKENDS: Final = {
     "memory": Backend(_memory, 100, answers_at_once=_only_nothing),
     "sqlite": Backend(
-        _sqlite, 50, answers_at_once=lambda filters: len(filters) <= 4 and sum(one.size for one in filters) <= 500
+        _sqlite,
+        50,
+        answers_at_once=lambda filters: len(filters) <= 4 and sum(filter_.size for filter_ in filters) <= 500,
     ),
     # What was written is remembered, and no search sees it yet; then the other way round.
     "opensearch": Backend(emptied, 10, answers_at_once=_only_nothing, needs_node=True),
@@ -65,14 +67,14 @@ async def ask(store: Queryable, *filters: Filter) -> list[Event]:
 
 async def ask_raw(store: Queryable, *filters: Filter) -> list[bytes]:
     """The same as the bytes that the store gave."""
-    limited = [one.with_limit(default=10_000, most=10_000) for one in filters]
+    limited = [filter_.with_limit(default=10_000, most=10_000) for filter_ in filters]
     async with aclosing(store.query(limited)) as pages:
         return lines([page async for page in pages])
 
 
 def ask_at_once(store: Store, *filters: Filter) -> list[Event] | None:
     """What the store answers without waiting; fails on a None where this backend has to answer."""
-    limited = [one.with_limit(default=10_000, most=10_000) for one in filters]
+    limited = [filter_.with_limit(default=10_000, most=10_000) for filter_ in filters]
     page = store.query_nowait(limited)
     if page is None:
         assert not BACKENDS[store.statistics().backend].answers_at_once(limited)
@@ -80,9 +82,9 @@ def ask_at_once(store: Store, *filters: Filter) -> list[Event] | None:
     return list(map(decode, page))
 
 
-async def records(store: Queryable, one: Filter) -> list[tuple[int, str]]:
+async def records(store: Queryable, filter_: Filter) -> list[tuple[int, str]]:
     """(created_at, id) of each record that the store gives, in its order."""
-    async with aclosing(store.records(one)) as pages:
+    async with aclosing(store.records(filter_)) as pages:
         found = [page async for page in pages]
     assert all(page and len(page) % 40 == 0 for page in found)
     joined = b"".join(found)

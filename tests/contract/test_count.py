@@ -26,7 +26,8 @@ UNLIMITED: Final = [
 
 def without_limits(filters: list[Filter]) -> list[Filter]:
     return [
-        Filter(**{name: getattr(one, name) for name in one.__struct_fields__ if name != "limit"}) for one in filters
+        Filter(**{name: getattr(filter_, name) for name in filter_.__struct_fields__ if name != "limit"})
+        for filter_ in filters
     ]
 
 

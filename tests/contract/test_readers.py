@@ -24,7 +24,7 @@ DAVE: Final = Author("dave")
 
 
 def sent(kind: int, author: Author, *names: Author, at: int = 0) -> Event:
-    return author.event("tea", kind=kind, created_at=NOW + at, tags=[["p", one.pubkey] for one in names])
+    return author.event("tea", kind=kind, created_at=NOW + at, tags=[["p", name.pubkey] for name in names])
 
 
 MESSAGE = sent(4, ALICE, BOB)
@@ -53,8 +53,8 @@ QUESTIONS: Final = {
 }
 
 
-def read_by(one: Filter, *names: Author) -> Filter:
-    return one.read_by(Reader(frozenset(name.pubkey for name in names)))
+def read_by(filter_: Filter, *names: Author) -> Filter:
+    return filter_.read_by(Reader(frozenset(name.pubkey for name in names)))
 
 
 @pytest.mark.parametrize("one", QUESTIONS.values(), ids=QUESTIONS)

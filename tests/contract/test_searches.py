@@ -23,8 +23,8 @@ def questions(draw: st.DrawFn) -> tuple[list[Event], list[list[Filter]]]:
     return known, draw(st.lists(st.lists(searches(known), min_size=1, max_size=3), min_size=1, max_size=6))
 
 
-def matching(one: Filter, kept: list[Event]) -> list[Event]:
-    return [event for event in kept if naive_match(one, event, kept)]
+def matching(filter_: Filter, kept: list[Event]) -> list[Event]:
+    return [event for event in kept if naive_match(filter_, event, kept)]
 
 
 def test_any_searches_find_and_count_what_the_naive_twin_does(backend: Backend) -> None:
@@ -54,15 +54,15 @@ def test_any_searches_find_and_count_what_the_naive_twin_does(backend: Backend) 
     check()
 
 
-def check_answer(one: Filter, found: list[Event], kept: list[Event]) -> None:
+def check_answer(filter_: Filter, found: list[Event], kept: list[Event]) -> None:
     """As many as there are up to the limit, each once; without words the newest, in their order."""
-    wanted = matching(one, kept)
-    assert len(found) == min(len(wanted), one.limit or 0)
+    wanted = matching(filter_, kept)
+    assert len(found) == min(len(wanted), filter_.limit or 0)
     assert len({event.id for event in found}) == len(found)
     assert all(event in wanted for event in found)
-    if one.search is None or not one.search.phrases:
+    if filter_.search is None or not filter_.search.phrases:
         newest_first = sorted(wanted, key=lambda event: (-event.created_at, event.id))
-        assert found == newest_first[: one.limit]
+        assert found == newest_first[: filter_.limit]
 
 
 def in_turn(answers: list[list[Event]]) -> list[Event]:

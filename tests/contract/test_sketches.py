@@ -40,12 +40,12 @@ def counting(letter: str, kinds: list[int], target: str) -> Filter:
     return Filter(kinds=frozenset(kinds), tags=((letter, frozenset([target])),))
 
 
-async def check(store: Store, one: Filter, kept: list[Event]) -> None:
+async def check(store: Store, filter_: Filter, kept: list[Event]) -> None:
     """The store's sketch is that of the naive twin."""
-    offset = canonical_offset([one])
+    offset = canonical_offset([filter_])
     assert offset is not None
-    authors = [event.pubkey for event in kept if naive_match(one, event)]
-    sketch = await store.sketch(one, offset)
+    authors = [event.pubkey for event in kept if naive_match(filter_, event)]
+    sketch = await store.sketch(filter_, offset)
     assert sketch.number == len(authors)
     assert sketch.registers == naive_registers(authors, offset)
 

@@ -31,7 +31,9 @@ def note(at: int = 0, author: Author = ALICE, kind: int = 1, tags: list[list[str
 
 
 def wrap(*names: Author, at: int = 0) -> Event:
-    return Author("nobody").event("sealed", kind=1_059, created_at=NOW + at, tags=[["p", one.pubkey] for one in names])
+    return Author("nobody").event(
+        "sealed", kind=1_059, created_at=NOW + at, tags=[["p", name.pubkey] for name in names]
+    )
 
 
 def deletes(event: Event, at: int, author: Author = ALICE) -> Event:

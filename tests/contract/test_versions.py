@@ -32,8 +32,8 @@ def replaces(old: Event, new: Event) -> Story:
     return Story([(old, STORED), (new, STORED)], [new])
 
 
-def beside(one: Event, other: Event) -> Story:
-    return Story([(one, STORED), (other, STORED)], [one, other])
+def beside(event: Event, other: Event) -> Story:
+    return Story([(event, STORED), (other, STORED)], [event, other])
 
 
 STORIES: Final = {

@@ -32,7 +32,9 @@ def foreign(event: Event) -> SdkEvent:
 
 
 async def imported(folder: Path, settings: dict[str, str], events: list[Event]) -> None:
-    ended = await finished(folder, "import", settings=settings, stdin=b"".join(encode(one) + b"\n" for one in events))
+    ended = await finished(
+        folder, "import", settings=settings, stdin=b"".join(encode(event) + b"\n" for event in events)
+    )
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 

@@ -150,7 +150,7 @@ async def test_a_count_that_comes_back_as_it_is_closed_is_silent(autojump_clock:
     async with open_door(store) as door, door.client() as client:
         await client.send("COUNT", "a", {})
         await wait_all_tasks_blocked()
-        [one] = [one for one in door.server._clients if one._requests._counts]
+        [one] = [client for client in door.server._clients if client._requests._counts]
         store.release("count")
         one._requests._stop_counts("a")
         await client.expect_silence()

@@ -190,7 +190,7 @@ async def test_a_line_that_fails_unexpectedly_hurts_only_its_client(
     async with open_door() as door, open_wire(door) as broken, door.client() as speaker:
         await broken.send(message("REQ", "live", {"limit": 0}))
         assert await broken.receive() == ["EOSE", "live"]
-        [client] = [one for one in door.server._clients if one._requests._subscriptions]
+        [client] = [client for client in door.server._clients if client._requests._subscriptions]
         client._sender._transport = Faulty(client._transport.stream)
         async with open_wire(door) as other:
             await other.send(message("REQ", "live", {"limit": 0}))

@@ -31,8 +31,8 @@ class Desk:
         self.sync_options = self.syncing.options
         self._refusal = refusal
 
-    async def open_sync(self, one: Filter, identity: Identity) -> Sync:
-        sync = await self.syncing.open(one, identity.reader)
+    async def open_sync(self, filter_: Filter, identity: Identity) -> Sync:
+        sync = await self.syncing.open(filter_, identity.reader)
         await self.gate.wait()
         if self._refusal is not None:
             sync.close()

@@ -133,11 +133,11 @@ async def test_answers_larger_than_the_room_go_the_long_way_and_come_whole(autoj
     async with open_door(store, net=NetOptions(outbox_bytes=65_536)) as door, open_wire(door) as wire:
         await wire.send(message("REQ", "all", {}), message("REQ", "one", {"limit": 1}))
         found = await received(wire, len(long) + 3)
-        assert [one for one in found if one[1] == "all"] == [
+        assert [item for item in found if item[1] == "all"] == [
             *(["EVENT", "all", plain(event)] for event in long),
             ["EOSE", "all", ["finish"]],
         ]
-        assert [one for one in found if one[1] == "one"] == [
+        assert [item for item in found if item[1] == "one"] == [
             ["EVENT", "one", plain(long[0])],
             ["EOSE", "one", ["more"]],
         ]

@@ -80,7 +80,7 @@ async def told(client: Visitor, count: int) -> list[tuple[int, list[list[str]]]]
     """Kinds and tags of the next events, whose order does not matter, of the relay's own key each."""
     found = [(await client.receive())[2] for _ in range(count)]
     signer = found[0]["pubkey"]
-    events = [Event(**one) for one in found]
+    events = [Event(**item) for item in found]
     assert {event.pubkey for event in events} == {signer}
     assert list(open_backend().verify(events)) == [True] * count
     return sorted((event.kind, event.tags) for event in events)

@@ -105,13 +105,15 @@ class Look:
 
     def check_refusal(self, reason: str, filters: Sequence[Filter]) -> None:
         """Refused is who asks for nothing but private events, without a key or naming others than his keys alone."""
-        assert all(one.kinds and set(one.kinds) <= set(self.scene.private) for one in filters)
+        assert all(filter_.kinds and set(filter_.kinds) <= set(self.scene.private) for filter_ in filters)
         if not self.keys:
             assert reason == "auth-required: private events are served to those concerned alone"
             return
         assert reason == "restricted: these events are for others than the authenticated keys"
-        assert all(letter == "p" and values.isdisjoint(self.keys) for one in filters for letter, values in one.tags)
-        assert all(one.tags for one in filters)
+        assert all(
+            letter == "p" and values.isdisjoint(self.keys) for filter_ in filters for letter, values in filter_.tags
+        )
+        assert all(filter_.tags for filter_ in filters)
 
     async def receive(self) -> list[Any]:
         """The next message that is no reminder of the challenge."""
@@ -155,7 +157,7 @@ class Look:
         while (message := await self.receive())[0] == "EVENT":
             heard.append(message[2]["id"])
         assert message == ["EOSE", "end"]
-        matching = [event for event in self.scene.live if any(naive_match(one, event) for one in self.filters)]
+        matching = [event for event in self.scene.live if any(naive_match(filter_, event) for filter_ in self.filters)]
         expected = [event.id for event in self.readable(matching)] if self.is_open else []
         assert [event_id for event_id in heard if event_id != LAST.id] == expected
 
@@ -165,7 +167,7 @@ class Look:
         if message[0] == "CLOSED":
             self.check_refusal(message[2], self.filters)
         else:
-            unlimited = [replace(one, limit=None) for one in self.filters]
+            unlimited = [replace(filter_, limit=None) for filter_ in self.filters]
             number = len(naive_query(unlimited, self.readable(stored)))
             assert message == ["COUNT", "count", {"count": number}]
 

@@ -19,7 +19,7 @@ DAVE: Final = Author("dave")
 
 
 def sent(kind: int, author: Author, *names: Author, at: int = 0, content: str = "tea") -> Event:
-    return author.event(content, kind=kind, created_at=NOW + at, tags=[["p", one.pubkey] for one in names])
+    return author.event(content, kind=kind, created_at=NOW + at, tags=[["p", name.pubkey] for name in names])
 
 
 MESSAGE: Final = sent(4, ALICE, BOB)

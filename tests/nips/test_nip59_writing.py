@@ -58,7 +58,7 @@ VERDICTS: Final[dict[str, tuple[dict[str, Any], Author, list[Author], str]]] = {
 async def test_a_wrap_is_judged_by_whom_it_is_for_and_never_by_its_author(
     policy: dict[str, Any], author: Author, names: list[Author], reason: str, kind: int
 ) -> None:
-    wrap = author.event(kind=kind, tags=[["p", one.pubkey] for one in names])
+    wrap = author.event(kind=kind, tags=[["p", name.pubkey] for name in names])
     async with open_door(MemoryStore(), rules_for(**policy)) as door, open_client(door) as identity:
         assert await identity.publish(wrap) == [not reason, reason]
 

@@ -24,7 +24,7 @@ def asks(*relays: str, author: Author = ALICE, at: int = AT, content: str = "") 
 
 
 def wrap(*names: Author, at: int = NOW) -> Event:
-    return Author("nobody").event("sealed", kind=1_059, created_at=at, tags=[["p", one.pubkey] for one in names])
+    return Author("nobody").event("sealed", kind=1_059, created_at=at, tags=[["p", name.pubkey] for name in names])
 
 
 async def publish_all(client: Visitor, *events: Event) -> None:

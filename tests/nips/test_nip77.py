@@ -193,7 +193,7 @@ async def test_several_syncs_of_a_connection_go_on_side_by_side(store: Store) ->
     await store.save_many(EVENTS)
     async with open_door(store) as door, open_client(door) as identity:
         filters: list[dict[str, Any]] = [{"kinds": [1]}, {"kinds": [7]}, {}]
-        own = [[event for event in EVENTS[::2] if parse_filter(one).matches(event)] for one in filters]
+        own = [[event for event in EVENTS[::2] if parse_filter(filter_).matches(event)] for filter_ in filters]
         for number, one in enumerate(filters):
             await begin(identity, one, initiate(items_of(own[number])), sync_id=str(number))
         assert door.relay.statistics().syncing.sessions == 3

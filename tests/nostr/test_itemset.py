@@ -21,7 +21,7 @@ def numbered(number: int) -> Item:
 
 
 def joined(items: Iterable[Item]) -> bytes:
-    return b"".join(record(*one) for one in items)
+    return b"".join(record(*item) for item in items)
 
 
 def collection_of(items: Iterable[Item]) -> ItemSet:

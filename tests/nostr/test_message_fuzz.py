@@ -92,7 +92,12 @@ def check(data: bytes) -> None:
         case Subscribe(sub_id, filters):
             assert 1 <= len(sub_id) <= 64
             assert 1 <= len(filters) <= MAX_FILTERS
-            assert all(0 <= number < 2**63 for one in filters for number in (one.since, one.until, one.limit) if number)
+            assert all(
+                0 <= number < 2**63
+                for filter_ in filters
+                for number in (filter_.since, filter_.until, filter_.limit)
+                if number
+            )
             sub_id.encode()
         case Unsubscribe(sub_id):
             sub_id.encode()

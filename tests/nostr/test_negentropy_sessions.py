@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
 def items_of(items: Sized[Item]) -> Items:
     collection = ItemSet()
-    collection.extend(b"".join(record(*one) for one in items))
+    collection.extend(b"".join(record(*item) for item in items))
     return collection.snapshot()
 
 

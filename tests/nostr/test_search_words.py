@@ -88,8 +88,8 @@ def test_of_every_character_the_words_are_plain() -> None:
     """Words that a tokenizer of FTS5 or Lucene would part or change would not be found."""
     for code in range(sys.maxunicode + 1):
         for found in words(f"a{chr(code)}b"):
-            assert not any(one.isspace() or one in '"_*^(){}:' for one in found)
-            assert all(one.isalnum() or category(one) in ("Mn", "Mc") for one in found), hex(code)
+            assert not any(item.isspace() or item in '"_*^(){}:' for item in found)
+            assert all(item.isalnum() or category(item) in ("Mn", "Mc") for item in found), hex(code)
 
 
 def test_a_letter_with_a_hundred_thousand_accents_is_a_word_like_any_other() -> None:

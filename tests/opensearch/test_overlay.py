@@ -161,8 +161,8 @@ def test_a_filter_looks_only_at_what_its_shortest_list_names() -> None:
     for slot, event in zip("abc", (both, other, third), strict=True):
         layer.put(slot, State(1, event, encode(event)))
 
-    def looked_at(one: Filter) -> list[str]:
-        return sorted(layer.candidates(one))
+    def looked_at(filter_: Filter) -> list[str]:
+        return sorted(layer.candidates(filter_))
 
     wide, narrow = ("t", frozenset(["x", "y"])), ("e", frozenset(["1"]))
     assert looked_at(Filter(tags=(wide, narrow))) == ["a"]

@@ -77,7 +77,7 @@ def test_what_is_counted_has_registers_or_not_as_the_scenario_says(name: str, ha
     plan = SCENARIOS[name].scaled(SCALE).plan
     filters = list(counted_filters(plan, newest_filled(plan.filled)))
     assert len(filters) == plan.count
-    assert {canonical_offset([one]) is not None for one in filters} == {has_registers}
+    assert {canonical_offset([filter_]) is not None for filter_ in filters} == {has_registers}
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_the_popular_are_followed_by_half_of_those_who_follow() -> None:
     filters = list(counted_filters(msgspec.structs.replace(plan, count=20), stored))
     lists = sum(event.kind == 3 for event in stored)
     assert lists > 20
-    assert all(len(naive_query([one], stored)) > lists / 4 for one in filters)
+    assert all(len(naive_query([filter_], stored)) > lists / 4 for filter_ in filters)
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def items_of(records: list[bytes]) -> Items:
 
 
 def ids_of(records: set[bytes]) -> set[bytes]:
-    return {one[-32:] for one in records}
+    return {record[-32:] for record in records}
 
 
 def records_of(items: Items) -> set[bytes]:

@@ -23,8 +23,8 @@ async def broadcast(broadcaster: Broadcaster, *events: Event, wait: float = 0) -
     live_in, live = trio.open_memory_channel[list[Submission]](len(events))
     submissions = Replies().batch(*events)
     await trio.sleep(wait)
-    for one in submissions:
-        live_in.send_nowait([one])
+    for submission in submissions:
+        live_in.send_nowait([submission])
     live_in.close()
     with trio.fail_after(10):
         await broadcaster.run(live, 100)

@@ -261,13 +261,13 @@ def test_whatever_is_said_is_true_at_once_and_with_a_wait(
 def judge(sent: list[str], hint: list[Any], known: list[Event], filters: Sequence[Filter], reader: Reader) -> None:
     """The answer and its hint against all there is."""
     readable = [event for event in known if naive_may_read(event, list(reader.keys), reader.private_kinds)]
-    matching = [event for event in readable if any(naive_match(one, event) for one in filters)]
+    matching = [event for event in readable if any(naive_match(filter_, event) for filter_ in filters)]
     least = [event.id for event in naive_query(filters, readable)]
     assert sent[: len(least)] == least
     if extra := sent[len(least) :]:  # the ties of the last second that the relay itself has cut
         oldest = next(event.created_at for event in matching if event.id == least[-1])
         tied = [event.id for event in matching if event.created_at == oldest]
-        assert any(one.is_clamped for one in filters)
+        assert any(filter_.is_clamped for filter_ in filters)
         assert set(extra) <= set(tied)
     is_whole = {event.id for event in matching} == set(sent)
     if hint == [["finish"]]:
@@ -276,7 +276,7 @@ def judge(sent: list[str], hint: list[Any], known: list[Event], filters: Sequenc
         assert not is_whole
     else:
         assert hint == []
-        could = any(could_hide(one.read_by(reader), reader) for one in filters)
+        could = any(could_hide(filter_.read_by(reader), reader) for filter_ in filters)
         withheld = could and any(event.kind in reader.private_kinds for event in known)
         busiest = max((sum(other.created_at == event.created_at for other in known) for event in known), default=0)
-        assert any(one.limit == 0 for one in filters) or withheld or busiest >= MOST
+        assert any(filter_.limit == 0 for filter_ in filters) or withheld or busiest >= MOST

@@ -86,5 +86,5 @@ async def test_where_too_many_requests_wait_the_next_is_written_with_all_the_res
             assert store.batches == [[request(2), BOB.event("note")]]
             store.let.set()
             intake.close()
-        assert [[one.event for one in batch] async for batch in live] == [[request(2), BOB.event("note")]]
-        assert [[one.event for one in batch] async for batch in long] == [[request(1)]]
+        assert [[submission.event for submission in batch] async for batch in live] == [[request(2), BOB.event("note")]]
+        assert [[submission.event for submission in batch] async for batch in long] == [[request(1)]]

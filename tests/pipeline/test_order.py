@@ -49,5 +49,5 @@ async def test_a_quick_batch_does_not_overtake_a_slow_one() -> None:
         store.let.set()
         with trio.fail_after(10):
             batches = [await passed.receive(), await passed.receive()]
-        assert [one.event for batch in batches for one in batch] == [FIRST, SECOND]
+        assert [submission.event for batch in batches for submission in batch] == [FIRST, SECOND]
         nursery.cancel_scope.cancel()

@@ -165,7 +165,7 @@ async def test_what_is_owed_is_removed_in_portions(autojump_clock: MockClock) ->
     await store.put_metadata({f"removals/{what}:{key}": b"{}" for key in keys for what in ("pubkey", "id")})
     async with open_house(store):
         await wait_all_tasks_blocked()
-    named = [len(one.authors or ()) + len(one.ids or ()) for filters in store.removed for one in filters]
+    named = [len(filter_.authors or ()) + len(filter_.ids or ()) for filters in store.removed for filter_ in filters]
     assert (sum(named), max(named) <= 100, len(store.removed)) == (300, True, 3)
     assert not any(name.startswith("removals/") for name in kept(store))
 

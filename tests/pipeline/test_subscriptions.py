@@ -51,7 +51,7 @@ class IndexBesideBruteForce(RuleBasedStateMachine):
     @rule(event=strategies.events())
     def match(self, event: Event) -> None:
         self.seen.append(event)
-        wanted = [wish for wish in self.wishes if any(naive_match(one, event) for one in wish.filters)]
+        wanted = [wish for wish in self.wishes if any(naive_match(filter_, event) for filter_ in wish.filters)]
         found = self.index.match(event)
         assert sorted(map(id, found)) == sorted(map(id, wanted))
 

@@ -20,9 +20,9 @@ NOTES_ONLY = Filter(kinds=frozenset([1]))
 both_sets = pytest.mark.parametrize("one", [ALL, NOTES_ONLY], ids=["kept", "read"])
 
 
-async def refused(syncing: SyncSets, one: Filter) -> str:
+async def refused(syncing: SyncSets, filter_: Filter) -> str:
     with pytest.raises(Rejected) as caught:
-        await syncing.open(one, NOBODY)
+        await syncing.open(filter_, NOBODY)
     return str(caught.value)
 
 

@@ -35,8 +35,8 @@ def ids_in(session: Sync) -> set[str]:
     return {listed.payload[at : at + 32].hex() for at in range(0, len(listed.payload), 32)}
 
 
-async def found(syncing: SyncSets, one: Filter = ALL, reader: Reader = NOBODY) -> set[str]:
-    return ids_in(await syncing.open(one, reader))
+async def found(syncing: SyncSets, filter_: Filter = ALL, reader: Reader = NOBODY) -> set[str]:
+    return ids_in(await syncing.open(filter_, reader))
 
 
 async def syncing_of(store: Store, *events: Event, most: int = 1_000, seconds: float = 10.0) -> SyncSets:
@@ -171,8 +171,8 @@ async def test_who_asks_while_it_is_read_waits_for_the_same_set() -> None:
     syncing = await syncing_of(store, *NOTES)
     sessions: list[Sync] = []
 
-    async def open_(one: Filter) -> None:
-        sessions.append(await syncing.open(one, NOBODY))
+    async def open_(filter_: Filter) -> None:
+        sessions.append(await syncing.open(filter_, NOBODY))
 
     async with trio.open_nursery() as nursery:
         store.block("records")

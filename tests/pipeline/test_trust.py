@@ -108,9 +108,9 @@ async def test_between_two_long_lists_others_get_their_turn(
     await store.save_many([follows(ADMIN, *authors), *(follows(one, Author(f"by {one.pubkey}")) for one in authors)])
     read = followed
 
-    def watched(one: Event) -> list[str]:
+    def watched(event: Event) -> list[str]:
         turns.append(turn)
-        return read(one)
+        return read(event)
 
     turn, turns = 0, list[int]()
     monkeypatch.setattr(maintenance, "followed", watched)

@@ -58,8 +58,8 @@ async def verify(store: ObedientStore, *batches: Sequence[Event], most: int = 10
     with trio.fail_after(10):
         await verifier.run(intake, verified_in, live_in)
         outcome = Outcome(replies, verifier.statistics(), calls=calls)
-        outcome.verified = [[one.event for one in batch] async for batch in verified]
-        outcome.live = [[one.event for one in batch] async for batch in live]
+        outcome.verified = [[submission.event for submission in batch] async for batch in verified]
+        outcome.live = [[submission.event for submission in batch] async for batch in live]
     return outcome
 
 

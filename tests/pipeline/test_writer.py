@@ -47,7 +47,7 @@ class Stage:
         self.intake.close()
         with trio.fail_after(60):
             await self.writer.run(self._verified, self._live_in)
-            return [[one.event for one in batch] async for batch in self._live]
+            return [[submission.event for submission in batch] async for batch in self._live]
 
 
 async def test_each_event_gets_the_answer_of_its_outcome() -> None:

@@ -74,14 +74,14 @@ def expiries(store: SqliteStore) -> int:
     return int(store._connection.execute("SELECT count(*) FROM expiry").get)
 
 
-async def found(store: SqliteStore, one: Filter) -> set[str]:
+async def found(store: SqliteStore, filter_: Filter) -> set[str]:
     """The ids that every way to ask gives."""
-    page = store.query_nowait([one])
+    page = store.query_nowait([filter_])
     assert page is not None
     ids = {decode(json).id for json in page}
-    assert {event.id for event in await ask(store, one)} == ids
-    assert {event_id for _, event_id in await records(store, one)} == ids
-    assert await store.count([one]) == len(ids)
+    assert {event.id for event in await ask(store, filter_)} == ids
+    assert {event_id for _, event_id in await records(store, filter_)} == ids
+    assert await store.count([filter_]) == len(ids)
     return ids
 
 

@@ -251,7 +251,7 @@ def _parse_filters(verb: str, sub_id: str, filters: list[object], max_filters: i
         raise invalid(f"{verb} needs at least one filter")
     if len(filters) > max_filters:
         raise Rejected(Prefix.ERROR, f"at most {max_filters} filters in a {verb} (max_filters)")
-    return tuple(parse_filter(one, all_of=all_of) for one in filters)
+    return tuple(parse_filter(filter_, all_of=all_of) for filter_ in filters)
 
 
 def _second_reading(data: bytes) -> RefusedMessage:

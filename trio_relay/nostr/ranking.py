@@ -43,34 +43,34 @@ class Reference(NamedTuple):
     vote: int
 
 
-def candidates(one: Filter, now: int) -> Filter:
+def candidates(filter_: Filter, now: int) -> Filter:
     """The filter whose newest matches are ranked for a filter with a `sort`; its search has none.
 
     Args:
-        one: the filter of the client; it has a limit. Its `since` or `until` replaces the sort's own window.
+        filter_: the filter of the client; it has a limit. Its `since` or `until` replaces the sort's own window.
         now: seconds since 1970.
     """
-    search, limit = one.search, one.limit
+    search, limit = filter_.search, filter_.limit
     assert search is not None
     assert search.sort is not None
     assert limit is not None
     window = WINDOWS[search.sort]
-    is_bounded = one.since is not None or one.until is not None
+    is_bounded = filter_.since is not None or filter_.until is not None
     return replace(
-        one,
-        since=one.since if is_bounded or window is None else max(0, now - window),
+        filter_,
+        since=filter_.since if is_bounded or window is None else max(0, now - window),
         limit=min(max(10 * limit, _FEWEST_CANDIDATES), _MOST_CANDIDATES),
         search=replace(search, sort=None),
     )
 
 
-def reference_window(one: Filter) -> tuple[int | None, int | None]:
+def reference_window(filter_: Filter) -> tuple[int | None, int | None]:
     """The `since` and `until` of the events that speak of the notes: the filter's own.
 
     What was said outside of the time that a client asks about is no part of what it asks. Without bounds, all counts: a
     sort's own window is about the age of the notes, and nobody speaks of a note before it is there.
     """
-    return one.since, one.until
+    return filter_.since, filter_.until
 
 
 class Voices(NamedTuple):

@@ -81,7 +81,9 @@ class Session:
         if (refusal := self._refusal(message.filters, size)) is not None:
             return close(message.sub_id, str(refusal))
         self._open[message.sub_id] = size
-        clamped = [one.with_limit(default=limits.default_limit, most=limits.max_limit) for one in message.filters]
+        clamped = [
+            filter_.with_limit(default=limits.default_limit, most=limits.max_limit) for filter_ in message.filters
+        ]
         return Subscribe(message.sub_id, tuple(clamped))
 
     def _count(self, message: Count) -> Count | RefusedMessage:
@@ -104,7 +106,7 @@ class Session:
     def _refusal(self, filters: Sequence[Filter], size: int) -> Rejected | None:
         """Why one more request with these filters is too much, or more than this relay can do."""
         limits = self._limits
-        if not self._has_search and any(one.search is not None for one in filters):
+        if not self._has_search and any(filter_.search is not None for filter_ in filters):
             return Rejected(Prefix.UNSUPPORTED, "search is off on this relay")
         if len(self._open) + self._counts >= limits.max_subscriptions:
             most = f"{limits.max_subscriptions} subscriptions on a connection (max_subscriptions)"
@@ -128,4 +130,4 @@ _NO_SYNC: Final = "unsupported: sync (NIP-77) is off on this relay"
 
 
 def _size(filters: Sequence[Filter]) -> int:
-    return sum(one.size for one in filters)
+    return sum(filter_.size for filter_ in filters)

@@ -130,8 +130,8 @@ class Announcer:
 async def _in_turns(items: Iterable[T]) -> AsyncIterator[T]:
     """The same items; others get their turn between them."""
     turn = trio.current_time()
-    for one in items:
-        yield one
+    for item in items:
+        yield item
         if trio.current_time() - turn > _TURN_SECONDS:
             await trio.lowlevel.checkpoint()
             turn = trio.current_time()

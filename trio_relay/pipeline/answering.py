@@ -52,7 +52,7 @@ class Answering:
         """Send the answer and EOSE, and give True; or False, nothing sent, where that is not cheap."""
         reader = subscription.reader.now()
         filters = _gated(subscription, reader)
-        wanted = [one for one in filters if one.wants_stored]
+        wanted = [filter_ for filter_ in filters if filter_.wants_stored]
         page = self._store.query_nowait(with_one_more(wanted))
         if page is None:
             return False
@@ -78,7 +78,7 @@ class Answering:
         # Keys that come while it is sent count for what comes live, and for the next request.
         reader = subscription.found_for or subscription.reader.now()
         filters = _gated(subscription, reader)
-        wanted = [one for one in filters if one.wants_stored]
+        wanted = [filter_ for filter_ in filters if filter_.wants_stored]
         cut = _Cut(wanted)
         found = 0
         of_last: Page = []
@@ -122,10 +122,10 @@ class Answering:
                 if page:
                     yield page
 
-    async def _send_ties(self, subscription: Subscription, one: Filter, second: int, sent: set[bytes]) -> bool:
+    async def _send_ties(self, subscription: Subscription, filter_: Filter, second: int, sent: set[bytes]) -> bool:
         """The rest of the events of the last second that was sent; False where there may be more than can be sent."""
         tied = 0
-        async with aclosing(self._store.query([ties_of(one, second, self._most)])) as pages:
+        async with aclosing(self._store.query([ties_of(filter_, second, self._most)])) as pages:
             page: Page | None = []
             while page is not None:
                 with trio.fail_after(self._seconds):
@@ -142,7 +142,7 @@ class Answering:
             return _Unsure.UNSURE
         if _has_all_ids(filters, found):
             return FINISH
-        if any(could_hide(one, reader) for one in filters):
+        if any(could_hide(filter_, reader) for filter_ in filters):
             if not self._holds_private:
                 page = self._store.query_nowait([_private(reader)])
                 if page is None:
@@ -160,36 +160,36 @@ class Answering:
                 return MORE
         if _has_all_ids(filters, found):
             return FINISH
-        if any(could_hide(one, reader) for one in filters):
+        if any(could_hide(filter_, reader) for filter_ in filters):
             self._holds_private = self._holds_private or await self._holds(_private(reader))
             if self._holds_private:
                 return None
         return FINISH
 
-    async def _is_cut(self, one: Filter, sent: set[bytes]) -> bool:
+    async def _is_cut(self, filter_: Filter, sent: set[bytes]) -> bool:
         """True if a filter matches anything that was not sent, be it for another filter."""
         left = len(sent) + 1  # of so many, one at least was not
-        async with aclosing(self._ids(replace(one, limit=left))) as pages:
+        async with aclosing(self._ids(replace(filter_, limit=left))) as pages:
             async for page in pages:
                 if not page <= sent:
                     return True
         return False
 
-    async def _holds(self, one: Filter) -> bool:
-        return one.wants_stored and await self._number(one) > 0
+    async def _holds(self, filter_: Filter) -> bool:
+        return filter_.wants_stored and await self._number(filter_) > 0
 
-    async def _number(self, one: Filter) -> int:
+    async def _number(self, filter_: Filter) -> int:
         """How many events it matches, up to its limit."""
         number = 0
-        async with aclosing(self._ids(one)) as pages:
+        async with aclosing(self._ids(filter_)) as pages:
             async for page in pages:
                 number += len(page)
         return number
 
-    async def _ids(self, one: Filter) -> AsyncGenerator[set[bytes], None]:
+    async def _ids(self, filter_: Filter) -> AsyncGenerator[set[bytes], None]:
         """The ids that it matches, up to its limit, in hex."""
-        searched = one.search is not None  # which has an order of its own, and no records
-        async with aclosing(self._store.query([one]) if searched else self._store.records(one)) as pages:
+        searched = filter_.search is not None  # which has an order of its own, and no records
+        async with aclosing(self._store.query([filter_]) if searched else self._store.records(filter_)) as pages:
             page: Page | bytes | None = b""
             while page is not None:
                 with trio.fail_after(self._seconds):
@@ -218,7 +218,7 @@ class _Cut:
 
 
 def _gated(subscription: Subscription, reader: Reader) -> list[Filter]:
-    return [one.read_by(reader) for one in subscription.filters]
+    return [filter_.read_by(reader) for filter_ in subscription.filters]
 
 
 def _private(reader: Reader) -> Filter:
@@ -228,7 +228,7 @@ def _private(reader: Reader) -> Filter:
 
 def _says_nothing(filters: Sequence[Filter]) -> bool:
     """True if nothing can be said: stored events are not even asked for, or chosen among."""
-    return any(one.limit == 0 for one in filters) or is_inexact(filters)
+    return any(filter_.limit == 0 for filter_ in filters) or is_inexact(filters)
 
 
 def _has_all_ids(filters: Sequence[Filter], found: int) -> bool:

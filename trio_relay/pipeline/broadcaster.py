@@ -74,10 +74,10 @@ class Broadcaster:
         with live:
             async for batch in Batches(live, most):
                 turn = gathered = trio.current_time()
-                for one in batch:
-                    self._deliver(one.event)
+                for submission in batch:
+                    self._deliver(submission.event)
                     now = trio.current_time()
-                    self._latency.observe(now - one.arrived)
+                    self._latency.observe(now - submission.arrived)
                     if now - gathered > _GATHER_SECONDS:
                         await self._send()
                         gathered = trio.current_time()

@@ -26,46 +26,48 @@ def with_one_more(filters: Sequence[Filter]) -> list[Filter]:
 
 def at_risk(filters: Sequence[Filter], found: int) -> list[Filter]:
     """Those of several filters that an answer of so many events may have cut short."""
-    hopeful = [one for one in filters if one.wants_stored]
+    hopeful = [filter_ for filter_ in filters if filter_.wants_stored]
     if len(hopeful) == 1:
         return []
     return [
-        one
-        for one in hopeful
-        if one.limit is not None and one.limit <= found and (one.ids is None or len(one.ids) > one.limit)
+        filter_
+        for filter_ in hopeful
+        if filter_.limit is not None
+        and filter_.limit <= found
+        and (filter_.ids is None or len(filter_.ids) > filter_.limit)
     ]
 
 
 def is_inexact(filters: Sequence[Filter]) -> bool:
     """True if an answer is a choice by its nature, of which nobody can say that it is whole: `sort:`."""
-    return any(one.search is not None and one.search.sort is not None for one in filters)
+    return any(filter_.search is not None and filter_.search.sort is not None for filter_ in filters)
 
 
-def could_hide(one: Filter, reader: Reader) -> bool:
+def could_hide(filter_: Filter, reader: Reader) -> bool:
     """True if a filter could match events that are withheld from this reader.
 
     It goes by the filter alone, never by what is stored: else a missing hint would tell that somebody has messages, and
     narrower and narrower filters would tell when he wrote them.
     """
-    if one.reader is None or one.is_hopeless:
+    if filter_.reader is None or filter_.is_hopeless:
         return False
-    kinds = reader.private_kinds if one.kinds is None else one.kinds & reader.private_kinds
-    named = [values for letter, values in one.tags if letter == "p"]
+    kinds = reader.private_kinds if filter_.kinds is None else filter_.kinds & reader.private_kinds
+    named = [values for letter, values in filter_.tags if letter == "p"]
     if any(values and values <= reader.keys for values in named):
         return False  # all of them name him
-    if one.authors is not None and one.authors <= reader.keys:
+    if filter_.authors is not None and filter_.authors <= reader.keys:
         kinds &= WRAPS  # all others are his own
     return bool(kinds)
 
 
-def ties_of(one: Filter, created_at: int, most: int) -> Filter:
+def ties_of(filter_: Filter, created_at: int, most: int) -> Filter:
     """All events of the second at which the relay's own limit has cut an answer.
 
     Who goes on from there with `until` would miss the others (NIP-67, "Semantics around created_at ties").
     """
-    return replace(one, since=created_at, until=created_at, limit=most)
+    return replace(filter_, since=created_at, until=created_at, limit=most)
 
 
-def older_than(one: Filter, created_at: int) -> Filter:
+def older_than(filter_: Filter, created_at: int) -> Filter:
     """Whatever comes after that second, one event of it: whether there is still more when its ties have been sent."""
-    return replace(one, until=created_at - 1, limit=1)
+    return replace(filter_, until=created_at - 1, limit=1)

@@ -82,22 +82,22 @@ class Membership:
             async with trio.open_nursery() as announcing:
                 announcing.start_soon(self._announcer.run, signer, verified)
                 async for requests in self._to_answer:
-                    for one in requests:
-                        await self._answer(one)
+                    for request in requests:
+                        await self._answer(request)
                 announcing.cancel_scope.cancel(reason="the relay stops")
             await self._announcer.finish(signer, verified)
 
-    async def _answer(self, one: Submission) -> None:
-        verdict = judge(one.event, self._rules, int(self._clock()))
+    async def _answer(self, submission: Submission) -> None:
+        verdict = judge(submission.event, self._rules, int(self._clock()))
         try:
             if verdict.changes:
                 await self._amend(verdict.changes)
         except StoreError as error:
-            one.reply(one.event, False, f"error: {error}")
+            submission.reply(submission.event, False, f"error: {error}")
             return
         if verdict.changes:
-            log.info("membership", pubkey=one.event.pubkey, told=verdict.reason)
-        one.reply(one.event, verdict.accepted, verdict.reason)
+            log.info("membership", pubkey=submission.event.pubkey, told=verdict.reason)
+        submission.reply(submission.event, verdict.accepted, verdict.reason)
 
     def is_asked_by(self, subscription: Subscription) -> bool:
         """True if it asks for a code that lets somebody in; then `invite` comes before its answer."""
@@ -111,7 +111,7 @@ class Membership:
             return
         claim = secrets.token_hex(16)
         event = self._signer.sign(INVITE, now, [["-"], ["claim", claim]])
-        if not any(_wants_invite(one) and one.matches(event) for one in subscription.filters):
+        if not any(_wants_invite(filter_) and filter_.matches(event) for filter_ in subscription.filters):
             return
         try:
             await self._amend(invite(claim, host, self._rules, now))
@@ -122,5 +122,5 @@ class Membership:
             subscription.deliver(event.id, encode(event), {})
 
 
-def _wants_invite(one: Filter) -> bool:
-    return one.kinds is not None and INVITE in one.kinds and one.wants_stored
+def _wants_invite(filter_: Filter) -> bool:
+    return filter_.kinds is not None and INVITE in filter_.kinds and filter_.wants_stored

@@ -105,7 +105,7 @@ class Queries:
         Raises:
             Rejected: it took too long, or the store could not tell.
         """
-        hopeful = [one.read_by(reader) for one in filters if not one.is_hopeless]
+        hopeful = [filter_.read_by(reader) for filter_ in filters if not filter_.is_hopeless]
         self._running += 1
         number: Sketch | int = 0
         try:

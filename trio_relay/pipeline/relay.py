@@ -254,9 +254,9 @@ class Relay:
         """Count a message that said nothing that could be carried out."""
         self._unreadable += 1
 
-    def publish_nowait(self, one: Submission) -> bool:
+    def publish_nowait(self, submission: Submission) -> bool:
         """Send an admitted event on its way without a wait, where nothing else is; False if it is to be `publish`ed."""
-        return self._verifier.pass_nowait(one, self._verified, self._live)
+        return self._verifier.pass_nowait(submission, self._verified, self._live)
 
     async def publish(self, batch: Batch) -> None:
         """Send admitted events on their way, all at once; waits while the pipeline is full.
@@ -302,13 +302,13 @@ class Relay:
         """The bounds of syncs."""
         return self._syncing.options
 
-    async def open_sync(self, one: Filter, identity: Identity) -> Sync:
+    async def open_sync(self, filter_: Filter, identity: Identity) -> Sync:
         """Compare what is stored and matches with a client's set (NIP-77).
 
         Raises:
             Rejected: the set is too large, there are too many, or the store could not tell.
         """
-        return await self._syncing.open(one, identity.reader)
+        return await self._syncing.open(filter_, identity.reader)
 
     async def check(self) -> str | None:
         """Why the relay cannot store events now, or None if all is well."""

@@ -52,7 +52,7 @@ class Reports:
 
     def note(self, stored: Sequence[Submission]) -> None:
         """Have what the reports among these events name put on the queue; sync, and never waits."""
-        if reports := [one.event for one in stored if one.event.kind == REPORT]:
+        if reports := [submission.event for submission in stored if submission.event.kind == REPORT]:
             self._waiting += reports
             self._noted.set()
 

@@ -51,10 +51,10 @@ def still_welcome(batch: list[Submission], bars: Bars, outcomes: Counter[str]) -
     if barred is None:
         return batch
     still = []
-    for one in batch:
-        if (refusal := barred(one.event)) is None:
-            still.append(one)
+    for submission in batch:
+        if (refusal := barred(submission.event)) is None:
+            still.append(submission)
         else:
             outcomes["barred"] += 1
-            one.reply(one.event, False, str(refusal))
+            submission.reply(submission.event, False, str(refusal))
     return still

@@ -44,15 +44,15 @@ class SubscriptionIndex(Generic[S]):
 
     def add(self, subscription: S) -> None:
         """Let a subscription take part in `match`; once only."""
-        for one in subscription.filters:
-            for key in _keys(one):
-                self._buckets.setdefault(key, {}).setdefault(subscription, []).append(one)
+        for filter_ in subscription.filters:
+            for key in _keys(filter_):
+                self._buckets.setdefault(key, {}).setdefault(subscription, []).append(filter_)
         self._count += 1
 
     def remove(self, subscription: S) -> None:
         """Take a subscription out that was added; its filters must be the same."""
-        for one in subscription.filters:
-            for key in _keys(one):
+        for filter_ in subscription.filters:
+            for key in _keys(filter_):
                 bucket = self._buckets.get(key)
                 # A second filter under the same key finds the work done.
                 if bucket is not None and bucket.pop(subscription, None) is not None and not bucket:
@@ -69,8 +69,8 @@ class SubscriptionIndex(Generic[S]):
             for subscription, filters in bucket.items():
                 if subscription in found:
                     continue
-                for one in filters:
-                    if one.matches(event, carried):
+                for filter_ in filters:
+                    if filter_.matches(event, carried):
                         found[subscription] = None
                         break
         return list(found)
@@ -88,23 +88,23 @@ class SubscriptionIndex(Generic[S]):
         return list(hits.values())
 
 
-def _keys(one: Filter) -> Iterator[_Key]:
+def _keys(filter_: Filter) -> Iterator[_Key]:
     """Where a filter stands: under each value of its most telling key."""
-    if one.is_hopeless:
+    if filter_.is_hopeless:
         return
-    if one.ids is not None:
-        yield from one.ids
-    elif one.tags and (one.authors is None or _narrowest(one) < len(one.authors)):
-        letter, values = min(one.tags, key=lambda tag: len(tag[1]))
+    if filter_.ids is not None:
+        yield from filter_.ids
+    elif filter_.tags and (filter_.authors is None or _narrowest(filter_) < len(filter_.authors)):
+        letter, values = min(filter_.tags, key=lambda tag: len(tag[1]))
         for value in values:
             yield letter, value
-    elif one.authors is not None:
-        yield from one.authors
-    elif one.kinds is not None:
-        yield from one.kinds
+    elif filter_.authors is not None:
+        yield from filter_.authors
+    elif filter_.kinds is not None:
+        yield from filter_.kinds
     else:
         yield _ANY
 
 
-def _narrowest(one: Filter) -> int:
-    return min(len(values) for _, values in one.tags)
+def _narrowest(filter_: Filter) -> int:
+    return min(len(values) for _, values in filter_.tags)

@@ -100,7 +100,7 @@ class SyncSets:
         self._sets_read = 0
         self._held = 0
 
-    async def open(self, one: Filter, reader: Reader) -> Sync:
+    async def open(self, filter_: Filter, reader: Reader) -> Sync:
         """The set of what is stored, matches the filter, and may be read by this reader, as it is now.
 
         Raises:
@@ -111,9 +111,9 @@ class SyncSets:
             raise _too_many()
         self._sessions += 1
         try:
-            items = await self._of_all(one) if self._is_of_all(one, reader) else None
+            items = await self._of_all(filter_) if self._is_of_all(filter_, reader) else None
             if items is None:
-                collection, held = await self._read(one.read_by(reader))
+                collection, held = await self._read(filter_.read_by(reader))
                 items = collection.snapshot()
         except trio.TooSlowError:
             self._sessions -= 1
@@ -132,13 +132,13 @@ class SyncSets:
         self._sessions -= 1
         self._held -= session.held
 
-    def _is_of_all(self, one: Filter, reader: Reader) -> bool:
+    def _is_of_all(self, filter_: Filter, reader: Reader) -> bool:
         """True if the answer is a part of the set that is kept; it is kept only where nobody else writes."""
-        is_plain = one == Filter(since=one.since, until=one.until)
+        is_plain = filter_ == Filter(since=filter_.since, until=filter_.until)
         is_kept = not self._store.is_shared and trio.current_time() > self._too_large_until
         return is_plain and is_kept and not reader.keys
 
-    async def _of_all(self, one: Filter) -> Items | None:
+    async def _of_all(self, filter_: Filter) -> Items | None:
         """Of all public events, those of a filter's time; None if all of them are too many to be kept."""
         following = self._following
         async with self._building:
@@ -159,19 +159,19 @@ class SyncSets:
                 following.complete(collection)
             following.used = trio.current_time()
             assert following.collection is not None, "it was there, or has been read"
-            items = following.collection.snapshot(one.since, one.until)
+            items = following.collection.snapshot(filter_.since, filter_.until)
         if len(items) > self.options.max_events:
             raise SetTooLarge(self.options.max_events)
         return items
 
-    async def _read(self, one: Filter) -> tuple[ItemSet, int]:
+    async def _read(self, filter_: Filter) -> tuple[ItemSet, int]:
         """The set, and how many events it counts for among those that are `held`: from the first page on."""
         collection, number = ItemSet(), 0
-        if not one.wants_stored:
+        if not filter_.wants_stored:
             return collection, number
         self._sets_read += 1
         try:
-            async with aclosing(self._store.records(one)) as pages:
+            async with aclosing(self._store.records(filter_)) as pages:
                 page: bytes | None = b""
                 while page is not None:
                     with trio.fail_after(self._seconds):

@@ -76,7 +76,7 @@ class Verifier:
 
     def pass_nowait(
         self,
-        one: Submission,
+        submission: Submission,
         verified: trio.MemorySendChannel[list[Submission]],
         live: trio.MemorySendChannel[list[Submission]],
     ) -> bool:
@@ -84,22 +84,22 @@ class Verifier:
 
         Two hops into a thread cost four times the verification. It is one call of some 50 µs, and nothing is overtaken.
         """
-        event = one.event
+        event = submission.event
         if self._pending or not self._is_quick or event.kind in self._requests:
             return False
         known = self._store.known_nowait([event.id])
         if known is None:
             return False
         if known:
-            self._duplicate(one)
+            self._duplicate(submission)
         elif not self._backend.verify([event])[0]:
-            self._bad(one)
+            self._bad(submission)
         elif not is_ephemeral(event.kind):
-            return _sent_nowait(verified, one)
-        elif not still_welcome([one], self._bars, self._outcomes):
+            return _sent_nowait(verified, submission)
+        elif not still_welcome([submission], self._bars, self._outcomes):
             return True
-        elif _sent_nowait(live, one):
-            self._ephemeral(one)
+        elif _sent_nowait(live, submission):
+            self._ephemeral(submission)
         else:
             return False
         return True
@@ -142,7 +142,7 @@ class Verifier:
 
     async def _unknown(self, batch: list[Submission]) -> list[Submission]:
         """What is new; the rest is answered as duplicate, its signature not looked at."""
-        ids = [one.event.id for one in batch]
+        ids = [submission.event.id for submission in batch]
         try:
             known = self._store.known_nowait(ids)
             if known is None:
@@ -154,18 +154,18 @@ class Verifier:
         if not known:
             return batch
         fresh = []
-        for one in batch:
-            if one.event.id in known:
-                self._duplicate(one)
+        for submission in batch:
+            if submission.event.id in known:
+                self._duplicate(submission)
             else:
-                fresh.append(one)
+                fresh.append(submission)
         return fresh
 
     async def _verify(self, batch: list[Submission]) -> list[Submission]:
         if not batch:
             return batch
         started = trio.current_time()
-        events = [one.event for one in batch]
+        events = [submission.event for submission in batch]
         if len(events) <= _MOST_ON_LOOP and self._is_quick:
             verdicts = self._backend.verify(events)
         else:
@@ -185,29 +185,29 @@ class Verifier:
                 self._bad(one)
         return valid
 
-    def _duplicate(self, one: Submission) -> None:
+    def _duplicate(self, submission: Submission) -> None:
         self._outcomes["duplicate"] += 1
-        one.reply(one.event, *ANSWERS[Saved.DUPLICATE])
+        submission.reply(submission.event, *ANSWERS[Saved.DUPLICATE])
 
-    def _bad(self, one: Submission) -> None:
+    def _bad(self, submission: Submission) -> None:
         self._outcomes["bad_signature"] += 1
-        one.reply(one.event, False, "invalid: sig is not a valid signature of the id by the pubkey")
+        submission.reply(submission.event, False, "invalid: sig is not a valid signature of the id by the pubkey")
 
-    def _ephemeral(self, one: Submission) -> None:
+    def _ephemeral(self, submission: Submission) -> None:
         self._outcomes["ephemeral"] += 1
-        one.reply(one.event, True, "")
+        submission.reply(submission.event, True, "")
 
     def _ask(self, valid: list[Submission], asked: trio.MemorySendChannel[list[Submission]]) -> list[Submission]:
         """Requests go on without a wait, and those that find no room come again: they hold up no events."""
-        requests = [one for one in valid if one.event.kind in self._requests]
+        requests = [submission for submission in valid if submission.event.kind in self._requests]
         if not requests:
             return valid
         try:
             asked.send_nowait(requests)
         except trio.WouldBlock:
-            for one in requests:
-                one.reply(one.event, False, "rate-limited: too many requests to join or to leave; try again")
-        return [one for one in valid if one.event.kind not in self._requests]
+            for request in requests:
+                request.reply(request.event, False, "rate-limited: too many requests to join or to leave; try again")
+        return [submission for submission in valid if submission.event.kind not in self._requests]
 
     async def _pass_on(
         self,
@@ -216,11 +216,13 @@ class Verifier:
         live: trio.MemorySendChannel[list[Submission]],
     ) -> None:
         """Ephemeral events are delivered and never stored (NIP-01, "Kinds"); all others go to the writer."""
-        ephemeral = [one for one in valid if is_ephemeral(one.event.kind)]
-        lasting = [one for one in valid if not is_ephemeral(one.event.kind)] if ephemeral else valid
+        ephemeral = [submission for submission in valid if is_ephemeral(submission.event.kind)]
+        lasting = (
+            [submission for submission in valid if not is_ephemeral(submission.event.kind)] if ephemeral else valid
+        )
         if welcome := still_welcome(ephemeral, self._bars, self._outcomes):
-            for one in welcome:
-                self._ephemeral(one)
+            for submission in welcome:
+                self._ephemeral(submission)
             await live.send(welcome)
         if lasting:
             await verified.send(lasting)
@@ -230,9 +232,9 @@ class Verifier:
         return VerifierStatistics(self._batches.statistics(), self._seconds.statistics(), dict(self._outcomes))
 
 
-def _sent_nowait(channel: trio.MemorySendChannel[list[Submission]], one: Submission) -> bool:
+def _sent_nowait(channel: trio.MemorySendChannel[list[Submission]], submission: Submission) -> bool:
     try:
-        channel.send_nowait([one])
+        channel.send_nowait([submission])
     except trio.WouldBlock:
         return False
     return True

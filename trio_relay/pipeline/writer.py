@@ -124,7 +124,7 @@ class Writer:
 
     async def _wait_for(self, batch: list[Submission]) -> None:
         """Wait until nothing of this batch is being stored by another task."""
-        ids = {one.event.id for one in batch}
+        ids = {submission.event.id for submission in batch}
         while not self._in_flight.isdisjoint(ids):
             await self._landed.wait()
 
@@ -147,7 +147,7 @@ class Writer:
         await carry_out(self._answer(batch, outcomes))
 
     async def _save(self, batch: list[Submission]) -> list[Saved]:
-        ids = {one.event.id for one in batch}
+        ids = {submission.event.id for submission in batch}
         self._in_flight |= ids
         # Before the commit: a query may see the events before this task is back.
         added = ids - self._unbroadcast
@@ -155,7 +155,7 @@ class Writer:
         kept: set[str] = set()
         started, failures = trio.current_time(), self._failures
         try:
-            outcomes = await self._store.save_many([one.event for one in batch])
+            outcomes = await self._store.save_many([submission.event for submission in batch])
             kept = {one.event.id for one, outcome in zip(batch, outcomes, strict=True) if outcome is Saved.STORED}
         finally:
             self._unbroadcast -= added - kept
@@ -188,8 +188,8 @@ class Writer:
         self._failures += 1
         self._outcomes["failed"] += len(batch)
         log.error("batch not stored", events=len(batch), error=reason)
-        for one in batch:
-            one.reply(one.event, False, f"error: {reason}")
+        for submission in batch:
+            submission.reply(submission.event, False, f"error: {reason}")
 
     def _recovered(self) -> None:
         if self._failure is not None:
@@ -230,14 +230,14 @@ def _set_apart(batch: list[Submission], long: trio.MemorySendChannel[list[Submis
 
     What comes behind a request to vanish may be stored before it: then it goes with all the rest.
     """
-    requests = [one for one in batch if one.event.kind == VANISH]
+    requests = [submission for submission in batch if submission.event.kind == VANISH]
     if not requests:
         return batch
     try:
         long.send_nowait(requests)
     except trio.WouldBlock:
         return batch
-    return [one for one in batch if one.event.kind != VANISH]
+    return [submission for submission in batch if submission.event.kind != VANISH]
 
 
 async def _hand_on(stored: list[Submission], live: trio.MemorySendChannel[list[Submission]]) -> None:

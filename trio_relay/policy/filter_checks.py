@@ -29,7 +29,7 @@ def check_filters(filters: Sequence[Filter], identity: Identity, rules: Rules, n
         if identity.keys:
             return Rejected(Prefix.RESTRICTED, "only members may read here")
         return Rejected(Prefix.AUTH_REQUIRED, "only members may read here")
-    if not all(_is_private(one, rules) for one in filters):
+    if not all(_is_private(filter_, rules) for filter_ in filters):
         return None
     if not identity.keys:
         if not rules.has_auth:
@@ -37,20 +37,20 @@ def check_filters(filters: Sequence[Filter], identity: Identity, rules: Rules, n
                 Prefix.RESTRICTED, "private events are not served here: clients cannot authenticate (relay.url)"
             )
         return Rejected(Prefix.AUTH_REQUIRED, "private events are served to those concerned alone")
-    if not any(_could_match(one, identity) for one in filters):
+    if not any(_could_match(filter_, identity) for filter_ in filters):
         return Rejected(Prefix.RESTRICTED, "these events are for others than the authenticated keys")
     return None
 
 
-def _is_private(one: Filter, rules: Rules) -> bool:
-    return one.kinds is not None and bool(one.kinds) and one.kinds <= rules.private_kinds
+def _is_private(filter_: Filter, rules: Rules) -> bool:
+    return filter_.kinds is not None and bool(filter_.kinds) and filter_.kinds <= rules.private_kinds
 
 
-def _could_match(one: Filter, identity: Identity) -> bool:
+def _could_match(filter_: Filter, identity: Identity) -> bool:
     """True unless the filter itself names others than those who may read what it asks for."""
-    named = [values for letter, values in one.tags if letter == "p"]
+    named = [values for letter, values in filter_.tags if letter == "p"]
     if not named or any(not values.isdisjoint(identity.keys) for values in named):
         return True  # of several sets that all count (NIP-91) his is one: what names others too is his as well
     # What somebody wrote to others is his to read, but for wraps, which have no author.
-    is_author = one.authors is None or not one.authors.isdisjoint(identity.keys)
-    return is_author and one.kinds is not None and not one.kinds <= WRAPS
+    is_author = filter_.authors is None or not filter_.authors.isdisjoint(identity.keys)
+    return is_author and filter_.kinds is not None and not filter_.kinds <= WRAPS

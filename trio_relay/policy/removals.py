@@ -33,13 +33,13 @@ class Removal:
 
 def owed(filters: Iterable[Filter], now: int) -> list[Change]:
     """What puts on the list that all that these filters match is to go; they name authors or ids and nothing else."""
-    items = (item for one in filters for item in _items(one))
+    items = (item for filter_ in filters for item in _items(filter_))
     return [Change(ListName.REMOVALS, item, ListEntry(since=now)) for item in items]
 
 
 def settled(filters: Iterable[Filter]) -> list[Change]:
     """What takes the same off the list."""
-    return [Change(ListName.REMOVALS, item) for one in filters for item in _items(one)]
+    return [Change(ListName.REMOVALS, item) for filter_ in filters for item in _items(filter_)]
 
 
 def owed_after(changes: Iterable[Change], now: int) -> list[Change]:
@@ -58,9 +58,9 @@ def due(lists: Lists, now: int) -> Iterator[Removal]:
         yield Removal(_filters(portion, lists, now), [Change(ListName.REMOVALS, item) for item in portion])
 
 
-def _items(one: Filter) -> Iterator[str]:
-    yield from (f"pubkey:{pubkey}" for pubkey in sorted(one.authors or ()))
-    yield from (f"id:{event_id}" for event_id in sorted(one.ids or ()))
+def _items(filter_: Filter) -> Iterator[str]:
+    yield from (f"pubkey:{pubkey}" for pubkey in sorted(filter_.authors or ()))
+    yield from (f"id:{event_id}" for event_id in sorted(filter_.ids or ()))
 
 
 def _filters(items: Iterable[str], lists: Lists, now: int) -> list[Filter]:

@@ -12,6 +12,6 @@ MOST_TRUSTED: Final = 500_000
 """Keys; some 100 bytes each. A web that grows beyond is cut where it is."""
 
 
-def followed(one: Event) -> list[str]:
+def followed(event: Event) -> list[str]:
     """All keys that a list follows, in its order; none if this is no list."""
-    return recipients(one) if one.kind == FOLLOWS else []
+    return recipients(event) if event.kind == FOLLOWS else []

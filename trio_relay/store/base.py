@@ -111,11 +111,11 @@ class Queryable(Protocol):
         """
         ...
 
-    async def sketch(self, one: Filter, offset: int) -> Sketch:
+    async def sketch(self, filter_: Filter, offset: int) -> Sketch:
         """How many stored events match a filter of `sketches.canonical_offset`, and from how many keys, as a sketch.
 
         Args:
-            one: the filter.
+            filter_: the filter.
             offset: where in a pubkey the sketch looks, 8 to 23.
 
         Raises:
@@ -123,7 +123,7 @@ class Queryable(Protocol):
         """
         ...
 
-    def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+    def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
         """What is stored and matches, as records of 40 bytes: created_at in 8 bytes, big-endian, then the id's 32.
 
         Each page is some records joined, newest first; the filter's limit counts, if it has one.

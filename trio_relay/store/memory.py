@@ -58,11 +58,13 @@ class MemoryStore:
         return self._events.keys() & set(ids)
 
     def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
-        return None if any(one.wants_stored for one in filters) else []  # every query looks at everything
+        return None if any(filter_.wants_stored for filter_ in filters) else []  # every query looks at everything
 
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         await trio.lowlevel.checkpoint()
-        for page in _pages(self._search(filters) if any(one.search for one in filters) else self._select(filters)):
+        for page in _pages(
+            self._search(filters) if any(filter_.search for filter_ in filters) else self._select(filters)
+        ):
             yield page
             await trio.lowlevel.checkpoint()
 
@@ -71,14 +73,14 @@ class MemoryStore:
         told = list(map(self._told, filters))
         return sum(any(one.matches(event) for one in told) for event in self._living())
 
-    async def sketch(self, one: Filter, offset: int) -> Sketch:
+    async def sketch(self, filter_: Filter, offset: int) -> Sketch:
         await trio.lowlevel.checkpoint()
-        authors = [event.pubkey for event in self._living() if one.matches(event)]
+        authors = [event.pubkey for event in self._living() if filter_.matches(event)]
         return Sketch(len(authors), registers_of(authors, offset))
 
-    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+    async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
         await trio.lowlevel.checkpoint()
-        found = [event for event in self._newest_first() if one.matches(event)][: one.limit]
+        found = [event for event in self._newest_first() if filter_.matches(event)][: filter_.limit]
         for start in range(0, len(found), _PAGE):
             page = found[start : start + _PAGE]
             yield b"".join(event.created_at.to_bytes(8, "big") + bytes.fromhex(event.id) for event in page)
@@ -86,7 +88,7 @@ class MemoryStore:
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         await trio.lowlevel.checkpoint()
-        told = [replace(self._told(one), reader=None) for one in filters]
+        told = [replace(self._told(filter_), reader=None) for filter_ in filters]
         return self._drop([event for event in self._events.values() if any(one.matches(event) for one in told)])
 
     async def sweep(self) -> int:
@@ -131,41 +133,41 @@ class MemoryStore:
     def _select(self, filters: Sequence[Filter]) -> list[Event]:
         newest_first = self._newest_first()
         wanted: set[str] = set()
-        for one in filters:
-            wanted.update(event.id for event in islice(filter(one.matches, newest_first), one.limit))
+        for filter_ in filters:
+            wanted.update(event.id for event in islice(filter(filter_.matches, newest_first), filter_.limit))
         return [event for event in newest_first if event.id in wanted]
 
     def _search(self, filters: Sequence[Filter]) -> list[Event]:
         """What filters find of which one searches: one filter's after the other's, each in its own order."""
         found: dict[str, None] = {}
-        for one in filters:
-            found |= dict.fromkeys(self._find(one))
+        for filter_ in filters:
+            found |= dict.fromkeys(self._find(filter_))
         return [self._events[event_id] for event_id in found]
 
-    def _find(self, one: Filter) -> list[str]:
+    def _find(self, filter_: Filter) -> list[str]:
         now = int(self._clock())
-        search = one.search
-        if search is not None and search.sort is not None and one.limit:
-            wider = candidates(one, now)
+        search = filter_.search
+        if search is not None and search.sort is not None and filter_.limit:
+            wider = candidates(filter_, now)
             notes = islice(filter(self._told(wider).matches, self._newest_first()), wider.limit)
-            since, until = reference_window(one)
+            since, until = reference_window(filter_)
             window = Filter(since=since, until=until)
             said = [each for event in self._living() if window.matches(event) for each in references_of(event)]
-            return ranked(search.sort, [(note.id, note.created_at) for note in notes], said, now, one.limit)
-        matching = list(filter(self._told(one).matches, self._newest_first()))
+            return ranked(search.sort, [(note.id, note.created_at) for note in notes], said, now, filter_.limit)
+        matching = list(filter(self._told(filter_).matches, self._newest_first()))
         if search is not None:
             matching.sort(key=lambda event: -_occurrences(search, event))
-        return [event.id for event in matching[: one.limit]]
+        return [event.id for event in matching[: filter_.limit]]
 
-    def _told(self, one: Filter) -> Filter:
+    def _told(self, filter_: Filter) -> Filter:
         """The same filter, told who the authors of its `domain:` are."""
-        if one.search is None or (mark := one.search.author_mark) is None:
-            return one
+        if filter_.search is None or (mark := filter_.search.author_mark) is None:
+            return filter_
         authors = {event.pubkey for event in self._living() if mark in marks_of(event)}
         return replace(
-            one,
-            authors=frozenset(authors if one.authors is None else authors & one.authors),
-            search=replace(one.search, domain=None),
+            filter_,
+            authors=frozenset(authors if filter_.authors is None else authors & filter_.authors),
+            search=replace(filter_.search, domain=None),
         )
 
     def _newest_first(self) -> list[Event]:

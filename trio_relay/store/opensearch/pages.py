@@ -200,9 +200,9 @@ async def newest_first(
         StoreError: from a step, when the cluster could not answer.
     """
     streams = [
-        _Stream(condition(one, now=now), deque(recent.matching(one, now)), one.limit or 0)
-        for one in filters
-        if one.wants_stored
+        _Stream(condition(filter_, now=now), deque(recent.matching(filter_, now)), filter_.limit or 0)
+        for filter_ in filters
+        if filter_.wants_stored
     ]
     appetite = Appetite()
     page: Page = []

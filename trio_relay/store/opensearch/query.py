@@ -24,41 +24,41 @@ TARGETS_AT_A_TIME: Final = 200
 """Where each is another key's, they are four clauses each, of which OpenSearch takes 1,024."""
 
 
-def condition(one: Filter, authors: Collection[str] | None = None, *, now: int | None = None) -> Query:
+def condition(filter_: Filter, authors: Collection[str] | None = None, *, now: int | None = None) -> Query:
     """What an event must be like to match a filter; nothing but events match it.
 
     Args:
-        one: the filter; its limit plays no part.
+        filter_: the filter; its limit plays no part.
         authors: those of the domain that its search names.
         now: seconds since 1970: what has expired by then does not match; None, where that plays no part.
     """
     clauses: list[Query] = [
-        {"terms": {field: sorted(values)}} for field, values in _lists(one, authors) if values is not None
+        {"terms": {field: sorted(values)}} for field, values in _lists(filter_, authors) if values is not None
     ]
-    times = {name: value for name, value in (("gte", one.since), ("lte", one.until)) if value is not None}
+    times = {name: value for name, value in (("gte", filter_.since), ("lte", filter_.until)) if value is not None}
     if times:
         clauses.append({"range": {"created_at": times}})
     parts: dict[str, list[Query]] = {"must_not": []}
-    if (search := one.search) is not None:
+    if (search := filter_.search) is not None:
         parts["must"] = [phrase(words) for words in search.phrases]
         parts["must_not"] += [phrase(words) for words in search.excluded]
         clauses += [{"term": {"marks": mark}} for mark in search.marks]
         parts["must_not"] += [{"term": {"marks": mark}} for mark in search.unwanted_marks]
     clauses = clauses or [AN_EVENT]  # what follows only leaves out, and there is more than events in the index
-    if one.reader is not None:
-        clauses.append(readable(one.reader))
+    if filter_.reader is not None:
+        clauses.append(readable(filter_.reader))
     if now is not None:
         parts["must_not"].append(expired(now))
     parts["filter"] = clauses
     return {"bool": {name: part for name, part in parts.items() if part}}
 
 
-def _lists(one: Filter, authors: Collection[str] | None) -> Iterable[tuple[str, Collection[str] | None]]:
-    yield "id", one.ids
-    yield "pubkey", one.authors
+def _lists(filter_: Filter, authors: Collection[str] | None) -> Iterable[tuple[str, Collection[str] | None]]:
+    yield "id", filter_.ids
+    yield "pubkey", filter_.authors
     yield "pubkey", authors
-    yield "kind", None if one.kinds is None else list(map(str, one.kinds))
-    for letter, values in one.tags:
+    yield "kind", None if filter_.kinds is None else list(map(str, filter_.kinds))
+    for letter, values in filter_.tags:
         yield "tags", [tag_term(letter, value) for value in values]
 
 

@@ -87,17 +87,17 @@ class Layer:
             places = self.ordered[kind]
             del places[bisect_left(places, (*state.key, slot))]
 
-    def candidates(self, one: Filter) -> Iterator[str]:
+    def candidates(self, filter_: Filter) -> Iterator[str]:
         """The slots of all events here that a filter may match, and of others, in NIP-01's order."""
-        if one.ids is not None:
-            return self._under(one.ids)
-        if one.tags:
-            letter, values = min(one.tags, key=lambda tag: len(tag[1]))
+        if filter_.ids is not None:
+            return self._under(filter_.ids)
+        if filter_.tags:
+            letter, values = min(filter_.tags, key=lambda tag: len(tag[1]))
             return self._under([tag_term(letter, value) for value in values])
-        if one.authors is not None:
-            return self._under(one.authors)
-        kinds = [None] if one.kinds is None else one.kinds
-        return (slot for *_, slot in merge(*(_within(self.ordered.get(kind, []), one) for kind in kinds)))
+        if filter_.authors is not None:
+            return self._under(filter_.authors)
+        kinds = [None] if filter_.kinds is None else filter_.kinds
+        return (slot for *_, slot in merge(*(_within(self.ordered.get(kind, []), filter_) for kind in kinds)))
 
     def _under(self, keys: Iterable[_Key]) -> Iterator[str]:
         found: dict[str, None] = {}
@@ -106,10 +106,10 @@ class Layer:
         return iter(sorted(found, key=lambda slot: self.states[slot].key))
 
 
-def _within(places: list[_Place], one: Filter) -> list[_Place]:
+def _within(places: list[_Place], filter_: Filter) -> list[_Place]:
     """Those of a filter's time."""
-    first = 0 if one.until is None else bisect_left(places, (-one.until, "", ""))
-    end = len(places) if one.since is None else bisect_left(places, (1 - one.since, "", ""))
+    first = 0 if filter_.until is None else bisect_left(places, (-filter_.until, "", ""))
+    end = len(places) if filter_.since is None else bisect_left(places, (1 - filter_.since, "", ""))
     return places[first:end] if first or end < len(places) else places
 
 
@@ -123,25 +123,25 @@ class Recent:
         """The newest state of a register here, if it is here."""
         return next((state for layer in self._layers if (state := layer.states.get(slot)) is not None), None)
 
-    def matching(self, one: Filter, now: int | None = None) -> list[State]:
+    def matching(self, filter_: Filter, now: int | None = None) -> list[State]:
         """The states whose event matches, in NIP-01's order, as many as the filter's limit allows.
 
         Args:
-            one: the filter.
+            filter_: the filter.
             now: seconds since 1970: what has expired by then does not match; None, where that plays no part.
         """
         found: list[State] = []
         for place, layer in enumerate(self._layers):
-            found += islice(self._matching_in(layer, self._layers[:place], one, now), one.limit)
+            found += islice(self._matching_in(layer, self._layers[:place], filter_, now), filter_.limit)
         found.sort(key=lambda state: state.key)
-        return found[: one.limit]
+        return found[: filter_.limit]
 
     @staticmethod
-    def _matching_in(layer: Layer, newer: Sequence[Layer], one: Filter, now: int | None) -> Iterator[State]:
-        for slot in layer.candidates(one):
+    def _matching_in(layer: Layer, newer: Sequence[Layer], filter_: Filter, now: int | None) -> Iterator[State]:
+        for slot in layer.candidates(filter_):
             state = layer.states[slot]
             assert state.event is not None
-            is_meant = one.matches(state.event) and not state.has_expired(now)
+            is_meant = filter_.matches(state.event) and not state.has_expired(now)
             if is_meant and not any(slot in other.states for other in newer):
                 yield state
 

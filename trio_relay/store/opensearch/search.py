@@ -51,11 +51,11 @@ class Searcher:
             StoreError: from a step, when the cluster could not answer.
         """
         sent: set[str] = set()
-        for one in filters:
-            if not one.wants_stored:
+        for filter_ in filters:
+            if not filter_.wants_stored:
                 continue
-            ranked = one.search is not None and one.search.sort is not None
-            async with aclosing(self._ranked(one) if ranked else self._matching(one)) as found:
+            ranked = filter_.search is not None and filter_.search.sort is not None
+            async with aclosing(self._ranked(filter_) if ranked else self._matching(filter_)) as found:
                 async for hits in found:
                     # The slot is as good as the id: one register, one event.
                     page = [hit.source.event.encode() for hit in hits if hit.slot not in sent]
@@ -69,28 +69,30 @@ class Searcher:
         Raises:
             StoreError: the cluster could not answer.
         """
-        conditions = [await self._condition(one) for one in filters if not one.is_hopeless]
+        conditions = [await self._condition(filter_) for filter_ in filters if not filter_.is_hopeless]
         if not conditions:
             return 0
         body = {"query": either(conditions), "size": 0, "track_total_hits": True}
         return (await self._search(body, Counted)).hits.total.value
 
-    async def sketch(self, one: Filter, offset: int) -> Sketch:
+    async def sketch(self, filter_: Filter, offset: int) -> Sketch:
         """How many events match, and who has written them; see `Queryable.sketch`.
 
         Raises:
             StoreError: the cluster could not answer.
         """
-        return await sketch(self._client, self._alias, await self._condition(one), offset)
+        return await sketch(self._client, self._alias, await self._condition(filter_), offset)
 
-    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+    async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
         """What matches, as records; see `Queryable.records`.
 
         Raises:
             StoreError: from a step, when the cluster could not answer.
         """
-        if one.wants_stored:
-            async with aclosing(records(self._client, self._alias, await self._condition(one), one.limit)) as pages:
+        if filter_.wants_stored:
+            async with aclosing(
+                records(self._client, self._alias, await self._condition(filter_), filter_.limit)
+            ) as pages:
                 async for page in pages:
                     yield page
 
@@ -100,14 +102,16 @@ class Searcher:
         Raises:
             StoreError: the cluster could not answer.
         """
-        conditions = [condition(one, await self._authors_of(one)) for one in filters if not one.is_hopeless]
+        conditions = [
+            condition(filter_, await self._authors_of(filter_)) for filter_ in filters if not filter_.is_hopeless
+        ]
         return either(conditions) if conditions else None
 
-    async def _condition(self, one: Filter) -> Query:
-        return condition(one, await self._authors_of(one), now=int(self._clock()))
+    async def _condition(self, filter_: Filter) -> Query:
+        return condition(filter_, await self._authors_of(filter_), now=int(self._clock()))
 
-    async def _authors_of(self, one: Filter) -> list[str] | None:
-        mark = one.search.author_mark if one.search is not None else None
+    async def _authors_of(self, filter_: Filter) -> list[str] | None:
+        mark = filter_.search.author_mark if filter_.search is not None else None
         return None if mark is None else await self._authors(mark)
 
     async def _authors(self, mark: str) -> list[str]:
@@ -119,12 +123,12 @@ class Searcher:
         found = await self._search(body, Profiles)
         return [pubkey for hit in found.hits.hits for pubkey in hit.fields.pubkey]
 
-    async def _matching(self, one: Filter, *, as_notes: bool = False) -> AsyncGenerator[list[Hit], None]:
+    async def _matching(self, filter_: Filter, *, as_notes: bool = False) -> AsyncGenerator[list[Hit], None]:
         """What matches, best first; as notes to be ranked the newest first, and without their events."""
-        query = await self._condition(one)
-        is_searched = one.search is not None and bool(one.search.phrases)
+        query = await self._condition(filter_)
+        is_searched = filter_.search is not None and bool(filter_.search.phrases)
         order = BEST_FIRST if is_searched and not as_notes else NEWEST_FIRST
-        left, after, appetite = one.limit or 0, list[Any](), Appetite()
+        left, after, appetite = filter_.limit or 0, list[Any](), Appetite()
         while left:
             size = min(left, _PAGE if as_notes else appetite.hits)
             body = search_body(query, order, size, after) | ({"_source": False} if as_notes else {})
@@ -137,18 +141,20 @@ class Searcher:
             if len(hits) < size:
                 return
 
-    async def _ranked(self, one: Filter) -> AsyncGenerator[list[Hit], None]:
-        assert one.search is not None
-        assert one.search.sort is not None
+    async def _ranked(self, filter_: Filter) -> AsyncGenerator[list[Hit], None]:
+        assert filter_.search is not None
+        assert filter_.search.sort is not None
         now = int(self._clock())
         notes: list[tuple[str, int]] = []
-        async with aclosing(self._matching(candidates(one, now), as_notes=True)) as found:
+        async with aclosing(self._matching(candidates(filter_, now), as_notes=True)) as found:
             async for hits in found:
                 notes += [(hit.sort[1], hit.sort[0]) for hit in hits]
         voices: dict[str, Voices] = {}
         for start in range(0, len(notes), _NAMED):
-            voices |= await self._voices(one, one.search.sort, [note for note, _ in notes[start : start + _NAMED]])
-        chosen = ranked_by(one.search.sort, notes, voices, now, one.limit or 0)
+            voices |= await self._voices(
+                filter_, filter_.search.sort, [note for note, _ in notes[start : start + _NAMED]]
+            )
+        chosen = ranked_by(filter_.search.sort, notes, voices, now, filter_.limit or 0)
         for start in range(0, len(chosen), _SHOWN):
             part = chosen[start : start + _SHOWN]
             body = search_body({"bool": {"filter": [{"terms": {"id": part}}]}}, NEWEST_FIRST, _SHOWN)
@@ -158,10 +164,10 @@ class Searcher:
             if hits:
                 yield hits
 
-    async def _voices(self, one: Filter, sort: Sort, notes: list[str]) -> dict[str, Voices]:
+    async def _voices(self, filter_: Filter, sort: Sort, notes: list[str]) -> dict[str, Voices]:
         """How many keys speak of each of these notes; the votes only where the sort asks for them."""
         terms = [tag_term("e", note) for note in notes]
-        since, until = reference_window(one)
+        since, until = reference_window(filter_)
         speaking = Filter(since=since, until=until, tags=(("e", frozenset(notes)),))
         keys: Query = {"keys": {"cardinality": {"field": "pubkey", "precision_threshold": 3_000}}}
         votes: Query = {vote: {"filter": {"term": {"marks": f"vote:{vote}"}}, "aggs": keys} for vote in ("up", "down")}

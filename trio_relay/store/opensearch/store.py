@@ -89,10 +89,10 @@ class OpenSearchStore:
         return self._overlay.known(ids, trio.current_time())
 
     def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
-        return None if any(one.wants_stored for one in filters) else []
+        return None if any(filter_.wants_stored for filter_ in filters) else []
 
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
-        if any(one.search is not None for one in filters):
+        if any(filter_.search is not None for filter_ in filters):
             await self.refresh()
             pages = self._searching.one_after_another(filters)
         else:
@@ -105,19 +105,19 @@ class OpenSearchStore:
         await self.refresh()
         return await self._searching.count(filters)
 
-    async def sketch(self, one: Filter, offset: int) -> Sketch:
+    async def sketch(self, filter_: Filter, offset: int) -> Sketch:
         await self.refresh()
-        return await self._searching.sketch(one, offset)
+        return await self._searching.sketch(filter_, offset)
 
-    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
+    async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
         await self.refresh()
-        async with aclosing(self._searching.records(one)) as pages:
+        async with aclosing(self._searching.records(filter_)) as pages:
             async for page in pages:
                 yield page
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         await self.refresh()
-        meant = await self._searching.meant_by([replace(one, reader=None) for one in filters])
+        meant = await self._searching.meant_by([replace(filter_, reader=None) for filter_ in filters])
         await self._writing.settle()
         return 0 if meant is None else await self._emptying.empty(meant)
 

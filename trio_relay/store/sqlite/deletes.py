@@ -104,7 +104,10 @@ class VanishRequests:
 def unfinished(connection: apsw.Connection) -> dict[str, VanishRequests]:
     """By id: the requests that were put by and are not carried out yet."""
     requests = [decode(str(json)) for (json,) in connection.execute("SELECT json FROM vanishing").fetchall()]
-    return {one.id: VanishRequests(one, belonging(connection, one.pubkey, one.created_at)) for one in requests}
+    return {
+        request.id: VanishRequests(request, belonging(connection, request.pubkey, request.created_at))
+        for request in requests
+    }
 
 
 def part(connection: apsw.Connection, ruling: Ruling) -> tuple[list[int], dict[str, VanishRequests]]:

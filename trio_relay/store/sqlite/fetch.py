@@ -73,7 +73,7 @@ def first_page(
 
 def any_search(filters: Sequence[Filter]) -> bool:
     """True if there is a search among the filters, so that the answer has an order of its own."""
-    return any(one.search is not None for one in filters)
+    return any(filter_.search is not None for filter_ in filters)
 
 
 def count(connection: apsw.Connection, filters: Sequence[Filter], lapsed: int | None = None) -> int:
@@ -182,14 +182,14 @@ _RECORD_PART: Final = 30_000
 """Characters of numbers that make a page of records: some 4,000, and never more than a string of answers may hold."""
 
 
-def sketch(connection: apsw.Connection, one: Filter, lapsed: int | None = None) -> Sketch:
+def sketch(connection: apsw.Connection, filter_: Filter, lapsed: int | None = None) -> Sketch:
     """The number and the registers of what a filter of `sketches.canonical_offset` matches.
 
     Raises:
         apsw.InterruptError: it was interrupted.
         apsw.Error: the database could not answer.
     """
-    select = plan_sketch(one, lapsed)
+    select = plan_sketch(filter_, lapsed)
     joined: str = connection.execute(select.sql, tuple(select.bindings)).get
     number, *seen = map(int, joined.split(","))
     registers = bytearray(REGISTERS)
@@ -199,14 +199,14 @@ def sketch(connection: apsw.Connection, one: Filter, lapsed: int | None = None) 
     return Sketch(number, bytes(registers))
 
 
-def record_numbers(connection: apsw.Connection, one: Filter, lapsed: int | None = None) -> str:
+def record_numbers(connection: apsw.Connection, filter_: Filter, lapsed: int | None = None) -> str:
     """The numbers of what a filter matches, newest first, commas between them; `record_parts` cuts it.
 
     Raises:
         apsw.InterruptError: it was interrupted.
         apsw.Error: the database could not answer.
     """
-    select = plan_records(one, lapsed)
+    select = plan_records(filter_, lapsed)
     return "" if select is None else joined_numbers(connection, select)
 
 
@@ -238,7 +238,7 @@ def matching(connection: apsw.Connection, filters: Sequence[Filter]) -> list[int
         apsw.InterruptError: it was interrupted.
         apsw.Error: the database could not answer.
     """
-    select = plan_all([replace(one, reader=None) for one in filters])
+    select = plan_all([replace(filter_, reader=None) for filter_ in filters])
     return [] if select is None else numbers(connection, select)
 
 

@@ -79,7 +79,7 @@ class LoopReader:
             filters: each has a limit.
             lapsed: what expires up to this second is left out; None where nothing does.
         """
-        if len(filters) > _MOST_FILTERS or sum(one.size for one in filters) > _MOST_VALUES:
+        if len(filters) > _MOST_FILTERS or sum(filter_.size for filter_ in filters) > _MOST_VALUES:
             return None
         if fetch.any_search(filters):
             return None

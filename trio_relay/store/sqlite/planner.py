@@ -37,31 +37,31 @@ def plan(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
         filters: each has a limit, and counts its own; none may search for words, which have an order of their own.
         lapsed: what expires up to this second is left out; None where nothing does.
     """
-    readable = [(one, parts) for one in filters if (parts := _readable(one))]
+    readable = [(filter_, parts) for filter_ in filters if (parts := _readable(filter_))]
     selects = [_merge_walks([_plan_one(part, lapsed) for part in parts], "UNION", one) for one, parts in readable]
     if len(selects) <= 1:
         return selects[0] if selects else None
     return _merge(selects, "UNION", _ORDER)
 
 
-def plan_one(one: Filter, lapsed: int | None = None) -> Select:
+def plan_one(filter_: Filter, lapsed: int | None = None) -> Select:
     """One SELECT of (created_at, rank, seq) for a filter with a search: the best first, without words the newest."""
-    return _by_words(one, _BEST_FIRST, lapsed) if _has_words(one) else _plan_one(_with_marks(one), lapsed)
+    return _by_words(filter_, _BEST_FIRST, lapsed) if _has_words(filter_) else _plan_one(_with_marks(filter_), lapsed)
 
 
-def plan_newest(one: Filter, lapsed: int | None = None) -> Select:
+def plan_newest(filter_: Filter, lapsed: int | None = None) -> Select:
     """As `plan_one`, the newest first; in no order if there is no limit."""
-    return _by_words(one, _ORDER, lapsed) if _has_words(one) else _plan_one(_with_marks(one), lapsed)
+    return _by_words(filter_, _ORDER, lapsed) if _has_words(filter_) else _plan_one(_with_marks(filter_), lapsed)
 
 
-def plan_records(one: Filter, lapsed: int | None = None) -> Select | None:
+def plan_records(filter_: Filter, lapsed: int | None = None) -> Select | None:
     """One SELECT of (created_at, rank, seq) for a filter with a limit or without, newest first.
 
     None if nothing can match.
     """
-    one = one if one.limit is not None else replace(one, limit=_NO_LIMIT)
-    parts = [plan_newest(part, lapsed) for part in _readable(one)]
-    return _merge_walks(parts, "UNION", one) if parts else None
+    filter_ = filter_ if filter_.limit is not None else replace(filter_, limit=_NO_LIMIT)
+    parts = [plan_newest(part, lapsed) for part in _readable(filter_)]
+    return _merge_walks(parts, "UNION", filter_) if parts else None
 
 
 def plan_all(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
@@ -69,7 +69,7 @@ def plan_all(filters: Sequence[Filter], lapsed: int | None = None) -> Select | N
 
     It has no order. None if nothing can match.
     """
-    selects = [plan_newest(part, lapsed) for one in filters for part in _readable(replace(one, limit=None))]
+    selects = [plan_newest(part, lapsed) for filter_ in filters for part in _readable(replace(filter_, limit=None))]
     if not selects:
         return None
     return selects[0] if len(selects) == 1 else _merge(selects, "UNION")
@@ -81,13 +81,13 @@ def plan_count(filters: Sequence[Filter], lapsed: int | None = None) -> Select |
     return None if every is None else Select(f"SELECT count(*) FROM ({every.sql})", every.bindings)
 
 
-def plan_sketch(one: Filter, lapsed: int | None = None) -> Select:
+def plan_sketch(filter_: Filter, lapsed: int | None = None) -> Select:
     """One SELECT of one text for a filter of `sketches.canonical_offset`: the number, then each sketch that there is.
 
     Commas stand between them. It is answered from the index of tags alone.
     """
-    (tag,) = one.tags
-    where = Where().is_in("key", keys_of(tag)).kinds(one).served(one, "tag", lapsed)
+    (tag,) = filter_.tags
+    where = Where().is_in("key", keys_of(tag)).kinds(filter_).served(filter_, "tag", lapsed)
     found = "concat_ws(',', count(*), group_concat(DISTINCT sketch))"
     return Select(f"SELECT {found} FROM tag WHERE {' AND '.join(where.terms)}", where.bindings)
 
@@ -102,127 +102,150 @@ def plan_single(filters: Sequence[Filter], lapsed: int | None = None) -> Select 
     )
 
 
-def _readable(one: Filter) -> list[Filter]:
+def _readable(filter_: Filter) -> list[Filter]:
     """The same as filters that together match what the reader may read of it, without those that can find nothing.
 
     Who asks for private kinds gets his own and those that name him, which indexes tell: to look at everybody's takes a
     walk over them all. Other kinds that a filter asks for beside these are left to a filter of their own if that is as
     good as to look at each event.
     """
-    parts = [one]
-    if one.reader is not None and one.kinds is not None and one.ids is None:
-        private = one.kinds & one.reader.private_kinds
-        if private == one.kinds or (private and _asks_for_kinds_alone(one)):
-            parts = _parts(one, private, frozenset(one.reader.keys))
+    parts = [filter_]
+    if filter_.reader is not None and filter_.kinds is not None and filter_.ids is None:
+        private = filter_.kinds & filter_.reader.private_kinds
+        if private == filter_.kinds or (private and _asks_for_kinds_alone(filter_)):
+            parts = _parts(filter_, private, frozenset(filter_.reader.keys))
     return [part for part in parts if part.wants_stored]
 
 
-def _asks_for_kinds_alone(one: Filter) -> bool:
-    return one.authors is None and not one.tags and one.search is None and len(one.kinds or ()) <= _MOST_KIND_WALKS
+def _asks_for_kinds_alone(filter_: Filter) -> bool:
+    return (
+        filter_.authors is None
+        and not filter_.tags
+        and filter_.search is None
+        and len(filter_.kinds or ()) <= _MOST_KIND_WALKS
+    )
 
 
-def _parts(one: Filter, private: frozenset[int], keys: frozenset[str]) -> list[Filter]:
-    public = replace(one, kinds=(one.kinds or frozenset()) - private, reader=None)
-    own = replace(one, kinds=private - WRAPS, authors=keys if one.authors is None else keys & one.authors, reader=None)
-    named = replace(one, kinds=private, tags=(*one.tags, ("p", keys)), reader=None)
+def _parts(filter_: Filter, private: frozenset[int], keys: frozenset[str]) -> list[Filter]:
+    public = replace(filter_, kinds=(filter_.kinds or frozenset()) - private, reader=None)
+    own = replace(
+        filter_, kinds=private - WRAPS, authors=keys if filter_.authors is None else keys & filter_.authors, reader=None
+    )
+    named = replace(filter_, kinds=private, tags=(*filter_.tags, ("p", keys)), reader=None)
     return [public, own, named]
 
 
-def _by_id(one: Filter) -> Where:
-    ids = raw(one.ids or ())
-    return Where().is_in("rank", list(map(rank_of, ids))).is_in("id", ids).kinds(one).authors(one).tagged(one.tags)
+def _by_id(filter_: Filter) -> Where:
+    ids = raw(filter_.ids or ())
+    return (
+        Where()
+        .is_in("rank", list(map(rank_of, ids)))
+        .is_in("id", ids)
+        .kinds(filter_)
+        .authors(filter_)
+        .tagged(filter_.tags)
+    )
 
 
-def _plan_one(one: Filter, lapsed: int | None) -> Select:
-    if one.ids is not None:
-        return _from_event("event_rank", one, _by_id(one), lapsed)
-    if one.tags and not (_prefers_authors(one)):
-        return _by_tag(one, lapsed)
-    if one.authors is not None or (one.search is not None and one.search.domain is not None):
+def _plan_one(filter_: Filter, lapsed: int | None) -> Select:
+    if filter_.ids is not None:
+        return _from_event("event_rank", filter_, _by_id(filter_), lapsed)
+    if filter_.tags and not (_prefers_authors(filter_)):
+        return _by_tag(filter_, lapsed)
+    if filter_.authors is not None or (filter_.search is not None and filter_.search.domain is not None):
         # Without kinds, all that the authors have is gathered and sorted, narrow.
-        return _from_event("event_author_kind", one, Where().authors(one).kinds(one).tagged(one.tags), lapsed)
-    if one.kinds is None:
-        return _from_event("event_time", one, Where(), lapsed)
-    if len(one.kinds) > _MOST_KIND_WALKS:
-        return _from_event("event_kind", one, Where().kinds(one), lapsed)
-    walks = [_from_event("event_kind", one, Where().is_in("kind", [kind]), lapsed) for kind in one.kinds]
-    return _merge_walks(walks, "UNION ALL", one)
+        return _from_event(
+            "event_author_kind", filter_, Where().authors(filter_).kinds(filter_).tagged(filter_.tags), lapsed
+        )
+    if filter_.kinds is None:
+        return _from_event("event_time", filter_, Where(), lapsed)
+    if len(filter_.kinds) > _MOST_KIND_WALKS:
+        return _from_event("event_kind", filter_, Where().kinds(filter_), lapsed)
+    walks = [_from_event("event_kind", filter_, Where().is_in("kind", [kind]), lapsed) for kind in filter_.kinds]
+    return _merge_walks(walks, "UNION ALL", filter_)
 
 
-def _prefers_authors(one: Filter) -> bool:
+def _prefers_authors(filter_: Filter) -> bool:
     """True if the events of the authors are surely fewer than those with the tags."""
-    if one.authors is None or len(one.authors) > _FEW_AUTHORS:
+    if filter_.authors is None or len(filter_.authors) > _FEW_AUTHORS:
         return False
-    return not any(letter in _ID_LETTERS for letter, _ in one.tags)
+    return not any(letter in _ID_LETTERS for letter, _ in filter_.tags)
 
 
-def _by_tag(one: Filter, lapsed: int | None) -> Select:
+def _by_tag(filter_: Filter, lapsed: int | None) -> Select:
     # Letters that name an event first, then the one with the fewest values.
-    driver = min(one.tags, key=lambda tag: (tag[0] not in _ID_LETTERS, len(tag[1])))
-    others = [tag for tag in one.tags if tag is not driver]
+    driver = min(filter_.tags, key=lambda tag: (tag[0] not in _ID_LETTERS, len(tag[1])))
+    others = [tag for tag in filter_.tags if tag is not driver]
     keys = keys_of(driver)
     groups = [[key] for key in keys] if len(keys) <= _MOST_TAG_WALKS else [keys]
-    return _merge_walks([_from_tag(one, group, others, lapsed) for group in groups], "UNION", one)
+    return _merge_walks([_from_tag(filter_, group, others, lapsed) for group in groups], "UNION", filter_)
 
 
 def _from_tag(
-    one: Filter, keys: list[bytes], others: Iterable[tuple[str, frozenset[str]]], lapsed: int | None
+    filter_: Filter, keys: list[bytes], others: Iterable[tuple[str, frozenset[str]]], lapsed: int | None
 ) -> Select:
-    where = Where().is_in("key", keys).kinds(one).times(one).searched(one, "tag", lapsed)
-    if one.authors is not None:
-        where.is_in(AUTHOR, raw(one.authors))
+    where = Where().is_in("key", keys).kinds(filter_).times(filter_).searched(filter_, "tag", lapsed)
+    if filter_.authors is not None:
+        where.is_in(AUTHOR, raw(filter_.authors))
     # One event may stand under several of the keys.
     distinct = "DISTINCT " if len(keys) > 1 else ""
-    where.tagged(others, "tag").served(one, "tag", lapsed)
-    return _finish(f"SELECT {distinct}created_at, rank, seq FROM tag", where, one)
+    where.tagged(others, "tag").served(filter_, "tag", lapsed)
+    return _finish(f"SELECT {distinct}created_at, rank, seq FROM tag", where, filter_)
 
 
-def _from_event(index: str, one: Filter, where: Where, lapsed: int | None) -> Select:
-    where.times(one).searched(one, lapsed=lapsed).served(one, lapsed=lapsed)
-    return _finish(f"SELECT created_at, rank, seq FROM event INDEXED BY {index}", where, one)
+def _from_event(index: str, filter_: Filter, where: Where, lapsed: int | None) -> Select:
+    where.times(filter_).searched(filter_, lapsed=lapsed).served(filter_, lapsed=lapsed)
+    return _finish(f"SELECT created_at, rank, seq FROM event INDEXED BY {index}", where, filter_)
 
 
-def _by_words(one: Filter, order: str, lapsed: int | None) -> Select:
+def _by_words(filter_: Filter, order: str, lapsed: int | None) -> Select:
     """Out of the index of words; the events are looked at for all else."""
-    assert one.search is not None
-    where = Where().kinds(one).authors(one).tagged(_with_marks(one).tags).times(one).searched(one, lapsed=lapsed)
-    if one.ids is not None:
-        where.is_in("rank", list(map(rank_of, raw(one.ids)))).is_in("id", raw(one.ids))
-    where.served(one, lapsed=lapsed).bindings.insert(0, all_of(one.search))
+    assert filter_.search is not None
+    where = (
+        Where()
+        .kinds(filter_)
+        .authors(filter_)
+        .tagged(_with_marks(filter_).tags)
+        .times(filter_)
+        .searched(filter_, lapsed=lapsed)
+    )
+    if filter_.ids is not None:
+        where.is_in("rank", list(map(rank_of, raw(filter_.ids)))).is_in("id", raw(filter_.ids))
+    where.served(filter_, lapsed=lapsed).bindings.insert(0, all_of(filter_.search))
     hits = _SCORED_HITS if order is _BEST_FIRST else _HITS
     head = f"SELECT created_at, rank, seq FROM ({hits}) AS hit CROSS JOIN event ON event.seq = hit.found"
-    return _finish(head, where, one, order)
+    return _finish(head, where, filter_, order)
 
 
 _HITS: Final = "SELECT rowid AS found FROM word WHERE word MATCH ?"
 _SCORED_HITS: Final = "SELECT rowid AS found, bm25(word) AS score FROM word WHERE word MATCH ?"
 
 
-def _has_words(one: Filter) -> bool:
-    return one.search is not None and bool(one.search.phrases)
+def _has_words(filter_: Filter) -> bool:
+    return filter_.search is not None and bool(filter_.search.phrases)
 
 
-def _with_marks(one: Filter) -> Filter:
+def _with_marks(filter_: Filter) -> Filter:
     """The same with the marks that a search asks for as what they are here: tags."""
-    if one.search is None or not one.search.marks:
-        return one
-    return replace(one, tags=(*one.tags, *((MARK, frozenset([mark])) for mark in one.search.marks)))
+    if filter_.search is None or not filter_.search.marks:
+        return filter_
+    return replace(filter_, tags=(*filter_.tags, *((MARK, frozenset([mark])) for mark in filter_.search.marks)))
 
 
-def _finish(head: str, where: Where, one: Filter, order: str = _ORDER) -> Select:
+def _finish(head: str, where: Where, filter_: Filter, order: str = _ORDER) -> Select:
     condition = f" WHERE {' AND '.join(where.terms)}" if where.terms else ""
-    if one.limit is None:  # to be counted
+    if filter_.limit is None:  # to be counted
         return Select(f"{head}{condition}", where.bindings)
-    return Select(f"{head}{condition} {order} LIMIT ?", [*where.bindings, one.limit])
+    return Select(f"{head}{condition} {order} LIMIT ?", [*where.bindings, filter_.limit])
 
 
-def _merge_walks(walks: list[Select], how: str, one: Filter) -> Select:
+def _merge_walks(walks: list[Select], how: str, filter_: Filter) -> Select:
     if len(walks) == 1:
         return walks[0]
-    if one.limit is None:
+    if filter_.limit is None:
         return _merge(walks, how)
     merged = _merge(walks, how, f"{_ORDER} LIMIT ?")
-    merged.bindings.append(one.limit)
+    merged.bindings.append(filter_.limit)
     return merged
 
 

@@ -68,13 +68,13 @@ class ReadPool:
         self._check(filters)
         return await self._read_living(partial(fetch.count, filters=filters))
 
-    async def sketch(self, one: Filter, offset: int) -> Sketch:
+    async def sketch(self, filter_: Filter, offset: int) -> Sketch:
         # Where it looks is told by the filter, and was told when its events were stored.
-        return await self._read_living(partial(fetch.sketch, one=one))
+        return await self._read_living(partial(fetch.sketch, filter_=filter_))
 
-    async def records(self, one: Filter) -> AsyncGenerator[bytes, None]:
-        self._check([one])
-        joined = await self._read_living(partial(fetch.record_numbers, one=one))
+    async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
+        self._check([filter_])
+        joined = await self._read_living(partial(fetch.record_numbers, filter_=filter_))
         for part in fetch.record_parts(joined):
             if page := await self._read_living(partial(fetch.records, part=part)):
                 yield page

@@ -33,16 +33,16 @@ def find(connection: apsw.Connection, filters: Sequence[Filter], now: int, lapse
         apsw.Error: the database could not answer.
     """
     found: dict[int, None] = {}
-    for one in filters:
-        if one.wants_stored:
-            found |= dict.fromkeys(_find(connection, one, now, lapsed))
+    for filter_ in filters:
+        if filter_.wants_stored:
+            found |= dict.fromkeys(_find(connection, filter_, now, lapsed))
     return list(found)
 
 
-def _find(connection: apsw.Connection, one: Filter, now: int, lapsed: int | None) -> list[int]:
-    if one.search is not None and one.search.sort is not None:
-        return _ranked(connection, one, one.search.sort, now, lapsed)
-    return numbers(connection, plan_one(one, lapsed))
+def _find(connection: apsw.Connection, filter_: Filter, now: int, lapsed: int | None) -> list[int]:
+    if filter_.search is not None and filter_.search.sort is not None:
+        return _ranked(connection, filter_, filter_.search.sort, now, lapsed)
+    return numbers(connection, plan_one(filter_, lapsed))
 
 
 def numbers(connection: apsw.Connection, select: Select) -> list[int]:
@@ -62,8 +62,8 @@ def joined_numbers(connection: apsw.Connection, select: Select) -> str:
     return joined or ""
 
 
-def _ranked(connection: apsw.Connection, one: Filter, sort: Sort, now: int, lapsed: int | None) -> list[int]:
-    newest = plan_newest(candidates(one, now), lapsed)
+def _ranked(connection: apsw.Connection, filter_: Filter, sort: Sort, now: int, lapsed: int | None) -> list[int]:
+    newest = plan_newest(candidates(filter_, now), lapsed)
     joined = connection.execute(_NOTES.format(newest.sql), tuple(newest.bindings)).get
     if not joined:
         return []
@@ -71,17 +71,17 @@ def _ranked(connection: apsw.Connection, one: Filter, sort: Sort, now: int, laps
     for line in joined.split(","):
         note, created_at, seq = line.split()
         notes[note] = int(created_at), int(seq)
-    voices = _voices(connection, list(notes), sort, one, lapsed)
-    best = ranked_by(sort, [(note, at) for note, (at, _) in notes.items()], voices, now, one.limit or 0)
+    voices = _voices(connection, list(notes), sort, filter_, lapsed)
+    best = ranked_by(sort, [(note, at) for note, (at, _) in notes.items()], voices, now, filter_.limit or 0)
     return [notes[note][1] for note in best]
 
 
 def _voices(
-    connection: apsw.Connection, notes: Sequence[str], sort: Sort, one: Filter, lapsed: int | None
+    connection: apsw.Connection, notes: Sequence[str], sort: Sort, filter_: Filter, lapsed: int | None
 ) -> dict[str, Voices]:
     """How many speak of each note; votes only where they matter, since for those all reactions have to be opened."""
     targets = {tag_key("e", note): note for note in notes}
-    since, until = reference_window(one)
+    since, until = reference_window(filter_)
     heard_then = Where().times(Filter(since=since, until=until), "tag.").living(lapsed, "tag")
     counts = [_count("", heard_then)]
     if sort == "controversial":

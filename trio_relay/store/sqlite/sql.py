@@ -52,14 +52,14 @@ class Where:
         self.bindings += inner.bindings
         return self
 
-    def kinds(self, one: Filter) -> Where:
-        return self if one.kinds is None else self.is_in("kind", sorted(one.kinds))
+    def kinds(self, filter_: Filter) -> Where:
+        return self if filter_.kinds is None else self.is_in("kind", sorted(filter_.kinds))
 
-    def authors(self, one: Filter) -> Where:
-        return self if one.authors is None else self.is_in("pubkey", raw(one.authors))
+    def authors(self, filter_: Filter) -> Where:
+        return self if filter_.authors is None else self.is_in("pubkey", raw(filter_.authors))
 
-    def times(self, one: Filter, table: str = "") -> Where:
-        for term, value in (("created_at >= ?", one.since), ("created_at <= ?", one.until)):
+    def times(self, filter_: Filter, table: str = "") -> Where:
+        for term, value in (("created_at >= ?", filter_.since), ("created_at <= ?", filter_.until)):
             if value is not None:
                 self.terms.append(table + term)
                 self.bindings.append(value)
@@ -70,9 +70,9 @@ class Where:
             self._carries(keys_of(tag), table, "IS NOT NULL")
         return self
 
-    def searched(self, one: Filter, table: str = "event", lapsed: int | None = None) -> Where:
+    def searched(self, filter_: Filter, table: str = "event", lapsed: int | None = None) -> Where:
         """What a search asks for beside words that must be there and marks, which stand among the tags."""
-        search = one.search
+        search = filter_.search
         if search is None:
             return self
         if search.excluded and not search.phrases:
@@ -87,10 +87,10 @@ class Where:
             self.bindings += claims.bindings
         return self
 
-    def served(self, one: Filter, table: str = "event", lapsed: int | None = None) -> Where:
+    def served(self, filter_: Filter, table: str = "event", lapsed: int | None = None) -> Where:
         """What of the matches may be given to whom the answer is for: the twin of `gate.may_read`, and `living`."""
-        if one.reader is not None and one.reader.private_kinds:
-            self._readable(one.reader, table)
+        if filter_.reader is not None and filter_.reader.private_kinds:
+            self._readable(filter_.reader, table)
         return self.living(lapsed, table)
 
     def living(self, lapsed: int | None, table: str = "event") -> Where:
