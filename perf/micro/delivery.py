@@ -113,7 +113,7 @@ async def _listening(relay: Relay, ears: Sequence[Callable[[bytes], None]]) -> A
     subscriptions = [Listener(relay, hear).subscription for hear in ears]
     for subscription in subscriptions:
         relay.subscribe(subscription)
-        assert await relay.answer(subscription)
+        assert await relay.answer(subscription).send()
     yield
     for subscription in subscriptions:
         relay.unsubscribe(subscription)

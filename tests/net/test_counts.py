@@ -150,11 +150,12 @@ async def test_a_count_that_comes_back_as_it_is_closed_is_silent(autojump_clock:
     async with open_door(store) as door, door.client() as client:
         await client.send("COUNT", "a", {})
         await wait_all_tasks_blocked()
-        [one] = [client for client in door.server._clients if client._requests._counts]
+        [one] = [client for client in door.server.connections if client.open_requests]
         store.release("count")
-        one._requests._stop_counts("a")
+        [counting] = one.open_requests
+        counting.end()  # as CLOSE does, in the very turn in which the answer comes
         await client.expect_silence()
-        assert one._requests._counts == {}
+        assert one.open_requests == []
 
 
 @pytest.mark.parametrize("leaves_properly", [True, False])

@@ -27,7 +27,7 @@ LONG = [ALICE.event(str(number) + "x" * 20_000, created_at=NOW - number) for num
 
 def client_of(door: Door) -> Connection:
     """The only client's own object."""
-    [client] = door.server._clients
+    [client] = door.server.connections
     return client
 
 
@@ -48,8 +48,7 @@ async def expect_nothing_left(door: Door, client: Connection, tasks_before: int)
     await wait_all_tasks_blocked()
     assert client._tasks is None
     assert not client._sender.is_draining
-    assert client._requests._subscriptions == {}
-    assert client._requests._queries == {}
+    assert client.open_requests == []
     assert door.relay.statistics().broadcaster.subscriptions == 0
     assert door.server.statistics().connections == 0
     assert trio.lowlevel.current_statistics().tasks_living == tasks_before

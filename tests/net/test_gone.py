@@ -23,6 +23,7 @@ from tests.net.raw import closing, message, open_wire
 from tests.stores import ObedientStore
 from tests.wires import open_door, plain, socket_pair
 from trio_relay import NetOptions, Relay
+from trio_relay.net.client_requests import Subscribed
 from trio_relay.net.connection import Connection
 from trio_relay.net.frames import text
 from trio_relay.net.transport import Transport
@@ -54,7 +55,7 @@ async def test_a_client_that_is_gone_needs_no_garbage_collector(
     await store.save_many(LONG)
     async with open_door(store) as door:
         async with open_wire(door, NARROW) as wire:
-            [client] = door.server._clients
+            [client] = door.server.connections
             is_there = weakref.ref(client)
             del client
             await wire.send(message("REQ", "sub", {"limit": 0}), message("EVENT", ALICE.event("new")))
@@ -91,7 +92,9 @@ async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: b
     async with near, far, trio.open_nursery() as nursery:
         nursery.start_soon(client.run, message("REQ", "live", {"limit": 0}))
         await wait_all_tasks_blocked()
-        subscription = client._requests._subscriptions["live"]
+        running = client.open_requests[0].running
+        assert isinstance(running, Subscribed)
+        subscription = running.subscription
         if waits_for_the_network:
             client._outbox.send_nowait(b"x" * 200_000)
             client._flush()
@@ -190,7 +193,7 @@ async def test_a_line_that_fails_unexpectedly_hurts_only_its_client(
     async with open_door() as door, open_wire(door) as broken, door.client() as speaker:
         await broken.send(message("REQ", "live", {"limit": 0}))
         assert await broken.receive() == ["EOSE", "live"]
-        [client] = [client for client in door.server._clients if client._requests._subscriptions]
+        [client] = [client for client in door.server.connections if client.open_requests]
         client._sender._transport = Faulty(client._transport.stream)
         async with open_wire(door) as other:
             await other.send(message("REQ", "live", {"limit": 0}))

@@ -164,7 +164,7 @@ async def test_a_relay_that_stops_finds_the_close_frame_among_what_it_has_not_lo
 
         def last_words(socket: WebSocket, data: bytes) -> list[bytes]:
             door.stop.set()
-            for client in door.server._clients:
+            for client in door.server.connections:
                 client.hang_up(STOPPING)
             return receive(socket, data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -193,3 +194,29 @@ async def test_closed_ends_the_subscription_of_that_id(autojump_clock: MockClock
         assert await client.publish(note) == ["OK", note.id, True, ""]
         await client.expect_silence()
         assert door.relay.statistics().broadcaster.subscriptions == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_what_is_open_and_what_gets_live_events_are_the_same_after_any_conversation(
+    seed: int, autojump_clock: MockClock
+) -> None:
+    chance = random.Random(seed)
+    store = ObedientStore()
+    async with open_door(store, limits=Limits(max_subscriptions=3)) as door, door.client() as client:
+        [connection] = door.server.connections
+        for _ in range(60):
+            sub_id = chance.choice("abcde")
+            verb = chance.choice(["REQ", "REQ", "CLOSE", "COUNT", "bad"])
+            store.failing = {"query": "disk is gone"} if chance.random() < 0.2 else {}
+            if verb == "CLOSE":
+                await client.send("CLOSE", sub_id)
+            elif verb == "bad":
+                await client.send("REQ", sub_id, {"x": 1})
+            else:
+                await client.send(verb, sub_id, {"limit": chance.randrange(2)})
+            if chance.random() < 0.5:
+                await wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
+        assert len(connection.open_requests) == door.relay.statistics().broadcaster.subscriptions <= 3
+    assert connection.open_requests == []
+    assert door.relay.statistics().broadcaster.subscriptions == 0

@@ -266,7 +266,7 @@ async def receive_end(wire: Wire) -> None:
 async def test_what_arrives_together_with_the_stop_holds_nothing_up(autojump_clock: MockClock) -> None:
     """The reader has its bytes and has not run yet when it is told: its events must not be waited for."""
     async with open_door() as door, open_wire(door) as wire:
-        (client,) = door.server._clients
+        (client,) = door.server.connections
         started = trio.current_time()
         await wire.send(message("EVENT", ALICE.event()))
         client.hang_up(FAREWELL)

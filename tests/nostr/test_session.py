@@ -21,8 +21,22 @@ TOO_MANY_SUBS = "error: at most 2 subscriptions on a connection (max_subscriptio
 TOO_MANY_FILTERS = "error: at most 3 filters in a REQ (max_filters)"
 
 
+class Answerer:
+    """What answers a request; it notes that it was ended."""
+
+    def __init__(self) -> None:
+        self.ends = 0
+
+    def end(self) -> None:
+        self.ends += 1
+
+
 def send(session: Session, *message: object) -> ClientMessage:
-    return session.receive(json.dumps(message).encode())
+    """Hand a message in, and carry out what it asks for as a connection does."""
+    action = session.receive(json.dumps(message).encode())
+    if isinstance(action, Subscribe):
+        session.open(action, Answerer())
+    return action
 
 
 def with_open(*sub_ids: str) -> Session:
@@ -68,8 +82,8 @@ def test_an_open_subscription_is_replaced_even_when_no_more_are_allowed() -> Non
 
 def test_what_the_relay_ends_frees_its_id() -> None:
     session = with_open("a", "b")
-    session.ended("a")
-    session.ended("never opened")
+    session.close("a")
+    session.close("never opened")
     assert session.open_sub_ids == {"b"}
     assert isinstance(send(session, "REQ", "c", {}), Subscribe)
 
@@ -148,6 +162,8 @@ class Conversation(RuleBasedStateMachine):
         super().__init__()
         self.session = Session(LIMITS)
         self.open: list[str] = []
+        self.answerers: dict[str, Answerer] = {}
+        self.over: list[Answerer] = []
 
     @rule(sub_id=sub_ids, asked=st.lists(asked_limits, max_size=4), bad=st.booleans())
     def request(self, sub_id: str, asked: list[int | None], bad: bool) -> None:
@@ -169,16 +185,35 @@ class Conversation(RuleBasedStateMachine):
             ]
             assert action == Subscribe(sub_id, tuple(given))
             self.open.append(sub_id)
+        self.note(sub_id)
 
     @rule(sub_id=sub_ids)
     def close(self, sub_id: str) -> None:
         assert send(self.session, "CLOSE", sub_id) == Unsubscribe(sub_id)
         self.open = [other for other in self.open if other != sub_id]
+        self.note(sub_id)
 
     @rule(sub_id=sub_ids)
     def end(self, sub_id: str) -> None:
-        self.session.ended(sub_id)
+        self.session.close(sub_id)
         self.open = [other for other in self.open if other != sub_id]
+        self.note(sub_id)
+
+    @rule()
+    def disconnect(self) -> None:
+        self.session.close_all()
+        for sub_id in self.open:
+            self.over.append(self.answerers.pop(sub_id))
+        self.open = []
+
+    def note(self, sub_id: str) -> None:
+        """What answered this id is over, whatever came; another may answer it now."""
+        if sub_id in self.answerers:
+            self.over.append(self.answerers.pop(sub_id))
+        for request in self.session.open_requests:
+            if request.sub_id == sub_id:
+                assert isinstance(request.running, Answerer)
+                self.answerers[sub_id] = request.running
 
     @rule(data=st.sampled_from([b"", b"[]", b'["EVENT",{}]', b'["CLOSE",1]', b'["REQ",1]', b'["REQ","\\ud800",{}]']))
     def babble(self, data: bytes) -> None:
@@ -187,6 +222,12 @@ class Conversation(RuleBasedStateMachine):
     @invariant()
     def the_same_ids_are_open(self) -> None:
         assert sorted(self.session.open_sub_ids) == sorted(self.open)
+        assert [request.sub_id for request in self.session.open_requests] == self.open
+
+    @invariant()
+    def what_is_open_goes_on_and_all_else_was_ended_once(self) -> None:
+        assert [answerer.ends for answerer in self.answerers.values()] == [0] * len(self.open)
+        assert [answerer.ends for answerer in self.over] == [1] * len(self.over)
 
 
 TestConversation = Conversation.TestCase

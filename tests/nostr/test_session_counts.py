@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from tests.nostr.test_session import Answerer, send
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
-from trio_relay.nostr.message import ClientMessage, Count, Subscribe, Unsubscribe, close, refuse_count
+from trio_relay.nostr.message import Count, Subscribe, Unsubscribe, close, refuse_count
 from trio_relay.nostr.session import Session
 
 TOO_MANY = "error: at most 2 subscriptions on a connection (max_subscriptions)"
@@ -16,14 +15,13 @@ TOO_LONG = "error: at most 5 values in the filters of a connection (max_filter_v
 NO_SEARCH = "unsupported: search is off on this relay"
 
 
-def send(session: Session, *message: object) -> ClientMessage:
-    return session.receive(json.dumps(message).encode())
-
-
-def counting(session: Session, *message: object) -> Count:
+def counting(session: Session, *message: object) -> Answerer:
+    """What answers a COUNT that is taken."""
     action = send(session, *message)
     assert isinstance(action, Count), action
-    return action
+    answerer = Answerer()
+    session.open(action, answerer)
+    return answerer
 
 
 def test_a_count_has_its_filters_as_they_came() -> None:
@@ -35,13 +33,14 @@ def test_a_count_has_its_filters_as_they_came() -> None:
 def test_a_count_neither_opens_nor_ends_a_subscription_of_its_id() -> None:
     session = Session(Limits())
     send(session, "REQ", "a", {})
-    session.counted(counting(session, "COUNT", "a", {}))
-    counting(session, "COUNT", "b", {})
+    session.answered(counting(session, "COUNT", "a", {}))
+    running = counting(session, "COUNT", "b", {})
     assert session.open_sub_ids == {"a"}
     assert send(session, "COUNT", "a", {"x": 1}) == refuse_count("a", "unsupported: filter key 'x' is not known here")
     assert session.open_sub_ids == {"a"}
     assert send(session, "CLOSE", "b") == Unsubscribe("b")
     assert session.open_sub_ids == {"a"}
+    assert running.ends == 1
 
 
 def test_running_counts_and_open_subscriptions_share_a_limit() -> None:
@@ -50,10 +49,10 @@ def test_running_counts_and_open_subscriptions_share_a_limit() -> None:
     running = counting(session, "COUNT", "a", {})
     assert send(session, "COUNT", "b", {}) == refuse_count("b", TOO_MANY)
     assert send(session, "REQ", "b", {}) == close("b", TOO_MANY)
-    session.counted(running)
+    session.answered(running)
     running = counting(session, "COUNT", "b", {})
     assert send(session, "REQ", "c", {}) == close("c", TOO_MANY)
-    session.counted(running)
+    session.answered(running)
     assert isinstance(send(session, "REQ", "c", {}), Subscribe)
 
 
@@ -64,7 +63,7 @@ def test_the_values_of_running_counts_and_open_subscriptions_add_up() -> None:
     assert send(session, "REQ", "a", {"kinds": [1, 2, 3]}) == close("a", TOO_LONG)
     assert isinstance(send(session, "REQ", "a", {"kinds": [1, 2]}), Subscribe)
     assert send(session, "COUNT", "b", {"kinds": [1]}) == refuse_count("b", TOO_LONG)
-    session.counted(running)
+    session.answered(running)
     counting(session, "COUNT", "b", {"kinds": [1, 2, 3]})
 
 
@@ -72,7 +71,7 @@ def test_two_counts_of_one_id_run_beside_each_other() -> None:
     session = Session(Limits(max_subscriptions=2))
     one, _other = counting(session, "COUNT", "a", {}), counting(session, "COUNT", "a", {})
     assert send(session, "COUNT", "a", {}) == refuse_count("a", TOO_MANY)
-    session.counted(one)
+    session.answered(one)
     counting(session, "COUNT", "a", {})
 
 
@@ -89,4 +88,20 @@ def test_search_that_is_off_is_unsupported(filters: list[object]) -> None:
 def test_search_that_is_on_passes() -> None:
     session = Session(Limits())
     assert isinstance(send(session, "REQ", "a", {"search": "word"}), Subscribe)
-    assert counting(session, "COUNT", "a", {"search": "word"}).filters[0].search is not None
+    action = send(session, "COUNT", "a", {"search": "word"})
+    assert isinstance(action, Count)
+    assert action.filters[0].search is not None
+
+
+def test_a_count_that_is_closed_keeps_its_place_until_its_task_has_ended() -> None:
+    """Else a client could have any number of them on their way."""
+    session = Session(Limits(max_subscriptions=2))
+    running = counting(session, "COUNT", "a", {})
+    other = counting(session, "COUNT", "a", {})
+    for _ in range(2):
+        assert send(session, "CLOSE", "a") == Unsubscribe("a")
+    session.close_all()
+    assert (running.ends, other.ends, session.open_requests) == (1, 1, [])
+    assert send(session, "REQ", "b", {}) == close("b", TOO_MANY)
+    session.answered(running)
+    assert isinstance(send(session, "REQ", "b", {}), Subscribe)

@@ -51,16 +51,16 @@ async def test_all_that_is_stored_and_eose_are_one_piece_of_framed_messages() ->
             pieces.append(framed)
 
     target = subscription(outbox=Noted(lambda message: b"<" + message + b">", 2**20, lambda: None))
-    assert queries(await quick_store()).answer_nowait(target) is True
+    assert queries(await quick_store()).answer(target).send_nowait() is True
     events = b"".join(b"<" + HEAD + encode(note) + b"]>" for note in NOTES)
     assert pieces == [events + b'<["EOSE","sub",["finish"]]>']
 
 
 async def test_an_answer_at_once_is_counted_as_one_and_takes_no_time() -> None:
     desk = queries(await quick_store())
-    desk.answer_nowait(subscription())
-    desk.answer_nowait(subscription(Filter(limit=0)))
-    await desk.answer(subscription())
+    desk.answer(subscription()).send_nowait()
+    desk.answer(subscription(Filter(limit=0))).send_nowait()
+    await desk.answer(subscription()).send()
     statistics = desk.statistics()
     assert (statistics.running, statistics.at_once, statistics.outcomes) == (0, 2, {"answered": 3})
     assert statistics.seconds.count == 1
@@ -68,13 +68,13 @@ async def test_an_answer_at_once_is_counted_as_one_and_takes_no_time() -> None:
 
 async def test_nothing_found_is_eose_alone() -> None:
     target = subscription()
-    assert queries(ObedientStore(is_quick=True)).answer_nowait(target) is True
+    assert queries(ObedientStore(is_quick=True)).answer(target).send_nowait() is True
     assert await waiting(target.outbox) == [["EOSE", "sub", ["finish"]]]
 
 
 async def test_a_store_that_cannot_answer_at_once_leaves_all_to_the_long_way() -> None:
     desk, target = queries(ObedientStore()), subscription()
-    assert desk.answer_nowait(target) is False
+    assert desk.answer(target).send_nowait() is False
     assert await waiting(target.outbox) == []
     assert (desk.statistics().at_once, desk.statistics().outcomes) == (0, {})
 
@@ -89,7 +89,7 @@ async def test_an_answer_that_finds_no_room_goes_the_long_way_and_nothing_was_se
     outbox = new_outbox(2 * half_bytes)
     if waits:
         outbox.send_nowait(waits)  # which costs 64 bytes more
-    assert queries(await quick_store()).answer_nowait(subscription(outbox=outbox)) is at_once
+    assert queries(await quick_store()).answer(subscription(outbox=outbox)).send_nowait() is at_once
     sent = outbox.take_nowait()[0].removeprefix(waits)
     assert sent == (b"" if not at_once else b"".join(HEAD + encode(note) + b"]" for note in NOTES) + END)
 
@@ -98,7 +98,7 @@ async def test_an_answer_too_large_to_be_framed_in_one_go_takes_the_long_way() -
     desk = queries(await quick_store())
     for turn_bytes, at_once in ((SIZE - 1, False), (SIZE, True)):
         outbox = Outbox(bytes, 2**20, lambda: None, turn_bytes=turn_bytes)
-        assert desk.answer_nowait(subscription(outbox=outbox)) is at_once
+        assert desk.answer(subscription(outbox=outbox)).send_nowait() is at_once
 
 
 async def test_a_long_sub_id_does_not_make_an_answer_overflow_that_found_room() -> None:
@@ -107,25 +107,25 @@ async def test_a_long_sub_id_does_not_make_an_answer_overflow_that_found_room() 
     outbox = Outbox(bytes, 2 * (SIZE + 65), lambda: overflows.append("too slow"))
     outbox.send_nowait(b"0")
     target = Subscription("\x00" * 64, (Filter(limit=500),), outbox)
-    assert queries(await quick_store()).answer_nowait(target) is False
+    assert queries(await quick_store()).answer(target).send_nowait() is False
     assert overflows == []
 
 
 async def test_a_client_that_is_gone_is_not_answered() -> None:
     outbox = new_outbox()
     outbox.close()
-    assert queries(await quick_store()).answer_nowait(subscription(outbox=outbox)) is False
+    assert queries(await quick_store()).answer(subscription(outbox=outbox)).send_nowait() is False
 
 
-@pytest.mark.parametrize("unbroadcast", [set(), {NOTES[1].id}, {NOTES[0].id, NOTES[1].id, "another"}])
-async def test_what_is_saved_and_still_to_be_broadcast_comes_stored_and_not_again(unbroadcast: set[str]) -> None:
+@pytest.mark.parametrize("pending_ids", [set(), {NOTES[1].id}, {NOTES[0].id, NOTES[1].id, "another"}])
+async def test_what_is_saved_and_still_to_be_broadcast_comes_stored_and_not_again(pending_ids: set[str]) -> None:
     target = subscription()
-    assert target.deliver_at_once([encode(note) for note in NOTES[:2]], unbroadcast) is True
+    assert target.deliver_at_once([encode(note) for note in NOTES[:2]], pending_ids) is True
     for number in range(3):
         deliver(target, number)
         deliver(target, number)  # the second time it is held back no more
     sent = ids(await waiting(target.outbox))
-    held = [number for number in range(3) if NOTES[number].id in unbroadcast]
+    held = [number for number in range(3) if NOTES[number].id in pending_ids]
     live = [NOTES[number].id for number in range(3) for _ in range(1 if number in held else 2)]
     assert sent == [NOTES[0].id, NOTES[1].id, "EOSE", *live]
 
@@ -148,7 +148,7 @@ async def test_an_event_between_commit_and_broadcast_comes_once() -> None:
         await wait_all_tasks_blocked()
         target = subscription()
         relay.subscribe(target)
-        assert relay.answer_nowait(target) is True
+        assert relay.answer(target).send_nowait() is True
         assert ids(await waiting(target.outbox)) == [NEW.id, "EOSE"]
         store.release("saved")
         await wait_all_tasks_blocked()
@@ -159,14 +159,14 @@ async def test_an_event_between_commit_and_broadcast_comes_once() -> None:
 async def test_what_was_found_at_once_but_has_no_room_is_sent_later_and_not_searched_again() -> None:
     store = await quick_store()
     desk, target = queries(store), subscription(NOTES_ONLY, outbox=narrow_outbox())
-    assert desk.answer_nowait(target) is False
+    answer = desk.answer(target)
+    assert answer.send_nowait() is False
     deliver(target, 1)
     target.deliver(NEW.id, encode(NEW), {})
-    assert await desk.answer(target) is True
+    assert await answer.send() is True
     rest = [NOTES[number].id for number in (0, 2, 3, 4)]
     assert ids(await waiting(target.outbox)) == [NOTES[1].id, NEW.id, *rest, "EOSE"]
     assert (store.calls["query_nowait"], store.calls["query"]) == (1, 0)
-    assert target.found is None
 
 
 @pytest.mark.usefixtures("inline_threads")
@@ -179,13 +179,14 @@ async def test_what_was_found_between_commit_and_broadcast_comes_once(is_answere
         await wait_all_tasks_blocked()
         target = subscription(NOTES_ONLY, outbox=narrow_outbox())
         relay.subscribe(target)
-        assert relay.answer_nowait(target) is False
+        answer = relay.answer(target)
+        assert answer.send_nowait() is False
         if is_answered_first:
-            assert await relay.answer(target) is True
+            assert await answer.send() is True
         store.release("saved")
         await wait_all_tasks_blocked()
         if not is_answered_first:
-            assert await relay.answer(target) is True
+            assert await answer.send() is True
         sent = ids(await waiting(target.outbox))
         assert sent[-1] == "EOSE"
         assert sorted(sent) == sorted([NEW.id, *(note.id for note in NOTES), "EOSE"])
@@ -222,6 +223,6 @@ async def meet(turns: int) -> list[str]:
                 for _ in range(turns):
                     await trio.lowlevel.checkpoint()
                 relay.subscribe(target)
-                assert relay.answer_nowait(target)
+                assert relay.answer(target).send_nowait()
             await wait_all_tasks_blocked()
     return ids(await waiting(target.outbox))

@@ -112,7 +112,7 @@ async def test_queries_are_answered_while_writing_is_blocked() -> None:
         await wait_all_tasks_blocked()
         target = subscription()
         relay.subscribe(target)
-        assert await relay.answer(target) is True
+        assert await relay.answer(target).send() is True
         assert ids(await waiting(target.outbox)) == [NOTES[0].id, "EOSE"]
         store.release("save_many")
 

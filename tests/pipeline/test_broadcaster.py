@@ -11,6 +11,7 @@ from tests.keys import ALICE, BOB, NOW
 from trio_relay import Filter, Outbox
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.broadcaster import Broadcaster
+from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.post import Post
 from trio_relay.pipeline.submission import Submission
 
@@ -31,7 +32,7 @@ async def broadcast(broadcaster: Broadcaster, *events: Event, wait: float = 0) -
 
 
 async def test_an_event_goes_to_those_who_want_it() -> None:
-    broadcaster = Broadcaster(set(), Post(), lambda: NOW)
+    broadcaster = Broadcaster(PendingIds(), Post(), lambda: NOW)
     wants_notes, wants_all, is_gone = subscription(NOTES_ONLY), subscription(Filter()), subscription(Filter())
     for one in (wants_notes, wants_all, is_gone):
         broadcaster.add(one)
@@ -43,13 +44,13 @@ async def test_an_event_goes_to_those_who_want_it() -> None:
 
 
 async def test_an_event_is_broadcast_once_it_was_offered_to_all_even_if_nobody_wants_it() -> None:
-    unbroadcast = {NOTE.id, REACTION.id, "another"}
-    await broadcast(Broadcaster(unbroadcast, Post(), lambda: NOW), NOTE, REACTION)
-    assert unbroadcast == {"another"}
+    pending_ids = PendingIds({NOTE.id, REACTION.id, "another"})
+    await broadcast(Broadcaster(pending_ids, Post(), lambda: NOW), NOTE, REACTION)
+    assert pending_ids == {"another"}
 
 
 async def test_who_has_no_room_is_left_and_the_others_get_their_event() -> None:
-    broadcaster = Broadcaster(set(), Post(), lambda: NOW)
+    broadcaster = Broadcaster(PendingIds(), Post(), lambda: NOW)
     left: list[str] = []
     full = Outbox(bytes, 1000, lambda: left.append("full"))
     full.send_nowait(b"x" * 900)
@@ -69,7 +70,7 @@ async def test_a_long_delivery_gives_others_a_turn_in_between(
         mock_clock.jump(seconds_an_event)
         return message
 
-    broadcaster = Broadcaster(set(), Post(), lambda: NOW)
+    broadcaster = Broadcaster(PendingIds(), Post(), lambda: NOW)
     broadcaster.add(subscription(Filter(), outbox=Outbox(take_time, 2**30, lambda: None)))
     live_in, live = trio.open_memory_channel[list[Submission]](1)
     live_in.send_nowait(Replies().batch(NOTE, REACTION, ALICE.event("third")))
@@ -100,14 +101,14 @@ async def test_deliveries_leave_together_after_ten_milliseconds_or_at_the_end(
     left: list[int] = []
     post = Post()
     outbox = Outbox(take_time, 2**30, lambda: None, flush, post)
-    broadcaster = Broadcaster(set(), post, lambda: NOW)
+    broadcaster = Broadcaster(PendingIds(), post, lambda: NOW)
     broadcaster.add(subscription(Filter(), outbox=outbox))
     await broadcast(broadcaster, NOTE, REACTION, ALICE.event("third"))
     assert left == events_at_a_time
 
 
 async def test_statistics_count_events_deliveries_and_latency(autojump_clock: MockClock) -> None:
-    broadcaster = Broadcaster(set(), Post(), lambda: NOW)
+    broadcaster = Broadcaster(PendingIds(), Post(), lambda: NOW)
     broadcaster.add(subscription(Filter()))
     broadcaster.add(subscription(NOTES_ONLY))
     await broadcast(broadcaster, NOTE, REACTION, wait=2)
@@ -119,7 +120,7 @@ async def test_statistics_count_events_deliveries_and_latency(autojump_clock: Mo
 
 async def test_deliveries_of_a_batch_leave_with_it_and_what_comes_later_is_the_posts(autojump_clock: MockClock) -> None:
     post, sent = Post(), list[str]()
-    broadcaster = Broadcaster(set(), post, lambda: NOW)
+    broadcaster = Broadcaster(PendingIds(), post, lambda: NOW)
     outbox = Outbox(bytes, 2**20, lambda: None, lambda: sent.append("delivery"), post)
     broadcaster.add(subscription(Filter(), outbox=outbox))
     await broadcast(broadcaster, NOTE, REACTION)

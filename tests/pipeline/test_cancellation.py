@@ -66,8 +66,9 @@ async def publish(relay: Relay, remains: Remains, scope: trio.CancelScope) -> No
 async def ask(relay: Relay, outbox: Outbox) -> None:
     target = subscription(Filter(limit=500), outbox=outbox)
     relay.subscribe(target)
-    if not relay.answer_nowait(target):
-        await relay.answer(target)
+    answer = relay.answer(target)
+    if not answer.send_nowait():
+        await answer.send()
 
 
 def expect_nothing_half_done(remains: Remains) -> None:

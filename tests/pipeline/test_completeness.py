@@ -42,8 +42,9 @@ async def answer(
     """All that a subscription is sent of what is stored."""
     target = Subscription("sub", filters, new_outbox(most_bytes), reader)
     desk = Queries(store, 2.5, frozenset(), MOST)
-    if not desk.answer_nowait(target):
-        await desk.answer(target)
+    answer = desk.answer(target)
+    if not answer.send_nowait():
+        await answer.send()
     return await waiting(target.outbox)
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("inline_threads")
 async def subscribe(relay: Relay, target: Subscription) -> None:
     """Register and answer, as a client's task does."""
     relay.subscribe(target)
-    await relay.answer(target)
+    await relay.answer(target).send()
 
 
 async def test_an_event_that_is_committed_but_not_yet_broadcast_comes_stored_and_not_again() -> None:

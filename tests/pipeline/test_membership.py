@@ -249,8 +249,9 @@ async def test_a_code_that_cannot_be_kept_is_not_given(
         store.failing["put_metadata"] = "no space left"
         asking = inviting(ALICE)
         relay.subscribe(asking)
-        assert not relay.answer_nowait(asking)
-        assert await relay.answer(asking)
+        answer = relay.answer(asking)
+        assert not answer.send_nowait()
+        assert await answer.send()
         assert ids(await waiting(asking.outbox)) == ["EOSE"]
         assert not relay.rules.lists.holds_any(ListName.CLAIMS)
     assert [(entry["event"], entry["error"]) for entry in logged] == [("no invite", "no space left")]
@@ -262,7 +263,7 @@ async def test_who_closes_his_request_gets_no_code_any_more(autojump_clock: Mock
         store.block("put_metadata")
         asking = inviting(ALICE)
         relay.subscribe(asking)
-        nursery.start_soon(relay.answer, asking)
+        nursery.start_soon(relay.answer(asking).send)
         await wait_all_tasks_blocked()
         relay.unsubscribe(asking)
         store.release("put_metadata")

@@ -24,20 +24,20 @@ async def filled_store(page_events: int = 500) -> ObedientStore:
     return store
 
 
-def queries(store: ObedientStore, seconds: float = 10.0, unbroadcast: Collection[str] = frozenset()) -> Queries:
-    return Queries(store, seconds, unbroadcast, 5_000)
+def queries(store: ObedientStore, seconds: float = 10.0, pending_ids: Collection[str] = frozenset()) -> Queries:
+    return Queries(store, seconds, pending_ids, 5_000)
 
 
 @pytest.mark.parametrize("page_events", [1, 2, 500])
 async def test_all_pages_come_in_order_and_then_eose(page_events: int) -> None:
     desk, target = queries(await filled_store(page_events)), subscription()
-    assert await desk.answer(target) is True
+    assert await desk.answer(target).send() is True
     assert ids(await waiting(target.outbox)) == [*(note.id for note in NOTES), "EOSE"]
 
 
 async def test_nothing_found_is_eose_alone() -> None:
     desk, target = queries(ObedientStore()), subscription()
-    assert await desk.answer(target) is True
+    assert await desk.answer(target).send() is True
     assert await waiting(target.outbox) == [["EOSE", "sub", ["finish"]]]
 
 
@@ -55,14 +55,14 @@ async def test_filters_that_want_nothing_stored_get_eose_without_asking_the_stor
     """NIP-01: with a limit of 0 no stored event is sent, and the subscription stays open."""
     store = await filled_store()
     desk, target = queries(store), subscription(hopeless, hopeless)
-    assert await desk.answer(target) is True
+    assert await desk.answer(target).send() is True
     assert await waiting(target.outbox) == [end]
     assert store.calls["query"] == 0
 
 
 async def test_a_limit_of_0_does_not_silence_the_other_filters() -> None:
     desk, target = queries(await filled_store()), subscription(Filter(limit=0), Filter(limit=1))
-    await desk.answer(target)
+    await desk.answer(target).send()
     assert ids(await waiting(target.outbox)) == [NOTES[0].id, "EOSE"]
 
 
@@ -71,7 +71,7 @@ async def test_a_failing_store_is_closed_and_never_eose(method: str, logged: lis
     store = await filled_store()
     store.failing[method] = "disk is gone"
     desk, target = queries(store), subscription()
-    assert await desk.answer(target) is False
+    assert await desk.answer(target).send() is False
     assert await waiting(target.outbox) == [["CLOSED", "sub", "error: disk is gone"]]
     assert [(entry["log_level"], entry["error"]) for entry in logged] == [("error", "disk is gone")]
     assert desk.statistics().outcomes == {"failed": 1}
@@ -83,7 +83,7 @@ async def test_a_query_that_takes_too_long_is_closed_and_its_work_ends(method: s
     store.block(method)
     desk, target = queries(store, seconds=2.5), subscription()
     started = trio.current_time()
-    assert await desk.answer(target) is False
+    assert await desk.answer(target).send() is False
     assert trio.current_time() - started == 2.5
     assert await waiting(target.outbox) == [
         ["CLOSED", "sub", "error: the query took more than 2.5 seconds (query_seconds)"]
@@ -97,7 +97,7 @@ async def test_what_was_found_before_the_deadline_has_been_sent(autojump_clock: 
     outbox = new_outbox(most_bytes=800)  # one event takes over half: the next waits
     desk, target = queries(store, seconds=1), subscription(outbox=outbox)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.answer, target)
+        nursery.start_soon(desk.answer(target).send)
         await trio.sleep(0.5)
         store.block("page")
         assert ids(await waiting(outbox)) == [NOTES[0].id]
@@ -111,7 +111,7 @@ async def test_the_deadline_does_not_count_how_slowly_the_client_reads(autojump_
     desk, target = queries(await filled_store(page_events=1), seconds=1), subscription(outbox=outbox)
     seen: list[str] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.answer, target)
+        nursery.start_soon(desk.answer(target).send)
         for _ in range(len(NOTES) + 1):
             await trio.sleep(100)
             seen += ids(await waiting(outbox))
@@ -127,7 +127,7 @@ async def test_each_page_has_the_whole_time(autojump_clock: MockClock) -> None:
     await store.save_many(NOTES[:3])
     desk, target = queries(store, seconds=1.9), subscription()
     started = trio.current_time()
-    assert await desk.answer(target) is True
+    assert await desk.answer(target).send() is True
     assert trio.current_time() - started == pytest.approx(4 * 0.9)
     assert desk.statistics().seconds.total == pytest.approx(4 * 0.9)
 
@@ -138,7 +138,7 @@ async def test_cancelling_ends_the_stores_work_and_says_nothing(method: str) -> 
     store.block(method)
     desk, target = queries(store), subscription()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.answer, target)
+        nursery.start_soon(desk.answer(target).send)
         await wait_all_tasks_blocked()
         assert desk.statistics() == QueriesStatistics(1, 0, {}, queries(store).statistics().seconds, {})
         nursery.cancel_scope.cancel()
@@ -153,7 +153,7 @@ async def test_a_query_that_comes_back_as_its_subscription_ends_is_silent() -> N
     store.block("page")
     desk, target = queries(store), subscription()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.answer, target)
+        nursery.start_soon(desk.answer(target).send)
         await wait_all_tasks_blocked()
         store.release("page")
         end(target, nursery.cancel_scope)
@@ -166,7 +166,7 @@ async def test_a_query_that_fails_as_its_subscription_ends_is_silent() -> None:
     store.failing["page"] = "disk is gone"
     desk, target = queries(store), subscription()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(desk.answer, target)
+        nursery.start_soon(desk.answer(target).send)
         await wait_all_tasks_blocked()
         store.release("page")
         end(target, nursery.cancel_scope)
@@ -182,8 +182,8 @@ def end(target: Subscription, scope: trio.CancelScope) -> None:
 async def test_statistics_count_answers_and_what_runs() -> None:
     store = await filled_store()
     desk = queries(store)
-    await desk.answer(subscription())
-    await desk.answer(subscription(Filter(limit=0)))
+    await desk.answer(subscription()).send()
+    await desk.answer(subscription(Filter(limit=0))).send()
     statistics = desk.statistics()
     assert (statistics.running, statistics.outcomes, statistics.seconds.count) == (0, {"answered": 2}, 2)
 
@@ -196,7 +196,7 @@ async def test_more_live_events_than_can_be_remembered_close_the_subscription() 
     answered: list[bool] = []
 
     async def answer() -> None:
-        answered.append(await desk.answer(target))
+        answered.append(await desk.answer(target).send())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer)

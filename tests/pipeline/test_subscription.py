@@ -30,7 +30,7 @@ class World:
     """A store, a broadcaster and one query, reduced to the moments whose order matters."""
 
     stored: list[Event] = field(default_factory=list)
-    unbroadcast: set[str] = field(default_factory=set)
+    pending_ids: set[str] = field(default_factory=set)
     target: Subscription = field(default_factory=subscription)
     is_registered: bool = False
     snapshot: list[Event] = field(default_factory=list)
@@ -38,23 +38,23 @@ class World:
     async def take(self, step: tuple[str, Event | int]) -> None:
         match step:
             case "saving", Event() as event:
-                self.unbroadcast.add(event.id)
+                self.pending_ids.add(event.id)
             case "committed", Event() as event:
                 self.stored.insert(0, event)
             case "broadcast", Event() as event:
                 if self.is_registered:
                     deliver(self.target, event)
-                self.unbroadcast.discard(event.id)
+                self.pending_ids.discard(event.id)
             case "registered", _:
                 self.is_registered = True
             case "searched", _:
                 self.snapshot = list(self.stored)
             case "asked", _:
                 self.is_registered = True
-                assert self.target.deliver_at_once([encode(event) for event in self.stored], self.unbroadcast)
+                assert self.target.deliver_at_once([encode(event) for event in self.stored], self.pending_ids)
             case "page", int(number):
                 if page := [encode(event) for event in self.snapshot[number : number + 1]]:
-                    await self.target.deliver_stored(page, self.unbroadcast)
+                    await self.target.deliver_stored(page, self.pending_ids)
             case _:
                 self.target.end_of_stored()
 
@@ -145,7 +145,7 @@ async def test_a_client_who_reads_gets_an_answer_that_is_larger_than_his_outbox(
 async def send_all_stored(target: Subscription, events: list[Event]) -> None:
     store = ObedientStore()
     await store.save_many(events)
-    await Queries(store, 10.0, frozenset(), 5_000).answer(target)
+    await Queries(store, 10.0, frozenset(), 5_000).answer(target).send()
 
 
 async def test_a_page_waits_for_room_and_live_events_do_not() -> None:

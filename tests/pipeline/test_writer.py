@@ -13,6 +13,7 @@ from tests.desk import Replies
 from tests.keys import ALICE, BOB, NOW
 from tests.stores import ObedientStore
 from trio_relay.nostr.event import Event
+from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.post import Post
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.writer import Writer
@@ -33,9 +34,9 @@ class Stage:
     """A writer between two channels."""
 
     def __init__(self, store: ObedientStore, most: int = 100) -> None:
-        self.unbroadcast: set[str] = set()
+        self.pending_ids = PendingIds()
         self.post = Post()
-        self.writer = Writer(store, most, self.unbroadcast, self.post)
+        self.writer = Writer(store, most, self.pending_ids, self.post)
         self.replies = Replies()
         self.intake, self._verified = trio.open_memory_channel[list[Submission]](10)
         self._live_in, self._live = trio.open_memory_channel[list[Submission]](10)
@@ -85,7 +86,7 @@ async def test_an_event_twice_in_a_batch_is_stored_and_delivered_once() -> None:
     stage = Stage(ObedientStore())
     assert await stage.write([NOTE], [NOTE]) == [[NOTE]]
     assert stage.replies.heard == [(NOTE.id, *STORED), (NOTE.id, *DUPLICATE)]
-    assert stage.unbroadcast == {NOTE.id}
+    assert stage.pending_ids == {NOTE.id}
 
 
 async def test_ids_are_marked_before_they_can_be_seen_and_until_they_are_delivered() -> None:
@@ -95,9 +96,9 @@ async def test_ids_are_marked_before_they_can_be_seen_and_until_they_are_deliver
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stage.write, [NOTE, OTHER])
         await wait_all_tasks_blocked()
-        assert stage.unbroadcast == {NOTE.id, OTHER.id}
+        assert stage.pending_ids == {NOTE.id, OTHER.id}
         store.release("save_many")
-    assert stage.unbroadcast == {NOTE.id, OTHER.id}
+    assert stage.pending_ids == {NOTE.id, OTHER.id}
 
 
 async def test_ids_that_go_no_further_are_not_marked() -> None:
@@ -105,16 +106,16 @@ async def test_ids_that_go_no_further_are_not_marked() -> None:
     await store.save_many([NEW, DELETION])
     stage = Stage(store)
     await stage.write([NEW, OLD, DELETED])
-    assert stage.unbroadcast == set()
+    assert stage.pending_ids == set()
 
 
 async def test_a_duplicate_keeps_the_mark_of_an_event_that_is_still_to_be_delivered() -> None:
     store = ObedientStore()
     await store.save_many([NOTE])
     stage = Stage(store)
-    stage.unbroadcast.add(NOTE.id)
+    stage.pending_ids.add(NOTE.id)
     await stage.write([NOTE])
-    assert stage.unbroadcast == {NOTE.id}
+    assert stage.pending_ids == {NOTE.id}
 
 
 async def test_a_failing_store_answers_the_whole_batch_with_an_error(
@@ -126,7 +127,7 @@ async def test_a_failing_store_answers_the_whole_batch_with_an_error(
     assert await stage.write([NOTE, OTHER]) == []
     error = (False, "error: no space left")
     assert stage.replies.heard == [(NOTE.id, *error), (OTHER.id, *error)]
-    assert stage.unbroadcast == set()
+    assert stage.pending_ids == set()
     statistics = stage.writer.statistics()
     assert (statistics.outcomes, statistics.failure) == ({"failed": 2}, "no space left")
     assert [(entry["log_level"], entry["events"], entry["error"]) for entry in logged] == [

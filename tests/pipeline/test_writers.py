@@ -111,7 +111,7 @@ async def test_an_event_in_two_batches_is_written_by_one_at_a_time(
     live = subscription(Filter(limit=0))
     async with open_desk(store, verifiers=1) as (relay, replies):
         relay.subscribe(live)
-        await relay.answer(live)
+        await relay.answer(live).send()
         note, other = NOTES[:2]
         for batch in ([note], [note, other]):
             await relay.publish(replies.batch(*batch))
@@ -139,7 +139,7 @@ async def test_what_two_batches_save_comes_once_to_who_asks_meanwhile(autojump_c
             await wait_all_tasks_blocked()
         assert store.contents() == {note.id for note in NOTES[:2]}
         relay.subscribe(asked)
-        await relay.answer(asked)
+        await relay.answer(asked).send()
         store.release("saved")
         await wait_all_tasks_blocked()
         assert len(replies.heard) == 2
@@ -154,7 +154,7 @@ async def test_events_that_the_store_cannot_take_are_told_so_and_not_delivered(
     asked = subscription()
     async with open_desk(store) as (relay, replies):
         relay.subscribe(asked)
-        await relay.answer(asked)
+        await relay.answer(asked).send()
         await relay.publish(replies.batch(*NOTES[:3]))
         await wait_all_tasks_blocked()
         answers = [(NOTES[0].id, *STORED), (NOTES[1].id, *FAILED), (NOTES[2].id, *STORED)]

@@ -26,6 +26,7 @@ from trio_relay.nostr.message import (
 from trio_relay.nostr.session import Session
 from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay
+from trio_relay.pipeline.stored_answer import StoredAnswer
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.identity import Identity
 
@@ -34,14 +35,47 @@ _AT_A_TIME: Final = 2
 """Of one client; a hundred REQs at once wait for each other, and half of the readers stay free for others."""
 
 
+class Subscribed:
+    """A subscription in the index of the relay, and the task that sends what is stored while there is one."""
+
+    __slots__ = ("_relay", "scope", "subscription")
+
+    def __init__(self, relay: Relay, subscription: Subscription) -> None:
+        self._relay = relay
+        self.subscription = subscription
+        self.scope: trio.CancelScope | None = None
+        relay.subscribe(subscription)
+
+    def end(self) -> None:
+        """Leave the index; what is still on its way is not sent."""
+        self._relay.unsubscribe(self.subscription)
+        if self.scope is not None:
+            self.scope.cancel(reason="the subscription has ended")
+
+
+class _Counting:
+    """A COUNT and the task that answers it."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+
+    def end(self) -> None:
+        """Stop counting; no answer is sent."""
+        self.scope.cancel(reason="the request has ended")
+
+
 class ClientRequests:
-    """All that one client has open. What takes a while is begun here, in tasks of the client's.
+    """Answers what one client asks; what takes a while is begun here, in tasks of the connection's.
+
+    The session's table is the only one of what is open: a subscription is in the relay's index as long as it is there.
 
     Args:
-        session: knows which ids are open.
-        relay: the front desk.
+        session: has the table of open requests.
+        relay: answers them.
         outbox: of the client.
-        visitor: who asks.
+        identity: who asks.
     """
 
     def __init__(self, session: Session, relay: Relay, outbox: Outbox, identity: Identity) -> None:
@@ -51,9 +85,8 @@ class ClientRequests:
         self._relay = relay
         self._outbox = outbox
         self._identity = identity
-        self._subscriptions: dict[str, Subscription] = {}
-        self._queries: dict[Subscription, trio.CancelScope] = {}
-        self._counts: dict[trio.CancelScope, str] = {}
+        self._queries = 0
+        """Tasks that send what is stored, those of ended subscriptions included until they have come to their end."""
         self._syncs = ClientSyncs(relay, outbox, identity)
         self._turns: trio.CapacityLimiter | None = None
 
@@ -62,8 +95,7 @@ class ClientRequests:
         if isinstance(request, Subscribe):
             self._subscribe(request)
         elif isinstance(request, Unsubscribe):
-            self._unsubscribe(request.sub_id)
-            self._stop_counts(request.sub_id)
+            pass  # the session has ended it
         elif isinstance(request, Count):
             self._count(request)
         elif isinstance(request, OpenSync):
@@ -75,33 +107,24 @@ class ClientRequests:
             self._syncs.close(request.sync_id)
 
     def end(self, answer: RefusedMessage) -> None:
-        """End what a refusal says is over."""
-        if answer.ends is not None:
-            self._unsubscribe(answer.ends)
+        """End the sync that a refusal says is over; a subscription the session has ended itself."""
         if answer.ends_sync is not None:
             self._syncs.close(answer.ends_sync)
 
     def end_all(self) -> None:
-        """The client has gone."""
+        """End all that is open: the client has disconnected."""
         self._syncs.close_all()
-        for scope in self._counts:
-            scope.cancel(reason="the client has gone")
-        for sub_id in list(self._subscriptions):
-            self._unsubscribe(sub_id)
+        self._session.close_all()
 
     def recheck(self) -> None:
         """End all that is open if the client may read nothing any more: who may has changed."""
         refusal = self._relay.admit_filters([_ANYTHING], self._identity)
         if refusal is None:
             return
-        for scope in self._counts:
-            scope.cancel(reason="the client may not read any more")
-        over = [*self._counts.values(), *self._subscriptions]
-        for sub_id in list(self._subscriptions):
-            self._unsubscribe(sub_id)
-            self._session.ended(sub_id)
-        for sub_id in over:
-            self._outbox.send_nowait(closed(sub_id, str(refusal)))
+        over = self._session.open_requests
+        self._session.close_all()
+        for request in over:
+            self._outbox.send_nowait(closed(request.sub_id, str(refusal)))
         self._syncs.refuse_all(str(refusal))
 
     def watch(self, now: float) -> None:
@@ -114,7 +137,7 @@ class ClientRequests:
             self._outbox.send_nowait(challenged(self._identity.challenge))
 
     def _refused(self, filters: Sequence[Filter]) -> str | None:
-        """Why the visitor may not ask these; he has been reminded to authenticate then."""
+        """Why the client may not ask these; if AUTH could mend it, the challenge has been sent once more."""
         refusal = self._relay.admit_filters(filters, self._identity)
         if refusal is None:
             return None
@@ -122,18 +145,18 @@ class ClientRequests:
         return str(refusal)
 
     def _subscribe(self, request: Subscribe) -> None:
-        self._unsubscribe(request.sub_id)  # NIP-01: a REQ with an open id replaces that subscription
         if (reason := self._refused(request.filters)) is not None:
-            self._session.ended(request.sub_id)
             self._outbox.send_nowait(closed(request.sub_id, reason))
             return
         subscription = Subscription(request.sub_id, request.filters, self._outbox, self._identity.reader)
-        self._subscriptions[request.sub_id] = subscription
-        self._relay.subscribe(subscription)
+        running = Subscribed(self._relay, subscription)
+        self._session.open(request, running)
+        answer = self._relay.answer(subscription)
         # A client's answers come in turn: one that waits must not be overtaken for ever by quick ones.
-        if self._queries or not self._relay.answer_nowait(subscription):
-            scope = self._queries[subscription] = trio.CancelScope()
-            self._start(self._answer, subscription, scope)
+        if self._queries or not answer.send_nowait():
+            running.scope = trio.CancelScope()
+            self._queries += 1
+            self._start(self._answer, answer, running.scope)
 
     def _start(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
         assert self.tasks is not None, "who reads has a nursery"
@@ -141,29 +164,27 @@ class ClientRequests:
             self._turns = trio.CapacityLimiter(_AT_A_TIME)
         self.tasks.start_soon(work, self._turns, *args)
 
-    async def _answer(self, turns: trio.CapacityLimiter, subscription: Subscription, scope: trio.CancelScope) -> None:
+    async def _answer(self, turns: trio.CapacityLimiter, answer: StoredAnswer, scope: trio.CancelScope) -> None:
         try:
             with scope:
                 async with turns:
-                    if not await self._relay.answer(subscription) and not subscription.is_ended:
-                        self._unsubscribe(subscription.sub_id)
-                        self._session.ended(subscription.sub_id)
+                    if not await answer.send() and not answer.subscription.is_ended:
+                        self._session.close(answer.subscription.sub_id)
         finally:
-            del self._queries[subscription]
+            self._queries -= 1
 
     def _count(self, request: Count) -> None:
         if (reason := self._refused(request.filters)) is not None:
-            self._session.counted(request)
             self._outbox.send_nowait(closed(request.sub_id, reason))
             return
-        scope = trio.CancelScope()
-        self._counts[scope] = request.sub_id
-        self._start(self._answer_count, request, scope)
+        counting = _Counting()
+        self._session.open(request, counting)
+        self._start(self._answer_count, request, counting)
 
-    async def _answer_count(self, turns: trio.CapacityLimiter, request: Count, scope: trio.CancelScope) -> None:
+    async def _answer_count(self, turns: trio.CapacityLimiter, request: Count, counting: _Counting) -> None:
         answer = b""
         try:
-            with scope:
+            with counting.scope:
                 async with turns:
                     try:
                         found = await self._relay.count(request.filters, self._identity)
@@ -174,9 +195,8 @@ class ClientRequests:
                     except Rejected as refusal:
                         answer = closed(request.sub_id, str(refusal))
         finally:
-            del self._counts[scope]
-            self._session.counted(request)
-        if not scope.cancel_called:  # the answer may come as the client says CLOSE
+            self._session.answered(counting)
+        if not counting.scope.cancel_called:  # the answer may come as the client says CLOSE
             self._outbox.send_nowait(answer)
 
     def _open_sync(self, request: OpenSync) -> None:
@@ -188,17 +208,3 @@ class ClientRequests:
             self._syncs.refuse(request.sync_id, f"error: at most {most} syncs on a connection (max_sessions)")
         else:
             self._start(self._syncs.open, request, self._syncs.expect(request.sync_id))
-
-    def _stop_counts(self, sub_id: str) -> None:
-        """CLOSE ends a COUNT of its id, too, and nothing is said about it: that is what it means for a REQ."""
-        for scope, counted_id in self._counts.items():
-            if counted_id == sub_id:
-                scope.cancel(reason="the client has closed it")
-
-    def _unsubscribe(self, sub_id: str) -> None:
-        subscription = self._subscriptions.pop(sub_id, None)
-        if subscription is not None:
-            self._relay.unsubscribe(subscription)
-            # It stays among the queries until its task has ended: a client gets no second try on the loop before.
-            if (scope := self._queries.get(subscription)) is not None:
-                scope.cancel(reason="the subscription has ended")

@@ -23,6 +23,7 @@ from trio_relay.net.transport import transport
 from trio_relay.net.websocket import WebSocket
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.message import Authenticate, Publish, RefusedMessage, challenged, ok
+from trio_relay.nostr.session import OpenRequest
 from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
@@ -87,6 +88,11 @@ class Connection:
         finally:
             self._tasks = self._requests.tasks = None
         return self._close_reason or LEFT
+
+    @property
+    def open_requests(self) -> list[OpenRequest]:
+        """What the client has asked for and still waits for, or listens to."""
+        return self._session.open_requests
 
     def _overflowed(self) -> None:
         self.hang_up(TOO_SLOW)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -89,7 +89,7 @@ class Server:
         self._connection_limits = ConnectionLimits(
             options.max_connections, options.max_connections_per_address, self._proxies
         )
-        self._clients: dict[Connection, str] = {}
+        self._connections: dict[Connection, str] = {}
         local = Proxies([*options.trusted_proxies, *_LOOPBACK])
         self._visits = ConnectionLimits(_MOST_VISITORS, _MOST_VISITORS_OF_ONE, local)
         self._lobby: set[trio.CancelScope] = set()
@@ -97,7 +97,7 @@ class Server:
         self._numbers = count(1)
         self._accepted = 0
         self._refused = 0
-        self._farewells: Counter[str] = Counter()
+        self._close_reasons: Counter[str] = Counter()
         relay.rules.followers.append(self._follow)
 
     async def serve(
@@ -123,7 +123,7 @@ class Server:
                 task_status.started()
                 await stop.wait()
                 doors.cancel_scope.cancel(reason="the relay is stopping")
-            log.info("doors closed", clients=len(self._clients))
+            log.info("doors closed", clients=len(self._connections))
             clients.cancel_scope.deadline = trio.current_time() + self._options.grace_seconds
             self._see_off()
         if clients.cancel_scope.cancelled_caught:
@@ -132,7 +132,7 @@ class Server:
     def _see_off(self) -> None:
         """Whoever talks Nostr gets a farewell; who has not said what he wants is let go."""
         self._stopping = True
-        for client in self._clients:
+        for client in self._connections:
             client.hang_up(STOPPING)
         for identity in self._lobby:
             identity.cancel(reason="the relay is stopping")
@@ -145,12 +145,12 @@ class Server:
         members = self._relay.rules.members
         if members.enabled and members.members_read:
             keys = {change.item for change in changes if change.name in _READERS}
-            for client in self._clients if keys else ():
+            for client in self._connections if keys else ():
                 client.recheck(keys)
 
     def close_blocked(self) -> None:
         """Hang up on every client whose address is blocked by now; sync, from any task."""
-        for client, address in self._clients.items():
+        for client, address in self._connections.items():
             if self._bars(address):
                 client.hang_up(BLOCKED)
 
@@ -211,7 +211,7 @@ class Server:
         address = upgrade.request.client
         client = Connection(stream, conversation, self._relay, self._options)
         self._accepted += 1
-        self._clients[client] = address
+        self._connections[client] = address
         if self._stopping:
             client.hang_up(STOPPING)
         elif self._bars(address):  # since he was let in
@@ -222,8 +222,8 @@ class Server:
             with self._connection_limits.taken(address):
                 close_reason = await client.run(upgrade.rest)
         finally:
-            del self._clients[client]
-            self._farewells[close_reason.reason] += 1
+            del self._connections[client]
+            self._close_reasons[close_reason.reason] += 1
             note = log.warning if close_reason in (TOO_SLOW, STUCK) else log.debug
             note("disconnected", reason=close_reason.reason)
             if close_reason in (TOO_SLOW, STUCK, SILENT):
@@ -234,12 +234,17 @@ class Server:
         while True:
             await trio.sleep(_WATCH_SECONDS)
             now = trio.current_time()
-            for client in list(self._clients):
+            for client in list(self._connections):
                 client.watch(now)
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """The WebSocket connections that are open now."""
+        return self._connections.keys()
 
     def statistics(self) -> NetStatistics:
         """Who is here and who was."""
-        return NetStatistics(len(self._clients), self._accepted, self._refused, dict(self._farewells))
+        return NetStatistics(len(self._connections), self._accepted, self._refused, dict(self._close_reasons))
 
 
 async def open_listeners(address: str) -> list[trio.SocketListener]:

@@ -1,9 +1,9 @@
-"""What one client has open, apart from any I/O: `receive(bytes)` tells what the message asks for."""
+"""What one client has open, apart from any I/O: `receive(bytes)` tells what a message asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
@@ -23,11 +23,45 @@ from trio_relay.nostr.message import (
 )
 
 
-class Session:
-    """The protocol state of one connection: the subscription ids that it has open, and the size of their filters.
+class Running(Protocol):
+    """What answers an open request, as far as the table of open requests knows it."""
 
-    The caller carries out what `receive` returns, and calls `ended` for a subscription that the relay closes itself,
-    and `counted` for each `Count` that has ended, however it did.
+    def end(self) -> None:
+        """Stop, and send nothing more; called once."""
+        ...
+
+
+class OpenRequest:
+    """One line of the table: a REQ, open until it is closed, or a COUNT, open until it is answered.
+
+    Attributes:
+        sub_id: the id that the client gave it.
+        size: values in its filters.
+        running: what answers it.
+        is_ended: True for a COUNT that was stopped and whose task has not come to its end yet.
+    """
+
+    __slots__ = ("is_ended", "running", "size", "sub_id")
+
+    def __init__(self, sub_id: str, size: int, running: Running) -> None:
+        self.sub_id = sub_id
+        self.size = size
+        self.running = running
+        self.is_ended = False
+
+    def end(self) -> None:
+        """Stop what answers it, once."""
+        if not self.is_ended:
+            self.is_ended = True
+            self.running.end()
+
+
+class Session:
+    """The protocol state of one connection: the one table of the requests that its client has open.
+
+    `receive` tells what a message asks for, and ends whatever the message ends. The caller carries the rest out: it
+    puts a REQ or a COUNT that it answers into the table with `open`, takes a subscription that the relay closes itself
+    out with `close`, and a COUNT that has been answered with `answered`. What leaves the table is ended by leaving it.
 
     Args:
         limits: what the client may ask.
@@ -36,7 +70,7 @@ class Session:
         and_tags: take filters with `&x` (NIP-91, draft).
     """
 
-    __slots__ = ("_and_tags", "_counts", "_counts_size", "_has_search", "_has_sync", "_limits", "_open")
+    __slots__ = ("_and_tags", "_has_search", "_has_sync", "_limits", "_open")
 
     def __init__(
         self, limits: Limits, *, has_search: bool = True, has_sync: bool = True, and_tags: bool = False
@@ -45,14 +79,39 @@ class Session:
         self._has_search = has_search
         self._has_sync = has_sync
         self._and_tags = and_tags
-        self._open: dict[str, int] = {}
-        self._counts = 0
-        self._counts_size = 0
+        # A subscription stands under its id, a COUNT under what answers it: several may have one id.
+        self._open: dict[str | Running, OpenRequest] = {}
 
     @property
     def open_sub_ids(self) -> frozenset[str]:
         """The subscription ids that the client holds open now."""
-        return frozenset(self._open)
+        return frozenset(key for key in self._open if isinstance(key, str))
+
+    @property
+    def open_requests(self) -> list[OpenRequest]:
+        """All REQs and COUNTs that wait for anything, in the order in which they came."""
+        return [request for request in self._open.values() if not request.is_ended]
+
+    def open(self, request: Subscribe | Count, running: Running) -> None:
+        """Put a request that `receive` gave last into the table, with what answers it."""
+        key = request.sub_id if isinstance(request, Subscribe) else running
+        self._open[key] = OpenRequest(request.sub_id, _size(request.filters), running)
+
+    def close(self, sub_id: str) -> None:
+        """Take a subscription out of the table, if there is one of this id, and end what answers it."""
+        if (request := self._open.pop(sub_id, None)) is not None:
+            request.end()
+
+    def close_all(self) -> None:
+        """End all that is open. A COUNT keeps its line until its task says that it has been `answered`."""
+        for key, request in list(self._open.items()):
+            if isinstance(key, str):
+                del self._open[key]
+            request.end()
+
+    def answered(self, running: Running) -> None:
+        """Take a COUNT out of the table: its task has ended, however it did."""
+        del self._open[running]
 
     def receive(self, data: bytes) -> ClientMessage:
         """One whole text message, as bytes of valid UTF-8, to what it asks for; never fails on any input.
@@ -69,61 +128,54 @@ class Session:
         if isinstance(message, ContinueSync) and not self._has_sync:
             return refuse_sync(message.sync_id, _NO_SYNC)
         if isinstance(message, Unsubscribe):
-            self.ended(message.sub_id)
+            self._unsubscribe(message.sub_id)
         elif isinstance(message, RefusedMessage) and message.ends is not None:
-            self.ended(message.ends)
+            self.close(message.ends)
         return message
+
+    def _unsubscribe(self, sub_id: str) -> None:
+        """CLOSE ends a COUNT of its id, too, and nothing is said about it: that is what it means for a REQ."""
+        self.close(sub_id)
+        for request in self._open.values():
+            if request.sub_id == sub_id:
+                request.end()
 
     def _subscribe(self, message: Subscribe) -> Subscribe | RefusedMessage:
         limits = self._limits
-        self.ended(message.sub_id)
-        size = _size(message.filters)
-        if (refusal := self._refusal(message.filters, size)) is not None:
+        self.close(message.sub_id)
+        if (refusal := self._refusal(message.filters)) is not None:
             return close(message.sub_id, str(refusal))
-        self._open[message.sub_id] = size
         clamped = [
             filter_.with_limit(default=limits.default_limit, most=limits.max_limit) for filter_ in message.filters
         ]
         return Subscribe(message.sub_id, tuple(clamped))
 
     def _count(self, message: Count) -> Count | RefusedMessage:
-        size = _size(message.filters)
-        if (refusal := self._refusal(message.filters, size)) is not None:
+        if (refusal := self._refusal(message.filters)) is not None:
             return refuse_count(message.sub_id, str(refusal))
-        self._counts += 1
-        self._counts_size += size
         return message
 
     def _open_sync(self, message: OpenSync) -> OpenSync | RefusedMessage:
         if not self._has_sync:
             return refuse_sync(message.sync_id, _NO_SYNC)
-        if (refusal := self._refusal([message.filter], message.filter.size)) is not None:
+        if (refusal := self._refusal([message.filter])) is not None:
             return refuse_sync(message.sync_id, str(refusal))
         if message.filter.search is not None:
             return refuse_sync(message.sync_id, "unsupported: a search is no set that could be compared")
         return message
 
-    def _refusal(self, filters: Sequence[Filter], size: int) -> Rejected | None:
+    def _refusal(self, filters: Sequence[Filter]) -> Rejected | None:
         """Why one more request with these filters is too much, or more than this relay can do."""
         limits = self._limits
         if not self._has_search and any(filter_.search is not None for filter_ in filters):
             return Rejected(Prefix.UNSUPPORTED, "search is off on this relay")
-        if len(self._open) + self._counts >= limits.max_subscriptions:
+        if len(self._open) >= limits.max_subscriptions:
             most = f"{limits.max_subscriptions} subscriptions on a connection (max_subscriptions)"
-        elif sum(self._open.values()) + self._counts_size + size > limits.max_filter_values:
+        elif sum(request.size for request in self._open.values()) + _size(filters) > limits.max_filter_values:
             most = f"{limits.max_filter_values} values in the filters of a connection (max_filter_values)"
         else:
             return None
         return Rejected(Prefix.ERROR, f"at most {most}")
-
-    def counted(self, request: Count) -> None:
-        """A COUNT has ended, so that there is room for the next."""
-        self._counts -= 1
-        self._counts_size -= _size(request.filters)
-
-    def ended(self, sub_id: str) -> None:
-        """The relay has closed this subscription by itself, so that the id is free again."""
-        self._open.pop(sub_id, None)
 
 
 _NO_SYNC: Final = "unsupported: sync (NIP-77) is off on this relay"

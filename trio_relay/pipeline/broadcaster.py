@@ -12,6 +12,7 @@ from trio_relay.nostr.access import PRIVATE_KINDS, concerned
 from trio_relay.nostr.event import Event, encode, has_expired
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.outbox import Frame
+from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.post import Flush, Post, carry_out
 from trio_relay.pipeline.statistics import SECONDS, Distribution, Histogram
 from trio_relay.pipeline.submission import Submission
@@ -38,7 +39,7 @@ class Broadcaster:
     """Owns the index of open subscriptions, and is the one task that delivers live events.
 
     Args:
-        unbroadcast: the writer's ids that have not been here; taken out once delivered.
+        pending_ids: the writer's ids that have not been here; taken out once delivered.
         post: has what was delivered sent.
         clock: seconds since 1970.
         private_kinds: of all other kinds the gate refuses nobody anything.
@@ -46,14 +47,14 @@ class Broadcaster:
 
     def __init__(
         self,
-        unbroadcast: set[str],
+        pending_ids: PendingIds,
         post: Post,
         clock: Callable[[], float],
         private_kinds: frozenset[int] = PRIVATE_KINDS,
     ) -> None:
         self._private_kinds = private_kinds | PRIVATE_KINDS
         self._clock = clock
-        self._unbroadcast = unbroadcast
+        self._pending_ids = pending_ids
         self._post = post
         self._index: SubscriptionIndex[Subscription] = SubscriptionIndex()
         self._events = 0
@@ -102,7 +103,7 @@ class Broadcaster:
                 target.deliver(event.id, json, shared)
             self._post.gather(None)
         # In the same turn as the deliveries: from here on a query that finds the event was late for them.
-        self._unbroadcast.discard(event.id)
+        self._pending_ids.delivered(event.id)
         self._events += 1
         self._deliveries += len(targets)
 

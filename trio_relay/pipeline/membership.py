@@ -100,10 +100,10 @@ class Membership:
         submission.reply(submission.event, verdict.accepted, verdict.reason)
 
     def is_asked_by(self, subscription: Subscription) -> bool:
-        """True if it asks for a code that lets somebody in; then `invite` comes before its answer."""
+        """True if it asks for a code that lets somebody in; then `deliver` comes before its answer."""
         return self._signer is not None and any(map(_wants_invite, subscription.filters))
 
-    async def invite(self, subscription: Subscription) -> None:
+    async def deliver(self, subscription: Subscription) -> None:
         """Send a new code if a member asks, as an event that is stored nowhere; others get nothing."""
         now = int(self._clock())
         host = host_among(subscription.reader.keys, self._rules, now)

@@ -35,10 +35,12 @@ from trio_relay.pipeline.figures import RelayStatistics, channel_statistics
 from trio_relay.pipeline.maintenance import Maintenance
 from trio_relay.pipeline.membership import Membership
 from trio_relay.pipeline.options import RelayOptions
+from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.post import Post
 from trio_relay.pipeline.queries import Queries
 from trio_relay.pipeline.removing import Removals
 from trio_relay.pipeline.reports import Reports
+from trio_relay.pipeline.stored_answer import StoredAnswer
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.pipeline.sync_sets import Sync, SyncOptions, SyncSets
@@ -78,7 +80,7 @@ class Relay:
         self._clock = clock
         self._refused: Counter[str] = Counter()
         self._unreadable = 0
-        unbroadcast: set[str] = set()
+        pending_ids = PendingIds()
         threads = trio.CapacityLimiter(self.verifiers)
         self._membership = Membership(store, rules, self.amend, clock)
         self._verifier = Verifier(
@@ -90,14 +92,14 @@ class Relay:
         self._writer = Writer(
             store,
             options.write_batch,
-            unbroadcast,
+            pending_ids,
             self.post,
             self._bars,
             options.write_linger_seconds,
             self._reports.note,
         )
-        self._broadcaster = Broadcaster(unbroadcast, self.post, clock, rules.private_kinds)
-        self._queries = Queries(store, options.query_seconds, unbroadcast, rules.limits.max_limit)
+        self._broadcaster = Broadcaster(pending_ids, self.post, clock, rules.private_kinds)
+        self._queries = Queries(store, options.query_seconds, pending_ids, rules.limits.max_limit, self._membership)
         self._syncing = SyncSets(store, sync, options.query_seconds, Reader(private_kinds=rules.private_kinds))
         self.removals = Removals(rules, self.remove, self.amend, clock)
         """Has what is banned go from the store."""
@@ -271,7 +273,7 @@ class Relay:
             raise
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Let a subscription have live events from now on; `answer` it next, and `unsubscribe` it at last."""
+        """Let a subscription have live events from now on; send its `answer` next, and `unsubscribe` it at last."""
         self._broadcaster.add(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -279,15 +281,9 @@ class Relay:
         self._broadcaster.remove(subscription)
         subscription.end()
 
-    def answer_nowait(self, subscription: Subscription) -> bool:
-        """Answer a subscribed subscription here and now; False if that would take too long: then `answer` it."""
-        return not self._membership.is_asked_by(subscription) and self._queries.answer_nowait(subscription)
-
-    async def answer(self, subscription: Subscription) -> bool:
-        """Send a subscribed subscription what is stored, then EOSE; or CLOSED, giving False."""
-        if self._membership.is_asked_by(subscription):
-            await self._membership.invite(subscription)
-        return await self._queries.answer(subscription)
+    def answer(self, subscription: Subscription) -> StoredAnswer:
+        """The stored part of a subscribed subscription: to be sent at once where that is cheap, else in a task."""
+        return self._queries.answer(subscription)
 
     async def count(self, filters: Sequence[Filter], identity: Identity | None = None) -> Sketch | int:
         """How many stored events match any of the filters, each once; with a sketch where there is one (NIP-45).

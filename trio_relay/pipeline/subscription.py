@@ -32,8 +32,6 @@ class Subscription:
         "_sent_live",
         "_sent_stored",
         "filters",
-        "found",
-        "found_for",
         "has_lost_track",
         "outbox",
         "reader",
@@ -49,10 +47,6 @@ class Subscription:
         self._head = event_head(sub_id)
         self._catching_up = True
         self._ended = False
-        self.found: Page | None = None
-        """The whole answer, where it was found at once but is too long to be sent so; what came since went out live."""
-        self.found_for: Reader | None = None
-        """The reader, with the keys of that moment, for whom it was found."""
         self.has_lost_track = False
         """More live events came than it remembers, so stored ones cannot be told apart: it has to be closed."""
         # Most subscriptions never need one of the two: an empty set is a fifth of a kilobyte.
@@ -89,20 +83,20 @@ class Subscription:
         self._sent_live.add(event_id)
         return True
 
-    def deliver_at_once(self, page: Page, unbroadcast: Collection[str], hint: str | None = None) -> bool:
+    def deliver_at_once(self, page: Page, pending_ids: Collection[str], hint: str | None = None) -> bool:
         """Send all that is stored and EOSE in one piece, if there is room for it; only before any live event.
 
         Args:
             page: the whole answer.
-            unbroadcast: ids that are saved, or being saved, and have not come to `deliver` yet.
+            pending_ids: ids that are saved, or being saved, and have not come to `deliver` yet.
             hint: for EOSE (NIP-67).
         """
         size = sum(map(len, page)) + len(page) * len(self._head)
         if size > self.outbox.turn_bytes or not self.outbox.has_room_for(size):
             return False
-        if unbroadcast:
+        if pending_ids:
             found = [json[ID_SLICE].decode() for json in page]
-            self._sent_stored = {event_id for event_id in found if event_id in unbroadcast}
+            self._sent_stored = {event_id for event_id in found if event_id in pending_ids}
         frame, head = self.outbox.frame, self._head
         framed = [frame(head + json + b"]") for json in page]
         framed.append(frame(eose(self.sub_id, hint)))
@@ -110,12 +104,12 @@ class Subscription:
         self._catching_up = False
         return True
 
-    async def deliver_stored(self, page: Page, unbroadcast: Container[str]) -> None:
+    async def deliver_stored(self, page: Page, pending_ids: Container[str]) -> None:
         """Send stored events that did not go out live; waits for room in the outbox.
 
         Args:
             page: what the store found.
-            unbroadcast: ids that are saved, or being saved, and have not come to `deliver` yet.
+            pending_ids: ids that are saved, or being saved, and have not come to `deliver` yet.
         """
         frame, head = self.outbox.frame, self._head
         for chunk in _chunks(page, min(self.outbox.turn_bytes, _CHUNK_BYTES, self.outbox.half)):
@@ -129,7 +123,7 @@ class Subscription:
                 event_id = json[ID_SLICE].decode()
                 if self._sent_live and event_id in self._sent_live:
                     continue
-                if event_id in unbroadcast:
+                if event_id in pending_ids:
                     self._sent_stored = self._sent_stored or set()
                     self._sent_stored.add(event_id)
                 self.outbox.put_nowait(message)

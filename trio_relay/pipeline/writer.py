@@ -15,6 +15,7 @@ import trio
 
 from trio_relay.nostr.event import VANISH
 from trio_relay.pipeline.batches import Batches
+from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.post import Flush, Post, carry_out
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
 from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome
@@ -46,7 +47,7 @@ class Writer:
     Args:
         store: keeps the events.
         most: events of one commit.
-        unbroadcast: this stage adds ids before they can be seen in the store; the broadcaster takes them out.
+        pending_ids: this stage adds ids before they can be seen in the store; the broadcaster takes them out.
         post: has the answers sent.
         bars: gives what tells why an event is not to be stored although it was admitted, its author having been
             banned since; None while nobody is banned.
@@ -58,7 +59,7 @@ class Writer:
         self,
         store: Store,
         most: int,
-        unbroadcast: set[str],
+        pending_ids: PendingIds,
         post: Post,
         bars: Bars = lambda: None,
         linger: float = 0.0,
@@ -70,7 +71,7 @@ class Writer:
         self._most = most
         self._linger = linger
         self._noted = noted
-        self._unbroadcast = unbroadcast
+        self._pending_ids = pending_ids
         # Who is alone does without: a lock costs a turn of the loop for each batch.
         self._gathering: AbstractAsyncContextManager[object] = trio.Lock() if store.writers > 1 else nullcontext()
         self._in_flight: set[str] = set()
@@ -150,15 +151,14 @@ class Writer:
         ids = {submission.event.id for submission in batch}
         self._in_flight |= ids
         # Before the commit: a query may see the events before this task is back.
-        added = ids - self._unbroadcast
-        self._unbroadcast |= added
+        added = self._pending_ids.saving(ids)
         kept: set[str] = set()
         started, failures = trio.current_time(), self._failures
         try:
             outcomes = await self._store.save_many([submission.event for submission in batch])
             kept = {one.event.id for one, outcome in zip(batch, outcomes, strict=True) if outcome is Saved.STORED}
         finally:
-            self._unbroadcast -= added - kept
+            self._pending_ids.not_stored(added - kept)
             self._in_flight -= ids
             self._landed.set()
             self._landed = trio.Event()

@@ -1,0 +1,354 @@
+"""The stored part of one REQ: found under a deadline, sent page by page, ended by EOSE; a failure is CLOSED.
+
+It goes through these states, each moved on by the task of the connection that asks:
+
+    new ── send_nowait: found at once, and small ──→ answered (one piece, with its EOSE)
+     │        └─ found, but too much for one piece, or its hint takes a look ──→ found ──┐
+     └──────────────── send ─────────────────────────────────────────────────────────────┴→ sending
+
+    sending ── each page, as the outbox has room ──→ sending
+            ── the filter's limit reached ──→ cut: the rest of the last second if the limit is the relay's own, then
+               whether anything older is left (MORE)
+            ── all sent ──→ hint: whether the answer was whole (FINISH, MORE or nothing, NIP-67) ──→ answered
+            ── a step took too long, or the store failed ──→ refused (CLOSED)
+
+What an answer must not send twice or miss beside live events is the subscription's affair; whoever ends a subscription
+cancels the task that sends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final, Protocol
+
+import structlog
+import trio
+from msgspec.structs import replace
+
+from trio_relay.nostr.access import Reader
+from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.nostr.event import decode
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.message import FINISH, MORE
+from trio_relay.pipeline.completeness import at_risk, could_hide, is_inexact, older_than, ties_of, with_one_more
+from trio_relay.pipeline.statistics import SECONDS, Histogram
+from trio_relay.pipeline.subscription import Subscription
+from trio_relay.store.base import ID_SLICE, Page, Queryable, Store, StoreError
+
+log = structlog.get_logger("trio_relay.pipeline")
+
+
+class Unstored(Protocol):
+    """What is made for who asks, before what is stored is sent: invites (NIP-43)."""
+
+    def is_asked_by(self, subscription: Subscription) -> bool:
+        """True if `deliver` has to come before the answer."""
+        ...
+
+    async def deliver(self, subscription: Subscription) -> None:
+        """Deliver it as a live event."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """What all answers of a relay share: where they come from, what bounds them, and the numbers kept of them.
+
+    Attributes:
+        store: has the stored events.
+        seconds: what each step of the store may take, the waiting for a free reader included; not the client's own
+            slowness.
+        unbroadcast: ids that are being saved and have not been delivered live; see `Subscription`.
+        most: events that are sent at most where an answer is cut, all events of its last second included.
+        unstored: what is delivered before an answer to those who ask for it.
+        holds_private: True once any private event was seen to be stored, which may be withheld from somebody; it stays
+            so.
+        running: answers on their way, and counts.
+        at_once: answers that needed no task.
+        outcomes: of all answers, by name.
+        duration: seconds of those that needed a task.
+    """
+
+    store: Store
+    seconds: float
+    unbroadcast: Collection[str]
+    most: int
+    unstored: Unstored | None = None
+    holds_private: bool = False
+    running: int = 0
+    at_once: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    duration: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+
+    def timeout(self) -> Rejected:
+        """What is said of a step that took too long."""
+        return Rejected(Prefix.ERROR, f"the query took more than {self.seconds:g} seconds (query_seconds)")
+
+
+_NO_IDS: Final[set[bytes]] = set()
+"""Of answers whose ids nobody will ask for, so that none of them has a set of its own; nothing is put in."""
+
+
+class _Unsure(Enum):
+    UNSURE = auto()
+    """It takes more than a moment to tell."""
+
+
+class StoredAnswer:
+    """The stored part of one REQ: send it with `send_nowait`, and where that gives False with `send`."""
+
+    __slots__ = ("_filters", "_found", "_ids", "_reader", "_sent", "_source", "_wanted", "subscription")
+
+    def __init__(self, source: Source, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self._source = source
+        self._reader: Reader | None = None
+        """Who asks, with the keys of the moment in which the answer was begun: later ones count for the next."""
+        self._filters: list[Filter] = []
+        """As the store is asked them, for this reader; `_wanted` are those that can find anything stored."""
+        self._wanted: list[Filter] = []
+        self._found: Page | None = None
+        """The whole answer, where it was found at once but not sent; what came since went out live."""
+        self._sent = 0
+        self._ids = _NO_IDS
+        """Ids that were sent, in hex; empty where nobody will ask for them."""
+
+    def _begin(self) -> Reader:
+        reader = self._reader = self.subscription.reader.now()
+        self._filters = [filter_.read_by(reader) for filter_ in self.subscription.filters]
+        self._wanted = [filter_ for filter_ in self._filters if filter_.wants_stored]
+        return reader
+
+    def send_nowait(self) -> bool:
+        """Send what is stored and EOSE at once, and give True; or False, nothing sent, where that is not cheap.
+
+        Most requests are for a few events, found in a fraction of what a thread's hop costs.
+        """
+        source = self._source
+        if source.unstored is not None and source.unstored.is_asked_by(self.subscription):
+            return False
+        reader = self._begin()
+        wanted = self._wanted
+        page = source.store.query_nowait(with_one_more(wanted))
+        if page is None:
+            self._reader = None
+            return False
+        cut = _Cut(wanted)
+        sent = cut.take(page)
+        hint = MORE if cut.is_cut else self._hint_nowait(len(sent), reader)
+        if (
+            not isinstance(hint, _Unsure)
+            and not (cut.is_cut and wanted[0].is_clamped)
+            and self.subscription.deliver_at_once(sent, source.unbroadcast, hint)
+        ):
+            source.outcomes["answered"] += 1
+            source.at_once += 1
+            return True
+        self._found = page
+        return False
+
+    async def send(self) -> bool:
+        """Send what is stored and EOSE, and give True; or CLOSED with the reason, and give False.
+
+        Cancelling it ends the query; the subscription's owner takes it out of the index.
+        """
+        source, subscription = self._source, self.subscription
+        if source.unstored is not None and source.unstored.is_asked_by(subscription):
+            await source.unstored.deliver(subscription)
+        started = trio.current_time()
+        source.running += 1
+        try:
+            hint = await self._send_stored()
+        except trio.TooSlowError:
+            source.outcomes["timed_out"] += 1
+            subscription.refuse(str(source.timeout()))
+            return False
+        except StoreError as error:
+            source.outcomes["failed"] += 1
+            log.error("query failed", error=str(error))
+            subscription.refuse(f"error: {error}")
+            return False
+        finally:
+            source.running -= 1
+        if subscription.has_lost_track:
+            source.outcomes["lost_track"] += 1
+            subscription.refuse("error: too many live events came before the stored ones were sent; ask again")
+            return False
+        await subscription.outbox.wait_for_room()  # an answer that just fits leaves none for its end
+        source.outcomes["answered"] += 1
+        source.duration.observe(trio.current_time() - started)
+        subscription.end_of_stored(hint)
+        return True
+
+    async def _send_stored(self) -> str | None:
+        """Send the answer without EOSE; gives the hint for that.
+
+        Raises:
+            trio.TooSlowError: a step took too long.
+            StoreError: the store could not answer.
+        """
+        reader = self._reader or self._begin()
+        wanted = self._wanted
+        cut = _Cut(wanted)
+        of_last = await self._send_pages(cut) if wanted else []
+        if cut.is_cut:
+            if not (wanted[0].is_clamped and wanted[0].search is None and of_last):
+                return MORE
+            second = decode(of_last[-1]).created_at
+            is_whole = await self._send_ties(wanted[0], second)
+            if await self._holds(older_than(wanted[0], second)):
+                return MORE
+            if not is_whole:
+                return None
+        try:
+            return await self._hint(reader)
+        except trio.TooSlowError:
+            return None  # all that was asked for has been sent: that counts, not what can be said of it
+
+    async def _send_pages(self, cut: _Cut) -> Page:
+        """Send page after page until there is no more, or the limit is reached; gives the last one."""
+        of_last: Page = []
+        if needs_ids := self._wanted[0].is_clamped or len(self._wanted) > 1:
+            self._ids = set()
+        async with aclosing(self._pages()) as pages:
+            async for page in pages:
+                sent = cut.take(page)
+                self._sent += len(sent)
+                if sent:
+                    await self.subscription.deliver_stored(sent, self._source.unbroadcast)
+                    of_last = sent
+                if needs_ids:
+                    self._ids.update(json[ID_SLICE] for json in sent)
+                if cut.is_cut:
+                    break
+        return of_last
+
+    async def _pages(self) -> AsyncGenerator[Page, None]:
+        if (found := self._found) is not None:
+            self._found = None
+            yield found
+            return
+        async with aclosing(self._source.store.query(with_one_more(self._wanted))) as pages:
+            page: Page | None = []
+            while page is not None:
+                with trio.fail_after(self._source.seconds):
+                    page = await anext(pages, None)
+                if page:
+                    yield page
+
+    async def _send_ties(self, filter_: Filter, second: int) -> bool:
+        """The rest of the events of the last second that was sent; False where there may be more than can be sent."""
+        tied = 0
+        source, sent = self._source, self._ids
+        async with aclosing(source.store.query([ties_of(filter_, second, source.most)])) as pages:
+            page: Page | None = []
+            while page is not None:
+                with trio.fail_after(source.seconds):
+                    page = await anext(pages, None)
+                tied += len(page or ())
+                if page and (rest := [json for json in page if json[ID_SLICE] not in sent]):
+                    await self.subscription.deliver_stored(rest, source.unbroadcast)
+        return tied < source.most
+
+    def _hint_nowait(self, found: int, reader: Reader) -> str | _Unsure | None:
+        filters, source = self._filters, self._source
+        if _says_nothing(filters):
+            return None
+        if at_risk(filters, found):
+            return _Unsure.UNSURE
+        if _has_all_ids(filters, found):
+            return FINISH
+        if any(could_hide(filter_, reader) for filter_ in filters):
+            if not source.holds_private:
+                page = source.store.query_nowait([_private(reader)])
+                if page is None:
+                    return _Unsure.UNSURE
+                source.holds_private = bool(page)
+            if source.holds_private:
+                return None
+        return FINISH
+
+    async def _hint(self, reader: Reader) -> str | None:
+        filters, source = self._filters, self._source
+        if _says_nothing(filters):
+            return None
+        for filter_ in at_risk(filters, self._sent):
+            if await self._is_cut(filter_):
+                return MORE
+        if _has_all_ids(filters, self._sent):
+            return FINISH
+        if any(could_hide(filter_, reader) for filter_ in filters):
+            source.holds_private = source.holds_private or await self._holds(_private(reader))
+            if source.holds_private:
+                return None
+        return FINISH
+
+    async def _is_cut(self, filter_: Filter) -> bool:
+        """True if a filter matches anything that was not sent, be it for another filter."""
+        left = len(self._ids) + 1  # of so many, one at least was not
+        async with aclosing(self._matching(replace(filter_, limit=left))) as pages:
+            async for page in pages:
+                if not page <= self._ids:
+                    return True
+        return False
+
+    async def _holds(self, filter_: Filter) -> bool:
+        return filter_.wants_stored and await self._number(filter_) > 0
+
+    async def _number(self, filter_: Filter) -> int:
+        """How many events it matches, up to its limit."""
+        number = 0
+        async with aclosing(self._matching(filter_)) as pages:
+            async for page in pages:
+                number += len(page)
+        return number
+
+    async def _matching(self, filter_: Filter) -> AsyncGenerator[set[bytes], None]:
+        """The ids that it matches, up to its limit, in hex."""
+        store: Queryable = self._source.store
+        searched = filter_.search is not None  # which has an order of its own, and no records
+        async with aclosing(store.query([filter_]) if searched else store.records(filter_)) as pages:
+            page: Page | bytes | None = b""
+            while page is not None:
+                with trio.fail_after(self._source.seconds):
+                    page = await anext(pages, None)
+                if isinstance(page, bytes):
+                    yield {page[i + 8 : i + 40].hex().encode() for i in range(0, len(page), 40)}
+                elif page:
+                    yield {json[ID_SLICE] for json in page}
+
+
+class _Cut:
+    """Takes what one filter's limit allows, and sees that there would have been more."""
+
+    def __init__(self, wanted: Sequence[Filter]) -> None:
+        self.is_cut = False
+        self._left = wanted[0].limit if len(wanted) == 1 else None
+
+    def take(self, page: Page) -> Page:
+        """The part of a page that is to be sent."""
+        if self._left is None:
+            return page
+        taken = page[: self._left]
+        self.is_cut = len(taken) < len(page)
+        self._left -= len(taken)
+        return taken
+
+
+def _private(reader: Reader) -> Filter:
+    """Any private event at all."""
+    return Filter(kinds=reader.private_kinds, limit=1)
+
+
+def _says_nothing(filters: Sequence[Filter]) -> bool:
+    """True if nothing can be said: stored events are not even asked for, or chosen among."""
+    return any(filter_.limit == 0 for filter_ in filters) or is_inexact(filters)
+
+
+def _has_all_ids(filters: Sequence[Filter], found: int) -> bool:
+    """True if each event was asked for by its id, and came."""
+    return len(filters) == 1 and filters[0].ids is not None and len(filters[0].ids) == found
