@@ -39,7 +39,7 @@ class Queries:
     """Answers requests out of the store, and keeps the numbers of it.
 
     Args:
-        store, seconds, unbroadcast, most, unstored: see `Source`.
+        store, seconds, pending_ids, most, unstored: see `Source`.
     """
 
     def __init__(
