@@ -20,7 +20,8 @@ from typing import Final
 
 from coincurve import PrivateKey
 
-from trio_relay.nostr.event import Event, compute_id, decode, encode, is_replaceable
+from trio_relay.nostr.event import Event, compute_id, decode, encode
+from trio_relay.nostr.kinds import is_replaceable
 
 START: Final = 1_760_000_000
 """`created_at` of the first event; one more second for each further one."""

@@ -12,7 +12,8 @@ import msgspec
 import trio
 
 from trio_relay.nostr.errors import Prefix
-from trio_relay.nostr.event import Event, is_ephemeral
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.nostr.message import Publish, RefusedMessage, parse
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission

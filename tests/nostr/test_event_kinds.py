@@ -8,15 +8,8 @@ from hypothesis import strategies as st
 
 from tests.keys import NOW
 from tests.strategies import events
-from trio_relay.nostr.event import (
-    Event,
-    address_of,
-    is_addressable,
-    is_ephemeral,
-    is_replaceable,
-    single_letter_tags,
-    supersedes,
-)
+from trio_relay.nostr.event import Event, address_of, single_letter_tags, supersedes
+from trio_relay.nostr.kinds import is_addressable, is_ephemeral, is_replaceable
 
 PUBKEY = "a" * 64
 

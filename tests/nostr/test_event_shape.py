@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.keys import ALICE
 from tests.strategies import unicode_texts
-from trio_relay.nostr.event import MAX_KIND, MAX_TIME, Event, check_shape, decode, encode, is_hex64
+from trio_relay.nostr.event import MAX_TIME, Event, check_shape, decode, encode, is_hex64
+from trio_relay.nostr.kinds import MAX_KIND
 
 VALID = ALICE.event("hello", tags=[["t", "x"]])
 ID = "id must be 64 lowercase hex characters"

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.keys import ALICE, NOW
-from trio_relay.nostr.auth import check_http_auth, parse_http_auth, same_url
+from trio_relay.nostr.auth import check_http_auth, parse_http_auth
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event, encode
+from trio_relay.nostr.urls import same_url
 
 URL = "https://relay.example/api?page=1&size=2"
 BODY = b'{"method":"supportedmethods","params":[]}'

@@ -10,7 +10,8 @@ from trio.testing import wait_all_tasks_blocked
 from tests.desk import Replies, open_desk
 from tests.keys import ALICE, BOB, NOW
 from trio_relay import MemoryStore
-from trio_relay.nostr.event import VANISH, Event
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import VANISH
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.post import Post
 from trio_relay.pipeline.submission import Submission

@@ -18,10 +18,10 @@ from tests.stores import ObedientStore
 from trio_relay import Filter, Relay, RelayOptions, open_relay
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import INVITE, JOIN, MEMBER_ADDED, MEMBERS
 from trio_relay.pipeline import membership
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.lists import Change, ListEntry, ListName
-from trio_relay.policy.membership import ADDED, INVITE, JOIN, MEMBERS
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
 
@@ -124,7 +124,7 @@ async def test_lists_follow_one_another_after_a_second_and_say_all_that_came_mea
         assert await lists(store) == [(0, 1)]
         await trio.sleep(0.002)
         assert await lists(store) == [(1, 3)]
-        assert len(await ask(store, Filter(kinds=frozenset({ADDED})))) == 3
+        assert len(await ask(store, Filter(kinds=frozenset({MEMBER_ADDED})))) == 3
 
 
 async def test_leaving_says_what_is_still_to_be_said(autojump_clock: MockClock) -> None:
@@ -156,7 +156,7 @@ async def test_what_is_on_its_way_while_the_relay_stops_is_not_said_twice(autoju
         await wait_all_tasks_blocked()
         clock.now += 1  # the same, said in another second, would be another event
         nursery.start_soon(release_later, store)
-    assert len(await ask(store, Filter(kinds=frozenset({ADDED})))) == 1
+    assert len(await ask(store, Filter(kinds=frozenset({MEMBER_ADDED})))) == 1
     assert await lists(store) == [(0, 1)]
 
 

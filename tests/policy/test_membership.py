@@ -5,22 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.keys import ALICE, BOB, CAROL, NOW
+from trio_relay.nostr.kinds import JOIN, LEAVE, MEMBER_ADDED, MEMBERS, ROLE
 from trio_relay.nostr.limits import Limits
 from trio_relay.policy import membership
 from trio_relay.policy.lists import Change, ListEntry, ListName
-from trio_relay.policy.membership import (
-    ADDED,
-    JOIN,
-    LEAVE,
-    MEMBERS,
-    MOST_INVITES,
-    MOST_ROLES,
-    ROLE,
-    Draft,
-    invite,
-    judge,
-    unpublished,
-)
+from trio_relay.policy.membership import MOST_INVITES, MOST_ROLES, Draft, invite, judge, unpublished
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
 
@@ -97,7 +86,7 @@ def test_a_list_of_many_is_made_with_pauses(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(membership, "_AT_A_TIME", 2)
     rules = new_rules(*(Change(ListName.MEMBERS, key, ListEntry()) for key in KEYS))
     steps = list(unpublished([], rules, NOW))
-    added = [Draft(ADDED, [["-"], ["p", key]]) for key in KEYS]
+    added = [Draft(MEMBER_ADDED, [["-"], ["p", key]]) for key in KEYS]
     assert steps == [None, None, None, *added, Draft(MEMBERS, [["-"], *(["member", key] for key in KEYS)])]
 
 

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from tests.store.test_plan import AUTHOR_OF, LOOKUP, TAG, asking, explained, explanation, steps
 from trio_relay.nostr.access import NOBODY, Reader
-from trio_relay.nostr.event import WRAPS
 from trio_relay.nostr.filter import Filter, parse_filter
+from trio_relay.nostr.kinds import WRAPS
 from trio_relay.store.sqlite.planner import (
     plan,
     plan_all,

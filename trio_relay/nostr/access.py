@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from trio_relay.nostr.event import ENCRYPTED_MESSAGE, WRAPS, Event
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import ENCRYPTED_MESSAGE, WRAPS
 
 PRIVATE_KINDS: Final = frozenset({ENCRYPTED_MESSAGE, *WRAPS})
 

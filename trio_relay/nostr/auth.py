@@ -11,20 +11,16 @@ from hashlib import sha256
 from heapq import heappop, heappush
 from hmac import compare_digest
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.event import Event, check_shape, decode, id_matches
-from trio_relay.nostr.urls import is_loopback, same_relay
+from trio_relay.nostr.kinds import CLIENT_AUTH, HTTP_AUTH
+from trio_relay.nostr.urls import same_relay, same_url
 
-CLIENT_AUTH: Final = 22_242
-"""NIP-42."""
 CLIENT_AUTH_SECONDS: Final = 600
 """How far the time of a NIP-42 event may be from the relay's, either way."""
-HTTP_AUTH: Final = 27_235
-"""NIP-98."""
 HTTP_AUTH_SECONDS: Final = 60
 """How far the time of a NIP-98 event may be from the relay's, either way."""
 
@@ -32,8 +28,6 @@ _MOST_HEADER: Final = 8_192
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _BASE64: Final = re.compile("(?:[A-Za-z0-9+/]*|[A-Za-z0-9_-]*)={0,2}")
 _STANDARD: Final = str.maketrans("-_", "+/")
-_PORTS: Final = {"http": 80, "https": 443}
-_HTTP: Final = {"ws": "http", "wss": "https"}
 
 
 def check_auth(event: Event, challenge: str, relay_url: str, now: int) -> Rejected | None:
@@ -107,16 +101,6 @@ def check_http_auth(event: Event, *, url: str, method: str, body: bytes, now: in
     return None
 
 
-def same_url(url: str, other: str) -> bool:
-    """True if two absolute URLs are the same, path and query to the letter.
-
-    No difference is made between http and ws, https and wss, an empty path and `/`, a default port and none, letter
-    case of scheme and host, and one loopback host and another. A text that is no such URL is the same as none.
-    """
-    mine, theirs = _normal(url), _normal(other)
-    return mine is not None and mine == theirs
-
-
 class Replays:
     """Remembers the HTTP auth events that were used, for as long as they could be used again.
 
@@ -175,20 +159,3 @@ def _decoded(token: str) -> bytes:
     if not whole or _BASE64.fullmatch(token) is None:
         raise invalid("Authorization must be base64 after its scheme")
     return b64decode(digits.translate(_STANDARD) + "=" * (-len(digits) % 4))
-
-
-def _normal(url: str) -> tuple[str, str, str, int, str, str, str] | None:
-    if any(character <= " " for character in url):  # which the parser would leave out
-        return None
-    try:
-        parts = urlsplit(url)
-        scheme = _HTTP.get(parts.scheme, parts.scheme)
-        default, port = _PORTS[scheme], parts.port
-    except (ValueError, KeyError):
-        return None
-    user, host = parts.netloc.rpartition("@")[0], parts.hostname
-    if not host:
-        return None
-    if is_loopback(host):
-        host = "localhost"
-    return scheme, user, host, default if port is None else port, parts.path or "/", parts.query, parts.fragment

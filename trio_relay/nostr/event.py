@@ -9,17 +9,10 @@ from typing import Final
 import msgspec
 import orjson
 
+from trio_relay.nostr.kinds import GIFT_WRAP, MAX_KIND, is_addressable, is_ephemeral, is_replaceable
+
 MAX_TIME: Final = 2**33 - 1
 """The latest `created_at` that is taken; seconds since 1970, reached in the year 2242."""
-MAX_KIND: Final = 65_535
-ENCRYPTED_MESSAGE: Final = 4
-"""NIP-04."""
-DELETION: Final = 5
-VANISH: Final = 62
-GIFT_WRAP: Final = 1_059
-"""NIP-59; its pubkey is a random one, so that whom it is for stands in its `p` tags alone."""
-EPHEMERAL_WRAP: Final = 21_059
-WRAPS: Final = frozenset({GIFT_WRAP, EPHEMERAL_WRAP})
 
 _MOST_DIGITS: Final = 18
 _HEX64: Final = re.compile("[0-9a-f]{64}")
@@ -104,21 +97,6 @@ def _quoted(text: str) -> str:
 def compute_id(pubkey: str, created_at: int, kind: int, tags: list[list[str]], content: str) -> str:
     """The id that an event with these fields has, 64 hex characters, in NIP-01's verbatim form."""
     return sha256(_verbatim(Event("", pubkey, created_at, kind, tags, content, ""))).hexdigest()
-
-
-def is_ephemeral(kind: int) -> bool:
-    """True for kinds that are delivered and never stored (NIP-01, "Kinds")."""
-    return 20_000 <= kind < 30_000
-
-
-def is_replaceable(kind: int) -> bool:
-    """True for kinds of which only the newest per pubkey is kept (NIP-01, "Kinds")."""
-    return kind in (0, 3) or 10_000 <= kind < 20_000
-
-
-def is_addressable(kind: int) -> bool:
-    """True for kinds of which only the newest per pubkey and `d` tag is kept (NIP-01, "Kinds")."""
-    return 30_000 <= kind < 40_000
 
 
 def address_of(event: Event) -> str | None:

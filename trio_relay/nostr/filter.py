@@ -9,7 +9,8 @@ import msgspec
 
 from trio_relay.nostr.access import Reader, may_read
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
-from trio_relay.nostr.event import MAX_KIND, MAX_TIME, Event, tag_values
+from trio_relay.nostr.event import MAX_TIME, Event, tag_values
+from trio_relay.nostr.kinds import MAX_KIND
 from trio_relay.nostr.search import Search, parse_search
 
 

@@ -14,18 +14,19 @@ import msgspec
 
 from trio_relay.nostr.event import is_hex64
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import COMMENT, FOLLOWS, NOTE, REACTION, REPOST
 
 REGISTERS: Final = 256
 _LOOKED_AT: Final = 7
 """Bytes behind the register's own whose leading zeros count: as in the reference, so that a value is 57 at most."""
 CANONICAL: Final[frozenset[tuple[str, frozenset[int]]]] = frozenset(
     {
-        ("e", frozenset({7})),
-        ("e", frozenset({6})),
-        ("q", frozenset({1, 1111})),
-        ("e", frozenset({1})),
-        ("E", frozenset({1111})),
-        ("p", frozenset({3})),
+        ("e", frozenset({REACTION})),
+        ("e", frozenset({REPOST})),
+        ("q", frozenset({NOTE, COMMENT})),
+        ("e", frozenset({NOTE})),
+        ("E", frozenset({COMMENT})),
+        ("p", frozenset({FOLLOWS})),
     }
 )
 """(letter, kinds) of the filters that NIP-45 names: reactions, reposts, quotes, replies, comments, followers."""

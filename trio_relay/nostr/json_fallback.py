@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from trio_relay.nostr.event import MAX_KIND, MAX_TIME
+from trio_relay.nostr.event import MAX_TIME
+from trio_relay.nostr.kinds import MAX_KIND
 
 _MOST_BYTES: Final = 65_536
 """Bytes that are read again at Python's own pace; a longer message with such numbers is no event of anybody's."""

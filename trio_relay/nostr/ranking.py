@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from trio_relay.nostr.access import PRIVATE_KINDS
-from trio_relay.nostr.event import DELETION, Event
+from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import DELETION
 from trio_relay.nostr.search import Sort, vote_of
 
 MUTE_KINDS: Final = frozenset({DELETION, *PRIVATE_KINDS})

@@ -14,7 +14,21 @@ import msgspec
 import orjson
 
 from trio_relay.nostr.errors import invalid
-from trio_relay.nostr.event import Event, is_replaceable
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import (
+    CLIENT_AUTH,
+    ENCRYPTED_MESSAGE,
+    EPHEMERAL_WRAP,
+    FOLLOWS,
+    GIFT_WRAP,
+    HTTP_AUTH,
+    LABEL,
+    PROFILE,
+    REACTION,
+    REPOSTS,
+    SEAL,
+    is_replaceable,
+)
 from trio_relay.nostr.tokenizer import words
 
 __all__ = [
@@ -22,7 +36,6 @@ __all__ = [
     "DISLIKES",
     "LIKES",
     "MOST_CHARACTERS",
-    "REACTION",
     "Phrase",
     "Search",
     "Sort",
@@ -40,15 +53,14 @@ Sort: TypeAlias = Literal["top", "hot", "rising", "controversial"]
 MOST_CHARACTERS: Final = 1_000
 """The longest text of a search."""
 
-_PROFILE: Final = 0
 _SHOWN: Final = ("name", "display_name", "about", "nip05", "website", "lud16")
 """What of a profile is searched: what its page shows as text (NIP-01, NIP-24)."""
 _LISTS: Final = (*range(30_000, 30_008), 30_015, 30_030)
 _PRIVATE: Final = (
-    *(4, 13, 44, 443, 444, 445, 1059, 1060, 7374, 7375, 7376),
-    *(21_059, 23_194, 23_195, 24_133, 30_078, 31_234),
+    *(ENCRYPTED_MESSAGE, SEAL, 44, 443, 444, 445, GIFT_WRAP, 1060, 7374, 7375, 7376),
+    *(EPHEMERAL_WRAP, 23_194, 23_195, 24_133, 30_078, 31_234),
 )
-_UNSEARCHED: Final = frozenset({3, 6, 16, 22_242, 27_235, *_PRIVATE, *_LISTS})
+_UNSEARCHED: Final = frozenset({FOLLOWS, *REPOSTS, CLIENT_AUTH, HTTP_AUTH, *_PRIVATE, *_LISTS})
 """Kinds that are not searched, beside all that is replaceable (lists, relays, wallets) but profiles. The content of a
 repost is a whole event once more; that of messages, wraps, groups, wallets, drafts and lists may be encrypted."""
 
@@ -192,7 +204,7 @@ def _known(key: str, value: str) -> dict[str, str | bool]:
 
 def text_of(event: Event) -> str:
     """The words of what is searched in an event, a space between each two; empty for kinds that are not searched."""
-    if event.kind == _PROFILE:
+    if event.kind == PROFILE:
         return _profile_text(event.content)
     if event.kind in _UNSEARCHED or is_replaceable(event.kind):
         return ""
@@ -236,16 +248,15 @@ def marks_of(event: Event) -> frozenset[str]:
             marks.add("nsfw")
         # A label event labels others.
         elif (
-            tag[0] == "l" and tag[2:3] == ["ISO-639-1"] and event.kind != _LABEL and _LANGUAGE.fullmatch(tag[1].lower())
+            tag[0] == "l" and tag[2:3] == ["ISO-639-1"] and event.kind != LABEL and _LANGUAGE.fullmatch(tag[1].lower())
         ):
             marks.add(f"language:{tag[1].lower()}")
-    if event.kind == _PROFILE and (domain := _claimed_domain(event.content)):
+    if event.kind == PROFILE and (domain := _claimed_domain(event.content)):
         marks.add(f"domain:{domain}")
     return frozenset(marks)
 
 
 _TELLING: Final = frozenset({"content-warning", "t", "l"})
-_LABEL: Final = 1985
 
 
 def _claimed_domain(content: str) -> str | None:
@@ -264,7 +275,6 @@ def vote_of(event: Event) -> int:
     return (reaction in LIKES) - (reaction in DISLIKES)
 
 
-REACTION: Final = 7
 LIKES: Final = frozenset(["", "+", *"❤♥🧡💛💚💙💜🖤🤍🤎💖💗💓💕💞💘💝🩷🩵🩶🤙👍"])
 DISLIKES: Final = frozenset("-👎")
 COLOURS: Final = "\ufe0e\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"

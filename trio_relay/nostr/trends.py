@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from trio_relay.nostr.event import Event, is_hex64, is_replaceable
+from trio_relay.nostr.event import Event, is_hex64
+from trio_relay.nostr.kinds import FOLLOW_SET, FOLLOWS, PROFILE, is_replaceable
 from trio_relay.nostr.ranking import MUTE_KINDS, references_of
 
-_FOLLOW_SET: Final = 30_000
-SILENT_KINDS: Final = rf"0|3|{'|'.join(map(str, sorted(MUTE_KINDS)))}|1[0-9]{{4}}|{_FOLLOW_SET}"
+SILENT_KINDS: Final = rf"{PROFILE}|{FOLLOWS}|{'|'.join(map(str, sorted(MUTE_KINDS)))}|1[0-9]{{4}}|{FOLLOW_SET}"
 """The kinds that `speaks` leaves out, as a regular expression of Lucene's."""
 
 
@@ -44,7 +44,7 @@ class Trends(msgspec.Struct, frozen=True, gc=False):
 
 def speaks(event: Event) -> bool:
     """True for an event that says something of others at its time: no list that is kept, and none of `MUTE_KINDS`."""
-    return not (event.kind in MUTE_KINDS or event.kind == _FOLLOW_SET or is_replaceable(event.kind))
+    return not (event.kind in MUTE_KINDS or event.kind == FOLLOW_SET or is_replaceable(event.kind))
 
 
 class Tally:

@@ -1,39 +1,75 @@
-"""When two spellings mean the same relay."""
+"""When two spellings of a URL mean the same relay, or the same resource.
+
+Both compare where a URL leads to in one way: no difference is made between http and ws, https and wss, a default port
+and none, letter case of scheme and host, and one loopback host and another, so that a relay tried out at home answers
+to `localhost`, `127.0.0.1` and `[::1]`.
+"""
 
 from __future__ import annotations
 
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 _PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
+_SECURE = ("wss", "https")
+
+
+class _Origin(NamedTuple):
+    is_secure: bool
+    host: str
+    port: int
 
 
 def same_relay(url: str, other: str) -> bool:
-    """True if both URLs name one relay: scheme, host, port and path, in whatever spelling.
+    """True if both URLs name one relay: by scheme, host, port and path (NIP-42, "Signed Event Verification").
 
-    Letter case of scheme and host, a default port, a trailing slash and a trailing dot make no difference; every
-    loopback host is the same host, so that a relay tried out at home answers to `localhost`, `127.0.0.1` and `[::1]`.
-    A text that is no ws, wss, http or https URL names no relay.
+    People write these: white space around them, a dot behind the host and slashes behind the path make no difference,
+    and neither do query and fragment. A text that is no ws, wss, http or https URL names no relay.
     """
-    mine, theirs = _normal(url), _normal(other)
+    mine, theirs = _relay(url), _relay(other)
     return mine is not None and mine == theirs
 
 
-def _normal(url: str) -> tuple[bool, str, int, str] | None:
+def same_url(url: str, other: str) -> bool:
+    """True if both absolute URLs are the same, user, path, query and fragment to the letter (NIP-98, "Nostr event").
+
+    Programs write these: an empty path is `/`, and that is all. A text that is no such URL is the same as none.
+    """
+    mine, theirs = _resource(url), _resource(other)
+    return mine is not None and mine == theirs
+
+
+def _relay(url: str) -> tuple[_Origin, str] | None:
+    if (found := _split(url.strip())) is None:
+        return None
+    origin, parts = found
+    host = origin.host.rstrip(".")
+    return (origin._replace(host=_one_loopback(host)), parts.path.rstrip("/")) if host else None
+
+
+def _resource(url: str) -> tuple[_Origin, str, str, str, str] | None:
+    if any(character <= " " for character in url):  # which the parser would leave out
+        return None
+    if (found := _split(url)) is None:
+        return None
+    origin, parts = found
+    return origin, parts.netloc.rpartition("@")[0], parts.path or "/", parts.query, parts.fragment
+
+
+def _split(url: str) -> tuple[_Origin, SplitResult] | None:
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
         default, port = _PORTS[parts.scheme], parts.port
     except (ValueError, KeyError):
         return None
-    if not (host := (parts.hostname or "").rstrip(".")):
+    if not (host := parts.hostname):
         return None
-    secure = parts.scheme in ("wss", "https")
-    return (
-        secure,
-        "localhost" if is_loopback(host) else host,
-        default if port is None else port,
-        parts.path.rstrip("/"),
-    )
+    return _Origin(parts.scheme in _SECURE, _one_loopback(host), default if port is None else port), parts
+
+
+def _one_loopback(host: str) -> str:
+    return "localhost" if is_loopback(host) else host
 
 
 def is_loopback(host: str) -> bool:

@@ -9,12 +9,13 @@ from typing import Final, TypeVar
 import structlog
 import trio
 
-from trio_relay.nostr.event import DELETION, Event, decode
+from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import DELETION, MEMBERS, ROLE
 from trio_relay.nostr.signer import Signer
 from trio_relay.pipeline.submission import Submission
 from trio_relay.policy.lists import Change, ListName
-from trio_relay.policy.membership import MEMBERS, MOST_ROLES, ROLE, unpublished
+from trio_relay.policy.membership import MOST_ROLES, unpublished
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store, StoreError
 

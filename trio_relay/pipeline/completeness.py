@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from trio_relay.nostr.access import Reader
-from trio_relay.nostr.event import WRAPS
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import WRAPS
 
 
 def with_one_more(filters: Sequence[Filter]) -> list[Filter]:

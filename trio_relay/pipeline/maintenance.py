@@ -13,10 +13,11 @@ import trio
 
 from trio_relay.nostr.event import decode
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import FOLLOWS
 from trio_relay.pipeline.sync_sets import SyncSets
 from trio_relay.policy.lists import Change, as_metadata
 from trio_relay.policy.rules import Rules
-from trio_relay.policy.trust import FOLLOWS, MOST_TRUSTED, followed
+from trio_relay.policy.trust import MOST_TRUSTED, followed
 from trio_relay.store.base import Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")

@@ -11,12 +11,13 @@ import trio
 
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import INVITE
 from trio_relay.nostr.signer import Signer
 from trio_relay.pipeline.announcing import Announcer
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.lists import Change
-from trio_relay.policy.membership import INVITE, REQUESTS, host_among, invite, judge
+from trio_relay.policy.membership import REQUESTS, host_among, invite, judge
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store, StoreError
 

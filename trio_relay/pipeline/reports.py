@@ -10,9 +10,10 @@ import structlog
 import trio
 
 from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import REPORT
 from trio_relay.pipeline.submission import Submission
 from trio_relay.policy.lists import Change, ListEntry, ListName, as_metadata
-from trio_relay.policy.reports import REPORT, note_report
+from trio_relay.policy.reports import note_report
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store, StoreError
 

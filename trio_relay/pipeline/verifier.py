@@ -12,7 +12,8 @@ from typing import Final
 import structlog
 import trio
 
-from trio_relay.nostr.event import Event, is_ephemeral
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.nostr.schnorr import Backend
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 import trio
 
-from trio_relay.nostr.event import VANISH
+from trio_relay.nostr.kinds import VANISH
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.post import Flush, Post, carry_out

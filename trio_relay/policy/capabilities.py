@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from trio_relay.nostr.event import VANISH
+from trio_relay.nostr.kinds import ENCRYPTED_MESSAGE, GIFT_WRAP, VANISH
 from trio_relay.nostr.relay_info import Capabilities, RelayInfo
 from trio_relay.policy.lists import ListName
 from trio_relay.policy.rules import Rules
@@ -37,13 +37,13 @@ def optional_nips(rules: Rules) -> dict[int, bool]:
         ListName.DISALLOWED_KINDS, str(VANISH), 0
     )
     return {
-        4: private and 4 in rules.private_kinds,
+        4: private and ENCRYPTED_MESSAGE in rules.private_kinds,
         13: rules.options.min_pow_difficulty > 0,
-        17: private and 1_059 in rules.private_kinds,
+        17: private and GIFT_WRAP in rules.private_kinds,
         42: auth,
         43: auth and rules.members.enabled,
         50: rules.has_search,
-        59: private and 1_059 in rules.private_kinds,
+        59: private and GIFT_WRAP in rules.private_kinds,
         62: auth and not denies_vanishing,
         70: auth,
         77: rules.has_sync,

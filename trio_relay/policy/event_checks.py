@@ -12,17 +12,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
-from trio_relay.nostr.event import (
-    VANISH,
-    WRAPS,
-    Event,
-    expiry_of,
-    has_expired,
-    id_matches,
-    is_protected,
-    recipients,
-)
+from trio_relay.nostr.event import Event, expiry_of, has_expired, id_matches, is_protected, recipients
 from trio_relay.nostr.json_fallback import lenient
+from trio_relay.nostr.kinds import CHAT_MESSAGE, CLIENT_AUTH, FILE_MESSAGE, REPOSTS, SEAL, VANISH, WRAPS
 from trio_relay.nostr.pow import committed_difficulty, difficulty_of
 from trio_relay.nostr.urls import same_relay
 from trio_relay.policy.identity import Identity
@@ -30,10 +22,8 @@ from trio_relay.policy.lists import ListName
 from trio_relay.policy.membership import REQUESTS, check_request
 from trio_relay.policy.rules import Rules
 
-AUTH: Final = 22_242
-_UNWRAPPED: Final = {13: "a seal", 14: "a chat message", 15: "a file message"}
+_UNWRAPPED: Final = {SEAL: "a seal", CHAT_MESSAGE: "a chat message", FILE_MESSAGE: "a file message"}
 """What must only ever come inside of a gift wrap (NIP-17, NIP-59)."""
-_REPOSTS: Final = frozenset({6, 16})
 _MOST_RECIPIENTS: Final = 10
 """Of one gift wrap; clients make one for each (NIP-17)."""
 _WRAPS_LIE_BACK: Final = 172_800
@@ -91,8 +81,8 @@ def _check_age(event: Event, identity: Identity, rules: Rules, now: int) -> Reje
 
 def _check_kind(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     kind, options, lists = event.kind, rules.options, rules.lists
-    if kind == AUTH:
-        return invalid("kind 22242 belongs into an AUTH message (NIP-42)")
+    if kind == CLIENT_AUTH:
+        return invalid(f"kind {CLIENT_AUTH} belongs into an AUTH message (NIP-42)")
     if kind in _UNWRAPPED:
         return invalid(f"kind {kind}, {_UNWRAPPED[kind]}, must come in a gift wrap (NIP-59)")
     if kind in rules.private_kinds and not rules.has_auth:
@@ -207,7 +197,7 @@ _TELLING: Final = frozenset({"-", "expiration"})
 
 def _check_repost(event: Event) -> Rejected | None:
     # Most contents are not even looked at, and most of the others hold no such tag, however it is spelt.
-    if event.kind not in _REPOSTS or not ('"-"' in event.content or "\\u002" in event.content):
+    if event.kind not in REPOSTS or not ('"-"' in event.content or "\\u002" in event.content):
         return None
     tags = _embedded_tags(event.content)
     if isinstance(tags, list) and any(isinstance(tag, list) and tag[:1] == ["-"] for tag in tags):
@@ -251,7 +241,7 @@ def _is_odd(kind: int, rules: Rules) -> bool:
     lists_kinds = options.denied_kinds or options.allowed_kinds
     return (
         kind in _UNWRAPPED
-        or kind == AUTH
+        or kind == CLIENT_AUTH
         or kind in rules.private_kinds
         or bool(lists_kinds)
         or holds_any(ListName.ALLOWED_KINDS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trio_relay.nostr.errors import Prefix, Rejected
-from trio_relay.nostr.event import WRAPS
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import WRAPS
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.rules import Rules
 

@@ -8,18 +8,12 @@ from itertools import islice
 from typing import Final
 
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
-from trio_relay.nostr.event import DELETION, Event, is_protected
+from trio_relay.nostr.event import Event, is_protected
+from trio_relay.nostr.kinds import DELETION, JOIN, LEAVE, MEMBER_ADDED, MEMBER_REMOVED, MEMBERS, ROLE
 from trio_relay.policy.capabilities import relay_info_of
 from trio_relay.policy.lists import Change, ListEntry, ListName, granted
 from trio_relay.policy.rules import Rules
 
-ADDED: Final = 8_000
-REMOVED: Final = 8_001
-MEMBERS: Final = 13_534
-JOIN: Final = 28_934
-INVITE: Final = 28_935
-LEAVE: Final = 28_936
-ROLE: Final = 33_534
 REQUESTS: Final = frozenset({JOIN, LEAVE})
 """What is asked of the relay itself: never stored, never delivered."""
 MOST_INVITES: Final = 20
@@ -151,7 +145,7 @@ def _about_members(said: Event | None, rules: Rules, now: int) -> Iterator[Draft
     if tags == ([["-"]] if said is None else said.tags):
         return
     before, members = _members_in([] if said is None else said.tags), _members_in(tags)
-    for kind, keys, others in ((ADDED, members, before), (REMOVED, before, members)):
+    for kind, keys, others in ((MEMBER_ADDED, members, before), (MEMBER_REMOVED, before, members)):
         known = set(others)
         yield from (Draft(kind, [["-"], ["p", key]]) for key in keys if key not in known)
     yield Draft(MEMBERS, tags)

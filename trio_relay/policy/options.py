@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from trio_relay.nostr.access import PRIVATE_KINDS
-from trio_relay.nostr.event import MAX_KIND
+from trio_relay.nostr.kinds import MAX_KIND
 
 Pubkey = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Kind = Annotated[int, Meta(ge=0, le=MAX_KIND)]

@@ -8,8 +8,6 @@ from trio_relay.nostr.event import Event, is_hex64
 from trio_relay.policy.lists import MOST_REPORTS, Change, ListEntry, ListName, Lists, reporters
 from trio_relay.policy.rules import Rules
 
-REPORT: Final = 1_984
-"""The kind of a report (NIP-56)."""
 MOST_REPORTERS: Final = 100
 """Keys that are counted for one event; more of them would tell a moderator nothing new."""
 _MOST_NAMED: Final = 10

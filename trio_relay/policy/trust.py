@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from trio_relay.nostr.event import Event, recipients
+from trio_relay.nostr.kinds import FOLLOWS
 
-FOLLOWS: Final = 3
-"""The kind of a list of follows (NIP-02)."""
 MOST_TRUSTED: Final = 500_000
 """Keys; some 100 bytes each. A web that grows beyond is cut where it is."""
 

@@ -12,16 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
-from trio_relay.nostr.event import (
-    DELETION,
-    GIFT_WRAP,
-    VANISH,
-    Event,
-    address_of,
-    claimants,
-    deletion_targets,
-    supersedes,
-)
+from trio_relay.nostr.event import Event, address_of, claimants, deletion_targets, supersedes
+from trio_relay.nostr.kinds import DELETION, GIFT_WRAP, VANISH
 from trio_relay.store.base import Saved
 
 _REQUESTS: Final = frozenset({DELETION, VANISH})

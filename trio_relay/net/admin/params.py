@@ -8,8 +8,9 @@ from typing import Final, TypeAlias
 
 from trio_relay.net.addresses import as_listed
 from trio_relay.nostr.errors import Rejected, invalid
-from trio_relay.nostr.event import MAX_KIND, MAX_TIME, is_hex64
+from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import MAX_KIND
 from trio_relay.pipeline.figures import RelayStatistics
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.rules import Rules

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Final
 
-from trio_relay.nostr.event import DELETION, VANISH, Event, address_of, claimants, deletion_targets
+from trio_relay.nostr.event import Event, address_of, claimants, deletion_targets
+from trio_relay.nostr.kinds import DELETION, VANISH
 from trio_relay.store.judge import Facts, Ruling, version_of
 from trio_relay.store.opensearch.bulk import Write
 from trio_relay.store.opensearch.documents import (

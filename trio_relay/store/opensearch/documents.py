@@ -22,7 +22,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from trio_relay.nostr.event import DELETION, VANISH, Event, address_of, encode, expiry_of, single_letter_tags
+from trio_relay.nostr.event import Event, address_of, encode, expiry_of, single_letter_tags
+from trio_relay.nostr.kinds import DELETION, VANISH
 from trio_relay.nostr.search import marks_of, text_of, vote_of
 
 _MOST_VALUE_BYTES: Final = 512

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from trio_relay.nostr.access import Reader
-from trio_relay.nostr.event import GIFT_WRAP, WRAPS
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import GIFT_WRAP, WRAPS
 from trio_relay.store.opensearch.documents import REQUESTS, tag_term
 
 Query: TypeAlias = dict[str, Any]

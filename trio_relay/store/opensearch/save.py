@@ -21,7 +21,8 @@ from typing import Final
 import structlog
 import trio
 
-from trio_relay.nostr.event import DELETION, VANISH, Event, claimants
+from trio_relay.nostr.event import Event, claimants
+from trio_relay.nostr.kinds import DELETION, VANISH
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.judge import Ruling, judge
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote

@@ -11,7 +11,8 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from trio_relay.nostr.event import DELETION, GIFT_WRAP, VANISH, Event, address_of, claimants
+from trio_relay.nostr.event import Event, address_of, claimants
+from trio_relay.nostr.kinds import DELETION, GIFT_WRAP, VANISH
 from trio_relay.store.base import Saved
 from trio_relay.store.judge import Facts, Ruling, Version, judge, questions, version_of
 from trio_relay.store.sqlite import deletes

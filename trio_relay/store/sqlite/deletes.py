@@ -14,7 +14,8 @@ from typing import Final, TypeAlias
 
 import apsw
 
-from trio_relay.nostr.event import GIFT_WRAP, VANISH, Event, decode, encode
+from trio_relay.nostr.event import Event, decode, encode
+from trio_relay.nostr.kinds import GIFT_WRAP, VANISH
 from trio_relay.store.judge import Ruling
 from trio_relay.store.sqlite.rows import (
     DELETE_EXPIRIES,

@@ -14,9 +14,9 @@ from typing import Final
 import apsw
 from msgspec.structs import replace
 
-from trio_relay.nostr.event import VANISH
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import REGISTERS, Sketch
+from trio_relay.nostr.kinds import VANISH
 from trio_relay.store.base import Page
 from trio_relay.store.sqlite.planner import plan, plan_all, plan_count, plan_records, plan_single, plan_sketch
 from trio_relay.store.sqlite.rows import FIND_EVENTS, id_record, rank_of

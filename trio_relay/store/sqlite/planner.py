@@ -12,8 +12,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from trio_relay.nostr.event import WRAPS
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import WRAPS
 from trio_relay.store.sqlite.rows import MARK, rank_of
 from trio_relay.store.sqlite.sql import AUTHOR, Select, Where, all_of, keys_of, raw
 

@@ -14,8 +14,9 @@ from typing import Final
 
 import apsw
 
-from trio_relay.nostr.event import Event, address_of, decode, encode, expiry_of, is_ephemeral, single_letter_tags
+from trio_relay.nostr.event import Event, address_of, decode, encode, expiry_of, single_letter_tags
 from trio_relay.nostr.hyperloglog import CANONICAL, observation, offset_of
+from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.nostr.search import marks_of, text_of
 
 _NO_ADDRESS: Final = bytes(32)

@@ -12,8 +12,9 @@ from typing import Final
 import apsw
 
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import REACTION
 from trio_relay.nostr.ranking import MUTE_KINDS, Voices, candidates, ranked_by, reference_window
-from trio_relay.nostr.search import COLOURS, DISLIKES, LIKES, REACTION, Sort
+from trio_relay.nostr.search import COLOURS, DISLIKES, LIKES, Sort
 from trio_relay.store.sqlite.planner import plan_newest, plan_one
 from trio_relay.store.sqlite.rows import tag_key
 from trio_relay.store.sqlite.sql import Select, Where

@@ -10,8 +10,8 @@ from typing import Final
 import apsw
 
 from trio_relay.nostr.access import Reader
-from trio_relay.nostr.event import WRAPS
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import WRAPS
 from trio_relay.nostr.search import Phrase, Search
 from trio_relay.store.sqlite.rows import MARK, tag_key
 
