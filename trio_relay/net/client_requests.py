@@ -205,6 +205,6 @@ class ClientRequests:
             self._syncs.refuse(request.sync_id, reason)
         elif not self._syncs.has_room():
             most = self._relay.sync_options.max_sessions
-            self._syncs.refuse(request.sync_id, f"error: at most {most} syncs on a connection (max_sessions)")
+            self._syncs.refuse(request.sync_id, f"{Prefix.ERROR}: at most {most} syncs on a connection (max_sessions)")
         else:
             self._start(self._syncs.open, request, self._syncs.expect(request.sync_id))

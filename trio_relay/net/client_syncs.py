@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from trio_relay.nostr.errors import Rejected, invalid
+from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.message import ContinueSync, OpenSync, sync_error, sync_message
 from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay
@@ -16,9 +16,9 @@ from trio_relay.policy.identity import Identity
 _SMALL_BYTES: Final = 512
 """Of a message that is answered on the loop: some 20 fingerprints, each of which may have to be split and made anew.
 Over a million events 16 KiB of them took 0.27 s."""
-_HASTY: Final = "closed: a message came before the last one was answered"
-_UNKNOWN: Final = "closed: no sync of this id is open"
-_IDLE: Final = "closed: nothing was heard of this sync for too long"
+_HASTY: Final = f"{Prefix.CLOSED}: a message came before the last one was answered"
+_UNKNOWN: Final = f"{Prefix.CLOSED}: no sync of this id is open"
+_IDLE: Final = f"{Prefix.CLOSED}: nothing was heard of this sync for too long"
 
 
 class ClientSyncs:

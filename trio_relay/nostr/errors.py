@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Prefix(StrEnum):
-    """The word before the colon in OK and CLOSED messages (NIP-01, "From relay to client"; NIP-42)."""
+    """The word before the colon in OK, CLOSED and NEG-ERR messages (NIP-01, "From relay to client"; 42, 43, 77)."""
 
     DUPLICATE = "duplicate"
     POW = "pow"
@@ -21,6 +21,8 @@ class Prefix(StrEnum):
     ERROR = "error"
     AUTH_REQUIRED = "auth-required"
     UNSUPPORTED = "unsupported"
+    INFO = "info"
+    CLOSED = "closed"
 
 
 class Rejected(Exception):
@@ -43,3 +45,8 @@ class Rejected(Exception):
 def invalid(reason: str) -> Rejected:
     """The commonest refusal: what was sent breaks a rule of the protocol."""
     return Rejected(Prefix.INVALID, reason)
+
+
+def bad_signature() -> Rejected:
+    """The refusal of an event whose signature is wrong (NIP-01, "Events and signatures")."""
+    return invalid("sig is not a valid signature of the id by the pubkey")

@@ -201,7 +201,7 @@ def _parse_request(array: list[object], max_filters: int, all_of: bool) -> Clien
         case ["NEG-CLOSE", str() as sync_id]:
             return CloseSync(sync_id)
         case ["NEG-OPEN" | "NEG-MSG" | "NEG-CLOSE" as verb, str() as sync_id, *_]:
-            return refuse_sync(sync_id, f"invalid: {verb} is not of the form that NIP-77 gives it")
+            return refuse_sync(sync_id, f"{Prefix.INVALID}: {verb} is not of the form that NIP-77 gives it")
         case ["REQ" | "COUNT" | "CLOSE" as verb, *_]:
             return _notice(f"{verb} needs a subscription id, a string")
         case [str() as verb, *_]:
@@ -234,7 +234,7 @@ def _parse_sync(sync_id: str, source: object, text: str, all_of: bool) -> OpenSy
     return OpenSync(sync_id, one, message)
 
 
-_NOT_HEX: Final = "invalid: the message is no hex"
+_NOT_HEX: Final = f"{Prefix.INVALID}: the message is no hex"
 
 
 def _from_hex(text: str) -> bytes | None:
@@ -264,11 +264,11 @@ def _second_reading(data: bytes) -> RefusedMessage:
         case ["EVENT" | "AUTH" as verb, *_]:
             return _notice(f"{verb} takes an event, an object")
         case ["REQ", str() as sub_id, *_] if SURROGATE.search(sub_id) is None:
-            return close(sub_id, "invalid: the filters are not valid JSON")
+            return close(sub_id, f"{Prefix.INVALID}: the filters are not valid JSON")
         case ["COUNT", str() as sub_id, *_] if SURROGATE.search(sub_id) is None:
-            return refuse_count(sub_id, "invalid: the filters are not valid JSON")
+            return refuse_count(sub_id, f"{Prefix.INVALID}: the filters are not valid JSON")
         case ["NEG-OPEN", str() as sync_id, *_] if SURROGATE.search(sync_id) is None:
-            return refuse_sync(sync_id, "invalid: the filter is not valid JSON")
+            return refuse_sync(sync_id, f"{Prefix.INVALID}: the filter is not valid JSON")
         case list():
             return _notice("the message holds text or numbers that JSON cannot carry")
         case _:
@@ -292,10 +292,10 @@ def refuse_sync(sync_id: str, reason: str) -> RefusedMessage:
 
 def _refusal(event_id: object, fault: str) -> RefusedMessage:
     if isinstance(event_id, str) and _HEX_ID.fullmatch(event_id) is not None:
-        return RefusedMessage(ok(event_id, False, f"invalid: {fault}"))
+        return RefusedMessage(ok(event_id, False, f"{Prefix.INVALID}: {fault}"))
     return _notice(fault)
 
 
 def _notice(text: str) -> RefusedMessage:
     # A lone surrogate in what the client sent must not break the answer to it.
-    return RefusedMessage(notice(f"invalid: {text.encode(errors='replace').decode()}"))
+    return RefusedMessage(notice(f"{Prefix.INVALID}: {text.encode(errors='replace').decode()}"))

@@ -161,7 +161,7 @@ class Session:
         if (refusal := self._refusal([message.filter])) is not None:
             return refuse_sync(message.sync_id, str(refusal))
         if message.filter.search is not None:
-            return refuse_sync(message.sync_id, "unsupported: a search is no set that could be compared")
+            return refuse_sync(message.sync_id, f"{Prefix.UNSUPPORTED}: a search is no set that could be compared")
         return message
 
     def _refusal(self, filters: Sequence[Filter]) -> Rejected | None:
@@ -178,7 +178,7 @@ class Session:
         return Rejected(Prefix.ERROR, f"at most {most}")
 
 
-_NO_SYNC: Final = "unsupported: sync (NIP-77) is off on this relay"
+_NO_SYNC: Final = f"{Prefix.UNSUPPORTED}: sync (NIP-77) is off on this relay"
 
 
 def _size(filters: Sequence[Filter]) -> int:

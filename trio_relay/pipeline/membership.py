@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import structlog
 import trio
 
+from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import INVITE
@@ -94,7 +95,7 @@ class Membership:
             if verdict.changes:
                 await self._amend(verdict.changes)
         except StoreError as error:
-            submission.reply(submission.event, False, f"error: {error}")
+            submission.reply(submission.event, False, f"{Prefix.ERROR}: {error}")
             return
         if verdict.changes:
             log.info("membership", pubkey=submission.event.pubkey, told=verdict.reason)

@@ -22,7 +22,7 @@ import trio
 
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.auth import check_auth
-from trio_relay.nostr.errors import Prefix, Rejected, invalid
+from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
@@ -207,7 +207,7 @@ class Relay:
             return Rejected(Prefix.RESTRICTED, f"at most {MOST_KEYS} keys on a connection")
         refusal = check_auth(event, identity.challenge, self.rules.relay_url, int(self._clock()))
         if refusal is None and not await self.verify(event):
-            refusal = invalid("sig is not a valid signature of the id by the pubkey")
+            refusal = bad_signature()
         if refusal is None:
             identity.keys.add(event.pubkey)
         return refusal

@@ -170,13 +170,15 @@ class StoredAnswer:
         except StoreError as error:
             source.outcomes["failed"] += 1
             log.error("query failed", error=str(error))
-            subscription.refuse(f"error: {error}")
+            subscription.refuse(f"{Prefix.ERROR}: {error}")
             return False
         finally:
             source.running -= 1
         if subscription.has_lost_track:
             source.outcomes["lost_track"] += 1
-            subscription.refuse("error: too many live events came before the stored ones were sent; ask again")
+            subscription.refuse(
+                f"{Prefix.ERROR}: too many live events came before the stored ones were sent; ask again"
+            )
             return False
         await subscription.outbox.wait_for_room()  # an answer that just fits leaves none for its end
         source.outcomes["answered"] += 1

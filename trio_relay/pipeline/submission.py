@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from trio_relay.nostr.errors import Rejected
+from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved
 
@@ -20,11 +20,11 @@ Bars: TypeAlias = Callable[[], Callable[[Event], Rejected | None] | None]
 
 ANSWERS: Final[dict[Saved, tuple[bool, str]]] = {
     Saved.STORED: (True, ""),
-    Saved.DUPLICATE: (True, "duplicate: already have this event"),
-    Saved.SUPERSEDED: (False, "duplicate: have a newer version"),
-    Saved.DELETED: (False, "blocked: deleted by its author"),
-    Saved.VANISHED: (False, "blocked: its author has asked to vanish"),
-    Saved.FAILED: (False, "error: the store could not take this event; send it again"),
+    Saved.DUPLICATE: (True, f"{Prefix.DUPLICATE}: already have this event"),
+    Saved.SUPERSEDED: (False, f"{Prefix.DUPLICATE}: have a newer version"),
+    Saved.DELETED: (False, f"{Prefix.BLOCKED}: deleted by its author"),
+    Saved.VANISHED: (False, f"{Prefix.BLOCKED}: its author has asked to vanish"),
+    Saved.FAILED: (False, f"{Prefix.ERROR}: the store could not take this event; send it again"),
 }
 """What its sender hears of an event that the store has judged: OK's last two items."""
 

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 import trio
 
+from trio_relay.nostr.errors import Prefix, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.nostr.schnorr import Backend
@@ -192,7 +193,7 @@ class Verifier:
 
     def _bad(self, submission: Submission) -> None:
         self._outcomes["bad_signature"] += 1
-        submission.reply(submission.event, False, "invalid: sig is not a valid signature of the id by the pubkey")
+        submission.reply(submission.event, False, str(bad_signature()))
 
     def _ephemeral(self, submission: Submission) -> None:
         self._outcomes["ephemeral"] += 1
@@ -207,7 +208,9 @@ class Verifier:
             asked.send_nowait(requests)
         except trio.WouldBlock:
             for request in requests:
-                request.reply(request.event, False, "rate-limited: too many requests to join or to leave; try again")
+                request.reply(
+                    request.event, False, f"{Prefix.RATE_LIMITED}: too many requests to join or to leave; try again"
+                )
         return [submission for submission in valid if submission.event.kind not in self._requests]
 
     async def _pass_on(

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 import trio
 
+from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.kinds import VANISH
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.pending_ids import PendingIds
@@ -189,7 +190,7 @@ class Writer:
         self._outcomes["failed"] += len(batch)
         log.error("batch not stored", events=len(batch), error=reason)
         for submission in batch:
-            submission.reply(submission.event, False, f"error: {reason}")
+            submission.reply(submission.event, False, f"{Prefix.ERROR}: {reason}")
 
     def _recovered(self) -> None:
         if self._failure is not None:

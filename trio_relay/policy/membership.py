@@ -79,16 +79,18 @@ def judge(event: Event, rules: Rules, now: int) -> JoinVerdict:
     if rules.lists.size(ListName.MEMBERS) >= rules.members.max_members:
         return JoinVerdict(False, f"{Prefix.RESTRICTED}: there is no room for more members (max_members)")
     joined = Change(ListName.MEMBERS, event.pubkey, ListEntry(since=now))
-    return JoinVerdict(True, f"info: welcome to {relay_info_of(rules).name}", (joined,))
+    return JoinVerdict(True, f"{Prefix.INFO}: welcome to {relay_info_of(rules).name}", (joined,))
 
 
 def _leave(pubkey: str, rules: Rules, now: int) -> JoinVerdict:
     if rules.lists.get(ListName.MEMBERS, pubkey, now) is None:
-        return JoinVerdict(True, "info: you are no member")
+        return JoinVerdict(True, f"{Prefix.INFO}: you are no member")
     lists = rules.lists
     roles = () if lists.get(ListName.ROLE_HOLDERS, pubkey, now) is None else (Change(ListName.ROLE_HOLDERS, pubkey),)
     invites = (Change(ListName.CLAIMS, claim) for claim in _invites_by(pubkey, rules, now))
-    return JoinVerdict(True, "info: you are a member no more", (Change(ListName.MEMBERS, pubkey), *roles, *invites))
+    return JoinVerdict(
+        True, f"{Prefix.INFO}: you are a member no more", (Change(ListName.MEMBERS, pubkey), *roles, *invites)
+    )
 
 
 def _is_invited(claim: str, rules: Rules, now: int) -> bool:

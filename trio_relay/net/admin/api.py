@@ -11,7 +11,7 @@ from trio_relay.net.admin.methods import carry_out
 from trio_relay.net.admin.params import Call, Outcome
 from trio_relay.net.http import Request, Response
 from trio_relay.nostr.auth import Replays, check_http_auth, parse_http_auth
-from trio_relay.nostr.errors import Prefix, Rejected, invalid
+from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.enforcing import enforce
 from trio_relay.pipeline.relay import Relay
@@ -76,7 +76,7 @@ class AdminApi:
         event, now = _signed(request), relay.now()
         fault = check_http_auth(event, url=self._url(request), method=request.method, body=request.body, now=now)
         if fault is None and not await relay.verify(event):
-            fault = invalid("sig is not a valid signature of the id by the pubkey")
+            fault = bad_signature()
         if fault is not None:
             raise _Unauthorized(str(fault))
         self._check_rights(event)
