@@ -6,13 +6,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import ids, new_outbox, open_desk, subscription, waiting
+from tests.desk import LocalClient, ids, open_desk, subscription, waiting
 from tests.keys import ALICE, BOB, NOW
 from tests.stores import ObedientStore
 from tests.wires import run_threads_inline
-from trio_relay import Filter, MemoryStore, Outbox, Subscription
+from trio_relay import Filter, MemoryStore, Subscription
 from trio_relay.nostr.event import encode
-from trio_relay.pipeline.outbox import unframed
 from trio_relay.pipeline.queries import Queries
 
 NOTES = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]
@@ -38,19 +37,19 @@ def queries(store: MemoryStore) -> Queries:
     return Queries(store, 10, frozenset(), 5_000)
 
 
-def narrow_outbox() -> Outbox:
+def narrow_outbox() -> LocalClient:
     """There is room in it for all notes, but not in one go."""
-    return Outbox(unframed, 2**20, lambda: None, turn_bytes=SIZE - 1)
+    return LocalClient(chunk_bytes=SIZE - 1)
 
 
 async def test_all_that_is_stored_and_eose_are_one_piece_of_framed_messages() -> None:
     pieces: list[bytes] = []
 
-    class Noted(Outbox):
-        def put_nowait(self, framed: bytes) -> None:
+    class Noted(LocalClient):
+        def send_framed_nowait(self, framed: bytes) -> None:
             pieces.append(framed)
 
-    target = subscription(outbox=Noted(lambda message: b"<" + message + b">", 2**20, lambda: None))
+    target = subscription(outbox=Noted(frame=lambda message: b"<" + message + b">"))
     assert queries(await quick_store()).answer_nowait(target) is True
     events = b"".join(b"<" + HEAD + encode(note) + b"]>" for note in NOTES)
     assert pieces == [events + b'<["EOSE","sub",["finish"]]>']
@@ -86,34 +85,33 @@ async def test_a_store_that_cannot_answer_at_once_leaves_all_to_the_long_way() -
 async def test_an_answer_that_finds_no_room_goes_the_long_way_and_nothing_was_sent(
     half_bytes: int, waits: bytes, at_once: bool
 ) -> None:
-    outbox = new_outbox(2 * half_bytes)
+    outbox = LocalClient(2 * half_bytes)
     if waits:
         outbox.send_nowait(waits)  # which costs 64 bytes more
     assert queries(await quick_store()).answer_nowait(subscription(outbox=outbox)) is at_once
-    sent = outbox.take_nowait()[0].removeprefix(waits)
+    sent = outbox.read().removeprefix(waits)
     assert sent == (b"" if not at_once else b"".join(HEAD + encode(note) + b"]" for note in NOTES) + END)
 
 
 async def test_an_answer_too_large_to_be_framed_in_one_go_takes_the_long_way() -> None:
     desk = queries(await quick_store())
-    for turn_bytes, at_once in ((SIZE - 1, False), (SIZE, True)):
-        outbox = Outbox(bytes, 2**20, lambda: None, turn_bytes=turn_bytes)
+    for chunk_bytes, at_once in ((SIZE - 1, False), (SIZE, True)):
+        outbox = LocalClient(chunk_bytes=chunk_bytes)
         assert desk.answer_nowait(subscription(outbox=outbox)) is at_once
 
 
 async def test_a_long_sub_id_does_not_make_an_answer_overflow_that_found_room() -> None:
     """It stands in front of every event, and JSON writes a control character as six."""
-    overflows: list[str] = []
-    outbox = Outbox(bytes, 2 * (SIZE + 65), lambda: overflows.append("too slow"))
+    outbox = LocalClient(2 * (SIZE + 65))
     outbox.send_nowait(b"0")
     target = Subscription("\x00" * 64, (Filter(limit=500),), outbox)
     assert queries(await quick_store()).answer_nowait(target) is False
-    assert overflows == []
+    assert not outbox.is_gone
 
 
 async def test_a_client_that_is_gone_is_not_answered() -> None:
-    outbox = new_outbox()
-    outbox.close()
+    outbox = LocalClient()
+    outbox.is_gone = True
     assert queries(await quick_store()).answer_nowait(subscription(outbox=outbox)) is False
 
 
@@ -131,7 +129,7 @@ async def test_what_is_saved_and_still_to_be_broadcast_comes_stored_and_not_agai
 
 
 async def test_after_an_answer_at_once_nothing_is_remembered_of_live_events() -> None:
-    target = subscription(outbox=new_outbox(2**30))
+    target = subscription(outbox=LocalClient(2**30))
     target.deliver_at_once([], frozenset())
     for number in range(10_001):
         target.deliver(f"{number:064}", b"{}", {})

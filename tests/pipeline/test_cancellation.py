@@ -10,11 +10,11 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from tests.desk import Replies, ids, new_outbox, open_desk, subscription, waiting
+from tests.desk import LocalClient, Replies, ids, open_desk, subscription, waiting
 from tests.keys import ALICE, BOB, NOW
 from tests.stores import ObedientStore
 from tests.wires import run_threads_inline
-from trio_relay import Filter, Outbox, Relay
+from trio_relay import Filter, Relay
 
 STORED_BEFORE = ALICE.event("known", created_at=NOW - 9)
 NOTES = [ALICE.event(str(number)) for number in range(4)]
@@ -31,7 +31,7 @@ class Remains:
 
     store: ObedientStore = field(default_factory=ObedientStore)
     replies: Replies = field(default_factory=Replies)
-    outbox: Outbox = field(default_factory=new_outbox)
+    outbox: LocalClient = field(default_factory=LocalClient)
     messages: list[str] = field(default_factory=list)
 
 
@@ -63,7 +63,7 @@ async def publish(relay: Relay, remains: Remains, scope: trio.CancelScope) -> No
             await trio.lowlevel.checkpoint()
 
 
-async def ask(relay: Relay, outbox: Outbox) -> None:
+async def ask(relay: Relay, outbox: LocalClient) -> None:
     target = subscription(Filter(limit=500), outbox=outbox)
     relay.subscribe(target)
     if not relay.answer_nowait(target):

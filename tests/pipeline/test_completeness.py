@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from tests.desk import ids, new_outbox, waiting
+from tests.desk import LocalClient, ids, waiting
 from tests.keys import ALICE, BOB, NOW
 from tests.oracles import naive_match, naive_may_read, naive_query
 from tests.stores import ObedientStore, SyncedStore
@@ -40,7 +40,7 @@ async def answer(
     store: ObedientStore, *filters: Filter, reader: Reader = NOBODY, most_bytes: int = 2**20
 ) -> list[list[Any]]:
     """All that a subscription is sent of what is stored."""
-    target = Subscription("sub", filters, new_outbox(most_bytes), reader)
+    target = Subscription("sub", filters, LocalClient(most_bytes), reader)
     desk = Queries(store, 2.5, frozenset(), MOST)
     if not desk.answer_nowait(target):
         await desk.answer(target)

@@ -11,7 +11,7 @@ from tests.desk import Replies, open_desk
 from tests.keys import ALICE, BOB, NOW
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import VANISH, Event
-from trio_relay.pipeline.post import Post
+from trio_relay.pipeline.recipient import FlushCollector
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.writer import Writer
 from trio_relay.store.base import Saved
@@ -70,7 +70,7 @@ async def test_what_is_accepted_is_stored_before_the_relay_has_stopped() -> None
 
 async def test_where_too_many_requests_wait_the_next_is_written_with_all_the_rest() -> None:
     store = Slow()
-    writer = Writer(store, 10, set(), Post())
+    writer = Writer(store, 10, set(), FlushCollector())
     replies = Replies()
     intake, verified = trio.open_memory_channel[list[Submission]](10)
     live_in, live = trio.open_memory_channel[list[Submission]](10)

@@ -9,7 +9,7 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.desk import ids, new_outbox, subscription, waiting
+from tests.desk import LocalClient, ids, subscription, waiting
 from tests.keys import ALICE, NOW
 from tests.stores import ObedientStore
 from trio_relay import Filter, Subscription
@@ -94,7 +94,7 @@ async def test_a_query_that_takes_too_long_is_closed_and_its_work_ends(method: s
 
 async def test_what_was_found_before_the_deadline_has_been_sent(autojump_clock: MockClock) -> None:
     store = await filled_store(page_events=1)
-    outbox = new_outbox(most_bytes=800)  # one event takes over half: the next waits
+    outbox = LocalClient(most_bytes=800)  # one event takes over half: the next waits
     desk, target = queries(store, seconds=1), subscription(outbox=outbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.answer, target)
@@ -107,7 +107,7 @@ async def test_what_was_found_before_the_deadline_has_been_sent(autojump_clock: 
 
 
 async def test_the_deadline_does_not_count_how_slowly_the_client_reads(autojump_clock: MockClock) -> None:
-    outbox = new_outbox(most_bytes=800)
+    outbox = LocalClient(most_bytes=800)
     desk, target = queries(await filled_store(page_events=1), seconds=1), subscription(outbox=outbox)
     seen: list[str] = []
     async with trio.open_nursery() as nursery:
@@ -192,7 +192,7 @@ async def test_more_live_events_than_can_be_remembered_close_the_subscription() 
     """What was sent live can't be told apart from the stored events any more, and none may come twice."""
     store = await filled_store()
     store.block("query")
-    desk, target = queries(store), subscription(outbox=new_outbox(2**30))
+    desk, target = queries(store), subscription(outbox=LocalClient(2**30))
     answered: list[bool] = []
 
     async def answer() -> None:

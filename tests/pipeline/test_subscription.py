@@ -9,13 +9,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import ids, new_outbox, subscription, waiting
+from tests.desk import LocalClient, ids, subscription, waiting
 from tests.keys import ALICE, NOW
 from tests.stores import ObedientStore
-from trio_relay import Outbox, Subscription
+from trio_relay import Subscription
 from trio_relay.nostr.event import Event, encode
-from trio_relay.pipeline.outbox import Frame, unframed
 from trio_relay.pipeline.queries import Queries
+from trio_relay.pipeline.recipient import Frame
 
 FIRST, SECOND = ALICE.event("first"), ALICE.event("second")
 
@@ -116,7 +116,7 @@ async def test_in_every_order_an_answer_at_once_and_two_events_come_once_each() 
 
 async def test_an_event_that_comes_live_between_two_chunks_of_its_page_comes_once() -> None:
     page = [ALICE.event(str(number) + "x" * 30_000) for number in range(4)]
-    outbox = new_outbox(100_000)  # a chunk is one of these, and two are over half
+    outbox = LocalClient(100_000)  # a chunk is one of these, and two are over half
     target = subscription(outbox=outbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(target.deliver_stored, [encode(event) for event in page], {page[3].id})
@@ -128,18 +128,17 @@ async def test_an_event_that_comes_live_between_two_chunks_of_its_page_comes_onc
 
 @pytest.mark.parametrize("size", [100, 900, 5000])
 async def test_a_client_who_reads_gets_an_answer_that_is_larger_than_his_outbox(size: int) -> None:
-    overflows: list[str] = []
-    outbox = Outbox(unframed, 2000, lambda: overflows.append("too slow"))
+    outbox = LocalClient(2000)
     target = subscription(outbox=outbox)
     notes = [ALICE.event(str(number) + "x" * size, created_at=NOW - number) for number in range(20)]
     seen: list[str] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send_all_stored, target, notes)
-        while "EOSE" not in seen and not overflows:
+        while "EOSE" not in seen and not outbox.is_gone:
             await wait_all_tasks_blocked()
             seen += ids(await waiting(outbox))
     assert seen == [*(note.id for note in notes), "EOSE"]
-    assert overflows == []
+    assert not outbox.is_gone
 
 
 async def send_all_stored(target: Subscription, events: list[Event]) -> None:
@@ -149,7 +148,7 @@ async def send_all_stored(target: Subscription, events: list[Event]) -> None:
 
 
 async def test_a_page_waits_for_room_and_live_events_do_not() -> None:
-    outbox = new_outbox(200_000)
+    outbox = LocalClient(200_000)
     target = subscription(outbox=outbox)
     outbox.send_nowait(b'"' + b"x" * 120_000 + b'"')
     async with trio.open_nursery() as nursery:
@@ -178,8 +177,8 @@ async def test_live_events_of_one_sub_id_and_frame_share_their_bytes() -> None:
 
     shared: dict[tuple[str, Frame], bytes] = {}
     for sub_id in ("a", "a", "b"):
-        deliver(subscription(sub_id=sub_id, outbox=Outbox(frame, 1000, lambda: None)), FIRST, shared)
-    deliver(subscription(sub_id="a", outbox=Outbox(unframed, 1000, lambda: None)), FIRST, shared)
+        deliver(subscription(sub_id=sub_id, outbox=LocalClient(1000, frame)), FIRST, shared)
+    deliver(subscription(sub_id="a", outbox=LocalClient(1000)), FIRST, shared)
     assert framed == [b'["EVENT","a",' + encode(FIRST) + b"]", b'["EVENT","b",' + encode(FIRST) + b"]"]
     assert len(shared) == 3
 

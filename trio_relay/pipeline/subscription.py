@@ -9,7 +9,7 @@ import trio
 from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import closed, eose, event_head
-from trio_relay.pipeline.outbox import Frame, Outbox
+from trio_relay.pipeline.recipient import Frame, Recipient
 from trio_relay.store.base import ID_SLICE, Page
 
 _CHUNK_BYTES = 65_536
@@ -40,7 +40,7 @@ class Subscription:
         "sub_id",
     )
 
-    def __init__(self, sub_id: str, filters: tuple[Filter, ...], outbox: Outbox, reader: Reader = NOBODY) -> None:
+    def __init__(self, sub_id: str, filters: tuple[Filter, ...], outbox: Recipient, reader: Reader = NOBODY) -> None:
         self.sub_id = sub_id
         self.filters = filters
         self.outbox = outbox
@@ -77,7 +77,7 @@ class Subscription:
         framed = shared.get(key)
         if framed is None:
             framed = shared[key] = frame(self._head + json + b"]")
-        self.outbox.put_nowait(framed)
+        self.outbox.send_framed_nowait(framed)
 
     def _remember(self, event_id: str) -> bool:
         """Note that this has gone out live; False if there is no more room to note it."""
@@ -98,7 +98,7 @@ class Subscription:
             hint: for EOSE (NIP-67).
         """
         size = sum(map(len, page)) + len(page) * len(self._head)
-        if size > self.outbox.turn_bytes or not self.outbox.has_room_for(size):
+        if size > self.outbox.chunk_bytes or not self.outbox.has_room_for(size):
             return False
         if unbroadcast:
             found = [json[ID_SLICE].decode() for json in page]
@@ -106,7 +106,7 @@ class Subscription:
         frame, head = self.outbox.frame, self._head
         framed = [frame(head + json + b"]") for json in page]
         framed.append(frame(eose(self.sub_id, hint)))
-        self.outbox.put_nowait(b"".join(framed))
+        self.outbox.send_framed_nowait(b"".join(framed))
         self._catching_up = False
         return True
 
@@ -118,7 +118,7 @@ class Subscription:
             unbroadcast: ids that are saved, or being saved, and have not come to `deliver` yet.
         """
         frame, head = self.outbox.frame, self._head
-        for chunk in _chunks(page, min(self.outbox.turn_bytes, _CHUNK_BYTES, self.outbox.half)):
+        for chunk in _chunks(page, min(self.outbox.chunk_bytes, _CHUNK_BYTES)):
             framed = [frame(head + json + b"]") for json in chunk]
             await trio.lowlevel.checkpoint()  # deflating a chunk takes a while
             await self.outbox.wait_for_room(framed)
@@ -132,7 +132,7 @@ class Subscription:
                 if event_id in unbroadcast:
                     self._sent_stored = self._sent_stored or set()
                     self._sent_stored.add(event_id)
-                self.outbox.put_nowait(message)
+                self.outbox.send_framed_nowait(message)
 
     def end_of_stored(self, hint: str | None = None) -> None:
         """Say EOSE, with what there is to say of completeness (NIP-67); from now on events come live only."""
