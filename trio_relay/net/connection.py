@@ -20,6 +20,7 @@ from trio_relay.net.options import NetOptions
 from trio_relay.net.outbox import Outbox
 from trio_relay.net.transport import transport
 from trio_relay.net.websocket import WebSocket
+from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.message import Authenticate, Publish, RefusedMessage, challenged, ok
 from trio_relay.pipeline.relay import Relay
@@ -28,6 +29,8 @@ from trio_relay.pipeline.submission import Submission
 _READ_BYTES: Final = 65_536
 _TURN_SECONDS: Final = 0.002
 """After so long one client's messages make room for others'."""
+_AUTH_SECONDS: Final = 10.0
+_UNVERIFIED: Final = Rejected(Prefix.ERROR, f"the signature was not verified within {_AUTH_SECONDS:g} seconds")
 
 
 class Connection:
@@ -56,7 +59,7 @@ class Connection:
         self._listening = trio.CancelScope()
         self._tasks: trio.Nursery | None = None
         self._close_reason: CloseReason | None = None
-        self._publishing = False
+        self._accepting = False
         self._unanswered = 0
         self._answered: trio.Event | None = None
 
@@ -93,7 +96,7 @@ class Connection:
         if self._close_reason is None:
             self._close_reason = close_reason
             # What was read is accepted: a relay that stops lets it into the pipeline, which the server's grace bounds.
-            if not (self._publishing and close_reason is STOPPING):
+            if not (self._accepting and close_reason is STOPPING):
                 self._listening.cancel(reason=close_reason.reason)
 
     def recheck(self, keys: Collection[str]) -> None:
@@ -121,7 +124,9 @@ class Connection:
             while (
                 self._close_reason is None
             ):  # else it came while these bytes were on their way: they were not accepted
+                self._accepting = True
                 await self._take(messages)
+                self._accepting = False
                 if not self._socket.is_open:
                     self.hang_up(self._socket_close_reason())
                 if not self._socket.has_more:
@@ -175,7 +180,7 @@ class Connection:
             if len(batch) == 1 and self._relay.publish_nowait(batch[0]):
                 batch.clear()
         if batch:
-            await self._publish(batch)
+            await self._relay.publish(batch)
 
     def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:
         refusal = self._relay.admit(event, self._identity, size)
@@ -186,17 +191,10 @@ class Connection:
         self._outbox.send_nowait(ok(event.id, False, str(refusal)))
 
     async def _authenticate(self, event: Event) -> None:
-        # Where that takes a thread, a client that is left in the middle must not take along what it sent before.
-        with trio.CancelScope(shield=True):  # one verification long
+        refusal: Rejected | None = _UNVERIFIED
+        with trio.move_on_after(_AUTH_SECONDS):  # it may take a thread, which all others may be waiting for
             refusal = await self._relay.authenticate(event, self._identity)
         self._outbox.send_nowait(ok(event.id, refusal is None, "" if refusal is None else str(refusal)))
-
-    async def _publish(self, batch: list[Submission]) -> None:
-        self._publishing = True
-        try:
-            await self._relay.publish(batch)
-        finally:
-            self._publishing = False
 
     def _reply(self, event: Event, accepted: bool, reason: str) -> None:
         self._unanswered -= 1
