@@ -84,9 +84,9 @@ def _cost(framed: Sequence[bytes]) -> int:
     return sum(len(one) + 64 for one in framed)
 
 
-def subscription(*filters: Filter, sub_id: str = "sub", outbox: Recipient | None = None) -> Subscription:
+def subscription(*filters: Filter, sub_id: str = "sub", recipient: Recipient | None = None) -> Subscription:
     """A subscription; what it sends is `waiting` for its client."""
-    return Subscription(sub_id, filters or (Filter(limit=500),), outbox or LocalClient())
+    return Subscription(sub_id, filters or (Filter(limit=500),), recipient or LocalClient())
 
 
 async def waiting(client: Recipient) -> list[list[Any]]:

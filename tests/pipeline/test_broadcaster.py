@@ -54,9 +54,9 @@ async def test_an_event_goes_to_those_who_want_it() -> None:
         broadcaster.add(one)
     broadcaster.remove(is_gone)
     await broadcast(broadcaster, NOTE, REACTION)
-    assert ids(await waiting(wants_notes.outbox)) == [NOTE.id]
-    assert ids(await waiting(wants_all.outbox)) == [NOTE.id, REACTION.id]
-    assert await waiting(is_gone.outbox) == []
+    assert ids(await waiting(wants_notes.recipient)) == [NOTE.id]
+    assert ids(await waiting(wants_all.recipient)) == [NOTE.id, REACTION.id]
+    assert await waiting(is_gone.recipient) == []
 
 
 async def test_an_event_is_broadcast_once_it_was_offered_to_all_even_if_nobody_wants_it() -> None:
@@ -69,12 +69,12 @@ async def test_who_has_no_room_is_left_and_the_others_get_their_event() -> None:
     broadcaster = Broadcaster(set(), FlushCollector(), lambda: NOW)
     full = LocalClient(1000)
     full.send_nowait(b"x" * 900)
-    slow, quick = subscription(Filter(), outbox=full), subscription(Filter())
+    slow, quick = subscription(Filter(), recipient=full), subscription(Filter())
     broadcaster.add(slow)
     broadcaster.add(quick)
     await broadcast(broadcaster, NOTE, REACTION)
     assert full.is_gone
-    assert ids(await waiting(quick.outbox)) == [NOTE.id, REACTION.id]
+    assert ids(await waiting(quick.recipient)) == [NOTE.id, REACTION.id]
 
 
 @pytest.mark.parametrize(("seconds_an_event", "turns_between"), [(0.0005, 0), (0.0015, 1), (0.0025, 3), (0.011, 3)])
@@ -86,7 +86,7 @@ async def test_a_long_delivery_gives_others_a_turn_in_between(
         return message
 
     broadcaster = Broadcaster(set(), FlushCollector(), lambda: NOW)
-    broadcaster.add(subscription(Filter(), outbox=LocalClient(frame=take_time)))
+    broadcaster.add(subscription(Filter(), recipient=LocalClient(frame=take_time)))
     live_in, live = trio.open_memory_channel[list[Submission]](1)
     live_in.send_nowait(Replies().batch(NOTE, REACTION, ALICE.event("third")))
     live_in.close()
@@ -111,7 +111,7 @@ async def test_deliveries_leave_together_after_ten_milliseconds_or_at_the_end(
     collector = FlushCollector()
     client = FlushedClient(collector, take_time)
     broadcaster = Broadcaster(set(), collector, lambda: NOW)
-    broadcaster.add(subscription(Filter(), outbox=client))
+    broadcaster.add(subscription(Filter(), recipient=client))
     await broadcast(broadcaster, NOTE, REACTION, ALICE.event("third"))
     assert [piece.count(b'["EVENT"') for piece in client.pieces] == events_at_a_time
 
@@ -130,6 +130,6 @@ async def test_statistics_count_events_deliveries_and_latency(autojump_clock: Mo
 async def test_after_the_deliveries_of_a_batch_nothing_is_collected_any_more() -> None:
     collector = FlushCollector()
     broadcaster = Broadcaster(set(), collector, lambda: NOW)
-    broadcaster.add(subscription(Filter(), outbox=FlushedClient(collector)))
+    broadcaster.add(subscription(Filter(), recipient=FlushedClient(collector)))
     await broadcast(broadcaster, NOTE, REACTION)
     assert collector.current is None

@@ -44,7 +44,7 @@ async def answer(
     desk = Queries(store, 2.5, frozenset(), MOST)
     if not desk.answer_nowait(target):
         await desk.answer(target)
-    return await waiting(target.outbox)
+    return await waiting(target.recipient)
 
 
 async def filled(events: Sequence[Event], *, is_quick: bool = False, page_events: int = 500) -> SyncedStore:

@@ -93,7 +93,7 @@ class Queries:
             self._outcomes["lost_track"] += 1
             subscription.refuse("error: too many live events came before the stored ones were sent; ask again")
             return False
-        await subscription.outbox.wait_for_room()  # an answer that just fits leaves none for its end
+        await subscription.recipient.wait_for_room()  # an answer that just fits leaves none for its end
         self._outcomes["answered"] += 1
         self._duration.observe(trio.current_time() - started)
         subscription.end_of_stored(hint)
