@@ -29,6 +29,7 @@ from trio_relay.net.flush import Flushes
 from trio_relay.net.frames import deflated_text, text
 from trio_relay.net.keepalive import Keepalive
 from trio_relay.net.transport import Transport
+from trio_relay.pipeline.recipient import Flush
 
 log = structlog.get_logger("trio_relay.net")
 
@@ -57,7 +58,7 @@ class OutboxStatistics:
 
 
 class Outbox:
-    """A client's `Recipient` over its connection; any number of senders in the same loop.
+    """A client's `pipeline.recipient.Recipient` over its connection; any number of senders in the same loop.
 
     Args:
         transport: of the connection.
@@ -107,8 +108,8 @@ class Outbox:
         self._transport = transport
         self._keepalive = keepalive
         self._flushes = flushes
-        self._flush = self.flush  # once: a thousand subscribers would make a thousand of them for each event
-        self._hang_up = hang_up
+        self._flush: Flush = self.flush  # made once, not for each delivery
+        self._hang_up: Callable[[CloseReason], None] = hang_up
         self._most = most_bytes
         self._half = most_bytes // 2
         self._waiting: list[bytes] = []
@@ -265,8 +266,7 @@ class Outbox:
             self._used += len(last) + _OVERHEAD
         self._closed = True
         # Nothing calls them any more, and a client that is gone is not to wait for the garbage collector.
-        self._flush = _nothing
-        self._hang_up = _never
+        self._flush = self._hang_up = _nothing
         self._wake_senders()
 
     def statistics(self) -> OutboxStatistics:
@@ -290,9 +290,5 @@ class _Held:
         self._outbox.flush()
 
 
-def _nothing() -> None:
-    pass
-
-
-def _never(_close_reason: CloseReason) -> None:
+def _nothing(*_arguments: object) -> None:
     pass
