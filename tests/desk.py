@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
 
 from tests.keys import NOW
-from trio_relay import Filter, Limits, Outbox, Relay, RelayOptions, Submission, Subscription, open_relay
+from trio_relay import Filter, Limits, Relay, RelayOptions, Submission, Subscription, open_relay
 from trio_relay.nostr.event import Event
-from trio_relay.pipeline.outbox import unframed
+from trio_relay.pipeline.recipient import Frame, Recipient, unframed
 from trio_relay.store.base import Store
 
 
@@ -44,27 +44,55 @@ async def open_desk(
         yield relay, Replies()
 
 
-def new_outbox(most_bytes: int = 2**20) -> Outbox:
-    """An outbox of a client in the same process, which does not mind an overflow."""
-    return Outbox(unframed, most_bytes, lambda: None)
+class LocalClient:
+    """A client in the same process: it is bounded as others are, and reads when the test does."""
+
+    def __init__(self, most_bytes: int = 2**20, frame: Frame = unframed, chunk_bytes: int = 2**20) -> None:
+        self.frame = self.live_frame = frame
+        self.chunk_bytes = min(chunk_bytes, most_bytes // 2)
+        self.is_gone = False
+        """True once it has been too slow, or was told to be gone."""
+        self._most = most_bytes
+        self._waiting: list[bytes] = []
+        self._has_read = trio.Event()
+
+    def send_nowait(self, message: bytes) -> None:
+        self.send_framed_nowait(self.frame(message))
+
+    def send_framed_nowait(self, framed: bytes) -> None:
+        self.is_gone = self.is_gone or (bool(self._waiting) and _cost([*self._waiting, framed]) > self._most)
+        if not self.is_gone:
+            self._waiting.append(framed)
+
+    def has_room_for(self, size: int) -> bool:
+        return _cost(self._waiting) + size <= self._most // 2 and not self.is_gone
+
+    async def wait_for_room(self, framed: Sequence[bytes] = ()) -> None:
+        below = min(self._most // 2, self._most - _cost(framed))
+        while self._waiting and _cost(self._waiting) > below and not self.is_gone:
+            await self._has_read.wait()
+
+    def read(self) -> bytes:
+        """All that waits."""
+        taken, self._waiting = self._waiting, []
+        self._has_read.set()
+        self._has_read = trio.Event()
+        return b"".join(taken)
 
 
-def subscription(*filters: Filter, sub_id: str = "sub", outbox: Outbox | None = None) -> Subscription:
-    """A subscription; what it sends is `waiting` in its outbox."""
-    return Subscription(sub_id, filters or (Filter(limit=500),), outbox or new_outbox())
+def _cost(framed: Sequence[bytes]) -> int:
+    return sum(len(one) + 64 for one in framed)
 
 
-async def waiting(outbox: Outbox) -> list[list[Any]]:
-    """The messages that wait in an outbox, taken out of it; their frames must be bare."""
-    joined = b""
-    with trio.move_on_after(0):
-        while True:
-            taken, cost = await outbox.take()
-            outbox.sent(cost)
-            joined += taken
-            if not cost:
-                break
-    return list(_values(joined.decode()))
+def subscription(*filters: Filter, sub_id: str = "sub", recipient: Recipient | None = None) -> Subscription:
+    """A subscription; what it sends is `waiting` for its client."""
+    return Subscription(sub_id, filters or (Filter(limit=500),), recipient or LocalClient())
+
+
+async def waiting(client: Recipient) -> list[list[Any]]:
+    """The messages that wait for a local client, which reads them; their frames must be bare."""
+    assert isinstance(client, LocalClient)
+    return list(_values(client.read().decode()))
 
 
 def _values(text: str) -> list[list[Any]]:

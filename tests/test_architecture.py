@@ -62,6 +62,14 @@ CONFINED = {
     "apsw": "store/sqlite/",
     "httpx": "store/opensearch/client.py",
 }
+# Shields without a deadline, and why.
+UNBOUNDED_SHIELDS = {
+    "store/sqlite/threads.py": (
+        "A thread cannot be left: what it uses, a connection or the worker's pipe, would be used by two at once. A read"
+        " is interrupted until it ends; a commit is as short as the disk is quick, and none is left half done."
+    ),
+}
+BOUNDED = {"move_on_after", "move_on_at", "fail_after", "fail_at"}
 MOST_LINES = 400
 EMPTY_NAMES = re.compile("manager|handler|util|helper", re.IGNORECASE)
 
@@ -126,6 +134,24 @@ def test_a_confined_library_is_imported_in_its_place_alone(file: str) -> None:
     assert [name for name in imports(file) if any(within(name, lib) for lib in strangers)] == []
 
 
+def unbounded_shields(file: str) -> Iterator[int]:
+    """The lines of a file where cancellation is kept off for a time that nothing bounds."""
+    for node in ast.walk(TREES[file]):
+        if isinstance(node, ast.Call):
+            arguments = {keyword.arg for keyword in node.keywords}
+            is_bounded = "deadline" in arguments or "relative_deadline" in arguments
+            if "shield" in arguments and not is_bounded and ast.unparse(node.func).split(".")[-1] not in BOUNDED:
+                yield node.lineno
+        elif isinstance(node, ast.Attribute) and node.attr == "shield" and isinstance(node.ctx, ast.Store):
+            yield node.lineno
+
+
+@each_file
+def test_a_shield_has_a_deadline(file: str) -> None:
+    """Else a stop may wait for ever."""
+    assert bool(list(unbounded_shields(file))) is (file in UNBOUNDED_SHIELDS)
+
+
 @each_file
 def test_files_are_short_and_names_say_something(file: str) -> None:
     classes = [node.name for node in ast.walk(TREES[file]) if isinstance(node, ast.ClassDef)]
@@ -135,6 +161,6 @@ def test_files_are_short_and_names_say_something(file: str) -> None:
 
 def test_every_place_named_here_exists() -> None:
     """A rule about a file that was renamed would hold for ever."""
-    places = [*PURE, *CONFINED.values(), "store/base.py", *(f"store/{store}" for store in STORES)]
+    places = [*PURE, *CONFINED.values(), *UNBOUNDED_SHIELDS, "store/base.py", *(f"store/{store}" for store in STORES)]
     assert [place for place in places if not any(file.startswith(place) for file in FILES)] == []
     assert {room_of(file) for file in FILES} == set(ALLOWED)

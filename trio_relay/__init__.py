@@ -9,7 +9,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo, document
 from trio_relay.pipeline.options import RelayOptions
-from trio_relay.pipeline.outbox import Outbox
+from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay, open_relay
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
@@ -27,7 +27,7 @@ __all__ = [
     "MemoryStore",
     "NetOptions",
     "OpenSearchOptions",
-    "Outbox",
+    "Recipient",
     "Relay",
     "RelayInfo",
     "RelayOptions",

@@ -8,8 +8,12 @@ from typing import Final
 
 import trio
 
-from trio_relay import Filter, NetOptions, Outbox, Relay, Submission, Subscription
-from trio_relay.net.frames import text
+from trio_relay import Filter, NetOptions, Relay, Submission, Subscription
+from trio_relay.net.close_reasons import CloseReason
+from trio_relay.net.flush import Flushes
+from trio_relay.net.keepalive import Keepalive
+from trio_relay.net.outbox import Outbox
+from trio_relay.net.transport import Transport
 from trio_relay.nostr.event import Event, encode
 
 _ID: Final = re.compile(rb'"id":"([0-9a-f]{64})"')
@@ -65,24 +69,26 @@ class Log:
             self._complete.set()
 
 
-class Listener:
-    """Subscribed to all events; what comes into its outbox is taken out when the relay's post says so."""
+class _Ear(Transport):
+    """A network that takes all it is given."""
 
-    def __init__(self, relay: Relay, hear: Callable[[bytes], None]) -> None:
+    def __init__(self, hear: Callable[[bytes], None]) -> None:
         self._hear = hear
-        self._outbox = Outbox(text, NetOptions().outbox_bytes, self._overflow, self._flush, relay.post)
-        self.subscription = Subscription("live", (Filter(limit=0),), self._outbox)
 
-    def _flush(self) -> None:
-        while True:
-            frames, cost = self._outbox.take_nowait()
-            if not cost:
-                return
-            self._outbox.sent(cost)
-            self._hear(frames)
+    def send_nowait(self, data: bytes) -> int:
+        self._hear(data)
+        return len(data)
 
-    def _overflow(self) -> None:
-        raise RuntimeError("a listener who takes all that comes was found too slow")
+
+class Listener:
+    """Subscribed to all events; what is flushed out of its outbox is heard."""
+
+    def __init__(self, flushes: Flushes, hear: Callable[[bytes], None]) -> None:
+        outbox = Outbox(_Ear(hear), Keepalive(0), flushes, NetOptions().outbox_bytes, self._hang_up)
+        self.subscription = Subscription("live", (Filter(limit=0),), outbox)
+
+    def _hang_up(self, close_reason: CloseReason) -> None:
+        raise RuntimeError(f"a listener who takes all that comes was hung up on: {close_reason.reason}")
 
 
 class Publisher:

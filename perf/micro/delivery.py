@@ -18,6 +18,7 @@ import trio
 from perf.micro.clients import Listener, Log, Publisher
 from perf.micro.rows import RATE, Row, spread
 from trio_relay import Relay, SqliteOptions, open_relay, open_sqlite
+from trio_relay.net.flush import Flushes
 from trio_relay.nostr.event import Event
 
 _CONNECTIONS: Final = 10
@@ -110,13 +111,17 @@ async def _opened_relay() -> AsyncIterator[Relay]:
 @asynccontextmanager
 async def _listening(relay: Relay, ears: Sequence[Callable[[bytes], None]]) -> AsyncIterator[None]:
     """A subscriber each, past its EOSE."""
-    subscriptions = [Listener(relay, hear).subscription for hear in ears]
-    for subscription in subscriptions:
-        relay.subscribe(subscription)
-        assert await relay.answer(subscription).send()
-    yield
-    for subscription in subscriptions:
-        relay.unsubscribe(subscription)
+    flushes = Flushes(relay.flush_collector)
+    subscriptions = [Listener(flushes, hear).subscription for hear in ears]
+    async with trio.open_nursery() as flushing:
+        flushing.start_soon(flushes.run)
+        for subscription in subscriptions:
+            relay.subscribe(subscription)
+            assert await relay.answer(subscription).send()
+        yield
+        for subscription in subscriptions:
+            relay.unsubscribe(subscription)
+        flushing.cancel_scope.cancel()
 
 
 def _rows(what: str, log: Log, bar: float | None = None) -> list[Row]:

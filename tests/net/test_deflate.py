@@ -15,7 +15,7 @@ from tests.net.raw import Wire, message, open_stream, open_wire, upgrade
 from tests.stores import ObedientStore
 from tests.wires import open_door, plain
 from trio_relay import NetOptions
-from trio_relay.net import connection as client_module
+from trio_relay.net import outbox as outbox_module
 from trio_relay.net.frames import deflated_text, text
 from trio_relay.nostr.event import Event
 
@@ -133,7 +133,7 @@ async def test_a_live_event_is_framed_once_for_those_who_deflate_and_those_who_d
         made.append(data)
         return text(data)
 
-    monkeypatch.setattr(client_module, "text", counted)
+    monkeypatch.setattr(outbox_module, "text", counted)
     async with open_door() as door, AsyncExitStack() as stack:
         offers = [OFFER, None, "permessage-deflate", "permessage-deflate; server_max_window_bits=10", OFFER, None]
         wires = [await stack.enter_async_context(open_wire(door, offer=offer)) for offer in offers]
@@ -172,7 +172,7 @@ async def test_a_long_answer_is_deflated_in_pieces_with_turns_for_others_between
     await store.save_many(events)
     work = Work()
     turns: list[int] = []
-    monkeypatch.setattr(client_module, "deflated_text", work.framed)
+    monkeypatch.setattr(outbox_module, "deflated_text", work.framed)
 
     async def take_turns() -> None:
         while True:

@@ -16,6 +16,7 @@ from tests.stores import ObedientStore
 from tests.wires import Door, open_door, plain, socket_pair
 from trio_relay import NetOptions
 from trio_relay.net.connection import Connection
+from trio_relay.net.flush import Flushes
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -29,6 +30,11 @@ def client_of(door: Door) -> Connection:
     """The only client's own object."""
     [client] = door.server.connections
     return client
+
+
+def is_draining(client: Connection) -> bool:
+    """True while a task of the client's waits for the network."""
+    return client._outbox.statistics().is_draining
 
 
 def tasks_of(client: Connection) -> int:
@@ -47,7 +53,7 @@ async def expect_nothing_left(door: Door, client: Connection, tasks_before: int)
     """The client is gone with all that it had."""
     await wait_all_tasks_blocked()
     assert client._tasks is None
-    assert not client._sender.is_draining
+    assert not is_draining(client)
     assert client.open_requests == []
     assert door.relay.statistics().broadcaster.subscriptions == 0
     assert door.server.statistics().connections == 0
@@ -69,19 +75,19 @@ async def test_what_the_network_takes_needs_no_task(autojump_clock: MockClock) -
         await wire.send(message("REQ", "some", {"limit": 3}), message("EVENT", ALICE.event("new")))
         await wait_all_tasks_blocked()
         assert tasks_of(client_of(door)) == 0
-        assert not client_of(door)._sender.is_draining
+        assert not is_draining(client_of(door))
         received = [await wire.receive() for _ in range(6)]
     new = ALICE.event("new")
     assert received[4:] == [["OK", new.id, True, ""], ["EVENT", "some", plain(new)]]
     assert received[:4] == [*(["EVENT", "some", plain(event)] for event in LONG[:3]), ["EOSE", "some", ["more"]]]
 
 
-async def test_the_answers_to_one_read_leave_in_one_piece_and_without_the_post(
+async def test_the_answers_to_one_read_leave_in_one_piece_and_ask_for_no_flush(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    posted: list[object] = []
+    flushes: list[object] = []
     async with open_door(await filled_store(is_quick=True)) as door, open_wire(door, socket_pair) as wire:
-        monkeypatch.setattr(door.relay.post, "add", posted.append)
+        monkeypatch.setattr(Flushes, "add", lambda _flushes, flush: flushes.append(flush))
         await wire.send(
             message("REQ", "a", {"limit": 1}), frame(PING, b"?"), message("CLOSE", 7), message("REQ", "b", {"limit": 0})
         )
@@ -92,7 +98,7 @@ async def test_the_answers_to_one_read_leave_in_one_piece_and_without_the_post(
         assert (await wire.receive())[0] == "NOTICE"
         assert await wire.receive() == ["EOSE", "b"]
         assert await wire.receive_frame() == (PONG, b"?")
-        assert (wire._read, posted) == (b"", [])
+        assert (wire._read, flushes) == (b"", [])
 
 
 @pytest.mark.parametrize("is_quick", [True, False])
@@ -103,12 +109,12 @@ async def test_who_reads_slowly_gets_everything_in_its_order(
     async with open_door(await filled_store(is_quick), net=net) as door, open_wire(door, NARROW) as wire:
         await wire.send(message("REQ", "all", {}))
         await wait_all_tasks_blocked()
-        assert client_of(door)._sender.is_draining
+        assert is_draining(client_of(door))
         received = await read_slowly(wire, 9_000)
         assert received == [*(["EVENT", "all", plain(event)] for event in LONG), ["EOSE", "all", ["finish"]]]
         await wait_all_tasks_blocked()
         assert tasks_of(client_of(door)) == 0
-        assert not client_of(door)._sender.is_draining
+        assert not is_draining(client_of(door))
         await wire.send(message("REQ", "next", {"limit": 0}))
         assert await wire.receive() == ["EOSE", "next"]
 
@@ -213,7 +219,7 @@ async def test_a_client_that_goes_away_in_the_middle_leaves_nothing_behind(
             await wire.send(*(message("REQ", str(number), {}) for number in range(5)))
             await wait_all_tasks_blocked()
             client = client_of(door)
-            assert client._sender.is_draining
+            assert is_draining(client)
             if reads_first:
                 await wire.stream.receive_some(reads_first)
         await expect_nothing_left(door, client, tasks_before)
@@ -234,10 +240,10 @@ async def test_a_break_that_is_found_by_sending_ends_the_client_and_hurts_nobody
             wire.stream.socket.close()
             # Before its reader comes to know of it.
             client._outbox.send_nowait(b"[]")
-            client._flush()
-            assert client._outbox.take_nowait() == (b"", 0)
+            client._outbox.flush()
+            assert client._outbox.statistics().waiting == 0
             client._outbox.send_nowait(b"late")
-            assert client._outbox.take_nowait() == (b"", 0)
+            assert client._outbox.statistics().waiting == 0
             await expect_nothing_left(door, client, tasks_before)
         assert door.server.statistics().farewells == {"gone": 1}
 

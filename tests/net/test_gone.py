@@ -25,6 +25,7 @@ from tests.wires import open_door, plain, socket_pair
 from trio_relay import NetOptions, Relay
 from trio_relay.net.client_requests import Subscribed
 from trio_relay.net.connection import Connection
+from trio_relay.net.flush import Flushes
 from trio_relay.net.frames import text
 from trio_relay.net.transport import Transport
 from trio_relay.net.websocket import WebSocket
@@ -75,14 +76,14 @@ async def test_a_client_that_is_gone_needs_no_garbage_collector(
         # Each task of the relay still holds what it had last, until it gets something else.
         for number in range(4):
             await door.relay.publish(Replies().batch(ALICE.event(f"newer {number}")))
-            door.relay.post.add(lambda: None)
+            door.server._flushes.add(lambda: None)
             await wait_all_tasks_blocked()
         assert is_there() is None
 
 
 def new_client(stream: trio.abc.Stream, relay: Relay) -> Connection:
     core = ServerProtocol(state=OPEN, logger=logging.getLogger("tests.websockets"))
-    return Connection(stream, WebSocket(core), relay, NetOptions())
+    return Connection(stream, WebSocket(core), relay, NetOptions(), Flushes(relay.flush_collector))
 
 
 async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: bool, live: bool) -> None:
@@ -97,8 +98,8 @@ async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: b
         subscription = running.subscription
         if waits_for_the_network:
             client._outbox.send_nowait(b"x" * 200_000)
-            client._flush()
-            assert client._sender.is_draining
+            client._outbox.flush()
+            assert client._outbox.statistics().is_draining
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             for _ in range(turns):
@@ -108,10 +109,10 @@ async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: b
             else:
                 client._unanswered += 1
                 client._reply(HUGE, True, "x" * 200_000)
-            client._flush()
+            client._outbox.flush()
             await wait_all_tasks_blocked()
     assert client._tasks is None
-    assert not client._sender.is_draining
+    assert not client._outbox.statistics().is_draining
 
 
 @pytest.mark.slow
@@ -144,10 +145,10 @@ class AfterTheCut(trio.abc.Instrument):
         self._line = line
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if "_drain" in task.name and not self._client._sender.is_draining:
+        if "_drain" in task.name and not self._client._outbox.statistics().is_draining:
             self.read()
             self._client._outbox.send_nowait(b"late")
-            self._client._flush()
+            self._client._outbox.flush()
 
     def read(self) -> None:
         with suppress(BlockingIOError):
@@ -166,8 +167,8 @@ async def test_nothing_follows_a_frame_that_was_cut_by_cancelling(autojump_clock
             async with near, trio.open_nursery() as nursery:
                 nursery.start_soon(client.run, b"")
                 await wait_all_tasks_blocked()
-                client._outbox.put_nowait(sent)
-                client._flush()
+                client._outbox.send_framed_nowait(sent)
+                client._outbox.flush()
                 await wait_all_tasks_blocked()
                 trio.lowlevel.add_instrument(observer)
                 nursery.cancel_scope.cancel()
@@ -194,7 +195,7 @@ async def test_a_line_that_fails_unexpectedly_hurts_only_its_client(
         await broken.send(message("REQ", "live", {"limit": 0}))
         assert await broken.receive() == ["EOSE", "live"]
         [client] = [client for client in door.server.connections if client.open_requests]
-        client._sender._transport = Faulty(client._transport.stream)
+        client._outbox._transport = Faulty(client._transport.stream)
         async with open_wire(door) as other:
             await other.send(message("REQ", "live", {"limit": 0}))
             assert await other.receive() == ["EOSE", "live"]
@@ -204,7 +205,7 @@ async def test_a_line_that_fails_unexpectedly_hurts_only_its_client(
                 assert await other.receive() == ["EVENT", "live", plain(note)]
             await wait_all_tasks_blocked()
             assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["sending failed"]
-            assert client._outbox.take_nowait() == (b"", 0)
+            assert client._outbox.statistics().waiting == 0
             assert await broken.receive_end() == b""
             assert door.server.statistics().farewells == {"gone": 1}
             assert door.server.statistics().connections == 2

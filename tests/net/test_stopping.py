@@ -20,7 +20,7 @@ from trio.testing import (
 from tests.keys import ALICE
 from tests.net.raw import CLOSE, TEXT, Wire, closing, frame, message, open_stream, open_wire, request, upgrade
 from tests.stores import ObedientStore
-from tests.wires import Door, MemoryListener, open_door, run_threads_inline
+from tests.wires import Door, MemoryListener, open_door, plain, run_threads_inline
 from trio_relay import Endpoints, MemoryStore, NetOptions, RelayOptions, Server, open_relay
 from trio_relay.net.close_reasons import STOPPING as FAREWELL
 
@@ -272,3 +272,24 @@ async def test_what_arrives_together_with_the_stop_holds_nothing_up(autojump_clo
         client.hang_up(FAREWELL)
         assert await wire.receive_frame() == (CLOSE, (1001).to_bytes(2) + b"the relay is stopping")
         assert trio.current_time() == started
+
+
+async def test_two_servers_of_one_relay_deliver_side_by_side_and_stop_by_themselves(autojump_clock: MockClock) -> None:
+    notes = [ALICE.event(words) for words in ("to both", "to one")]
+    async with open_stoppable() as (door, stopped), trio.open_nursery() as nursery:
+        server = Server(door.relay, Endpoints(lambda: b"{}", door.relay.check, "hello\n"), NetOptions())
+        other = Door(door.relay, server, MemoryListener(), trio.Event())
+        await nursery.start(server.serve, [other.listener], other.stop)
+        async with open_wire(other) as far, other.client() as speaker:
+            async with open_wire(door) as near:
+                for wire in (near, far):
+                    await wire.send(message("REQ", "live", {"limit": 0}))
+                    assert await wire.receive() == ["EOSE", "live"]
+                await speaker.publish(notes[0])
+                for wire in (near, far):
+                    assert await wire.receive() == ["EVENT", "live", plain(notes[0])]
+            door.stop.set()
+            await wait(stopped)
+            assert await speaker.publish(notes[1]) == ["OK", notes[1].id, True, ""]
+            assert await far.receive() == ["EVENT", "live", plain(notes[1])]
+        other.stop.set()

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import new_outbox, waiting
+from tests.desk import LocalClient, waiting
 from tests.nips.syncs import FIRST
 from trio_relay import MemoryStore
 from trio_relay.net.client_syncs import ClientSyncs
@@ -42,7 +42,7 @@ class Desk:
 
 @pytest.mark.parametrize("refusal", [None, invalid("no")], ids=["opened", "refused"])
 async def test_a_close_in_the_moment_of_the_opening_counts(refusal: Rejected | None) -> None:
-    desk, outbox = Desk(refusal), new_outbox()
+    desk, outbox = Desk(refusal), LocalClient()
     syncs = ClientSyncs(desk, outbox, Identity())  # type: ignore[arg-type]  # a desk for syncs
     async with trio.open_nursery() as nursery:
         nursery.start_soon(syncs.open, trio.CapacityLimiter(1), REQUEST, syncs.expect("x"))
@@ -54,7 +54,7 @@ async def test_a_close_in_the_moment_of_the_opening_counts(refusal: Rejected | N
 
 
 async def test_a_message_whose_turn_comes_after_the_close_is_not_answered() -> None:
-    desk, outbox = Desk(), new_outbox()
+    desk, outbox = Desk(), LocalClient()
     syncs = ClientSyncs(desk, outbox, Identity())  # type: ignore[arg-type]  # a desk for syncs
     desk.gate.set()
     turns = trio.CapacityLimiter(1)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 from msgspec.structs import replace
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.keys import ALICE, BOB
+from tests.net.raw import message, open_wire
 from tests.nips.relay import URL, Visitor, auth_event, open_client, open_door, rules_for
 from tests.wires import plain
-from trio_relay import MemoryStore
+from trio_relay import Filter, MemoryStore, NetOptions
 from trio_relay.nostr.event import Event
 
 NOW = 1_800_000_000
@@ -211,3 +214,43 @@ async def test_what_is_no_event_gets_a_notice_and_the_connection_goes_on() -> No
         await client.send("AUTH", event, "more")
         assert await client.receive() == ["OK", event.id, False, "invalid: AUTH takes one event and nothing else"]
         assert await client.authenticate(ALICE) == [True, ""]
+
+
+async def never(_event: Event) -> bool:
+    """A verification for which no thread becomes free."""
+    await trio.sleep_forever()
+    raise AssertionError("unreachable")
+
+
+async def test_a_signature_that_cannot_be_verified_in_time_is_refused_and_the_connection_goes_on(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_door(MemoryStore()) as door, open_client(door) as client:
+        monkeypatch.setattr(door.relay, "verify", never)
+        before = trio.current_time()
+        assert await client.authenticate(ALICE) == [False, "error: the signature was not verified within 10 seconds"]
+        assert trio.current_time() - before == 10
+        assert not await is_authenticated(client)
+        monkeypatch.undo()
+        assert await client.authenticate(ALICE) == [True, ""]
+        assert await is_authenticated(client)
+
+
+@pytest.mark.parametrize(("grace_seconds", "verbs"), [(60, ["OK", "OK"]), (3, [])])
+async def test_a_relay_that_stops_meanwhile_takes_what_came_before_and_waits_no_longer_than_its_grace(
+    grace_seconds: float, verbs: list[str], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, before = BOB.event("note"), trio.current_time()
+    store = MemoryStore()
+    async with open_door(store, net=NetOptions(grace_seconds=grace_seconds)) as door, open_wire(door) as wire:
+        _, challenge = await wire.receive()
+        monkeypatch.setattr(door.relay, "verify", never)
+        await wire.send(message("EVENT", note), message("AUTH", auth_event(ALICE, challenge)))
+        await wait_all_tasks_blocked()
+        door.stop.set()
+        assert [(await wire.receive())[0] for _ in verbs] == verbs
+        if verbs:
+            assert await wire.receive_close() == (1001, "the relay is stopping")
+        await wire.stream.aclose()
+    assert trio.current_time() - before == min(grace_seconds, 10)
+    assert (await store.count([Filter()]) == 1) is bool(verbs)

@@ -6,13 +6,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import ids, new_outbox, open_desk, subscription, waiting
+from tests.desk import LocalClient, ids, open_desk, subscription, waiting
 from tests.keys import ALICE, BOB, NOW
 from tests.stores import ObedientStore
 from tests.wires import run_threads_inline
-from trio_relay import Filter, MemoryStore, Outbox, Subscription
+from trio_relay import Filter, MemoryStore, Subscription
 from trio_relay.nostr.event import encode
-from trio_relay.pipeline.outbox import unframed
 from trio_relay.pipeline.queries import Queries
 
 NOTES = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]
@@ -38,19 +37,19 @@ def queries(store: MemoryStore) -> Queries:
     return Queries(store, 10, frozenset(), 5_000)
 
 
-def narrow_outbox() -> Outbox:
+def narrow_outbox() -> LocalClient:
     """There is room in it for all notes, but not in one go."""
-    return Outbox(unframed, 2**20, lambda: None, turn_bytes=SIZE - 1)
+    return LocalClient(chunk_bytes=SIZE - 1)
 
 
 async def test_all_that_is_stored_and_eose_are_one_piece_of_framed_messages() -> None:
     pieces: list[bytes] = []
 
-    class Noted(Outbox):
-        def put_nowait(self, framed: bytes) -> None:
+    class Noted(LocalClient):
+        def send_framed_nowait(self, framed: bytes) -> None:
             pieces.append(framed)
 
-    target = subscription(outbox=Noted(lambda message: b"<" + message + b">", 2**20, lambda: None))
+    target = subscription(recipient=Noted(frame=lambda message: b"<" + message + b">"))
     assert queries(await quick_store()).answer(target).send_nowait() is True
     events = b"".join(b"<" + HEAD + encode(note) + b"]>" for note in NOTES)
     assert pieces == [events + b'<["EOSE","sub",["finish"]]>']
@@ -69,13 +68,13 @@ async def test_an_answer_at_once_is_counted_as_one_and_takes_no_time() -> None:
 async def test_nothing_found_is_eose_alone() -> None:
     target = subscription()
     assert queries(ObedientStore(is_quick=True)).answer(target).send_nowait() is True
-    assert await waiting(target.outbox) == [["EOSE", "sub", ["finish"]]]
+    assert await waiting(target.recipient) == [["EOSE", "sub", ["finish"]]]
 
 
 async def test_a_store_that_cannot_answer_at_once_leaves_all_to_the_long_way() -> None:
     desk, target = queries(ObedientStore()), subscription()
     assert desk.answer(target).send_nowait() is False
-    assert await waiting(target.outbox) == []
+    assert await waiting(target.recipient) == []
     assert (desk.statistics().at_once, desk.statistics().outcomes) == (0, {})
 
 
@@ -86,35 +85,34 @@ async def test_a_store_that_cannot_answer_at_once_leaves_all_to_the_long_way() -
 async def test_an_answer_that_finds_no_room_goes_the_long_way_and_nothing_was_sent(
     half_bytes: int, waits: bytes, at_once: bool
 ) -> None:
-    outbox = new_outbox(2 * half_bytes)
+    recipient = LocalClient(2 * half_bytes)
     if waits:
-        outbox.send_nowait(waits)  # which costs 64 bytes more
-    assert queries(await quick_store()).answer(subscription(outbox=outbox)).send_nowait() is at_once
-    sent = outbox.take_nowait()[0].removeprefix(waits)
+        recipient.send_nowait(waits)  # which costs 64 bytes more
+    assert queries(await quick_store()).answer(subscription(recipient=recipient)).send_nowait() is at_once
+    sent = recipient.read().removeprefix(waits)
     assert sent == (b"" if not at_once else b"".join(HEAD + encode(note) + b"]" for note in NOTES) + END)
 
 
 async def test_an_answer_too_large_to_be_framed_in_one_go_takes_the_long_way() -> None:
     desk = queries(await quick_store())
-    for turn_bytes, at_once in ((SIZE - 1, False), (SIZE, True)):
-        outbox = Outbox(bytes, 2**20, lambda: None, turn_bytes=turn_bytes)
-        assert desk.answer(subscription(outbox=outbox)).send_nowait() is at_once
+    for chunk_bytes, at_once in ((SIZE - 1, False), (SIZE, True)):
+        recipient = LocalClient(chunk_bytes=chunk_bytes)
+        assert desk.answer(subscription(recipient=recipient)).send_nowait() is at_once
 
 
 async def test_a_long_sub_id_does_not_make_an_answer_overflow_that_found_room() -> None:
     """It stands in front of every event, and JSON writes a control character as six."""
-    overflows: list[str] = []
-    outbox = Outbox(bytes, 2 * (SIZE + 65), lambda: overflows.append("too slow"))
-    outbox.send_nowait(b"0")
-    target = Subscription("\x00" * 64, (Filter(limit=500),), outbox)
+    recipient = LocalClient(2 * (SIZE + 65))
+    recipient.send_nowait(b"0")
+    target = Subscription("\x00" * 64, (Filter(limit=500),), recipient)
     assert queries(await quick_store()).answer(target).send_nowait() is False
-    assert overflows == []
+    assert not recipient.is_gone
 
 
 async def test_a_client_that_is_gone_is_not_answered() -> None:
-    outbox = new_outbox()
-    outbox.close()
-    assert queries(await quick_store()).answer(subscription(outbox=outbox)).send_nowait() is False
+    recipient = LocalClient()
+    recipient.is_gone = True
+    assert queries(await quick_store()).answer(subscription(recipient=recipient)).send_nowait() is False
 
 
 @pytest.mark.parametrize("pending_ids", [set(), {NOTES[1].id}, {NOTES[0].id, NOTES[1].id, "another"}])
@@ -124,19 +122,19 @@ async def test_what_is_saved_and_still_to_be_broadcast_comes_stored_and_not_agai
     for number in range(3):
         deliver(target, number)
         deliver(target, number)  # the second time it is held back no more
-    sent = ids(await waiting(target.outbox))
+    sent = ids(await waiting(target.recipient))
     held = [number for number in range(3) if NOTES[number].id in pending_ids]
     live = [NOTES[number].id for number in range(3) for _ in range(1 if number in held else 2)]
     assert sent == [NOTES[0].id, NOTES[1].id, "EOSE", *live]
 
 
 async def test_after_an_answer_at_once_nothing_is_remembered_of_live_events() -> None:
-    target = subscription(outbox=new_outbox(2**30))
+    target = subscription(recipient=LocalClient(2**30))
     target.deliver_at_once([], frozenset())
     for number in range(10_001):
         target.deliver(f"{number:064}", b"{}", {})
     assert not target.has_lost_track
-    assert len(await waiting(target.outbox)) == 10_002
+    assert len(await waiting(target.recipient)) == 10_002
 
 
 @pytest.mark.usefixtures("inline_threads")
@@ -149,23 +147,23 @@ async def test_an_event_between_commit_and_broadcast_comes_once() -> None:
         target = subscription()
         relay.subscribe(target)
         assert relay.answer(target).send_nowait() is True
-        assert ids(await waiting(target.outbox)) == [NEW.id, "EOSE"]
+        assert ids(await waiting(target.recipient)) == [NEW.id, "EOSE"]
         store.release("saved")
         await wait_all_tasks_blocked()
         assert replies.accepted == {NEW.id}
-    assert await waiting(target.outbox) == []
+    assert await waiting(target.recipient) == []
 
 
 async def test_what_was_found_at_once_but_has_no_room_is_sent_later_and_not_searched_again() -> None:
     store = await quick_store()
-    desk, target = queries(store), subscription(NOTES_ONLY, outbox=narrow_outbox())
+    desk, target = queries(store), subscription(NOTES_ONLY, recipient=narrow_outbox())
     answer = desk.answer(target)
     assert answer.send_nowait() is False
     deliver(target, 1)
     target.deliver(NEW.id, encode(NEW), {})
     assert await answer.send() is True
     rest = [NOTES[number].id for number in (0, 2, 3, 4)]
-    assert ids(await waiting(target.outbox)) == [NOTES[1].id, NEW.id, *rest, "EOSE"]
+    assert ids(await waiting(target.recipient)) == [NOTES[1].id, NEW.id, *rest, "EOSE"]
     assert (store.calls["query_nowait"], store.calls["query"]) == (1, 0)
 
 
@@ -177,7 +175,7 @@ async def test_what_was_found_between_commit_and_broadcast_comes_once(is_answere
         store.block("saved")
         await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
-        target = subscription(NOTES_ONLY, outbox=narrow_outbox())
+        target = subscription(NOTES_ONLY, recipient=narrow_outbox())
         relay.subscribe(target)
         answer = relay.answer(target)
         assert answer.send_nowait() is False
@@ -187,7 +185,7 @@ async def test_what_was_found_between_commit_and_broadcast_comes_once(is_answere
         await wait_all_tasks_blocked()
         if not is_answered_first:
             assert await answer.send() is True
-        sent = ids(await waiting(target.outbox))
+        sent = ids(await waiting(target.recipient))
         assert sent[-1] == "EOSE"
         assert sorted(sent) == sorted([NEW.id, *(note.id for note in NOTES), "EOSE"])
         assert (store.calls["query_nowait"], store.calls["query"]) == (1, 0)
@@ -225,4 +223,4 @@ async def meet(turns: int) -> list[str]:
                 relay.subscribe(target)
                 assert relay.answer(target).send_nowait()
             await wait_all_tasks_blocked()
-    return ids(await waiting(target.outbox))
+    return ids(await waiting(target.recipient))

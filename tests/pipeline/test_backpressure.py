@@ -113,7 +113,7 @@ async def test_queries_are_answered_while_writing_is_blocked() -> None:
         target = subscription()
         relay.subscribe(target)
         assert await relay.answer(target).send() is True
-        assert ids(await waiting(target.outbox)) == [NOTES[0].id, "EOSE"]
+        assert ids(await waiting(target.recipient)) == [NOTES[0].id, "EOSE"]
         store.release("save_many")
 
 
@@ -129,6 +129,6 @@ async def test_a_subscriber_gets_every_event_through_the_narrowest_pipeline() ->
             nursery.start_soon(Publisher(relay, replies, events).run)
     expected = {event.id for event in [*NOTES, *OTHERS, *ephemeral]}
     assert replies.accepted == expected
-    received = ids(await waiting(target.outbox))
+    received = ids(await waiting(target.recipient))
     assert len(received) == len(expected)
     assert set(received) == expected

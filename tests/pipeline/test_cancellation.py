@@ -10,11 +10,11 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from tests.desk import Replies, ids, new_outbox, open_desk, subscription, waiting
+from tests.desk import LocalClient, Replies, ids, open_desk, subscription, waiting
 from tests.keys import ALICE, BOB, NOW
 from tests.stores import ObedientStore
 from tests.wires import run_threads_inline
-from trio_relay import Filter, Outbox, Relay
+from trio_relay import Filter, Relay
 
 STORED_BEFORE = ALICE.event("known", created_at=NOW - 9)
 NOTES = [ALICE.event(str(number)) for number in range(4)]
@@ -31,7 +31,7 @@ class Remains:
 
     store: ObedientStore = field(default_factory=ObedientStore)
     replies: Replies = field(default_factory=Replies)
-    outbox: Outbox = field(default_factory=new_outbox)
+    recipient: LocalClient = field(default_factory=LocalClient)
     messages: list[str] = field(default_factory=list)
 
 
@@ -47,11 +47,11 @@ async def work(remains: Remains, *, turns: int, cut_publisher_only: bool, is_qui
         async with open_desk(remains.store, **narrow) as (relay, _), trio.open_nursery() as nursery:
             publishing = trio.CancelScope()
             nursery.start_soon(publish, relay, remains, publishing)
-            nursery.start_soon(ask, relay, remains.outbox)
+            nursery.start_soon(ask, relay, remains.recipient)
             for _ in range(turns):
                 await trio.lowlevel.checkpoint()
             (publishing if cut_publisher_only else everything).cancel()
-    remains.messages = ids(await waiting(remains.outbox))
+    remains.messages = ids(await waiting(remains.recipient))
 
 
 async def publish(relay: Relay, remains: Remains, scope: trio.CancelScope) -> None:
@@ -63,8 +63,8 @@ async def publish(relay: Relay, remains: Remains, scope: trio.CancelScope) -> No
             await trio.lowlevel.checkpoint()
 
 
-async def ask(relay: Relay, outbox: Outbox) -> None:
-    target = subscription(Filter(limit=500), outbox=outbox)
+async def ask(relay: Relay, recipient: LocalClient) -> None:
+    target = subscription(Filter(limit=500), recipient=recipient)
     relay.subscribe(target)
     answer = relay.answer(target)
     if not answer.send_nowait():

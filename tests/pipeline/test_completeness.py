@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from tests.desk import ids, new_outbox, waiting
+from tests.desk import LocalClient, ids, waiting
 from tests.keys import ALICE, BOB, NOW
 from tests.oracles import naive_match, naive_may_read, naive_query
 from tests.stores import ObedientStore, SyncedStore
@@ -40,12 +40,12 @@ async def answer(
     store: ObedientStore, *filters: Filter, reader: Reader = NOBODY, most_bytes: int = 2**20
 ) -> list[list[Any]]:
     """All that a subscription is sent of what is stored."""
-    target = Subscription("sub", filters, new_outbox(most_bytes), reader)
+    target = Subscription("sub", filters, LocalClient(most_bytes), reader)
     desk = Queries(store, 2.5, frozenset(), MOST)
     answer = desk.answer(target)
     if not answer.send_nowait():
         await answer.send()
-    return await waiting(target.outbox)
+    return await waiting(target.recipient)
 
 
 async def filled(events: Sequence[Event], *, is_quick: bool = False, page_events: int = 500) -> SyncedStore:

@@ -32,12 +32,12 @@ async def test_an_event_that_is_committed_but_not_yet_broadcast_comes_stored_and
         await wait_all_tasks_blocked()
         target = subscription()
         await subscribe(relay, target)
-        assert ids(await waiting(target.outbox)) == [NEW.id, "EOSE"]
+        assert ids(await waiting(target.recipient)) == [NEW.id, "EOSE"]
         assert replies.heard == []
         store.release("saved")
         await wait_all_tasks_blocked()
         assert replies.accepted == {NEW.id}
-    assert await waiting(target.outbox) == []
+    assert await waiting(target.recipient) == []
 
 
 async def test_an_event_that_is_saved_between_registration_and_search_comes_once() -> None:
@@ -49,10 +49,10 @@ async def test_an_event_that_is_saved_between_registration_and_search_comes_once
         await wait_all_tasks_blocked()
         await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
-        assert ids(await waiting(target.outbox)) == [NEW.id]
+        assert ids(await waiting(target.recipient)) == [NEW.id]
         store.release("query")
         await wait_all_tasks_blocked()
-        assert ids(await waiting(target.outbox)) == ["EOSE"]
+        assert ids(await waiting(target.recipient)) == ["EOSE"]
 
 
 async def test_an_event_that_is_saved_between_search_and_page_comes_live() -> None:
@@ -67,7 +67,7 @@ async def test_an_event_that_is_saved_between_search_and_page_comes_live() -> No
         await wait_all_tasks_blocked()
         store.release("page")
         await wait_all_tasks_blocked()
-        assert ids(await waiting(target.outbox)) == [NEW.id, OLD.id, "EOSE"]
+        assert ids(await waiting(target.recipient)) == [NEW.id, OLD.id, "EOSE"]
 
 
 async def test_an_event_that_is_saved_after_eose_comes_live() -> None:
@@ -76,7 +76,7 @@ async def test_an_event_that_is_saved_after_eose_comes_live() -> None:
         await subscribe(relay, target)
         await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
-        assert ids(await waiting(target.outbox)) == ["EOSE", NEW.id]
+        assert ids(await waiting(target.recipient)) == ["EOSE", NEW.id]
 
 
 async def test_an_unsubscribed_subscription_gets_nothing_more() -> None:
@@ -86,7 +86,7 @@ async def test_an_unsubscribed_subscription_gets_nothing_more() -> None:
         relay.unsubscribe(target)
         await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
-        assert ids(await waiting(target.outbox)) == ["EOSE"]
+        assert ids(await waiting(target.recipient)) == ["EOSE"]
 
 
 async def test_what_was_not_stored_is_not_broadcast() -> None:
@@ -97,11 +97,11 @@ async def test_what_was_not_stored_is_not_broadcast() -> None:
         store.failing["save_many"] = "no space left"
         await relay.publish(replies.batch(NEW))
         await wait_all_tasks_blocked()
-        assert ids(await waiting(target.outbox)) == ["EOSE"]
+        assert ids(await waiting(target.recipient)) == ["EOSE"]
         del store.failing["save_many"]
         await relay.publish(replies.batch(NEW, NEW))
         await wait_all_tasks_blocked()
-        assert ids(await waiting(target.outbox)) == [NEW.id]
+        assert ids(await waiting(target.recipient)) == [NEW.id]
 
 
 async def test_an_ephemeral_event_is_delivered_and_not_found_later() -> None:
@@ -113,8 +113,8 @@ async def test_an_ephemeral_event_is_delivered_and_not_found_later() -> None:
         await relay.publish(replies.batch(ephemeral))
         await wait_all_tasks_blocked()
         await subscribe(relay, late)
-        assert ids(await waiting(target.outbox)) == ["EOSE", ephemeral.id]
-        assert ids(await waiting(late.outbox)) == ["EOSE"]
+        assert ids(await waiting(target.recipient)) == ["EOSE", ephemeral.id]
+        assert ids(await waiting(late.recipient)) == ["EOSE"]
     assert store.contents() == set()
 
 
@@ -141,7 +141,7 @@ async def meet(turns: int) -> list[str]:
                     await trio.lowlevel.checkpoint()
                 await subscribe(relay, target)
             await wait_all_tasks_blocked()
-    return ids(await waiting(target.outbox))
+    return ids(await waiting(target.recipient))
 
 
 async def publish_both(relay: Relay, replies: Replies) -> None:

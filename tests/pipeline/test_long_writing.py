@@ -13,7 +13,7 @@ from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import VANISH
 from trio_relay.pipeline.pending_ids import PendingIds
-from trio_relay.pipeline.post import Post
+from trio_relay.pipeline.recipient import FlushCollector
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.writer import Writer
 from trio_relay.store.base import Saved
@@ -72,7 +72,7 @@ async def test_what_is_accepted_is_stored_before_the_relay_has_stopped() -> None
 
 async def test_where_too_many_requests_wait_the_next_is_written_with_all_the_rest() -> None:
     store = Slow()
-    writer = Writer(store, 10, PendingIds(), Post())
+    writer = Writer(store, 10, PendingIds(), FlushCollector())
     replies = Replies()
     intake, verified = trio.open_memory_channel[list[Submission]](10)
     live_in, live = trio.open_memory_channel[list[Submission]](10)

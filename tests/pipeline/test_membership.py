@@ -57,7 +57,7 @@ def join(author: Author) -> Event:
 
 def inviting(author: Author) -> Subscription:
     sub = subscription(Filter(kinds=frozenset({INVITE}), limit=1))
-    return Subscription(sub.sub_id, sub.filters, sub.outbox, Reader({author.pubkey}))
+    return Subscription(sub.sub_id, sub.filters, sub.recipient, Reader({author.pubkey}))
 
 
 async def lists(store: ObedientStore) -> list[tuple[int, int]]:
@@ -108,7 +108,7 @@ async def test_a_request_takes_the_long_way_and_is_no_business_of_subscribers(au
         await relay.publish([one])
         await wait_all_tasks_blocked()
         assert replies.heard == [(join(BOB).id, True, WELCOME)]
-        assert await waiting(watching.outbox) == []
+        assert await waiting(watching.recipient) == []
 
 
 async def test_lists_follow_one_another_after_a_second_and_say_all_that_came_meanwhile(
@@ -252,7 +252,7 @@ async def test_a_code_that_cannot_be_kept_is_not_given(
         answer = relay.answer(asking)
         assert not answer.send_nowait()
         assert await answer.send()
-        assert ids(await waiting(asking.outbox)) == ["EOSE"]
+        assert ids(await waiting(asking.recipient)) == ["EOSE"]
         assert not relay.rules.lists.holds_any(ListName.CLAIMS)
     assert [(entry["event"], entry["error"]) for entry in logged] == [("no invite", "no space left")]
 
@@ -268,4 +268,4 @@ async def test_who_closes_his_request_gets_no_code_any_more(autojump_clock: Mock
         relay.unsubscribe(asking)
         store.release("put_metadata")
         await wait_all_tasks_blocked()
-        assert await waiting(asking.outbox) == []
+        assert await waiting(asking.recipient) == []

@@ -9,7 +9,7 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.desk import ids, new_outbox, subscription, waiting
+from tests.desk import LocalClient, ids, subscription, waiting
 from tests.keys import ALICE, NOW
 from tests.stores import ObedientStore
 from trio_relay import Filter, Subscription
@@ -32,13 +32,13 @@ def queries(store: ObedientStore, seconds: float = 10.0, pending_ids: Collection
 async def test_all_pages_come_in_order_and_then_eose(page_events: int) -> None:
     desk, target = queries(await filled_store(page_events)), subscription()
     assert await desk.answer(target).send() is True
-    assert ids(await waiting(target.outbox)) == [*(note.id for note in NOTES), "EOSE"]
+    assert ids(await waiting(target.recipient)) == [*(note.id for note in NOTES), "EOSE"]
 
 
 async def test_nothing_found_is_eose_alone() -> None:
     desk, target = queries(ObedientStore()), subscription()
     assert await desk.answer(target).send() is True
-    assert await waiting(target.outbox) == [["EOSE", "sub", ["finish"]]]
+    assert await waiting(target.recipient) == [["EOSE", "sub", ["finish"]]]
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ async def test_filters_that_want_nothing_stored_get_eose_without_asking_the_stor
     store = await filled_store()
     desk, target = queries(store), subscription(hopeless, hopeless)
     assert await desk.answer(target).send() is True
-    assert await waiting(target.outbox) == [end]
+    assert await waiting(target.recipient) == [end]
     assert store.calls["query"] == 0
 
 
 async def test_a_limit_of_0_does_not_silence_the_other_filters() -> None:
     desk, target = queries(await filled_store()), subscription(Filter(limit=0), Filter(limit=1))
     await desk.answer(target).send()
-    assert ids(await waiting(target.outbox)) == [NOTES[0].id, "EOSE"]
+    assert ids(await waiting(target.recipient)) == [NOTES[0].id, "EOSE"]
 
 
 @pytest.mark.parametrize("method", ["query", "page"])
@@ -72,7 +72,7 @@ async def test_a_failing_store_is_closed_and_never_eose(method: str, logged: lis
     store.failing[method] = "disk is gone"
     desk, target = queries(store), subscription()
     assert await desk.answer(target).send() is False
-    assert await waiting(target.outbox) == [["CLOSED", "sub", "error: disk is gone"]]
+    assert await waiting(target.recipient) == [["CLOSED", "sub", "error: disk is gone"]]
     assert [(entry["log_level"], entry["error"]) for entry in logged] == [("error", "disk is gone")]
     assert desk.statistics().outcomes == {"failed": 1}
 
@@ -85,7 +85,7 @@ async def test_a_query_that_takes_too_long_is_closed_and_its_work_ends(method: s
     started = trio.current_time()
     assert await desk.answer(target).send() is False
     assert trio.current_time() - started == 2.5
-    assert await waiting(target.outbox) == [
+    assert await waiting(target.recipient) == [
         ["CLOSED", "sub", "error: the query took more than 2.5 seconds (query_seconds)"]
     ]
     assert store.cancelled[method] == 1
@@ -94,27 +94,27 @@ async def test_a_query_that_takes_too_long_is_closed_and_its_work_ends(method: s
 
 async def test_what_was_found_before_the_deadline_has_been_sent(autojump_clock: MockClock) -> None:
     store = await filled_store(page_events=1)
-    outbox = new_outbox(most_bytes=800)  # one event takes over half: the next waits
-    desk, target = queries(store, seconds=1), subscription(outbox=outbox)
+    recipient = LocalClient(most_bytes=800)  # one event takes over half: the next waits
+    desk, target = queries(store, seconds=1), subscription(recipient=recipient)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.answer(target).send)
         await trio.sleep(0.5)
         store.block("page")
-        assert ids(await waiting(outbox)) == [NOTES[0].id]
+        assert ids(await waiting(recipient)) == [NOTES[0].id]
         await trio.sleep(0.5)
-        assert ids(await waiting(outbox)) == [NOTES[1].id]
-    assert ids(await waiting(outbox)) == ["CLOSED"]
+        assert ids(await waiting(recipient)) == [NOTES[1].id]
+    assert ids(await waiting(recipient)) == ["CLOSED"]
 
 
 async def test_the_deadline_does_not_count_how_slowly_the_client_reads(autojump_clock: MockClock) -> None:
-    outbox = new_outbox(most_bytes=800)
-    desk, target = queries(await filled_store(page_events=1), seconds=1), subscription(outbox=outbox)
+    recipient = LocalClient(most_bytes=800)
+    desk, target = queries(await filled_store(page_events=1), seconds=1), subscription(recipient=recipient)
     seen: list[str] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.answer(target).send)
         for _ in range(len(NOTES) + 1):
             await trio.sleep(100)
-            seen += ids(await waiting(outbox))
+            seen += ids(await waiting(recipient))
     assert seen == [*(note.id for note in NOTES), "EOSE"]
 
 
@@ -143,7 +143,7 @@ async def test_cancelling_ends_the_stores_work_and_says_nothing(method: str) -> 
         assert desk.statistics() == QueriesStatistics(1, 0, {}, queries(store).statistics().seconds, {})
         nursery.cancel_scope.cancel()
     assert store.cancelled[method] == 1
-    assert await waiting(target.outbox) == []
+    assert await waiting(target.recipient) == []
     assert desk.statistics().running == 0
 
 
@@ -157,7 +157,7 @@ async def test_a_query_that_comes_back_as_its_subscription_ends_is_silent() -> N
         await wait_all_tasks_blocked()
         store.release("page")
         end(target, nursery.cancel_scope)
-    assert await waiting(target.outbox) == []
+    assert await waiting(target.recipient) == []
 
 
 async def test_a_query_that_fails_as_its_subscription_ends_is_silent() -> None:
@@ -170,7 +170,7 @@ async def test_a_query_that_fails_as_its_subscription_ends_is_silent() -> None:
         await wait_all_tasks_blocked()
         store.release("page")
         end(target, nursery.cancel_scope)
-    assert await waiting(target.outbox) == []
+    assert await waiting(target.recipient) == []
 
 
 def end(target: Subscription, scope: trio.CancelScope) -> None:
@@ -192,7 +192,7 @@ async def test_more_live_events_than_can_be_remembered_close_the_subscription() 
     """What was sent live can't be told apart from the stored events any more, and none may come twice."""
     store = await filled_store()
     store.block("query")
-    desk, target = queries(store), subscription(outbox=new_outbox(2**30))
+    desk, target = queries(store), subscription(recipient=LocalClient(2**30))
     answered: list[bool] = []
 
     async def answer() -> None:
@@ -205,7 +205,7 @@ async def test_more_live_events_than_can_be_remembered_close_the_subscription() 
             target.deliver(f"{number:064}", b"{}", {})
         store.release("query")
     assert answered == [False]
-    messages = await waiting(target.outbox)
+    messages = await waiting(target.recipient)
     assert len(messages) == 10_001
     reason = "error: too many live events came before the stored ones were sent; ask again"
     assert messages[-1] == ["CLOSED", "sub", reason]

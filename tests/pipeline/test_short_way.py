@@ -264,4 +264,4 @@ async def test_the_short_way_and_the_long_way_end_in_the_same_store_in_the_order
     assert ways == {True, False}
     assert [event_id for batch in store.batches for event_id in batch] == [event.id for event in events]
     assert replies.heard == [(event.id, True, "") for event in events]
-    assert ids(await waiting(target.outbox)) == [event.id for event in events]
+    assert ids(await waiting(target.recipient)) == [event.id for event in events]

@@ -9,13 +9,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import ids, new_outbox, subscription, waiting
+from tests.desk import LocalClient, ids, subscription, waiting
 from tests.keys import ALICE, NOW
 from tests.stores import ObedientStore
-from trio_relay import Outbox, Subscription
+from trio_relay import Subscription
 from trio_relay.nostr.event import Event, encode
-from trio_relay.pipeline.outbox import Frame, unframed
 from trio_relay.pipeline.queries import Queries
+from trio_relay.pipeline.recipient import Frame
 
 FIRST, SECOND = ALICE.event("first"), ALICE.event("second")
 
@@ -83,7 +83,7 @@ async def test_in_every_order_of_saving_searching_and_delivering_an_event_comes_
         world = World()
         for step in order:
             await world.take(step)
-        assert sorted(ids(await waiting(world.target.outbox))) == sorted([FIRST.id, "EOSE"]), order
+        assert sorted(ids(await waiting(world.target.recipient))) == sorted([FIRST.id, "EOSE"]), order
         orders += 1
     assert orders == 56
 
@@ -97,7 +97,7 @@ async def test_in_every_order_two_events_of_one_batch_come_once_each() -> None:
         world = World()
         for step in order:
             await world.take(step)
-        assert sorted(ids(await waiting(world.target.outbox))) == sorted([FIRST.id, SECOND.id, "EOSE"]), order
+        assert sorted(ids(await waiting(world.target.recipient))) == sorted([FIRST.id, SECOND.id, "EOSE"]), order
         orders += 1
     assert orders == 462
 
@@ -109,37 +109,36 @@ async def test_in_every_order_an_answer_at_once_and_two_events_come_once_each() 
         world = World()
         for step in order:
             await world.take(step)
-        assert sorted(ids(await waiting(world.target.outbox))) == sorted([FIRST.id, SECOND.id, "EOSE"]), order
+        assert sorted(ids(await waiting(world.target.recipient))) == sorted([FIRST.id, SECOND.id, "EOSE"]), order
         orders += 1
     assert orders == 140
 
 
 async def test_an_event_that_comes_live_between_two_chunks_of_its_page_comes_once() -> None:
     page = [ALICE.event(str(number) + "x" * 30_000) for number in range(4)]
-    outbox = new_outbox(100_000)  # a chunk is one of these, and two are over half
-    target = subscription(outbox=outbox)
+    recipient = LocalClient(100_000)  # a chunk is one of these, and two are over half
+    target = subscription(recipient=recipient)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(target.deliver_stored, [encode(event) for event in page], {page[3].id})
         await wait_all_tasks_blocked()
         deliver(target, page[3])
-        assert ids(await waiting(outbox)) == [page[0].id, page[1].id, page[3].id]
-    assert ids(await waiting(outbox)) == [page[2].id]
+        assert ids(await waiting(recipient)) == [page[0].id, page[1].id, page[3].id]
+    assert ids(await waiting(recipient)) == [page[2].id]
 
 
 @pytest.mark.parametrize("size", [100, 900, 5000])
 async def test_a_client_who_reads_gets_an_answer_that_is_larger_than_his_outbox(size: int) -> None:
-    overflows: list[str] = []
-    outbox = Outbox(unframed, 2000, lambda: overflows.append("too slow"))
-    target = subscription(outbox=outbox)
+    recipient = LocalClient(2000)
+    target = subscription(recipient=recipient)
     notes = [ALICE.event(str(number) + "x" * size, created_at=NOW - number) for number in range(20)]
     seen: list[str] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send_all_stored, target, notes)
-        while "EOSE" not in seen and not overflows:
+        while "EOSE" not in seen and not recipient.is_gone:
             await wait_all_tasks_blocked()
-            seen += ids(await waiting(outbox))
+            seen += ids(await waiting(recipient))
     assert seen == [*(note.id for note in notes), "EOSE"]
-    assert overflows == []
+    assert not recipient.is_gone
 
 
 async def send_all_stored(target: Subscription, events: list[Event]) -> None:
@@ -149,15 +148,15 @@ async def send_all_stored(target: Subscription, events: list[Event]) -> None:
 
 
 async def test_a_page_waits_for_room_and_live_events_do_not() -> None:
-    outbox = new_outbox(200_000)
-    target = subscription(outbox=outbox)
-    outbox.send_nowait(b'"' + b"x" * 120_000 + b'"')
+    recipient = LocalClient(200_000)
+    target = subscription(recipient=recipient)
+    recipient.send_nowait(b'"' + b"x" * 120_000 + b'"')
     async with trio.open_nursery() as nursery:
         nursery.start_soon(target.deliver_stored, [encode(FIRST)], set[str]())
         await wait_all_tasks_blocked()
         deliver(target, SECOND)
-        assert ids((await waiting(outbox))[1:]) == [SECOND.id]
-    assert ids(await waiting(outbox)) == [FIRST.id]
+        assert ids((await waiting(recipient))[1:]) == [SECOND.id]
+    assert ids(await waiting(recipient)) == [FIRST.id]
 
 
 async def test_a_live_event_is_held_back_once_for_the_stored_one_and_no_more() -> None:
@@ -166,7 +165,7 @@ async def test_a_live_event_is_held_back_once_for_the_stored_one_and_no_more() -
     target.end_of_stored()
     deliver(target, FIRST)
     deliver(target, FIRST)
-    assert ids(await waiting(target.outbox)) == [FIRST.id, "EOSE", FIRST.id]
+    assert ids(await waiting(target.recipient)) == [FIRST.id, "EOSE", FIRST.id]
 
 
 async def test_live_events_of_one_sub_id_and_frame_share_their_bytes() -> None:
@@ -178,8 +177,8 @@ async def test_live_events_of_one_sub_id_and_frame_share_their_bytes() -> None:
 
     shared: dict[tuple[str, Frame], bytes] = {}
     for sub_id in ("a", "a", "b"):
-        deliver(subscription(sub_id=sub_id, outbox=Outbox(frame, 1000, lambda: None)), FIRST, shared)
-    deliver(subscription(sub_id="a", outbox=Outbox(unframed, 1000, lambda: None)), FIRST, shared)
+        deliver(subscription(sub_id=sub_id, recipient=LocalClient(1000, frame)), FIRST, shared)
+    deliver(subscription(sub_id="a", recipient=LocalClient(1000)), FIRST, shared)
     assert framed == [b'["EVENT","a",' + encode(FIRST) + b"]", b'["EVENT","b",' + encode(FIRST) + b"]"]
     assert len(shared) == 3
 
@@ -189,7 +188,7 @@ async def test_a_sub_id_is_quoted_in_every_message() -> None:
     deliver(target, FIRST)
     target.end_of_stored()
     target.refuse("error: broken")
-    messages = await waiting(target.outbox)
+    messages = await waiting(target.recipient)
     assert [message[:2] for message in messages] == [
         ["EVENT", 'é"\\'],
         ["EOSE", 'é"\\'],
@@ -205,4 +204,4 @@ async def test_an_ended_subscription_says_nothing_of_what_its_query_still_finds(
     await target.deliver_stored([encode(FIRST)], set())
     target.end_of_stored()
     target.refuse("error: broken")
-    assert await waiting(target.outbox) == []
+    assert await waiting(target.recipient) == []

@@ -14,7 +14,7 @@ from tests.keys import ALICE, BOB, NOW
 from tests.stores import ObedientStore
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.pending_ids import PendingIds
-from trio_relay.pipeline.post import Post
+from trio_relay.pipeline.recipient import FlushCollector
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.writer import Writer
 from trio_relay.store.base import Saved
@@ -35,8 +35,8 @@ class Stage:
 
     def __init__(self, store: ObedientStore, most: int = 100) -> None:
         self.pending_ids = PendingIds()
-        self.post = Post()
-        self.writer = Writer(store, most, self.pending_ids, self.post)
+        self.collector = FlushCollector()
+        self.writer = Writer(store, most, self.pending_ids, self.collector)
         self.replies = Replies()
         self.intake, self._verified = trio.open_memory_channel[list[Submission]](10)
         self._live_in, self._live = trio.open_memory_channel[list[Submission]](10)
@@ -201,18 +201,15 @@ async def test_the_answers_to_a_batch_are_on_their_way_before_it_goes_to_deliver
     sent: list[str] = []
 
     def reply(event: Event, _accepted: bool, _reason: str) -> None:
-        stage.post.add(lambda: sent.append(event.id))
+        assert stage.collector.current is not None
+        stage.collector.current.append(lambda: sent.append(event.id))
 
     stage.intake.send_nowait([Submission(event, reply, trio.current_time()) for event in (NOTE, OTHER)])
     assert await stage.write() == [[NOTE, OTHER]]
     assert sent == [NOTE.id, OTHER.id]
 
 
-async def test_after_the_answers_to_a_batch_what_is_to_be_sent_is_the_posts_again(autojump_clock: MockClock) -> None:
+async def test_after_the_answers_to_a_batch_nothing_is_collected_any_more() -> None:
     stage = Stage(ObedientStore())
-    sent: list[str] = []
     await stage.write([NOTE])
-    stage.post.add(lambda: sent.append("later"))
-    with trio.move_on_after(1):
-        await stage.post.run()
-    assert sent == ["later"]
+    assert stage.collector.current is None

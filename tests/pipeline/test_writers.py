@@ -125,7 +125,7 @@ async def test_an_event_in_two_batches_is_written_by_one_at_a_time(
             (note.id, *answers[1]),
             (other.id, *STORED),
         ]
-    assert ids(await waiting(live.outbox)) == ["EOSE", note.id, other.id]
+    assert ids(await waiting(live.recipient)) == ["EOSE", note.id, other.id]
 
 
 async def test_what_two_batches_save_comes_once_to_who_asks_meanwhile(autojump_clock: MockClock) -> None:
@@ -143,7 +143,7 @@ async def test_what_two_batches_save_comes_once_to_who_asks_meanwhile(autojump_c
         store.release("saved")
         await wait_all_tasks_blocked()
         assert len(replies.heard) == 2
-    assert ids(await waiting(asked.outbox)) == [NOTES[0].id, NOTES[1].id, "EOSE"]
+    assert ids(await waiting(asked.recipient)) == [NOTES[0].id, NOTES[1].id, "EOSE"]
 
 
 async def test_events_that_the_store_cannot_take_are_told_so_and_not_delivered(
@@ -166,7 +166,7 @@ async def test_events_that_the_store_cannot_take_are_told_so_and_not_delivered(
         await relay.publish(replies.batch(NOTES[1]))
         await wait_all_tasks_blocked()
         assert replies.heard == [*answers, (NOTES[1].id, *STORED)]
-    assert ids(await waiting(asked.outbox)) == ["EOSE", NOTES[0].id, NOTES[2].id, NOTES[1].id]
+    assert ids(await waiting(asked.recipient)) == ["EOSE", NOTES[0].id, NOTES[2].id, NOTES[1].id]
     assert [(entry["log_level"], entry["event"], entry["events"]) for entry in logged] == [
         ("error", "events not stored", 1)
     ]

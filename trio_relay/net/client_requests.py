@@ -24,7 +24,7 @@ from trio_relay.nostr.message import (
     counted,
 )
 from trio_relay.nostr.session import Session
-from trio_relay.pipeline.outbox import Outbox
+from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.stored_answer import StoredAnswer
 from trio_relay.pipeline.subscription import Subscription
@@ -74,11 +74,11 @@ class ClientRequests:
     Args:
         session: has the table of open requests.
         relay: answers them.
-        outbox: of the client.
+        outbox: of the client, for answers.
         identity: who asks.
     """
 
-    def __init__(self, session: Session, relay: Relay, outbox: Outbox, identity: Identity) -> None:
+    def __init__(self, session: Session, relay: Relay, outbox: Recipient, identity: Identity) -> None:
         self.tasks: trio.Nursery | None = None
         """The client's; there while it is read."""
         self._session = session

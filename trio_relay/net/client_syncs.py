@@ -8,7 +8,7 @@ import trio
 
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.message import ContinueSync, OpenSync, sync_error, sync_message
-from trio_relay.pipeline.outbox import Outbox
+from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.sync_sets import SetTooLarge, Sync
 from trio_relay.policy.identity import Identity
@@ -26,11 +26,11 @@ class ClientSyncs:
 
     Args:
         relay: the front desk.
-        outbox: of the client.
+        outbox: of the client, for answers.
         visitor: who asks.
     """
 
-    def __init__(self, relay: Relay, outbox: Outbox, identity: Identity) -> None:
+    def __init__(self, relay: Relay, outbox: Recipient, identity: Identity) -> None:
         self._relay = relay
         self._outbox = outbox
         self._identity = identity

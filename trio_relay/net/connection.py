@@ -10,38 +10,36 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
-import structlog
 import trio
 
 from trio_relay.net.client_requests import ClientRequests
-from trio_relay.net.close_reasons import GONE, LEFT, SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
-from trio_relay.net.frames import deflated_text, text
+from trio_relay.net.close_reasons import GONE, LEFT, SILENT, STOPPING, STUCK, CloseReason
+from trio_relay.net.flush import Flushes
 from trio_relay.net.keepalive import Keepalive, KeepaliveVerdict
 from trio_relay.net.options import NetOptions
-from trio_relay.net.sender import Sender
+from trio_relay.net.outbox import Outbox
 from trio_relay.net.transport import transport
 from trio_relay.net.websocket import WebSocket
+from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.message import Authenticate, Publish, RefusedMessage, challenged, ok
 from trio_relay.nostr.session import OpenRequest
-from trio_relay.pipeline.outbox import Outbox
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
 
-log = structlog.get_logger("trio_relay.net")
-
 _READ_BYTES: Final = 65_536
-_PLAIN_BYTES: Final = 2**20
-_DEFLATED_BYTES: Final = 2**16
-"""What of an answer is framed in one go: a millisecond or two of work each."""
 _TURN_SECONDS: Final = 0.002
 """After so long one client's messages make room for others'."""
+_AUTH_SECONDS: Final = 10.0
+_UNVERIFIED: Final = Rejected(Prefix.ERROR, f"the signature was not verified within {_AUTH_SECONDS:g} seconds")
 
 
 class Connection:
     """A conversation with one connected client over a stream whose handshake is done."""
 
-    def __init__(self, stream: trio.abc.Stream, socket: WebSocket, relay: Relay, options: NetOptions) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, socket: WebSocket, relay: Relay, options: NetOptions, flushes: Flushes
+    ) -> None:
         identity = relay.visit()
         self._identity = identity
         self._transport = transport(stream)
@@ -49,15 +47,20 @@ class Connection:
         self._relay = relay
         self._options = options
         self._session = relay.open_session()
-        frame, turn_bytes = (deflated_text, _DEFLATED_BYTES) if socket.takes_deflated else (text, _PLAIN_BYTES)
-        self._outbox = Outbox(frame, options.outbox_bytes, self._overflowed, self._flush, relay.post, turn_bytes, text)
         self._keepalive = Keepalive(trio.current_time())
-        self._sender = Sender(self._outbox, self._transport, self._keepalive)
+        self._outbox = Outbox(
+            self._transport,
+            self._keepalive,
+            flushes,
+            options.outbox_bytes,
+            self.hang_up,
+            deflates=socket.takes_deflated,
+        )
         self._requests = ClientRequests(self._session, relay, self._outbox, identity)
         self._listening = trio.CancelScope()
         self._tasks: trio.Nursery | None = None
         self._close_reason: CloseReason | None = None
-        self._publishing = False
+        self._accepting = False
         self._unanswered = 0
         self._answered: trio.Event | None = None
 
@@ -72,7 +75,7 @@ class Connection:
         """
         try:
             async with trio.open_nursery() as self._tasks:
-                self._requests.tasks = self._tasks
+                self._requests.tasks = self._outbox.tasks = self._tasks
                 if self._identity.challenge:  # at once: then no client has to wait for a refusal to know it (NIP-42)
                     self._outbox.send_nowait(challenged(self._identity.challenge))
                 try:
@@ -86,7 +89,7 @@ class Connection:
                     self._outbox.close(forget=True)
                 self._tasks.cancel_scope.cancel()
         finally:
-            self._tasks = self._requests.tasks = None
+            self._tasks = self._requests.tasks = self._outbox.tasks = None
         return self._close_reason or LEFT
 
     @property
@@ -94,15 +97,12 @@ class Connection:
         """What the client has asked for and still waits for, or listens to."""
         return self._session.open_requests
 
-    def _overflowed(self) -> None:
-        self.hang_up(TOO_SLOW)
-
     def hang_up(self, close_reason: CloseReason) -> None:
         """End the conversation this way, unless it is ending already; sync, from any task."""
         if self._close_reason is None:
             self._close_reason = close_reason
             # What was read is accepted: a relay that stops lets it into the pipeline, which the server's grace bounds.
-            if not (self._publishing and close_reason is STOPPING):
+            if not (self._accepting and close_reason is STOPPING):
                 self._listening.cancel(reason=close_reason.reason)
 
     def recheck(self, keys: Collection[str]) -> None:
@@ -116,7 +116,7 @@ class Connection:
         verdict = self._keepalive.judge(now, self._options)
         if verdict is KeepaliveVerdict.PING:
             self._socket.ping()
-            self._outbox.put_nowait(self._socket.output())
+            self._outbox.send_framed_nowait(self._socket.output())
         elif verdict is KeepaliveVerdict.SILENT:
             self.hang_up(SILENT)
         elif verdict is KeepaliveVerdict.STUCK:
@@ -130,7 +130,9 @@ class Connection:
             while (
                 self._close_reason is None
             ):  # else it came while these bytes were on their way: they were not accepted
+                self._accepting = True
                 await self._take(messages)
+                self._accepting = False
                 if not self._socket.is_open:
                     self.hang_up(self._socket_close_reason())
                 if not self._socket.has_more:
@@ -159,34 +161,32 @@ class Connection:
         """Do what all messages of one read ask for; their events go on as one batch, their answers in one piece."""
         batch: list[Submission] = []
         now = turn = trio.current_time()
-        self._outbox.is_held = True
-        for data in messages:
-            if trio.current_time() - turn > _TURN_SECONDS:
-                self._flush()
-                # Others get their turn; shielded, since half of what one read brought must not be lost.
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                turn = trio.current_time()
-            action = self._session.receive(data)
-            if isinstance(action, Publish):
-                self._admit(action.event, len(data), now, batch)
-            elif isinstance(action, Authenticate):
-                await self._authenticate(action.event)
-            elif isinstance(action, RefusedMessage):
-                self._relay.note_unreadable()
-                self._requests.end(action)
-                self._outbox.send_nowait(action.message)
-            else:
-                self._requests.take(action)
-        # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
-        if self._socket.is_open and (output := self._socket.output()):
-            self._outbox.put_nowait(output)
-        self._unanswered += len(batch)
-        if len(batch) == 1 and self._relay.publish_nowait(batch[0]):
-            batch.clear()
-        self._outbox.is_held = False
-        self._flush()
+        with self._outbox.held():
+            for data in messages:
+                if trio.current_time() - turn > _TURN_SECONDS:
+                    self._outbox.flush()
+                    # Others get their turn; shielded, since half of what one read brought must not be lost.
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    turn = trio.current_time()
+                action = self._session.receive(data)
+                if isinstance(action, Publish):
+                    self._admit(action.event, len(data), now, batch)
+                elif isinstance(action, Authenticate):
+                    await self._authenticate(action.event)
+                elif isinstance(action, RefusedMessage):
+                    self._relay.note_unreadable()
+                    self._requests.end(action)
+                    self._outbox.send_nowait(action.message)
+                else:
+                    self._requests.take(action)
+            # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
+            if self._socket.is_open and (output := self._socket.output()):
+                self._outbox.send_framed_nowait(output)
+            self._unanswered += len(batch)
+            if len(batch) == 1 and self._relay.publish_nowait(batch[0]):
+                batch.clear()
         if batch:
-            await self._publish(batch)
+            await self._relay.publish(batch)
 
     def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:
         refusal = self._relay.admit(event, self._identity, size)
@@ -197,17 +197,10 @@ class Connection:
         self._outbox.send_nowait(ok(event.id, False, str(refusal)))
 
     async def _authenticate(self, event: Event) -> None:
-        # Where that takes a thread, a client that is left in the middle must not take along what it sent before.
-        with trio.CancelScope(shield=True):  # one verification long
+        refusal: Rejected | None = _UNVERIFIED
+        with trio.move_on_after(_AUTH_SECONDS):  # it may take a thread, which all others may be waiting for
             refusal = await self._relay.authenticate(event, self._identity)
         self._outbox.send_nowait(ok(event.id, refusal is None, "" if refusal is None else str(refusal)))
-
-    async def _publish(self, batch: list[Submission]) -> None:
-        self._publishing = True
-        try:
-            await self._relay.publish(batch)
-        finally:
-            self._publishing = False
 
     def _reply(self, event: Event, accepted: bool, reason: str) -> None:
         self._unanswered -= 1
@@ -228,9 +221,9 @@ class Connection:
             if close_reason.code:
                 self._socket.close(close_reason.code, close_reason.text)
             self._outbox.close(last=self._socket.output(), forget=close_reason.forget)
-            self._flush()
+            self._outbox.flush()
             self._socket.more()  # which may hold the client's own close frame
-            await self._sender.drained()
+            await self._outbox.drained()
             while not self._socket.is_done and (data := await self._receive()):
                 self._socket.receive(data)
             await self._end_stream()
@@ -249,15 +242,3 @@ class Connection:
         if self._unanswered:
             self._answered = trio.Event()
             await self._answered.wait()
-
-    def _flush(self) -> None:
-        """Send what the outbox holds as far as the network takes it at once; a task waits for the rest to leave.
-
-        What goes wrong in it is this client's affair alone: the caller has others to serve.
-        """
-        try:
-            self._sender.send_waiting(self._tasks)
-        except Exception:
-            log.exception("sending failed")
-            self._outbox.close(forget=True)
-            self.hang_up(GONE)

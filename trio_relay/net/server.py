@@ -1,7 +1,8 @@
 """The doors: listeners, the clients that came through them, and the order in which both close.
 
-clients nursery     every connection, and the watch over all of them
-└─ doors nursery    listeners; cancelled first, when the relay stops
+flushing nursery       the task that has what waits for clients sent
+└─ clients nursery     every connection, and the watch over all of them
+   └─ doors nursery    listeners; cancelled first, when the relay stops
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, Clos
 from trio_relay.net.connection import Connection
 from trio_relay.net.connection_limits import ConnectionLimits
 from trio_relay.net.endpoints import Endpoints
+from trio_relay.net.flush import Flushes
 from trio_relay.net.http import Request, Response, Upgrade, converse
 from trio_relay.net.options import NetOptions
 from trio_relay.net.transport import transport
@@ -90,6 +92,7 @@ class Server:
             options.max_connections, options.max_connections_per_address, self._proxies
         )
         self._connections: dict[Connection, str] = {}
+        self._flushes = Flushes(relay.flush_collector)
         local = Proxies([*options.trusted_proxies, *_LOOPBACK])
         self._visits = ConnectionLimits(_MOST_VISITORS, _MOST_VISITORS_OF_ONE, local)
         self._lobby: set[trio.CancelScope] = set()
@@ -114,6 +117,17 @@ class Server:
             stop: set by whoever decides that the relay stops.
             task_status: started once connections are accepted.
         """
+        async with trio.open_nursery() as flushing:
+            flushing.start_soon(self._flushes.run)
+            await self._serve_clients(listeners, stop, task_status)
+            flushing.cancel_scope.cancel(reason="no client is left")
+
+    async def _serve_clients(
+        self,
+        listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+        stop: trio.Event,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
         async with trio.open_nursery() as clients:
             async with trio.open_nursery() as doors:
                 doors.start_soon(self._watch)
@@ -209,7 +223,7 @@ class Server:
 
     async def _serve_client(self, stream: trio.abc.Stream, conversation: websocket.WebSocket, upgrade: Upgrade) -> None:
         address = upgrade.request.client
-        client = Connection(stream, conversation, self._relay, self._options)
+        client = Connection(stream, conversation, self._relay, self._options, self._flushes)
         self._accepted += 1
         self._connections[client] = address
         if self._stopping:

@@ -11,9 +11,8 @@ import trio
 from trio_relay.nostr.access import PRIVATE_KINDS, concerned
 from trio_relay.nostr.event import Event, encode, has_expired
 from trio_relay.pipeline.batches import Batches
-from trio_relay.pipeline.outbox import Frame
 from trio_relay.pipeline.pending_ids import PendingIds
-from trio_relay.pipeline.post import Flush, Post, carry_out
+from trio_relay.pipeline.recipient import CollectedFlushes, FlushCollector, Frame
 from trio_relay.pipeline.statistics import SECONDS, Distribution, Histogram
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
@@ -21,8 +20,8 @@ from trio_relay.pipeline.subscription_index import SubscriptionIndex
 
 _TURN_SECONDS: Final = 0.002
 """After so long the loop is given to others; matching takes time too, even where nothing is delivered."""
-_GATHER_SECONDS: Final = 0.01
-"""So long deliveries are gathered before they leave: several events for one client in one system call."""
+_FLUSH_SECONDS: Final = 0.01
+"""So long deliveries are collected before they leave: several events for one client in one system call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Broadcaster:
 
     Args:
         pending_ids: the writer's ids that have not been here; taken out once delivered.
-        post: has what was delivered sent.
+        collector: collects the flushes that deliveries ask for, for several events.
         clock: seconds since 1970.
         private_kinds: of all other kinds the gate refuses nobody anything.
     """
@@ -48,19 +47,18 @@ class Broadcaster:
     def __init__(
         self,
         pending_ids: PendingIds,
-        post: Post,
+        collector: FlushCollector,
         clock: Callable[[], float],
         private_kinds: frozenset[int] = PRIVATE_KINDS,
     ) -> None:
         self._private_kinds = private_kinds | PRIVATE_KINDS
         self._clock = clock
         self._pending_ids = pending_ids
-        self._post = post
+        self._collector = collector
         self._index: SubscriptionIndex[Subscription] = SubscriptionIndex()
         self._events = 0
         self._deliveries = 0
         self._latency = Histogram(SECONDS)
-        self._gathered: list[Flush] = []
 
     def add(self, subscription: Subscription) -> None:
         """Deliver to this subscription from the next event on."""
@@ -74,34 +72,33 @@ class Broadcaster:
         """Deliver until the channel has ended; the handle is this task's own and is closed by it."""
         with live:
             async for batch in Batches(live, most):
-                turn = gathered = trio.current_time()
-                for submission in batch:
-                    self._deliver(submission.event)
-                    now = trio.current_time()
-                    self._latency.observe(now - submission.arrived)
-                    if now - gathered > _GATHER_SECONDS:
-                        await self._send()
-                        gathered = trio.current_time()
-                    if now - turn > _TURN_SECONDS:
-                        await trio.lowlevel.checkpoint()
-                        turn = trio.current_time()
-                await self._send()
+                await self._deliver_all(batch)
 
-    async def _send(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        await carry_out(gathered)
+    async def _deliver_all(self, batch: list[Submission]) -> None:
+        collected = self._collector.collected()
+        turn = flushed = trio.current_time()
+        for submission in batch:
+            self._deliver(submission.event, collected)
+            now = trio.current_time()
+            self._latency.observe(now - submission.arrived)
+            if now - flushed > _FLUSH_SECONDS:
+                await collected.flush()
+                flushed = trio.current_time()
+            if now - turn > _TURN_SECONDS:
+                await trio.lowlevel.checkpoint()
+                turn = trio.current_time()
+        await collected.flush()
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: Event, collected: CollectedFlushes) -> None:
         targets = self._index.match(event)
         if targets:
             targets = self._receivers(event, targets)
         if targets:
             json = encode(event)
             shared: dict[tuple[str, Frame], bytes] = {}
-            self._post.gather(self._gathered)
-            for target in targets:
-                target.deliver(event.id, json, shared)
-            self._post.gather(None)
+            with collected:
+                for target in targets:
+                    target.deliver(event.id, json, shared)
         # In the same turn as the deliveries: from here on a query that finds the event was late for them.
         self._pending_ids.delivered(event.id)
         self._events += 1

@@ -1,6 +1,6 @@
 """The front desk: `open_relay` starts the stages, and the `Relay` it gives is all that doors and programs talk to.
 
-    readers → intake → verifiers → verified → writers → live → broadcaster → outboxes
+    readers → intake → verifiers → verified → writers → live → broadcaster → clients
 
 Each arrow is a bounded channel; only the step into the intake makes a client wait. Nothing is asked back, so there is
 no circle to lock up. Closing the intake ends the verifiers, they the writers, those the broadcaster, each after its
@@ -36,8 +36,8 @@ from trio_relay.pipeline.maintenance import Maintenance
 from trio_relay.pipeline.membership import Membership
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.pending_ids import PendingIds
-from trio_relay.pipeline.post import Post
 from trio_relay.pipeline.queries import Queries
+from trio_relay.pipeline.recipient import FlushCollector
 from trio_relay.pipeline.removing import Removals
 from trio_relay.pipeline.reports import Reports
 from trio_relay.pipeline.stored_answer import StoredAnswer
@@ -86,19 +86,19 @@ class Relay:
         self._verifier = Verifier(
             store, self.backend, threads, options.verify_batch, self._membership.requests, self._bars
         )
-        self.post = Post()
-        """Has what waits for clients sent; outboxes of clients that are told need it."""
+        self.flush_collector = FlushCollector()
+        """Tells who serves clients over a network whether a stage carries out their flushes."""
         self._reports = Reports(store, rules, clock)
         self._writer = Writer(
             store,
             options.write_batch,
             pending_ids,
-            self.post,
+            self.flush_collector,
             self._bars,
             options.write_linger_seconds,
             self._reports.note,
         )
-        self._broadcaster = Broadcaster(pending_ids, self.post, clock, rules.private_kinds)
+        self._broadcaster = Broadcaster(pending_ids, self.flush_collector, clock, rules.private_kinds)
         self._queries = Queries(store, options.query_seconds, pending_ids, rules.limits.max_limit, self._membership)
         self._syncing = SyncSets(store, sync, options.query_seconds, Reader(private_kinds=rules.private_kinds))
         self.removals = Removals(rules, self.remove, self.amend, clock)
@@ -360,9 +360,8 @@ async def open_relay(
     options = options or RelayOptions()
     relay = Relay(store, options, sync or SyncOptions(), rules or Rules(limits or Limits()), clock)
     await relay.recall()
-    async with trio.open_nursery() as posting:
-        posting.start_soon(relay.post.run)
-        relay.start_upkeep(posting)
+    async with trio.open_nursery() as upkeep:
+        relay.start_upkeep(upkeep)
         async with trio.open_nursery() as stages:
             relay.start_stages(stages)
             try:
@@ -370,7 +369,7 @@ async def open_relay(
             finally:
                 relay.close_intake()
                 stages.cancel_scope.deadline = trio.current_time() + options.drain_seconds
-        posting.cancel_scope.cancel()
+        upkeep.cancel_scope.cancel()
     if stages.cancel_scope.cancelled_caught:
         log.warning("stopped before all that was accepted was stored", seconds=options.drain_seconds)
 

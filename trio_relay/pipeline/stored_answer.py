@@ -62,7 +62,7 @@ class Source:
         store: has the stored events.
         seconds: what each step of the store may take, the waiting for a free reader included; not the client's own
             slowness.
-        unbroadcast: ids that are being saved and have not been delivered live; see `Subscription`.
+        pending_ids: ids that are being saved and have not been delivered live; see `Subscription`.
         most: events that are sent at most where an answer is cut, all events of its last second included.
         unstored: what is delivered before an answer to those who ask for it.
         holds_private: True once any private event was seen to be stored, which may be withheld from somebody; it stays
@@ -75,7 +75,7 @@ class Source:
 
     store: Store
     seconds: float
-    unbroadcast: Collection[str]
+    pending_ids: Collection[str]
     most: int
     unstored: Unstored | None = None
     holds_private: bool = False
@@ -143,7 +143,7 @@ class StoredAnswer:
         if (
             not isinstance(hint, _Unsure)
             and not (cut.is_cut and wanted[0].is_clamped)
-            and self.subscription.deliver_at_once(sent, source.unbroadcast, hint)
+            and self.subscription.deliver_at_once(sent, source.pending_ids, hint)
         ):
             source.outcomes["answered"] += 1
             source.at_once += 1
@@ -180,7 +180,7 @@ class StoredAnswer:
                 f"{Prefix.ERROR}: too many live events came before the stored ones were sent; ask again"
             )
             return False
-        await subscription.outbox.wait_for_room()  # an answer that just fits leaves none for its end
+        await subscription.recipient.wait_for_room()  # an answer that just fits leaves none for its end
         source.outcomes["answered"] += 1
         source.duration.observe(trio.current_time() - started)
         subscription.end_of_stored(hint)
@@ -221,7 +221,7 @@ class StoredAnswer:
                 sent = cut.take(page)
                 self._sent += len(sent)
                 if sent:
-                    await self.subscription.deliver_stored(sent, self._source.unbroadcast)
+                    await self.subscription.deliver_stored(sent, self._source.pending_ids)
                     of_last = sent
                 if needs_ids:
                     self._ids.update(json[ID_SLICE] for json in sent)
@@ -253,7 +253,7 @@ class StoredAnswer:
                     page = await anext(pages, None)
                 tied += len(page or ())
                 if page and (rest := [json for json in page if json[ID_SLICE] not in sent]):
-                    await self.subscription.deliver_stored(rest, source.unbroadcast)
+                    await self.subscription.deliver_stored(rest, source.pending_ids)
         return tied < source.most
 
     def _hint_nowait(self, found: int, reader: Reader) -> str | _Unsure | None:

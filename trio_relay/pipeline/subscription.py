@@ -9,7 +9,7 @@ import trio
 from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import closed, eose, event_head
-from trio_relay.pipeline.outbox import Frame, Outbox
+from trio_relay.pipeline.recipient import Frame, Recipient
 from trio_relay.store.base import ID_SLICE, Page
 
 _CHUNK_BYTES = 65_536
@@ -33,15 +33,15 @@ class Subscription:
         "_sent_stored",
         "filters",
         "has_lost_track",
-        "outbox",
         "reader",
+        "recipient",
         "sub_id",
     )
 
-    def __init__(self, sub_id: str, filters: tuple[Filter, ...], outbox: Outbox, reader: Reader = NOBODY) -> None:
+    def __init__(self, sub_id: str, filters: tuple[Filter, ...], recipient: Recipient, reader: Reader = NOBODY) -> None:
         self.sub_id = sub_id
         self.filters = filters
-        self.outbox = outbox
+        self.recipient = recipient
         self.reader = reader
         """Whom events go to: nothing is delivered that he may not read."""
         self._head = event_head(sub_id)
@@ -66,12 +66,12 @@ class Subscription:
             return
         if self._catching_up and not self._remember(event_id):
             return
-        frame = self.outbox.live_frame
+        frame = self.recipient.live_frame
         key = (self.sub_id, frame)
         framed = shared.get(key)
         if framed is None:
             framed = shared[key] = frame(self._head + json + b"]")
-        self.outbox.put_nowait(framed)
+        self.recipient.send_framed_nowait(framed)
 
     def _remember(self, event_id: str) -> bool:
         """Note that this has gone out live; False if there is no more room to note it."""
@@ -92,30 +92,30 @@ class Subscription:
             hint: for EOSE (NIP-67).
         """
         size = sum(map(len, page)) + len(page) * len(self._head)
-        if size > self.outbox.turn_bytes or not self.outbox.has_room_for(size):
+        if size > self.recipient.chunk_bytes or not self.recipient.has_room_for(size):
             return False
         if pending_ids:
             found = [json[ID_SLICE].decode() for json in page]
             self._sent_stored = {event_id for event_id in found if event_id in pending_ids}
-        frame, head = self.outbox.frame, self._head
+        frame, head = self.recipient.frame, self._head
         framed = [frame(head + json + b"]") for json in page]
         framed.append(frame(eose(self.sub_id, hint)))
-        self.outbox.put_nowait(b"".join(framed))
+        self.recipient.send_framed_nowait(b"".join(framed))
         self._catching_up = False
         return True
 
     async def deliver_stored(self, page: Page, pending_ids: Container[str]) -> None:
-        """Send stored events that did not go out live; waits for room in the outbox.
+        """Send stored events that did not go out live; waits for room.
 
         Args:
             page: what the store found.
             pending_ids: ids that are saved, or being saved, and have not come to `deliver` yet.
         """
-        frame, head = self.outbox.frame, self._head
-        for chunk in _chunks(page, min(self.outbox.turn_bytes, _CHUNK_BYTES, self.outbox.half)):
+        frame, head = self.recipient.frame, self._head
+        for chunk in _chunks(page, min(self.recipient.chunk_bytes, _CHUNK_BYTES)):
             framed = [frame(head + json + b"]") for json in chunk]
             await trio.lowlevel.checkpoint()  # deflating a chunk takes a while
-            await self.outbox.wait_for_room(framed)
+            await self.recipient.wait_for_room(framed)
             if self._ended or self.has_lost_track:
                 return
             # No await from here on: between look and send nothing may be delivered live.
@@ -126,20 +126,20 @@ class Subscription:
                 if event_id in pending_ids:
                     self._sent_stored = self._sent_stored or set()
                     self._sent_stored.add(event_id)
-                self.outbox.put_nowait(message)
+                self.recipient.send_framed_nowait(message)
 
     def end_of_stored(self, hint: str | None = None) -> None:
         """Say EOSE, with what there is to say of completeness (NIP-67); from now on events come live only."""
         if self._ended:
             return
-        self.outbox.send_nowait(eose(self.sub_id, hint))
+        self.recipient.send_nowait(eose(self.sub_id, hint))
         self._catching_up = False
         self._sent_live = None
 
     def refuse(self, reason: str) -> None:
         """Say CLOSED: the relay ends this subscription by itself."""
         if not self._ended:
-            self.outbox.send_nowait(closed(self.sub_id, reason))
+            self.recipient.send_nowait(closed(self.sub_id, reason))
 
     def end(self) -> None:
         """Send nothing more. A query that is just coming back must not speak for the next one of the same id."""
@@ -152,7 +152,7 @@ class Subscription:
 
 
 def _chunks(page: Page, most: int) -> Iterator[Page]:
-    """A page in parts of at most so many bytes, or of one event, so that each part finds room in the outbox."""
+    """A page in parts of at most so many bytes, or of one event, so that each part finds room."""
     chunk: Page = []
     size = 0
     for json in page:

@@ -17,7 +17,7 @@ from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.kinds import VANISH
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.pending_ids import PendingIds
-from trio_relay.pipeline.post import Flush, Post, carry_out
+from trio_relay.pipeline.recipient import CollectedFlushes, FlushCollector
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
 from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome
 from trio_relay.store.base import Saved, Store, StoreError
@@ -49,7 +49,7 @@ class Writer:
         store: keeps the events.
         most: events of one commit.
         pending_ids: this stage adds ids before they can be seen in the store; the broadcaster takes them out.
-        post: has the answers sent.
+        collector: collects the flushes that answers ask for, so that those of a batch leave together.
         bars: gives what tells why an event is not to be stored although it was admitted, its author having been
             banned since; None while nobody is banned.
         linger: seconds that a batch waits for company, unless it is full.
@@ -61,14 +61,14 @@ class Writer:
         store: Store,
         most: int,
         pending_ids: PendingIds,
-        post: Post,
+        collector: FlushCollector,
         bars: Bars = lambda: None,
         linger: float = 0.0,
         noted: Callable[[Sequence[Submission]], None] = lambda _stored: None,
     ) -> None:
         self._store = store
         self._bars = bars
-        self._post = post
+        self._collector = collector
         self._most = most
         self._linger = linger
         self._noted = noted
@@ -146,7 +146,7 @@ class Writer:
         if stored:
             self._noted(stored)
             await _hand_on(stored, live)
-        await carry_out(self._answer(batch, outcomes))
+        await self._answer(batch, outcomes).flush()
 
     async def _save(self, batch: list[Submission]) -> list[Saved]:
         ids = {submission.event.id for submission in batch}
@@ -170,19 +170,17 @@ class Writer:
         self._seconds.observe(trio.current_time() - started)
         return outcomes
 
-    def _answer(self, batch: list[Submission], outcomes: list[Saved]) -> list[Flush]:
+    def _answer(self, batch: list[Submission], outcomes: list[Saved]) -> CollectedFlushes:
         now = trio.current_time()
-        gathered: list[Flush] = []
-        self._post.gather(gathered)
-        for one, outcome in zip(batch, outcomes, strict=True):
-            self._outcomes[outcome.name.lower()] += 1
-            one.reply(one.event, *ANSWERS[outcome])
-            if outcome is Saved.STORED:
-                self._latency.observe(now - one.arrived)
-        self._post.gather(None)
+        with self._collector.collected() as collected:
+            for one, outcome in zip(batch, outcomes, strict=True):
+                self._outcomes[outcome.name.lower()] += 1
+                one.reply(one.event, *ANSWERS[outcome])
+                if outcome is Saved.STORED:
+                    self._latency.observe(now - one.arrived)
         if failed := outcomes.count(Saved.FAILED):
             log.error("events not stored", events=failed, of=len(batch))
-        return gathered
+        return collected
 
     def _failed(self, batch: list[Submission], reason: str) -> None:
         self._failure = reason

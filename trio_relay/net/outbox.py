@@ -1,0 +1,294 @@
+"""The way out to one client: what waits for it, bounded in bytes, and how that gets onto the network.
+
+A client that doesn't read its messages hurts only itself. Answers and live events never wait: where they find no room
+the client is too slow, and is told so and disconnected. Stored events wait for room, and take at most half of it, so
+that a large answer does not cost the client its live events.
+
+How bytes leave, and who moves them on:
+
+    nothing waits ──a message──▶ a flush is due ──flush──▶ all has left: nothing waits again
+                                                └────────▶ the network is full: draining ──▶ nothing waits
+
+A flush writes without waiting: the relay's stages and the flush task (`net/flush`) call it, for thousands of clients in
+a row. Only where the network takes no more is a task of this client's started, which waits for the network; until all
+has left it alone sends, and flushes do nothing. Closing is beside this: a closed outbox takes nothing more, and what it
+holds still leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+import trio
+
+from trio_relay.net.close_reasons import GONE, TOO_SLOW, CloseReason
+from trio_relay.net.flush import Flushes
+from trio_relay.net.frames import deflated_text, text
+from trio_relay.net.keepalive import Keepalive
+from trio_relay.net.transport import Transport
+from trio_relay.pipeline.recipient import Flush
+
+log = structlog.get_logger("trio_relay.net")
+
+_OVERHEAD: Final = 64
+"""What a waiting message costs beyond its own bytes; without it, a flood of tiny answers would pass for small."""
+_TAKE_BYTES: Final = 65_536
+"""What leaves in one go: so little that a slow but living client shows progress, and a close frame comes soon."""
+_PLAIN_BYTES: Final = 2**20
+_DEFLATED_BYTES: Final = 2**16
+"""What of an answer is framed in one go: a millisecond or two of work each."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStatistics:
+    """What an outbox holds: messages that no flush has taken yet, what of its room is taken, and who sends.
+
+    Attributes:
+        waiting: messages, or pieces of several, that are still to be handed to the network.
+        used_bytes: of the room, with the overhead of each message, and with what is on its way.
+        is_draining: True while a task waits for the network.
+    """
+
+    waiting: int
+    used_bytes: int
+    is_draining: bool
+
+
+class Outbox:
+    """A client's `pipeline.recipient.Recipient` over its connection; any number of senders in the same loop.
+
+    Args:
+        transport: of the connection.
+        keepalive: hears of what waits for the network.
+        flushes: get a flush when something waits and nothing did before.
+        most_bytes: what may wait; half of it for stored events.
+        hang_up: called when something found no room, or sending failed in a way that nobody has foreseen; sync. The
+            outbox takes nothing from then on; whoever is called must `close` it at last.
+        deflates: the client has agreed to deflated messages.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_drained",
+        "_flush",
+        "_flushes",
+        "_half",
+        "_hang_up",
+        "_is_held",
+        "_keepalive",
+        "_most",
+        "_room",
+        "_transport",
+        "_used",
+        "_waiting",
+        "chunk_bytes",
+        "frame",
+        "live_frame",
+        "tasks",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        keepalive: Keepalive,
+        flushes: Flushes,
+        most_bytes: int,
+        hang_up: Callable[[CloseReason], None],
+        *,
+        deflates: bool = False,
+    ) -> None:
+        self.tasks: trio.Nursery | None = None
+        """The client's; there from the first message to the last."""
+        self.frame = deflated_text if deflates else text
+        self.live_frame = text
+        self.chunk_bytes = min(_DEFLATED_BYTES if deflates else _PLAIN_BYTES, most_bytes // 2)
+        self._transport = transport
+        self._keepalive = keepalive
+        self._flushes = flushes
+        self._flush: Flush = self.flush  # made once, not for each delivery
+        self._hang_up: Callable[[CloseReason], None] = hang_up
+        self._most = most_bytes
+        self._half = most_bytes // 2
+        self._waiting: list[bytes] = []
+        self._used = 0
+        self._closed = False
+        self._is_held = False
+        self._room: trio.Event | None = None
+        self._drained: trio.Event | None = None
+
+    def send_nowait(self, message: bytes) -> None:
+        """Queue one message; dropped only if the client is gone, or is disconnected because of it."""
+        self.send_framed_nowait(self.frame(message))
+
+    def send_framed_nowait(self, framed: bytes) -> None:
+        """Queue what is framed already."""
+        if self._closed:
+            return
+        cost = len(framed) + _OVERHEAD
+        # A client that has read everything before gets its message, whatever the size.
+        if self._used + cost > self._most and self._used and not self._made_room(cost):
+            self._overflow()
+            return
+        self._used += cost
+        self._waiting.append(framed)
+        if len(self._waiting) == 1 and not self._is_held:
+            self._flushes.add(self._flush)
+
+    def _made_room(self, cost: int) -> bool:
+        """Offer what waits to the network first: what was never offered to the client is not its delay."""
+        self.flush()  # which closes this where it finds that the client is gone
+        return not self._closed and (not self._used or self._used + cost <= self._most)
+
+    def _overflow(self) -> None:
+        if not self._closed:
+            self._closed = True  # whoever hangs up may have a last word
+            self._wake_senders()
+            self._hang_up(TOO_SLOW)
+
+    def has_room_for(self, size: int) -> bool:
+        """True if stored events of so many bytes need not wait."""
+        return self._used + size <= self._half and not self._closed
+
+    async def wait_for_room(self, framed: Sequence[bytes] = ()) -> None:
+        """Wait until at least half of the room is free and these messages fit in, or the client is gone."""
+        below = min(self._half, self._most - sum(map(len, framed)) - _OVERHEAD * len(framed))
+        while not self._closed and self._used and self._used > below:
+            if self._room is None:
+                self._room = trio.Event()
+            await self._room.wait()
+
+    def held(self) -> _Held:
+        """A block in which messages wait for its end, where all of them are flushed: they leave in one piece."""
+        return _Held(self)
+
+    def flush(self) -> None:
+        """Send what waits as far as the network takes it at once; a task waits for the rest to leave. Never fails.
+
+        What goes wrong in it is this client's affair alone: the caller has others to serve.
+        """
+        try:
+            while self._waiting and self._drained is None:
+                self._send_nowait()
+        except OSError:
+            self.close(forget=True)  # the reader will find the end of the stream
+        except Exception:
+            log.exception("sending failed")
+            self._hang_up(GONE)
+            self.close(forget=True)
+
+    def _send_nowait(self) -> None:
+        joined, cost = self._take()
+        sent = self._transport.send_nowait(joined)
+        if sent == len(joined):
+            self._free(cost)
+            return
+        assert self.tasks is not None, "the outbox is emptied when the nursery ends"
+        self._drained = trio.Event()
+        self.tasks.start_soon(self._drain, memoryview(joined)[sent:], cost)
+
+    async def _drain(self, rest: memoryview, cost: int) -> None:
+        """Send the rest of what was taken, and what came meanwhile, until all has left."""
+        assert self._drained is not None
+        try:
+            while cost:
+                await self._send(rest)
+                self._free(cost)
+                joined, cost = self._take()
+                rest = memoryview(joined)
+        except BaseException as error:
+            # Cancelled, too: a frame has been cut, and nothing may follow it.
+            self.close(forget=True)
+            if not isinstance(error, (trio.BrokenResourceError, trio.ClosedResourceError)):
+                raise
+        finally:
+            self._drained.set()
+            self._drained = None
+
+    async def _send(self, rest: memoryview) -> None:
+        # A frame may be longer than what should leave in one go.
+        for start in range(0, len(rest), _TAKE_BYTES):
+            self._keepalive.sending(trio.current_time())
+            await self._transport.send(rest[start : start + _TAKE_BYTES])
+        self._keepalive.sent()
+
+    async def drained(self) -> None:
+        """Wait until nothing waits for the network."""
+        if self._drained is not None:
+            await self._drained.wait()
+
+    def _take(self) -> tuple[bytes, int]:
+        """What waits, about `_TAKE_BYTES` of it, joined, and what of the room it takes; `(b"", 0)` if nothing waits.
+
+        It takes that room until it has left.
+        """
+        if not self._waiting:
+            return b"", 0
+        taken = self._next_frames()
+        joined = taken[0] if len(taken) == 1 else b"".join(taken)
+        return joined, len(joined) + _OVERHEAD * len(taken)
+
+    def _next_frames(self) -> list[bytes]:
+        if self._used <= _TAKE_BYTES:
+            taken, self._waiting = self._waiting, []
+            return taken
+        size = count = 0
+        while size < _TAKE_BYTES and count < len(self._waiting):
+            size += len(self._waiting[count])
+            count += 1
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    def _free(self, cost: int) -> None:
+        self._used -= cost
+        if self._room is not None and self._used <= self._half:
+            self._wake_senders()
+
+    def _wake_senders(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+
+    def close(self, *, last: bytes = b"", forget: bool = False) -> None:
+        """Take nothing more; what waits is still to be flushed.
+
+        Args:
+            last: framed, goes out after all else and finds room always: a close frame.
+            forget: drop what waits, so that `last` is next.
+        """
+        if forget:
+            self._used -= sum(map(len, self._waiting)) + _OVERHEAD * len(self._waiting)
+            self._waiting.clear()
+        if last:
+            self._waiting.append(last)
+            self._used += len(last) + _OVERHEAD
+        self._closed = True
+        # Nothing calls them any more, and a client that is gone is not to wait for the garbage collector.
+        self._flush = self._hang_up = _nothing
+        self._wake_senders()
+
+    def statistics(self) -> OutboxStatistics:
+        """What it holds now."""
+        return OutboxStatistics(len(self._waiting), self._used, self._drained is not None)
+
+
+class _Held:
+    """See `Outbox.held`."""
+
+    __slots__ = ("_outbox",)
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    def __enter__(self) -> None:
+        self._outbox._is_held = True
+
+    def __exit__(self, *_exception: object) -> None:
+        self._outbox._is_held = False
+        self._outbox.flush()
+
+
+def _nothing(*_arguments: object) -> None:
+    pass
