@@ -17,8 +17,9 @@ ALLOWED = {
     "nostr": ["version"],
     "policy": ["nostr"],
     "store": ["nostr"],
-    "pipeline": ["nostr", "policy", "store.base"],
-    "net": ["version", "nostr", "policy", "pipeline"],
+    "moderation": ["nostr", "policy", "store.base"],
+    "pipeline": ["nostr", "policy", "store.base", "moderation"],
+    "net": ["version", "nostr", "policy", "moderation", "pipeline"],
     "metrics": ["version", "pipeline", "net"],
     "logs": [],
     "config": ["nostr", "policy", "store", "pipeline", "net", "metrics", "logs"],
@@ -126,6 +127,22 @@ def test_nothing_waits_where_nothing_may(file: str) -> None:
     waiting = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
     assert [node.lineno for node in ast.walk(TREES[file]) if isinstance(node, waiting)] == []
     assert [name for name in imports(file) if within(name, "trio")] == []
+
+
+@each_file
+def test_the_lists_of_operators_have_one_owner(file: str) -> None:
+    """Everybody reads the rules; what changes their lists is called by `moderation/state` alone (decision 20)."""
+    changing = [
+        node.lineno
+        for node in ast.walk(TREES[file])
+        if isinstance(node, ast.Attribute)
+        and (
+            node.attr in ("apply", "load")
+            and ast.unparse(node.value).rpartition(".")[2] in ("rules", "_rules", "lists")
+        )
+    ]
+    allowed = {"moderation/state.py": 2, "policy/rules.py": 2}
+    assert len(changing) == allowed.get(file, 0), changing
 
 
 @each_file

@@ -175,14 +175,14 @@ def _banner(config: Config, store: Store, relay: Relay, windows: Sequence[trio.S
         f"trio-relay {__version__}",
         f"  address     {relay.rules.relay_url or 'not named: NIPs 42, 62, 70 and 86 are off (relay.url)'}",
         f"  store       {store.description}",
-        f"  signatures  {relay.backend.name}, {relay.verifiers} verifiers",
+        f"  signatures  {relay.stages.backend.name}, {relay.stages.width} verifiers",
         f"  metrics     {metrics or 'off'}",
         f"  limits      message {limits.max_message_length} bytes, content {limits.max_content_length} characters,"
         f" {limits.max_event_tags} tags, {limits.max_subscriptions} subscriptions, {limits.max_filters} filters,"
         f" {limits.max_limit} events a filter ({limits.default_limit} by default)",
     ]
-    if relay.backend.name != "batch":
-        lines.append(f"  WARNING     {_SLOW[relay.backend.name]}")
+    if relay.stages.backend.name != "batch":
+        lines.append(f"  WARNING     {_SLOW[relay.stages.backend.name]}")
     return lines
 
 

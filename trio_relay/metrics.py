@@ -19,8 +19,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from trio_relay.net.server import NetStatistics
-from trio_relay.pipeline.figures import RelayStatistics
-from trio_relay.pipeline.statistics import Distribution
+from trio_relay.pipeline.statistics import Distribution, RelayStatistics
 from trio_relay.version import __version__
 
 Snapshot: TypeAlias = Callable[[], tuple[RelayStatistics, NetStatistics]]
@@ -81,7 +80,7 @@ def _net(net: NetStatistics) -> Iterator[Metric]:
     yield _gauge("connections", "WebSocket connections open now", net.connections)
     yield _counter("connections_accepted", "WebSocket connections so far", net.accepted)
     yield _counter("connections_refused", "WebSocket connections refused for their number", net.refused)
-    yield _labelled("connections_closed", "How connections ended, by reason", "reason", net.farewells)
+    yield _labelled("connections_closed", "How connections ended, by reason", "reason", net.close_reasons)
 
 
 def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:

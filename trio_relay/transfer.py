@@ -88,7 +88,7 @@ async def import_lines(
             continue
         match parse(b'["EVENT",%b]' % line.strip(), max_filters=1):
             case Publish(event):
-                if (refusal := relay.admit(event, operator, len(line))) is None:
+                if (refusal := relay.admission.admit(event, operator, len(line))) is None:
                     batch.append(Submission(event, summary.reply, trio.current_time(), len(line)))
                 else:
                     summary.refuse(str(refusal))

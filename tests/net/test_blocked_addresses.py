@@ -55,7 +55,7 @@ class House:
 
     async def left(self, reason: str, times: int = 1) -> None:
         """Wait until so many clients have left for this reason."""
-        while self.server.statistics().farewells.get(reason, 0) < times:
+        while self.server.statistics().close_reasons.get(reason, 0) < times:
             await trio.lowlevel.checkpoint()
 
 

@@ -51,10 +51,10 @@ async def test_a_broken_rule_is_closed_with_its_code(
         assert await wire.receive_end() == b""
         assert await other.ask("unhurt", {}) == []
         reason = f"protocol error {code}"
-        assert door.server.statistics().farewells == {}
+        assert door.server.statistics().close_reasons == {}
         await trio.aclose_forcefully(wire.stream)
         await trio.testing.wait_all_tasks_blocked()
-        assert door.server.statistics().farewells == {reason: 1}
+        assert door.server.statistics().close_reasons == {reason: 1}
     assert ("debug", reason) in [(entry["log_level"], entry.get("reason")) for entry in logged]
 
 

@@ -247,7 +247,7 @@ async def test_what_cannot_be_read_is_closed_with_its_code(sent: bytes, code: in
         await wire.send(closing(code))
         assert await wire.receive_end() == b""
         assert await other.ask("unhurt", {}) == []
-        assert door.server.statistics().farewells == {}
+        assert door.server.statistics().close_reasons == {}
 
 
 @pytest.mark.parametrize("offer", [None, "x-webkit-deflate-frame", "permessage-deflate; bogus"])

@@ -147,7 +147,7 @@ async def test_a_burst_that_the_network_takes_is_no_reason_to_leave_anyone(autoj
         await speaker.send(*(message("EVENT", event) for event in LONG))
         received = [await wire.receive() for _ in LONG]
         assert [one[2]["id"] for one in received] == [event.id for event in LONG]
-        assert door.server.statistics().farewells == {}
+        assert door.server.statistics().close_reasons == {}
 
 
 async def test_who_does_not_read_is_left_and_told_so(
@@ -164,7 +164,7 @@ async def test_who_does_not_read_is_left_and_told_so(
             pass
         assert found[1] == b"\x03\xf0too slow: messages wait to be read"
         await trio.sleep(1)
-        assert door.server.statistics().farewells == {"too slow": 1}
+        assert door.server.statistics().close_reasons == {"too slow": 1}
 
 
 async def test_a_stuck_client_is_aborted(autojump_clock: MockClock) -> None:
@@ -177,7 +177,7 @@ async def test_a_stuck_client_is_aborted(autojump_clock: MockClock) -> None:
             await trio.sleep(19)
             assert door.server.statistics().connections == 1
             await trio.sleep(2)
-            assert door.server.statistics().farewells == {"stuck": 1}
+            assert door.server.statistics().close_reasons == {"stuck": 1}
             await expect_nothing_left(door, client, tasks_before)
 
 
@@ -203,7 +203,7 @@ async def test_a_goodbye_does_not_wait_for_ever(autojump_clock: MockClock) -> No
             await wait_all_tasks_blocked()
             client = client_of(door)
             await trio.sleep(5.1)
-            assert door.server.statistics().farewells == {"left": 1}
+            assert door.server.statistics().close_reasons == {"left": 1}
             await expect_nothing_left(door, client, tasks_before)
 
 
@@ -223,7 +223,7 @@ async def test_a_client_that_goes_away_in_the_middle_leaves_nothing_behind(
             if reads_first:
                 await wire.stream.receive_some(reads_first)
         await expect_nothing_left(door, client, tasks_before)
-        assert list(door.server.statistics().farewells) == ["gone"]
+        assert list(door.server.statistics().close_reasons) == ["gone"]
         async with door.client() as other:
             assert await other.ask("unhurt", {"limit": 1}) == [plain(LONG[0])]
 
@@ -245,7 +245,7 @@ async def test_a_break_that_is_found_by_sending_ends_the_client_and_hurts_nobody
             client._outbox.send_nowait(b"late")
             assert client._outbox.statistics().waiting == 0
             await expect_nothing_left(door, client, tasks_before)
-        assert door.server.statistics().farewells == {"gone": 1}
+        assert door.server.statistics().close_reasons == {"gone": 1}
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5, 7, 40])
@@ -255,6 +255,6 @@ async def test_a_client_that_goes_in_the_middle_of_a_message_is_gone(cut: int, a
             await wire.send(message("EVENT", LONG[1]), message("EVENT", LONG[0])[:cut])
             await wait_all_tasks_blocked()
         await wait_all_tasks_blocked()
-        assert door.server.statistics().farewells == {"gone": 1}
+        assert door.server.statistics().close_reasons == {"gone": 1}
         async with door.client() as client:
             assert await client.ask("all", {}) == [plain(LONG[1])]

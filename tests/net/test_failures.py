@@ -67,7 +67,7 @@ async def test_a_stream_that_breaks_while_it_is_written_to_is_no_failure(
         await wait_all_tasks_blocked()
         await trio.aclose_forcefully(wire.stream)
         await wait_all_tasks_blocked()
-        assert door.server.statistics().farewells == {"gone": 1}
+        assert door.server.statistics().close_reasons == {"gone": 1}
     assert {entry["log_level"] for entry in logged} <= {"debug", "info"}
 
 
@@ -105,4 +105,4 @@ async def test_a_stage_that_fails_ends_the_server_with_its_exception(autojump_cl
         async with open_door(Broken()) as door, open_wire(door) as wire:
             await wire.send(message("EVENT", NOTE))
             await trio.sleep_forever()
-    assert door.server.statistics().farewells == {"cancelled": 1}
+    assert door.server.statistics().close_reasons == {"cancelled": 1}

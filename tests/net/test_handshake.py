@@ -64,7 +64,7 @@ async def test_who_leaves_before_he_is_let_in_is_no_client(
         async with open_stream(door, socket_pair) as wire:
             await wire.send(upgrade())
         await wait_all_tasks_blocked()
-        assert (door.server.statistics().accepted, door.server.statistics().farewells) == (0, {})
+        assert (door.server.statistics().accepted, door.server.statistics().close_reasons) == (0, {})
     assert [entry["event"] for entry in logged if entry["event"].startswith("connection")] == ["connection broken"]
 
 

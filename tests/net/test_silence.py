@@ -25,7 +25,7 @@ async def test_after_30_seconds_of_silence_comes_a_ping_and_20_seconds_later_the
         assert await wire.receive_end() == b""
         assert trio.current_time() == 50
         await wait_all_tasks_blocked()
-        assert door.server.statistics().farewells == {"silent": 1}
+        assert door.server.statistics().close_reasons == {"silent": 1}
     assert {"event": "disconnected", "reason": "silent", "log_level": "debug"}.items() <= logged[-2].items()
 
 
@@ -55,7 +55,7 @@ async def test_a_client_that_answers_pings_stays_for_ever(autojump_clock: MockCl
     async with open_door() as door, door.client() as client:
         await trio.sleep(600)
         assert await client.ask("still here", {}) == []
-        assert door.server.statistics().farewells == {}
+        assert door.server.statistics().close_reasons == {}
 
 
 async def test_a_client_that_is_not_read_is_not_held_to_be_silent(autojump_clock: MockClock) -> None:
@@ -83,4 +83,4 @@ async def test_a_live_stream_alone_does_not_show_that_the_client_lives(autojump_
             await trio.sleep(1)
             await speaker.publish(ALICE.event(str(number)))
         await wait_all_tasks_blocked()
-        assert door.server.statistics().farewells == {"silent": 1}
+        assert door.server.statistics().close_reasons == {"silent": 1}

@@ -54,7 +54,7 @@ async def test_a_client_that_does_not_read_is_left_within_a_second_and_the_other
         assert door.server.statistics().connections == 3
         await trio.sleep(0.02)
         assert door.server.statistics().connections == 2
-        assert door.server.statistics().farewells == {"too slow": 1}
+        assert door.server.statistics().close_reasons == {"too slow": 1}
         assert door.relay.statistics().broadcaster.subscriptions == 1
         assert await good.ask("again", {"limit": 1}) == [plain(LONG[0])]
     assert ("warning", "too slow") in [(entry["log_level"], entry.get("reason")) for entry in logged]
@@ -100,7 +100,7 @@ async def test_a_client_that_does_not_read_what_little_there_is_gets_stuck(
         await trio.sleep(19.9)
         assert door.server.statistics().connections == 2
         await trio.sleep(0.2)
-        assert door.server.statistics().farewells == {"stuck": 1}
+        assert door.server.statistics().close_reasons == {"stuck": 1}
     assert ("warning", "stuck") in [(entry["log_level"], entry.get("reason")) for entry in logged]
 
 
@@ -130,7 +130,7 @@ async def test_a_client_that_reads_slowly_but_steadily_is_waited_for(
                 break
             received += data
         await wait_all_tasks_blocked()
-        assert door.server.statistics().farewells == ends_as
+        assert door.server.statistics().close_reasons == ends_as
         assert (len(received) > 200_000) == (not ends_as)
 
 
@@ -155,7 +155,7 @@ async def test_who_does_not_read_his_answers_is_not_read_either(autojump_clock: 
         for _ in range(100 * rounds):
             assert await wire.receive_frame() == (PONG, b"x" * 98)
         assert len(sent) == rounds
-        assert door.server.statistics().farewells == {}
+        assert door.server.statistics().close_reasons == {}
 
 
 async def test_a_large_answer_that_is_not_read_leaves_room_for_live_events(autojump_clock: MockClock) -> None:
@@ -189,7 +189,7 @@ async def test_a_stop_does_not_spare_who_is_too_slow_already(autojump_clock: Moc
         await trio.sleep(0.5)
         door.stop.set()
         await trio.sleep(0.51)
-        assert door.server.statistics().farewells["too slow"] == 1
+        assert door.server.statistics().close_reasons["too slow"] == 1
 
 
 async def test_a_stuck_client_that_waits_to_publish_has_published_nothing(autojump_clock: MockClock) -> None:
@@ -208,7 +208,7 @@ async def test_a_stuck_client_that_waits_to_publish_has_published_nothing(autoju
             await wait_all_tasks_blocked()
         await wire.send(message("EVENT", LONG[3]))
         await trio.sleep(21)
-        assert door.server.statistics().farewells == {"stuck": 1}
+        assert door.server.statistics().close_reasons == {"stuck": 1}
         store.release("save_many")
         await wait_all_tasks_blocked()
         assert store.contents() == {event.id for event in LONG[:3]}

@@ -52,9 +52,9 @@ async def test_a_client_that_resets_the_connection_is_gone() -> None:
             assert isinstance(wire.stream, trio.SocketStream)
             wire.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
             await wire.stream.aclose()
-            while not server.statistics().farewells:
+            while not server.statistics().close_reasons:
                 await trio.lowlevel.checkpoint()
-            assert server.statistics().farewells == {"gone": 1}
+            assert server.statistics().close_reasons == {"gone": 1}
 
 
 async def test_a_stream_without_an_address_or_closed_already_has_no_peer() -> None:
@@ -82,7 +82,7 @@ def test_a_client_that_does_not_read_is_reset(monkeypatch: pytest.MonkeyPatch) -
                     await Talker(connection).publish(event)
                 while server.statistics().connections > 1:  # noqa: ASYNC110  # virtual time goes on
                     await trio.sleep(0.1)
-            assert server.statistics().farewells["too slow"] == 1
+            assert server.statistics().close_reasons["too slow"] == 1
             with pytest.raises(trio.BrokenResourceError):
                 await read_to_the_end(wire.stream)
             await wire.stream.aclose()

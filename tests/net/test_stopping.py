@@ -75,7 +75,7 @@ async def test_doors_close_first(autojump_clock: MockClock, logged: list[structl
         assert await wire.receive_end() == b""
         await trio.aclose_forcefully(wire.stream)
         assert await wait(stopped) == 0
-        assert door.server.statistics().farewells == {"stopping": 1}
+        assert door.server.statistics().close_reasons == {"stopping": 1}
     assert {"event": "doors closed", "clients": 1, "log_level": "info"} in logged
 
 
@@ -192,7 +192,7 @@ async def test_a_client_whose_events_are_never_answered_is_cut_at_the_end_of_the
         door.stop.set()
         assert await wait(stopped) == 7
         assert await wire.receive_end() == b""
-        assert door.server.statistics().farewells == {"cancelled": 1}
+        assert door.server.statistics().close_reasons == {"cancelled": 1}
         store.release("save_many")
     assert ("warning", 7.0) in [(entry["log_level"], entry.get("seconds")) for entry in logged]
     assert store.contents() == {NOTES[0].id}
@@ -248,7 +248,7 @@ async def test_many_clients_leave_side_by_side(autojump_clock: MockClock) -> Non
         await wait_all_tasks_blocked()
         door.stop.set()
         assert await wait(stopped) == 4
-        assert door.server.statistics().farewells == {"stopping": 5}
+        assert door.server.statistics().close_reasons == {"stopping": 5}
 
 
 async def leave_after(door: Door, seconds: float) -> None:

@@ -212,7 +212,7 @@ async def test_operators_change_it_while_the_relay_runs() -> None:
 @pytest.mark.parametrize(("name", "changed"), [(ListName.ALLOWED_KINDS, True), (ListName.DISALLOWED_KINDS, False)])
 async def test_kinds_that_are_allowed_while_it_runs_change_it_too(name: ListName, changed: bool) -> None:
     async with managed(MemoryStore()) as door:
-        await door.relay.amend([Change(name, "1", ListEntry())])
+        await door.relay.moderation.state.amend([Change(name, "1", ListEntry())])
         assert (await read(door))["limitation"]["restricted_writes"] is changed
 
 

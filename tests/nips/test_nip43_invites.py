@@ -106,7 +106,9 @@ async def test_a_code_outlives_the_relay(store: Store) -> None:
 async def test_who_leaves_takes_his_codes_and_roles_with_him(store: Store) -> None:
     async with open_door(store) as door, open_client(door, ALICE) as client, open_client(door, BOB) as other:
         await joined(door, ALICE)
-        await door.relay.amend([Change(ListName.ROLE_HOLDERS, ALICE.pubkey, ListEntry(data={"roles": ["host"]}))])
+        await door.relay.moderation.state.amend(
+            [Change(ListName.ROLE_HOLDERS, ALICE.pubkey, ListEntry(data={"roles": ["host"]}))]
+        )
         claim = (await invited(client))[0]["tags"][1][1]
         assert await client.publish(leave(ALICE)) == [True, "info: you are a member no more"]
         lists = door.relay.rules.lists
@@ -121,6 +123,6 @@ async def test_the_codes_of_a_banned_member_let_nobody_in(store: Store) -> None:
     async with open_door(store) as door, open_client(door, ALICE) as client, open_client(door, BOB) as other:
         await joined(door, ALICE)
         claim = (await invited(client))[0]["tags"][1][1]
-        await door.relay.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry())])
+        await door.relay.moderation.state.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry())])
         assert await invited(client) == []
         assert await other.publish(join(BOB, claim)) == REFUSED

@@ -24,7 +24,7 @@ from tests.nips.club import (
     told,
 )
 from tests.nips.relay import open_client
-from trio_relay.pipeline import announcing
+from trio_relay.moderation import announcements
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions
 from trio_relay.store.base import Store
@@ -33,7 +33,7 @@ from trio_relay.store.base import Store
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let lists follow one another at once; their times rise all the same."""
-    monkeypatch.setattr(announcing, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(announcements, "_LEAST_SECONDS", 0.0)
 
 
 async def test_a_joining_is_published_as_a_list_and_as_an_addition_live_and_stored(store: Store) -> None:
@@ -75,9 +75,9 @@ async def test_a_banned_member_is_not_listed_until_the_ban_is_lifted(store: Stor
     async with open_door(store) as door:
         await joined(door, ALICE)
         await joined(door, BOB)
-        await door.relay.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry())])
+        await door.relay.moderation.state.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry())])
         await stored_soon(store, door, MEMBERS, [listed(BOB)])
-        await door.relay.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey)])
+        await door.relay.moderation.state.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey)])
         await stored_soon(store, door, MEMBERS, [listed(ALICE, BOB)])
 
 
@@ -109,7 +109,7 @@ async def test_a_role_is_published_with_its_properties_and_its_holders_are_liste
     role: dict[str, Any] = {"label": "Host", "description": "says hello", "color": 37, "order": -1}
     async with open_door(store) as door:
         await joined(door, ALICE)
-        await door.relay.amend(
+        await door.relay.moderation.state.amend(
             [
                 Change(ListName.ROLES, "host", ListEntry(data=role)),
                 *(
@@ -133,7 +133,7 @@ async def test_a_role_is_published_with_its_properties_and_its_holders_are_liste
 async def test_a_role_without_properties_has_its_name_alone(store: Store) -> None:
     async with open_door(store) as door:
         empty: dict[str, Any] = {"label": "", "description": "", "color": None, "order": None}
-        await door.relay.amend([Change(ListName.ROLES, "guest", ListEntry(data=empty))])
+        await door.relay.moderation.state.amend([Change(ListName.ROLES, "guest", ListEntry(data=empty))])
         await stored_soon(store, door, ROLES, [[["-"], ["d", "guest"]]])
 
 
@@ -141,9 +141,9 @@ async def test_a_role_that_is_deleted_goes_and_may_come_back(store: Store) -> No
     async with open_door(store) as door, open_client(door) as watcher:
         await watcher.talker.ask("sub", {"kinds": [5]})
         for label in ("first", "second"):
-            await door.relay.amend([Change(ListName.ROLES, "host", ListEntry(data={"label": label}))])
+            await door.relay.moderation.state.amend([Change(ListName.ROLES, "host", ListEntry(data={"label": label}))])
             await stored_soon(store, door, ROLES, [[["-"], ["d", "host"], ["label", label]]])
-            await door.relay.amend([Change(ListName.ROLES, "host")])
+            await door.relay.moderation.state.amend([Change(ListName.ROLES, "host")])
             await stored_soon(store, door, ROLES, [])
             address = f"{ROLES}:{door.relay.rules.signer}:host"
             assert await told(watcher, 1) == [(5, [["-"], ["a", address], ["k", str(ROLES)]])]

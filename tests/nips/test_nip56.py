@@ -14,13 +14,12 @@ from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.nips.operators import FailingStore, managed, operator
 from tests.nips.relay import open_client
 from trio_relay import MemoryStore, SqliteOptions, open_sqlite
+from trio_relay.moderation import reports
+from trio_relay.moderation.reports import MOST_REPORTERS, Reports, queueing
+from trio_relay.moderation.state import ModerationState
 from trio_relay.nostr.event import Event
-from trio_relay.pipeline import reports
-from trio_relay.pipeline.reports import Reports
-from trio_relay.pipeline.submission import Submission
 from trio_relay.policy.lists import MOST_REPORTS, Change, ListEntry, ListName, reporters
 from trio_relay.policy.options import PolicyOptions
-from trio_relay.policy.reports import MOST_REPORTERS, note_report
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
@@ -37,8 +36,10 @@ def report(*ids: str, by: Author = ALICE, kind: str = "spam", content: str = "")
     return by.event(content, kind=1_984, tags=tags)
 
 
-def ignored(event: Event, accepted: bool, reason: str) -> None:
-    """What a report is answered plays no part."""
+def note_report(event: Event, rules: Rules, now: int) -> None:
+    """Put what a report names on the queue of these rules."""
+    for changes in queueing(event, rules, now):
+        rules.apply(changes)
 
 
 class TestQueue:
@@ -101,7 +102,7 @@ class TestQueue:
     async def test_a_report_that_is_not_stored_reports_nothing(self, store: Store) -> None:
         async with managed(store) as door, operator(door) as admin, open_client(door) as client:
             await client.publish(report(ONE))
-            door.relay.rules.amend([Change(ListName.REPORTED_EVENTS, ONE)])
+            door.relay.moderation.state.apply_unstored([Change(ListName.REPORTED_EVENTS, ONE)])
             assert (await client.publish(report(ONE)))[1].startswith("duplicate:")
             assert await admin.call("listeventsneedingmoderation") == []
 
@@ -134,7 +135,7 @@ class TestBounds:
     def test_a_hundred_keys_are_counted_and_no_more(self) -> None:
         rules = Rules()
         names = [hex_of(number) for number in range(MOST_REPORTERS - 1)]
-        rules.amend([Change(ListName.REPORTED_EVENTS, ONE, ListEntry("spam", since=NOW, data={"reporters": names}))])
+        rules.apply([Change(ListName.REPORTED_EVENTS, ONE, ListEntry("spam", since=NOW, data={"reporters": names}))])
         for key in (ALICE, BOB):
             note_report(report(ONE, by=key), rules, NOW + 1)
         [entry] = rules.lists.entries(ListName.REPORTED_EVENTS, NOW).values()
@@ -146,7 +147,7 @@ class TestBounds:
         for number in range(MOST_REPORTS):
             keys = [ALICE.pubkey, BOB.pubkey] if number < strong else [ALICE.pubkey]
             entry = ListEntry("spam", since=NOW + number, data={"reporters": keys})
-            rules.amend([Change(ListName.REPORTED_EVENTS, hex_of(number), entry)])
+            rules.apply([Change(ListName.REPORTED_EVENTS, hex_of(number), entry)])
         note_report(report(hex_of(5_000), hex_of(5_001), by=CAROL), rules, NOW + 5_000)
         left = {*range(MOST_REPORTS), 5_000, 5_001} - gone
         assert rules.lists.entries(ListName.REPORTED_EVENTS, NOW).keys() == set(map(hex_of, left))
@@ -155,7 +156,7 @@ class TestBounds:
         rules = Rules()
         keys: dict[str, str | int | list[str] | None] = {"reporters": [ALICE.pubkey, BOB.pubkey]}
         numbers = range(MOST_REPORTS)
-        rules.amend([Change(ListName.REPORTED_EVENTS, hex_of(n), ListEntry(since=NOW, data=keys)) for n in numbers])
+        rules.apply([Change(ListName.REPORTED_EVENTS, hex_of(n), ListEntry(since=NOW, data=keys)) for n in numbers])
         monkeypatch.setattr(rules.lists, "entries", pytest.fail)
         note_report(report(hex_of(5_000)), rules, NOW)
         monkeypatch.undo()
@@ -165,11 +166,11 @@ class TestBounds:
     async def test_a_batch_of_reports_takes_its_turn_with_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reports, "_TURN_SECONDS", -1)
         rules = Rules()
-        noted = Reports(MemoryStore(), rules, lambda: NOW)
+        noted = Reports(ModerationState(MemoryStore(), rules, lambda: NOW))
         batch = [report(hex_of(number)) for number in range(9)]
         async with trio.open_nursery() as nursery:
             noted.start(nursery)
-            noted.note([Submission(event, ignored, 0.0) for event in batch])
+            noted.note(batch)
             seen = list[int]()
             while len(seen) < 30:
                 await trio.lowlevel.checkpoint()
@@ -181,9 +182,9 @@ class TestBounds:
     async def test_reports_that_wait_when_the_relay_stops_are_kept(self, autojump_clock: MockClock) -> None:
         store = MemoryStore()
         async with trio.open_nursery() as nursery:
-            noted = Reports(store, Rules(), lambda: NOW)
+            noted = Reports(ModerationState(store, Rules(), lambda: NOW))
             noted.start(nursery)
-            noted.note([Submission(report(ONE), ignored, 0.0)])
+            noted.note([report(ONE)])
             nursery.cancel_scope.cancel()
         assert list(await store.get_metadata()) == [f"reported-events/{ONE}"]
 

@@ -213,7 +213,7 @@ async def test_whoever_asks_may_vanish(policy: dict[str, Any]) -> None:
 async def test_who_was_banned_since_may_vanish_too() -> None:
     async with open_door(MemoryStore()) as door, open_client(door) as client:
         await publish_all(client, NOTE)
-        await door.relay.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry("spam"))])
+        await door.relay.moderation.state.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry("spam"))])
         assert await client.publish(NEXT) == [False, "blocked: this event is of a key that is banned here"]
         await publish_all(client, HERE)
         assert await client.ask({"kinds": [1]}) == []

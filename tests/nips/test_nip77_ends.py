@@ -17,7 +17,7 @@ from tests.stores import SyncedStore
 from tests.wires import Door
 from trio_relay import RelayOptions
 from trio_relay.nostr.limits import Limits
-from trio_relay.pipeline.sync_sets import SyncStatistics
+from trio_relay.pipeline.statistics import SyncStatistics
 from trio_relay.store.base import StoreError
 
 NOTES: Final = [made_up(str(number), created_at=NOW + number) for number in range(5)]

@@ -30,7 +30,7 @@ READERS = MemberOptions(enabled=True, members_read=True, members_write=False)
 @asynccontextmanager
 async def open_club(store: Store | None = None, members: MemberOptions = READERS) -> AsyncIterator[Door]:
     async with open_door(store or MemoryStore(), member_rules(members)) as door:
-        await door.relay.amend(JOINED)
+        await door.relay.moderation.state.amend(JOINED)
         yield door
 
 
@@ -59,11 +59,11 @@ async def test_subscriptions_of_who_may_read_no_more_end(change: Sequence[Change
         for client in (alice, bob, both):
             await subscribed(client)
         await subscribed(alice, "other")
-        await door.relay.amend(change)
+        await door.relay.moderation.state.amend(change)
         assert [await alice.receive() for _ in range(2)] == [["CLOSED", "sub", READ], ["CLOSED", "other", READ]]
         assert await alice.ask_refused({"kinds": [1]}) == READ
         await hear(door, bob, both)  # the last has another key
-        await door.relay.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey), *JOINED])
+        await door.relay.moderation.state.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey), *JOINED])
         await subscribed(alice)
 
 
@@ -80,7 +80,7 @@ async def test_syncs_of_who_may_read_no_more_end() -> None:
     async with open_club() as door, open_client(door, ALICE) as alice:
         await alice.send("NEG-OPEN", "neg", {"kinds": [1]}, "6100000200")
         assert (await alice.receive())[:2] == ["NEG-MSG", "neg"]
-        await door.relay.amend([BANNED])
+        await door.relay.moderation.state.amend([BANNED])
         assert await alice.receive() == ["NEG-ERR", "neg", READ]
         await alice.send("NEG-MSG", "neg", "6100000200")
         assert await alice.receive() == ["NEG-ERR", "neg", "closed: no sync of this id is open"]
@@ -96,7 +96,7 @@ async def test_counts_and_queries_under_way_end_too(autojump_clock: MockClock) -
         await alice.send("REQ", "query", {"kinds": [1]})
         await wait_all_tasks_blocked()
         assert {"count", "query"} <= {*store.calls}
-        await door.relay.amend([BANNED])
+        await door.relay.moderation.state.amend([BANNED])
         answers = [await alice.receive() for _ in range(2)]
         assert answers == [["CLOSED", "count", READ], ["CLOSED", "query", READ]]
         store.release("count")
@@ -109,5 +109,5 @@ async def test_counts_and_queries_under_way_end_too(autojump_clock: MockClock) -
 async def test_where_everybody_reads_a_ban_is_about_writing(members: MemberOptions) -> None:
     async with open_club(members=members) as door, open_client(door, ALICE) as alice:
         await subscribed(alice)
-        await door.relay.amend([BANNED])
+        await door.relay.moderation.state.amend([BANNED])
         await hear(door, alice)

@@ -13,7 +13,8 @@ from tests.desk import LocalClient, ids, subscription, waiting
 from tests.keys import ALICE, NOW
 from tests.stores import ObedientStore
 from trio_relay import Filter, Subscription
-from trio_relay.pipeline.queries import Queries, QueriesStatistics
+from trio_relay.pipeline.queries import Queries
+from trio_relay.pipeline.statistics import QueriesStatistics
 
 NOTES = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]
 

@@ -12,8 +12,8 @@ from tests.desk import Replies, open_desk, subscription
 from tests.keys import ALICE, BOB, NOW
 from tests.stores import ObedientStore
 from trio_relay import Limits, MemoryStore, RelayOptions, open_relay
-from trio_relay.pipeline import relay as relay_module
-from trio_relay.pipeline.figures import ChannelStatistics
+from trio_relay.pipeline import stages
+from trio_relay.pipeline.statistics import ChannelStatistics
 
 NOTES = [ALICE.event(str(number)) for number in range(20)]
 
@@ -121,9 +121,11 @@ async def test_publishing_after_the_end_is_an_error() -> None:
 async def test_admission_refuses_by_the_limits_and_the_relays_clock_and_counts() -> None:
     ahead = ALICE.event(created_at=NOW + 11)
     async with open_desk(MemoryStore(), limits=Limits(created_at_ahead=10, max_content_length=1)) as (relay, _):
-        assert relay.admit(ALICE.event("a", created_at=NOW + 10)) is None
-        assert str(relay.admit(ahead)) == "invalid: created_at is more than 10 seconds ahead (created_at_ahead)"
-        assert str(relay.admit(replace(NOTES[0], content="b"))) == "invalid: id is not the hash of the event"
+        assert relay.admission.admit(ALICE.event("a", created_at=NOW + 10)) is None
+        assert (
+            str(relay.admission.admit(ahead)) == "invalid: created_at is more than 10 seconds ahead (created_at_ahead)"
+        )
+        assert str(relay.admission.admit(replace(NOTES[0], content="b"))) == "invalid: id is not the hash of the event"
         assert relay.statistics().refused == {"invalid": 2}
 
 
@@ -161,7 +163,7 @@ async def test_statistics_show_what_waits_where() -> None:
         assert statistics.channels["verified"] == ChannelStatistics(0, 2, 2)
         assert statistics.writer.outcomes == {"stored": 3}
         assert (statistics.broadcaster.subscriptions, statistics.broadcaster.events) == (1, 3)
-        assert (statistics.verifiers, statistics.signatures) == (1, relay.backend.name)
+        assert (statistics.verifiers, statistics.signatures) == (1, relay.stages.backend.name)
         assert statistics.store.backend == "memory"
 
 
@@ -169,11 +171,11 @@ async def test_statistics_show_what_waits_where() -> None:
 async def test_there_are_as_many_verifiers_as_cores_unless_configured(
     configured: int, used: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "_cores", lambda: 3)
+    monkeypatch.setattr(stages, "_cores", lambda: 3)
     store = ObedientStore()
     store.block("known")
     async with open_desk(store, verifiers=configured, verify_batch=1) as (relay, replies):
-        assert relay.verifiers == used
+        assert relay.stages.width == used
         for note in NOTES:
             await relay.publish(replies.batch(note))
         await wait_all_tasks_blocked()
@@ -189,14 +191,14 @@ def test_cores_are_those_that_the_process_may_use(
     if affinity is not None:
         monkeypatch.setattr("os.sched_getaffinity", lambda _process: affinity, raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: cpus)
-    assert relay_module._cores() == cores
+    assert stages._cores() == cores
 
 
 async def test_options_limits_and_clock_have_defaults() -> None:
     replies = Replies()
     async with open_relay(MemoryStore()) as relay:
         assert relay.limits == Limits()
-        assert relay.admit(BOB.event("today", created_at=2**33 - 1)) is not None
+        assert relay.admission.admit(BOB.event("today", created_at=2**33 - 1)) is not None
         assert relay.statistics().channels["intake"].capacity == RelayOptions().channel_parcels
         await relay.publish(replies.batch(BOB.event("past")))
     assert [accepted for _, accepted, _ in replies.heard] == [True]

@@ -14,7 +14,8 @@ from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.pipeline import sync_sets as module
-from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncSets, SyncStatistics
+from trio_relay.pipeline.statistics import SyncStatistics
+from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncSets
 
 NOTES_ONLY = Filter(kinds=frozenset([1]))
 both_sets = pytest.mark.parametrize("one", [ALL, NOTES_ONLY], ids=["kept", "read"])

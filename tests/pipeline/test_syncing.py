@@ -18,7 +18,8 @@ from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.negentropy.wire import read_ranges
-from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncOptions, SyncSets, SyncStatistics
+from trio_relay.pipeline.statistics import SyncStatistics
+from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncOptions, SyncSets
 from trio_relay.policy.identity import Identity
 from trio_relay.store.base import Store
 

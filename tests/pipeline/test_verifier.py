@@ -15,8 +15,9 @@ from tests.keys import ALICE, BOB
 from tests.stores import ObedientStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.schnorr import Backend, open_backend
+from trio_relay.pipeline.statistics import VerifierStatistics
 from trio_relay.pipeline.submission import Submission
-from trio_relay.pipeline.verifier import Verifier, VerifierStatistics
+from trio_relay.pipeline.verifier import Verifier
 
 DUPLICATE = "duplicate: already have this event"
 BAD = "invalid: sig is not a valid signature of the id by the pubkey"

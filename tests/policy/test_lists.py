@@ -54,13 +54,13 @@ def test_an_entry_counts_up_to_its_time(until: int | None, counts: bool) -> None
     assert (lists.get(KINDS, "1", NOW) is not None) is counts
     assert list(lists.entries(KINDS, NOW)) == (["1"] if counts else [])
     assert lists.holds_any(KINDS)
-    assert lists.lapsed(NOW) == ([] if counts else [Change(KINDS, "1")])
+    assert lists.expired(NOW) == ([] if counts else [Change(KINDS, "1")])
 
 
 def test_what_is_past_its_time_can_be_taken_off_all_lists() -> None:
     over, lasting = ListEntry(until=NOW), ListEntry()
     lists = lists_of(Change(KINDS, "1", over), Change(KINDS, "2", lasting), Change(EVENTS, "3", over))
-    lists.apply(lists.lapsed(NOW))
+    lists.apply(lists.expired(NOW))
     assert contents(lists) == {KINDS: [("2", lasting)]}
 
 

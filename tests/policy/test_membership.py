@@ -31,7 +31,7 @@ def new_rules(*changes: Change, most_tags: int = 100, most_members: int = 10) ->
         MemberOptions(enabled=True, claims=("sesame",), invite_seconds=100, max_members=most_members),
         relay_url="wss://relay.example/",
     )
-    rules.amend(changes)
+    rules.apply(changes)
     return rules
 
 
@@ -50,9 +50,9 @@ def test_the_first_claim_counts() -> None:
 
 def test_a_new_code_takes_the_place_of_the_hosts_oldest_and_of_nobody_elses() -> None:
     rules = new_rules()
-    rules.amend(invite("other", BOB.pubkey, rules, NOW))
+    rules.apply(invite("other", BOB.pubkey, rules, NOW))
     for number in range(MOST_INVITES + 2):
-        rules.amend(invite(str(number), ALICE.pubkey, rules, NOW + number))
+        rules.apply(invite(str(number), ALICE.pubkey, rules, NOW + number))
     held = list(rules.lists.entries(ListName.CLAIMS, NOW))
     assert held == ["other", *(str(number) for number in range(2, MOST_INVITES + 2))]
 

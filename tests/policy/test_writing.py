@@ -162,11 +162,11 @@ def test_a_list_counts_from_its_change_on_and_to_the_change_that_undoes_it() -> 
     """Which checks an event needs is remembered by its kind; every change of a list makes that be worked out anew."""
     rules, event = rules_of(), ALICE.event()
     assert verdict(event, rules) is None
-    undoing = rules.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry())])
+    undoing = rules.apply([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry())])
     assert verdict(event, rules) == "blocked: this event is of a key that is banned here"
-    rules.amend(undoing)
+    rules.apply(undoing)
     assert verdict(event, rules) is None
-    rules.recall({"disallowed-kinds/1": b"{}"})
+    rules.load({"disallowed-kinds/1": b"{}"})
     assert verdict(event, rules) == "blocked: kind 1 is not taken here"
 
 

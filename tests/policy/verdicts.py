@@ -32,7 +32,7 @@ def rules_of(
 
 def listed(rules: Rules, name: ListName, *items: str, until: int | None = None) -> Rules:
     """The same rules, these items put on a list."""
-    rules.amend([Change(name, item, ListEntry(until=until)) for item in items])
+    rules.apply([Change(name, item, ListEntry(until=until)) for item in items])
     return rules
 
 

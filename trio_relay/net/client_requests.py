@@ -118,7 +118,7 @@ class ClientRequests:
 
     def recheck(self) -> None:
         """End all that is open if the client may read nothing any more: who may has changed."""
-        refusal = self._relay.admit_filters([_ANYTHING], self._identity)
+        refusal = self._relay.admission.admit_filters([_ANYTHING], self._identity)
         if refusal is None:
             return
         over = self._session.open_requests
@@ -138,7 +138,7 @@ class ClientRequests:
 
     def _refused(self, filters: Sequence[Filter]) -> str | None:
         """Why the client may not ask these; if AUTH could mend it, the challenge has been sent once more."""
-        refusal = self._relay.admit_filters(filters, self._identity)
+        refusal = self._relay.admission.admit_filters(filters, self._identity)
         if refusal is None:
             return None
         self.remind(refusal)

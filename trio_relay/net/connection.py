@@ -40,13 +40,13 @@ class Connection:
     def __init__(
         self, stream: trio.abc.Stream, socket: WebSocket, relay: Relay, options: NetOptions, flushes: Flushes
     ) -> None:
-        identity = relay.visit()
+        identity = relay.admission.new_identity()
         self._identity = identity
         self._transport = transport(stream)
         self._socket = socket
         self._relay = relay
         self._options = options
-        self._session = relay.open_session()
+        self._session = relay.admission.open_session()
         self._keepalive = Keepalive(trio.current_time())
         self._outbox = Outbox(
             self._transport,
@@ -189,7 +189,7 @@ class Connection:
             await self._relay.publish(batch)
 
     def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:
-        refusal = self._relay.admit(event, self._identity, size)
+        refusal = self._relay.admission.admit(event, self._identity, size)
         if refusal is None:
             batch.append(Submission(event, self._reply, now, size))
             return

@@ -61,7 +61,7 @@ class NetStatistics:
     connections: int
     accepted: int
     refused: int
-    farewells: dict[str, int]
+    close_reasons: dict[str, int]
 
 
 class Server:
@@ -101,7 +101,7 @@ class Server:
         self._accepted = 0
         self._refused = 0
         self._close_reasons: Counter[str] = Counter()
-        relay.rules.followers.append(self._follow)
+        relay.moderation.state.subscribe(self._follow)
 
     async def serve(
         self,
@@ -144,7 +144,7 @@ class Server:
             log.warning("clients left behind after their time of grace", seconds=self._options.grace_seconds)
 
     def _see_off(self) -> None:
-        """Whoever talks Nostr gets a farewell; who has not said what he wants is let go."""
+        """Close every WebSocket with its reason; connections that have not said what they want are closed at once."""
         self._stopping = True
         for client in self._connections:
             client.hang_up(STOPPING)

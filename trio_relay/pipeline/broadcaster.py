@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -13,7 +12,7 @@ from trio_relay.nostr.event import Event, encode, has_expired
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import CollectedFlushes, FlushCollector, Frame
-from trio_relay.pipeline.statistics import SECONDS, Distribution, Histogram
+from trio_relay.pipeline.statistics import SECONDS, BroadcasterStatistics, Histogram
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.pipeline.subscription_index import SubscriptionIndex
@@ -22,16 +21,6 @@ _TURN_SECONDS: Final = 0.002
 """After so long the loop is given to others; matching takes time too, even where nothing is delivered."""
 _FLUSH_SECONDS: Final = 0.01
 """So long deliveries are collected before they leave: several events for one client in one system call."""
-
-
-@dataclass(frozen=True, slots=True)
-class BroadcasterStatistics:
-    """How delivery is: open subscriptions, events and deliveries so far, seconds from the wire to the last outbox."""
-
-    subscriptions: int
-    events: int
-    deliveries: int
-    arrived_to_delivered: Distribution
 
 
 class Broadcaster:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import structlog
 import trio
@@ -13,26 +12,12 @@ from trio_relay.nostr.access import Reader
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, canonical_offset
-from trio_relay.pipeline.statistics import Distribution
+from trio_relay.pipeline.statistics import QueriesStatistics
 from trio_relay.pipeline.stored_answer import Source, StoredAnswer, Unstored
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.store.base import Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
-
-
-@dataclass(frozen=True, slots=True)
-class QueriesStatistics:
-    """How queries are: running now, answered at once so far, all outcomes, seconds that those that waited took.
-
-    Counts are among those that run now, and have outcomes of their own.
-    """
-
-    running: int
-    at_once: int
-    outcomes: dict[str, int]
-    seconds: Distribution
-    counts: dict[str, int]
 
 
 class Queries:

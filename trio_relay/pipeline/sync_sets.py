@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
@@ -22,6 +21,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import reply
+from trio_relay.pipeline.statistics import SyncStatistics
 from trio_relay.store.base import Store, StoreError
 
 _RECORD: Final = 40
@@ -66,16 +66,6 @@ class SetTooLarge(Rejected):
     def __init__(self, most: int) -> None:
         super().__init__(Prefix.BLOCKED, f"this sync is of more than {most} events (max_events)")
         self.most = most
-
-
-@dataclass(frozen=True, slots=True)
-class SyncStatistics:
-    """How syncs are: open now, sets read so far, events in the set that is kept, and in all sets of sessions."""
-
-    sessions: int
-    sets_read: int
-    kept: int
-    held: int
 
 
 class SyncSets:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from contextlib import nullcontext
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
@@ -17,7 +16,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.nostr.schnorr import Backend
 from trio_relay.pipeline.batches import Batches
-from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
+from trio_relay.pipeline.statistics import SECONDS, SIZES, Histogram, VerifierStatistics
 from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome
 from trio_relay.store.base import Saved, Store, StoreError
 
@@ -25,15 +24,6 @@ _MOST_ON_LOOP: Final = 4
 """Events that are verified on the loop, 50 µs each: a hop into a thread costs more, and load makes batches larger."""
 
 log = structlog.get_logger("trio_relay.pipeline")
-
-
-@dataclass(frozen=True, slots=True)
-class VerifierStatistics:
-    """How verification is: batch sizes, seconds a batch, and what became of events here."""
-
-    batches: Distribution
-    seconds: Distribution
-    outcomes: dict[str, int]
 
 
 class Verifier:

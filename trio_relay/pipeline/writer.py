@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
@@ -18,7 +17,7 @@ from trio_relay.nostr.kinds import VANISH
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import CollectedFlushes, FlushCollector
-from trio_relay.pipeline.statistics import SECONDS, SIZES, Distribution, Histogram
+from trio_relay.pipeline.statistics import SECONDS, SIZES, Histogram, WriterStatistics
 from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome
 from trio_relay.store.base import Saved, Store, StoreError
 
@@ -26,17 +25,6 @@ log = structlog.get_logger("trio_relay.pipeline")
 
 _SECONDS_BETWEEN_PROBES: Final = 1.0
 """A probe writes, and anyone may ask for one."""
-
-
-@dataclass(frozen=True, slots=True)
-class WriterStatistics:
-    """How writing is: batch sizes, seconds a commit, seconds from the wire to the commit, outcomes, and health."""
-
-    batches: Distribution
-    seconds: Distribution
-    arrived_to_stored: Distribution
-    outcomes: dict[str, int]
-    failure: str | None
 
 
 class Writer:

@@ -117,7 +117,7 @@ class Lists:
         else:
             self.reported.put(event_id, len(reporters(entry)))
 
-    def lapsed(self, now: float) -> list[Change]:
+    def expired(self, now: float) -> list[Change]:
         """What takes entries off that are past their time."""
         return [
             Change(name, item)

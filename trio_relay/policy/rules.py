@@ -15,7 +15,7 @@ from trio_relay.policy.options import KindRule, MemberOptions, PolicyOptions
 
 @dataclass(slots=True, eq=False)
 class Rules:
-    """What this relay asks of events and requests.
+    """What this relay asks of events and requests: read by everybody, its lists changed by `ModerationState` alone.
 
     Attributes:
         limits: of sizes and numbers.
@@ -49,13 +49,7 @@ class Rules:
     private_kinds: frozenset[int] = field(init=False)
     words: tuple[str, ...] = field(init=False)
     plans: dict[int, tuple[Callable[..., Rejected | None], ...]] = field(init=False, default_factory=dict)
-    """By kind, the checks that can refuse anything; `amend` clears them."""
-    revision: int = field(init=False, default=0)
-    """How often the lists have changed."""
-    unsettled: int = field(init=False, default=0)
-    """Changes of which it is open whether they will be kept."""
-    followers: list[Callable[[Sequence[Change]], None]] = field(init=False, default_factory=list)
-    """Told of each change of the lists once it is made; sync."""
+    """By kind, the checks that can refuse anything; `apply` clears them."""
     _denied: frozenset[str] = field(init=False)
     _allowed: frozenset[str] = field(init=False)
 
@@ -70,18 +64,15 @@ class Rules:
         self._allowed = frozenset(self.options.allowed_pubkeys)
         self.words = tuple(word.casefold() for word in self.options.denied_words)
 
-    def amend(self, changes: Sequence[Change]) -> list[Change]:
-        """Change the lists, for verdicts from now on; gives what undoes it."""
+    def apply(self, changes: Sequence[Change]) -> list[Change]:
+        """Change the lists, for verdicts from now on; gives what undoes it. For the one owner of the lists alone."""
         undoing = self.lists.apply(changes)
         self.plans.clear()
-        self.revision += 1
-        for tell in self.followers:
-            tell(changes)
         return undoing
 
-    def recall(self, kept: Mapping[str, bytes]) -> None:
-        """Have the lists be what was kept of them."""
-        self.lists.load(kept)
+    def load(self, metadata: Mapping[str, bytes]) -> None:
+        """Have the lists be what a store has of them. For the one owner of the lists alone."""
+        self.lists.load(metadata)
         self.plans.clear()
 
     @property

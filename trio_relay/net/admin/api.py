@@ -13,7 +13,6 @@ from trio_relay.net.http import Request, Response
 from trio_relay.nostr.auth import Replays, check_http_auth, parse_http_auth
 from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
-from trio_relay.pipeline.enforcing import enforce
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import ListName, granted
 
@@ -117,7 +116,7 @@ class AdminApi:
             return
         note = log.bind(method=call.method, by=call.caller, item=call.params[0])
         try:
-            removed = await enforce(self._relay, outcome.changes, outcome.removed)
+            removed = await self._relay.moderation.removals.enforce(outcome.changes, outcome.removed)
         except Rejected as refusal:
             note.error("management call failed", error=refusal.reason)
             raise

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from trio_relay.moderation.reports import without_reporter
 from trio_relay.net.addresses import AddressList, as_listed
 from trio_relay.net.admin.params import Call, Method, Outcome
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.policy.lists import Change, ListEntry, ListName, reporters
-from trio_relay.policy.reports import without_reporter
 from trio_relay.policy.rules import Rules
 
 

@@ -11,7 +11,7 @@ from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import MAX_KIND
-from trio_relay.pipeline.figures import RelayStatistics
+from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.rules import Rules
 

@@ -19,7 +19,7 @@ from trio_relay import Filter, Relay, RelayOptions, open_relay
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import INVITE, JOIN, MEMBER_ADDED, MEMBERS
-from trio_relay.pipeline import membership
+from trio_relay.pipeline import join_stage
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions, PolicyOptions
@@ -80,7 +80,7 @@ async def test_who_cannot_be_kept_has_not_joined(autojump_clock: MockClock) -> N
 async def test_more_requests_than_can_wait_are_told_so_and_other_events_pass(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "_MOST_WAITING", 1)
+    monkeypatch.setattr(join_stage, "_MOST_WAITING", 1)
     store, note = Notebook(), ALICE.event("hello")
     async with open_club(store) as (relay, replies):
         store.block("put_metadata")
@@ -236,7 +236,7 @@ async def test_changes_of_other_lists_publish_nothing(autojump_clock: MockClock)
     async with open_club(store) as (relay, _):
         await wait_all_tasks_blocked()
         before = store.calls["query"]
-        await relay.amend([Change(ListName.BANNED_EVENTS, "a" * 64, ListEntry())])
+        await relay.moderation.state.amend([Change(ListName.BANNED_EVENTS, "a" * 64, ListEntry())])
         await wait_all_tasks_blocked()
         assert store.calls["query"] == before
 

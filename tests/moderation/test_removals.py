@@ -15,7 +15,6 @@ from tests.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import Filter, MemoryStore, Relay, open_relay
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event
-from trio_relay.pipeline.enforcing import enforce
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
@@ -73,7 +72,7 @@ async def test_a_removal_outlives_the_visit_and_the_relay(way: str, autojump_clo
     store.is_open = trio.Event()
     async with open_house(store) as relay:
         with trio.move_on_after(1) as visit:
-            await enforce(relay, [BAN], [HERS])
+            await relay.moderation.removals.enforce([BAN], [HERS])
         assert visit.cancelled_caught
         assert kept(store) == [f"banned-pubkeys/{ALICE.pubkey}", f"removals/pubkey:{ALICE.pubkey}"]
         if way == "the visit is cancelled":
@@ -94,7 +93,7 @@ async def test_who_waits_while_the_relay_stops_is_told_so(autojump_clock: MockCl
 
     async def call(relay: Relay) -> None:
         with pytest.raises(Rejected) as caught:
-            await enforce(relay, [BAN], [HERS])
+            await relay.moderation.removals.enforce([BAN], [HERS])
         told.append(str(caught.value))
 
     async with trio.open_nursery() as nursery, open_house(store) as relay:
@@ -111,7 +110,7 @@ async def test_a_removal_that_failed_is_tried_again(
     store.failing = {"remove"}
     async with open_house(store) as relay:
         with pytest.raises(Rejected, match="no remove"):
-            await enforce(relay, [BAN], [HERS])
+            await relay.moderation.removals.enforce([BAN], [HERS])
         await wait_all_tasks_blocked()
         store.failing = set()
         await trio.sleep(9.9)
@@ -135,7 +134,7 @@ async def test_a_removal_that_is_done_succeeds_although_that_could_not_be_kept(
     found: list[int] = []
 
     async def call(relay: Relay) -> None:
-        found.append(await enforce(relay, [BAN], [HERS]))
+        found.append(await relay.moderation.removals.enforce([BAN], [HERS]))
 
     async with open_house(store) as relay, trio.open_nursery() as nursery:
         nursery.start_soon(call, relay)

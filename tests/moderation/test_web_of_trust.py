@@ -13,11 +13,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.stores import ObedientStore
 from trio_relay import open_relay
+from trio_relay.moderation import web_of_trust
+from trio_relay.moderation.web_of_trust import followed
 from trio_relay.nostr.event import Event
-from trio_relay.pipeline import maintenance
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
-from trio_relay.policy.trust import followed
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -88,7 +88,7 @@ async def test_while_the_store_fails_it_stays_as_it_was_and_is_tried_again_soon(
 async def test_a_web_that_is_too_large_is_cut_where_it_is(
     most: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, logged: list[structlog.typing.EventDict]
 ) -> None:
-    monkeypatch.setattr(maintenance, "MOST_TRUSTED", most)
+    monkeypatch.setattr(web_of_trust, "MOST_TRUSTED", most)
     store = ObedientStore()
     await store.save_many([follows(ADMIN, ALICE, BOB), follows(ALICE, CAROL), follows(CAROL, DAVE)])
     async with open_web(store, depth=4) as rules:
@@ -102,7 +102,7 @@ async def test_a_web_that_is_too_large_is_cut_where_it_is(
 async def test_between_two_long_lists_others_get_their_turn(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "_TURN_SECONDS", -1)
+    monkeypatch.setattr(web_of_trust, "_TURN_SECONDS", -1)
     store = ObedientStore()
     authors = [Author(f"author {number}") for number in range(6)]
     await store.save_many([follows(ADMIN, *authors), *(follows(one, Author(f"by {one.pubkey}")) for one in authors)])
@@ -113,7 +113,7 @@ async def test_between_two_long_lists_others_get_their_turn(
         return read(event)
 
     turn, turns = 0, list[int]()
-    monkeypatch.setattr(maintenance, "followed", watched)
+    monkeypatch.setattr(web_of_trust, "followed", watched)
     async with open_web(store):
         while len(turns) < 7:
             await trio.lowlevel.checkpoint()
@@ -124,8 +124,8 @@ async def test_between_two_long_lists_others_get_their_turn(
 async def test_authors_are_asked_for_in_parts_and_no_more_once_there_are_too_many(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "_AUTHORS_AT_A_TIME", 1)
-    monkeypatch.setattr(maintenance, "MOST_TRUSTED", 3)
+    monkeypatch.setattr(web_of_trust, "_AUTHORS_AT_A_TIME", 1)
+    monkeypatch.setattr(web_of_trust, "MOST_TRUSTED", 3)
     store = ObedientStore()
     first, second, third = sorted((ALICE, BOB, CAROL), key=lambda author: author.pubkey)
     strangers = [Author(f"stranger {number}") for number in range(4)]

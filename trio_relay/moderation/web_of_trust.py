@@ -1,0 +1,90 @@
+"""The web of trust: the admins, and all keys within so many follows of them (NIP-02)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from contextlib import aclosing
+from itertools import islice
+from typing import Final
+
+import structlog
+import trio
+
+from trio_relay.moderation.state import ModerationState
+from trio_relay.nostr.event import Event, decode, recipients
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import FOLLOWS
+from trio_relay.store.base import Queryable, StoreError
+
+log = structlog.get_logger("trio_relay.moderation")
+
+MOST_TRUSTED: Final = 500_000
+"""Keys; some 100 bytes each. A web that grows beyond is cut where it is."""
+_AUTHORS_AT_A_TIME: Final = 200
+_RETRY_SECONDS: Final = 10.0
+_TURN_SECONDS: Final = 0.002
+"""After so long others get their turn."""
+
+
+class WebOfTrust:
+    """Finds who is trusted, and tells the state.
+
+    Args:
+        state: is told, and has the admins.
+        store: has the lists of follows.
+    """
+
+    def __init__(self, state: ModerationState, store: Queryable) -> None:
+        self._state = state
+        self._store = store
+
+    async def run(self) -> None:
+        """Spin it anew every `policy.trust_seconds`, until cancelled."""
+        self._state.trust(self._state.rules.admins)  # until it is known who else
+        while True:
+            seconds = self._state.rules.options.trust_seconds
+            try:
+                reached = await self._reach()
+                self._state.trust(reached)
+                log.info("web of trust", keys=len(reached))
+            except StoreError as error:
+                log.warning("the web of trust is as it was", error=str(error))
+                seconds = min(seconds, _RETRY_SECONDS)
+            await trio.sleep(seconds)
+
+    async def _reach(self) -> AbstractSet[str]:
+        """The admins and all keys within so many follows of them."""
+        reached = set(self._state.rules.admins)
+        edge: Iterable[str] = self._state.rules.admins
+        for _ in range(self._state.rules.options.trust_depth):
+            edge = await self._follow(edge, reached)
+            if len(reached) > MOST_TRUSTED:
+                log.warning("the web of trust is cut", keys=len(reached), most=MOST_TRUSTED)
+                break
+        return reached
+
+    async def _follow(self, edge: Iterable[str], reached: set[str]) -> list[str]:
+        """Reach whom those at the edge follow; gives who had not been reached before."""
+        new: list[str] = []
+        turn = trio.current_time()
+        authors = iter(edge)
+        while part := frozenset(islice(authors, _AUTHORS_AT_A_TIME)):
+            wanted = Filter(authors=part, kinds=frozenset({FOLLOWS}), limit=len(part))
+            async with aclosing(self._store.query([wanted])) as pages:
+                async for page in pages:
+                    for json in page:  # one at a time: each may follow ten thousand
+                        fresh = [key for key in followed(decode(json)) if key not in reached]
+                        reached.update(fresh)
+                        new += fresh
+                        if trio.current_time() - turn > _TURN_SECONDS:
+                            await trio.lowlevel.checkpoint()
+                            turn = trio.current_time()
+            if len(reached) > MOST_TRUSTED:
+                break
+        return new
+
+
+def followed(event: Event) -> list[str]:
+    """All keys that a list follows, in its order; none if this is no list."""
+    return recipients(event) if event.kind == FOLLOWS else []

@@ -1,0 +1,42 @@
+"""All of moderation, wired up: the state, and all that follows from what operators decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from trio_relay.moderation.announcements import Announcements
+from trio_relay.moderation.join_requests import JoinRequests
+from trio_relay.moderation.removals import Removals, Remove
+from trio_relay.moderation.reports import Reports
+from trio_relay.moderation.state import ModerationState
+from trio_relay.moderation.web_of_trust import WebOfTrust
+from trio_relay.policy.rules import Rules
+from trio_relay.store.base import Store
+
+
+class Moderation:
+    """What operators decide at run time, and what it leads to.
+
+    Args:
+        store: keeps decisions in its metadata, and has the events that they are about.
+        rules: read by everybody; the state alone changes their lists.
+        remove: see `Removals`.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, store: Store, rules: Rules, remove: Remove, clock: Callable[[], float]) -> None:
+        self.state = ModerationState(store, rules, clock)
+        self.removals = Removals(self.state, remove)
+        self.reports = Reports(self.state)
+        self.join_requests = JoinRequests(self.state)
+        self.announcements = Announcements(self.state, store)
+        self._web_of_trust = WebOfTrust(self.state, store)
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Start what goes on in the background, once the state has been recalled; cancelling the nursery ends it."""
+        self.removals.start(nursery)
+        self.reports.start(nursery)
+        if self.state.rules.options.trust_depth:
+            nursery.start_soon(self._web_of_trust.run)

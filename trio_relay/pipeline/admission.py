@@ -1,0 +1,88 @@
+"""Who comes in, and with what: identities, sessions, and the verdicts on what clients send and ask."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from trio_relay.nostr.auth import check_auth
+from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.session import Session
+from trio_relay.policy.event_checks import check_bans, check_event
+from trio_relay.policy.filter_checks import check_filters
+from trio_relay.policy.identity import MOST_KEYS, Identity
+from trio_relay.policy.lists import ListName
+from trio_relay.policy.rules import Rules
+
+Verify: TypeAlias = Callable[[Event], Awaitable[bool]]
+
+
+class Admission:
+    """Applies the rules to one client, event or request at a time, and counts what is refused.
+
+    Args:
+        rules: as they stand.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, rules: Rules, clock: Callable[[], float]) -> None:
+        self.stranger = Identity(private_kinds=rules.private_kinds)
+        """Somebody who has not authenticated."""
+        self.refused: Counter[str] = Counter()
+        """Events that were refused, by prefix."""
+        self._rules = rules
+        self._clock = clock
+
+    def new_identity(self) -> Identity:
+        """The identity of a new client, with a challenge of its own where clients can authenticate."""
+        rules = self._rules
+        return Identity(secrets.token_hex(16) if rules.has_auth else "", private_kinds=rules.private_kinds)
+
+    def open_session(self) -> Session:
+        """The protocol state of a new connection, held to what this relay can do."""
+        rules = self._rules
+        return Session(
+            rules.limits, has_search=rules.has_search, has_sync=rules.has_sync, and_tags=rules.options.and_tags
+        )
+
+    def admit(self, event: Event, identity: Identity | None = None, size: int = 0) -> Rejected | None:
+        """None if the event may be published, else why not; to be asked of every event before `publish`.
+
+        Args:
+            event: of the right shape.
+            identity: who sends it; None: somebody who has not authenticated.
+            size: bytes of the message that it came in, if known.
+        """
+        refusal = check_event(event, identity or self.stranger, self._rules, int(self._clock()), size)
+        if refusal is not None:
+            self.refused[refusal.prefix] += 1
+        return refusal
+
+    def bars(self) -> Callable[[Event], Rejected | None] | None:
+        """What tells why an admitted event is not welcome any more; None while nobody and nothing is banned."""
+        bans_any = self._rules.has_bans or self._rules.lists.holds_any(ListName.BANNED_EVENTS)
+        return self._barred if bans_any else None
+
+    def _barred(self, event: Event) -> Rejected | None:
+        return check_bans(event, self._rules, int(self._clock()))
+
+    def admit_filters(self, filters: Sequence[Filter], identity: Identity) -> Rejected | None:
+        """None if the client may ask these, else why not; to be asked before `subscribe`, `count` and a sync."""
+        return check_filters(filters, identity, self._rules, int(self._clock()))
+
+    async def authenticate(self, event: Event, identity: Identity, verify: Verify) -> Rejected | None:
+        """Add a key to a client's if this event proves it (NIP-42); else why it does not."""
+        if not self._rules.has_auth:
+            return Rejected(Prefix.UNSUPPORTED, "authentication is off on this relay (relay.url)")
+        if len(identity.keys) >= MOST_KEYS and event.pubkey not in identity.keys:
+            return Rejected(Prefix.RESTRICTED, f"at most {MOST_KEYS} keys on a connection")
+        refusal = check_auth(event, identity.challenge, self._rules.relay_url, int(self._clock()))
+        if refusal is None and not await verify(event):
+            refusal = bad_signature()
+        if refusal is None:
+            identity.keys.add(event.pubkey)
+        return refusal

@@ -1,0 +1,147 @@
+"""The stages wired up: every channel between them, who starts, and who ends after whom.
+
+    readers → intake → verifiers → verified → writers → live → broadcaster → recipients
+
+Each arrow is a bounded channel; only the step into the intake makes a client wait. Nothing is asked back, so there is
+no circle to lock up. Closing the intake ends the verifiers, they the writers, those the broadcaster, each after its
+last batch. Beside the writers stands the join stage, where there is membership: it ends with the verifiers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import REPORT
+from trio_relay.nostr.schnorr import open_backend
+from trio_relay.pipeline.broadcaster import Broadcaster
+from trio_relay.pipeline.join_stage import JoinStage
+from trio_relay.pipeline.options import RelayOptions
+from trio_relay.pipeline.pending_ids import PendingIds
+from trio_relay.pipeline.recipient import FlushCollector
+from trio_relay.pipeline.statistics import ChannelStatistics
+from trio_relay.pipeline.submission import Bars, Submission
+from trio_relay.pipeline.verifier import Verifier
+from trio_relay.pipeline.writer import Writer
+from trio_relay.store.base import Store
+
+_WAITING_BATCHES: Final = 2
+_WAITING_REQUESTS: Final = 16
+
+
+class Stages:
+    """Verifiers, writers and the broadcaster, and what lies between them.
+
+    Args:
+        store: what is written to.
+        options: how wide the pipeline is.
+        bars: gives what tells why an event that was admitted is not to be stored or delivered after all.
+        join_stage: takes what is asked of the relay itself.
+        note_reports: told of reports that were stored; sync.
+        clock: seconds since 1970.
+        private_kinds: of all other kinds the gate refuses nobody anything.
+
+    Raises:
+        ImportError: the signature backend that the options force is not there.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        options: RelayOptions,
+        bars: Bars,
+        join_stage: JoinStage,
+        note_reports: Callable[[Sequence[Event]], None],
+        clock: Callable[[], float],
+        private_kinds: frozenset[int],
+    ) -> None:
+        self.backend = open_backend(options.signatures)
+        self.width = options.verifiers or _cores()
+        """Batches that are verified at a time."""
+        self.pending_ids = PendingIds()
+        self.flush_collector = FlushCollector()
+        self.verifier = Verifier(
+            store, self.backend, trio.CapacityLimiter(self.width), options.verify_batch, join_stage.kinds, bars
+        )
+        self.writer = Writer(
+            store,
+            options.write_batch,
+            self.pending_ids,
+            self.flush_collector,
+            bars,
+            options.write_linger_seconds,
+            self._note_stored,
+        )
+        self.broadcaster = Broadcaster(self.pending_ids, self.flush_collector, clock, private_kinds)
+        self._join_stage = join_stage
+        self._note_reports = note_reports
+        self._writers = store.writers
+        self._deliver_batch = options.write_batch
+        self._intake, self._to_verify = trio.open_memory_channel[list[Submission]](options.channel_parcels)
+        # What goes on from here are whole batches, so few of them may wait.
+        waiting = min(_WAITING_BATCHES, options.channel_parcels)
+        self._verified, self._to_write = trio.open_memory_channel[list[Submission]](waiting)
+        # Deliveries are the last to be late: one batch beside the one that is being delivered.
+        self._live, self._to_deliver = trio.open_memory_channel[list[Submission]](min(1, waiting))
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Start every stage; each ends when its channel does."""
+        asked = self._join_stage.asked
+        long, to_take_long = trio.open_memory_channel[list[Submission]](_WAITING_REQUESTS)
+        with self._to_verify, self._to_write, asked, long:
+            for _ in range(self.width):
+                nursery.start_soon(
+                    self.verifier.run,
+                    self._to_verify.clone(),
+                    self._verified.clone(),
+                    self._live.clone(),
+                    asked.clone(),
+                )
+            for _ in range(self._writers):
+                nursery.start_soon(self.writer.run, self._to_write.clone(), self._live.clone(), long.clone())
+            nursery.start_soon(self.writer.run_long, to_take_long, self._live.clone())
+        nursery.start_soon(self.broadcaster.run, self._to_deliver, self._deliver_batch)
+        self._join_stage.start(nursery, self._verified.clone())
+
+    def close_intake(self) -> None:
+        """Take no more events; what was accepted goes through all stages."""
+        for channel in (self._intake, self._verified, self._live):
+            channel.close()
+
+    def publish_nowait(self, submission: Submission) -> bool:
+        """Send an event on its way without a wait, where nothing else is; False if it is to be `publish`ed."""
+        return self.verifier.pass_nowait(submission, self._verified, self._live)
+
+    async def publish(self, batch: list[Submission]) -> None:
+        """Send events on their way, all at once; waits while the intake is full."""
+        self.verifier.expect(len(batch))
+        try:
+            await self._intake.send(batch)
+        except BaseException:
+            self.verifier.expect(-len(batch))
+            raise
+
+    def _note_stored(self, stored: Sequence[Submission]) -> None:
+        if reports := [submission.event for submission in stored if submission.event.kind == REPORT]:
+            self._note_reports(reports)
+
+    def channels(self) -> dict[str, ChannelStatistics]:
+        """How full each channel is, by the name of its sending end."""
+        return {
+            "intake": _channel(self._intake.statistics()),
+            "verified": _channel(self._to_write.statistics()),
+            "live": _channel(self._to_deliver.statistics()),
+        }
+
+
+def _channel(now: trio.MemoryChannelStatistics) -> ChannelStatistics:
+    return ChannelStatistics(now.current_buffer_used, now.peak_buffer_used, now.max_buffer_size)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
