@@ -9,8 +9,8 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from tests.indices import emptied
-from tests.keys import ALICE, BOB, CAROL, NOW
+from tests.support.indices import emptied
+from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import MemoryStore, trends
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from tests.contract.backends import BACKENDS, Backend
+from tests.support.backends import BACKENDS, Backend
 from trio_relay.store.base import Store
 from trio_relay.store.opensearch import refresh
 from trio_relay.store.sqlite import loop_reader

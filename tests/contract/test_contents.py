@@ -9,9 +9,9 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import Backend, ask_raw
-from tests.keys import ALICE
-from tests.strategies import unicode_texts
+from tests.support.backends import Backend, ask_raw
+from tests.support.keys import ALICE
+from tests.support.strategies import unicode_texts
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Store

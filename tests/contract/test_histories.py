@@ -7,9 +7,9 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import Backend, ask, everything
-from tests.oracles import NaiveStore, naive_query
-from tests.strategies import filters, histories, wide_filters
+from tests.support.backends import Backend, ask, everything
+from tests.support.oracles import NaiveStore, naive_query
+from tests.support.strategies import filters, histories, wide_filters
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 

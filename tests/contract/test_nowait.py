@@ -7,11 +7,11 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import Backend, ask_at_once, everything
 from tests.contract.test_query import ALL, ONE_FILTER, UNIONS
-from tests.keys import ALICE, NOW, made_up
-from tests.oracles import NaiveStore, naive_query
-from tests.strategies import filters, histories, wide_filters
+from tests.support.backends import Backend, ask_at_once, everything
+from tests.support.keys import ALICE, NOW, made_up
+from tests.support.oracles import NaiveStore, naive_query
+from tests.support.strategies import filters, histories, wide_filters
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, Store

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.contract.backends import Backend, ask, ask_at_once, everything, records
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.oracles import naive_may_read, naive_query
-from tests.strategies import PUBKEYS, filters, wide_filters
+from tests.support.backends import Backend, ask, ask_at_once, everything, records
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.oracles import naive_may_read, naive_query
+from tests.support.strategies import PUBKEYS, filters, wide_filters
 from trio_relay.nostr.access import NOBODY, PRIVATE_KINDS, Reader
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter, parse_filter

@@ -7,9 +7,9 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import Backend, ask, everything
-from tests.oracles import naive_match, naive_query
-from tests.strategies import searches, spoken
+from tests.support.backends import Backend, ask, everything
+from tests.support.oracles import naive_match, naive_query
+from tests.support.strategies import searches, spoken
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 

@@ -10,9 +10,9 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import Backend, everything
-from tests.keys import ALICE, BOB, NOW
-from tests.oracles import naive_match, naive_registers
+from tests.support.backends import Backend, everything
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.oracles import naive_match, naive_registers
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import CANONICAL, canonical_offset, offset_of

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from tests.e2e.program import PATIENCE
+from tests.support.program import PATIENCE
 
 TEXT: Final = 0x81
 BINARY: Final = 0x82

@@ -18,8 +18,8 @@ import structlog
 import trio
 import trio.testing
 
-from tests.e2e.program import PATIENCE
 from tests.e2e.raw import CLOSE, connected
+from tests.support.program import PATIENCE
 from trio_relay import NetOptions, RelayOptions, app
 from trio_relay.config import Config, check
 from trio_relay.net.endpoints import MetricsEndpoint

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.program import running
 from tests.e2e.raw import BINARY, TEXT, close_code, connected, frame
-from tests.keys import ALICE
+from tests.support.keys import ALICE
+from tests.support.program import running
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ from signal import SIGTERM
 import msgspec
 import pytest
 
-from tests.e2e.load import everything, publish_all
-from tests.e2e.program import launcher, running
-from tests.keys import ALICE, BOB, NOW
-from tests.wires import Talker
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.program import launcher, running
+from tests.support.program_load import everything, publish_all
+from tests.support.server import Talker
 from trio_relay.nostr.event import Event
 
 pytestmark = pytest.mark.slow

@@ -9,9 +9,9 @@ import pytest
 from nostr_sdk import Event as SdkEvent  # type: ignore[import-untyped]  # ships no types
 from nostr_sdk import Filter, Keys, Kind
 
-from tests.e2e.nostr_client import Database, nostr_client, nostr_loop, signed
-from tests.e2e.program import finished, running
-from tests.keys import ALICE, BOB, NOW, Author
+from tests.support.keys import ALICE, BOB, NOW, Author
+from tests.support.program import finished, running
+from tests.support.rust_nostr import Database, nostr_client, nostr_loop, signed
 from trio_relay.nostr.event import Event, encode
 
 pytestmark = pytest.mark.slow

@@ -12,11 +12,11 @@ import pytest
 import trio
 import trio_websocket
 
-from tests.e2e.program import PATIENCE, Program, running
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import Visitor
-from tests.nips.ways import answered, synced, told_until
-from tests.wires import Talker
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import Visitor
+from tests.support.program import PATIENCE, Program, running
+from tests.support.receiving import answered, synced, told_until
+from tests.support.server import Talker
 from trio_relay.nostr.event import Event
 
 pytestmark = pytest.mark.slow

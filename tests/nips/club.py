@@ -9,11 +9,11 @@ from typing import Any
 
 import trio
 
-from tests.contract.backends import ask
-from tests.keys import Author
-from tests.nips.relay import Visitor, open_client, rules_for
-from tests.nips.relay import open_door as open_named_door
-from tests.wires import Door
+from tests.support.backends import ask
+from tests.support.keys import Author
+from tests.support.named_relay import Visitor, open_client, rules_for
+from tests.support.named_relay import open_door as open_named_door
+from tests.support.server import Door
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.relay_info import RelayInfo

@@ -1,6 +1,6 @@
 """No event ever reaches a key that may not read it, and all that may be read arrives, whatever is asked, and how.
 
-Real events, real keys and the real door; judged by the twins in `tests.oracles`.
+Real events, real keys and the real door; judged by the twins in `tests.support.oracles`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.contract.backends import Backend
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import Visitor, open_client, open_door, rules_for
-from tests.nips.ways import NOTHING
-from tests.oracles import naive_match, naive_may_read, naive_query
+from tests.support.backends import Backend
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import Visitor, open_client, open_door, rules_for
+from tests.support.oracles import naive_match, naive_may_read, naive_query
+from tests.support.receiving import NOTHING
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile

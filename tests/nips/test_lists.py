@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import open_client, open_door
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import open_client, open_door
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Store

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.nips.ways import answered, synced, told_until
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import open_client, open_door, rules_for
+from tests.support.receiving import answered, synced, told_until
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits

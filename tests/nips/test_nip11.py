@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB
-from tests.net.raw import Reply, open_stream, upgrade
-from tests.nips.operators import ADMIN, managed, operator
-from tests.nips.relay import URL, open_client, open_door
-from tests.wires import Door
+from tests.support.keys import ALICE, BOB
+from tests.support.named_relay import URL, open_client, open_door
+from tests.support.operators import ADMIN, managed, operator
+from tests.support.server import Door
+from tests.support.wire import Reply, open_stream, upgrade
 from trio_relay import MemoryStore
 from trio_relay.app import rules_of
 from trio_relay.config import ConfigError, check

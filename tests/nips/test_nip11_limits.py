@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.keys import ALICE, NOW, Author, made_up
-from tests.net.raw import TEXT, frame, open_stream, open_wire
-from tests.nips.relay import open_client, open_door, rules_for
 from tests.nips.test_nip13 import mined
-from tests.nips.ways import NOTHING, answered
-from tests.wires import Door
+from tests.support.keys import ALICE, NOW, Author, made_up
+from tests.support.named_relay import open_client, open_door, rules_for
+from tests.support.receiving import NOTHING, answered
+from tests.support.server import Door
+from tests.support.wire import TEXT, frame, open_stream, open_wire
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.keys import ALICE, BOB, NOW, Author, made_up
-from tests.nips.relay import open_client, open_door, rules_for
+from tests.support.keys import ALICE, BOB, NOW, Author, made_up
+from tests.support.named_relay import open_client, open_door, rules_for
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.pow import difficulty_of

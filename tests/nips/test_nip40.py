@@ -8,11 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.contract.backends import everything
-from tests.keys import ALICE, BOB, NOW, Author
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.nips.ways import answered, synced, told_until
-from tests.stores import ObedientStore
+from tests.support.backends import everything
+from tests.support.keys import ALICE, BOB, NOW, Author
+from tests.support.named_relay import open_client, open_door, rules_for
+from tests.support.obedient_store import ObedientStore
+from tests.support.receiving import answered, synced, told_until
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Store

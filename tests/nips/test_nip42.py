@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, Author
-from tests.nips.relay import URL, Visitor, auth_event, open_client, open_door, rules_for
-from tests.nips.ways import NOTHING, answered, synced, told_until
+from tests.support.keys import ALICE, BOB, CAROL, Author
+from tests.support.named_relay import URL, Visitor, auth_event, open_client, open_door, rules_for
+from tests.support.receiving import NOTHING, answered, synced, told_until
 from trio_relay import MemoryStore
 from trio_relay.config import ConfigError, check
 from trio_relay.nostr.event import Event

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.keys import ALICE, BOB
-from tests.nips.relay import URL, Visitor, auth_event, open_client, open_door, rules_for
-from tests.wires import plain
+from tests.support.keys import ALICE, BOB
+from tests.support.named_relay import URL, Visitor, auth_event, open_client, open_door, rules_for
+from tests.support.server import plain
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author, made_up
-from tests.nips.relay import URL, Visitor, open_client, open_door, rules_for
-from tests.oracles import naive_registers
-from tests.stores import ObedientStore
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author, made_up
+from tests.support.named_relay import URL, Visitor, open_client, open_door, rules_for
+from tests.support.obedient_store import ObedientStore
+from tests.support.oracles import naive_registers
 from trio_relay import MemoryStore, RelayOptions
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits

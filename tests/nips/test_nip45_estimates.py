@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracles import naive_registers
+from tests.support.oracles import naive_registers
 from trio_relay.nostr.hyperloglog import REGISTERS, offset_of, registers_of
 
 ERROR: Final = 1.04 / sqrt(256)

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, Author
-from tests.nips.relay import open_client, open_door, rules_for
+from tests.support.keys import ALICE, BOB, CAROL, Author
+from tests.support.named_relay import open_client, open_door, rules_for
 from trio_relay import MemoryStore
 
 RANDOM: Final = Author("the random key of a wrap")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import URL, Visitor, open_client, open_door, rules_for
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import URL, Visitor, open_client, open_door, rules_for
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.policy.lists import Change, ListEntry, ListName

@@ -11,9 +11,9 @@ import pytest
 import trio
 from click.testing import CliRunner
 
-from tests.indices import make, options_for
-from tests.keys import ALICE, BOB, NOW, Author
-from tests.nips.relay import URL, open_client, open_door
+from tests.support.indices import make, options_for
+from tests.support.keys import ALICE, BOB, NOW, Author
+from tests.support.named_relay import URL, open_client, open_door
 from trio_relay import SqliteOptions, open_opensearch, open_sqlite
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode

@@ -9,9 +9,9 @@ import pytest
 import trio
 from click.testing import CliRunner
 
-from tests.keys import ALICE, BOB, CAROL
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.wires import plain
+from tests.support.keys import ALICE, BOB, CAROL
+from tests.support.named_relay import open_client, open_door, rules_for
+from tests.support.server import plain
 from trio_relay import MemoryStore, open_relay
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode

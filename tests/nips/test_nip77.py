@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.contract.backends import ask
-from tests.keys import ALICE, BOB, CAROL, NOW, made_up
-from tests.nips.relay import Visitor, open_client, open_door
-from tests.nips.syncs import FIRST, UNKNOWN, begin, compared, go_on, ids_of, is_over, items_of, refusal, refused
+from tests.support.backends import ask
+from tests.support.keys import ALICE, BOB, CAROL, NOW, made_up
+from tests.support.named_relay import Visitor, open_client, open_door
+from tests.support.syncing import FIRST, UNKNOWN, begin, compared, go_on, ids_of, is_over, items_of, refusal, refused
 from trio_relay import MemoryStore
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.nostr.negentropy.protocol import initiate

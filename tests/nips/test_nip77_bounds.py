@@ -10,21 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.keys import NOW, made_up
-from tests.nips.relay import open_client, open_door
-from tests.nips.syncs import (
-    FIRST,
-    HASTY,
-    begin,
-    compared,
-    go_on,
-    ids_of,
-    is_over,
-    refusal,
-    refused,
-    told,
-)
-from tests.stores import SyncedStore
+from tests.support.keys import NOW, made_up
+from tests.support.named_relay import open_client, open_door
+from tests.support.obedient_store import SyncedStore
+from tests.support.syncing import FIRST, HASTY, begin, compared, go_on, ids_of, is_over, refusal, refused, told
 from trio_relay import MemoryStore
 from trio_relay.nostr.negentropy.wire import ID_LIST, INFINITY, Range, read_ranges
 from trio_relay.pipeline.relay import Relay

@@ -9,12 +9,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, NOW, made_up
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.nips.syncs import FIRST, HASTY, begin, compared, ids_of, is_over, refusal, refused, told
-from tests.nips.ways import synced
-from tests.stores import SyncedStore
-from tests.wires import Door
+from tests.support.keys import ALICE, NOW, made_up
+from tests.support.named_relay import open_client, open_door, rules_for
+from tests.support.obedient_store import SyncedStore
+from tests.support.receiving import synced
+from tests.support.server import Door
+from tests.support.syncing import FIRST, HASTY, begin, compared, ids_of, is_over, refusal, refused, told
 from trio_relay import RelayOptions
 from trio_relay.nostr.limits import Limits
 from trio_relay.pipeline.sync_sets import SyncStatistics

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import URL, open_client, open_door, rules_for
-from tests.nips.syncs import FIRST, begin, compared, go_on, ids_of, items_of, refusal, refused
-from tests.nips.ways import synced
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import URL, open_client, open_door, rules_for
+from tests.support.receiving import synced
+from tests.support.syncing import FIRST, begin, compared, go_on, ids_of, items_of, refusal, refused
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter

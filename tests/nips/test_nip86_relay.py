@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.keys import ALICE, BOB
-from tests.nips.operators import ADMIN, MODERATOR, Clock, Operator, managed, operator
-from tests.nips.relay import open_client, open_door, rules_for
+from tests.support.keys import ALICE, BOB
+from tests.support.named_relay import open_client, open_door, rules_for
+from tests.support.operators import ADMIN, MODERATOR, Clock, Operator, managed, operator
 from trio_relay import MemoryStore, RelayInfo
 from trio_relay.policy.lists import ListName
 from trio_relay.store.base import Store

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.keys import ALICE, NOW
-from tests.net.raw import open_stream, request
-from tests.nips.operators import ADMIN, Clock, Operator, error_of, header, managed, operator, signed
-from tests.nips.relay import URL, open_door, rules_for
+from tests.support.keys import ALICE, NOW
+from tests.support.named_relay import URL, open_door, rules_for
+from tests.support.operators import ADMIN, Clock, Operator, error_of, header, managed, operator, signed
+from tests.support.wire import open_stream, request
 from trio_relay import MemoryStore, RelayInfo
 from trio_relay.net.admin.api import CONTENT_TYPE
 from trio_relay.nostr.event import encode

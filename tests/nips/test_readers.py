@@ -9,11 +9,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, BOB, CAROL
 from tests.nips.club import ADMIN, NOW, leave, member_rules, open_door
-from tests.nips.relay import Visitor, open_client
-from tests.stores import ObedientStore
-from tests.wires import Door
+from tests.support.keys import ALICE, BOB, CAROL
+from tests.support.named_relay import Visitor, open_client
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import Door
 from trio_relay import MemoryStore
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.keys import ALICE, BOB, CAROL, Author
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.wires import Door
+from tests.support.keys import ALICE, BOB, CAROL, Author
+from tests.support.named_relay import open_client, open_door, rules_for
+from tests.support.server import Door
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.policy.rules import Rules

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import NOW
-from tests.oracles import naive_match
-from tests.strategies import PUBKEYS, events, filters, searches, spoken
+from tests.support.keys import NOW
+from tests.support.oracles import naive_match
+from tests.support.strategies import PUBKEYS, events, filters, searches, spoken
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.keys import ALICE
+from tests.support.keys import ALICE
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import check_shape, decode, encode, id_matches
 from trio_relay.nostr.message import Publish, RefusedMessage, Subscribe, Unsubscribe, parse

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.keys import ALICE, NOW, Author
+from tests.support.keys import ALICE, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.schnorr import BackendName, open_backend
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.oracles import naive_words
-from tests.strategies import unicode_texts
+from tests.support.oracles import naive_words
+from tests.support.strategies import unicode_texts
 from trio_relay.nostr import tokenizer as words_module
 from trio_relay.nostr.search import words
 

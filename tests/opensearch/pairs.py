@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import trio
 
-from tests.indices import made, options_for
+from tests.support.indices import made, options_for
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch
 
 Relays: TypeAlias = tuple[OpenSearchStore, OpenSearchStore]

@@ -6,9 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
-from tests.indices import emptied
-from tests.keys import ALICE, NOW, made_up
 from tests.opensearch.cluster import Asked, Reply, scripted
+from tests.support.indices import emptied
+from tests.support.keys import ALICE, NOW, made_up
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from perf.node import Node
-from tests.e2e.program import PATIENCE
-from tests.keys import ALICE, NOW
 from tests.opensearch.load import Load, health, refusal, relay_on, stored
+from tests.support.keys import ALICE, NOW
+from tests.support.program import PATIENCE
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from tests.opensearch.cluster import Index, standing
 from tests.opensearch.test_writing import relay_on
-from tests.strategies import histories
+from tests.support.strategies import histories
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved

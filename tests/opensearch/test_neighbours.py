@@ -8,9 +8,9 @@ import pytest
 import structlog
 import trio
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, NOW
 from tests.opensearch.pairs import Relays, two_relays
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch

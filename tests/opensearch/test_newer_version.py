@@ -9,13 +9,13 @@ import pytest
 import trio
 from hypothesis import given, settings
 
-from tests.contract.backends import ask, everything
 from tests.contract.test_histories import batches
 from tests.contract.test_query import ALL, ONE_FILTER, UNIONS
-from tests.indices import empty, make, options_for
-from tests.keys import ALICE, BOB, NOW
-from tests.node import own_names
-from tests.oracles import NaiveStore
+from tests.support.backends import ask, everything
+from tests.support.indices import empty, make, options_for
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.node import own_names
+from tests.support.oracles import NaiveStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search

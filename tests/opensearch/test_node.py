@@ -14,7 +14,7 @@ import pytest
 
 from perf.node import OLD, Node, find_jdk, installing, missing, running
 from perf.plan import Failed
-from tests.node import need
+from tests.support.node import need
 
 PATIENCE = 60
 """Seconds that something real may take."""

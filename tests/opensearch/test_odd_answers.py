@@ -12,8 +12,8 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from tests.keys import NOW
 from tests.opensearch.cluster import Asked, Reply, scripted
+from tests.support.keys import NOW
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search
 from trio_relay.store.base import StoreError

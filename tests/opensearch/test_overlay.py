@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import ALICE, BOB, NOW, made_up
-from tests.oracles import naive_match
-from tests.strategies import events, filters
+from tests.support.keys import ALICE, BOB, NOW, made_up
+from tests.support.oracles import naive_match
+from tests.support.strategies import events, filters
 from trio_relay.nostr.event import Event, encode, single_letter_tags
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.opensearch import recent

@@ -12,10 +12,10 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from tests.contract.backends import ask, everything
-from tests.indices import made, options_for
-from tests.keys import ALICE, NOW
 from tests.opensearch.cluster import Index, scripted
+from tests.support.backends import ask, everything
+from tests.support.indices import made, options_for
+from tests.support.keys import ALICE, NOW
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError

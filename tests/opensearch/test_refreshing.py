@@ -10,8 +10,8 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from tests.keys import made_up
 from tests.opensearch.cluster import Asked, Cluster, Reply, scripted
+from tests.support.keys import made_up
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore

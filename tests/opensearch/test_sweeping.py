@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.opensearch.pairs import Relays, swept, two_relays
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError

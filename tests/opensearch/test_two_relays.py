@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.contract.backends import ask, everything
-from tests.indices import emptied
-from tests.keys import NOW, made_up
-from tests.oracles import NaiveStore
-from tests.strategies import histories
+from tests.support.backends import ask, everything
+from tests.support.indices import emptied
+from tests.support.keys import NOW, made_up
+from tests.support.oracles import NaiveStore
+from tests.support.strategies import histories
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved

@@ -10,9 +10,9 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from tests.contract.backends import ask, everything
-from tests.indices import options_for
-from tests.keys import ALICE, BOB, NOW, made_up
+from tests.support.backends import ask, everything
+from tests.support.indices import options_for
+from tests.support.keys import ALICE, BOB, NOW, made_up
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE, BOB, NOW
 from tests.opensearch.pairs import Relays, two_relays
+from tests.support.backends import everything
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchStore

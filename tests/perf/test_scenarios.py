@@ -16,8 +16,8 @@ from perf.plan import Plan
 from perf.results import CLOSED, PACED, Sample
 from perf.scenarios import SCENARIOS, Scenario
 from perf.servers import OURS, Server, running
-from tests.oracles import naive_query
 from tests.perf.counting import check, counted_filters, matches
+from tests.support.oracles import naive_query
 from trio_relay.nostr.hyperloglog import canonical_offset
 
 SCALE = 0.001

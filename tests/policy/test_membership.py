@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW
+from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay.nostr.limits import Limits
 from trio_relay.policy import membership
 from trio_relay.policy.lists import Change, ListEntry, ListName

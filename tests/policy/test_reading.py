@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.keys import ALICE, BOB, NOW, Author
 from tests.policy.verdicts import identity, listed, rules_of
+from tests.support.keys import ALICE, BOB, NOW, Author
 from trio_relay.nostr.filter import Filter
 from trio_relay.policy.filter_checks import check_filters
 from trio_relay.policy.lists import ListName

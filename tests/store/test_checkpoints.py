@@ -13,9 +13,9 @@ import pytest
 import structlog
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store.files import content, exists, opened, opened_for_reading
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved
 from trio_relay.store.sqlite import store as store_module

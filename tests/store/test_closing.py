@@ -12,9 +12,9 @@ import apsw
 import pytest
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store.files import exists, opened, opened_for_reading
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.sqlite import SqliteStore
 from trio_relay.store.sqlite import store as store_module

@@ -9,9 +9,9 @@ import apsw
 import pytest
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store.files import content, opened, opened_for_reading
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay import SqliteOptions, open_sqlite
 
 

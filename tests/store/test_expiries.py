@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.contract.backends import ask, records
-from tests.keys import ALICE, BOB, NOW
 from tests.store.files import opened_for_reading, options
+from tests.support.backends import ask, records
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay import open_sqlite
 from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter

@@ -11,9 +11,9 @@ from typing import Final
 import apsw
 import pytest
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, NOW
 from tests.store.files import opened
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.sqlite import SqliteStore, batch_writer, deletes

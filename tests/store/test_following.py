@@ -9,8 +9,8 @@ from typing import Final
 import pytest
 import trio
 
-from tests.keys import ALICE, NOW, made_up
 from tests.store.files import opened
+from tests.support.keys import ALICE, NOW, made_up
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError

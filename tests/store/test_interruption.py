@@ -12,9 +12,9 @@ import apsw
 import pytest
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store.files import opened
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay.store.sqlite.threads import run_interruptibly
 
 # Some seconds of counting, so that a test whose query is not interrupted fails instead of hanging.

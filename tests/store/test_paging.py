@@ -10,9 +10,9 @@ from typing import Final
 
 import pytest
 
-from tests.contract.backends import lines
-from tests.keys import ALICE, NOW, made_up
 from tests.store.files import opened
+from tests.support.backends import lines
+from tests.support.keys import ALICE, NOW, made_up
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page

@@ -10,9 +10,9 @@ import apsw
 import pytest
 import trio
 
-from tests.contract.backends import everything, records
-from tests.keys import ALICE, made_up
 from tests.store.files import opened
+from tests.support.backends import everything, records
+from tests.support.keys import ALICE, made_up
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.store.base import Saved, StoreError

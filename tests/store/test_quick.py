@@ -11,8 +11,8 @@ from typing import Final
 import apsw
 import pytest
 
-from tests.keys import ALICE
 from tests.store.quickness import EVENTS, EVERYTHING, IDS, SMALL, SOME_IDS, Clock, Speed, all_events, known, of_a_kind
+from tests.support.keys import ALICE
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.sqlite import fetch, loop_reader

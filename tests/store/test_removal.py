@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE
 from tests.store.files import opened
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved
 from trio_relay.store.sqlite import deletes

@@ -13,10 +13,10 @@ import apsw
 import pytest
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE, made_up
 from tests.store.files import opened, opened_for_reading
 from tests.store.quickness import Clock
+from tests.support.backends import everything
+from tests.support.keys import ALICE, made_up
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import StoreError

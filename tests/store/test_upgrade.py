@@ -13,10 +13,10 @@ import apsw
 import pytest
 import structlog
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, NOW
 from tests.store import version_1
 from tests.store.files import content, opened, opened_for_reading
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, NOW
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter

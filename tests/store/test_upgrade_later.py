@@ -10,12 +10,12 @@ import apsw
 import pytest
 import structlog
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, NOW
-from tests.oracles import naive_registers
 from tests.store import version_1
 from tests.store.files import opened, opened_for_reading
 from tests.store.older import make_older
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, NOW
+from tests.support.oracles import naive_registers
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import CANONICAL, offset_of

@@ -9,10 +9,10 @@ from typing import Final
 import apsw
 import pytest
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store import version_1
 from tests.store.files import exists, opened, opened_for_reading
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay.nostr.event import decode
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.upgrade import upgrade

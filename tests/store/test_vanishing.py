@@ -9,9 +9,9 @@ from typing import Final, TypeVar
 import pytest
 import trio
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.store.files import opened
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved

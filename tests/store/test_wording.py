@@ -11,11 +11,11 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, NOW, made_up
 from tests.store import version_1
 from tests.store.files import opened_for_reading, options
 from tests.store.older import make_older
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, NOW, made_up
 from trio_relay import open_sqlite
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import parse_filter

@@ -9,8 +9,8 @@ from typing import Any
 
 import trio
 
-from tests.keys import Author
-from tests.wires import Door, MemoryListener, Talker
+from tests.support.keys import Author
+from tests.support.server import Door, MemoryListener, Talker
 from trio_relay import Endpoints, NetOptions, RelayInfo, RelayOptions, Server, open_relay
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.nostr.event import Event

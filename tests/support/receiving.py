@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.nips.relay import Visitor
+from tests.support.named_relay import Visitor
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.negentropy.items import ItemSet
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile

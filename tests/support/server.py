@@ -14,7 +14,7 @@ import trio
 import trio.testing
 import trio_websocket
 
-from tests.keys import NOW
+from tests.support.keys import NOW
 from trio_relay import Endpoints, Limits, MemoryStore, NetOptions, RelayOptions, Server, open_relay
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.nips.relay import Visitor
-from tests.nips.ways import NOTHING
+from tests.support.named_relay import Visitor
+from tests.support.receiving import NOTHING
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile

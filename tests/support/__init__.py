@@ -1,0 +1,1 @@
+"""What tests of several rooms share; README.md beside this says which module is for what."""
