@@ -6,15 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, settings
 
 from perf.node import NEW, OLD
 from tests.support import indices
+from tests.support.marks import mark_by_use, register_profiles
 from tests.support.node import given_or_own, one_for_all, own_names
 from tests.support.server import run_threads_inline
 
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("default")
+register_profiles()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """See `mark_by_use`."""
+    mark_by_use(items)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from tests.support.backends import Backend
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.marks import examples
 from tests.support.named_relay import Visitor, open_client, open_door, rules_for
 from tests.support.oracles import naive_match, naive_may_read, naive_query
 from tests.support.receiving import NOTHING
@@ -208,7 +209,7 @@ async def play(scene: Scene, backend: Backend) -> None:
 
 @pytest.mark.slow
 def test_no_event_reaches_who_may_not_read_it_and_all_others_arrive(backend: Backend) -> None:
-    @settings(max_examples=backend.examples // 2)
+    @settings(max_examples=examples(backend.examples // 2))
     @given(scenes())
     def look(scene: Scene) -> None:
         async def main() -> None:

@@ -14,6 +14,7 @@ from tests.contract.test_query import ALL, ONE_FILTER, UNIONS
 from tests.support.backends import ask, everything
 from tests.support.indices import empty, make, options_for
 from tests.support.keys import ALICE, BOB, NOW
+from tests.support.marks import examples
 from tests.support.node import own_names
 from tests.support.oracles import NaiveStore
 from trio_relay.nostr.event import Event
@@ -74,7 +75,7 @@ async def test_filters_find_their_events_newest_first(options: OpenSearchOptions
 
 
 def test_any_history_in_any_batches_ends_as_the_naive_store_says(options: OpenSearchOptions) -> None:
-    @settings(max_examples=8)
+    @settings(max_examples=examples(8))
     @given(batches())
     def check(history: list[list[Event]]) -> None:
         twin = NaiveStore()

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from tests.support.backends import ask, everything
 from tests.support.indices import emptied
 from tests.support.keys import NOW, made_up
+from tests.support.marks import examples
 from tests.support.oracles import NaiveStore
 from tests.support.strategies import histories
 from trio_relay.nostr.event import Event, compute_id
@@ -105,7 +106,7 @@ async def test_a_thousand_versions_of_one_address_by_both_leave_the_right_one() 
             ]
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(histories(), st.lists(st.integers(1, 30), max_size=4))
 def test_what_one_after_the_other_is_told_ends_as_with_one_relay(history: list[Event], cuts: list[int]) -> None:
     """Deletions by id and by address included: each relay looks at what the other has made searchable."""
