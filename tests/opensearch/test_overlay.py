@@ -190,7 +190,7 @@ def test_nothing_is_known_before_the_first_minute_of_the_clock() -> None:
 
 
 def test_so_many_ids_are_known_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "_MOST_KNOWN", 3)
+    monkeypatch.setattr(recent, "MOST_KNOWN", 3)
     real = Overlay()
     for name in "abca":  # met again, it counts as new
         real.know(name, 1.0)

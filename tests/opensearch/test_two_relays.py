@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.opensearch.inside import inside
 from tests.support.backends import ask, everything
 from tests.support.indices import emptied
 from tests.support.keys import NOW, made_up
@@ -34,7 +35,7 @@ RACES = 1_000
 async def relays() -> AsyncIterator[tuple[OpenSearchStore, OpenSearchStore]]:
     """Two stores that know nothing of each other, on one empty index."""
     with trio.fail_after(60):
-        async with emptied() as one, open_opensearch(one._options) as other:
+        async with emptied() as one, open_opensearch(inside(one).options) as other:
             yield one, other
 
 
@@ -90,7 +91,7 @@ async def test_a_thousand_versions_of_one_address_by_both_leave_the_right_one() 
             batch = events[start : start + 20]
             assert {*await store.save_many(batch)} <= {Saved.STORED, Saved.SUPERSEDED}
             # It never goes back behind what was answered.
-            standing = (await store._registers.read([slot]))[slot].event
+            standing = (await inside(store).records.read([slot]))[slot].event
             assert standing is not None
             assert winner([standing, *batch]) == standing
 
