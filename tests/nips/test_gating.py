@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from tests.support.backends import Backend
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.marks import examples
-from tests.support.named_relay import Visitor, open_client, open_door, rules_for
+from tests.support.named_relay import AuthClient, open_client, open_named, rules_for
 from tests.support.oracles import naive_match, naive_may_read, naive_query
 from tests.support.receiving import NOTHING
 from trio_relay.nostr.event import Event
@@ -93,7 +93,7 @@ def scenes(draw: st.DrawFn) -> Scene:
 class Look:
     """One client's look at the scene; `known` is all that it could ever be told."""
 
-    def __init__(self, identity: Visitor, client: Client, scene: Scene) -> None:
+    def __init__(self, identity: AuthClient, client: Client, scene: Scene) -> None:
         self.identity = identity
         self.client = client
         self.scene = scene
@@ -191,7 +191,7 @@ async def play(scene: Scene, backend: Backend) -> None:
         store = await stack.enter_async_context(backend.open())
         await store.save_many(scene.stored)
         rules = rules_for(private_kinds=tuple(scene.private))
-        door = await stack.enter_async_context(open_door(store, rules))
+        door = await stack.enter_async_context(open_named(store, rules))
         publisher = await stack.enter_async_context(open_client(door))
         looks = [Look(await stack.enter_async_context(open_client(door)), client, scene) for client in scene.clients]
         for look in looks:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.nips.club import (
+from tests.nips.members_relay import (
     ADMIN,
     JOIN,
     LEAVE,

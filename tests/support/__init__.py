@@ -1,1 +1,1 @@
-"""What tests of several rooms share; README.md beside this says which module is for what."""
+"""What tests of several rooms share; README.md beside it says which to take when."""

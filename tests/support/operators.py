@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tests.support.keys import NOW, Author
-from tests.support.named_relay import URL, open_door, rules_for
+from tests.support.named_relay import URL, open_named, rules_for
 from tests.support.server import Door
 from tests.support.wire import Reply, Wire, open_stream, request
 from trio_relay import MemoryStore
@@ -61,7 +61,7 @@ class FailingStore(MemoryStore):
 @asynccontextmanager
 async def managed(store: Store, clock: Clock | None = None, **policy: Any) -> AsyncIterator[Door]:
     """A relay that `ADMIN` manages; `policy` are more fields of `PolicyOptions`."""
-    async with open_door(store, rules_for(**{"admins": (ADMIN.pubkey,), **policy}), clock=clock or Clock()) as door:
+    async with open_named(store, rules_for(**{"admins": (ADMIN.pubkey,), **policy}), clock=clock or Clock()) as door:
         yield door
 
 
