@@ -4,22 +4,38 @@ CONFIG ?= config/relay.toml
 MEASURED ?= build/perf
 
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PYTEST = $(VENV)/bin/python -m pytest
+WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
+ELSEWHERE = opensearch or redis or picture or exhaustive
 SOURCES = pyproject.toml setup.py constraints.txt trio_relay/nostr/batch_build.py
 
-.PHONY: run test check pytest format docs perf opensearch clean
+.PHONY: run quick test test-all test-rest check pytest format docs perf opensearch clean
 
 run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C.
 	@exec $(VENV)/bin/trio-relay --config $(CONFIG)
 
-test: check pytest  ## Install what the tests need, and run everything.
+quick: $(VENV)/installed-test  ## What answers in less than a minute: no whole program, contracts on memory alone.
+	$(PYTEST) $(WORKERS) -m 'not ($(ELSEWHERE) or sqlite or slow)' --hypothesis-profile=quick \
+		--ignore=tests/e2e --ignore=tests/perf $(ARGS)
+
+test: check  ## Install what the tests need, and run all that needs no other server, in a few minutes.
+	$(PYTEST) $(WORKERS) -m 'not ($(ELSEWHERE))' --hypothesis-profile=few \
+		$(if $(COVERED),--cov --cov-report= --cov-fail-under=0) $(ARGS)
+
+test-all:  ## The same and the rest, with coverage of both.
+	$(MAKE) --no-print-directory test COVERED=1
+	$(MAKE) --no-print-directory test-rest
+
+test-rest: $(VENV)/installed-all  ## What `test` leaves out: OpenSearch, Redis, pictures, all examples; adds to its coverage.
+	$(PYTEST) $(WORKERS) -m '$(ELSEWHERE) or hypothesis' --cov --cov-append --cov-report=term $(ARGS)
 
 check: $(VENV)/installed-test  ## Format, lint and types.
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-pytest: $(VENV)/installed-test  ## The tests alone, with coverage.
-	$(VENV)/bin/python -m pytest --cov --cov-report=term
+pytest: $(VENV)/installed-test  ## One test, one file or all: make pytest ARGS='tests/nips -k nip42'.
+	$(PYTEST) $(ARGS)
 
 format: $(VENV)/installed-test  ## Put the code into its form.
 	$(VENV)/bin/ruff format .
@@ -41,6 +57,10 @@ $(VENV)/installed: $(SOURCES)
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-all: $(VENV)/installed-test
 	$(PIP) --editable '.[test,perf]'
 	@touch $@
 

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, settings
 
 from perf.node import NEW, OLD
-from tests import indices
-from tests.node import given_or_own, one_for_all, own_names
-from tests.wires import run_threads_inline
+from tests.support import indices
+from tests.support.marks import mark_by_use, register_profiles
+from tests.support.node import given_or_own, one_for_all, own_names
+from tests.support.server import run_threads_inline
 
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("default")
+register_profiles()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """See `mark_by_use`."""
+    mark_by_use(items)
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def node_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def index(node: str) -> Iterator[None]:
-    """An index on `node` that tests use one after another; see `tests.indices`."""
+    """An index on `node` that tests use one after another; see `tests.support.indices`."""
     with own_names(node) as name:
         indices.use(node, name)
         yield

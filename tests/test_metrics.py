@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
-from tests.keys import ALICE, BOB, NOW
-from tests.net.raw import Reply, Wire, closing, message, open_stream, open_wire, request, upgrade
-from tests.stores import ObedientStore
-from tests.wires import Door, Talker, open_door
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import Door, Talker, open_door
+from tests.support.wire import Reply, Wire, closing, message, open_stream, open_wire, request, upgrade
 from trio_relay import NetOptions, RelayOptions
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.endpoints import MetricsEndpoint

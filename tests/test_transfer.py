@@ -17,7 +17,7 @@ import trio
 import trio.testing
 from click.testing import CliRunner, Result
 
-from tests.keys import ALICE, BOB, NOW
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay import MemoryStore, RelayOptions, open_relay
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode

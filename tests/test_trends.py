@@ -9,8 +9,8 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from tests.indices import emptied
-from tests.keys import ALICE, BOB, CAROL, NOW
+from tests.support.indices import emptied
+from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import MemoryStore, trends
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode
@@ -50,7 +50,7 @@ async def _filled(events: list[Event]) -> MemoryStore:
 async def test_a_window_is_read_whole_in_whatever_steps(
     monkeypatch: pytest.MonkeyPatch, step: int, since: int, until: int
 ) -> None:
-    monkeypatch.setattr(trends, "_FIRST_STEP", step)
+    monkeypatch.setattr(trends, "FIRST_STEP", step)
     store = await _filled(EVENTS)
     assert await read_trends(store, since, until, 10) == _tallied(EVENTS, since, until, 10)
 
@@ -58,8 +58,8 @@ async def test_a_window_is_read_whole_in_whatever_steps(
 async def test_a_second_with_too_many_events_is_an_error_and_not_a_wrong_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trends, "_FIRST_STEP", 2)
-    monkeypatch.setattr(trends, "_LAST_STEP", 3)
+    monkeypatch.setattr(trends, "FIRST_STEP", 2)
+    monkeypatch.setattr(trends, "LAST_STEP", 3)
     store = await _filled([BOB.event(str(number), created_at=NOW) for number in range(4)])
     with pytest.raises(StoreError, match="more than 3 events are of one second"):
         await read_trends(store, NOW, NOW, 10)

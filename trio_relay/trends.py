@@ -17,8 +17,8 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.trends import Tally, Trends
 from trio_relay.store.base import Queryable, StoreError
 
-_FIRST_STEP: Final = 5_000
-_LAST_STEP: Final = 40_000
+FIRST_STEP: Final = 5_000
+LAST_STEP: Final = 40_000
 _SHOWN: Final = 64
 """Characters of a text that others wrote; an id has as many."""
 
@@ -31,7 +31,7 @@ async def read_trends(store: Queryable, since: int, until: int, limit: int) -> T
     """
     tally = Tally()
     seen: set[str] = set()
-    end, step = until, _FIRST_STEP
+    end, step = until, FIRST_STEP
     while True:
         events = await _newest(store, Filter(since=since, until=end, limit=step))
         for event in events:
@@ -41,9 +41,9 @@ async def read_trends(store: Queryable, since: int, until: int, limit: int) -> T
             return tally.trends(since, until, limit)
         oldest = events[-1].created_at
         if oldest == end:  # of this second there may be more
-            if step == _LAST_STEP:
+            if step == LAST_STEP:
                 raise StoreError(f"more than {step} events are of one second ({end})")
-            step = _LAST_STEP
+            step = LAST_STEP
         # The next step begins with the second that this one ended in.
         end = oldest
         seen = {event.id for event in events if event.created_at == oldest}

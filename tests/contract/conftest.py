@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from tests.contract.backends import BACKENDS, Backend
+from tests.support.backends import BACKENDS, Backend
 from trio_relay.store.base import Store
 from trio_relay.store.opensearch import refresh
 from trio_relay.store.sqlite import loop_reader
@@ -26,14 +26,14 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no search be late because the machine is busy: None at once for that reason could hide any other."""
-    monkeypatch.setattr(loop_reader, "_SECONDS", 60.0)
-    monkeypatch.setattr(loop_reader, "_COLD_SECONDS", math.inf)
+    monkeypatch.setattr(loop_reader, "MOST_SECONDS", 60.0)
+    monkeypatch.setattr(loop_reader, "COLD_SECONDS", math.inf)
 
 
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a refresh come when it is asked for: hundreds are."""
-    monkeypatch.setattr(refresh, "_LEAST_SECONDS", 0.001)
+    monkeypatch.setattr(refresh, "LEAST_SECONDS", 0.001)
 
 
 @pytest.fixture

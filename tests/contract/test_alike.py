@@ -7,9 +7,9 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from tests.contract.backends import ask, ask_at_once, everything
-from tests.keys import ALICE, NOW
-from tests.oracles import naive_query
+from tests.support.backends import ask, ask_at_once, everything
+from tests.support.keys import ALICE, NOW
+from tests.support.oracles import naive_query
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, Store

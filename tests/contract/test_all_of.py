@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from tests.contract.backends import ask, ask_at_once, records
-from tests.keys import ALICE, BOB, NOW, Author
+from tests.support.backends import ask, ask_at_once, records
+from tests.support.keys import ALICE, BOB, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.store.base import Store

@@ -9,9 +9,10 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import Backend, ask_raw
-from tests.keys import ALICE
-from tests.strategies import unicode_texts
+from tests.support.backends import Backend, ask_raw
+from tests.support.keys import ALICE
+from tests.support.marks import examples
+from tests.support.strategies import unicode_texts
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Store
@@ -91,7 +92,7 @@ async def test_a_long_event_goes_without_a_trace_when_its_author_asks(store: Sto
 
 @pytest.mark.slow
 def test_any_text_comes_back_byte_by_byte(backend: Backend) -> None:
-    @settings(max_examples=backend.examples)
+    @settings(max_examples=examples(backend.examples))
     @given(unicode_texts, st.lists(st.lists(unicode_texts, max_size=3), max_size=3))
     def check(content: str, tags: list[list[str]]) -> None:
         event = ALICE.event(content, tags=tags)

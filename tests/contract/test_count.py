@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from tests.contract import test_query, test_search
-from tests.contract.backends import ask
+from tests.support.backends import ask
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.store.base import Store
 

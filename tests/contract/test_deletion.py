@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from tests.contract.stories import Story, tell
-from tests.keys import ALICE, BOB, NOW, Author
+from tests.support.keys import ALICE, BOB, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved, Store
 

@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.contract.backends import BACKENDS, Backend, everything
-from tests.keys import ALICE, BOB, CAROL, NOW
+from tests.support.backends import BACKENDS, Backend, everything
+from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, Store

@@ -7,9 +7,10 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import Backend, ask, everything
-from tests.oracles import NaiveStore, naive_query
-from tests.strategies import filters, histories, wide_filters
+from tests.support.backends import Backend, ask, everything
+from tests.support.marks import examples
+from tests.support.oracles import NaiveStore, naive_query
+from tests.support.strategies import filters, histories, wide_filters
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 
@@ -33,7 +34,7 @@ def questions(draw: st.DrawFn) -> tuple[list[Event], list[list[Filter]]]:
 
 
 def test_any_history_in_any_batches_ends_as_the_naive_store_says(backend: Backend) -> None:
-    @settings(max_examples=backend.examples)
+    @settings(max_examples=examples(backend.examples))
     @given(batches())
     def check(history: list[list[Event]]) -> None:
         twin = NaiveStore()
@@ -53,7 +54,7 @@ def test_any_history_in_any_batches_ends_as_the_naive_store_says(backend: Backen
 
 
 def test_any_filters_find_what_the_naive_query_finds(backend: Backend) -> None:
-    @settings(max_examples=backend.examples)
+    @settings(max_examples=examples(backend.examples))
     @given(questions())
     def check(drawn: tuple[list[Event], list[list[Filter]]]) -> None:
         history, asked = drawn

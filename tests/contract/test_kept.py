@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.backends import ask
-from tests.keys import ALICE
+from tests.support.backends import ask
+from tests.support.keys import ALICE
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Store
 

@@ -7,11 +7,12 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import Backend, ask_at_once, everything
 from tests.contract.test_query import ALL, ONE_FILTER, UNIONS
-from tests.keys import ALICE, NOW, made_up
-from tests.oracles import NaiveStore, naive_query
-from tests.strategies import filters, histories, wide_filters
+from tests.support.backends import Backend, ask_at_once, everything
+from tests.support.keys import ALICE, NOW, made_up
+from tests.support.marks import examples
+from tests.support.oracles import NaiveStore, naive_query
+from tests.support.strategies import filters, histories, wide_filters
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, Store
@@ -54,7 +55,7 @@ async def test_known_ids_are_told_from_others_at_once(store: Store) -> None:
 
 @pytest.mark.slow
 def test_any_filters_find_at_once_what_the_naive_query_finds(backend: Backend) -> None:
-    @settings(max_examples=backend.examples // 2)
+    @settings(max_examples=examples(backend.examples // 2))
     @given(st.data(), histories(15))
     def check(data: st.DataObject, history: list[Event]) -> None:
         one = filters(history) | wide_filters(history)

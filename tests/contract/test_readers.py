@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.contract.backends import Backend, ask, ask_at_once, everything, records
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.oracles import naive_may_read, naive_query
-from tests.strategies import PUBKEYS, filters, wide_filters
+from tests.support.backends import Backend, ask, ask_at_once, everything, records
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.marks import examples
+from tests.support.oracles import naive_may_read, naive_query
+from tests.support.strategies import PUBKEYS, filters, wide_filters
 from trio_relay.nostr.access import NOBODY, PRIVATE_KINDS, Reader
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter, parse_filter
@@ -168,7 +169,7 @@ def questions(draw: st.DrawFn) -> tuple[list[Event], list[tuple[Reader, list[Fil
 
 @pytest.mark.slow
 def test_no_event_reaches_who_may_not_read_it(backend: Backend) -> None:
-    @settings(max_examples=backend.examples)
+    @settings(max_examples=examples(backend.examples))
     @given(questions())
     def check(drawn: tuple[list[Event], list[tuple[Reader, list[Filter]]]]) -> None:
         known, asked = drawn

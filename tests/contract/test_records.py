@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.contract import test_query, test_search
-from tests.contract.backends import ask, records
-from tests.keys import ALICE, BOB, NOW, made_up
+from tests.support.backends import ask, records
+from tests.support.keys import ALICE, BOB, NOW, made_up
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Store
 

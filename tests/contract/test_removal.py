@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from tests.contract.backends import ask, everything, records
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.backends import ask, everything, records
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter

@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from tests.contract.backends import ask
-from tests.keys import ALICE, BOB, CAROL, NOW
+from tests.support.backends import ask
+from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.store.base import Store

@@ -7,9 +7,10 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import Backend, ask, everything
-from tests.oracles import naive_match, naive_query
-from tests.strategies import searches, spoken
+from tests.support.backends import Backend, ask, everything
+from tests.support.marks import examples
+from tests.support.oracles import naive_match, naive_query
+from tests.support.strategies import searches, spoken
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 
@@ -28,7 +29,7 @@ def matching(filter_: Filter, kept: list[Event]) -> list[Event]:
 
 
 def test_any_searches_find_and_count_what_the_naive_twin_does(backend: Backend) -> None:
-    @settings(max_examples=backend.examples)
+    @settings(max_examples=examples(backend.examples))
     @given(questions())
     def check(drawn: tuple[list[Event], list[list[Filter]]]) -> None:
         known, asked = drawn

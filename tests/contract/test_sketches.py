@@ -10,9 +10,10 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import Backend, everything
-from tests.keys import ALICE, BOB, NOW
-from tests.oracles import naive_match, naive_registers
+from tests.support.backends import Backend, everything
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.marks import examples
+from tests.support.oracles import naive_match, naive_registers
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import CANONICAL, canonical_offset, offset_of
@@ -138,7 +139,7 @@ def histories(draw: st.DrawFn) -> list[list[Event]]:
 
 @pytest.mark.slow
 def test_any_history_leaves_the_registers_of_what_stands(backend: Backend) -> None:
-    @settings(max_examples=backend.examples)
+    @settings(max_examples=examples(backend.examples))
     @given(histories())
     def look(batches: list[list[Event]]) -> None:
         async def main() -> None:

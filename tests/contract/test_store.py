@@ -7,8 +7,8 @@ from functools import cache
 
 import trio
 
-from tests.contract.backends import ask, everything, lines
-from tests.keys import ALICE, NOW, made_up
+from tests.support.backends import ask, everything, lines
+from tests.support.keys import ALICE, NOW, made_up
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import ID_SLICE, Saved, Store

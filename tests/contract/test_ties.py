@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
-from tests.contract.backends import ask
-from tests.keys import ALICE, BOB, CAROL
-from tests.oracles import naive_match
+from tests.support.backends import ask
+from tests.support.keys import ALICE, BOB, CAROL
+from tests.support.oracles import naive_match
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Store
 

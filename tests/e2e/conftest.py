@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.e2e.program import finished
+from tests.support.program import finished
 
 
 @pytest.fixture(params=["sqlite", "opensearch"])

@@ -18,8 +18,8 @@ import structlog
 import trio
 import trio.testing
 
-from tests.e2e.program import PATIENCE
-from tests.e2e.raw import CLOSE, connected
+from tests.support.program import PATIENCE
+from tests.support.wire import connected
 from trio_relay import NetOptions, RelayOptions, app
 from trio_relay.config import Config, check
 from trio_relay.net.endpoints import MetricsEndpoint
@@ -171,7 +171,7 @@ async def test_a_second_signal_cuts_the_stopping_short(tmp_path: Path) -> None:
             async with connected(relay.address) as guest:
                 await guest.upgrade()
                 signal.raise_signal(signal.SIGINT)
-                await guest.until(bytes([CLOSE]))
+                await guest.receive_close()
                 signal.raise_signal(signal.SIGTERM)
                 await trio.sleep_forever()
 

@@ -9,7 +9,7 @@ from signal import SIGTERM
 
 import pytest
 
-from tests.e2e.program import MODULE, SCRIPT, running
+from tests.support.program import MODULE, SCRIPT, running
 from trio_relay import __version__
 
 pytestmark = pytest.mark.slow

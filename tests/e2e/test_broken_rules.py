@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.program import running
-from tests.e2e.raw import BINARY, TEXT, close_code, connected, frame
-from tests.keys import ALICE
+from tests.support.keys import ALICE
+from tests.support.program import running
+from tests.support.wire import BINARY, TEXT, connected, frame
 
 pytestmark = pytest.mark.slow
 
@@ -36,12 +36,13 @@ async def test_every_broken_rule_has_its_code_and_ends_that_connection_alone(tmp
             async with connected(program.address) as client:
                 await client.upgrade()
                 await client.send(bad)
-                codes[code] = close_code(await client.rest())
+                codes[code], _ = await client.receive_close()
+                assert await client.receive_end() == b""
         statuses = {}
         for status, bad in _REQUESTS.items():
             async with connected(program.address) as client:
                 await client.send(bad)
-                statuses[status] = (await client.rest()).split()[1]
+                statuses[status] = (await client.receive_end()).split()[1]
         event = ALICE.event("still here")
         async with program.client() as other:
             assert await other.publish(event) == ["OK", event.id, True, ""]

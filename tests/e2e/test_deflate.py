@@ -12,9 +12,9 @@ import trio
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.sync.client import ClientConnection, connect
 
-from tests.e2e.program import PATIENCE, Program, running
-from tests.keys import ALICE, BOB, NOW
-from tests.wires import plain
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.program import PATIENCE, Program, running
+from tests.support.server import plain
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
-from tests.e2e.program import finished, launcher, running
-from tests.keys import ALICE
+from tests.support.keys import ALICE
+from tests.support.program import finished, launcher, running
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ from signal import SIGTERM
 import msgspec
 import pytest
 
-from tests.e2e.load import everything, publish_all
-from tests.e2e.program import launcher, running
-from tests.keys import ALICE, BOB, NOW
-from tests.wires import Talker
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.program import launcher, running
+from tests.support.program_load import everything, publish_all
+from tests.support.server import Talker
 from trio_relay.nostr.event import Event
 
 pytestmark = pytest.mark.slow
@@ -21,8 +21,8 @@ _LIMIT = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000,
 """No file may grow past a megabyte, which to the program is a disk without room."""
 _EAGER = (
     "import trio_relay.store.sqlite.store as store\n"
-    "assert store._PAGES_BEFORE_WAITING > 0\n"
-    "store._PAGES_BEFORE_WAITING = 0\n"
+    "assert store.PAGES_BEFORE_WAITING > 0\n"
+    "store.PAGES_BEFORE_WAITING = 0\n"
 )
 """After each commit, the writer waits for the log to be folded back, as it does once the log is huge."""
 

@@ -9,9 +9,9 @@ from signal import SIGTERM
 import msgspec
 import pytest
 
-from tests.e2e.load import everything, publish_all
-from tests.e2e.program import finished, running
-from tests.keys import ALICE, BOB, NOW
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.program import finished, running
+from tests.support.program_load import everything, publish_all
 from trio_relay.nostr.event import encode
 
 pytestmark = pytest.mark.slow

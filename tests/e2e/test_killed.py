@@ -12,10 +12,10 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
-from tests.e2e.load import everything
-from tests.e2e.program import Program, running
-from tests.keys import NOW, Author
-from tests.wires import Talker
+from tests.support.keys import NOW, Author
+from tests.support.program import Program, running
+from tests.support.program_load import everything
+from tests.support.server import Talker
 from trio_relay.nostr.event import Event
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ from signal import SIGTERM
 
 import pytest
 
-from tests.e2e.program import running
-from tests.keys import ALICE
+from tests.support.keys import ALICE
+from tests.support.program import running
 
 pytestmark = pytest.mark.slow
 

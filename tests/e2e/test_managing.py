@@ -15,10 +15,10 @@ import pytest
 import trio
 import trio_websocket
 
-from tests.e2e.program import PATIENCE, Program, running
-from tests.keys import ALICE, BOB, Author
-from tests.nips.operators import ADMIN, header, signed
-from tests.wires import Talker
+from tests.support.keys import ALICE, BOB, Author
+from tests.support.operators import ADMIN, header, signed
+from tests.support.program import PATIENCE, Program, running
+from tests.support.server import Talker
 from trio_relay.net.admin.api import CONTENT_TYPE
 
 pytestmark = pytest.mark.slow

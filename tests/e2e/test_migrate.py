@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.program import finished
-from tests.keys import ALICE
+from tests.support.keys import ALICE
+from tests.support.program import finished
 from trio_relay.nostr.event import encode
 from trio_relay.store.opensearch.mapping import VERSION
 from trio_relay.store.sqlite.schema import VERSION as SCHEMA

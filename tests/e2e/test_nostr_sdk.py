@@ -15,9 +15,9 @@ from nostr_sdk import (  # type: ignore[import-untyped]  # ships no types
     Timestamp,
 )
 
-from tests.e2e.nostr_client import Loop, NostrClient, nostr_client, nostr_loop, signed
-from tests.e2e.program import Program, running
-from tests.keys import NOW
+from tests.support.keys import NOW
+from tests.support.program import Program, running
+from tests.support.rust_nostr import Loop, NostrClient, nostr_client, nostr_loop, signed
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ import pytest
 import trio
 from nostr_sdk import Filter, Keys, Kind  # type: ignore[import-untyped]  # ships no types
 
-from tests.e2e.nostr_client import nostr_client, nostr_loop, signed
-from tests.e2e.program import PATIENCE, running
-from tests.keys import NOW
+from tests.support.keys import NOW
+from tests.support.program import PATIENCE, running
+from tests.support.rust_nostr import nostr_client, nostr_loop, signed
 
 pytestmark = pytest.mark.slow
 

@@ -9,16 +9,14 @@ import pytest
 from nostr_sdk import Event as SdkEvent  # type: ignore[import-untyped]  # ships no types
 from nostr_sdk import Filter, Keys, Kind
 
-from tests.e2e.nostr_client import Database, nostr_client, nostr_loop, signed
-from tests.e2e.program import finished, running
-from tests.keys import ALICE, BOB, NOW, Author
+from tests.support.keys import ALICE, BOB, NOW, Author
+from tests.support.program import finished, running
+from tests.support.rust_nostr import Database, nostr_client, nostr_loop, signed
 from trio_relay.nostr.event import Event, encode
 
 pytestmark = pytest.mark.slow
 
 NOBODY: Final = Keys.parse("c" * 64)
-EACH: Final = 5_000
-"""Events that one side has and the other has not."""
 
 
 def notes(author: Author, number: int) -> list[Event]:
@@ -38,16 +36,19 @@ async def imported(folder: Path, settings: dict[str, str], events: list[Event]) 
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-async def test_five_thousand_events_go_each_way(tmp_path: Path, store_settings: dict[str, str]) -> None:
-    there, here = notes(ALICE, EACH), notes(BOB, EACH)
+@pytest.mark.parametrize("each", [500, pytest.param(5_000, marks=pytest.mark.exhaustive)])
+async def test_what_one_side_has_and_the_other_has_not_goes_each_way(
+    tmp_path: Path, store_settings: dict[str, str], each: int
+) -> None:
+    there, here = notes(ALICE, each), notes(BOB, each)
     await imported(tmp_path, store_settings, there)
     async with running(tmp_path, store_settings) as program, nostr_loop() as loop:
         database = await Database.open(loop, tmp_path / "client")
         await database.put(list(map(foreign, here)))
         async with nostr_client(loop, program, database=database) as client:
-            assert await client.sync(Filter()) == (EACH, EACH)
+            assert await client.sync(Filter()) == (each, each)
             assert await client.sync(Filter()) == (0, 0)
-            assert await client.count(Filter()) == 2 * EACH
+            assert await client.count(Filter()) == 2 * each
         assert await database.ids(Filter()) == {event.id for event in there + here}
     exported = await finished(tmp_path, "export", settings=store_settings)
     assert set(exported.stdout.splitlines()) == {encode(event) for event in there + here}

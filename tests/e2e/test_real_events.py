@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from coincurve import PublicKeyXOnly
 
-from tests.e2e.load import everything
-from tests.e2e.program import running
-from tests.oracles import NaiveStore, naive_may_read
+from tests.support.oracles import NaiveStore, naive_may_read
+from tests.support.program import running
+from tests.support.program_load import everything
 from trio_relay.nostr.event import Event
 
 _EVENTS: Final = Path(__file__).parents[2].parent / "shared" / "data" / "real-events.jsonl"

@@ -10,11 +10,11 @@ from typing import Any, Final
 import pytest
 from nostr_sdk import Filter, Keys, Kind  # type: ignore[import-untyped]  # ships no types
 
-from tests.e2e.load import publish_all
-from tests.e2e.nostr_client import nostr_client, nostr_loop, signed
-from tests.e2e.program import running
-from tests.keys import ALICE, BOB, NOW
-from tests.wires import Talker
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.program import running
+from tests.support.program_load import publish_all
+from tests.support.rust_nostr import nostr_client, nostr_loop, signed
+from tests.support.server import Talker
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,11 @@ import pytest
 import trio
 import trio_websocket
 
-from tests.e2e.program import PATIENCE, Program, running
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import Visitor
-from tests.nips.ways import answered, synced, told_until
-from tests.wires import Talker
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import AuthClient
+from tests.support.program import PATIENCE, Program, running
+from tests.support.receiving import answered, synced, told_until
+from tests.support.server import Talker
 from trio_relay.nostr.event import Event
 
 pytestmark = pytest.mark.slow
@@ -29,13 +29,13 @@ def wrap(author: Author, at: int) -> Event:
 
 
 @asynccontextmanager
-async def visiting(program: Program) -> AsyncIterator[Visitor]:
+async def visiting(program: Program) -> AsyncIterator[AuthClient]:
     """A client that knows its challenge; its connection is dropped at the end."""
     stream = await trio.open_tcp_stream(*program.address)
     async with stream, trio.open_nursery() as nursery:
         with trio.fail_after(PATIENCE):
             connection = await trio_websocket.wrap_client_stream(nursery, stream, "relay.localhost", "/")
-        identity = Visitor(Talker(connection), lambda: int(time.time()))
+        identity = AuthClient(Talker(connection), lambda: int(time.time()))
         verb, identity.challenge = await identity.receive()
         assert verb == "AUTH"
         yield identity

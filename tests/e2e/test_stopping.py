@@ -10,11 +10,11 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
-from tests.e2e.load import everything
-from tests.e2e.program import Program, running
-from tests.e2e.raw import CLOSE, connected
-from tests.keys import NOW, Author
-from tests.wires import Talker
+from tests.support.keys import NOW, Author
+from tests.support.program import Program, running
+from tests.support.program_load import everything
+from tests.support.server import Talker
+from tests.support.wire import connected
 
 pytestmark = pytest.mark.slow
 
@@ -110,7 +110,7 @@ async def test_a_second_signal_ends_it_at_once_though_a_client_refuses_to_leave(
     async with running(tmp_path, {**_PATIENT, **store_settings}) as program, connected(program.address) as client:
         await client.upgrade()
         program.signal(SIGTERM)
-        await client.until(bytes([CLOSE]))
+        await client.receive_close()
         program.signal(SIGINT)
         code = await program.wait()
     assert code == 130
@@ -124,9 +124,9 @@ async def test_a_client_that_refuses_to_leave_costs_its_grace_and_no_more(tmp_pa
         await client.upgrade()
         program.signal(SIGTERM)
         code = await program.wait()
-        last = await client.rest()
+        await client.receive_close()
+        assert await client.receive_end() == b""
     assert code == 0
-    assert bytes([CLOSE]) in last
     assert program.out.splitlines()[-1] == "stopped"
 
 
@@ -143,4 +143,4 @@ async def test_who_has_not_said_what_he_wants_does_not_delay_the_end(tmp_path: P
             with pytest.raises(ConnectionClosed):
                 await client.receive()
         assert await program.wait() == 0
-        assert [await silent.rest(), await hesitant.rest()] == [b"", b""]
+        assert [await silent.receive_end(), await hesitant.receive_end()] == [b"", b""]

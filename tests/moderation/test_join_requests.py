@@ -11,10 +11,10 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.contract.backends import ask
-from tests.desk import Replies, ids, subscription, waiting
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.stores import ObedientStore
+from tests.support.backends import ask
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import Replies, ids, subscription, waiting
 from trio_relay import Filter, Relay, RelayOptions, open_relay
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event

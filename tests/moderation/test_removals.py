@@ -10,8 +10,8 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.desk import Replies
-from tests.keys import ALICE, BOB, CAROL, NOW
+from tests.support.keys import ALICE, BOB, CAROL, NOW
+from tests.support.pipeline import Replies
 from trio_relay import Filter, MemoryStore, Relay, open_relay
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event

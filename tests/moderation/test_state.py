@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from random import Random
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, NOW
+from tests.support.keys import ALICE, NOW
 from trio_relay import MemoryStore, Relay, open_relay
 from trio_relay.moderation.state import ModerationState
-from trio_relay.policy.lists import Change, ListEntry, ListName
+from trio_relay.policy.lists import Change, ListEntry, ListName, Lists
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import StoreError
@@ -224,3 +225,77 @@ async def test_nothing_is_learned_while_it_is_open_what_is_stored() -> None:
     await store.put_metadata({"disallowed-kinds/2": b"{}"})
     assert await state.learn() == [Change(ListName.DISALLOWED_KINDS, "2", ListEntry())]
     assert banned(state).keys() == {"1", "2"}
+
+
+def contents(lists: Lists) -> dict[str, dict[str, ListEntry]]:
+    return {name: lists.entries(name, 0) for name in ListName if lists.holds_any(name)}
+
+
+async def lists_of(store: MemoryStore) -> dict[str, dict[str, ListEntry]]:
+    lists = Lists()
+    lists.load(await store.get_metadata())
+    return contents(lists)
+
+
+class RestlessStore(MemoryStore):
+    """A store whose writes take any time, and of which many fail."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__()
+        self.random = random
+
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
+        await trio.sleep(self.random.uniform(0, 3))
+        if self.random.random() < 0.3:
+            raise StoreError("no luck")
+        await super().put_metadata(changes)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_is_decided_at_the_same_time_memory_has_what_the_store_has(
+    seed: int, autojump_clock: MockClock
+) -> None:
+    random = Random(seed)
+    store = RestlessStore(random)
+    state = ModerationState(store, Rules(), lambda: NOW + trio.current_time())
+    failed = 0
+
+    async def decide(changes: Sequence[Change]) -> None:
+        nonlocal failed
+        try:
+            await state.amend(changes)
+        except StoreError:
+            failed += 1
+
+    def some_change() -> Change:
+        name = random.choice([ListName.BANNED_PUBKEYS, ListName.MEMBERS, ListName.REPORTED_EVENTS])
+        until = random.choice([None, NOW + random.randrange(60)])
+        return Change(name, random.choice("abc"), random.choice([None, ListEntry(str(random.random()), until)]))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(60):
+            nursery.start_soon(decide, [some_change() for _ in range(random.randrange(1, 4))])
+            await trio.sleep(random.uniform(0, 1))
+            if random.random() < 0.1:
+                state.defer([Change(ListName.REPORTED_EVENTS, random.choice("abc"), ListEntry(str(random.random())))])
+    while True:
+        try:
+            await state.store_deferred()
+            break
+        except StoreError:
+            continue
+    assert failed
+    assert await lists_of(store) == contents(state.rules.lists)
+
+
+async def test_what_is_put_on_the_queue_and_taken_off_while_the_store_fails_is_forgotten(
+    autojump_clock: MockClock,
+) -> None:
+    store = SlowStore()
+    store.turns.release()
+    state = ModerationState(store, Rules(), lambda: NOW)
+    state.defer([Change(ListName.REPORTED_EVENTS, item, ListEntry()) for item in "abc"])
+    state.defer([Change(ListName.REPORTED_EVENTS, item) for item in "abd"])
+    await state.store_deferred()
+    await state.store_deferred()
+    assert store.written == [{"reported-events/c"}]

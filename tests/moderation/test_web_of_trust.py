@@ -10,8 +10,8 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.stores import ObedientStore
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.obedient_store import ObedientStore
 from trio_relay import open_relay
 from trio_relay.moderation import web_of_trust
 from trio_relay.moderation.web_of_trust import followed

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import NOW
+from tests.support.keys import NOW
 from trio_relay.net.addresses import AddressEntry, AddressList
 
 # Few bits that differ, so that addresses and networks meet.

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from tests.keys import ALICE
-from tests.wires import open_door, plain
+from tests.support.keys import ALICE
+from tests.support.server import open_door, plain
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

@@ -10,9 +10,9 @@ import structlog
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
-from tests.keys import NOW
-from tests.net.raw import Reply, Wire, closing, message, open_stream, request, upgrade
-from tests.wires import open_door
+from tests.support.keys import NOW
+from tests.support.server import open_door
+from tests.support.wire import Reply, Wire, closing, message, open_stream, request, upgrade
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
 from trio_relay.net import server as server_module
 from trio_relay.net.addresses import AddressList

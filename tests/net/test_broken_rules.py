@@ -8,9 +8,9 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from tests.keys import ALICE
-from tests.net.raw import BINARY, CLOSE, CONT, PING, TEXT, closing, frame, message, open_wire
-from tests.wires import open_door
+from tests.support.keys import ALICE
+from tests.support.server import open_door
+from tests.support.wire import BINARY, CLOSE, CONT, PING, TEXT, closing, frame, message, open_wire
 from trio_relay import Limits, NetOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")

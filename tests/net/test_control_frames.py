@@ -6,10 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from tests.keys import ALICE
-from tests.net.raw import CLOSE, PING, PONG, TEXT, Wire, closing, frame, message, open_wire
-from tests.stores import ObedientStore
-from tests.wires import Door, open_door
+from tests.support.keys import ALICE
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import Door, open_door
+from tests.support.wire import CLOSE, PING, PONG, TEXT, Wire, closing, frame, message, open_wire
 from trio_relay import NetOptions, RelayOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")

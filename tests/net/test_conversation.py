@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, BOB, NOW
-from tests.stores import ObedientStore
-from tests.wires import open_door, plain
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import open_door, plain
 from trio_relay.nostr.event import Event
 
 pytestmark = pytest.mark.usefixtures("inline_threads")

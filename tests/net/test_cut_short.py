@@ -9,10 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, NOW
-from tests.net.raw import PING, closing, frame, message, upgrade
-from tests.stores import ObedientStore
-from tests.wires import Door, open_door, run_threads_inline, socket_pair
+from tests.support.keys import ALICE, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import Door, open_door, run_threads_inline, socket_pair
+from tests.support.wire import PING, closing, frame, message, upgrade
 from trio_relay.net.connection import Connection
 
 LONG = [ALICE.event(str(number) + "x" * 20_000, created_at=NOW - number) for number in range(3)]

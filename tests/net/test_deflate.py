@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.keys import ALICE, NOW
-from tests.net.raw import Wire, message, open_stream, open_wire, upgrade
-from tests.stores import ObedientStore
-from tests.wires import open_door, plain
+from tests.support.keys import ALICE, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import open_door, plain
+from tests.support.wire import Wire, message, open_stream, open_wire, upgrade
 from trio_relay import NetOptions
 from trio_relay.net import outbox as outbox_module
 from trio_relay.net.frames import deflated_text, text

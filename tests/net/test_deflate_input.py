@@ -12,9 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from tests.keys import ALICE, BOB
-from tests.net.raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, closing, deflated, frame, message, open_wire, upgrade
-from tests.wires import open_door, plain
+from tests.support.keys import ALICE, BOB
+from tests.support.server import open_door, plain
+from tests.support.wire import (
+    BINARY,
+    CLOSE,
+    CONT,
+    PING,
+    PONG,
+    TEXT,
+    closing,
+    deflated,
+    frame,
+    message,
+    open_wire,
+    upgrade,
+)
 from trio_relay import Limits
 from trio_relay.net.http import Request
 from trio_relay.net.websocket import WebSocket, accept

@@ -10,10 +10,10 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, NOW
-from tests.net.raw import PING, PONG, TEXT, Wire, closing, frame, message, open_wire
-from tests.stores import ObedientStore
-from tests.wires import Door, open_door, plain, socket_pair
+from tests.support.keys import ALICE, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import Door, open_door, plain, socket_pair
+from tests.support.wire import PING, PONG, TEXT, Wire, closing, frame, message, open_wire
 from trio_relay import NetOptions
 from trio_relay.net.connection import Connection
 from trio_relay.net.flush import Flushes

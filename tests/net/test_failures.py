@@ -7,10 +7,10 @@ import structlog
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
-from tests.keys import ALICE
-from tests.net.raw import TEXT, frame, message, open_stream, open_wire
-from tests.stores import ObedientStore
-from tests.wires import open_door
+from tests.support.keys import ALICE
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import open_door
+from tests.support.wire import TEXT, frame, message, open_stream, open_wire
 from trio_relay.nostr.message import ClientMessage
 from trio_relay.nostr.session import Session
 from trio_relay.store.base import Saved

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.net.raw import TEXT, frame, open_stream, open_wire, upgrade
-from tests.wires import open_door
+from tests.support.server import open_door
+from tests.support.wire import TEXT, frame, open_stream, open_wire, upgrade
 from trio_relay.net import server as server_module
 from trio_relay.nostr.message import ClientMessage
 from trio_relay.nostr.session import Session

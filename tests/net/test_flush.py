@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.desk import counted_steps
+from tests.support.pipeline import counted_steps
 from trio_relay.net.flush import Flushes
 from trio_relay.pipeline.recipient import FlushCollector
 

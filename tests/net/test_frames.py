@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from websockets.frames import Opcode
 from websockets.protocol import CLIENT, Protocol
 
-from tests.net.raw import inflated
+from tests.support.wire import inflated
 from trio_relay.net.frames import DEFLATE_WINDOW, deflated_text, text
 
 NOISE = random.Random(7692).randbytes(65_537)

@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE
-from tests.net.raw import open_stream, upgrade
-from tests.stores import ObedientStore
-from tests.wires import open_door
+from tests.support.keys import ALICE
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import open_door
+from tests.support.wire import open_stream, upgrade
 from trio_relay import Limits
 from trio_relay.net.endpoints import accepts_nostr_json
 

@@ -17,11 +17,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from tests.desk import Replies, open_desk
-from tests.keys import ALICE, NOW
-from tests.net.raw import closing, message, open_wire
-from tests.stores import ObedientStore
-from tests.wires import open_door, plain, socket_pair
+from tests.support.keys import ALICE, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import Replies, open_desk
+from tests.support.server import open_door, plain, socket_pair
+from tests.support.wire import closing, message, open_wire
 from trio_relay import NetOptions, Relay
 from trio_relay.net.client_requests import Subscribed
 from trio_relay.net.connection import Connection

@@ -7,8 +7,8 @@ import structlog
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
-from tests.net.raw import ACCEPT, closing, message, open_stream, open_wire, upgrade
-from tests.wires import open_door, socket_pair
+from tests.support.server import open_door, socket_pair
+from tests.support.wire import ACCEPT, closing, message, open_stream, open_wire, upgrade
 from trio_relay import NetOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")

@@ -7,8 +7,8 @@ import structlog
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
-from tests.net.raw import Reply, Wire, open_stream, request
-from tests.wires import open_door
+from tests.support.server import open_door
+from tests.support.wire import Reply, Wire, open_stream, request
 from trio_relay import NetOptions
 from trio_relay.net.http import Request, Response, Upgrade, converse
 from trio_relay.version import __version__

@@ -12,8 +12,8 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from tests.net.raw import PING, PONG, TEXT, closing, deflated, frame, open_wire
-from tests.wires import open_door
+from tests.support.server import open_door
+from tests.support.wire import PING, PONG, TEXT, closing, deflated, frame, open_wire
 from trio_relay import Limits
 from trio_relay.net.close_reasons import STOPPING
 from trio_relay.net.websocket import WebSocket

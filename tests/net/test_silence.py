@@ -7,10 +7,10 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE
-from tests.net.raw import PING, PONG, frame, message, open_wire
-from tests.stores import ObedientStore
-from tests.wires import open_door
+from tests.support.keys import ALICE
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import open_door
+from tests.support.wire import PING, PONG, frame, message, open_wire
 from trio_relay import NetOptions, RelayOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")

@@ -9,10 +9,10 @@ import structlog
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
-from tests.keys import ALICE, NOW
-from tests.net.raw import PING, PONG, Wire, frame, message, open_wire
-from tests.stores import ObedientStore
-from tests.wires import Talker, open_door, plain
+from tests.support.keys import ALICE, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import Talker, open_door, plain
+from tests.support.wire import PING, PONG, Wire, frame, message, open_wire
 from trio_relay import NetOptions, RelayOptions
 from trio_relay.nostr.event import Event
 

@@ -12,9 +12,9 @@ import trio
 import trio_websocket
 from trio.testing import MockClock
 
-from tests.keys import ALICE, NOW
-from tests.net.raw import Wire, message
-from tests.wires import Talker, run_threads_inline
+from tests.support.keys import ALICE, NOW
+from tests.support.server import Talker, run_threads_inline
+from tests.support.wire import Wire, message
 from trio_relay import Endpoints, Limits, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
 from trio_relay.net import server as server_module
 from trio_relay.net.server import AddressRefused

@@ -17,10 +17,10 @@ from trio.testing import (
     wait_all_tasks_blocked,
 )
 
-from tests.keys import ALICE
-from tests.net.raw import CLOSE, TEXT, Wire, closing, frame, message, open_stream, open_wire, request, upgrade
-from tests.stores import ObedientStore
-from tests.wires import Door, MemoryListener, open_door, plain, run_threads_inline
+from tests.support.keys import ALICE
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import Door, MemoryListener, open_door, plain, run_threads_inline
+from tests.support.wire import CLOSE, TEXT, Wire, closing, frame, message, open_stream, open_wire, request, upgrade
 from trio_relay import Endpoints, MemoryStore, NetOptions, RelayOptions, Server, open_relay
 from trio_relay.net.close_reasons import STOPPING as FAREWELL
 

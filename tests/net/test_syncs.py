@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import LocalClient, waiting
-from tests.nips.syncs import FIRST
+from tests.support.pipeline import LocalClient, waiting
+from tests.support.syncing import FIRST
 from trio_relay import MemoryStore
 from trio_relay.net.client_syncs import ClientSyncs
 from trio_relay.nostr.errors import Rejected, invalid

@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, BOB, NOW
-from tests.net.raw import Wire, message, open_wire
-from tests.stores import ObedientStore
-from tests.wires import open_door, plain, socket_pair
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import open_door, plain, socket_pair
+from tests.support.wire import Wire, message, open_wire
 from trio_relay import Limits, NetOptions
 from trio_relay.net import connection as client_module
 

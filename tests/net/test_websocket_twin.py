@@ -16,7 +16,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from tests.net.raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, closing, frame
+from tests.support.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, closing, frame
 from trio_relay.net import websocket as websocket_module
 from trio_relay.net.websocket import WebSocket
 

@@ -1,6 +1,6 @@
 """No event ever reaches a key that may not read it, and all that may be read arrives, whatever is asked, and how.
 
-Real events, real keys and the real door; judged by the twins in `tests.oracles`.
+Real events, real keys and the real door; judged by the twins in `tests.support.oracles`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.contract.backends import Backend
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import Visitor, open_client, open_door, rules_for
-from tests.nips.ways import NOTHING
-from tests.oracles import naive_match, naive_may_read, naive_query
+from tests.support.backends import Backend
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.marks import examples
+from tests.support.named_relay import AuthClient, open_client, open_named, rules_for
+from tests.support.oracles import naive_match, naive_may_read, naive_query
+from tests.support.receiving import NOTHING
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile
@@ -92,7 +93,7 @@ def scenes(draw: st.DrawFn) -> Scene:
 class Look:
     """One client's look at the scene; `known` is all that it could ever be told."""
 
-    def __init__(self, identity: Visitor, client: Client, scene: Scene) -> None:
+    def __init__(self, identity: AuthClient, client: Client, scene: Scene) -> None:
         self.identity = identity
         self.client = client
         self.scene = scene
@@ -190,7 +191,7 @@ async def play(scene: Scene, backend: Backend) -> None:
         store = await stack.enter_async_context(backend.open())
         await store.save_many(scene.stored)
         rules = rules_for(private_kinds=tuple(scene.private))
-        door = await stack.enter_async_context(open_door(store, rules))
+        door = await stack.enter_async_context(open_named(store, rules))
         publisher = await stack.enter_async_context(open_client(door))
         looks = [Look(await stack.enter_async_context(open_client(door)), client, scene) for client in scene.clients]
         for look in looks:
@@ -208,7 +209,7 @@ async def play(scene: Scene, backend: Backend) -> None:
 
 @pytest.mark.slow
 def test_no_event_reaches_who_may_not_read_it_and_all_others_arrive(backend: Backend) -> None:
-    @settings(max_examples=backend.examples // 2)
+    @settings(max_examples=examples(backend.examples // 2))
     @given(scenes())
     def look(scene: Scene) -> None:
         async def main() -> None:

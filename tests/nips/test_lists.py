@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import open_client, open_door
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import open_client, open_named
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Store
@@ -52,7 +52,7 @@ async def test_a_list_is_taken_from_anybody_and_found_by_anybody(
 ) -> None:
     """Nobody has authenticated; no kind is left to those who have."""
     sent = ALICE.event(content, kind=kind, tags=tags)
-    async with open_door(store) as door, open_client(door) as writer, open_client(door) as reader:
+    async with open_named(store) as door, open_client(door) as writer, open_client(door) as reader:
         assert await writer.publish(sent) == [True, ""]
         questions: list[dict[str, Any]] = [{"kinds": [kind]}, {"authors": [ALICE.pubkey], "kinds": [kind], "limit": 1}]
         questions += [{f"#{tag[0]}": [tag[1]]} for tag in tags if len(tag[0]) == 1]
@@ -67,11 +67,11 @@ def version(kind: int, at: int, d: str | None = None, author: Author = ALICE) ->
 
 async def standing(store: Store, *told: tuple[Event, list[Any]]) -> set[str]:
     """Publish these one after another, see how each is answered, and give the ids of what stands."""
-    async with open_door(store) as door, open_client(door) as identity:
+    async with open_named(store) as door, open_client(door) as client:
         for event, (accepted, prefix) in told:
-            answer = await identity.publish(event)
+            answer = await client.publish(event)
             assert (answer[0], answer[1].partition(":")[0]) == (accepted, prefix)
-        return set(await identity.ask({}))
+        return set(await client.ask({}))
 
 
 TAKEN: Final[list[Any]] = [True, ""]
@@ -112,10 +112,10 @@ async def test_who_wants_to_write_to_somebody_finds_where_without_a_key(store: S
     """NIP-17: kind 10050 is for everybody, also where the request names private kinds too."""
     relays = BOB.event(kind=10_050, tags=[["relay", "wss://inbox.example"]])
     wrap = Author("random").event(kind=1_059, tags=[["p", BOB.pubkey]])
-    async with open_door(store) as door, open_client(door) as identity, open_client(door, CAROL) as carol:
+    async with open_named(store) as door, open_client(door) as client, open_client(door, CAROL) as carol:
         for event in (relays, wrap):
-            assert await identity.publish(event) == TAKEN
-        for each in (identity, carol):
+            assert await client.publish(event) == TAKEN
+        for each in (client, carol):
             assert await each.ask({"kinds": [10_050], "authors": [BOB.pubkey]}) == [relays.id]
             assert await each.ask({"kinds": [10_050, 1_059]}) == [relays.id]
 
@@ -123,14 +123,14 @@ async def test_who_wants_to_write_to_somebody_finds_where_without_a_key(store: S
 async def test_a_long_list_is_taken_whole(store: Store) -> None:
     """NIP-02: all follows are in one event."""
     follows = ALICE.event(kind=3, tags=[["p", f"{number:064x}"] for number in range(3_000)])
-    async with open_door(store) as door, open_client(door) as identity:
-        assert await identity.publish(follows) == TAKEN
-        assert await identity.ask({"#p": [f"{2_999:064x}"]}) == [follows.id]
-        assert (await identity.count({"kinds": [3], "#p": [f"{0:064x}"]}))["count"] == 1
+    async with open_named(store) as door, open_client(door) as client:
+        assert await client.publish(follows) == TAKEN
+        assert await client.ask({"#p": [f"{2_999:064x}"]}) == [follows.id]
+        assert (await client.count({"kinds": [3], "#p": [f"{0:064x}"]}))["count"] == 1
 
 
 async def test_nip_11_says_so() -> None:
-    async with open_door(MemoryStore()) as door:
+    async with open_named(MemoryStore()) as door:
         document = door.relay.document()
         for nip in (2, 51, 65):
             assert f",{nip},".encode() in document

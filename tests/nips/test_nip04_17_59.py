@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.nips.ways import answered, synced, told_until
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import open_client, open_named, rules_for
+from tests.support.receiving import answered, synced, told_until
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
@@ -57,7 +57,7 @@ async def test_requests_counts_and_syncs_find_what_their_reader_may_read(
 ) -> None:
     await store.save_many(ALL)
     expected = [event.id for event in readable]
-    async with open_door(store) as door, open_client(door, *keys) as identity:
+    async with open_named(store) as door, open_client(door, *keys) as identity:
         for filters in QUESTIONS.values():
             assert await identity.ask(*filters) == expected
             assert await identity.count(*filters) == {"count": len(expected)}
@@ -71,7 +71,7 @@ async def test_live_events_go_to_those_who_may_read_them(
     store: Store, keys: list[Author], readable: list[Event]
 ) -> None:
     expected = [event.id for event in ALL if event in readable]
-    async with open_door(store) as door, open_client(door, *keys) as identity, open_client(door) as publisher:
+    async with open_named(store) as door, open_client(door, *keys) as identity, open_client(door) as publisher:
         assert await answered(identity, {}) == ([], [["finish"]])
         for event in [*ALL, LAST]:
             assert await publisher.publish(event) == [True, ""]
@@ -82,7 +82,11 @@ async def test_live_events_go_to_those_who_may_read_them(
 async def test_whatever_a_subscription_asks_for_it_is_sent_no_messages_of_others(
     question: list[dict[str, Any]],
 ) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door, DAVE) as identity, open_client(door) as publisher:
+    async with (
+        open_named(MemoryStore()) as door,
+        open_client(door, DAVE) as identity,
+        open_client(door) as publisher,
+    ):
         await answered(identity, *question, {"ids": [LAST.id]})
         for event in [*ALL, LAST]:
             assert await publisher.publish(event) == [True, ""]
@@ -93,7 +97,7 @@ async def test_a_search_finds_private_events_for_those_concerned_alone(store: St
     """Of the default private kinds no content is searched; others can be made private."""
     secret = sent(30_023, ALICE, BOB, at=5)
     await store.save_many([*ALL, secret])
-    async with open_door(store, rules_for(private_kinds=(4, 1_059, 21_059, 30_023))) as door:
+    async with open_named(store, rules_for(private_kinds=(4, 1_059, 21_059, 30_023))) as door:
         for keys, expected in (([], [NOTE]), ([DAVE], [NOTE]), ([BOB], [secret, NOTE]), ([ALICE], [secret, NOTE])):
             async with open_client(door, *keys) as identity:
                 assert await identity.ask({"search": "tea"}) == [event.id for event in expected]
@@ -131,7 +135,7 @@ async def test_a_request_for_messages_of_others_alone_is_told_why_it_gets_nothin
     keys: list[Author], question: dict[str, Any], reason: str
 ) -> None:
     """The challenge comes once more where AUTH could help (NIP-42)."""
-    async with open_door(MemoryStore()) as door, open_client(door, *keys) as identity:
+    async with open_named(MemoryStore()) as door, open_client(door, *keys) as identity:
         for verb, end, more in (
             ("REQ", "CLOSED", []),
             ("COUNT", "CLOSED", []),
@@ -146,7 +150,7 @@ async def test_a_request_for_messages_of_others_alone_is_told_why_it_gets_nothin
 async def test_several_filters_for_messages_of_others_alone_are_refused_together() -> None:
     filters: list[dict[str, Any]] = [{"kinds": [4]}, {"kinds": [1_059]}]
     others: list[dict[str, Any]] = [{"kinds": [1_059], "#p": [BOB.pubkey]}, {"kinds": [21_059], "#p": [CAROL.pubkey]}]
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+    async with open_named(MemoryStore()) as door, open_client(door) as identity:
         assert await identity.ask_refused(*filters) == f"auth-required: {PRIVATE}"
         await identity.authenticate(ALICE)
         assert await identity.ask_refused(*others) == f"restricted: {OF_OTHERS}"
@@ -175,7 +179,7 @@ async def test_a_request_for_messages_alone_finds_those_of_its_keys(
     store: Store, keys: list[Author], question: dict[str, Any], found: list[Event]
 ) -> None:
     await store.save_many(ALL)
-    async with open_door(store) as door, open_client(door, *keys) as identity:
+    async with open_named(store) as door, open_client(door, *keys) as identity:
         assert await identity.ask(question) == [event.id for event in found]
         assert await identity.count(question) == {"count": len(found)}
         assert await synced(identity, question) == {event.id for event in found}
@@ -184,7 +188,7 @@ async def test_a_request_for_messages_alone_finds_those_of_its_keys(
 async def test_who_authenticates_gets_live_messages_from_then_on_and_stored_ones_when_he_asks_again() -> None:
     later = sent(1_059, RANDOM, BOB, at=9)
     async with (
-        open_door(MemoryStore()) as door,
+        open_named(MemoryStore()) as door,
         open_client(door) as identity,
         open_client(door) as publisher,
     ):
@@ -202,7 +206,7 @@ async def test_who_authenticates_gets_live_messages_from_then_on_and_stored_ones
 async def test_keys_are_those_of_one_connection_and_of_no_other() -> None:
     store = MemoryStore()
     await store.save_many(ALL)
-    async with open_door(store) as door, open_client(door, BOB), open_client(door) as identity:
+    async with open_named(store) as door, open_client(door, BOB), open_client(door) as identity:
         assert await identity.ask({"#p": [BOB.pubkey]}) == [NOTE.id]
         assert await identity.ask_refused({"kinds": [1_059]}) == f"auth-required: {PRIVATE}"
 
@@ -211,7 +215,7 @@ async def test_an_ephemeral_wrap_goes_to_whom_it_is_for_and_is_not_stored(store:
     """Kind 21059."""
     wrap = sent(21_059, RANDOM, BOB)
     async with (
-        open_door(store) as door,
+        open_named(store) as door,
         open_client(door, BOB) as bob,
         open_client(door, RANDOM, ALICE) as others,
         open_client(door) as publisher,
@@ -229,7 +233,7 @@ async def test_an_ephemeral_wrap_goes_to_whom_it_is_for_and_is_not_stored(store:
 async def test_a_wrap_is_deleted_by_whom_it_is_for_and_by_nobody_else(store: Store) -> None:
     """NIP-09 and NIP-59; the request may come first."""
     ahead = sent(1_059, RANDOM, BOB, at=7)
-    async with open_door(store) as door, open_client(door, BOB) as identity:
+    async with open_named(store) as door, open_client(door, BOB) as identity:
         assert await identity.publish(TO_BOTH) == [True, ""]
         for author, left in ((DAVE, [TO_BOTH.id]), (CAROL, [TO_BOTH.id]), (BOB, [])):
             request = author.event(kind=5, created_at=NOW + 9, tags=[["e", TO_BOTH.id], ["e", ahead.id], ["k", "1059"]])
@@ -246,7 +250,7 @@ async def test_which_kinds_are_private_is_configured_and_told() -> None:
     for kinds, expected in (((4, 1_059, 21_059), {4, 17, 59}), ((4,), {4}), ((1_059,), {17, 59}), ((), set())):
         store = MemoryStore()
         await store.save_many(ALL)
-        async with open_door(store, rules_for(private_kinds=kinds)) as door, open_client(door) as identity:
+        async with open_named(store, rules_for(private_kinds=kinds)) as door, open_client(door) as identity:
             supported = set(
                 map(int, door.relay.document().partition(b'"supported_nips":[')[2].split(b"]")[0].split(b","))
             )
@@ -258,7 +262,7 @@ async def test_where_nobody_can_authenticate_private_events_are_neither_taken_no
     """`relay.url` is empty; what was stored before is left out of other answers."""
     store = MemoryStore()
     await store.save_many(ALL)
-    async with open_door(store, rules_for(url="")) as door, door.client() as talker:
+    async with open_named(store, rules_for(url="")) as door, door.client() as talker:
         for event in (sent(4, ALICE, BOB, content="x"), sent(1_059, RANDOM, BOB, at=6), sent(21_059, RANDOM, BOB)):
             reason = "restricted: private events cannot be served here: clients cannot authenticate (relay.url)"
             assert await talker.publish(event) == ["OK", event.id, False, reason]
@@ -275,7 +279,7 @@ async def test_a_wrap_may_be_two_days_old_whatever_is_set(kind: int, back: int, 
     """NIP-59 has its time lie back on purpose."""
     rules = rules_for(limits=Limits(created_at_behind=60))
     reason = "" if is_taken else "invalid: created_at is more than 172800 seconds ago (created_at_behind)"
-    async with open_door(MemoryStore(), rules, clock=lambda: NOW) as door, open_client(door) as identity:
+    async with open_named(MemoryStore(), rules, clock=lambda: NOW) as door, open_client(door) as identity:
         assert await identity.publish(sent(kind, RANDOM, BOB, at=-back)) == [is_taken, reason]
         assert await identity.publish(sent(1, ALICE, BOB, at=-60)) == [True, ""]
         reason = "invalid: created_at is more than 60 seconds ago (created_at_behind)"

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB
-from tests.net.raw import Reply, open_stream, upgrade
-from tests.nips.operators import ADMIN, managed, operator
-from tests.nips.relay import URL, open_client, open_door
-from tests.wires import Door
+from tests.support.keys import ALICE, BOB
+from tests.support.named_relay import URL, open_client, open_named
+from tests.support.operators import ADMIN, managed, operator
+from tests.support.server import Door
+from tests.support.wire import Reply, open_stream, upgrade
 from trio_relay import MemoryStore
 from trio_relay.app import rules_of
 from trio_relay.config import ConfigError, check
@@ -32,7 +32,7 @@ async def ask(door: Door, method: str = "GET", accept: str = DOCUMENT, **headers
 
 async def published(config: dict[str, Any]) -> dict[str, Any]:
     """The document of a relay that is configured so."""
-    async with open_door(MemoryStore(), rules_of(check(config))) as door:
+    async with open_named(MemoryStore(), rules_of(check(config))) as door:
         return await read(door)
 
 
@@ -83,7 +83,7 @@ async def test_any_field_may_be_omitted() -> None:
 
 async def test_it_is_on_the_uri_of_the_websocket_for_who_accepts_it() -> None:
     """ "On the same URI as the relay's websocket"."""
-    async with open_door(MemoryStore()) as door:
+    async with open_named(MemoryStore()) as door:
         assert "limitation" in await read(door)
         for accept in ("text/html, application/nostr+json;q=0.5", "Application/Nostr+JSON; charset=utf-8"):
             assert (await ask(door, accept=accept)).headers["content-type"] == DOCUMENT
@@ -99,7 +99,7 @@ async def test_it_is_on_the_uri_of_the_websocket_for_who_accepts_it() -> None:
 @pytest.mark.parametrize("accept", [DOCUMENT, "text/html"])
 async def test_requests_from_any_origin_are_accepted(method: str, accept: str) -> None:
     """ "Relays MUST accept CORS requests by sending" three headers."""
-    async with open_door(MemoryStore()) as door:
+    async with open_named(MemoryStore()) as door:
         reply = await ask(door, method, accept, Origin="https://client.example")
     assert reply.status == (204 if method == "OPTIONS" else 200)
     assert {name: text for name, text in reply.headers.items() if name.startswith("access-control-")} == {
@@ -162,7 +162,7 @@ async def test_the_nips_that_work_as_the_relay_is_configured_are_named(config: d
 
 
 async def test_a_relay_that_signs_names_its_key() -> None:
-    async with open_door(MemoryStore(), rules_of(check({"members": {"enabled": True}}))) as door:
+    async with open_named(MemoryStore(), rules_of(check({"members": {"enabled": True}}))) as door:
         assert (await read(door))["self"] == door.relay.rules.signer != ""
     assert "self" not in await published({})
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.keys import ALICE, NOW, Author, made_up
-from tests.net.raw import TEXT, frame, open_stream, open_wire
-from tests.nips.relay import open_client, open_door, rules_for
 from tests.nips.test_nip13 import mined
-from tests.nips.ways import NOTHING, answered
-from tests.wires import Door
+from tests.support.keys import ALICE, NOW, Author, made_up
+from tests.support.named_relay import open_client, open_named, rules_for
+from tests.support.receiving import NOTHING, answered
+from tests.support.server import Door
+from tests.support.wire import TEXT, frame, open_stream, open_wire
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
@@ -30,7 +30,7 @@ async def limitation(door: Door) -> dict[str, Any]:
 async def verdicts(limits: Limits, field: str, value: int, *events: Event, **policy: Any) -> list[list[Any]]:
     """What senders of events hear on a relay that publishes this limitation."""
     rules = rules_for(limits=limits, **policy)
-    async with open_door(MemoryStore(), rules, clock=lambda: NOW) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), rules, clock=lambda: NOW) as door, open_client(door) as client:
         assert (await limitation(door))[field] == value
         return [await client.publish(event) for event in events]
 
@@ -38,7 +38,7 @@ async def verdicts(limits: Limits, field: str, value: int, *events: Event, **pol
 @pytest.mark.parametrize("character", ["x", "é", "🦀"])
 async def test_max_message_length_is_of_bytes(character: str) -> None:
     """ "Calculated from [ to ] and after UTF-8 serialization"."""
-    async with open_door(MemoryStore(), rules_for(limits=Limits(max_message_length=1_024))) as door:
+    async with open_named(MemoryStore(), rules_for(limits=Limits(max_message_length=1_024))) as door:
         assert (await limitation(door))["max_message_length"] == 1_024
         for over in (0, 1):
             async with open_wire(door) as wire:
@@ -53,7 +53,7 @@ async def test_max_message_length_is_of_bytes(character: str) -> None:
 
 async def test_max_subscriptions_is_of_one_connection() -> None:
     reason = "error: at most 3 subscriptions on a connection (max_subscriptions)"
-    async with open_door(MemoryStore(), rules_for(limits=Limits(max_subscriptions=3))) as door:
+    async with open_named(MemoryStore(), rules_for(limits=Limits(max_subscriptions=3))) as door:
         assert (await limitation(door))["max_subscriptions"] == 3
         async with open_client(door) as client, open_client(door) as other:
             for sub_id in "abc":
@@ -76,7 +76,7 @@ async def aged(store: Store, number: int) -> list[str]:
 
 async def test_max_limit_clamps_each_filter_silently(store: Store) -> None:
     ids = await aged(store, 7)
-    async with open_door(store, rules_for(limits=Limits(max_limit=5, default_limit=5))) as door:
+    async with open_named(store, rules_for(limits=Limits(max_limit=5, default_limit=5))) as door:
         assert (await limitation(door))["max_limit"] == 5
         async with open_client(door) as client:
             for limit, number in ((4, 4), (5, 5), (6, 5), (10**9, 5)):
@@ -87,7 +87,7 @@ async def test_max_limit_clamps_each_filter_silently(store: Store) -> None:
 async def test_default_limit_is_of_a_filter_that_names_none(store: Store) -> None:
     """ "The maximum returned events if you send a filter without a limit"."""
     ids = await aged(store, 7)
-    async with open_door(store, rules_for(limits=Limits(default_limit=3))) as door, open_client(door) as client:
+    async with open_named(store, rules_for(limits=Limits(default_limit=3))) as door, open_client(door) as client:
         assert (await limitation(door))["default_limit"] == 3
         assert await client.ask({}) == ids[:3]
         assert await client.ask({"limit": 4}) == ids[:4]
@@ -98,7 +98,7 @@ async def test_default_limit_is_of_a_filter_that_names_none(store: Store) -> Non
 async def test_max_subid_length_is_of_characters(character: str) -> None:
     reason = "invalid: a subscription id has 1 to 64 characters"
     message = initiate(NOTHING).hex()
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert (await limitation(door))["max_subid_length"] == 64
         longest = character * 64
         assert await client.ask({}, sub_id=longest) == []
@@ -159,13 +159,13 @@ async def test_gift_wraps_may_be_two_days_older_than_they_say(limit: int, most: 
 
 
 async def test_without_a_lower_limit_none_is_published_and_nothing_is_too_old() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert "created_at_lower_limit" not in await limitation(door)
         assert await client.publish(ALICE.event(created_at=0)) == [True, ""]
 
 
 async def test_auth_required_holds_for_every_request() -> None:
-    async with open_door(MemoryStore(), rules_for(auth_to_read=True)) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), rules_for(auth_to_read=True)) as door, open_client(door) as client:
         assert (await limitation(door))["auth_required"] is True
         reason = "auth-required: only authenticated clients may read here"
         assert await client.ask_refused({}) == reason
@@ -178,7 +178,10 @@ UNPUBLISHED = {"max_filters", "max_filter_values", "max_tag_value_length"}
 
 
 async def test_filters_are_of_one_request() -> None:
-    async with open_door(MemoryStore(), rules_for(limits=Limits(max_filters=2))) as door, open_client(door) as client:
+    async with (
+        open_named(MemoryStore(), rules_for(limits=Limits(max_filters=2))) as door,
+        open_client(door) as client,
+    ):
         assert not UNPUBLISHED & set(await limitation(door))
         assert await client.ask({}, {}) == []
         assert await client.count({}, {}) == {"count": 0}
@@ -189,7 +192,7 @@ async def test_filters_are_of_one_request() -> None:
 
 async def test_values_are_of_all_filters_of_a_connection() -> None:
     rules = rules_for(limits=Limits(max_filter_values=6))
-    async with open_door(MemoryStore(), rules) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), rules) as door, open_client(door) as client:
         await answered(client, {"kinds": [1, 2], "#t": ["a"]}, {"#t": ["b", "c"]}, sub_id="open")
         assert await client.count({"kinds": [1]}) == {"count": 0}
         assert await client.ask({"kinds": [1]}) == []
@@ -202,7 +205,7 @@ async def test_values_are_of_all_filters_of_a_connection() -> None:
 
 async def test_items_of_tags_have_a_length_wherever_they_stand() -> None:
     rules = rules_for(limits=Limits(max_tag_value_length=4))
-    async with open_door(MemoryStore(), rules) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), rules) as door, open_client(door) as client:
         for tag in (["🦀🦀🦀🦀"], ["t", "abcd"], ["t", "a", "abcd"]):
             assert await client.publish(ALICE.event(tags=[tag])) == [True, ""]
         for tag in (["🦀🦀🦀🦀🦀"], ["t", "abcde"], ["t", "a", "abcde"]):

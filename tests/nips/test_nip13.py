@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.keys import ALICE, BOB, NOW, Author, made_up
-from tests.nips.relay import open_client, open_door, rules_for
+from tests.support.keys import ALICE, BOB, NOW, Author, made_up
+from tests.support.named_relay import open_client, open_named, rules_for
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.pow import difficulty_of
@@ -41,7 +41,7 @@ def mined(bits: int, *target: str, author: Author = ALICE, kind: int = 1, tags: 
 async def told(event: Event, **policy: Any) -> list[Any]:
     """What its sender hears of an event."""
     rules = rules_for(**({"min_pow_difficulty": DEMANDED} | policy))
-    async with open_door(MemoryStore(), rules) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), rules) as door, open_client(door) as client:
         return await client.publish(event)
 
 
@@ -74,7 +74,10 @@ async def test_one_bit_less_is_refused_whatever_it_commits_to(bits: int) -> None
 
 async def test_what_is_refused_is_neither_stored_nor_delivered() -> None:
     mined_one, unmined = mined(DEMANDED, "6"), mined(2, "6")
-    async with open_door(MemoryStore(), rules_for(min_pow_difficulty=DEMANDED)) as door, open_client(door) as client:
+    async with (
+        open_named(MemoryStore(), rules_for(min_pow_difficulty=DEMANDED)) as door,
+        open_client(door) as client,
+    ):
         await client.send("REQ", "live", {"limit": 0})
         assert (await client.receive())[:2] == ["EOSE", "live"]
         assert await client.publish(unmined) == [False, TOO_LITTLE.format(2)]

@@ -8,11 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.contract.backends import everything
-from tests.keys import ALICE, BOB, NOW, Author
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.nips.ways import answered, synced, told_until
-from tests.stores import ObedientStore
+from tests.support.backends import everything
+from tests.support.keys import ALICE, BOB, NOW, Author
+from tests.support.named_relay import open_client, open_named, rules_for
+from tests.support.obedient_store import ObedientStore
+from tests.support.receiving import answered, synced, told_until
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Store
@@ -40,14 +40,14 @@ def refusal(expiry: int) -> list[object]:
 
 @pytest.mark.parametrize("expiry", [NOW + 1, NOW + 3_600, FAR, 10**18 - 1])
 async def test_an_event_may_name_the_second_at_which_it_expires(expiry: int) -> None:
-    async with open_door(MemoryStore(), clock=lambda: NOW) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), clock=lambda: NOW) as door, open_client(door) as client:
         assert await client.publish(until(expiry)) == [True, ""]
 
 
 @pytest.mark.parametrize("expiry", [NOW, NOW - 1, 1, 0])
 async def test_an_event_that_has_expired_is_dropped(expiry: int) -> None:
     """ "Relays SHOULD drop any events that are published to them if they are expired"."""
-    async with open_door(MemoryStore(), clock=lambda: NOW + 0.9) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), clock=lambda: NOW + 0.9) as door, open_client(door) as client:
         await answered(client, {"kinds": [1]}, sub_id="live")
         assert await client.publish(until(expiry)) == refusal(expiry)
         assert await client.ask({"kinds": [1]}) == []
@@ -56,7 +56,7 @@ async def test_an_event_that_has_expired_is_dropped(expiry: int) -> None:
 @pytest.mark.parametrize("kind", [0, 5, 1_059, 30_023])
 async def test_the_tag_counts_on_every_kind(kind: int) -> None:
     event = ALICE.event(kind=kind, tags=[["p", BOB.pubkey], ["expiration", str(NOW)]])
-    async with open_door(MemoryStore(), clock=lambda: NOW) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), clock=lambda: NOW) as door, open_client(door) as client:
         assert await client.publish(event) == refusal(NOW)
 
 
@@ -64,20 +64,20 @@ async def test_the_tag_counts_on_every_kind(kind: int) -> None:
 async def test_a_value_that_is_no_time_counts_as_none(value: str) -> None:
     """ "In the same format as the created_at timestamp"."""
     event = until(value)
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.publish(event) == [True, ""]
         assert await client.ask({"#t": ["tea"]}) == [event.id]
 
 
 @pytest.mark.parametrize("tags", [[["expiration"]], [["Expiration", "1"]], [["x", "expiration", "1"]], [[], ["e"]]])
 async def test_other_tags_say_nothing_of_it(tags: list[list[str]]) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.publish(ALICE.event(tags=tags)) == [True, ""]
 
 
 async def test_the_first_of_several_is_the_one_that_counts() -> None:
     first, last = (ALICE.event(tags=[["expiration", str(at)] for at in times]) for times in ([1, FAR], [FAR, 1]))
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.publish(first) == refusal(1)
         assert await client.publish(last) == [True, ""]
 
@@ -86,7 +86,7 @@ async def test_nobody_is_sent_what_has_expired_although_it_is_stored(store: Stor
     """ "Relays SHOULD NOT send expired events to clients, even if they are stored"."""
     over, lasts, plain = until(NOW + 1), until(FAR, author=BOB), ALICE.event("tea", tags=[["t", "tea"]])
     # By the relay's clock it lasts, and is taken; the store's clock has gone on.
-    async with open_door(store, clock=lambda: NOW) as door, open_client(door) as client:
+    async with open_named(store, clock=lambda: NOW) as door, open_client(door) as client:
         for event in (over, lasts, plain):
             assert await client.publish(event) == [True, ""]
         wanted = {lasts.id, plain.id}
@@ -105,7 +105,7 @@ async def test_nobody_is_sent_what_has_expired_although_it_is_stored(store: Stor
 async def test_the_answer_is_whole_without_it(store: Store) -> None:
     over, plain = until(NOW + 1, created_at=NOW), ALICE.event(created_at=NOW - 1)
     await store.save_many([over, plain])
-    async with open_door(store) as door, open_client(door) as client:
+    async with open_named(store) as door, open_client(door) as client:
         assert await answered(client, {"limit": 1}) == ([plain.id], [["finish"]])
 
 
@@ -115,7 +115,7 @@ async def test_no_sketch_counts_it(store: Store) -> None:
         one.event("+", kind=7, tags=[["e", target], ["expiration", str(expiry)]])
         for one, expiry in ((ALICE, 1), (BOB, FAR))
     )
-    async with open_door(store) as door, open_client(door) as client:
+    async with open_named(store) as door, open_client(door) as client:
         await store.save_many([lasts])
         without = await client.count({"kinds": [7], "#e": [target]})
         await store.save_many([over])
@@ -126,7 +126,7 @@ async def test_no_sketch_counts_it(store: Store) -> None:
 async def test_it_is_sent_up_to_its_last_second_and_no_longer() -> None:
     clock = Clock()
     event = until(NOW + 10)
-    async with open_door(MemoryStore(clock), clock=clock) as door, open_client(door) as client:
+    async with open_named(MemoryStore(clock), clock=clock) as door, open_client(door) as client:
         assert await client.publish(event) == [True, ""]
         for later, found in ((0.0, [event.id]), (9.9, [event.id]), (10.0, []), (11.0, [])):
             clock.now = NOW + later
@@ -140,7 +140,7 @@ async def test_live_it_is_delivered_while_it_lasts() -> None:
     clock, store = Clock(), ObedientStore()
     lasts, over, last = until(NOW + 10), until(NOW + 9), ALICE.event("last")
     async with (
-        open_door(store, clock=clock) as door,
+        open_named(store, clock=clock) as door,
         open_client(door) as reader,
         open_client(door) as author,
     ):
@@ -168,7 +168,7 @@ async def test_it_is_deleted_in_the_background(store: Store, monkeypatch: pytest
         return number
 
     monkeypatch.setattr(store, "sweep", sweep_and_tell)
-    async with open_door(store):
+    async with open_named(store):
         await swept.wait()
         assert {event.id for event in await everything(store)} == {lasts.id, plain.id}
 
@@ -178,7 +178,7 @@ async def test_the_sweep_comes_every_so_many_seconds(autojump_clock: MockClock) 
     clock = Clock()
     store = MemoryStore(clock)
     async with (
-        open_door(store, rules_for(sweep_seconds=60), clock=clock) as door,
+        open_named(store, rules_for(sweep_seconds=60), clock=clock) as door,
         open_client(door) as client,
     ):
         await trio.sleep(1)
@@ -194,7 +194,7 @@ async def test_the_sweep_comes_every_so_many_seconds(autojump_clock: MockClock) 
 
 async def test_what_it_had_replaced_does_not_come_back(store: Store) -> None:
     plain, passing = ALICE.event("old", kind=0), until(NOW + 9, kind=0, created_at=NOW + 1)
-    async with open_door(store, clock=lambda: NOW) as door, open_client(door) as client:
+    async with open_named(store, clock=lambda: NOW) as door, open_client(door) as client:
         assert await client.publish(plain) == [True, ""]
         assert await client.publish(passing) == [True, ""]
         assert await client.ask({"kinds": [0]}) == []
@@ -204,7 +204,7 @@ async def test_what_it_had_replaced_does_not_come_back(store: Store) -> None:
 async def test_ephemeral_events_are_delivered_and_not_stored_whatever_they_say(expiry: int) -> None:
     event = until(expiry, kind=20_001)
     async with (
-        open_door(MemoryStore(), clock=lambda: NOW) as door,
+        open_named(MemoryStore(), clock=lambda: NOW) as door,
         open_client(door) as reader,
         open_client(door) as author,
     ):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, Author
-from tests.nips.relay import URL, Visitor, auth_event, open_client, open_door, rules_for
-from tests.nips.ways import NOTHING, answered, synced, told_until
+from tests.support.keys import ALICE, BOB, CAROL, Author
+from tests.support.named_relay import URL, AuthClient, auth_event, open_client, open_named, rules_for
+from tests.support.receiving import NOTHING, answered, synced, told_until
 from trio_relay import MemoryStore
 from trio_relay.config import ConfigError, check
 from trio_relay.nostr.event import Event
@@ -28,7 +28,7 @@ def message(sender: Author, *receivers: Author, content: str = "?") -> Event:
     return sender.event(content, kind=4, tags=[["p", one.pubkey] for one in receivers])
 
 
-async def sync_refused(client: Visitor, one: dict[str, Any]) -> str:
+async def sync_refused(client: AuthClient, one: dict[str, Any]) -> str:
     """Why a sync is refused; a challenge before that is skipped."""
     await client.send("NEG-OPEN", "sync", one, initiate(NOTHING).hex())
     while (answer := await client.receive())[0] == "AUTH":
@@ -40,7 +40,7 @@ async def sync_refused(client: Visitor, one: dict[str, Any]) -> str:
 
 async def test_the_challenge_comes_when_a_client_connects_and_is_another_for_each() -> None:
     """16 random bytes as hex."""
-    async with open_door(MemoryStore()) as door:
+    async with open_named(MemoryStore()) as door:
         challenges = set()
         for _ in range(5):
             async with open_client(door) as client:
@@ -50,7 +50,7 @@ async def test_the_challenge_comes_when_a_client_connects_and_is_another_for_eac
 
 
 async def test_auth_is_answered_with_ok_like_an_event() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         event = auth_event(ALICE, client.challenge)
         await client.send("AUTH", event)
         assert await client.receive() == ["OK", event.id, True, ""]
@@ -62,7 +62,7 @@ async def test_the_flow_of_a_req_that_needs_it(store: Store) -> None:
     """ "`auth-required` in response to a REQ message", message by message."""
     own = message(BOB, ALICE)
     await store.save_many([own])
-    async with open_door(store) as door, open_client(door) as client:
+    async with open_named(store) as door, open_client(door) as client:
         await client.send("REQ", "sub_1", {"kinds": [4]})
         assert await client.receive() == ["AUTH", client.challenge]
         assert await client.receive() == ["CLOSED", "sub_1", PRIVATE]
@@ -72,7 +72,7 @@ async def test_the_flow_of_a_req_that_needs_it(store: Store) -> None:
 
 async def test_the_flow_of_an_event_that_needs_it(store: Store) -> None:
     """ "`auth-required` in response to an EVENT message"."""
-    async with open_door(store, rules_for(auth_to_write=True)) as door, open_client(door) as client:
+    async with open_named(store, rules_for(auth_to_write=True)) as door, open_client(door) as client:
         await client.send("EVENT", NOTE)
         assert await client.receive() == ["AUTH", client.challenge]
         assert await client.receive() == ["OK", NOTE.id, False, TO_WRITE]
@@ -85,7 +85,7 @@ async def test_the_flow_of_an_event_that_needs_it(store: Store) -> None:
 async def test_a_client_need_not_wait_for_the_answer() -> None:
     store = MemoryStore()
     await store.save_many([own := message(BOB, ALICE)])
-    async with open_door(store) as door, open_client(door) as client:
+    async with open_named(store) as door, open_client(door) as client:
         event = auth_event(ALICE, client.challenge)
         await client.send("AUTH", event)
         await client.send("REQ", "sub", {"kinds": [4]})
@@ -95,7 +95,7 @@ async def test_a_client_need_not_wait_for_the_answer() -> None:
 
 async def test_it_holds_for_the_connection_and_for_no_other() -> None:
     """ "The authenticated session is valid afterwards for the duration of the connection"."""
-    async with open_door(MemoryStore(), rules_for(auth_to_read=True)) as door:
+    async with open_named(MemoryStore(), rules_for(auth_to_read=True)) as door:
         async with open_client(door, ALICE) as client, open_client(door) as other:
             for _ in range(3):
                 assert await client.ask({}) == []
@@ -106,7 +106,7 @@ async def test_it_holds_for_the_connection_and_for_no_other() -> None:
 
 async def test_a_challenge_stays_good_after_a_reminder_and_after_an_answer() -> None:
     """ "The challenge is valid for the duration of the connection or until another challenge is sent"."""
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.ask_refused({"kinds": [4]}) == PRIVATE
         for key in (ALICE, BOB, CAROL):
             assert await client.authenticate(key) == [True, ""]
@@ -117,7 +117,7 @@ async def test_every_key_of_a_connection_counts(store: Store) -> None:
     """What each may read and write, in any order of the keys."""
     to_alice, to_bob, to_carol = (message(Author("dave"), one) for one in (ALICE, BOB, CAROL))
     await store.save_many([to_alice, to_bob, to_carol])
-    async with open_door(store) as door, open_client(door, ALICE) as client:
+    async with open_named(store) as door, open_client(door, ALICE) as client:
         assert await client.ask({"kinds": [4]}) == [to_alice.id]
         assert await client.authenticate(BOB) == [True, ""]
         assert set(await client.ask({"kinds": [4]})) == {to_alice.id, to_bob.id}
@@ -129,7 +129,7 @@ async def test_every_key_of_a_connection_counts(store: Store) -> None:
 
 
 async def test_a_key_that_fails_takes_no_other_away() -> None:
-    async with open_door(MemoryStore(), rules_for(auth_to_read=True)) as door, open_client(door, ALICE) as client:
+    async with open_named(MemoryStore(), rules_for(auth_to_read=True)) as door, open_client(door, ALICE) as client:
         assert (await client.authenticate(BOB, challenge="another"))[0] is False
         assert await client.publish(ALICE.event(tags=[["-"]])) == [True, ""]
         assert (await client.publish(BOB.event(tags=[["-"]])))[0] is False
@@ -137,7 +137,7 @@ async def test_a_key_that_fails_takes_no_other_away() -> None:
 
 async def test_a_connection_has_64_keys_and_no_more() -> None:
     keys = [Author(f"key {number}") for number in range(MOST_KEYS + 1)]
-    async with open_door(MemoryStore()) as door, open_client(door, *keys[:-1]) as client:
+    async with open_named(MemoryStore()) as door, open_client(door, *keys[:-1]) as client:
         assert await client.authenticate(keys[-1]) == [False, f"restricted: at most {MOST_KEYS} keys on a connection"]
         assert await client.authenticate(keys[0]) == [True, ""]
         assert MOST_KEYS == 64
@@ -145,7 +145,7 @@ async def test_a_connection_has_64_keys_and_no_more() -> None:
 
 async def test_a_subscription_has_what_is_for_a_key_from_then_on() -> None:
     first, second, last = message(BOB, ALICE, content="1"), message(BOB, ALICE, content="2"), NOTE
-    async with open_door(MemoryStore()) as door, open_client(door) as reader, open_client(door) as author:
+    async with open_named(MemoryStore()) as door, open_client(door) as reader, open_client(door) as author:
         await answered(reader, {"kinds": [1, 4]})
         assert await author.publish(first) == [True, ""]
         assert await reader.authenticate(ALICE) == [True, ""]
@@ -157,7 +157,7 @@ async def test_a_subscription_has_what_is_for_a_key_from_then_on() -> None:
 async def test_kind_22242_is_broadcast_to_nobody_and_stored_nowhere(store: Store) -> None:
     """ "Relays MUST exclude kind: 22242 events from being broadcasted to any client"."""
     refused = [False, "invalid: kind 22242 belongs into an AUTH message (NIP-42)"]
-    async with open_door(store) as door, open_client(door, CAROL) as reader, open_client(door) as client:
+    async with open_named(store) as door, open_client(door, CAROL) as reader, open_client(door) as client:
         for sub_id, one in (("all", {}), ("kind", {"kinds": [22_242]}), ("author", {"authors": [ALICE.pubkey]})):
             assert (await answered(reader, one, sub_id=sub_id))[0] == []
         for event in (auth_event(ALICE, client.challenge), auth_event(ALICE, "any"), auth_event(BOB, reader.challenge)):
@@ -174,7 +174,7 @@ async def test_kind_22242_is_broadcast_to_nobody_and_stored_nowhere(store: Store
 
 
 async def test_an_event_in_event_authenticates_nobody() -> None:
-    async with open_door(MemoryStore(), rules_for(auth_to_read=True)) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), rules_for(auth_to_read=True)) as door, open_client(door) as client:
         await client.publish(auth_event(ALICE, client.challenge))
         assert await client.ask_refused({}) == TO_READ
 
@@ -182,7 +182,7 @@ async def test_an_event_in_event_authenticates_nobody() -> None:
 async def test_reading_can_need_it_in_every_way() -> None:
     store = MemoryStore()
     await store.save_many([NOTE])
-    async with open_door(store, rules_for(auth_to_read=True)) as door, open_client(door) as client:
+    async with open_named(store, rules_for(auth_to_read=True)) as door, open_client(door) as client:
         for one in ({}, {"kinds": [1]}, {"ids": [NOTE.id]}, {"kinds": [4]}, {"limit": 0}):
             assert await client.ask_refused(one) == TO_READ
             assert await client.ask_refused(one, verb="COUNT") == TO_READ
@@ -196,7 +196,7 @@ async def test_reading_can_need_it_in_every_way() -> None:
 
 
 async def test_writing_can_need_it_and_any_key_will_do() -> None:
-    async with open_door(MemoryStore(), rules_for(auth_to_write=True)) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), rules_for(auth_to_write=True)) as door, open_client(door) as client:
         for event in (NOTE, ALICE.event(kind=20_001), ALICE.event(kind=5), message(ALICE, BOB)):
             assert await client.publish(event) == [False, TO_WRITE]
         assert await client.ask({}) == []
@@ -208,7 +208,7 @@ async def test_writing_can_need_it_and_any_key_will_do() -> None:
 async def test_who_is_not_allowed_hears_restricted(keys: list[Author]) -> None:
     """No key of the client's could help, since the event's author is who is judged."""
     rules = rules_for(allowed_pubkeys=(BOB.pubkey,))
-    async with open_door(MemoryStore(), rules) as door, open_client(door, *keys) as client:
+    async with open_named(MemoryStore(), rules) as door, open_client(door, *keys) as client:
         refusal = "restricted: this event is of a key that is not among those that may write here"
         assert await client.publish(NOTE) == [False, refusal]
         assert await client.publish(BOB.event()) == [True, ""]
@@ -216,7 +216,7 @@ async def test_who_is_not_allowed_hears_restricted(keys: list[Author]) -> None:
 
 async def test_who_is_no_member_is_first_asked_who_he_is_and_then_restricted() -> None:
     rules = rules_for(admins=(ALICE.pubkey,), members=MemberOptions(enabled=True, members_read=True))
-    async with open_door(MemoryStore(), rules) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), rules) as door, open_client(door) as client:
         for verb in ("REQ", "COUNT"):
             assert await client.ask_refused({}, verb=verb) == "auth-required: only members may read here"
         assert await client.authenticate(BOB) == [True, ""]
@@ -227,14 +227,14 @@ async def test_who_is_no_member_is_first_asked_who_he_is_and_then_restricted() -
 
 
 async def test_a_refusal_that_authentication_cannot_mend_brings_no_challenge() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door, CAROL) as client:
+    async with open_named(MemoryStore()) as door, open_client(door, CAROL) as client:
         await client.send("REQ", "sub", {"kinds": [4], "#p": [BOB.pubkey], "authors": [ALICE.pubkey]})
         told = ["CLOSED", "sub", "restricted: these events are for others than the authenticated keys"]
         assert await client.receive() == told
 
 
 async def test_a_refused_req_ends_the_subscription_that_it_would_replace() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         await answered(client, {"kinds": [1]}, sub_id="sub")
         assert await client.ask_refused({"kinds": [4]}) == PRIVATE
         assert await client.publish(NOTE) == [True, ""]
@@ -243,7 +243,7 @@ async def test_a_refused_req_ends_the_subscription_that_it_would_replace() -> No
 
 async def test_a_relay_without_a_name_has_no_authentication() -> None:
     event = auth_event(ALICE, "", URL, created_at=int(time.time()))
-    async with open_door(MemoryStore(), rules_for(url="")) as door, door.client() as client:
+    async with open_named(MemoryStore(), rules_for(url="")) as door, door.client() as client:
         await client.send("AUTH", event)
         refusal = "unsupported: authentication is off on this relay (relay.url)"
         assert await client.receive() == ["OK", event.id, False, refusal]

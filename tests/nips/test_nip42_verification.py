@@ -9,10 +9,10 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, BOB
-from tests.net.raw import message, open_wire
-from tests.nips.relay import URL, Visitor, auth_event, open_client, open_door, rules_for
-from tests.wires import plain
+from tests.support.keys import ALICE, BOB
+from tests.support.named_relay import URL, AuthClient, auth_event, open_client, open_named, rules_for
+from tests.support.server import plain
+from tests.support.wire import message, open_wire
 from trio_relay import Filter, MemoryStore, NetOptions
 from trio_relay.nostr.event import Event
 
@@ -23,7 +23,7 @@ OTHER_TIME = "invalid: created_at is more than 600 seconds from the relay's time
 OTHER_ID = "invalid: id is not the hash of the event"
 
 
-async def is_authenticated(client: Visitor) -> bool:
+async def is_authenticated(client: AuthClient) -> bool:
     await client.send("REQ", "sub", {"kinds": [4]})
     verb = (await client.receive())[0]
     if verb == "AUTH":
@@ -31,7 +31,7 @@ async def is_authenticated(client: Visitor) -> bool:
     return bool(verb == "EOSE")
 
 
-async def answer_to(client: Visitor, event: Event) -> list[Any]:
+async def answer_to(client: AuthClient, event: Event) -> list[Any]:
     """The last two items of the OK to an AUTH."""
     await client.send("AUTH", event)
     verb, event_id, *answer = await client.receive()
@@ -41,27 +41,27 @@ async def answer_to(client: Visitor, event: Event) -> list[Any]:
 
 @pytest.mark.parametrize("kind", [1, 0, 22_241, 22_243, 27_235])
 async def test_its_kind_is_22242(kind: int) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.authenticate(ALICE, kind=kind) == [False, "invalid: kind must be 22242"]
         assert not await is_authenticated(client)
 
 
 @pytest.mark.parametrize("seconds", [-601, -3_600, -NOW, 601, 86_400])
 async def test_its_time_is_not_more_than_ten_minutes_off(seconds: int) -> None:
-    async with open_door(MemoryStore(), clock=lambda: NOW) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), clock=lambda: NOW) as door, open_client(door) as client:
         assert await client.authenticate(ALICE, created_at=NOW + seconds) == [False, OTHER_TIME]
         assert not await is_authenticated(client)
 
 
 @pytest.mark.parametrize("seconds", [-600, -1, 0, 1, 600])
 async def test_its_time_may_be_ten_minutes_off(seconds: int) -> None:
-    async with open_door(MemoryStore(), clock=lambda: NOW) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), clock=lambda: NOW) as door, open_client(door) as client:
         assert await client.authenticate(ALICE, created_at=NOW + seconds) == [True, ""]
         assert await is_authenticated(client)
 
 
 async def test_its_challenge_is_the_one_of_this_connection() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client, open_client(door) as other:
+    async with open_named(MemoryStore()) as door, open_client(door) as client, open_client(door) as other:
         wrong = ["", "none", other.challenge, client.challenge.upper() + "0", client.challenge[:-1], "é"]
         for challenge in wrong:
             assert await client.authenticate(ALICE, challenge=challenge) == [False, OTHER_CHALLENGE]
@@ -70,7 +70,7 @@ async def test_its_challenge_is_the_one_of_this_connection() -> None:
 
 
 async def test_an_answer_that_was_overheard_serves_on_no_other_connection() -> None:
-    async with open_door(MemoryStore()) as door:
+    async with open_named(MemoryStore()) as door:
         async with open_client(door) as client:
             event = auth_event(ALICE, client.challenge)
             assert await answer_to(client, event) == [True, ""]
@@ -95,7 +95,7 @@ async def test_an_answer_that_was_overheard_serves_on_no_other_connection() -> N
 )
 async def test_its_relay_is_this_one_in_whatever_spelling(url: str) -> None:
     """ "URL normalization techniques can be applied"."""
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.authenticate(ALICE, url=url) == [True, ""]
 
 
@@ -118,7 +118,7 @@ async def test_its_relay_is_this_one_in_whatever_spelling(url: str) -> None:
 )
 async def test_its_relay_is_no_other(url: str) -> None:
     """What a hostile relay has had signed for itself must open nothing here."""
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.authenticate(ALICE, url=url) == [False, OTHER_RELAY]
         assert not await is_authenticated(client)
 
@@ -134,13 +134,13 @@ async def test_its_relay_is_no_other(url: str) -> None:
     ],
 )
 async def test_every_part_of_the_name_counts(name: str, url: str, is_taken: bool) -> None:
-    async with open_door(MemoryStore(), rules_for(url=name)) as door, open_client(door) as client:
+    async with open_named(MemoryStore(), rules_for(url=name)) as door, open_client(door) as client:
         refusal = f"invalid: the relay tag does not name this relay, {name}"
         assert await client.authenticate(ALICE, url=url) == ([True, ""] if is_taken else [False, refusal])
 
 
 async def test_it_has_both_tags_and_may_have_more() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         relay, challenge = ["relay", URL], ["challenge", client.challenge]
         for tags, reason in (
             ([], OTHER_CHALLENGE),
@@ -159,13 +159,13 @@ async def test_it_has_both_tags_and_may_have_more() -> None:
             assert await answer_to(client, replace_tags(client, tags)) == [True, ""]
 
 
-def replace_tags(client: Visitor, tags: list[list[str]]) -> Event:
+def replace_tags(client: AuthClient, tags: list[list[str]]) -> Event:
     right = auth_event(ALICE, client.challenge)
     return ALICE.event(kind=22_242, created_at=right.created_at, tags=tags)
 
 
 async def test_its_id_is_its_own() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         right = auth_event(ALICE, client.challenge)
         signed = ALICE.signed("0" * 64, right.created_at, 22_242, right.tags, "")
         for event in (signed, replace(right, content="changed"), replace(right, pubkey=BOB.pubkey)):
@@ -175,7 +175,7 @@ async def test_its_id_is_its_own() -> None:
 
 async def test_its_signature_is_by_the_key_that_it_names() -> None:
     forged = "invalid: sig is not a valid signature of the id by the pubkey"
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         right, other = auth_event(ALICE, client.challenge), auth_event(BOB, client.challenge)
         for sig in (other.sig, "0" * 128, "f" * 128):
             assert await answer_to(client, replace(right, sig=sig)) == [False, forged]
@@ -193,7 +193,7 @@ async def test_its_signature_is_by_the_key_that_it_names() -> None:
     ],
 )
 async def test_it_is_an_event_at_all(changes: dict[str, Any], reason: str) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         event = plain(auth_event(ALICE, client.challenge)) | changes
         await client.send("AUTH", event)
         assert await client.receive() == ["OK", event["id"], False, reason]
@@ -201,7 +201,7 @@ async def test_it_is_an_event_at_all(changes: dict[str, Any], reason: str) -> No
 
 async def test_what_is_no_event_gets_a_notice_and_the_connection_goes_on() -> None:
     """A client has no challenge to send."""
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         for rest, text in (
             ([], "invalid: AUTH takes an event, an object"),
             (["a challenge"], "invalid: AUTH takes an event, an object"),
@@ -225,7 +225,7 @@ async def never(_event: Event) -> bool:
 async def test_a_signature_that_cannot_be_verified_in_time_is_refused_and_the_connection_goes_on(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         monkeypatch.setattr(door.relay, "verify", never)
         before = trio.current_time()
         assert await client.authenticate(ALICE) == [False, "error: the signature was not verified within 10 seconds"]
@@ -242,7 +242,7 @@ async def test_a_relay_that_stops_meanwhile_takes_what_came_before_and_waits_no_
 ) -> None:
     note, before = BOB.event("note"), trio.current_time()
     store = MemoryStore()
-    async with open_door(store, net=NetOptions(grace_seconds=grace_seconds)) as door, open_wire(door) as wire:
+    async with open_named(store, net=NetOptions(grace_seconds=grace_seconds)) as door, open_wire(door) as wire:
         _, challenge = await wire.receive()
         monkeypatch.setattr(door.relay, "verify", never)
         await wire.send(message("EVENT", note), message("AUTH", auth_event(ALICE, challenge)))

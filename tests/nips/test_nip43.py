@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.backends import ask
-from tests.keys import ALICE, BOB, Author
-from tests.nips.club import (
+from tests.nips.members_relay import (
     ADMIN,
     JOIN,
     LEAVE,
@@ -25,8 +23,10 @@ from tests.nips.club import (
     open_door,
     stored_soon,
 )
-from tests.nips.relay import open_client, rules_for
-from tests.wires import plain
+from tests.support.backends import ask
+from tests.support.keys import ALICE, BOB, Author
+from tests.support.named_relay import open_client, rules_for
+from tests.support.server import plain
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter

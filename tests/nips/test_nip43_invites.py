@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.backends import ask
-from tests.keys import ALICE, BOB, CAROL, Author
-from tests.nips.club import (
+from tests.nips.members_relay import (
     ADMIN,
     INVITE,
     NOW,
@@ -21,8 +19,10 @@ from tests.nips.club import (
     member_rules,
     open_door,
 )
-from tests.nips.relay import open_client
-from tests.wires import plain
+from tests.support.backends import ask
+from tests.support.keys import ALICE, BOB, CAROL, Author
+from tests.support.named_relay import open_client
+from tests.support.server import plain
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL
-from tests.nips.club import (
+from tests.nips.members_relay import (
     ADDED,
     ADMIN,
     MEMBERS,
@@ -23,7 +22,8 @@ from tests.nips.club import (
     stored_soon,
     told,
 )
-from tests.nips.relay import open_client
+from tests.support.keys import ALICE, BOB, CAROL
+from tests.support.named_relay import open_client
 from trio_relay.moderation import announcements
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions

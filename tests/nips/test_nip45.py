@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author, made_up
-from tests.nips.relay import URL, Visitor, open_client, open_door, rules_for
-from tests.oracles import naive_registers
-from tests.stores import ObedientStore
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author, made_up
+from tests.support.named_relay import URL, AuthClient, open_client, open_named, rules_for
+from tests.support.obedient_store import ObedientStore
+from tests.support.oracles import naive_registers
 from trio_relay import MemoryStore, RelayOptions
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
@@ -39,18 +39,18 @@ def reference(value: str, authors: list[Author]) -> str:
 async def test_several_filters_are_one_number_and_an_event_counts_once(store: Store) -> None:
     notes = [ALICE.event("a"), ALICE.event("b", kind=7), BOB.event("c")]
     await store.save_many(notes)
-    async with open_door(store) as door, open_client(door) as identity:
-        assert await identity.count({"authors": [ALICE.pubkey]}, {"kinds": [1]}) == {"count": 3}
-        assert await identity.count({"kinds": [1]}, {"kinds": [1]}, {"ids": [notes[0].id]}) == {"count": 2}
-        assert await identity.count({"kinds": [9]}, {"ids": []}) == {"count": 0}
+    async with open_named(store) as door, open_client(door) as client:
+        assert await client.count({"authors": [ALICE.pubkey]}, {"kinds": [1]}) == {"count": 3}
+        assert await client.count({"kinds": [1]}, {"kinds": [1]}, {"ids": [notes[0].id]}) == {"count": 2}
+        assert await client.count({"kinds": [9]}, {"ids": []}) == {"count": 0}
 
 
 @pytest.mark.parametrize("one", [{"limit": 1}, {"limit": 0}, {"limit": 10**9}, {}], ids=str)
 async def test_limits_play_no_part(store: Store, one: dict[str, Any]) -> None:
     await store.save_many([made_up(str(number)) for number in range(7)])
     limits = Limits(default_limit=2, max_limit=3)
-    async with open_door(store, rules_for(limits=limits)) as door, open_client(door) as identity:
-        assert await identity.count(one) == {"count": 7}
+    async with open_named(store, rules_for(limits=limits)) as door, open_client(door) as client:
+        assert await client.count(one) == {"count": 7}
 
 
 async def test_what_has_been_deleted_replaced_or_has_expired_is_not_counted(store: Store) -> None:
@@ -60,9 +60,9 @@ async def test_what_has_been_deleted_replaced_or_has_expired_is_not_counted(stor
     profiles = [ALICE.event(kind=0, created_at=NOW + number) for number in range(3)]
     await store.save_many([gone, stays, for_long, over, *profiles])
     await store.save_many([ALICE.event(kind=5, created_at=NOW + 9, tags=[["e", gone.id]])])
-    async with open_door(store) as door, open_client(door) as identity:
-        assert await identity.count({}) == {"count": 4}
-        assert await identity.count({"kinds": [0]}) == {"count": 1}
+    async with open_named(store) as door, open_client(door) as client:
+        assert await client.count({}) == {"count": 4}
+        assert await client.count({"kinds": [0]}) == {"count": 1}
 
 
 async def test_private_events_count_for_those_concerned_alone(store: Store) -> None:
@@ -70,19 +70,19 @@ async def test_private_events_count_for_those_concerned_alone(store: Store) -> N
     message = ALICE.event(kind=4, tags=[["p", BOB.pubkey]])
     await store.save_many([message, BOB.event()])
     own: dict[str, Any] = {"kinds": [4], "#p": [BOB.pubkey]}
-    async with open_door(store) as door, open_client(door) as identity:
-        assert await identity.count({}) == {"count": 1}
-        assert await identity.count({"ids": [message.id]}) == {"count": 0}
-        reason = await identity.ask_refused(own, verb="COUNT")
+    async with open_named(store) as door, open_client(door) as client:
+        assert await client.count({}) == {"count": 1}
+        assert await client.count({"ids": [message.id]}) == {"count": 0}
+        reason = await client.ask_refused(own, verb="COUNT")
         assert reason == "auth-required: private events are served to those concerned alone"
-        await identity.authenticate(CAROL)
-        assert await identity.ask_refused({"kinds": [1_059], "#p": [BOB.pubkey]}, verb="COUNT") == (
+        await client.authenticate(CAROL)
+        assert await client.ask_refused({"kinds": [1_059], "#p": [BOB.pubkey]}, verb="COUNT") == (
             "restricted: these events are for others than the authenticated keys"
         )
-        assert await identity.count({}) == {"count": 1}
-        await identity.authenticate(BOB)
-        assert await identity.count(own) == {"count": 1}
-        assert await identity.count({}) == {"count": 2}
+        assert await client.count({}) == {"count": 1}
+        await client.authenticate(BOB)
+        assert await client.count(own) == {"count": 1}
+        assert await client.count({}) == {"count": 2}
 
 
 REFUSED: Final[dict[str, tuple[list[Any], str]]] = {
@@ -103,34 +103,34 @@ async def test_a_count_that_is_refused_is_closed_and_a_subscription_of_its_id_go
     filters: list[Any], reason: str
 ) -> None:
     rules = rules_for(limits=Limits(max_filters=2, max_filter_values=3), has_search=False)
-    async with open_door(MemoryStore(), rules) as door, open_client(door) as identity:
-        await identity.send("REQ", "x", {})
-        assert await identity.receive() == ["EOSE", "x", ["finish"]]
-        await identity.send("COUNT", "x", *filters)
-        assert await identity.receive() == ["CLOSED", "x", reason]
-        await identity.send("EVENT", note := BOB.event())
-        assert {tuple(message[:2]) for message in [await identity.receive(), await identity.receive()]} == {
+    async with open_named(MemoryStore(), rules) as door, open_client(door) as client:
+        await client.send("REQ", "x", {})
+        assert await client.receive() == ["EOSE", "x", ["finish"]]
+        await client.send("COUNT", "x", *filters)
+        assert await client.receive() == ["CLOSED", "x", reason]
+        await client.send("EVENT", note := BOB.event())
+        assert {tuple(message[:2]) for message in [await client.receive(), await client.receive()]} == {
             ("OK", note.id),
             ("EVENT", "x"),
         }
 
 
 async def test_where_only_the_authenticated_may_read_only_they_may_count() -> None:
-    async with open_door(MemoryStore(), rules_for(auth_to_read=True)) as door, open_client(door) as identity:
+    async with open_named(MemoryStore(), rules_for(auth_to_read=True)) as door, open_client(door) as client:
         reason = "auth-required: only authenticated clients may read here"
-        assert await identity.ask_refused({}, verb="COUNT") == reason
-        await identity.authenticate(ALICE)
-        assert await identity.count({}) == {"count": 0}
+        assert await client.ask_refused({}, verb="COUNT") == reason
+        await client.authenticate(ALICE)
+        assert await client.count({}) == {"count": 0}
 
 
 async def test_a_count_that_takes_too_long_is_closed() -> None:
     store = ObedientStore()
     store.block("count")
     options = RelayOptions(query_seconds=0.01)
-    async with open_door(store, options=options) as door, open_client(door) as identity:
-        await identity.send("COUNT", "x", {})
+    async with open_named(store, options=options) as door, open_client(door) as client:
+        await client.send("COUNT", "x", {})
         reason = "error: the query took more than 0.01 seconds (query_seconds)"
-        assert await identity.receive() == ["CLOSED", "x", reason]
+        assert await client.receive() == ["CLOSED", "x", reason]
 
 
 CANONICAL: Final[dict[str, tuple[str, list[int]]]] = {
@@ -151,8 +151,8 @@ async def test_a_canonical_filter_has_the_registers_of_the_reference(
     noise = [naming(author, 30_023, letter) for author in (ALICE, BOB)]
     noise += [naming(author, kind, letter, "4c" * 32, at=-1) for author in (ALICE, BOB) for kind in kinds]
     await store.save_many([*said, *noise])
-    async with open_door(store) as door, open_client(door) as identity:
-        found = await identity.count({"kinds": kinds, f"#{letter}": [TARGET]})
+    async with open_named(store) as door, open_client(door) as client:
+        found = await client.count({"kinds": kinds, f"#{letter}": [TARGET]})
         assert found == {"count": len(said), "hll": reference(TARGET, KEYS)}
         assert len(found["hll"]) == 512
 
@@ -171,8 +171,8 @@ OFFSETS: Final = {
 async def test_where_the_registers_look_is_told_by_the_tags_value(store: Store, letter: str, value: str) -> None:
     kinds = [1] if letter == "e" else [1, 1_111]
     await store.save_many([naming(author, 1, letter, value) for author in KEYS])
-    async with open_door(store) as door, open_client(door) as identity:
-        found = await identity.count({"kinds": kinds, f"#{letter}": [value]})
+    async with open_named(store) as door, open_client(door) as client:
+        found = await client.count({"kinds": kinds, f"#{letter}": [value]})
         assert found == {"count": len(KEYS), "hll": reference(value, KEYS)}
 
 
@@ -198,47 +198,47 @@ PLAIN: Final[dict[str, list[dict[str, Any]]]] = {
 async def test_no_other_filter_has_registers(filters: list[dict[str, Any]]) -> None:
     store = MemoryStore()
     await store.save_many([naming(ALICE, 7)])
-    async with open_door(store) as door, open_client(door) as identity:
-        assert (await identity.count(*filters)).keys() == {"count"}
+    async with open_named(store) as door, open_client(door) as client:
+        assert (await client.count(*filters)).keys() == {"count"}
 
 
 async def test_a_limit_leaves_a_canonical_filter_canonical() -> None:
     store = MemoryStore()
     await store.save_many([naming(author, 7) for author in KEYS])
-    async with open_door(store) as door, open_client(door) as identity:
-        found = await identity.count({"#e": [TARGET], "limit": 1, "kinds": [7]})
+    async with open_named(store) as door, open_client(door) as client:
+        found = await client.count({"#e": [TARGET], "limit": 1, "kinds": [7]})
         assert found == {"count": len(KEYS), "hll": reference(TARGET, KEYS)}
 
 
 async def test_nothing_counts_nothing_with_empty_registers(store: Store) -> None:
-    async with open_door(store) as door, open_client(door) as identity:
-        assert await identity.count({"kinds": [7], "#e": [TARGET]}) == {"count": 0, "hll": "00" * 256}
+    async with open_named(store) as door, open_client(door) as client:
+        assert await client.count({"kinds": [7], "#e": [TARGET]}) == {"count": 0, "hll": "00" * 256}
 
 
 async def test_registers_after_deletions_replacement_and_vanishing_are_those_of_what_remains(store: Store) -> None:
     followed = BOB.pubkey
-    async with open_door(store) as door, open_client(door) as identity:
+    async with open_named(store) as door, open_client(door) as client:
         for author in KEYS[:3]:
-            await identity.publish(naming(author, 7))
-            await identity.publish(naming(author, 3, "p", followed))
+            await client.publish(naming(author, 7))
+            await client.publish(naming(author, 3, "p", followed))
         reactions: dict[str, Any] = {"kinds": [7], "#e": [TARGET]}
         followers: dict[str, Any] = {"kinds": [3], "#p": [followed]}
 
         async def check(one: dict[str, Any], value: str, authors: list[Author]) -> None:
-            assert await identity.count(one) == {"count": len(authors), "hll": reference(value, authors)}
+            assert await client.count(one) == {"count": len(authors), "hll": reference(value, authors)}
 
         await check(reactions, TARGET, KEYS[:3])
         await check(followers, followed, KEYS[:3])
         taken_back = KEYS[0].event(kind=5, created_at=NOW + 1, tags=[["e", naming(KEYS[0], 7).id]])
-        assert await identity.publish(taken_back) == [True, ""]
+        assert await client.publish(taken_back) == [True, ""]
         await check(reactions, TARGET, KEYS[1:3])
-        assert await identity.publish(naming(KEYS[1], 3, "p", ALICE.pubkey, at=1)) == [True, ""]
+        assert await client.publish(naming(KEYS[1], 3, "p", ALICE.pubkey, at=1)) == [True, ""]
         await check(followers, followed, [KEYS[0], KEYS[2]])
         vanishes = KEYS[2].event(kind=62, created_at=NOW + 1, tags=[["relay", URL]])
-        assert await identity.publish(vanishes) == [True, ""]
+        assert await client.publish(vanishes) == [True, ""]
         await check(reactions, TARGET, KEYS[1:2])
         await check(followers, followed, KEYS[:1])
-        assert await identity.publish(naming(KEYS[0], 7, at=2)) == [True, ""]
+        assert await client.publish(naming(KEYS[0], 7, at=2)) == [True, ""]
         await check(reactions, TARGET, KEYS[:2])
 
 
@@ -250,16 +250,16 @@ async def test_the_larger_of_each_register_is_what_one_relay_with_all_events_wou
     for part in parts:
         store = MemoryStore()
         await store.save_many([naming(author, 7) for author in part])
-        async with open_door(store) as door, open_client(door) as identity:
-            told.append(await _registers(identity))
+        async with open_named(store) as door, open_client(door) as client:
+            told.append(await _registers(client))
     assert bytes(map(max, told[0], told[1])) == told[2]
     assert told[0] != told[2] != told[1]
 
 
-async def _registers(identity: Visitor) -> bytes:
-    return bytes.fromhex((await identity.count({"kinds": [7], "#e": [TARGET]}))["hll"])
+async def _registers(client: AuthClient) -> bytes:
+    return bytes.fromhex((await client.count({"kinds": [7], "#e": [TARGET]}))["hll"])
 
 
 async def test_nip_11_says_so() -> None:
-    async with open_door(MemoryStore()) as door:
+    async with open_named(MemoryStore()) as door:
         assert b",45," in door.relay.document()

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracles import naive_registers
+from tests.support.marks import examples
+from tests.support.oracles import naive_registers
 from trio_relay.nostr.hyperloglog import REGISTERS, offset_of, registers_of
 
 ERROR: Final = 1.04 / sqrt(256)
@@ -34,7 +35,7 @@ def random_keys(seed: int, number: int) -> list[str]:
 
 # The same examples in every run: of random ones, one in a few hundred lies beyond three standard errors by right.
 @pytest.mark.slow
-@settings(max_examples=60, derandomize=True)
+@settings(max_examples=examples(60), derandomize=True)
 @given(SEEDS, st.integers(1_000, 6_000), OFFSETS)
 def test_an_estimate_is_within_three_standard_errors_of_the_exact_number(seed: int, number: int, offset: int) -> None:
     found = estimate(registers_of(random_keys(seed, number), offset))
@@ -50,14 +51,14 @@ def test_estimates_err_on_the_whole_as_much_as_they_should(number: int) -> None:
     assert abs(sum(errors) / len(errors)) < ERROR / 2
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(SEEDS, st.integers(0, 300), OFFSETS)
 def test_registers_are_to_the_byte_those_of_the_reference(seed: int, number: int, offset: int) -> None:
     keys = random_keys(seed, number)
     assert registers_of(keys, offset) == naive_registers(keys, offset)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(SEEDS, st.lists(st.integers(0, 299), max_size=300), OFFSETS)
 def test_neither_order_nor_repeats_change_the_registers(seed: int, places: list[int], offset: int) -> None:
     keys = random_keys(seed, 300)
@@ -66,7 +67,7 @@ def test_neither_order_nor_repeats_change_the_registers(seed: int, places: list[
 
 
 @pytest.mark.slow
-@settings(max_examples=20, derandomize=True)
+@settings(max_examples=examples(20), derandomize=True)
 @given(SEEDS, st.integers(0, 2_000), st.integers(0, 2_000), st.integers(500, 2_000), OFFSETS)
 def test_merged_registers_of_two_relays_estimate_the_keys_of_both(
     seed: int, left: int, right: int, both: int, offset: int

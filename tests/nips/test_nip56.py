@@ -10,9 +10,9 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.operators import FailingStore, managed, operator
-from tests.nips.relay import open_client
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import open_client
+from tests.support.operators import FailingStore, managed, operator
 from trio_relay import MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.moderation import reports
 from trio_relay.moderation.reports import MOST_REPORTERS, Reports, queueing

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, Author
-from tests.nips.relay import open_client, open_door, rules_for
+from tests.support.keys import ALICE, BOB, CAROL, Author
+from tests.support.named_relay import open_client, open_named, rules_for
 from trio_relay import MemoryStore
 
 RANDOM: Final = Author("the random key of a wrap")
@@ -22,16 +22,16 @@ MANY: Final = [Author(f"friend {number}") for number in range(11)]
 )
 async def test_what_must_be_wrapped_is_refused_bare(kind: int, what: str) -> None:
     event = ALICE.event("secret", kind=kind, tags=[["p", BOB.pubkey]])
-    async with open_door(MemoryStore()) as door, open_client(door, ALICE, BOB) as identity:
+    async with open_named(MemoryStore()) as door, open_client(door, ALICE, BOB) as client:
         reason = f"invalid: kind {kind}, {what}, must come in a gift wrap (NIP-59)"
-        assert await identity.publish(event) == [False, reason]
-        assert await identity.ask({"ids": [event.id]}) == []
+        assert await client.publish(event) == [False, reason]
+        assert await client.ask({"ids": [event.id]}) == []
 
 
 async def test_the_kinds_beside_them_are_taken() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         for kind in (12, 16, 1_058, 1_060, 21_058):
-            assert await identity.publish(ALICE.event(kind=kind)) == [True, ""]
+            assert await client.publish(ALICE.event(kind=kind)) == [True, ""]
 
 
 VERDICTS: Final[dict[str, tuple[dict[str, Any], Author, list[Author], str]]] = {
@@ -59,14 +59,14 @@ async def test_a_wrap_is_judged_by_whom_it_is_for_and_never_by_its_author(
     policy: dict[str, Any], author: Author, names: list[Author], reason: str, kind: int
 ) -> None:
     wrap = author.event(kind=kind, tags=[["p", name.pubkey] for name in names])
-    async with open_door(MemoryStore(), rules_for(**policy)) as door, open_client(door) as identity:
-        assert await identity.publish(wrap) == [not reason, reason]
+    async with open_named(MemoryStore(), rules_for(**policy)) as door, open_client(door) as client:
+        assert await client.publish(wrap) == [not reason, reason]
 
 
 async def test_a_name_that_is_no_key_is_none() -> None:
     wrap = RANDOM.event(kind=1_059, tags=[["p", BOB.pubkey.upper()], ["p"], ["p", "bob"], ["P", BOB.pubkey]])
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
-        assert await identity.publish(wrap) == [False, NAMES]
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
+        assert await client.publish(wrap) == [False, NAMES]
 
 
 async def test_a_message_is_judged_by_its_author_and_not_by_whom_it_is_for() -> None:
@@ -77,14 +77,14 @@ async def test_a_message_is_judged_by_its_author_and_not_by_whom_it_is_for() -> 
         ({"denied_pubkeys": (BOB.pubkey,)}, [True, ""]),
         ({"denied_pubkeys": (ALICE.pubkey,)}, [False, "blocked: this event is of a key that is banned here"]),
     ):
-        async with open_door(MemoryStore(), rules_for(**policy)) as door, open_client(door) as identity:  # type: ignore[arg-type]  # fields of PolicyOptions
-            assert await identity.publish(message) == answer
+        async with open_named(MemoryStore(), rules_for(**policy)) as door, open_client(door) as client:  # type: ignore[arg-type]  # fields of PolicyOptions
+            assert await client.publish(message) == answer
 
 
 async def test_who_brings_a_wrap_may_have_to_authenticate_as_anybody() -> None:
     """`auth_to_write` asks for any authenticated key; that of the wrap, which is random, cannot be it."""
     wrap = RANDOM.event(kind=1_059, tags=[["p", BOB.pubkey]])
-    async with open_door(MemoryStore(), rules_for(auth_to_write=True)) as door, open_client(door) as identity:
-        assert await identity.publish(wrap) == [False, "auth-required: only authenticated clients may write here"]
-        await identity.authenticate(ALICE)
-        assert await identity.publish(wrap) == [True, ""]
+    async with open_named(MemoryStore(), rules_for(auth_to_write=True)) as door, open_client(door) as client:
+        assert await client.publish(wrap) == [False, "auth-required: only authenticated clients may write here"]
+        await client.authenticate(ALICE)
+        assert await client.publish(wrap) == [True, ""]

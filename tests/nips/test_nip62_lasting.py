@@ -11,9 +11,9 @@ import pytest
 import trio
 from click.testing import CliRunner
 
-from tests.indices import make, options_for
-from tests.keys import ALICE, BOB, NOW, Author
-from tests.nips.relay import URL, open_client, open_door
+from tests.support.indices import make, options_for
+from tests.support.keys import ALICE, BOB, NOW, Author
+from tests.support.named_relay import URL, open_client, open_named
 from trio_relay import SqliteOptions, open_opensearch, open_sqlite
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode
@@ -45,15 +45,15 @@ def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Opening:
 def test_a_relay_that_is_started_again_admits_nothing_of_it(opening: Opening) -> None:
     async def run() -> None:
         with trio.fail_after(60):
-            async with opening() as store, open_door(store) as door, open_client(door) as client:
+            async with opening() as store, open_named(store) as door, open_client(door) as client:
                 for event in (NOTE, WRAP, OF_BOB, REQUEST, UNDOING):
                     assert await client.publish(event) == [True, ""]
             for _ in range(2):
-                async with opening() as store, open_door(store) as door, open_client(door) as client:
+                async with opening() as store, open_named(store) as door, open_client(door) as client:
                     for event in OLD:
                         assert await client.publish(event) == GONE
                     assert await client.ask({"kinds": [1, 62]}) == [REQUEST.id, OF_BOB.id]
-            async with opening() as store, open_door(store) as door, open_client(door) as client:
+            async with opening() as store, open_named(store) as door, open_client(door) as client:
                 assert await client.publish(NEWER) == [True, ""]
                 assert await client.ask({"kinds": [1]}) == [NEWER.id, OF_BOB.id]
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.nips.ways import answered, told_until
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import open_client, open_named, rules_for
+from tests.support.receiving import answered, told_until
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
@@ -53,7 +53,7 @@ async def test_an_answer_says_whether_it_is_whole(
     store: Store, filters: list[dict[str, Any]], found: list[str], end: list[Any]
 ) -> None:
     await store.save_many([*NOTES, VOTE])
-    async with open_door(store) as door, open_client(door) as identity:
+    async with open_named(store) as door, open_client(door) as identity:
         assert await answered(identity, *filters) == (found, end)
 
 
@@ -76,7 +76,7 @@ SEARCHES: Final[dict[str, tuple[list[dict[str, Any]], int, list[Any]]]] = {
 async def test_a_search_says_so_too(store: Store, filters: list[dict[str, Any]], number: int, end: list[Any]) -> None:
     spoken_of = BOB.event("tea", kind=7, created_at=NOW - 9, tags=[["e", IDS[3]]])
     await store.save_many([*NOTES, spoken_of])
-    async with open_door(store) as door, open_client(door) as identity:
+    async with open_named(store) as door, open_client(door) as identity:
         found, hint = await answered(identity, *filters)
         assert (len(found), hint) == (number, end)
 
@@ -91,7 +91,7 @@ LIMITS: Final = Limits(default_limit=3, max_limit=5)
 
 
 async def told(store: Store, *filters: dict[str, Any], limits: Limits = LIMITS) -> tuple[list[str], list[Any]]:
-    async with open_door(store, rules_for(limits=limits)) as door, open_client(door) as identity:
+    async with open_named(store, rules_for(limits=limits)) as door, open_client(door) as identity:
         return await answered(identity, *filters)
 
 
@@ -156,7 +156,7 @@ async def test_who_goes_on_with_until_finds_every_event_once(store: Store) -> No
     await store.save_many(stored)
     found: list[str] = []
     one: dict[str, Any] = {}
-    async with open_door(store, rules_for(limits=LIMITS)) as door, open_client(door) as identity:
+    async with open_named(store, rules_for(limits=LIMITS)) as door, open_client(door) as identity:
         while True:
             ids, end = await answered(identity, one)
             found += ids
@@ -205,7 +205,7 @@ async def test_finish_is_not_said_where_private_events_of_others_could_match(
 ) -> None:
     """Whether any do plays no part: a filter that was made narrower and narrower would tell when somebody wrote."""
     await store.save_many([*NOTES, WRAP, MESSAGE])
-    async with open_door(store) as door:
+    async with open_named(store) as door:
         for name, end in ends.items():
             async with open_client(door, *READERS[name]) as identity:
                 assert (await answered(identity, *filters))[1] == end, name
@@ -223,7 +223,7 @@ async def test_who_names_others_is_not_told_by_a_hint_whether_they_have_messages
     """The answer is the same with messages and without; finish is said to those named alone."""
     await store.save_many(stored)
     async with (
-        open_door(store) as door,
+        open_named(store) as door,
         open_client(door) as nobody,
         open_client(door, CAROL) as carol,
         open_client(door, BOB) as bob,
@@ -237,7 +237,7 @@ async def test_who_names_others_is_not_told_by_a_hint_whether_they_have_messages
 
 async def test_a_relay_without_any_private_event_says_finish_to_every_filter(store: Store) -> None:
     await store.save_many([NOTES[0]])
-    async with open_door(store) as door, open_client(door) as nobody:
+    async with open_named(store) as door, open_client(door) as nobody:
         for one in ({}, {"authors": [ALICE.pubkey]}, {"#p": [BOB.pubkey]}, {"ids": ["0" * 64]}, {"since": NOW}):
             assert (await answered(nobody, one))[1] == FINISH
         await store.save_many([OTHERS])
@@ -248,7 +248,7 @@ async def test_a_relay_without_any_private_event_says_finish_to_every_filter(sto
 @pytest.mark.parametrize("one", [{}, {"limit": 2}, {"limit": 0}], ids=["finish", "more", "no hint"])
 async def test_a_hint_is_of_stored_events_alone_and_new_ones_keep_coming(store: Store, one: dict[str, Any]) -> None:
     await store.save_many(NOTES)
-    async with open_door(store) as door, open_client(door) as identity, open_client(door) as publisher:
+    async with open_named(store) as door, open_client(door) as identity, open_client(door) as publisher:
         await answered(identity, one)
         new = [CAROL.event(str(number), created_at=NOW - 99 + number) for number in range(3)]
         for event in new:
@@ -257,5 +257,5 @@ async def test_a_hint_is_of_stored_events_alone_and_new_ones_keep_coming(store: 
 
 
 async def test_nip_11_says_so() -> None:
-    async with open_door(MemoryStore()) as door:
+    async with open_named(MemoryStore()) as door:
         assert b",67," in door.relay.document() or b",67]" in door.relay.document()

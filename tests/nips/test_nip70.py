@@ -9,9 +9,9 @@ import pytest
 import trio
 from click.testing import CliRunner
 
-from tests.keys import ALICE, BOB, CAROL
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.wires import plain
+from tests.support.keys import ALICE, BOB, CAROL
+from tests.support.named_relay import open_client, open_named, rules_for
+from tests.support.server import plain
 from trio_relay import MemoryStore, open_relay
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode
@@ -32,21 +32,21 @@ def embedded(event: Event) -> str:
 
 
 async def test_a_protected_event_is_published_by_its_author(store: Store) -> None:
-    async with open_door(store) as door, open_client(door, ALICE) as author, open_client(door) as reader:
+    async with open_named(store) as door, open_client(door, ALICE) as author, open_client(door) as reader:
         assert await author.publish(PROTECTED) == [True, ""]
         assert await reader.ask({"ids": [PROTECTED.id]}) == [PROTECTED.id]
 
 
 async def test_without_authentication_it_is_refused(store: Store) -> None:
     """ "The default behavior of a relay MUST be to reject"."""
-    async with open_door(store) as door, open_client(door) as client:
+    async with open_named(store) as door, open_client(door) as client:
         assert await client.publish(PROTECTED) == [False, f"auth-required: {OF_ITS_AUTHOR}"]
         assert await client.ask({}) == []
 
 
 async def test_the_refusal_follows_a_challenge_and_the_author_can_answer_it() -> None:
     """ "MUST first require that the client perform the NIP-42 AUTH flow"."""
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         await client.send("EVENT", PROTECTED)
         assert await client.receive() == ["AUTH", client.challenge]
         assert await client.receive() == ["OK", PROTECTED.id, False, f"auth-required: {OF_ITS_AUTHOR}"]
@@ -56,7 +56,7 @@ async def test_the_refusal_follows_a_challenge_and_the_author_can_answer_it() ->
 
 async def test_who_has_authenticated_as_another_is_refused(store: Store) -> None:
     """ "Then check if the authenticated client has the same pubkey"."""
-    async with open_door(store) as door, open_client(door, BOB, CAROL) as client:
+    async with open_named(store) as door, open_client(door, BOB, CAROL) as client:
         await client.send("EVENT", PROTECTED)
         assert await client.receive() == ["OK", PROTECTED.id, False, f"restricted: {OF_ITS_AUTHOR}"]
         assert await client.ask({}) == []
@@ -64,14 +64,18 @@ async def test_who_has_authenticated_as_another_is_refused(store: Store) -> None
 
 async def test_any_of_several_keys_may_be_the_authors() -> None:
     of_bob = BOB.event(tags=[["-"]])
-    async with open_door(MemoryStore()) as door, open_client(door, BOB, ALICE) as client:
+    async with open_named(MemoryStore()) as door, open_client(door, BOB, ALICE) as client:
         assert await client.publish(PROTECTED) == [True, ""]
         assert await client.publish(of_bob) == [True, ""]
         assert await client.publish(CAROL.event(tags=[["-"]])) == [False, f"restricted: {OF_ITS_AUTHOR}"]
 
 
 async def test_who_has_a_copy_cannot_send_it_again() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door, ALICE) as author, open_client(door, BOB) as other:
+    async with (
+        open_named(MemoryStore()) as door,
+        open_client(door, ALICE) as author,
+        open_client(door, BOB) as other,
+    ):
         assert await author.publish(PROTECTED) == [True, ""]
         assert await author.publish(PROTECTED) == [True, "duplicate: already have this event"]
         assert await other.publish(PROTECTED) == [False, f"restricted: {OF_ITS_AUTHOR}"]
@@ -81,7 +85,7 @@ async def test_who_has_a_copy_cannot_send_it_again() -> None:
 @pytest.mark.parametrize("tags", [[["-"]], [["t", "x"], [], ["-"]], [["-", "any"]]], ids=["alone", "later", "longer"])
 async def test_the_tag_counts_on_every_kind_and_in_every_place(kind: int, tags: list[list[str]]) -> None:
     event = ALICE.event(kind=kind, tags=tags)
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.publish(event) == [False, f"auth-required: {OF_ITS_AUTHOR}"]
         assert await client.authenticate(ALICE) == [True, ""]
         assert await client.publish(event) == [True, ""]
@@ -89,13 +93,13 @@ async def test_the_tag_counts_on_every_kind_and_in_every_place(kind: int, tags: 
 
 @pytest.mark.parametrize("tags", [[["t", "-"]], [["--"]], [["\u2212"]], [[""]], [[" - "]]])
 async def test_other_tags_protect_nothing(tags: list[list[str]]) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.publish(ALICE.event('["-"]', tags=tags)) == [True, ""]
 
 
 async def test_a_relay_without_a_name_takes_none_of_them() -> None:
     """ "Or by just rejecting events with ["-"] outright": nobody can authenticate there."""
-    async with open_door(MemoryStore(), rules_for(url="")) as door, door.client() as client:
+    async with open_named(MemoryStore(), rules_for(url="")) as door, door.client() as client:
         refused = "blocked: protected events are not taken here: clients cannot authenticate (relay.url)"
         assert await client.publish(PROTECTED) == ["OK", PROTECTED.id, False, refused]
         assert await client.publish(ALICE.event()) == ["OK", ALICE.event().id, True, ""]
@@ -116,7 +120,7 @@ async def test_a_relay_without_a_name_takes_none_of_them() -> None:
 )
 async def test_a_repost_that_embeds_it_is_refused_even_of_its_author(kind: int, content: str) -> None:
     """Kinds 6 and 16; the event in it is there to be read, and its author has not published it again."""
-    async with open_door(MemoryStore()) as door, open_client(door, ALICE, BOB) as client:
+    async with open_named(MemoryStore()) as door, open_client(door, ALICE, BOB) as client:
         assert await client.publish(repost(content, kind)) == [False, REPOSTED]
         assert await client.ask({}) == []
 
@@ -137,18 +141,18 @@ async def test_a_repost_that_embeds_it_is_refused_even_of_its_author(kind: int, 
     ids=["by its id", "another", "with a hyphen", "no list", "no tag", "no event", "no JSON", "too deep"],
 )
 async def test_other_reposts_are_taken(kind: int, content: str) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.publish(repost(content, kind)) == [True, ""]
 
 
 async def test_who_quotes_it_is_no_reposter() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as client:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         assert await client.publish(repost(embedded(PROTECTED), kind=1)) == [True, ""]
 
 
 async def test_a_repost_that_is_protected_itself_is_its_authors_to_publish() -> None:
     own = BOB.event("", kind=6, tags=[["-"], ["e", PROTECTED.id]])
-    async with open_door(MemoryStore()) as door, open_client(door, BOB) as client:
+    async with open_named(MemoryStore()) as door, open_client(door, BOB) as client:
         assert await client.publish(own) == [True, ""]
         again = BOB.event(embedded(PROTECTED), kind=6, tags=[["-"]])
         assert await client.publish(again) == [False, REPOSTED]

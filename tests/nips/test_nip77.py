@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.contract.backends import ask
-from tests.keys import ALICE, BOB, CAROL, NOW, made_up
-from tests.nips.relay import Visitor, open_client, open_door
-from tests.nips.syncs import FIRST, UNKNOWN, begin, compared, go_on, ids_of, is_over, items_of, refusal, refused
+from tests.support.backends import ask
+from tests.support.keys import ALICE, BOB, CAROL, NOW, made_up
+from tests.support.named_relay import AuthClient, open_client, open_named
+from tests.support.syncing import FIRST, UNKNOWN, begin, compared, go_on, ids_of, is_over, items_of, refusal, refused
 from trio_relay import MemoryStore
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.nostr.negentropy.protocol import initiate
@@ -55,7 +55,7 @@ async def test_a_sync_finds_what_each_side_lacks_of_what_a_filter_matches(store:
     wanted = parse_filter(one)
     there = await ask(store, wanted) if wanted.wants_stored else []
     here = [event for event in HERE if wanted.matches(event)]
-    async with open_door(store) as door, open_client(door) as identity:
+    async with open_named(store) as door, open_client(door) as identity:
         for _ in range(2):
             outcome = await compared(identity, one, here)
             assert outcome.have == ids_of(here) - ids_of(there)
@@ -66,7 +66,7 @@ async def test_a_sync_finds_what_each_side_lacks_of_what_a_filter_matches(store:
 async def test_of_equal_sets_the_relay_says_nothing_but_its_version() -> None:
     store = MemoryStore()
     await store.save_many(EVENTS)
-    async with open_door(store) as door, open_client(door) as identity:
+    async with open_named(store) as door, open_client(door) as identity:
         outcome = await compared(identity, {}, EVENTS)
         assert (outcome.have, outcome.need, outcome.answers) == (set(), set(), [1])
 
@@ -75,7 +75,7 @@ async def test_a_message_is_a_version_and_ranges_in_lowercase_hex() -> None:
     """0x61, then bounds, modes and payloads; few items are listed, many summed up in fingerprints."""
     store, few = MemoryStore(), [made_up(str(number), created_at=NOW + number) for number in range(31)]
     await store.save_many(few)
-    async with open_door(store) as door, open_client(door) as identity:
+    async with open_named(store) as door, open_client(door) as identity:
         await identity.send("NEG-OPEN", "x", {}, FIRST.hex().upper())
         verb, sync_id, text = await identity.receive()
         assert (verb, sync_id) == ("NEG-MSG", "x")
@@ -91,7 +91,7 @@ async def test_of_another_version_the_relay_answers_with_the_one_it_speaks(versi
     """One byte; the client may begin again with that."""
     store = MemoryStore()
     await store.save_many(THERE)
-    async with open_door(store) as door, open_client(door) as identity:
+    async with open_named(store) as door, open_client(door) as identity:
         assert await begin(identity, {}, bytes.fromhex(version)) == b"\x61"
         assert await go_on(identity, bytes.fromhex(version)) == b"\x61"
         assert len(await go_on(identity, FIRST)) > 1
@@ -116,7 +116,7 @@ BROKEN: Final = {
 
 @pytest.mark.parametrize(("message", "reason"), BROKEN.values(), ids=BROKEN)
 async def test_a_message_that_breaks_the_format_ends_the_sync(message: str, reason: str) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+    async with open_named(MemoryStore()) as door, open_client(door) as identity:
         assert await refused(identity, {}, bytes.fromhex(message)) == [f"invalid: {reason}"]
         assert await is_over(identity)
         await begin(identity)
@@ -146,7 +146,7 @@ FORMLESS: Final[dict[str, tuple[list[Any], str]]] = {
 
 @pytest.mark.parametrize(("message", "reason"), FORMLESS.values(), ids=FORMLESS)
 async def test_what_is_not_of_the_form_is_refused_and_ends_the_sync_of_its_id(message: list[Any], reason: str) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+    async with open_named(MemoryStore()) as door, open_client(door) as identity:
         await begin(identity)
         await identity.send(*message)
         assert await refusal(identity) == [reason]
@@ -155,7 +155,7 @@ async def test_what_is_not_of_the_form_is_refused_and_ends_the_sync_of_its_id(me
 
 @pytest.mark.parametrize("sync_id", ["", "x" * 65])
 async def test_an_id_has_1_to_64_characters_as_a_subscriptions(sync_id: str) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+    async with open_named(MemoryStore()) as door, open_client(door) as identity:
         reason = "invalid: a subscription id has 1 to 64 characters"
         assert await refused(identity, sync_id=sync_id) == [reason]
         assert await begin(identity, sync_id="é" * 64) == FIRST
@@ -164,7 +164,7 @@ async def test_an_id_has_1_to_64_characters_as_a_subscriptions(sync_id: str) -> 
 async def test_ids_of_syncs_are_other_things_than_those_of_subscriptions(store: Store) -> None:
     """A REQ, a CLOSE or a COUNT of the same id leaves a sync alone, and a NEG-CLOSE a subscription."""
     note = ALICE.event("note")
-    async with open_door(store) as door, open_client(door) as identity, open_client(door) as publisher:
+    async with open_named(store) as door, open_client(door) as identity, open_client(door) as publisher:
         await begin(identity, sync_id="x")
         assert await identity.ask({"kinds": [1]}, sub_id="x") == []
         assert await identity.count({"kinds": [1]}, sub_id="x") == {"count": 0}
@@ -181,7 +181,7 @@ async def test_an_open_id_that_is_opened_again_begins_anew() -> None:
     """ "The existing subscription is first closed"."""
     store = MemoryStore()
     await store.save_many(EVENTS[:6])
-    async with open_door(store) as door, open_client(door) as identity:
+    async with open_named(store) as door, open_client(door) as identity:
         for one, number in (({"kinds": [1]}, 2), ({"kinds": [7]}, 2), ({}, 6), ({"kinds": [4_000]}, 0)):
             for answer in (await begin(identity, one), await go_on(identity, FIRST)):
                 (listed,) = read_ranges(answer)
@@ -191,7 +191,7 @@ async def test_an_open_id_that_is_opened_again_begins_anew() -> None:
 
 async def test_several_syncs_of_a_connection_go_on_side_by_side(store: Store) -> None:
     await store.save_many(EVENTS)
-    async with open_door(store) as door, open_client(door) as identity:
+    async with open_named(store) as door, open_client(door) as identity:
         filters: list[dict[str, Any]] = [{"kinds": [1]}, {"kinds": [7]}, {}]
         own = [[event for event in EVENTS[::2] if parse_filter(filter_).matches(event)] for filter_ in filters]
         for number, one in enumerate(filters):
@@ -209,7 +209,7 @@ async def test_several_syncs_of_a_connection_go_on_side_by_side(store: Store) ->
 
 
 async def test_a_closed_sync_is_over_and_a_close_is_not_answered() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+    async with open_named(MemoryStore()) as door, open_client(door) as identity:
         for sync_id in ("sync", "never opened", ""):
             await identity.send("NEG-CLOSE", sync_id)
         await begin(identity)
@@ -219,7 +219,7 @@ async def test_a_closed_sync_is_over_and_a_close_is_not_answered() -> None:
         assert await is_over(identity)
 
 
-async def _message_refused(identity: Visitor, message: bytes) -> list[Any]:
+async def _message_refused(identity: AuthClient, message: bytes) -> list[Any]:
     await identity.send("NEG-MSG", "sync", message.hex())
     return await refusal(identity)
 
@@ -227,5 +227,5 @@ async def _message_refused(identity: Visitor, message: bytes) -> list[Any]:
 @pytest.mark.parametrize("size", [6, 40_000])
 async def test_a_message_of_a_sync_that_was_never_opened_is_refused(size: int) -> None:
     """However long it is."""
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+    async with open_named(MemoryStore()) as door, open_client(door) as identity:
         assert await _message_refused(identity, bytes([0x61] * size)) == [UNKNOWN]

@@ -10,21 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.keys import NOW, made_up
-from tests.nips.relay import open_client, open_door
-from tests.nips.syncs import (
-    FIRST,
-    HASTY,
-    begin,
-    compared,
-    go_on,
-    ids_of,
-    is_over,
-    refusal,
-    refused,
-    told,
-)
-from tests.stores import SyncedStore
+from tests.support.keys import NOW, made_up
+from tests.support.named_relay import open_client, open_named
+from tests.support.obedient_store import SyncedStore
+from tests.support.syncing import FIRST, HASTY, begin, compared, go_on, ids_of, is_over, refusal, refused, told
 from trio_relay import MemoryStore
 from trio_relay.nostr.negentropy.wire import ID_LIST, INFINITY, Range, read_ranges
 from trio_relay.pipeline.relay import Relay
@@ -51,71 +40,74 @@ async def test_too_many_events_are_blocked_with_how_many_there_may_be(
 ) -> None:
     """Of `max_events` and one more."""
     await store.save_many(NOTES[:number])
-    async with open_door(store, sync=SyncOptions(max_events=10)) as door, open_client(door) as identity:
+    async with open_named(store, sync=SyncOptions(max_events=10)) as door, open_client(door) as client:
         for _ in range(2):
             if is_taken:
-                assert (await compared(identity, one)).need == ids_of(NOTES[:number])
+                assert (await compared(client, one)).need == ids_of(NOTES[:number])
             else:
-                assert await refused(identity, one) == ["blocked: this sync is of more than 10 events (max_events)", 10]
-                assert await is_over(identity)
-                assert (await compared(identity, {"since": NOW + 1})).need == ids_of(NOTES[1:number])
-        assert await is_over(identity)
+                assert await refused(client, one) == ["blocked: this sync is of more than 10 events (max_events)", 10]
+                assert await is_over(client)
+                assert (await compared(client, {"since": NOW + 1})).need == ids_of(NOTES[1:number])
+        assert await is_over(client)
         assert sessions(door.relay) == 0
 
 
 async def test_what_grows_too_large_while_it_is_kept_is_blocked_then(store: Store) -> None:
     await store.save_many(NOTES[:10])
-    async with open_door(store, sync=SyncOptions(max_events=10)) as door, open_client(door) as identity:
-        assert (await compared(identity, {})).need == ids_of(NOTES[:10])
+    async with open_named(store, sync=SyncOptions(max_events=10)) as door, open_client(door) as client:
+        assert (await compared(client, {})).need == ids_of(NOTES[:10])
         await store.save_many(NOTES[10:12])
-        assert (await refused(identity, {}))[1:] == [10]
-        assert (await compared(identity, {"since": NOW + 2})).need == ids_of(NOTES[2:12])
+        assert (await refused(client, {}))[1:] == [10]
+        assert (await compared(client, {"since": NOW + 2})).need == ids_of(NOTES[2:12])
 
 
 @both_sets
 async def test_a_connection_has_so_many_syncs_and_no_more(one: dict[str, Any]) -> None:
     reason = "error: at most 2 syncs on a connection (max_sessions)"
     async with (
-        open_door(MemoryStore(), sync=SyncOptions(max_sessions=2)) as door,
-        open_client(door) as identity,
+        open_named(MemoryStore(), sync=SyncOptions(max_sessions=2)) as door,
+        open_client(door) as client,
         open_client(door) as other,
     ):
         for sync_id in ("a", "b", "b", "a"):
-            await begin(identity, one, sync_id=sync_id)
-        assert await refused(identity, one, sync_id="c") == [reason]
-        assert not await is_over(identity, "a")
+            await begin(client, one, sync_id=sync_id)
+        assert await refused(client, one, sync_id="c") == [reason]
+        assert not await is_over(client, "a")
         await begin(other, one, sync_id="c")
         assert sessions(door.relay) == 3
-        await identity.send("NEG-CLOSE", "a")
-        await begin(identity, one, sync_id="c")
-        assert await refused(identity, one, sync_id="a") == [reason]
+        await client.send("NEG-CLOSE", "a")
+        await begin(client, one, sync_id="c")
+        assert await refused(client, one, sync_id="a") == [reason]
 
 
 async def test_syncs_that_are_being_opened_count_too() -> None:
     store = SyncedStore()
     await store.save_many(NOTES[:1])
-    async with open_door(store, sync=SyncOptions(max_sessions=1)) as door, open_client(door) as identity:
+    async with open_named(store, sync=SyncOptions(max_sessions=1)) as door, open_client(door) as client:
         store.block("records")
-        await identity.send("NEG-OPEN", "a", KINDS, FIRST.hex())
+        await client.send("NEG-OPEN", "a", KINDS, FIRST.hex())
         reason = "error: at most 1 syncs on a connection (max_sessions)"
-        assert await refused(identity, KINDS, sync_id="b") == [reason]
+        assert await refused(client, KINDS, sync_id="b") == [reason]
         store.release("records")
-        assert len(await told(identity, "a")) > 32
+        assert len(await told(client, "a")) > 32
 
 
 async def test_all_connections_together_may_hold_four_of_the_largest_sets() -> None:
     """Each of them for itself; of the one that is kept they hold nothing."""
     store = MemoryStore()
     await store.save_many(NOTES[:10])
-    async with open_door(store, sync=SyncOptions(max_events=10, max_sessions=9)) as door, open_client(door) as identity:
-        await begin(identity, {}, sync_id="of all")
+    async with (
+        open_named(store, sync=SyncOptions(max_events=10, max_sessions=9)) as door,
+        open_client(door) as client,
+    ):
+        await begin(client, {}, sync_id="of all")
         for number in range(4):
-            await begin(identity, KINDS, sync_id=f"{number}")
-        assert await refused(identity, KINDS) == ["error: too many syncs are running"]
-        await begin(identity, {}, sync_id="of all again")
+            await begin(client, KINDS, sync_id=f"{number}")
+        assert await refused(client, KINDS) == ["error: too many syncs are running"]
+        await begin(client, {}, sync_id="of all again")
         assert (door.relay.statistics().syncing.held, door.relay.statistics().syncing.kept) == (40, 10)
-        await identity.send("NEG-CLOSE", "2")
-        await begin(identity, KINDS)
+        await client.send("NEG-CLOSE", "2")
+        await begin(client, KINDS)
         assert sessions(door.relay) == 6
 
 
@@ -123,19 +115,19 @@ async def test_all_connections_together_may_hold_four_of_the_largest_sets() -> N
 async def test_silence_ends_a_sync(autojump_clock: MockClock) -> None:
     """Each message is a sign of life of its own sync alone."""
     async with (
-        open_door(MemoryStore(), sync=SyncOptions(idle_seconds=20)) as door,
-        open_client(door) as identity,
+        open_named(MemoryStore(), sync=SyncOptions(idle_seconds=20)) as door,
+        open_client(door) as client,
     ):
-        await begin(identity, sync_id="quiet")
-        await begin(identity, sync_id="lively")
+        await begin(client, sync_id="quiet")
+        await begin(client, sync_id="lively")
         started = trio.current_time()
         for _ in range(2):
             await trio.sleep(9)
-            await go_on(identity, FIRST, sync_id="lively")
-        assert await refusal(identity, "quiet") == ["closed: nothing was heard of this sync for too long"]
+            await go_on(client, FIRST, sync_id="lively")
+        assert await refusal(client, "quiet") == ["closed: nothing was heard of this sync for too long"]
         assert 20 <= trio.current_time() - started <= 22
-        assert await is_over(identity, "quiet")
-        assert await refusal(identity, "lively") == ["closed: nothing was heard of this sync for too long"]
+        assert await is_over(client, "quiet")
+        assert await refusal(client, "lively") == ["closed: nothing was heard of this sync for too long"]
         assert 38 <= trio.current_time() - started <= 40
         assert sessions(door.relay) == 0
 
@@ -146,8 +138,8 @@ async def test_no_message_is_longer_than_its_bound_and_all_is_found_all_the_same
 ) -> None:
     await store.save_many(NOTES[:600])
     own = NOTES[300:900]
-    async with open_door(store, sync=SyncOptions(frame_bytes=4_096)) as door, open_client(door) as identity:
-        outcome = await compared(identity, one, own)
+    async with open_named(store, sync=SyncOptions(frame_bytes=4_096)) as door, open_client(door) as client:
+        outcome = await compared(client, one, own)
     assert (outcome.have, outcome.need) == (ids_of(NOTES[600:900]), ids_of(NOTES[:300]))
     assert max(outcome.answers) <= 4_096
     assert len(outcome.answers) > 2
@@ -156,15 +148,15 @@ async def test_no_message_is_longer_than_its_bound_and_all_is_found_all_the_same
 @pytest.mark.parametrize("is_first", [True, False])
 async def test_a_client_may_send_messages_of_twice_that_bound(is_first: bool) -> None:
     async with (
-        open_door(MemoryStore(), sync=SyncOptions(frame_bytes=4_096)) as door,
-        open_client(door) as identity,
+        open_named(MemoryStore(), sync=SyncOptions(frame_bytes=4_096)) as door,
+        open_client(door) as client,
     ):
         longest = bytes([0x60]) + bytes(2 * 4_096 - 1)
-        assert await begin(identity, {}, longest) == b"\x61"
-        assert await go_on(identity, longest) == b"\x61"
-        await identity.send(*(["NEG-OPEN", "sync", {}] if is_first else ["NEG-MSG", "sync"]), (longest + b"\0").hex())
-        assert await refusal(identity) == ["invalid: a sync's message has at most 8192 bytes"]
-        assert await is_over(identity)
+        assert await begin(client, {}, longest) == b"\x61"
+        assert await go_on(client, longest) == b"\x61"
+        await client.send(*(["NEG-OPEN", "sync", {}] if is_first else ["NEG-MSG", "sync"]), (longest + b"\0").hex())
+        assert await refusal(client) == ["invalid: a sync's message has at most 8192 bytes"]
+        assert await is_over(client)
 
 
 class Workroom:
@@ -207,50 +199,50 @@ async def test_a_long_message_is_worked_on_in_a_thread_while_others_are_answered
     await store.save_many(NOTES[:50])
     listed = Range(INFINITY, ID_LIST, b"".join(bytes.fromhex(event.id) for event in NOTES[:50]))
     long = bytes.fromhex("61") + bytes.fromhex("010000") * 10_000 + FIRST[1:]
-    async with open_door(store) as door, open_client(door) as identity:
-        await begin(identity, sync_id="small")
-        await begin(identity, sync_id="sync")
-        await identity.send(*(["NEG-OPEN", "sync", {}] if is_first else ["NEG-MSG", "sync"]), long.hex())
+    async with open_named(store) as door, open_client(door) as client:
+        await begin(client, sync_id="small")
+        await begin(client, sync_id="sync")
+        await client.send(*(["NEG-OPEN", "sync", {}] if is_first else ["NEG-MSG", "sync"]), long.hex())
         await _entered(workroom)
-        assert not await is_over(identity, "small")
+        assert not await is_over(client, "small")
         workroom.go.set()
-        answers = [await told(identity), await go_on(identity, FIRST, sync_id="small")]
+        answers = [await told(client), await go_on(client, FIRST, sync_id="small")]
         assert [list(read_ranges(one))[-1] for one in answers] == [listed] * 2
 
 
 async def test_a_long_message_that_breaks_the_format_ends_the_sync_too() -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
         for _ in range(2):
-            await begin(identity)
-            await identity.send("NEG-MSG", "sync", (b"\x61" + b"\xff" * 20_000).hex())
-            assert await refusal(identity) == ["invalid: negentropy: a number has at most 64 bits"]
-            assert await is_over(identity)
+            await begin(client)
+            await client.send("NEG-MSG", "sync", (b"\x61" + b"\xff" * 20_000).hex())
+            assert await refusal(client) == ["invalid: negentropy: a number has at most 64 bits"]
+            assert await is_over(client)
 
 
 async def test_a_message_that_does_not_wait_for_the_answer_ends_the_sync(workroom: Workroom) -> None:
     """The two sides take turns, and one that does not wait could keep threads busy."""
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
-        await begin(identity)
-        await identity.send("NEG-MSG", "sync", LONG.hex())
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
+        await begin(client)
+        await client.send("NEG-MSG", "sync", LONG.hex())
         await _entered(workroom)
-        await identity.send("NEG-MSG", "sync", FIRST.hex())
-        assert await refusal(identity) == [HASTY]
-        assert await is_over(identity)
+        await client.send("NEG-MSG", "sync", FIRST.hex())
+        assert await refusal(client) == [HASTY]
+        assert await is_over(client)
         workroom.go.set()
-        assert await begin(identity) == FIRST
+        assert await begin(client) == FIRST
 
 
 async def test_a_sync_that_is_closed_while_a_thread_works_on_it_is_told_nothing_more(workroom: Workroom) -> None:
-    async with open_door(MemoryStore()) as door, open_client(door) as identity:
-        await begin(identity)
-        await identity.send("NEG-MSG", "sync", LONG.hex())
+    async with open_named(MemoryStore()) as door, open_client(door) as client:
+        await begin(client)
+        await client.send("NEG-MSG", "sync", LONG.hex())
         await _entered(workroom)
-        await identity.send("NEG-CLOSE", "sync")
-        assert await begin(identity) == FIRST
+        await client.send("NEG-CLOSE", "sync")
+        assert await begin(client) == FIRST
         assert sessions(door.relay) == 1
         workroom.go.set()
-        assert await go_on(identity, FIRST) == FIRST
+        assert await go_on(client, FIRST) == FIRST
         with trio.fail_after(30):
             while trio.to_thread.current_default_thread_limiter().borrowed_tokens:
                 await trio.lowlevel.checkpoint()
-        assert await identity.ask({}) == []
+        assert await client.ask({}) == []

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.nips.relay import URL, open_client, open_door, rules_for
-from tests.nips.syncs import FIRST, begin, compared, go_on, ids_of, items_of, refusal, refused
-from tests.nips.ways import synced
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.named_relay import URL, open_client, open_named, rules_for
+from tests.support.receiving import synced
+from tests.support.syncing import FIRST, begin, compared, go_on, ids_of, items_of, refusal, refused
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
@@ -62,13 +62,17 @@ CHANGES: Final[dict[str, tuple[list[Event], list[Event], list[Event]]]] = {
 async def test_a_set_is_what_is_stored_when_the_sync_is_opened(
     store: Store, one: dict[str, Any], before: list[Event], then: list[Event], left: list[Event]
 ) -> None:
-    async with open_door(store) as door, open_client(door) as identity, open_client(door, ALICE, BOB) as publisher:
+    async with (
+        open_named(store) as door,
+        open_client(door) as client,
+        open_client(door, ALICE, BOB) as publisher,
+    ):
         for event in before:
             assert (await publisher.publish(event))[0] is True
-        assert await synced(identity, one) == ids_of(before)
+        assert await synced(client, one) == ids_of(before)
         for event in then:
             await publisher.publish(event)
-        assert await synced(identity, one) == ids_of(left)
+        assert await synced(client, one) == ids_of(left)
 
 
 @asked
@@ -77,22 +81,22 @@ async def test_what_expires_leaves_the_set_in_its_second(one: dict[str, Any]) ->
     clock = Clock()
     ends, lasts = (ALICE.event(tags=[["expiration", str(NOW + seconds)]]) for seconds in (10, 20))
     store = MemoryStore(clock)
-    async with open_door(store, clock=clock) as door, open_client(door) as identity:
+    async with open_named(store, clock=clock) as door, open_client(door) as client:
         for event in (ends, lasts, NOTE):
-            assert await identity.publish(event) == [True, ""]
+            assert await client.publish(event) == [True, ""]
         clock.now = NOW + 9
-        assert await synced(identity, one) == ids_of([ends, lasts, NOTE])
+        assert await synced(client, one) == ids_of([ends, lasts, NOTE])
         clock.now = NOW + 10
-        assert await synced(identity, one) == ids_of([lasts, NOTE])
+        assert await synced(client, one) == ids_of([lasts, NOTE])
 
 
 @asked
 async def test_what_operators_remove_leaves_the_set(store: Store, one: dict[str, Any]) -> None:
     await store.save_many([NOTE, OTHER])
-    async with open_door(store) as door, open_client(door) as identity:
-        assert await synced(identity, one) == ids_of([NOTE, OTHER])
+    async with open_named(store) as door, open_client(door) as client:
+        assert await synced(client, one) == ids_of([NOTE, OTHER])
         await store.remove([Filter(authors=frozenset([ALICE.pubkey]))])
-        assert await synced(identity, one) == {OTHER.id}
+        assert await synced(client, one) == {OTHER.id}
 
 
 @pytest.mark.slow
@@ -100,12 +104,12 @@ async def test_what_operators_remove_leaves_the_set(store: Store, one: dict[str,
 async def test_a_set_does_not_change_while_its_sync_goes_on(store: Store, one: dict[str, Any]) -> None:
     notes = [ALICE.event(str(number), created_at=NOW + number) for number in range(40)]
     await store.save_many(notes[:20])
-    async with open_door(store) as door, open_client(door) as identity, open_client(door) as publisher:
-        first = await begin(identity, one)
+    async with open_named(store) as door, open_client(door) as client, open_client(door) as publisher:
+        first = await begin(client, one)
         for event in notes[20:]:
             assert await publisher.publish(event) == [True, ""]
         assert await publisher.publish(ALICE.event(kind=5, tags=[["e", notes[0].id]])) == [True, ""]
-        assert await go_on(identity, FIRST) == first
+        assert await go_on(client, FIRST) == first
 
 
 @asked
@@ -119,45 +123,45 @@ async def test_who_has_authenticated_gets_what_is_private_to_him(
 ) -> None:
     """AUTH in front of NEG-OPEN."""
     await store.save_many([NOTE, WRAP, OF_BOB, MESSAGE])
-    async with open_door(store) as door, open_client(door) as stranger, open_client(door, *keys) as identity:
+    async with open_named(store) as door, open_client(door) as stranger, open_client(door, *keys) as client:
         assert await synced(stranger, one) == {NOTE.id}
-        assert await synced(identity, one) == ids_of([NOTE, *readable])
+        assert await synced(client, one) == ids_of([NOTE, *readable])
         assert await synced(stranger, one) == {NOTE.id}
 
 
 async def test_keys_that_come_later_count_for_the_next_sync(store: Store) -> None:
     await store.save_many([NOTE, WRAP])
-    async with open_door(store) as door, open_client(door) as identity:
-        first = await begin(identity)
-        assert await identity.authenticate(ALICE) == [True, ""]
-        assert await go_on(identity, FIRST) == first
-        assert await synced(identity, {}) == ids_of([NOTE, WRAP])
+    async with open_named(store) as door, open_client(door) as client:
+        first = await begin(client)
+        assert await client.authenticate(ALICE) == [True, ""]
+        assert await go_on(client, FIRST) == first
+        assert await synced(client, {}) == ids_of([NOTE, WRAP])
 
 
 async def test_the_client_has_private_events_that_the_relay_does_not_show_to_others() -> None:
     """It hears that they are lacking here, and may send them: they are known."""
     store = MemoryStore()
     await store.save_many([WRAP])
-    async with open_door(store) as door, open_client(door) as identity:
-        assert (await compared(identity, {}, [WRAP])).have == {WRAP.id}
-        assert await identity.publish(WRAP) == [True, "duplicate: already have this event"]
+    async with open_named(store) as door, open_client(door) as client:
+        assert (await compared(client, {}, [WRAP])).have == {WRAP.id}
+        assert await client.publish(WRAP) == [True, "duplicate: already have this event"]
 
 
 async def test_who_may_not_read_may_not_sync() -> None:
     """With the challenge once more where AUTH helps (NIP-42)."""
     rules = rules_for(auth_to_read=True)
-    async with open_door(MemoryStore(), rules) as door, open_client(door) as identity:
-        await identity.send("NEG-OPEN", "sync", {}, FIRST.hex())
-        assert await identity.receive() == ["AUTH", identity.challenge]
-        assert await refusal(identity) == ["auth-required: only authenticated clients may read here"]
-        assert await identity.authenticate(ALICE) == [True, ""]
-        assert await synced(identity, {}) == set()
+    async with open_named(MemoryStore(), rules) as door, open_client(door) as client:
+        await client.send("NEG-OPEN", "sync", {}, FIRST.hex())
+        assert await client.receive() == ["AUTH", client.challenge]
+        assert await refusal(client) == ["auth-required: only authenticated clients may read here"]
+        assert await client.authenticate(ALICE) == [True, ""]
+        assert await synced(client, {}) == set()
 
 
 async def test_who_is_no_member_may_not_sync_where_members_alone_read() -> None:
     rules = rules_for(members=MemberOptions(enabled=True, members_read=True))
-    async with open_door(MemoryStore(), rules) as door, open_client(door, ALICE) as identity:
-        assert await refused(identity) == ["restricted: only members may read here"]
+    async with open_named(MemoryStore(), rules) as door, open_client(door, ALICE) as client:
+        assert await refused(client) == ["restricted: only members may read here"]
 
 
 @pytest.mark.slow
@@ -165,10 +169,10 @@ async def test_what_both_have_found_lacking_is_the_same_after_they_have_exchange
     here = [ALICE.event(str(number), created_at=NOW + number) for number in range(40)]
     there = [BOB.event(str(number), created_at=NOW + number) for number in range(40)]
     await store.save_many(there)
-    async with open_door(store) as door, open_client(door) as identity:
-        outcome = await compared(identity, {}, here)
+    async with open_named(store) as door, open_client(door) as client:
+        outcome = await compared(client, {}, here)
         assert (outcome.have, outcome.need) == (ids_of(here), ids_of(there))
         for event in here:
-            assert await identity.publish(event) == [True, ""]
+            assert await client.publish(event) == [True, ""]
         both = [*here, *there]
-        assert await begin(identity, {}, initiate(items_of(both))) == b"\x61"
+        assert await begin(client, {}, initiate(items_of(both))) == b"\x61"

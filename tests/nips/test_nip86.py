@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.keys import NOW
-from tests.nips.operators import ADMIN, managed, operator
+from tests.support.keys import NOW
+from tests.support.operators import ADMIN, managed, operator
 from trio_relay import MemoryStore
 from trio_relay.store.base import Store
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import trio
 
-from tests.keys import NOW
-from tests.net.raw import Reply, Wire, message, upgrade
-from tests.nips.operators import ADMIN, Clock, Operator, managed, operator
-from tests.nips.relay import URL, rules_for
+from tests.support.keys import NOW
+from tests.support.named_relay import URL, rules_for
+from tests.support.operators import ADMIN, Clock, Operator, managed, operator
+from tests.support.wire import Reply, Wire, message, upgrade
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
 from trio_relay.net.admin.api import AdminApi
 

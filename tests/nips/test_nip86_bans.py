@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.contract.backends import everything
-from tests.keys import ALICE, BOB, CAROL, NOW
-from tests.nips.operators import ADMIN, Clock, FailingStore, managed, operator
-from tests.nips.relay import open_client
+from tests.support.backends import everything
+from tests.support.keys import ALICE, BOB, CAROL, NOW
+from tests.support.named_relay import open_client
+from tests.support.operators import ADMIN, Clock, FailingStore, managed, operator
 from trio_relay import MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.store.base import Store
 

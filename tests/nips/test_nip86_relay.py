@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.keys import ALICE, BOB
-from tests.nips.operators import ADMIN, MODERATOR, Clock, Operator, managed, operator
-from tests.nips.relay import open_client, open_door, rules_for
+from tests.support.keys import ALICE, BOB
+from tests.support.named_relay import open_client, open_named, rules_for
+from tests.support.operators import ADMIN, MODERATOR, Clock, Operator, managed, operator
 from trio_relay import MemoryStore, RelayInfo
 from trio_relay.policy.lists import ListName
 from trio_relay.store.base import Store
@@ -34,7 +34,7 @@ class TestIdentity:
 
     async def test_an_empty_text_brings_the_configurations_back(self) -> None:
         rules = rules_for(admins=(ADMIN.pubkey,), info=RelayInfo(name="here"))
-        async with open_door(MemoryStore(), rules, clock=Clock()) as door, operator(door) as admin:
+        async with open_named(MemoryStore(), rules, clock=Clock()) as door, operator(door) as admin:
             await admin.call("changerelayname", "elsewhere")
             assert await admin.call("changerelayname", "") is True
             assert (await document(admin))["name"] == "here"

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, NOW
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.nips.ways import answered, synced, told_until
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.named_relay import open_client, open_named, rules_for
+from tests.support.receiving import answered, synced, told_until
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
@@ -72,11 +72,11 @@ async def test_all_values_are_asked_for_in_requests_counts_and_syncs(
     store: Store, filters: list[dict[str, Any]], expected: list[Event]
 ) -> None:
     await store.save_many(NOTES)
-    async with open_door(store, rules()) as door, open_client(door) as identity:
-        assert await identity.ask(*filters) == [event.id for event in expected]
-        assert await synced(identity, filters[0]) <= {event.id for event in expected}
+    async with open_named(store, rules()) as door, open_client(door) as client:
+        assert await client.ask(*filters) == [event.id for event in expected]
+        assert await synced(client, filters[0]) <= {event.id for event in expected}
         if "limit" not in filters[0]:
-            assert await identity.count(*filters) == {"count": len(expected)}
+            assert await client.count(*filters) == {"count": len(expected)}
 
 
 @pytest.mark.parametrize(("filters", "expected"), QUESTIONS.values(), ids=QUESTIONS)
@@ -86,14 +86,14 @@ async def test_live_events_match_by_the_same_rule(filters: list[dict[str, Any]],
     if "limit" in filters[0]:
         wanted |= {BOTH.id, OTHER_KIND.id}
     async with (
-        open_door(MemoryStore(), rules()) as door,
-        open_client(door) as identity,
+        open_named(MemoryStore(), rules()) as door,
+        open_client(door) as client,
         open_client(door) as publisher,
     ):
-        await answered(identity, *filters, {"ids": [last.id]})
+        await answered(client, *filters, {"ids": [last.id]})
         for event in [*NOTES, last]:
             assert await publisher.publish(event) == [True, ""]
-        assert await told_until(identity, last) == [event.id for event in NOTES if event.id in wanted]
+        assert await told_until(client, last) == [event.id for event in NOTES if event.id in wanted]
 
 
 async def test_people_and_events_are_asked_for_so_too(store: Store) -> None:
@@ -103,20 +103,20 @@ async def test_people_and_events_are_asked_for_so_too(store: Store) -> None:
         note(f"p{BOB.pubkey}", f"e{ids[0]}"),
     )
     await store.save_many([both, one])
-    async with open_door(store, rules()) as door, open_client(door) as identity:
+    async with open_named(store, rules()) as door, open_client(door) as client:
         for asked in ({"&p": [ALICE.pubkey, BOB.pubkey]}, {"&e": ids}, {"&e": ids, "&p": [BOB.pubkey]}):
-            assert await identity.ask(asked) == [both.id]
+            assert await client.ask(asked) == [both.id]
 
 
 async def test_who_asks_for_messages_to_several_gets_those_to_him_alone(store: Store) -> None:
     """NIP-59's rule holds whatever a filter looks like."""
     wrap = BOB.event(kind=1_059, tags=[["p", ALICE.pubkey], ["p", BOB.pubkey]])
     await store.save_many([wrap])
-    async with open_door(store, rules()) as door, open_client(door) as identity:
-        assert await identity.ask({"&p": [ALICE.pubkey, BOB.pubkey]}) == []
-        await identity.authenticate(ALICE)
-        assert await identity.ask({"&p": [ALICE.pubkey]}) == [wrap.id]
-        assert await identity.ask({"&p": [ALICE.pubkey, BOB.pubkey]}) == [wrap.id]
+    async with open_named(store, rules()) as door, open_client(door) as client:
+        assert await client.ask({"&p": [ALICE.pubkey, BOB.pubkey]}) == []
+        await client.authenticate(ALICE)
+        assert await client.ask({"&p": [ALICE.pubkey]}) == [wrap.id]
+        assert await client.ask({"&p": [ALICE.pubkey, BOB.pubkey]}) == [wrap.id]
 
 
 REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
@@ -135,34 +135,34 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
 
 @pytest.mark.parametrize(("one", "reason"), REFUSED.values(), ids=REFUSED)
 async def test_what_is_no_such_filter_is_refused(one: dict[str, Any], reason: str) -> None:
-    async with open_door(MemoryStore(), rules()) as door, open_client(door) as identity:
-        assert await identity.ask_refused(one) == reason
-        assert await identity.ask_refused(one, verb="COUNT") == reason
+    async with open_named(MemoryStore(), rules()) as door, open_client(door) as client:
+        assert await client.ask_refused(one) == reason
+        assert await client.ask_refused(one, verb="COUNT") == reason
 
 
 async def test_sixteen_values_may_be_asked_for(store: Store) -> None:
     values = [str(number) for number in range(16)]
     whole, part = note(*(f"t{value}" for value in values)), note(*(f"t{value}" for value in values[1:]))
     await store.save_many([whole, part])
-    async with open_door(store, rules()) as door, open_client(door) as identity:
-        assert await identity.ask({"&t": values}) == [whole.id]
+    async with open_named(store, rules()) as door, open_client(door) as client:
+        assert await client.ask({"&t": values}) == [whole.id]
 
 
 async def test_its_values_count_among_those_of_a_connection() -> None:
     limited = rules_for(and_tags=True, limits=Limits(max_filter_values=3))
-    async with open_door(MemoryStore(), limited) as door, open_client(door) as identity:
-        assert await identity.ask({"&t": ["a", "b", "c"]}) == []
+    async with open_named(MemoryStore(), limited) as door, open_client(door) as client:
+        assert await client.ask({"&t": ["a", "b", "c"]}) == []
         reason = "error: at most 3 values in the filters of a connection (max_filter_values)"
-        assert await identity.ask_refused({"&t": ["a", "b", "c", "d"]}) == reason
+        assert await client.ask_refused({"&t": ["a", "b", "c", "d"]}) == reason
 
 
 @pytest.mark.parametrize("is_on", [False, True])
 async def test_it_is_off_unless_configured_and_nip_11_says_which(is_on: bool) -> None:
-    async with open_door(MemoryStore(), rules_for(and_tags=is_on)) as door, open_client(door) as identity:
+    async with open_named(MemoryStore(), rules_for(and_tags=is_on)) as door, open_client(door) as client:
         assert (b",91" in door.relay.document()) is is_on
         if not is_on:
             reason = "unsupported: filter key '&t' is not known here"
-            assert await identity.ask_refused({"&t": ["meme"]}) == reason
-            assert await identity.ask_refused({"&t": ["meme"]}, verb="COUNT") == reason
-            await identity.send("NEG-OPEN", "sync", {"&t": ["meme"]}, "6100000200")
-            assert await identity.receive() == ["NEG-ERR", "sync", reason]
+            assert await client.ask_refused({"&t": ["meme"]}) == reason
+            assert await client.ask_refused({"&t": ["meme"]}, verb="COUNT") == reason
+            await client.send("NEG-OPEN", "sync", {"&t": ["meme"]}, "6100000200")
+            assert await client.receive() == ["NEG-ERR", "sync", reason]

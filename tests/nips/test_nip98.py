@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.keys import ALICE, NOW
-from tests.net.raw import open_stream, request
-from tests.nips.operators import ADMIN, Clock, Operator, error_of, header, managed, operator, signed
-from tests.nips.relay import URL, open_door, rules_for
+from tests.support.keys import ALICE, NOW
+from tests.support.named_relay import URL, open_named, rules_for
+from tests.support.operators import ADMIN, Clock, Operator, error_of, header, managed, operator, signed
+from tests.support.wire import open_stream, request
 from trio_relay import MemoryStore, RelayInfo
 from trio_relay.net.admin.api import CONTENT_TYPE
 from trio_relay.nostr.event import encode
@@ -36,7 +36,7 @@ async def test_a_request_that_an_admin_has_signed_is_answered() -> None:
 
 async def test_the_key_of_the_operator_is_an_admins() -> None:
     rules = rules_for(info=RelayInfo(pubkey=ALICE.pubkey))
-    async with open_door(MemoryStore(), rules, clock=Clock()) as door, operator(door, ALICE) as alice:
+    async with open_named(MemoryStore(), rules, clock=Clock()) as door, operator(door, ALICE) as alice:
         assert await alice.call("listbannedpubkeys") == []
 
 
@@ -221,7 +221,7 @@ async def test_health_is_not_managed() -> None:
 @pytest.mark.parametrize("rules", [{"admins": ()}, {"url": ""}])
 async def test_a_relay_without_admins_or_a_name_has_nothing_to_manage(rules: dict[str, Any]) -> None:
     given = rules_for(**{"admins": (ADMIN.pubkey,), **rules})
-    async with open_door(MemoryStore(), given, clock=Clock()) as door, operator(door) as admin:
+    async with open_named(MemoryStore(), given, clock=Clock()) as door, operator(door) as admin:
         reply = await admin.post(BODY)
         assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
         supported = json.loads((await admin.wire.ask(Accept="application/nostr+json")).body)["supported_nips"]

@@ -9,11 +9,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, BOB, CAROL
-from tests.nips.club import ADMIN, NOW, leave, member_rules, open_door
-from tests.nips.relay import Visitor, open_client
-from tests.stores import ObedientStore
-from tests.wires import Door
+from tests.nips.members_relay import ADMIN, NOW, leave, member_rules, open_door
+from tests.support.keys import ALICE, BOB, CAROL
+from tests.support.named_relay import AuthClient, open_client
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import Door
 from trio_relay import MemoryStore
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions
@@ -34,12 +34,12 @@ async def open_club(store: Store | None = None, members: MemberOptions = READERS
         yield door
 
 
-async def subscribed(client: Visitor, sub_id: str = "sub") -> None:
+async def subscribed(client: AuthClient, sub_id: str = "sub") -> None:
     await client.send("REQ", sub_id, {"kinds": [1], "limit": 0})
     assert (await client.receive())[:2] == ["EOSE", sub_id]
 
 
-async def hear(door: Door, *clients: Visitor) -> None:
+async def hear(door: Door, *clients: AuthClient) -> None:
     """What is published reaches these clients."""
     event = CAROL.event("news", created_at=NOW)
     async with open_client(door) as writer:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.keys import ALICE, BOB, CAROL, Author
-from tests.nips.relay import open_client, open_door, rules_for
-from tests.wires import Door
+from tests.support.keys import ALICE, BOB, CAROL, Author
+from tests.support.named_relay import open_client, open_named, rules_for
+from tests.support.server import Door
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.policy.rules import Rules
@@ -52,7 +52,7 @@ async def test_those_within_so_many_follows_of_the_admins_may_write(
     depth: int, reached: list[Author], store: Store
 ) -> None:
     await store.save_many(CHAIN)
-    async with open_door(store, web(depth)) as door, open_client(door) as client:
+    async with open_named(store, web(depth)) as door, open_client(door) as client:
         await spun(door, ADMIN, OWNER, *reached)
         for author in (ALICE, BOB, CAROL, ADMIN, OWNER):
             is_refused = author not in (*reached, ADMIN, OWNER)
@@ -61,7 +61,7 @@ async def test_those_within_so_many_follows_of_the_admins_may_write(
 
 async def test_whom_nobody_follows_may_not_write_whatever_he_follows(store: Store) -> None:
     await store.save_many([follows(ALICE, ADMIN)])
-    async with open_door(store, web(4)) as door, open_client(door) as client:
+    async with open_named(store, web(4)) as door, open_client(door) as client:
         await spun(door, ADMIN, OWNER)
         assert await client.publish(ALICE.event("hello")) == REFUSED
         assert await client.publish(ADMIN.event("hello")) == [True, ""]
@@ -69,7 +69,7 @@ async def test_whom_nobody_follows_may_not_write_whatever_he_follows(store: Stor
 
 async def test_wraps_are_judged_by_whom_they_are_for(store: Store) -> None:
     await store.save_many(CHAIN)
-    async with open_door(store, web(1)) as door, open_client(door) as client:
+    async with open_named(store, web(1)) as door, open_client(door) as client:
         await spun(door, ADMIN, OWNER, ALICE)
         passer = Author("a random key")
         assert await client.publish(passer.event(kind=1_059, tags=[["p", ALICE.pubkey]])) == [True, ""]
@@ -79,5 +79,5 @@ async def test_wraps_are_judged_by_whom_they_are_for(store: Store) -> None:
 
 
 async def test_the_document_says_that_not_everybody_may_write(store: Store) -> None:
-    async with open_door(store, web(1)) as door:
+    async with open_named(store, web(1)) as door:
         assert b'"restricted_writes":true' in door.relay.document()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.keys import ALICE, NOW
+from tests.support.keys import ALICE, NOW
 from trio_relay.nostr.auth import check_auth
 from trio_relay.nostr.event import Event
 

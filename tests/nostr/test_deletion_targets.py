@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import KINDS, VALUES
+from tests.support.strategies import KINDS, VALUES
 from trio_relay.nostr.event import Event, address_of, deletion_targets
 
 MINE, OTHERS = "a" * 64, "b" * 64

@@ -10,7 +10,7 @@ from trio_relay.nostr.errors import Prefix, Rejected, invalid
 def test_the_words_are_those_of_the_nips() -> None:
     assert {prefix.value for prefix in Prefix} == {
         "duplicate", "pow", "blocked", "rate-limited", "invalid", "restricted", "mute", "error",
-        "auth-required", "unsupported",
+        "auth-required", "unsupported", "info", "closed",
     }  # fmt: skip
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.keys import ALICE, NOW
-from tests.strategies import unicode_texts
+from tests.support.keys import ALICE, NOW
+from tests.support.strategies import unicode_texts
 from trio_relay.nostr.event import Event, compute_id, id_matches
 
 PUBKEY = ALICE.pubkey

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import NOW
-from tests.strategies import events
+from tests.support.keys import NOW
+from tests.support.strategies import events
 from trio_relay.nostr.event import Event, address_of, single_letter_tags, supersedes
 from trio_relay.nostr.kinds import is_addressable, is_ephemeral, is_replaceable
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import ALICE
-from tests.strategies import unicode_texts
+from tests.support.keys import ALICE
+from tests.support.strategies import unicode_texts
 from trio_relay.nostr.event import MAX_TIME, Event, check_shape, decode, encode, is_hex64
 from trio_relay.nostr.kinds import MAX_KIND
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import NOW
-from tests.oracles import naive_match
-from tests.strategies import PUBKEYS, events, filters, searches, spoken
+from tests.support.keys import NOW
+from tests.support.marks import in_order
+from tests.support.oracles import naive_match
+from tests.support.strategies import PUBKEYS, events, filters, searches, spoken
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
@@ -74,7 +75,7 @@ def test_a_filter_for_a_reader_matches_what_its_naive_twin_matches(data: st.Data
         Filter(tags=(("t", some("y")),)),
         Filter(tags=(("t", some("x", "other")), ("T", some("z")))),
     ],
-    ids=str,
+    ids=in_order,
 )
 def test_a_list_means_any_of_it_and_both_times_are_included(one: Filter) -> None:
     assert one.matches(EVENT)
@@ -101,7 +102,7 @@ def test_a_list_means_any_of_it_and_both_times_are_included(one: Filter) -> None
         Filter(tags=(("t", some("x")), ("T", some("x")))),
         Filter(kinds=frozenset({1}), authors=some("b" * 64)),
     ],
-    ids=str,
+    ids=in_order,
 )
 def test_all_keys_must_hold(one: Filter) -> None:
     assert not one.matches(EVENT)
@@ -151,7 +152,7 @@ def test_a_filter_is_hopeless_exactly_if_no_event_can_match(one: Filter, known: 
         (Filter(since=0, until=0), False),
         (Filter(since=1, until=0), True),
     ],
-    ids=str,
+    ids=in_order,
 )
 def test_an_empty_list_or_a_time_span_of_nothing_is_hopeless(one: Filter, expected: bool) -> None:
     assert one.is_hopeless is expected

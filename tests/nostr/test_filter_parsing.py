@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.support.marks import in_order
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.filter import Filter, parse_filter
@@ -37,7 +38,7 @@ NATURAL = "{} must be an integer, 0 or more"
         ({"since": 0, "until": 0, "limit": 0}, Filter(since=0, until=0, limit=0)),
         ({"since": 5, "until": 4, "limit": 1}, Filter(since=5, until=4, limit=1)),
     ],
-    ids=str,
+    ids=in_order,
 )
 def test_a_good_filter_is_taken_as_it_is(source: object, expected: Filter) -> None:
     assert parse_filter(source) == expected
@@ -74,7 +75,7 @@ def test_lists_of_text_hold_text(key: str, value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [None, 1, "1", {}, True, ["1"], [1.0], [1e3], [True], [False], [None], [[1]], [-1], [65_536], [1, 2**70]],
-    ids=str,
+    ids=in_order,
 )
 def test_kinds_are_integers_in_range(value: object) -> None:
     assert refusal({"kinds": value}) == "invalid: " + KINDS

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import ALICE, NOW
+from tests.support.keys import ALICE, NOW
 from trio_relay.nostr.auth import check_http_auth, parse_http_auth
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event, encode

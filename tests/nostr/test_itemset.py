@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tests.support.marks import examples
 from trio_relay.nostr.negentropy import items
 from trio_relay.nostr.negentropy.items import MODULUS, MOST_RECORDS, Items, ItemSet, record, sum_of_ids
 
@@ -227,4 +228,4 @@ class Changes(RuleBasedStateMachine):
 
 
 TestChanges = pytest.mark.slow(Changes.TestCase)
-TestChanges.settings = settings(max_examples=25, stateful_step_count=20)
+TestChanges.settings = settings(max_examples=examples(25), stateful_step_count=20)

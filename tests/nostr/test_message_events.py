@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from tests.keys import ALICE
+from tests.support.keys import ALICE
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.message import ClientMessage, Publish, RefusedMessage, parse
 

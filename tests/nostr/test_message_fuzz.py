@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.keys import ALICE
+from tests.support.keys import ALICE
+from tests.support.marks import examples
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import check_shape, decode, encode, id_matches
 from trio_relay.nostr.message import Publish, RefusedMessage, Subscribe, Unsubscribe, parse
@@ -69,14 +70,14 @@ def test_any_json_is_answered(value: object) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(mutated())
 def test_a_message_with_strange_parts_is_read_or_answered(data: bytes) -> None:
     check(data)
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(damaged())
 def test_a_damaged_message_is_read_or_answered(data: bytes) -> None:
     check(data)

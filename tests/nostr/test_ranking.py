@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import ALICE, BOB, NOW
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.ranking import (
     HOUR,

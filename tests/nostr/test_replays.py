@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import NOW
+from tests.support.keys import NOW
 from trio_relay.nostr.auth import HTTP_AUTH_SECONDS, Replays
 
 

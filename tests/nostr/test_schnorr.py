@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.keys import ALICE, NOW, Author
+from tests.support.keys import ALICE, NOW, Author
+from tests.support.marks import examples
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.schnorr import BackendName, open_backend
 
@@ -63,7 +64,7 @@ def test_the_native_backends_take_what_is_signed_and_refuse_a_single_wrong_bit(
 
 
 @pytest.mark.slow
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 @given(st.text("ab", max_size=3), st.lists(flips, min_size=1, max_size=2))
 def test_all_backends_agree(name: str, turned: list[tuple[str, int]]) -> None:
     check_agreement(ALL, Author(name).event(name), turned)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
-from tests.keys import ALICE
-from tests.strategies import unicode_texts
+from tests.support.keys import ALICE
+from tests.support.strategies import unicode_texts
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.search import Search, marks_of, parse_search, text_of, vote_of
 

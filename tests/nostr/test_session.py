@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.keys import ALICE
+from tests.support.keys import ALICE
+from tests.support.marks import examples
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
@@ -231,4 +232,4 @@ class Conversation(RuleBasedStateMachine):
 
 
 TestConversation = Conversation.TestCase
-TestConversation.settings = settings(max_examples=25, stateful_step_count=20)
+TestConversation.settings = settings(max_examples=examples(25), stateful_step_count=20)

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.keys import ALICE, NOW
+from tests.support.keys import ALICE, NOW
 from trio_relay.nostr.event import check_shape, id_matches
 from trio_relay.nostr.schnorr import open_backend
 from trio_relay.nostr.signer import Signer

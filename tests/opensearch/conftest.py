@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from perf.node import OLD, Node, running
-from tests.node import need, own_names
+from tests.support.node import need, own_names
 
 
 @pytest.fixture(scope="session")

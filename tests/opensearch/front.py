@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import trio
 
-from tests.e2e.program import PATIENCE
+from tests.support.program import PATIENCE
 
 _SMALL: Final = 65_536
 

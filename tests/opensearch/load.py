@@ -11,9 +11,9 @@ from typing import Any, Final
 import httpx
 import trio
 
-from tests.e2e.program import PATIENCE, Program, finished, running
-from tests.keys import NOW, Author
-from tests.wires import Talker
+from tests.support.keys import NOW, Author
+from tests.support.program import PATIENCE, Program, finished, running
+from tests.support.server import Talker
 
 _WINDOW: Final = 20
 

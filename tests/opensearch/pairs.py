@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 import trio
 
-from tests.indices import made, options_for
+from tests.opensearch.inside import inside
+from tests.support.indices import made, options_for
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch
 
 Relays: TypeAlias = tuple[OpenSearchStore, OpenSearchStore]
@@ -27,5 +28,5 @@ async def two_relays(node: str, prefix: str) -> AsyncIterator[Relays]:
 
 async def swept(store: OpenSearchStore) -> None:
     """Wait for the sweep with which a relay starts."""
-    while store._sweeping._swept is None:
+    while inside(store).deletions._swept is None:
         await trio.lowlevel.checkpoint()

@@ -6,9 +6,10 @@ from contextlib import aclosing
 
 import pytest
 
-from tests.indices import emptied
-from tests.keys import ALICE, NOW, made_up
 from tests.opensearch.cluster import Asked, Reply, scripted
+from tests.opensearch.inside import inside
+from tests.support.indices import emptied
+from tests.support.keys import ALICE, NOW, made_up
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved
@@ -26,7 +27,7 @@ async def test_a_scan_finds_each_of_a_thousand_graves() -> None:
         assert await store.save_many([request]) == [Saved.STORED]
         await store.refresh(of_others=True)
         graves = {"exists": {"field": "grave"}}
-        async with aclosing(scan(store._client, store._alias, graves)) as pages:
+        async with aclosing(scan(inside(store).client, inside(store).alias, graves)) as pages:
             found = [hit.source.grave async for hits in pages for hit in hits]
     assert sorted(found) == [f"{target}:{ALICE.pubkey}" for target in named]
 

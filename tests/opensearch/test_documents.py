@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from tests.keys import ALICE, BOB, NOW
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.event import Event, encode
 from trio_relay.store.opensearch.documents import (
     Document,

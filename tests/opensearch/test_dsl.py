@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, NOW
+from tests.support.keys import ALICE, NOW
 from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search

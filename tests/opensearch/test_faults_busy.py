@@ -9,10 +9,6 @@ from typing import Any, Final
 import pytest
 import trio
 
-from tests.e2e.load import publish_all
-from tests.e2e.program import PATIENCE
-from tests.indices import made, options_for
-from tests.keys import ALICE, BOB, NOW
 from tests.opensearch.front import (
     Answer,
     Front,
@@ -26,7 +22,11 @@ from tests.opensearch.front import (
     standing_before,
     times,
 )
-from tests.wires import Door, Talker, open_door, plain
+from tests.support.indices import made, options_for
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.program import PATIENCE
+from tests.support.program_load import publish_all
+from tests.support.server import Door, Talker, open_door, plain
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved, StoreError
 

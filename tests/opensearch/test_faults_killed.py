@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from perf.node import Node
-from tests.e2e.load import everything, publish_all
 from tests.opensearch.load import Load, health, refusal, relay_on, stored
+from tests.support.program_load import everything, publish_all
 
 pytestmark = pytest.mark.slow
 

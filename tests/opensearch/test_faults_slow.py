@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +13,9 @@ import pytest
 import trio
 
 from perf.node import Node
-from tests.e2e.program import PATIENCE
-from tests.keys import ALICE, NOW
 from tests.opensearch.load import Load, health, refusal, relay_on, stored
+from tests.support.keys import ALICE, NOW
+from tests.support.program import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +30,19 @@ def paused(node: Node) -> Iterator[None]:
     """The node does nothing in this context."""
     node.pause()
     try:
+        # Of many threads on a busy machine some go on for a moment, long enough to answer.
+        deadline = time.monotonic() + PATIENCE
+        while not _stands_still(node.pid):
+            assert time.monotonic() < deadline
+            os.sched_yield()
         yield
     finally:
         node.resume()
+
+
+def _stands_still(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
 
 @contextmanager

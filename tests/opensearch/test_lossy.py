@@ -13,7 +13,8 @@ from trio.testing import MockClock
 
 from tests.opensearch.cluster import Index, standing
 from tests.opensearch.test_writing import relay_on
-from tests.strategies import histories
+from tests.support.marks import examples
+from tests.support.strategies import histories
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved
@@ -25,7 +26,7 @@ cuts = st.lists(st.integers(1, 8), min_size=1, max_size=8)
 
 @pytest.mark.slow
 @given(histories(most=15), cuts, faults, faults, st.lists(st.sampled_from([429, 503]), max_size=3), st.booleans())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_what_is_lost_or_busy_for_a_while_changes_no_outcome(
     history: list[Event],
     sizes: Sequence[int],

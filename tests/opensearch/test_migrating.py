@@ -10,9 +10,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.indices import made, make, options_for
-from tests.keys import ALICE
 from tests.opensearch.cluster import Asked, Reply, in_turn, scripted
+from tests.support.indices import made, make, options_for
+from tests.support.keys import ALICE
 from trio_relay.store.base import Saved, StoreError, StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions, migrate, open_opensearch
 from trio_relay.store.opensearch.client import OpenSearchClient, open_client

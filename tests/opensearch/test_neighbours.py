@@ -8,9 +8,10 @@ import pytest
 import structlog
 import trio
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, NOW
+from tests.opensearch.inside import inside
 from tests.opensearch.pairs import Relays, two_relays
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch
@@ -70,14 +71,14 @@ async def test_what_the_other_has_written_since_is_shown_instead_of_ones_own(rel
 
 async def write(store: OpenSearchStore, *writes: Write) -> None:
     """What a relay that has seen nothing of the others writes."""
-    await store._bulk.carry_out(writes)
+    await inside(store).bulk.carry_out(writes)
     assert [one.wrote for one in writes] == [Wrote.DONE] * len(writes)
-    await store._client.ask("POST", f"/{store._alias}/_refresh")
+    await inside(store).client.ask("POST", f"/{inside(store).alias}/_refresh")
 
 
 def crossing(store: OpenSearchStore, until: int = -1) -> list[Write]:
     """A version and its grave, written so that neither saw the other."""
-    version, grave = store._registers.arrivals(2)
+    version, grave = inside(store).records.arrivals(2)
     buried = Document(grave, grave=f"{OLD.id}:{ALICE.pubkey}")
     return [
         Write(PROFILE, Record(), document(OLD, version, until)),
@@ -89,13 +90,13 @@ async def test_a_version_that_crossed_with_its_deletion_is_removed(relays: Relay
     one, other = relays
     await write(one, *crossing(one, until=NOW - 7))
     assert await ask(other, ALL) == [OLD]
-    assert await other._sweeping.sweep() == 1
+    assert await inside(other).deletions.sweep() == 1
     assert await ask(other, ALL) == []
-    assert (await other._registers.read([PROFILE]))[PROFILE].until == NOW - 7
+    assert (await inside(other).records.read([PROFILE]))[PROFILE].until == NOW - 7
     # No search sees it yet, so it is found again, and nothing is done.
-    assert await one._sweeping.sweep() == 0
+    assert await inside(one).deletions.sweep() == 0
     await other.refresh()
-    assert await one._sweeping.sweep() == 0
+    assert await inside(one).deletions.sweep() == 0
     assert await one.save_many([OLD, NEW]) == [DELETED, STORED]
 
 
@@ -107,16 +108,16 @@ async def test_one_that_could_not_be_removed_is_found_again(relays: Relays, monk
         writes[0].wrote, writes[0].reason = Wrote.FAILED, "the relay's store is busy"
 
     with monkeypatch.context() as context:
-        context.setattr(other._bulk, "carry_out", fail)
+        context.setattr(inside(other).bulk, "carry_out", fail)
         with pytest.raises(StoreError, match=r"^the relay's store is busy$"):
-            await other._sweeping.sweep()
-    assert await other._sweeping.sweep() == 1
+            await inside(other).deletions.sweep()
+    assert await inside(other).deletions.sweep() == 1
 
 
 async def test_a_relay_sweeps_when_it_starts(relays: Relays) -> None:
     await write(relays[0], *crossing(relays[0]))
-    async with open_opensearch(relays[0]._options) as third:
-        while (await third._registers.read([PROFILE]))[PROFILE].event is not None:
+    async with open_opensearch(inside(relays[0]).options) as third:
+        while (await inside(third).records.read([PROFILE]))[PROFILE].event is not None:
             await trio.lowlevel.checkpoint()
         await third.refresh()
         assert await everything(third) == []
@@ -130,7 +131,7 @@ async def test_sweeping_removes_nothing_else(relays: Relays) -> None:
     foreign = BOB.event(kind=5, created_at=NOW + 2, tags=[["e", NEW.id]])
     assert await one.save_many([first, second, foreign, NEW]) == [STORED] * 4
     await one.refresh()
-    assert await other._sweeping.sweep() == 0
+    assert await inside(other).deletions.sweep() == 0
     assert {event.id for event in await ask(other, ALL)} == {event.id for event in (first, second, foreign, NEW)}
 
 
@@ -139,7 +140,7 @@ async def test_graves_of_long_ago_are_not_looked_at(relays: Relays) -> None:
     version, grave = crossing(one)
     grave.document.arrived -= 601 * 10**9
     await write(one, version, grave)
-    assert await one._sweeping.sweep() == 0
+    assert await inside(one).deletions.sweep() == 0
     assert await ask(one, ALL) == [OLD]
 
 
@@ -148,7 +149,7 @@ async def test_pages_of_graves_are_all_looked_at(relays: Relays) -> None:
     targets = [f"{n:064x}" for n in range(600)]
     assert await one.save_many([ALICE.event(kind=5, tags=[["e", target] for target in targets])]) == [STORED]
     await write(one, *crossing(one))
-    assert await one._sweeping.sweep() == 1
+    assert await inside(one).deletions.sweep() == 1
 
 
 async def test_a_sweep_that_fails_is_tried_again_later(
@@ -161,11 +162,11 @@ async def test_a_sweep_that_fails_is_tried_again_later(
             again.set()
         raise StoreError("the relay's store is away")
 
-    monkeypatch.setattr(relays[0]._sweeping, "sweep", fail)
-    monkeypatch.setattr("trio_relay.store.opensearch.tombstones._SECONDS", 0.0)
+    monkeypatch.setattr(inside(relays[0]).deletions, "sweep", fail)
+    monkeypatch.setattr("trio_relay.store.opensearch.tombstones.SWEEP_SECONDS", 0.0)
     with trio.move_on_after(60) as scope:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(relays[0]._sweeping.run)
+            nursery.start_soon(inside(relays[0]).deletions.run)
             await again.wait()
             nursery.cancel_scope.cancel()
     assert not scope.cancelled_caught

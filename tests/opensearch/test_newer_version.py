@@ -9,13 +9,14 @@ import pytest
 import trio
 from hypothesis import given, settings
 
-from tests.contract.backends import ask, everything
 from tests.contract.test_histories import batches
 from tests.contract.test_query import ALL, ONE_FILTER, UNIONS
-from tests.indices import empty, make, options_for
-from tests.keys import ALICE, BOB, NOW
-from tests.node import own_names
-from tests.oracles import NaiveStore
+from tests.support.backends import ask, everything
+from tests.support.indices import empty, make, options_for
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.marks import examples
+from tests.support.node import own_names
+from tests.support.oracles import NaiveStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search
@@ -74,7 +75,7 @@ async def test_filters_find_their_events_newest_first(options: OpenSearchOptions
 
 
 def test_any_history_in_any_batches_ends_as_the_naive_store_says(options: OpenSearchOptions) -> None:
-    @settings(max_examples=8)
+    @settings(max_examples=examples(8))
     @given(batches())
     def check(history: list[list[Event]]) -> None:
         twin = NaiveStore()

@@ -14,7 +14,7 @@ import pytest
 
 from perf.node import OLD, Node, find_jdk, installing, missing, running
 from perf.plan import Failed
-from tests.node import need
+from tests.support.node import need
 
 PATIENCE = 60
 """Seconds that something real may take."""
@@ -36,6 +36,7 @@ def running_node(tmp_path: Path) -> Iterator[Node]:
         yield node
 
 
+@pytest.mark.opensearch
 @pytest.mark.slow
 def test_a_node_that_was_killed_comes_back_with_its_address_and_its_documents(running_node: Node) -> None:
     url, pid = running_node.url, running_node.pid
@@ -58,6 +59,7 @@ def test_a_node_that_was_killed_comes_back_with_its_address_and_its_documents(ru
         httpx.get(url)
 
 
+@pytest.mark.opensearch
 @pytest.mark.slow
 def test_a_node_ends_with_who_started_it(tmp_path: Path) -> None:
     need(OLD)
@@ -74,6 +76,7 @@ def test_a_node_ends_with_who_started_it(tmp_path: Path) -> None:
     assert select.select([process], [], [], PATIENCE)[0] == [process]
 
 
+@pytest.mark.opensearch
 @pytest.mark.slow
 def test_the_reason_why_a_node_does_not_start_is_told(tmp_path: Path) -> None:
     need(OLD)
@@ -84,6 +87,7 @@ def test_the_reason_why_a_node_does_not_start_is_told(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.opensearch
 @pytest.mark.slow
 def test_one_that_is_started_by_hand_is_stopped_by_hand(tmp_path: Path) -> None:
     need(OLD)

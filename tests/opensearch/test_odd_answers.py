@@ -12,8 +12,9 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from tests.keys import NOW
 from tests.opensearch.cluster import Asked, Reply, scripted
+from tests.opensearch.inside import inside
+from tests.support.keys import NOW
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search
 from trio_relay.store.base import StoreError
@@ -45,19 +46,19 @@ async def records(store: OpenSearchStore) -> None:
 
 
 async def voices(store: OpenSearchStore) -> None:
-    await store._searching._voices(Filter(), "top", [ID])
+    await inside(store).searcher._voices(Filter(), "top", [ID])
 
 
 async def trends(store: OpenSearchStore) -> None:
-    await read_trends(store._client, "some", 0, NOW, 3, NOW)
+    await read_trends(inside(store).client, "some", 0, NOW, 3, NOW)
 
 
 async def standing(store: OpenSearchStore) -> None:
-    await store._sweeping._remove_deleted([f"{ID}:{ID}"])
+    await inside(store).deletions._remove_deleted([f"{ID}:{ID}"])
 
 
 async def stored_requests(store: OpenSearchStore) -> None:
-    await store._vanishing._stored([Tombstone(ID, ID, NOW, 17)])
+    await inside(store).tombstones._stored([Tombstone(ID, ID, NOW, 17)])
 
 
 async def who_has_vanished(store: OpenSearchStore) -> None:
@@ -125,7 +126,7 @@ async def test_a_sweep_that_is_answered_oddly_ends_nothing(
 
     async with scripted(answer) as cluster, trio.open_nursery() as nursery:
         store = OpenSearchStore(cluster.client, OpenSearchOptions(), lambda: NOW)
-        nursery.start_soon(store._sweeping.run)
+        nursery.start_soon(inside(store).deletions.run)
         await trio.sleep(65)
         nursery.cancel_scope.cancel()
     assert [entry["event"] for entry in logged] == ["not swept"] * 3

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import ALICE, BOB, NOW, made_up
-from tests.oracles import naive_match
-from tests.strategies import events, filters
+from tests.support.keys import ALICE, BOB, NOW, made_up
+from tests.support.oracles import naive_match
+from tests.support.strategies import events, filters
 from trio_relay.nostr.event import Event, encode, single_letter_tags
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.opensearch import recent
@@ -190,7 +190,7 @@ def test_nothing_is_known_before_the_first_minute_of_the_clock() -> None:
 
 
 def test_so_many_ids_are_known_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "_MOST_KNOWN", 3)
+    monkeypatch.setattr(recent, "MOST_KNOWN", 3)
     real = Overlay()
     for name in "abca":  # met again, it counts as new
         real.know(name, 1.0)

@@ -12,10 +12,11 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from tests.contract.backends import ask, everything
-from tests.indices import made, options_for
-from tests.keys import ALICE, NOW
 from tests.opensearch.cluster import Index, scripted
+from tests.opensearch.inside import inside
+from tests.support.backends import ask, everything
+from tests.support.indices import made, options_for
+from tests.support.keys import ALICE, NOW
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
@@ -90,7 +91,7 @@ async def test_what_is_removed_may_come_again_and_deletions_stay(relays: Relays)
     assert await one.save_many([*NOTES, request, NEW]) == [STORED] * 7
     assert await other.remove([Filter(authors=frozenset([ALICE.pubkey]), kinds=frozenset([0, 1]))]) == 6
     assert await everything(one) == await everything(other) == [request]
-    register = (await one._registers.read([slot := address_slot(f"0:{ALICE.pubkey}:")]))[slot]
+    register = (await inside(one).records.read([slot := address_slot(f"0:{ALICE.pubkey}:")]))[slot]
     assert (register.event, register.until, register.grave) == (None, NOW, "")
     assert await one.save_many([*NOTES, OLD, NEW]) == [STORED] * 5 + [Saved.DELETED, STORED]
     assert await one.known([NOTES[0].id]) == {NOTES[0].id}
@@ -127,13 +128,13 @@ async def test_what_another_writes_meanwhile_goes_only_if_it_is_meant_too(
 async def test_a_removal_that_fails_says_so_and_what_it_did_is_seen(relays: Relays) -> None:
     one, _ = relays
     assert await one.save_many(NOTES) == [STORED] * 5
-    carry_out = one._bulk.carry_out
+    carry_out = inside(one).bulk.carry_out
 
     async def fail_one(writes: Sequence[Write]) -> None:
         writes[1].wrote, writes[1].reason = Wrote.FAILED, "the relay's store is busy"
         await carry_out(writes)
 
-    one._bulk.carry_out = fail_one  # type: ignore[method-assign]
+    inside(one).bulk.carry_out = fail_one  # type: ignore[method-assign]
     with pytest.raises(StoreError, match=r"^the relay's store is busy$"):
         await one.remove([ALL])
     assert await ask(one, ALL) == [NOTES[1]]
@@ -141,7 +142,7 @@ async def test_a_removal_that_fails_says_so_and_what_it_did_is_seen(relays: Rela
 
 @pytest.mark.slow
 async def test_nobody_removes_for_ever(relays: Relays, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refresh, "_LEAST_SECONDS", 0.001)
+    monkeypatch.setattr(refresh, "LEAST_SECONDS", 0.001)
     one, _ = relays
     assert await one.save_many([OLD]) == [STORED]
 
@@ -149,7 +150,7 @@ async def test_nobody_removes_for_ever(relays: Relays, monkeypatch: pytest.Monke
         for write in writes:
             write.wrote = Wrote.CONFLICT
 
-    one._bulk.carry_out = conflict  # type: ignore[method-assign]
+    inside(one).bulk.carry_out = conflict  # type: ignore[method-assign]
     with pytest.raises(StoreError, match=r"^the relay's store is written by too many$"):
         await one.remove([ALL])
 
@@ -157,7 +158,7 @@ async def test_nobody_removes_for_ever(relays: Relays, monkeypatch: pytest.Monke
 @pytest.mark.slow
 async def test_what_is_being_written_when_a_removal_begins_goes_too(relays: Relays) -> None:
     one, _ = relays
-    carry_out = one._bulk.carry_out
+    carry_out = inside(one).bulk.carry_out
     is_held, may_go = trio.Event(), trio.Event()
 
     async def hold(writes: Sequence[Write]) -> None:
@@ -166,7 +167,7 @@ async def test_what_is_being_written_when_a_removal_begins_goes_too(relays: Rela
             await may_go.wait()
         await carry_out(writes)
 
-    one._bulk.carry_out = hold  # type: ignore[method-assign]
+    inside(one).bulk.carry_out = hold  # type: ignore[method-assign]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.save_many, [NOTES[0]])
         await is_held.wait()
@@ -200,7 +201,7 @@ async def test_two_relays_that_sweep_at_once_remove_each_event_once(relays: Rela
 async def test_records_come_in_pages(
     relays: Relays, monkeypatch: pytest.MonkeyPatch, limit: int | None, number: int
 ) -> None:
-    monkeypatch.setattr(scan, "_PAGE", 2)
+    monkeypatch.setattr(scan, "PAGE_HITS", 2)
     one, _ = relays
     assert await one.save_many(NOTES) == [STORED] * 5
     async with aclosing(one.records(replace(ALL, limit=limit))) as pages:

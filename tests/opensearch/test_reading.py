@@ -11,11 +11,11 @@ import httpx
 import pytest
 import trio
 
-from tests.contract.backends import ask, lines
-from tests.indices import emptied
-from tests.keys import ALICE, BOB, NOW, made_up
 from tests.opensearch.cluster import Asked, Cluster, Reply, in_turn, scripted
-from tests.oracles import naive_query
+from tests.support.backends import ask, lines
+from tests.support.indices import emptied
+from tests.support.keys import ALICE, BOB, NOW, made_up
+from tests.support.oracles import naive_query
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search

@@ -10,8 +10,9 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from tests.keys import made_up
 from tests.opensearch.cluster import Asked, Cluster, Reply, scripted
+from tests.opensearch.inside import inside
+from tests.support.keys import made_up
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore
@@ -146,7 +147,7 @@ async def store_with(recent_events: int) -> AsyncIterator[tuple[OpenSearchStore,
     options = OpenSearchOptions(refresh_seconds=3_600, recent_events=recent_events)
     async with scripted(answer) as cluster, trio.open_nursery() as nursery:
         store = OpenSearchStore(cluster.client, options, lambda: 0.0)
-        nursery.start_soon(store._refreshing.run)
+        nursery.start_soon(inside(store).refresher.run)
         yield store, cluster
         nursery.cancel_scope.cancel()
 
@@ -169,13 +170,13 @@ async def test_writing_waits_for_a_refresh_where_too_much_would_have_to_be_remem
         assert trio.current_time() == began
         await save("fourth", 1)
         assert [asked.kind for asked in cluster.asked[-2:]] == ["_refresh", "_bulk"]
-        assert len(store._overlay) == 1
+        assert len(inside(store).overlay) == 1
 
 
 async def test_so_it_does_where_the_bytes_are_too_many(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trio_relay.store.opensearch.store._MOST_RECENT_BYTES", 1_000)
+    monkeypatch.setattr("trio_relay.store.opensearch.store.MOST_RECENT_BYTES", 1_000)
     async with store_with(recent_events=1_000) as (store, cluster):
         await store.save_many([made_up("x" * 2_000)])
         await store.save_many([made_up("y")])

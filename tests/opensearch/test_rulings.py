@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, NOW, Author
+from tests.support.keys import ALICE, BOB, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.store.judge import Facts, Ruling, Version, judge
 from trio_relay.store.opensearch.bulk import Write

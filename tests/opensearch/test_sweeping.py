@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.opensearch.inside import inside
 from tests.opensearch.pairs import Relays, swept, two_relays
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
@@ -38,8 +39,8 @@ async def relays(node: str, prefix: str) -> AsyncIterator[Relays]:
 
 async def write(store: OpenSearchStore, event: Event) -> None:
     """What a relay writes that has heard of no request, and what others see of it."""
-    writes = [Write(slot_of(event), Record(), document(event, store._registers.arrivals(1)[0]))]
-    await store._bulk.carry_out(writes)
+    writes = [Write(slot_of(event), Record(), document(event, inside(store).records.arrivals(1)[0]))]
+    await inside(store).bulk.carry_out(writes)
     assert writes[0].wrote is Wrote.DONE
     await store.show()
 
@@ -63,14 +64,14 @@ async def test_what_came_since_the_last_sweep_that_was_carried_through_is_looked
     assert await one.save_many([request_]) == [STORED]
     await write(other, crossing)
     with monkeypatch.context() as context:
-        context.setattr(other._emptying, "empty", fail)
+        context.setattr(inside(other).clearing, "empty", fail)
         with pytest.raises(StoreError, match=r"^the relay's store is busy$"):
-            await other._sweeping.sweep()
-    assert await other._sweeping.sweep() == 1
+            await inside(other).deletions.sweep()
+    assert await inside(other).deletions.sweep() == 1
     assert await everything(one) == [request_]
     # What a sweep has seen to, the next doesn't look at again.
     await write(other, BOB.event())
-    assert await other._sweeping.sweep() == 0
+    assert await inside(other).deletions.sweep() == 0
 
 
 @pytest.mark.usefixtures("long_ago")
@@ -80,11 +81,11 @@ async def test_a_relay_that_starts_ends_what_another_had_begun(relays: Relays, m
     carols = CAROL.event(kind=62, created_at=NOW + 5, tags=[["relay", "ALL_RELAYS"]])
     assert await one.save_many([NOTE, carols]) == [STORED] * 2
     with monkeypatch.context() as context:
-        context.setattr(one._emptying, "empty", fail)
+        context.setattr(inside(one).clearing, "empty", fail)
         with pytest.raises(StoreError, match=r"^the relay's store is busy$"):
             await one.save_many([REQUEST])
     await write(one, CAROL.event())
-    async with open_opensearch(one._options) as third:
+    async with open_opensearch(inside(one).options) as third:
         await swept(third)
         assert await everything(third) == [carols, CAROL.event()]
         assert await third.save_many([REQUEST]) == [STORED]
@@ -93,14 +94,14 @@ async def test_a_relay_that_starts_ends_what_another_had_begun(relays: Relays, m
 def _listening(store: OpenSearchStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of all that the cluster answers from now on."""
     sizes: list[int] = []
-    ask_cluster = store._client.ask
+    ask_cluster = inside(store).client.ask
 
     async def listen(*args: Any) -> bytes:
         answer = await ask_cluster(*args)
         sizes.append(len(answer))
         return answer
 
-    monkeypatch.setattr(store._client, "ask", listen)
+    monkeypatch.setattr(inside(store).client, "ask", listen)
     return sizes
 
 
@@ -114,7 +115,7 @@ async def test_who_names_the_large_events_of_others_has_none_of_them_read(
     request = ALICE.event(kind=5, created_at=NOW + 5, tags=[["e", event.id] for event in LARGE])
     assert await other.save_many([request]) == [STORED]
     await other.refresh()
-    assert await other._sweeping.sweep() == 0
+    assert await inside(other).deletions.sweep() == 0
     assert sum(sizes) < 10_000
     assert len(await everything(one)) == 11
 

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.contract.backends import ask, everything
-from tests.indices import emptied
-from tests.keys import NOW, made_up
-from tests.oracles import NaiveStore
-from tests.strategies import histories
+from tests.opensearch.inside import inside
+from tests.support.backends import ask, everything
+from tests.support.indices import emptied
+from tests.support.keys import NOW, made_up
+from tests.support.marks import examples
+from tests.support.oracles import NaiveStore
+from tests.support.strategies import histories
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved
@@ -33,7 +35,7 @@ RACES = 1_000
 async def relays() -> AsyncIterator[tuple[OpenSearchStore, OpenSearchStore]]:
     """Two stores that know nothing of each other, on one empty index."""
     with trio.fail_after(60):
-        async with emptied() as one, open_opensearch(one._options) as other:
+        async with emptied() as one, open_opensearch(inside(one).options) as other:
             yield one, other
 
 
@@ -89,7 +91,7 @@ async def test_a_thousand_versions_of_one_address_by_both_leave_the_right_one() 
             batch = events[start : start + 20]
             assert {*await store.save_many(batch)} <= {Saved.STORED, Saved.SUPERSEDED}
             # It never goes back behind what was answered.
-            standing = (await store._registers.read([slot]))[slot].event
+            standing = (await inside(store).records.read([slot]))[slot].event
             assert standing is not None
             assert winner([standing, *batch]) == standing
 
@@ -105,7 +107,7 @@ async def test_a_thousand_versions_of_one_address_by_both_leave_the_right_one() 
             ]
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(histories(), st.lists(st.integers(1, 30), max_size=4))
 def test_what_one_after_the_other_is_told_ends_as_with_one_relay(history: list[Event], cuts: list[int]) -> None:
     """Deletions by id and by address included: each relay looks at what the other has made searchable."""

@@ -10,9 +10,10 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from tests.contract.backends import ask, everything
-from tests.indices import options_for
-from tests.keys import ALICE, BOB, NOW, made_up
+from tests.opensearch.inside import inside
+from tests.support.backends import ask, everything
+from tests.support.indices import options_for
+from tests.support.keys import ALICE, BOB, NOW, made_up
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search
@@ -120,13 +121,13 @@ async def test_documents_are_made_anew(older: Older) -> None:
 
 
 async def write(store: OpenSearchStore, *writes: Write) -> None:
-    await store._bulk.carry_out(writes)
+    await inside(store).bulk.carry_out(writes)
     assert [one.wrote for one in writes] == [Wrote.DONE] * len(writes)
 
 
 async def test_what_relays_write_meanwhile_is_not_lost(older: Older, monkeypatch: pytest.MonkeyPatch) -> None:
     options, _ = older
-    monkeypatch.setattr(upgrade, "_FEW", 0)  # as many passes as there can be
+    monkeypatch.setattr(upgrade, "FEW_CHANGES", 0)  # as many passes as there can be
     told: list[tuple[Event, Saved]] = []
     done = trio.Event()
 
@@ -173,7 +174,7 @@ async def test_a_deletion_that_leaves_a_version_standing_is_not_lost(
         monkeypatch.setattr(upgrade, "_block", save_and_block)
         await upgraded(options)
     async with open_opensearch(options) as store:
-        register = (await store._registers.read([slot_of(NEW)]))[slot_of(NEW)]
+        register = (await inside(store).records.read([slot_of(NEW)]))[slot_of(NEW)]
         assert (register.event, register.until) == (NEW, NOW)
 
 
@@ -288,5 +289,5 @@ async def test_empty_registers_are_copied_too(older: Older) -> None:
         await write(store, Write("some", Record(), Document(17, grave="x:y")))
     await upgraded(options)
     async with open_opensearch(options) as store:
-        register = (await store._registers.read(["some"]))["some"]
+        register = (await inside(store).records.read(["some"]))["some"]
         assert (register.exists, register.arrived, register.event) == (True, 17, None)

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE, BOB, NOW
+from tests.opensearch.inside import inside
 from tests.opensearch.pairs import Relays, two_relays
+from tests.support.backends import everything
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchStore
@@ -40,12 +41,12 @@ async def relays(node: str, prefix: str) -> AsyncIterator[Relays]:
 @asynccontextmanager
 async def held(store: OpenSearchStore, *events: Event) -> AsyncIterator[list[Saved]]:
     """A batch that has got as far as removing what vanishes, which goes on when the context ends; its outcomes."""
-    empty = store._emptying.empty
+    empty = inside(store).clearing.empty
     is_held, may_go = trio.Event(), trio.Event()
     outcomes: list[Saved] = []
 
     async def hold(*meant: Query, is_fresh: bool = True) -> int:
-        store._emptying.empty = empty  # type: ignore[method-assign]
+        inside(store).clearing.empty = empty  # type: ignore[method-assign]
         is_held.set()
         await may_go.wait()
         return await empty(*meant, is_fresh=is_fresh)
@@ -53,7 +54,7 @@ async def held(store: OpenSearchStore, *events: Event) -> AsyncIterator[list[Sav
     async def save() -> None:
         outcomes.extend(await store.save_many(events))
 
-    store._emptying.empty = hold  # type: ignore[method-assign]
+    inside(store).clearing.empty = hold  # type: ignore[method-assign]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(save)
         await is_held.wait()
@@ -100,7 +101,7 @@ async def test_where_it_fails_the_request_alone_is_refused(relays: Relays, monke
         raise StoreError("the relay's store is busy")
 
     with monkeypatch.context() as context:
-        context.setattr(one._emptying, "empty", fail)
+        context.setattr(inside(one).clearing, "empty", fail)
         batch = [OTHERS[0], OTHERS[1], REQUEST, LATER, NOTE, deletion]
         assert await one.save_many(batch) == [STORED, STORED, FAILED, STORED, VANISHED, STORED]
     assert {event.id for event in await everything(one)} == {OTHERS[0].id, LATER.id, deletion.id}

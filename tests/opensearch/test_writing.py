@@ -12,8 +12,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.keys import ALICE, BOB, NOW
 from tests.opensearch.cluster import Cluster, Index, scripted, standing
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError

@@ -8,7 +8,7 @@ from perf.corpus import newest_filled, signed_events
 from perf.plan import Plan
 from perf.requests import counts, requests
 from perf.results import Sample
-from tests.oracles import naive_query
+from tests.support.oracles import naive_query
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import Count, Subscribe, parse

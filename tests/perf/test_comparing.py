@@ -145,6 +145,7 @@ def test_a_whole_comparison_says_what_it_could_not_do_and_goes_on(
     assert {"python", "trio", "trio-relay", "platform"} <= found.versions.keys()
 
 
+@pytest.mark.picture
 def test_a_picture_shows_who_was_measured(tmp_path: Path, measured: list[str]) -> None:
     pytest.importorskip("matplotlib")
     from perf.picture import draw

@@ -47,6 +47,7 @@ def test_channels_route_each_way() -> None:
     assert {row.bar for row in rows.values()} == {10}
 
 
+@pytest.mark.redis
 @needs_redis
 def test_redis_routes_each_way() -> None:
     rows = check(redis(EVENTS, count=130))
@@ -54,6 +55,7 @@ def test_redis_routes_each_way() -> None:
     assert {row.bar for row in rows.values()} == {None}
 
 
+@pytest.mark.redis
 @needs_redis
 def test_redis_errors_are_errors() -> None:
     with running(SERVER) as server, Redis(server.folder / "socket") as connection:

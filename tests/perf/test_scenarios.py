@@ -16,11 +16,13 @@ from perf.plan import Plan
 from perf.results import CLOSED, PACED, Sample
 from perf.scenarios import SCENARIOS, Scenario
 from perf.servers import OURS, Server, running
-from tests.oracles import naive_query
 from tests.perf.counting import check, counted_filters, matches
+from tests.support.oracles import naive_query
 from trio_relay.nostr.hyperloglog import canonical_offset
 
 SCALE = 0.001
+SOME = ("ingest", "id-1m", "half")
+"""Scenarios that stand for all: what is written, what is read of a filled store, and at a given rate."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,14 @@ def library(stores: Stores) -> Iterator[Library]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [one.name for one in SCENARIOS.values() if not one.is_on_opensearch])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(one.name, marks=() if one.name in SOME else pytest.mark.exhaustive)
+        for one in SCENARIOS.values()
+        if not one.is_on_opensearch
+    ],
+)
 def test_a_scenario_counts_all_that_it_asks_for(name: str, stores: Stores, library: Library) -> None:
     scenario = SCENARIOS[name].scaled(SCALE)
     samples = library.measure(scenario) if stores_nothing(scenario.plan) else list(measure(scenario, OURS, stores))

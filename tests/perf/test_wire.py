@@ -18,7 +18,7 @@ from perf import asking, wire
 from perf.asking import COUNT, EOSE, LIVE, OK, Asker, Clock, Log, Question, event_key, publishing
 from perf.plan import Failed
 from perf.wire import Loop, Wire, connect, frame
-from tests.keys import ALICE
+from tests.support.keys import ALICE
 from trio_relay.nostr.event import encode
 
 FIRST, SECOND = ALICE.event("first"), ALICE.event("second")

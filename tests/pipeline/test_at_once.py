@@ -6,10 +6,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import LocalClient, ids, open_desk, subscription, waiting
-from tests.keys import ALICE, BOB, NOW
-from tests.stores import ObedientStore
-from tests.wires import run_threads_inline
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import LocalClient, ids, open_desk, subscription, waiting
+from tests.support.server import run_threads_inline
 from trio_relay import Filter, MemoryStore, Subscription
 from trio_relay.nostr.event import encode
 from trio_relay.pipeline.queries import Queries

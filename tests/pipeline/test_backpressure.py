@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import Replies, ids, open_desk, subscription, waiting
-from tests.keys import ALICE, BOB
-from tests.stores import ObedientStore
+from tests.support.keys import ALICE, BOB
+from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import Replies, ids, open_desk, subscription, waiting
 from trio_relay import Filter, Relay
 from trio_relay.nostr.event import Event
 

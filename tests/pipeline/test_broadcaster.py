@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.desk import LocalClient, Replies, counted_steps, ids, subscription, waiting
-from tests.keys import ALICE, BOB, NOW
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.pipeline import LocalClient, Replies, counted_steps, ids, subscription, waiting
 from trio_relay import Filter
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.broadcaster import Broadcaster

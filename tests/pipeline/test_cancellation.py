@@ -10,10 +10,10 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from tests.desk import LocalClient, Replies, ids, open_desk, subscription, waiting
-from tests.keys import ALICE, BOB, NOW
-from tests.stores import ObedientStore
-from tests.wires import run_threads_inline
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import LocalClient, Replies, ids, open_desk, subscription, waiting
+from tests.support.server import run_threads_inline
 from trio_relay import Filter, Relay
 
 STORED_BEFORE = ALICE.event("known", created_at=NOW - 9)

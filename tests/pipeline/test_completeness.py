@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from tests.desk import LocalClient, ids, waiting
-from tests.keys import ALICE, BOB, NOW
-from tests.oracles import naive_match, naive_may_read, naive_query
-from tests.stores import ObedientStore, SyncedStore
-from tests.strategies import PUBKEYS
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.obedient_store import ObedientStore, SyncedStore
+from tests.support.oracles import naive_match, naive_may_read, naive_query
+from tests.support.pipeline import LocalClient, ids, waiting
+from tests.support.strategies import PUBKEYS
 from trio_relay import Filter, Subscription
 from trio_relay.nostr.access import NOBODY, PRIVATE_KINDS, Reader
 from trio_relay.nostr.event import Event, compute_id

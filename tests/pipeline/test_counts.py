@@ -7,8 +7,8 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.keys import ALICE, BOB, NOW
-from tests.stores import ObedientStore
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.obedient_store import ObedientStore
 from trio_relay import Filter
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.errors import Prefix, Rejected

@@ -12,9 +12,9 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.backends import records
-from tests.keys import NOW
 from tests.pipeline.test_syncing import found
+from tests.support.backends import records
+from tests.support.keys import NOW
 from trio_relay import MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.event import Event, compute_id

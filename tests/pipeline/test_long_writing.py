@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import Replies, open_desk
-from tests.keys import ALICE, BOB, NOW
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.pipeline import Replies, open_desk
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import VANISH

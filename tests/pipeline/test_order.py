@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.keys import ALICE
+from tests.support.keys import ALICE
 from trio_relay import MemoryStore, Submission
 from trio_relay.nostr.schnorr import open_backend
 from trio_relay.pipeline.verifier import Verifier

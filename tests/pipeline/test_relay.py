@@ -8,9 +8,9 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.desk import Replies, open_desk, subscription
-from tests.keys import ALICE, BOB, NOW
-from tests.stores import ObedientStore
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import Replies, open_desk, subscription
 from trio_relay import Limits, MemoryStore, RelayOptions, open_relay
 from trio_relay.pipeline import stages
 from trio_relay.pipeline.statistics import ChannelStatistics

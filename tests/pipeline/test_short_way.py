@@ -11,9 +11,9 @@ import trio
 from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import Replies, ids, open_desk, subscription, waiting
-from tests.keys import ALICE, BOB
-from tests.stores import ObedientStore
+from tests.support.keys import ALICE, BOB
+from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import Replies, ids, open_desk, subscription, waiting
 from trio_relay import Filter, MemoryStore
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event

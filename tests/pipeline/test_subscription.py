@@ -9,9 +9,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.desk import LocalClient, ids, subscription, waiting
-from tests.keys import ALICE, NOW
-from tests.stores import ObedientStore
+from tests.support.keys import ALICE, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import LocalClient, ids, subscription, waiting
 from trio_relay import Subscription
 from trio_relay.nostr.event import Event, encode
 from trio_relay.pipeline.queries import Queries

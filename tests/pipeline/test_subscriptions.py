@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from tests import strategies
-from tests.keys import ALICE, BOB, NOW
-from tests.oracles import naive_match
+from tests.support import strategies
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.oracles import naive_match
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.pipeline.subscription_index import SubscriptionIndex

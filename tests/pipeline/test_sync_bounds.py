@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.nips.syncs import ids_of
 from tests.pipeline.test_syncing import ALL, NOTES, found, ids_in, syncing_of
-from tests.stores import SyncedStore
+from tests.support.obedient_store import SyncedStore
+from tests.support.syncing import ids_of
 from trio_relay import MemoryStore
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.errors import Rejected

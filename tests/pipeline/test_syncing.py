@@ -9,10 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.desk import open_desk
-from tests.keys import ALICE, BOB, NOW, made_up
-from tests.nips.syncs import FIRST, ids_of
-from tests.stores import SyncedStore
+from tests.support.keys import ALICE, BOB, NOW, made_up
+from tests.support.obedient_store import SyncedStore
+from tests.support.pipeline import open_desk
+from tests.support.syncing import FIRST, ids_of
 from trio_relay import MemoryStore
 from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.event import Event

@@ -10,9 +10,9 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from tests.desk import Replies
-from tests.keys import ALICE, BOB
-from tests.stores import ObedientStore
+from tests.support.keys import ALICE, BOB
+from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import Replies
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.schnorr import Backend, open_backend
 from trio_relay.pipeline.statistics import VerifierStatistics

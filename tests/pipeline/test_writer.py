@@ -9,9 +9,9 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tests.desk import Replies
-from tests.keys import ALICE, BOB, NOW
-from tests.stores import ObedientStore
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import Replies
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import FlushCollector

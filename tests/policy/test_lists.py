@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import NOW
+from tests.support.keys import NOW
 from trio_relay.policy.lists import Change, ListEntry, ListName, Lists, as_metadata
 
 KINDS, EVENTS = ListName.ALLOWED_KINDS, ListName.BANNED_EVENTS

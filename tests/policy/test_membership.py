@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW
+from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay.nostr.kinds import JOIN, LEAVE, MEMBER_ADDED, MEMBERS, ROLE
 from trio_relay.nostr.limits import Limits
 from trio_relay.policy import membership

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.keys import ALICE, BOB, NOW, Author
 from tests.policy.verdicts import identity, listed, rules_of
+from tests.support.keys import ALICE, BOB, NOW, Author
+from tests.support.marks import in_order
 from trio_relay.nostr.filter import Filter
 from trio_relay.policy.filter_checks import check_filters
 from trio_relay.policy.lists import ListName
@@ -64,7 +65,7 @@ def test_elsewhere_everybody_reads(members: MemberOptions) -> None:
         [of(4), of(1)],
         [of(13_194)],
     ],
-    ids=str,
+    ids=in_order,
 )
 @pytest.mark.parametrize("keys", [[], [BOB]], ids=["nobody", "somebody"])
 @pytest.mark.parametrize("url", ["", "wss://relay.example/"])
@@ -75,7 +76,7 @@ def test_what_could_match_public_events_is_asked_freely(filters: list[Filter], k
 @pytest.mark.parametrize(
     "filters",
     [[of(4)], [of(1_059, 21_059)], [of(4, 1_059, p=[BOB.pubkey])], [of(4), of(1_059)]],
-    ids=str,
+    ids=in_order,
 )
 def test_who_asks_for_private_events_alone_must_say_who_he_is(filters: list[Filter]) -> None:
     assert asked(rules_of(), filters) == WHO
@@ -105,7 +106,7 @@ def test_who_asks_for_private_events_alone_must_say_who_he_is(filters: list[Filt
         ([of(1_059, p=[ALICE.pubkey]), of(4, p=[ALICE.pubkey], authors=[ALICE])], OTHERS),
         ([of(1_059, p=[ALICE.pubkey]), of(1_059, p=[BOB.pubkey])], None),
     ],
-    ids=str,
+    ids=in_order,
 )
 def test_what_is_for_others_alone_is_refused(filters: list[Filter], reason: str | None) -> None:
     assert asked(rules_of(), filters, BOB) == reason

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.policy.verdicts import listed, rules_of
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.policy.capabilities import capabilities_of, relay_info_of
 from trio_relay.policy.lists import Change, ListEntry, ListName

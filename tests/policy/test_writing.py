@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from tests.keys import ALICE, NOW
 from tests.policy.verdicts import listed, rules_of, verdict
+from tests.support.keys import ALICE, NOW
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.limits import Limits

@@ -8,8 +8,8 @@ from itertools import count
 import pytest
 from msgspec.structs import replace
 
-from tests.keys import ALICE, BOB, NOW
 from tests.policy.verdicts import URL, identity, rules_of, verdict
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.pow import difficulty_of
 from trio_relay.policy.identity import Identity

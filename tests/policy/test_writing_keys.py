@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.policy.verdicts import identity, listed, rules_of, verdict
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import ListName
 from trio_relay.policy.options import MemberOptions

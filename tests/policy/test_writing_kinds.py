@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.keys import ALICE, NOW
 from tests.policy.verdicts import URL, listed, rules_of, verdict
+from tests.support.keys import ALICE, NOW
 from trio_relay.nostr.event import Event
 from trio_relay.policy.lists import ListName
 from trio_relay.policy.options import KindRule

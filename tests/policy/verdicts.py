@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.keys import NOW, Author
+from tests.support.keys import NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from tests.keys import made_up
+from tests.support.keys import made_up
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.sqlite.loop_reader import LoopReader
 

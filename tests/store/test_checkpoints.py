@@ -13,9 +13,10 @@ import pytest
 import structlog
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store.files import content, exists, opened, opened_for_reading
+from tests.store.inside import inside
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved
 from trio_relay.store.sqlite import store as store_module
@@ -27,13 +28,13 @@ Checkpoint = Callable[[apsw.Connection, int], store_module.Folded]
 @pytest.fixture
 def checkpoint_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a log of a few pages be enough for a checkpoint."""
-    monkeypatch.setattr(store_module, "_PAGES_BEFORE_CHECKPOINT", 3)
+    monkeypatch.setattr(store_module, "PAGES_BEFORE_CHECKPOINT", 3)
 
 
 @pytest.fixture
 def checkpoint_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every save wait for a whole checkpoint."""
-    monkeypatch.setattr(store_module, "_PAGES_BEFORE_WAITING", 0)
+    monkeypatch.setattr(store_module, "PAGES_BEFORE_WAITING", 0)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ async def test_a_save_waits_for_readers_when_the_log_has_grown_too_long(path: Pa
                 connection.close()
                 return True
 
-            store._connection.set_busy_handler(wait)
+            inside(store).connection.set_busy_handler(wait)
             await store.save_many([event])
         assert waited == [0]
         assert await without_log(path) == [event]
@@ -121,7 +122,7 @@ async def test_a_save_waits_for_readers_when_the_log_has_grown_too_long(path: Pa
 async def test_a_reader_that_stays_holds_no_save_up(path: Path) -> None:
     events = [ALICE.event(f"{number}{BIG}") for number in range(5)]
     async with opened(path) as store:
-        store._connection.set_busy_timeout(0)
+        inside(store).connection.set_busy_timeout(0)
         with reader(path):
             for event in events:
                 assert await store.save_many([event]) == [Saved.STORED]
@@ -140,7 +141,7 @@ async def test_a_reader_that_stays_makes_waiting_checkpoints_rare(path: Path, mo
 
     monkeypatch.setattr(store_module, "_checkpoint", counted)
     async with opened(path) as store:
-        store._connection.set_busy_timeout(0)
+        inside(store).connection.set_busy_timeout(0)
         await store.save_many([ALICE.event()])
         with reader(path):
             for number in range(30):
@@ -176,7 +177,7 @@ async def test_a_save_whose_checkpoint_fails_is_a_save_all_the_same(
     """The events are committed: a `StoreError` would say that they are not."""
     event = ALICE.event()
     async with opened(path) as store:
-        monkeypatch.setattr(store, "_connection", Failing(store._connection))
+        monkeypatch.setattr(store, "_connection", Failing(inside(store).connection))
         assert await store.save_many([event]) == [Saved.STORED]
         assert await everything(store) == [event]
     assert logged == [{"event": "checkpoint failed", "error": "database or disk is full", "log_level": "warning"}]
@@ -191,7 +192,7 @@ async def test_a_checkpoint_that_fails_beside_the_writer_is_tried_again_a_second
 ) -> None:
     """The clock stands still unless told: the writer works in a thread, which it cannot see."""
     async with opened(path) as store:
-        checkpointer = Failing(store._checkpointer)
+        checkpointer = Failing(inside(store).checkpointer)
         monkeypatch.setattr(store, "_checkpointer", checkpointer)
         for number in range(2):
             await store.save_many([ALICE.event(f"{number}{BIG}")])
@@ -215,7 +216,7 @@ async def test_closing_with_a_full_disk_loses_nothing(
     event = ALICE.event()
     async with opened(path) as store:
         await store.save_many([event])
-        monkeypatch.setattr(store, "_connection", Failing(store._connection))
+        monkeypatch.setattr(store, "_connection", Failing(inside(store).connection))
     assert [entry["event"] for entry in logged] == ["checkpoint failed"]
     async with opened(path) as store:
         assert await everything(store) == [event]

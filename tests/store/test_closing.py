@@ -12,9 +12,10 @@ import apsw
 import pytest
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store.files import exists, opened, opened_for_reading
+from tests.store.inside import inside, readers
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.sqlite import SqliteStore
 from trio_relay.store.sqlite import store as store_module
@@ -68,7 +69,7 @@ async def test_closing_while_another_process_reads_loses_nothing(path: Path) -> 
     reader = apsw.Connection(":memory:")
     async with opened(path) as store:
         await store.save_many(events[:1])
-        store._connection.set_busy_timeout(0)
+        inside(store).connection.set_busy_timeout(0)
         reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         reader.execute("BEGIN; SELECT count(*) FROM event").fetchall()
         await store.save_many(events[1:])
@@ -89,7 +90,7 @@ async def test_a_read_that_is_at_work_while_the_store_closes_ends_as_ever(path: 
     answers: list[int] = []
 
     async def ask(store: SqliteStore) -> None:
-        answers.append(await store._read(slow))
+        answers.append(await readers(store).read(slow))
 
     async with trio.open_nursery() as nursery:
         async with opened(path) as store:
@@ -121,7 +122,7 @@ async def test_a_store_that_does_not_close_is_given_up_in_the_end(
     token = trio.lowlevel.current_trio_token()
 
     def hang(self: SqliteStore) -> None:
-        token.run_sync_soon(mock_clock.jump, store_module._CLOSE_SECONDS)
+        token.run_sync_soon(mock_clock.jump, store_module.CLOSE_SECONDS)
         release.wait(timeout=20)
         close(self)
         token.run_sync_soon(closed.set)
@@ -149,7 +150,7 @@ async def test_a_probe_waits_for_the_batch_that_is_at_work(path: Path, monkeypat
         def probe(connection: apsw.Connection) -> None:
             log.append("probed in a transaction" if connection.in_transaction else "probed")
 
-        monkeypatch.setattr(store._writer, "_insert", slow_insert)
+        monkeypatch.setattr(inside(store).writer, "_insert", slow_insert)
         monkeypatch.setattr(store_module, "_probe", probe)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(store.save_many, [ALICE.event()])

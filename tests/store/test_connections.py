@@ -9,9 +9,10 @@ import apsw
 import pytest
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store.files import content, opened, opened_for_reading
+from tests.store.inside import inside, readers
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay import SqliteOptions, open_sqlite
 
 
@@ -21,8 +22,8 @@ async def test_a_commit_is_as_durable_as_the_options_say(
 ) -> None:
     with trio.fail_after(60):
         async with open_sqlite(SqliteOptions(path=str(path), synchronous=synchronous)) as store:
-            assert store._connection.pragma("synchronous") == level
-            assert store._connection.pragma("journal_mode") == "wal"
+            assert inside(store).connection.pragma("synchronous") == level
+            assert inside(store).connection.pragma("journal_mode") == "wal"
             assert store.description == f"sqlite {path} (synchronous={synchronous})"
 
 
@@ -33,16 +34,16 @@ def test_a_commit_is_on_the_disk_unless_the_options_say_otherwise() -> None:
 async def test_every_connection_has_the_cache_of_the_options_and_checkpoints_when_it_is_told_to(path: Path) -> None:
     with trio.fail_after(60):
         async with open_sqlite(SqliteOptions(path=str(path), cache_bytes=2**21, readers=3)) as store:
-            readers = [*store._idle, store._knower, store._quick_connection]
-            connections = [store._connection, store._checkpointer, *readers]
+            reading = [*readers(store).idle, readers(store).knower, readers(store).quick]
+            connections = [inside(store).connection, inside(store).checkpointer, *reading]
             assert [connection.pragma("cache_size") for connection in connections] == [-2_048] * 7
             assert [connection.pragma("wal_autocheckpoint") for connection in connections] == [0] * 7
 
 
 async def test_nothing_can_be_written_by_those_who_read(path: Path) -> None:
     async with opened(path, readers=3) as store, opened_for_reading(path) as reader:
-        others = (store._knower, store._quick_connection, reader._knower, reader._quick_connection)
-        for connection in (*store._idle, *reader._idle, *others):
+        others = (readers(store).knower, readers(store).quick, readers(reader).knower, readers(reader).quick)
+        for connection in (*readers(store).idle, *readers(reader).idle, *others):
             with pytest.raises(apsw.ReadOnlyError):
                 connection.execute("INSERT INTO probe VALUES (1)")
 

@@ -9,7 +9,7 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
-from tests.keys import ALICE
+from tests.support.keys import ALICE
 from trio_relay.nostr.event import Event, encode
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.rows import (

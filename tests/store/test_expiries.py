@@ -12,9 +12,10 @@ import pytest
 import trio
 import trio.testing
 
-from tests.contract.backends import ask, records
-from tests.keys import ALICE, BOB, NOW
 from tests.store.files import opened_for_reading, options
+from tests.store.inside import inside, readers
+from tests.support.backends import ask, records
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay import open_sqlite
 from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
@@ -71,7 +72,7 @@ async def store(path: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
 
 def expiries(store: SqliteStore) -> int:
     """How many stored events are known to expire."""
-    return int(store._connection.execute("SELECT count(*) FROM expiry").get)
+    return int(inside(store).connection.execute("SELECT count(*) FROM expiry").get)
 
 
 async def found(store: SqliteStore, filter_: Filter) -> set[str]:
@@ -108,13 +109,13 @@ async def test_a_lone_id_is_not_found_either(store: SqliteStore, clock: Clock) -
 async def test_queries_ask_nothing_of_expiries_before_the_first_is_due_and_after_it_was_swept(
     store: SqliteStore, clock: Clock
 ) -> None:
-    assert store._lapsed() is None
+    assert readers(store).lapsed() is None
     await store.save_many([LASTING, PLAIN, BRIEF])
-    assert store._lapsed() is None
+    assert readers(store).lapsed() is None
     clock.now = SOON
-    assert store._lapsed() == SOON
+    assert readers(store).lapsed() == SOON
     await store.sweep()
-    assert store._lapsed() is None
+    assert readers(store).lapsed() is None
     for lapsed, has_it in ((None, False), (SOON, True)):
         select = fetch.whole_answer([EVERYTHING], lapsed)
         assert select is not None
@@ -171,14 +172,16 @@ async def test_a_batch_that_fails_expires_nothing_and_hinders_no_sweep(
     store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(store._writer, "_bury", lambda _ruling: store._connection.execute("SELECT * FROM nowhere"))
+        patch.setattr(
+            inside(store).writer, "_bury", lambda _ruling: inside(store).connection.execute("SELECT * FROM nowhere")
+        )
         with pytest.raises(StoreError):
             await store.save_many([BRIEF])
     clock.now = SOON
     await store.save_many([PLAIN])
     assert await found(store, EVERYTHING) == {PLAIN.id}
     assert await store.sweep() == 0
-    assert store._lapsed() is None
+    assert readers(store).lapsed() is None
 
 
 async def test_a_sweep_that_fails_removes_nothing(
@@ -204,22 +207,22 @@ async def test_what_expires_while_a_query_waits_for_its_turn_is_not_found(store:
         answers.append(await records(store, EVERYTHING))
         answers.append(await store.count([EVERYTHING]))
 
-    holders = [object() for _ in range(int(store._reading.total_tokens))]
+    holders = [object() for _ in range(int(readers(store).limit.total_tokens))]
     for holder in holders:
-        store._reading.acquire_on_behalf_of_nowait(holder)
+        readers(store).limit.acquire_on_behalf_of_nowait(holder)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(note_answers)
         await trio.testing.wait_all_tasks_blocked()
         clock.now = SOON
         for holder in holders:
-            store._reading.release_on_behalf_of(holder)
+            readers(store).limit.release_on_behalf_of(holder)
     assert answers == [[PLAIN], [(PLAIN.created_at, PLAIN.id)], 1]
 
 
 async def test_what_expires_between_two_pages_is_not_in_the_second(
     store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "_RECORD_PART", 1)
+    monkeypatch.setattr(fetch, "RECORD_PART", 1)
     big = [ALICE.event("x" * 300_000, created_at=NOW - 1 - at, tags=[["expiration", str(SOON)]]) for at in range(3)]
     await store.save_many([*big, PLAIN])
     async with aclosing(store.query([EVERYTHING])) as pages:

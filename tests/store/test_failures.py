@@ -11,9 +11,10 @@ from typing import Final
 import apsw
 import pytest
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, NOW
 from tests.store.files import opened
+from tests.store.inside import inside
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.sqlite import SqliteStore, batch_writer, deletes
@@ -51,7 +52,7 @@ async def stays_as_it_was_and_works_on(store: SqliteStore) -> None:
 
 
 async def test_a_full_disk_stores_nothing_of_the_batch(store: SqliteStore) -> None:
-    connection = store._connection
+    connection = inside(store).connection
     connection.pragma("max_page_count", connection.pragma("page_count"))
     with pytest.raises(StoreError, match=r"^the relay's disk is full$"):
         await store.save_many([*BATCH, ALICE.event("x" * 100_000)])
@@ -60,7 +61,7 @@ async def test_a_full_disk_stores_nothing_of_the_batch(store: SqliteStore) -> No
 
 
 async def test_a_full_disk_can_still_be_read(store: SqliteStore) -> None:
-    connection = store._connection
+    connection = inside(store).connection
     connection.pragma("max_page_count", connection.pragma("page_count"))
     for number in range(3):
         with pytest.raises(StoreError):
@@ -105,10 +106,10 @@ async def test_a_lone_event_whose_question_fails_is_not_stored(
 
 async def test_a_commit_that_fails_takes_the_whole_batch_back(store: SqliteStore) -> None:
     """The transaction is over then, without a ROLLBACK."""
-    store._connection.set_commit_hook(lambda: True)
+    inside(store).connection.set_commit_hook(lambda: True)
     with pytest.raises(StoreError, match=r"^the relay's store failed \(ConstraintError\)$"):
         await store.save_many(BATCH)
-    store._connection.set_commit_hook(None)
+    inside(store).connection.set_commit_hook(None)
     await stays_as_it_was_and_works_on(store)
 
 
@@ -123,11 +124,11 @@ async def test_a_bug_while_judging_takes_the_batch_back_and_is_not_hidden(
 
 
 async def test_a_store_that_takes_no_writes_says_so_when_probed(store: SqliteStore) -> None:
-    store._connection.pragma("query_only", True)
+    inside(store).connection.pragma("query_only", True)
     for attempt in (store.probe(), store.save_many(BATCH)):
         with pytest.raises(StoreError, match=r"^the relay's store failed \(ReadOnlyError\)$"):
             await attempt
-    store._connection.pragma("query_only", False)
+    inside(store).connection.pragma("query_only", False)
     await stays_as_it_was_and_works_on(store)
 
 

@@ -9,8 +9,9 @@ from typing import Final
 import pytest
 import trio
 
-from tests.keys import ALICE, NOW, made_up
 from tests.store.files import opened
+from tests.store.inside import inside
+from tests.support.keys import ALICE, NOW, made_up
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreError
@@ -93,7 +94,7 @@ async def test_what_was_rolled_back_is_never_told(path: Path) -> None:
     async with opened(path) as store:
         await store.save_many([A])
         heard = following(store)
-        connection = store._connection
+        connection = inside(store).connection
         connection.pragma("max_page_count", connection.pragma("page_count"))
         with pytest.raises(StoreError, match=r"^the relay's disk is full$"):
             await store.save_many([ALICE.event(kind=5, tags=[["e", A.id]]), ALICE.event("x" * 100_000)])
@@ -109,13 +110,13 @@ async def test_a_commit_whose_task_is_cancelled_meanwhile_is_told_all_the_same(
 ) -> None:
     """It happens whole."""
     async with opened(path) as store:
-        heard, save, token = following(store), store._writer.save, trio.lowlevel.current_trio_token()
+        heard, save, token = following(store), inside(store).writer.save, trio.lowlevel.current_trio_token()
 
         def cancelled(batch: Sequence[Event]) -> list[Saved]:
             trio.from_thread.run_sync(scope.cancel, trio_token=token)
             return save(batch)
 
-        monkeypatch.setattr(store._writer, "save", cancelled)
+        monkeypatch.setattr(inside(store).writer, "save", cancelled)
         with trio.CancelScope() as scope:
             await store.save_many([A])
             await trio.lowlevel.checkpoint()

@@ -12,9 +12,10 @@ import apsw
 import pytest
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store.files import opened
+from tests.store.inside import readers
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay.store.sqlite.threads import run_interruptibly
 
 # Some seconds of counting, so that a test whose query is not interrupted fails instead of hanging.
@@ -51,7 +52,7 @@ async def test_cancelling_a_query_interrupts_it_and_leaves_the_connection_usable
         await store.save_many([event])
         query = LongQuery()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(store._read, query)
+            nursery.start_soon(readers(store).read, query)
             await query.runs.wait()
             nursery.cancel_scope.cancel()
         assert query.ended is apsw.InterruptError
@@ -67,7 +68,7 @@ async def test_a_query_cancelled_before_its_first_step_is_interrupted_too(path: 
             cancelled.wait()
             query(connection)
 
-        connection = store._idle[0]
+        connection = readers(store).idle[0]
 
         def interrupt() -> None:
             connection.interrupt()
@@ -89,7 +90,7 @@ async def test_a_query_that_waits_for_a_connection_gets_it_when_another_is_cance
 
             async def run() -> None:
                 with running:
-                    await store._read(query)
+                    await readers(store).read(query)
 
             nursery.start_soon(run)
             await query.runs.wait()
@@ -104,7 +105,7 @@ async def test_a_query_that_waits_for_a_connection_can_be_cancelled(path: Path) 
     async with opened(path, readers=1) as store:
         query = LongQuery()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(store._read, query)
+            nursery.start_soon(readers(store).read, query)
             await query.runs.wait()
             with trio.CancelScope() as waiting:
                 waiting.cancel()
@@ -119,9 +120,9 @@ async def test_as_many_queries_run_at_once_as_there_are_readers(path: Path) -> N
         queries = [LongQuery() for _ in range(4)]
         async with trio.open_nursery() as nursery:
             for query in queries[:3]:
-                nursery.start_soon(store._read, query)
+                nursery.start_soon(readers(store).read, query)
                 await query.runs.wait()
-            nursery.start_soon(store._read, queries[3])
+            nursery.start_soon(readers(store).read, queries[3])
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         assert [query.ended for query in queries] == [apsw.InterruptError] * 3 + [None]
@@ -204,7 +205,7 @@ async def test_what_is_known_is_told_while_queries_hold_all_readers(path: Path) 
     async with opened(path, readers=1) as store, trio.open_nursery() as nursery:
         await store.save_many([event])
         query = LongQuery()
-        nursery.start_soon(store._read, query)
+        nursery.start_soon(readers(store).read, query)
         await query.runs.wait()
         assert await store.known([event.id]) == {event.id}
         assert query.ended is None

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.store.base import Saved
 from trio_relay.store.judge import Facts, Questions, Ruling, Version, judge, questions, version_of

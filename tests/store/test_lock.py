@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE
 from tests.store.files import content, opened, opened_for_reading, overwrite
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import StoreRefused

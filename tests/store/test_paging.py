@@ -10,9 +10,9 @@ from typing import Final
 
 import pytest
 
-from tests.contract.backends import lines
-from tests.keys import ALICE, NOW, made_up
 from tests.store.files import opened
+from tests.support.backends import lines
+from tests.support.keys import ALICE, NOW, made_up
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page
@@ -37,7 +37,7 @@ def events_of(sizes: list[int]) -> list[Event]:
 @pytest.fixture
 async def store(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteStore]:
     """A store with small pages."""
-    monkeypatch.setattr(fetch, "_PAGE_BYTES", PAGE)
+    monkeypatch.setattr(fetch, "PAGE_BYTES", PAGE)
     async with opened(path) as store:
         yield store
 
@@ -74,8 +74,8 @@ async def test_a_long_scan_comes_in_pages_whole_and_in_order(store: SqliteStore,
 async def test_a_long_answer_is_not_given_on_the_loop(
     store: SqliteStore, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop_reader, "_SECONDS", 60.0)
-    monkeypatch.setattr(loop_reader, "_COLD_SECONDS", math.inf)
+    monkeypatch.setattr(loop_reader, "MOST_SECONDS", 60.0)
+    monkeypatch.setattr(loop_reader, "COLD_SECONDS", math.inf)
     events = events_of(sizes)
     await store.save_many(events)
     newest = encode(events[-1])

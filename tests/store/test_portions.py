@@ -10,9 +10,10 @@ import apsw
 import pytest
 import trio
 
-from tests.contract.backends import everything, records
-from tests.keys import ALICE, made_up
 from tests.store.files import opened
+from tests.store.inside import inside
+from tests.support.backends import everything, records
+from tests.support.keys import ALICE, made_up
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.store.base import Saved, StoreError
@@ -23,7 +24,7 @@ from trio_relay.store.sqlite.fetch import record_parts
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 500])
 def test_parts_together_hold_every_number_once(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(fetch, "_RECORD_PART", 20)
+    monkeypatch.setattr(fetch, "RECORD_PART", 20)
     joined = ",".join(map(str, range(100, 100 + count)))
     parts = list(record_parts(joined))
     assert ",".join(parts) == joined
@@ -44,7 +45,7 @@ def test_no_page_of_records_is_longer_than_an_answer_may_be() -> None:
 async def test_what_is_removed_meanwhile_has_no_record_and_no_empty_page(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "_RECORD_PART", 1)
+    monkeypatch.setattr(fetch, "RECORD_PART", 1)
     events = [made_up(str(number), created_at=900 - number) for number in range(30)]
     async with opened(path) as store:
         await store.save_many(events)
@@ -82,12 +83,12 @@ async def test_whoever_asks_is_interrupted_when_cancelled(path: Path, monkeypatc
 
 async def test_batches_come_between_portions_of_a_removal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came after it was asked for stays."""
-    monkeypatch.setattr(store_module, "_REMOVED_AT_A_TIME", 2)
-    monkeypatch.setattr(deletes, "_AT_A_TIME", 1)
+    monkeypatch.setattr(store_module, "REMOVED_AT_A_TIME", 2)
+    monkeypatch.setattr(deletes, "EVENTS_AT_A_TIME", 1)
     notes, late = [ALICE.event(str(number)) for number in range(9)], ALICE.event("late")
     log: list[str] = []
     async with opened(path) as store:
-        remove, save = store._writer.remove, store._writer.save
+        remove, save = inside(store).writer.remove, inside(store).writer.save
 
         def noted_remove(seqs: Sequence[int]) -> int:
             log.append("remove")
@@ -97,8 +98,8 @@ async def test_batches_come_between_portions_of_a_removal(path: Path, monkeypatc
             log.append("save")
             return save(batch)
 
-        monkeypatch.setattr(store._writer, "remove", noted_remove)
-        monkeypatch.setattr(store._writer, "save", noted_save)
+        monkeypatch.setattr(inside(store).writer, "remove", noted_remove)
+        monkeypatch.setattr(inside(store).writer, "save", noted_save)
         await store.save_many(notes)
 
         async def save_late() -> None:
@@ -119,11 +120,11 @@ async def test_batches_come_between_portions_of_a_removal(path: Path, monkeypatc
 async def test_a_removal_that_fails_in_the_midst_has_removed_a_part(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_REMOVED_AT_A_TIME", 2)
+    monkeypatch.setattr(store_module, "REMOVED_AT_A_TIME", 2)
     notes = [ALICE.event(str(number)) for number in range(5)]
     async with opened(path) as store:
         await store.save_many(notes)
-        remove, calls = store._writer.remove, []
+        remove, calls = inside(store).writer.remove, []
 
         def fail_later(seqs: list[int]) -> int:
             calls.append(seqs)
@@ -132,7 +133,7 @@ async def test_a_removal_that_fails_in_the_midst_has_removed_a_part(
                     patch.setattr(deletes, "_DELETE", "DELETE FROM nowhere WHERE ?1")
                 return remove(seqs)
 
-        monkeypatch.setattr(store._writer, "remove", fail_later)
+        monkeypatch.setattr(inside(store).writer, "remove", fail_later)
         with pytest.raises(StoreError, match=r"^the relay's store failed \(SQLError\)$"):
             await store.remove([Filter()])
         assert len(await everything(store)) == 3
@@ -152,9 +153,9 @@ async def test_all_that_was_made_of_an_event_goes_with_it(path: Path) -> None:
     tags = [["t", "x"], ["e", "e" * 64], ["expiration", str(2**40)], ["l", "en", "ISO-639-1"], ["content-warning"]]
     async with opened(path) as store:
         await store.save_many([ALICE.event("tea", tags=tags), ALICE.event('{"nip05":"a@b.c"}', kind=0)])
-        assert rows(store._connection) == {"event": 2, "tag": 6, "expiry": 1, "word": 2}
+        assert rows(inside(store).connection) == {"event": 2, "tag": 6, "expiry": 1, "word": 2}
         assert await store.remove([Filter()]) == 2
-        assert rows(store._connection) == dict.fromkeys(["event", "tag", "expiry", "word"], 0)
+        assert rows(inside(store).connection) == dict.fromkeys(["event", "tag", "expiry", "word"], 0)
 
 
 def rows(connection: apsw.Connection) -> dict[str, int]:
@@ -168,6 +169,6 @@ async def test_what_is_gone_meanwhile_is_no_part_of_a_removal(path: Path) -> Non
     notes = [ALICE.event(str(number)) for number in range(3)]
     async with opened(path) as store:
         await store.save_many(notes)
-        assert store._writer.remove([1, 3, 99]) == 2
-        assert store._writer.remove([1, 3, 99]) == 0
+        assert inside(store).writer.remove([1, 3, 99]) == 2
+        assert inside(store).writer.remove([1, 3, 99]) == 0
         assert await everything(store) == [notes[1]]

@@ -11,8 +11,8 @@ from typing import Final
 import apsw
 import pytest
 
-from tests.keys import ALICE
 from tests.store.quickness import EVENTS, EVERYTHING, IDS, SMALL, SOME_IDS, Clock, Speed, all_events, known, of_a_kind
+from tests.support.keys import ALICE
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.sqlite import fetch, loop_reader
@@ -102,8 +102,8 @@ def test_no_more_shapes_are_remembered_than_a_thousand(
     speed: Speed, quick_reader: LoopReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All are forgotten then: who was avoided is tried again."""
-    assert loop_reader._MOST_SHAPES == 1_000
-    monkeypatch.setattr(loop_reader, "_MOST_SHAPES", 4)
+    assert loop_reader.MOST_SHAPES == 1_000
+    monkeypatch.setattr(loop_reader, "MOST_SHAPES", 4)
     for _ in range(3):
         speed.late(of_a_kind)
     kinds = [EVERYTHING, *(Filter(since=since, until=2**40, limit=5_000) for since in (None, 1))]
@@ -119,7 +119,7 @@ def test_an_answer_longer_than_a_page_is_none_and_a_strike(
     quick_connection: apsw.Connection, quick_reader: LoopReader, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried for nothing: what it has found is thrown away, and a thread has to begin anew."""
-    monkeypatch.setattr(fetch, "_PAGE_BYTES", 10_000)
+    monkeypatch.setattr(fetch, "PAGE_BYTES", 10_000)
     fetch.limit_answers(quick_connection)
     looks = []
     for limit in (500, 500, 20, 500, 500, 500, 500, 20):
@@ -136,7 +136,7 @@ def test_late_and_too_long_are_strikes_alike(
     quick_connection: apsw.Connection, speed: Speed, quick_reader: LoopReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [speed.late(all_events) for _ in range(2)] == [True] * 2
-    monkeypatch.setattr(fetch, "_PAGE_BYTES", 10_000)
+    monkeypatch.setattr(fetch, "PAGE_BYTES", 10_000)
     fetch.limit_answers(quick_connection)
     assert quick_reader.query([EVERYTHING]) is None
     assert not speed.in_time(all_events)
@@ -144,7 +144,7 @@ def test_late_and_too_long_are_strikes_alike(
 
 
 def test_an_event_longer_than_a_page_is_none(file: Path, quick_reader: LoopReader) -> None:
-    event = ALICE.event("x" * fetch._PAGE_BYTES)
+    event = ALICE.event("x" * fetch.PAGE_BYTES)
     writer = apsw.Connection(str(file))
     BatchWriter(writer).save([event])
     writer.close()

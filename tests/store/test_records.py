@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.keys import ALICE
-from tests.strategies import unicode_texts
+from tests.support.keys import ALICE
+from tests.support.strategies import unicode_texts
 from trio_relay.store.sqlite.rows import address_key, tag_key, tag_keys
 
 HEX = "0123456789abcdef" * 4

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import apsw
 import pytest
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store.files import content, opened, opened_for_reading
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite import ReadPool, schema
 

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE
 from tests.store.files import opened
+from tests.store.inside import inside
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved
 from trio_relay.store.sqlite import deletes
 
 
 async def test_a_deletion_of_many_removes_them_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deletes, "_AT_A_TIME", 2)
+    monkeypatch.setattr(deletes, "EVENTS_AT_A_TIME", 2)
     notes = [ALICE.event(str(number), tags=[["t", "gone"]]) for number in range(5)]
     stays = ALICE.event("stays", tags=[["t", "gone"]])
     deletion = ALICE.event(kind=5, tags=[["e", note.id] for note in notes])
@@ -24,5 +25,5 @@ async def test_a_deletion_of_many_removes_them_all(path: Path, monkeypatch: pyte
         assert await store.save_many([deletion]) == [Saved.STORED]
         assert await everything(store) == [stays, deletion]
         assert await ask(store, Filter(tags=(("t", frozenset(["gone"])),))) == [stays]
-        tags = store._connection.execute("SELECT count(*) FROM tag").get
+        tags = inside(store).connection.execute("SELECT count(*) FROM tag").get
         assert tags == 1 + len(notes)  # of what stays, and the deletion's own

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, NOW
 from tests.store.files import content, opened
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved, StoreStatistics
 

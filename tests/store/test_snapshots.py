@@ -13,10 +13,11 @@ import apsw
 import pytest
 import trio
 
-from tests.contract.backends import everything
-from tests.keys import ALICE, made_up
 from tests.store.files import opened, opened_for_reading
+from tests.store.inside import inside, readers
 from tests.store.quickness import Clock
+from tests.support.backends import everything
+from tests.support.keys import ALICE, made_up
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import StoreError
@@ -33,8 +34,8 @@ ANY = Filter(limit=10)
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no search be late because the machine is busy."""
-    monkeypatch.setattr(loop_reader, "_SECONDS", 60.0)
-    monkeypatch.setattr(loop_reader, "_COLD_SECONDS", math.inf)
+    monkeypatch.setattr(loop_reader, "MOST_SECONDS", 60.0)
+    monkeypatch.setattr(loop_reader, "COLD_SECONDS", math.inf)
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ async def test_a_store_takes_every_save_however_long_ago_the_last_search_was(pat
 async def test_the_log_is_folded_back_and_written_anew_while_queries_come_all_the_time(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_PAGES_BEFORE_CHECKPOINT", 3)
+    monkeypatch.setattr(store_module, "PAGES_BEFORE_CHECKPOINT", 3)
     events = [ALICE.event(f"{number}{BIG}") for number in range(60)]
     checkpoint = store_module._checkpoint
     folded = trio.Event()
@@ -192,21 +193,21 @@ async def test_searches_between_two_saves_share_one_snapshot(path: Path) -> None
     """Also after a save that failed."""
     async with opened(path) as store:
         for number, hook in enumerate((None, lambda: True, None)):
-            store._connection.set_commit_hook(hook)
+            inside(store).connection.set_commit_hook(hook)
             with suppress(StoreError):
                 await store.save_many([ALICE.event(str(number))])
-            assert not store._quick_connection.in_transaction
+            assert not readers(store).quick.in_transaction
             for _ in range(3):
                 store.known_nowait([ONE.id])
-                assert store._quick_connection.in_transaction
+                assert readers(store).quick.in_transaction
         await store.probe()
-        assert not store._quick_connection.in_transaction
+        assert not readers(store).quick.in_transaction
 
 
 async def test_a_save_that_waits_for_a_whole_checkpoint_is_not_held_up_by_queries(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_PAGES_BEFORE_WAITING", 0)
+    monkeypatch.setattr(store_module, "PAGES_BEFORE_WAITING", 0)
     folded: list[store_module.Folded] = []
     checkpoint = store_module._checkpoint
 
@@ -228,10 +229,10 @@ async def test_a_save_that_waits_for_a_whole_checkpoint_is_not_held_up_by_querie
 async def test_a_save_that_fails_leaves_searches_as_they_were(path: Path) -> None:
     async with opened(path) as store:
         await store.save_many([ONE])
-        store._connection.set_commit_hook(lambda: True)
+        inside(store).connection.set_commit_hook(lambda: True)
         with pytest.raises(StoreError):
             await store.save_many([TWO])
-        store._connection.set_commit_hook(None)
+        inside(store).connection.set_commit_hook(None)
         assert store.known_nowait([ONE.id, TWO.id]) == {ONE.id}
         assert store.query_nowait([ANY]) == [encode(ONE)]
         await store.save_many([TWO])
@@ -272,7 +273,7 @@ async def test_a_write_that_ends_before_another_shares_nothing(path: Path) -> No
         async def write() -> None:
             await store._write(lambda: None)
             store.query_nowait([ANY])
-            ended.append(store._quick_connection.in_transaction)
+            ended.append(readers(store).quick.in_transaction)
 
         async with trio.open_nursery() as nursery:
             for _ in range(3):

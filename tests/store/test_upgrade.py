@@ -13,10 +13,11 @@ import apsw
 import pytest
 import structlog
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, NOW
 from tests.store import version_1
 from tests.store.files import content, opened, opened_for_reading
+from tests.store.inside import inside
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, NOW
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
@@ -108,7 +109,7 @@ async def test_every_query_is_answered_as_before(old: Path) -> None:
 def test_there_are_thousands_of_every_kind() -> None:
     """Or the tests here would show little."""
     events = [event for _, event in numbered()]
-    assert len(events) > 3 * upgrade_module._EVENTS_AT_A_TIME
+    assert len(events) > 3 * upgrade_module.EVENTS_AT_A_TIME
     assert {event.kind for event in events} == set(KINDS)
     assert numbered()[-1][0] > len(events)
 
@@ -139,9 +140,9 @@ async def test_what_it_becomes_has_the_very_tables_of_a_new_one(old: Path, tmp_p
 
 async def test_numbers_and_tombstones_are_kept(old: Path) -> None:
     async with opened(old) as store:
-        rows = store._connection.execute("SELECT seq, lower(hex(id)) FROM event ORDER BY seq").fetchall()
+        rows = inside(store).connection.execute("SELECT seq, lower(hex(id)) FROM event ORDER BY seq").fetchall()
         assert rows == [(seq, event.id) for seq, event in numbered()]
-        kept = store._connection.execute("SELECT target, lower(hex(pubkey)), until FROM tombstone").fetchall()
+        kept = inside(store).connection.execute("SELECT target, lower(hex(pubkey)), until FROM tombstone").fetchall()
         assert sorted(kept) == sorted(TOMBSTONES)
 
 
@@ -163,7 +164,7 @@ async def test_it_goes_on_as_if_it_had_always_been_of_this_version(old: Path) ->
         assert await store.save_many([later, request, notes[0]]) == [Saved.STORED, Saved.STORED, Saved.DELETED]
         left = [event for _, event in numbered() if event not in (profile, notes[0])]
         assert await everything(store) == [*left, LATER_ARTICLE, later, request]
-        assert store._connection.execute(tags).get == 0
+        assert inside(store).connection.execute(tags).get == 0
 
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1_000, 1_001, 2_000])

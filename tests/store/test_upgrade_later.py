@@ -10,12 +10,13 @@ import apsw
 import pytest
 import structlog
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, NOW
-from tests.oracles import naive_registers
 from tests.store import version_1
 from tests.store.files import opened, opened_for_reading
+from tests.store.inside import inside
 from tests.store.older import make_older
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, NOW
+from tests.support.oracles import naive_registers
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import CANONICAL, offset_of
@@ -88,10 +89,10 @@ async def test_it_counts_and_hides_as_it_has_to(old: Path) -> None:
 
 
 async def test_any_number_of_events_is_brought_over(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrade_module, "_EVENTS_AT_A_TIME", 7)
+    monkeypatch.setattr(upgrade_module, "EVENTS_AT_A_TIME", 7)
     async with opened(old) as store:
         assert await everything(store) == EVENTS
-        sketched = store._connection.execute("SELECT count(*) FROM tag WHERE sketch <> 0").get
+        sketched = inside(store).connection.execute("SELECT count(*) FROM tag WHERE sketch <> 0").get
     assert sketched == sum((letter, kinds) in PAIRS for letter, kinds in carried())
 
 
@@ -108,8 +109,8 @@ async def test_the_operator_is_told_how_far_it_is(
     async with opened(path) as store:
         await store.save_many(EVENTS)
     make_older(path, 3)
-    monkeypatch.setattr(upgrade_module, "_EVENTS_AT_A_TIME", 10)
-    monkeypatch.setattr(upgrade_module, "_EVENTS_BETWEEN_NEWS", 75)
+    monkeypatch.setattr(upgrade_module, "EVENTS_AT_A_TIME", 10)
+    monkeypatch.setattr(upgrade_module, "EVENTS_BETWEEN_NEWS", 75)
     async with opened(path):
         pass
     assert [(entry["event"], entry.get("version"), entry.get("events", 0) > 0) for entry in logged] == [
@@ -142,13 +143,13 @@ async def test_who_only_reads_is_told_to_start_the_relay_once(path: Path) -> Non
 
 
 async def test_large_events_are_read_in_small_pages(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "_PAGE_CHARACTERS", 3_000)
+    monkeypatch.setattr(rows, "PAGE_CHARACTERS", 3_000)
     events = [ALICE.event("x" * size, created_at=NOW + at) for at, size in enumerate([10, 10, 3_000, 10, 4_000])]
     async with opened(path) as store:
         await store.save_many(events)
         pages: list[list[Event]] = []
         after = 0
-        while page := rows.read_page(store._connection, _PAGE, after, 2):
+        while page := rows.read_page(inside(store).connection, _PAGE, after, 2):
             pages.append([event for _, event in page])
             after = page[-1][0]
     assert pages == [events[:2], events[2:3], events[3:]]

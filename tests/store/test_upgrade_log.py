@@ -9,10 +9,11 @@ from typing import Final
 import apsw
 import pytest
 
-from tests.contract.backends import everything
-from tests.keys import ALICE
 from tests.store import version_1
 from tests.store.files import exists, opened, opened_for_reading
+from tests.store.inside import inside
+from tests.support.backends import everything
+from tests.support.keys import ALICE
 from trio_relay.nostr.event import decode
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.upgrade import upgrade
@@ -38,7 +39,7 @@ class FullDisk(apsw.Connection):
 async def is_whole(path: Path) -> bool:
     """True if a relay finds all of it, of this version."""
     async with opened(path) as store:
-        version = store._connection.pragma("user_version")
+        version = inside(store).connection.pragma("user_version")
         return version == schema.VERSION and await everything(store) == EVENTS
 
 

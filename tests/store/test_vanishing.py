@@ -9,9 +9,10 @@ from typing import Final, TypeVar
 import pytest
 import trio
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.store.files import opened
+from tests.store.inside import inside
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Saved
@@ -47,7 +48,7 @@ def portions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def put_by(store: SqliteStore) -> list[str]:
     """The ids of requests that are not carried out yet."""
-    return [str(row[0]) for row in store._connection.execute("SELECT id FROM vanishing").fetchall()]
+    return [str(row[0]) for row in inside(store).connection.execute("SELECT id FROM vanishing").fetchall()]
 
 
 async def test_others_are_stored_while_a_key_vanishes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,8 +63,8 @@ async def test_others_are_stored_while_a_key_vanishes(path: Path, monkeypatch: p
 
             return call
 
-        monkeypatch.setattr(store._writer, "vanish", noted("vanish", store._writer.vanish))
-        monkeypatch.setattr(store._writer, "save", noted("save", store._writer.save))
+        monkeypatch.setattr(inside(store).writer, "vanish", noted("vanish", inside(store).writer.vanish))
+        monkeypatch.setattr(inside(store).writer, "save", noted("save", inside(store).writer.save))
 
         async def save_other() -> None:
             while "vanish" not in log:
@@ -98,7 +99,7 @@ async def test_few_events_vanish_in_the_commit_of_their_batch(path: Path) -> Non
     """Of several requests, those for which there is still room."""
     async with opened(path) as store:
         await store.save_many([*notes(ALICE, 1), *notes(BOB, 2), *notes(CAROL, 1)])
-        assert store._writer.save([asks(100, one) for one in (ALICE, BOB, CAROL)]) == [STORED] * 3
+        assert inside(store).writer.save([asks(100, one) for one in (ALICE, BOB, CAROL)]) == [STORED] * 3
         assert put_by(store) == [asks(100, BOB).id]
         assert await everything(store) == [*notes(BOB, 2), asks(100, ALICE), asks(100, CAROL)]
 
@@ -109,11 +110,11 @@ async def test_what_was_interrupted_is_finished_when_the_store_is_opened(
 ) -> None:
     async with opened(path) as store:
         await store.save_many([*MINE, WRAP, OTHER])
-        store._writer.save([REQUEST])
-        assert store._writer.vanish(REQUEST.id) is False
+        inside(store).writer.save([REQUEST])
+        assert inside(store).writer.vanish(REQUEST.id) is False
         assert len(await everything(store)) == 8
         assert await store.known([REQUEST.id]) == set()
-    monkeypatch.setattr(store_module, "_PAGES_BEFORE_CHECKPOINT", pages)
+    monkeypatch.setattr(store_module, "PAGES_BEFORE_CHECKPOINT", pages)
     async with opened(path) as store:
         assert await everything(store) == [OTHER, REQUEST]
         assert put_by(store) == []
@@ -123,19 +124,19 @@ async def test_what_was_interrupted_is_finished_when_the_store_is_opened(
 async def test_what_was_interrupted_is_finished_when_the_request_comes_again(path: Path) -> None:
     async with opened(path) as store:
         await store.save_many(MINE)
-        store._writer.save([REQUEST])
+        inside(store).writer.save([REQUEST])
         assert await store.save_many([OTHER, REQUEST]) == [STORED, DUPLICATE]
         assert await ask(store, Filter()) == [REQUEST, OTHER]
-        assert store._writer.vanish(REQUEST.id) is True
+        assert inside(store).writer.vanish(REQUEST.id) is True
 
 
 async def test_a_later_request_takes_one_away_that_was_interrupted(path: Path) -> None:
     async with opened(path) as store:
         await store.save_many(MINE)
-        store._writer.save([REQUEST])
+        inside(store).writer.save([REQUEST])
         assert await store.save_many([LATER]) == [STORED]
         assert await everything(store) == [LATER]
-        while not store._writer.vanish(REQUEST.id):
+        while not inside(store).writer.vanish(REQUEST.id):
             pass
         assert await everything(store) == [LATER]
     async with opened(path) as store:
@@ -147,7 +148,7 @@ async def test_a_portion_that_fails_fails_the_request_alone(path: Path, monkeypa
     """Sent again, it goes on."""
     async with opened(path) as store:
         await store.save_many(MINE)
-        vanish, calls = store._writer.vanish, list[str]()
+        vanish, calls = inside(store).writer.vanish, list[str]()
 
         def fail_later(request_id: str) -> bool:
             calls.append(request_id)
@@ -157,7 +158,7 @@ async def test_a_portion_that_fails_fails_the_request_alone(path: Path, monkeypa
                 return vanish(request_id)
 
         with monkeypatch.context() as patch:
-            patch.setattr(store._writer, "vanish", fail_later)
+            patch.setattr(inside(store).writer, "vanish", fail_later)
             assert await store.save_many([OTHER, REQUEST]) == [STORED, FAILED]
         assert await everything(store) == [*MINE[:6], OTHER]
         assert await store.save_many([REQUEST]) == [DUPLICATE]
@@ -171,7 +172,7 @@ async def test_a_request_that_was_stored_when_it_meant_nothing_is_carried_out_wh
     """As by a relay of before NIP-62; nor is it taken for known before that."""
     async with opened(path) as store:
         await store.save_many([OTHER, *MINE[:count]])
-        insert_events(store._connection, [(99, REQUEST)])
+        insert_events(inside(store).connection, [(99, REQUEST)])
     async with opened(path) as store:
         for ids in ([REQUEST.id], [REQUEST.id, OTHER.id]):
             assert REQUEST.id not in await store.known(ids)
@@ -185,7 +186,7 @@ async def test_a_request_that_was_stored_when_it_meant_nothing_is_carried_out_wh
 async def test_what_changes_much_lets_the_log_be_folded_back_in_between(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_PAGES_BEFORE_CHECKPOINT", "_PAGES_BEFORE_PAUSING"):
+    for name in ("PAGES_BEFORE_CHECKPOINT", "PAGES_BEFORE_PAUSING"):
         monkeypatch.setattr(store_module, name, 0)
     async with opened(path) as store:
         await store.save_many(MINE)

@@ -11,11 +11,12 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from tests.contract.backends import ask, everything
-from tests.keys import ALICE, BOB, NOW, made_up
 from tests.store import version_1
 from tests.store.files import opened_for_reading, options
+from tests.store.inside import inside
 from tests.store.older import make_older
+from tests.support.backends import ask, everything
+from tests.support.keys import ALICE, BOB, NOW, made_up
 from trio_relay import open_sqlite
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import parse_filter
@@ -44,7 +45,7 @@ async def found(path: Path) -> list[list[Event]]:
     """What a relay with search finds by word and by mark."""
     with trio.fail_after(30):
         async with open_sqlite(options(path)) as store:
-            rows = store._connection.execute("SELECT count(*) FROM word").get
+            rows = inside(store).connection.execute("SELECT count(*) FROM word").get
             assert rows == await store.count([parse_filter({"search": "tea"})])
             return [await ask(store, TEA), await ask(store, ENGLISH)]
 
@@ -65,7 +66,9 @@ async def test_off_nothing_is_kept_and_a_search_is_refused(path: Path) -> None:
                 await store.count([one])
             assert store.query_nowait([one]) is None
         assert await store.count([parse_filter({})]) == 1
-        assert store._connection.execute("SELECT (SELECT count(*) FROM word), (SELECT count(*) FROM tag)").get == (0, 1)
+        assert inside(store).connection.execute(
+            "SELECT (SELECT count(*) FROM word), (SELECT count(*) FROM tag)"
+        ).get == (0, 1)
 
 
 async def test_switched_on_again_what_came_meanwhile_is_found_too(
@@ -128,7 +131,7 @@ async def test_a_file_of_an_older_version_is_brought_over_without_words_where_se
 
 
 async def test_an_index_that_is_half_made_is_finished(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrade, "_EVENTS_AT_A_TIME", 4)
+    monkeypatch.setattr(upgrade, "EVENTS_AT_A_TIME", 4)
     events = [tea(number) for number in range(10)]
     await save(path, *events, search=False)
     parts = 0

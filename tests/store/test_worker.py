@@ -158,6 +158,15 @@ async def test_work_whose_task_is_cancelled_while_it_waits_for_its_turn_is_not_b
     assert begun == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, as in a terminal: in the background of a script, or under nohup, it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_from_the_keyboard_waits_for_the_work_and_comes_out() -> None:
     async def main() -> None:
         worker, gate = Worker("a worker"), Gate()

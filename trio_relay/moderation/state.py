@@ -77,7 +77,8 @@ class ModerationState:
         self._followers: list[Follower] = []
         self._writing = trio.Lock()
         self._waiting: list[_Amendment] = []
-        self._deferred: dict[_Key, None] = {}
+        # What is to be stored later, and whether the store may have an entry of it now.
+        self._deferred: dict[_Key, bool] = {}
         self._unsettled = 0
         self._revision = 0
 
@@ -172,7 +173,13 @@ class ModerationState:
 
     def defer(self, changes: Sequence[Change]) -> None:
         """Change the lists at once and have `store_deferred` store it later; sync."""
-        self._deferred.update(dict.fromkeys((change.name, change.item) for change in changes))
+        for change in changes:
+            key = (change.name, change.item)
+            is_stored = self._deferred.get(key, self._entry(key) is not None)
+            if change.entry is None and not is_stored:
+                self._deferred.pop(key, None)  # come and gone: else a store that fails would let these grow without end
+            else:
+                self._deferred[key] = is_stored
         self._apply(changes)
 
     async def store_deferred(self) -> None:
@@ -197,6 +204,7 @@ class ModerationState:
         written = {key: self._entry(key) for key in keys}
         if not written:
             return
+        self._deferred.update((key, True) for key in written if key in self._deferred)
         with trio.move_on_after(seconds) as patience:
             await self._store.put_metadata(as_metadata(Change(*key, entry) for key, entry in written.items()))
         if patience.cancelled_caught:

@@ -18,7 +18,7 @@ from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.opensearch.documents import Document, expires_of, tag_term, tag_terms
 
-_MOST_KNOWN: Final = 50_000
+MOST_KNOWN: Final = 50_000
 _KEY_BYTES: Final = 450
 """What it takes to find an event under one more key: the text, and its place in two dicts."""
 _SECONDS_KNOWN: Final = 60.0
@@ -206,7 +206,7 @@ class Overlay:
         """This id is stored."""
         self._known.pop(event_id, None)
         self._known[event_id] = now
-        if len(self._known) > _MOST_KNOWN:
+        if len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
 
     def forget(self, event_id: str) -> None:

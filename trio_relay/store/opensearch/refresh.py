@@ -14,7 +14,7 @@ from trio_relay.store.opensearch.recent import Overlay
 
 log = structlog.get_logger("trio_relay.store")
 
-_LEAST_SECONDS = 0.1
+LEAST_SECONDS = 0.1
 """Between two refreshes, however many ask for one: each makes a segment that the cluster has to merge again."""
 
 _CLOSED = "the relay's store is closing"
@@ -56,8 +56,8 @@ class Refresher:
         """Refresh again and again what was written."""
         try:
             while True:
-                await trio.sleep(_LEAST_SECONDS)
-                with trio.move_on_after(max(0, self._seconds - _LEAST_SECONDS)):
+                await trio.sleep(LEAST_SECONDS)
+                with trio.move_on_after(max(0, self._seconds - LEAST_SECONDS)):
                     await self._wanted.wait()
                 if self._next.is_wanted or len(self._overlay):
                     await self._refresh()

@@ -92,7 +92,7 @@ async def _moment(client: OpenSearchClient, index: str) -> AsyncIterator[str]:
                 log.warning("a point in time was not closed; it will end by itself", error=str(error))
 
 
-_PAGE: Final = 10_000
+PAGE_HITS: Final = 10_000
 """The most that OpenSearch gives at a time."""
 _NOTHING_ELSE: Final[Query] = {"version": False, "stored_fields": "_none_"}
 """Places come from columns; to read an `_id` as well costs more than all else."""
@@ -113,7 +113,7 @@ async def records(client: OpenSearchClient, alias: str, query: Query, limit: int
     left = limit
     after: Sequence[object] = ()
     while left is None or left > 0:
-        size = _PAGE if left is None else min(left, _PAGE)
+        size = PAGE_HITS if left is None else min(left, PAGE_HITS)
         body = search_body(query, NEWEST_FIRST, size, after) | _NOTHING_ELSE
         hits = (await search_whole(client, alias, body, Placed, "hits.hits.sort")).hits.hits
         if hits:

@@ -34,7 +34,7 @@ from trio_relay.store.opensearch.search import Searcher
 from trio_relay.store.opensearch.tombstones import CrossedDeletions, Tombstones
 from trio_relay.store.opensearch.upgrade import check, look
 
-_MOST_RECENT_BYTES: Final = 64 * 2**20
+MOST_RECENT_BYTES: Final = 64 * 2**20
 _PROBE: Final = "probe"
 _CLOSE_SECONDS: Final = 5
 _WATCH_SECONDS: Final = 5
@@ -73,7 +73,7 @@ class OpenSearchStore:
         return self._options.writers
 
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
-        waiting = max(len(self._overlay) / self._options.recent_events, self._overlay.bytes / _MOST_RECENT_BYTES)
+        waiting = max(len(self._overlay) / self._options.recent_events, self._overlay.bytes / MOST_RECENT_BYTES)
         if waiting >= 1:
             self._refreshing.hurry()
         if waiting >= 2:

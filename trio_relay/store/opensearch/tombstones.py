@@ -141,7 +141,7 @@ def _left(pubkey: str, until: int, request_id: str) -> Query:
 
 log = structlog.get_logger("trio_relay.store")
 
-_SECONDS: Final = 30.0
+SWEEP_SECONDS: Final = 30.0
 
 
 class CrossedDeletions:
@@ -172,7 +172,7 @@ class CrossedDeletions:
                 await self.sweep()
             except StoreError as error:
                 log.warning("not swept", error=str(error))
-            await trio.sleep(_SECONDS)
+            await trio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:
         """Remove what was deleted or has vanished, and stands; gives how many events that were.

@@ -35,7 +35,7 @@ from trio_relay.store.opensearch.scan import scan
 
 Say: TypeAlias = Callable[[str], None]
 
-_FEW: Final = 1_000
+FEW_CHANGES: Final = 1_000
 """A pass that has found no more than so many is soon done once more, with writing blocked."""
 _MOST_PASSES: Final = 10
 _OVERLAP_SECONDS: Final = 120
@@ -167,7 +167,7 @@ async def _upgrade(client: OpenSearchClient, options: OpenSearchOptions, old: st
         copied = await _copy(client, old, new, since, options)
         say(f"copied {copied} documents")
         since = began - _OVERLAP_SECONDS * 10**9
-        if copied <= _FEW:
+        if copied <= FEW_CHANGES:
             break
     await _block(client, old, True)
     try:

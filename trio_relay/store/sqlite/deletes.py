@@ -32,7 +32,7 @@ from trio_relay.store.sqlite.rows import (
     word_records,
 )
 
-_AT_A_TIME: Final = 100
+EVENTS_AT_A_TIME: Final = 100
 """One request may delete ten thousand events, and each may have a megabyte."""
 
 
@@ -44,16 +44,16 @@ def remove_ids(connection: apsw.Connection, ids: Iterable[str]) -> Gone:
     """Remove the events of these ids, as far as they are stored; gives which these were."""
     bound = list(map(id_record, ids))
     gone: Gone = []
-    for start in range(0, len(bound), _AT_A_TIME):
-        gone += _take_out(connection, FIND_EVENTS, apsw.carray(tuple(bound[start : start + _AT_A_TIME])))
+    for start in range(0, len(bound), EVENTS_AT_A_TIME):
+        gone += _take_out(connection, FIND_EVENTS, apsw.carray(tuple(bound[start : start + EVENTS_AT_A_TIME])))
     return gone
 
 
 def remove_seqs(connection: apsw.Connection, seqs: Sequence[int]) -> Gone:
     """Remove the events of these numbers; gives those that there still were."""
     gone: Gone = []
-    for start in range(0, len(seqs), _AT_A_TIME):
-        gone += _take_out(connection, _NUMBERED, apsw.carray(array("q", seqs[start : start + _AT_A_TIME])))
+    for start in range(0, len(seqs), EVENTS_AT_A_TIME):
+        gone += _take_out(connection, _NUMBERED, apsw.carray(array("q", seqs[start : start + EVENTS_AT_A_TIME])))
     return gone
 
 

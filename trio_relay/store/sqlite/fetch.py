@@ -24,7 +24,7 @@ from trio_relay.store.sqlite.search import find, joined_numbers, numbers
 from trio_relay.store.sqlite.sql import Select, Where
 
 _PAGE_ROWS: Final = 500
-_PAGE_BYTES: Final = 2**19
+PAGE_BYTES: Final = 2**19
 """No answer string grows past this, whatever the events' sizes: a connection refuses it and the page is halved."""
 _NO_LIMIT: Final = 1_000_000_000
 
@@ -39,7 +39,7 @@ class Cursor:
 
 def limit_answers(connection: apsw.Connection) -> None:
     """Let no string of this connection exceed a page."""
-    connection.limit(apsw.SQLITE_LIMIT_LENGTH, _PAGE_BYTES)
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, PAGE_BYTES)
 
 
 def first_page(
@@ -178,7 +178,7 @@ SELECT group_concat(lower(hex(id)), ' ') FROM {FIND_EVENTS} WHERE {_IS_CARRIED_O
 """  # noqa: S608  # all of it is our own text
 
 
-_RECORD_PART: Final = 30_000
+RECORD_PART: Final = 30_000
 """Characters of numbers that make a page of records: some 4,000, and never more than a string of answers may hold."""
 
 
@@ -214,7 +214,7 @@ def record_parts(joined: str) -> Iterator[str]:
     """The same numbers, in parts that `records` takes."""
     start = 0
     while start < len(joined):
-        end = joined.find(",", start + _RECORD_PART)
+        end = joined.find(",", start + RECORD_PART)
         yield joined[start:end] if end >= 0 else joined[start:]
         start = end + 1 if end >= 0 else len(joined)
 

@@ -21,7 +21,7 @@ from trio_relay.store.sqlite import fetch
 
 T = TypeVar("T")
 
-_SECONDS: Final = 0.002
+MOST_SECONDS: Final = 0.002
 _STEPS_BETWEEN_LOOKS: Final = 200
 """Of SQLite's machine, some 10 µs where nothing comes from the disk; a search by id takes 60."""
 _MOST_VALUES: Final = 500
@@ -31,9 +31,9 @@ _MOST_IDS: Final = 64
 _STRIKES: Final = 3
 """So many of a kind in a row must be late: one alone may have lost its core to another process."""
 _SECONDS_AVOIDED: Final = 1.0
-_COLD_SECONDS: Final = 0.01
+COLD_SECONDS: Final = 0.01
 """A search that took so long has waited for the disk between two looks: all others avoid the loop for a while too."""
-_MOST_SHAPES: Final = 1_000
+MOST_SHAPES: Final = 1_000
 _KNOWN: Final = "known"
 
 
@@ -100,13 +100,13 @@ class LoopReader:
         strikes, until = self._late.get(key, (0, 0.0))
         if until > now or self._cold_until > now:
             return None
-        self._end = now + _SECONDS
+        self._end = now + MOST_SECONDS
         try:
             if self._shares_snapshot and not self._connection.in_transaction:
                 self._connection.execute("BEGIN")
             found = search()
         except (apsw.InterruptError, apsw.TooBigError):
-            if len(self._late) >= _MOST_SHAPES:  # clients can think of any number of them
+            if len(self._late) >= MOST_SHAPES:  # clients can think of any number of them
                 self._late.clear()
             self._late[key] = strikes + 1, now + _SECONDS_AVOIDED if strikes + 1 >= _STRIKES else 0.0
         except apsw.Error:
@@ -116,7 +116,7 @@ class LoopReader:
                 del self._late[key]
             return found
         finally:
-            if (ended := self._clock()) - now > _COLD_SECONDS:
+            if (ended := self._clock()) - now > COLD_SECONDS:
                 self._cold_until = ended + _SECONDS_AVOIDED
         return None
 

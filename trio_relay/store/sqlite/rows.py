@@ -229,7 +229,7 @@ _EMPTY_KEY: Final = blake2b(digest_size=16)
 """To copy it costs two thirds of making it anew."""
 
 
-_PAGE_CHARACTERS: Final = 2**23
+PAGE_CHARACTERS: Final = 2**23
 
 
 def records_of(make: Callable[[Event, int], list[bytes]], numbered: Iterable[tuple[int, Event]]) -> list[bytes]:
@@ -259,6 +259,6 @@ def read_page(connection: apsw.Connection, sql: str, after: int, most: int) -> l
             text = str(json)
             page.append((int(str(seq)), decode(text)))
             characters += len(text)
-            if characters >= _PAGE_CHARACTERS:
+            if characters >= PAGE_CHARACTERS:
                 break
     return page

@@ -32,17 +32,17 @@ from trio_relay.store.sqlite.upgrade import prepare_words, upgrade
 log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")
 
-_PAGES_BEFORE_CHECKPOINT: Final = 4_000
-_PAGES_BEFORE_PAUSING: Final = 16_384
+PAGES_BEFORE_CHECKPOINT: Final = 4_000
+PAGES_BEFORE_PAUSING: Final = 16_384
 """A log of 64 MiB: whoever changes much in many commits then lets a checkpoint end first."""
-_PAGES_BEFORE_WAITING: Final = 65_536
+PAGES_BEFORE_WAITING: Final = 65_536
 """A log of 256 MiB: the writer then waits for a whole checkpoint instead of letting the file grow on."""
 _PROBE_BYTES: Final = 2**20
 """A batch that failed may leave a little room behind, too little for the next one; a store that is well has more."""
-_REMOVED_AT_A_TIME: Final = 500
+REMOVED_AT_A_TIME: Final = 500
 """The next batch of events waits for no more than these."""
 _WRITER_BUSY_MS: Final = 250
-_CLOSE_SECONDS: Final = 10
+CLOSE_SECONDS: Final = 10
 
 
 class Folded(Enum):
@@ -111,7 +111,7 @@ class SqliteStore(ReadPool):
     def _finish_vanishing(self) -> None:
         for request_id in list(self._writer.vanishing):
             while not self._writer.vanish(request_id):
-                if self._wal_pages > _PAGES_BEFORE_CHECKPOINT:
+                if self._wal_pages > PAGES_BEFORE_CHECKPOINT:
                     _checkpoint(self._connection, apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     async def remove(self, filters: Sequence[Filter]) -> int:
@@ -119,8 +119,8 @@ class SqliteStore(ReadPool):
         # Found beside the writer, and removed in portions, so that events come in between.
         seqs = await self._read(partial(fetch.matching, filters=filters))
         removed = 0
-        for start in range(0, len(seqs), _REMOVED_AT_A_TIME):
-            part = seqs[start : start + _REMOVED_AT_A_TIME]
+        for start in range(0, len(seqs), REMOVED_AT_A_TIME):
+            part = seqs[start : start + REMOVED_AT_A_TIME]
             removed += await self._portion(partial(self._writer.remove, part))
         return removed
 
@@ -157,16 +157,16 @@ class SqliteStore(ReadPool):
             added, removed = self._writer.changes.popleft()
             if self._listener is not None:
                 self._listener(added, removed)
-        if self._wal_pages > _PAGES_BEFORE_CHECKPOINT:
+        if self._wal_pages > PAGES_BEFORE_CHECKPOINT:
             self._checkpoint_due.set()
-        if self._wal_pages > max(_PAGES_BEFORE_WAITING, self._patient_until):
+        if self._wal_pages > max(PAGES_BEFORE_WAITING, self._patient_until):
             await self._fold_all()
         return result
 
     async def _portion(self, work: Callable[[], T]) -> T:
         """As `_commit`, for one of many: it leaves the checkpoints time to keep up, so that the log stays small."""
         result = await self._commit(work)
-        if self._wal_pages > _PAGES_BEFORE_PAUSING and self._checkpoint_due.is_set():
+        if self._wal_pages > PAGES_BEFORE_PAUSING and self._checkpoint_due.is_set():
             await self._checkpoint_over.wait()
         return result
 
@@ -246,7 +246,7 @@ async def open_sqlite(options: SqliteOptions, *, clock: Callable[[], float] = ti
                 yield store
                 nursery.cancel_scope.cancel()
         finally:
-            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await trio.to_thread.run_sync(store.close, abandon_on_cancel=True)
     finally:
         lock.release()

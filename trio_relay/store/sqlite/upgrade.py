@@ -28,9 +28,9 @@ from trio_relay.store.sqlite.rows import (
 
 log = structlog.get_logger("trio_relay.store")
 
-_EVENTS_AT_A_TIME: Final = 1_000
+EVENTS_AT_A_TIME: Final = 1_000
 _PAGES_BETWEEN_CHECKPOINTS: Final = 4_000
-_EVENTS_BETWEEN_NEWS: Final = 100_000
+EVENTS_BETWEEN_NEWS: Final = 100_000
 
 
 def upgrade(connection: apsw.Connection, path: str) -> None:
@@ -70,7 +70,7 @@ def _write_anew(connection: apsw.Connection) -> None:
         connection.execute(f'DROP INDEX "{index}"').fetchall()
     connection.execute(schema.EVENT_TABLES).fetchall()
     last = 0
-    while numbered := read_page(connection, _OLDER, last, _EVENTS_AT_A_TIME):
+    while numbered := read_page(connection, _OLDER, last, EVENTS_AT_A_TIME):
         insert_events(connection, numbered)
         last = numbered[-1][0]
     connection.execute("DROP TABLE older").fetchall()
@@ -80,12 +80,12 @@ def _complete(connection: apsw.Connection) -> None:
     """Add what version 4 knows of the events that were there before."""
     connection.execute(schema.SKETCH_COLUMN).fetchall()
     last = told = 0
-    while numbered := read_page(connection, _CONCERNED, last, _EVENTS_AT_A_TIME):
+    while numbered := read_page(connection, _CONCERNED, last, EVENTS_AT_A_TIME):
         # In the order of the keys, so that rows of one page come one after another.
         run(connection, SET_SKETCHES, sorted(records_of(sketch_records, numbered)))
         run(connection, INSERT_EXPIRIES, records_of(expiry_records, numbered))
         last = numbered[-1][0]
-        if last - told >= _EVENTS_BETWEEN_NEWS:
+        if last - told >= EVENTS_BETWEEN_NEWS:
             log.info("still bringing the store to a newer version", events=last)
             told = last
 
@@ -127,7 +127,7 @@ def prepare_words(connection: apsw.Connection, path: str, *, search: bool) -> No
 def _index_words(connection: apsw.Connection, path: str, until: int) -> None:
     if missing := connection.execute("SELECT count(*) FROM event WHERE seq > ?", (until,)).get:
         log.info("making the index of words", path=path, events=missing)
-    while numbered := read_page(connection, _NEXT, until, _EVENTS_AT_A_TIME):
+    while numbered := read_page(connection, _NEXT, until, EVENTS_AT_A_TIME):
         until = numbered[-1][0]
         with connection:
             insert_words(connection, numbered)

@@ -14,10 +14,12 @@ import trio
 import trio.testing
 import trio_websocket
 
-from tests.keys import NOW
+from tests.support.keys import NOW
 from trio_relay import Endpoints, Limits, MemoryStore, NetOptions, RelayOptions, Server, open_relay
+from trio_relay.net.admin.api import AdminApi
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
+from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
@@ -141,16 +143,25 @@ def plain(event: Event) -> dict[str, Any]:
 @asynccontextmanager
 async def open_door(
     store: Store | None = None,
+    rules: Rules | None = None,
     *,
     limits: Limits | None = None,
+    sync: SyncOptions | None = None,
     options: RelayOptions | None = None,
     net: NetOptions | None = None,
     has_search: bool = True,
+    clock: Callable[[], float] = lambda: NOW,
 ) -> AsyncIterator[Door]:
-    """A whole relay on a memory listener; leaving stops it as the first signal does."""
-    store, rules = store or MemoryStore(), Rules(limits or Limits(), has_search=has_search)
-    async with open_relay(store, options, rules=rules, clock=lambda: NOW) as relay:
-        server = Server(relay, Endpoints(relay.document, relay.check, "hello\n"), net or NetOptions())
+    """A whole relay on a memory listener; leaving stops it as the first signal does.
+
+    Args:
+        store: an empty one in memory unless another is given.
+        rules: those of a relay without a name, with `limits` and search or not, unless others are given.
+        clock: its time of day, seconds since 1970.
+    """
+    store, rules = store or MemoryStore(), rules or Rules(limits or Limits(), has_search=has_search)
+    async with open_relay(store, options, rules=rules, sync=sync, clock=clock) as relay:
+        server = Server(relay, Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay)), net or NetOptions())
         listener, stop = MemoryListener(), trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, [listener], stop)

@@ -15,7 +15,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, Protocol
 
-from tests.wires import Door, Pair
+from tests.support.server import Door, Pair
 from trio_relay.net.frames import DEFLATE_WINDOW
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -143,6 +143,11 @@ class Wire:
         assert reply.status == 101
         return reply.headers.get("sec-websocket-extensions")
 
+    async def upgrade(self) -> None:
+        """Become a WebSocket of the whole program, which has a name: the challenge that comes at once is taken."""
+        await self.open()
+        assert (await self.receive())[0] == "AUTH"
+
     async def receive_frame(self) -> tuple[int, bytes]:
         """The next frame's opcode and payload; it must be a plain one."""
         framed, payload = await self.receive_whole_frame()
@@ -228,3 +233,10 @@ async def open_wire(
     async with open_stream(door, pair) as wire:
         await wire.open(offer=offer)
         yield wire
+
+
+@asynccontextmanager
+async def connected(address: tuple[str, int]) -> AsyncIterator[Wire]:
+    """A new TCP connection to a program, nothing said on it yet."""
+    async with await trio.open_tcp_stream(*address) as stream:
+        yield Wire(stream)

@@ -17,7 +17,7 @@ import httpx
 import trio
 import trio_websocket
 
-from tests.wires import Talker
+from tests.support.server import Talker
 
 PATIENCE: Final = 30
 """Seconds that a real wait may take; each takes a fraction of one where nothing is wrong."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.keys import NOW
+from tests.support.keys import NOW
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search

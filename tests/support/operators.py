@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from tests.keys import NOW, Author
-from tests.net.raw import Reply, Wire, open_stream, request
-from tests.nips.relay import URL, open_door, rules_for
-from tests.wires import Door
+from tests.support.keys import NOW, Author
+from tests.support.named_relay import URL, open_named, rules_for
+from tests.support.server import Door
+from tests.support.wire import Reply, Wire, open_stream, request
 from trio_relay import MemoryStore
 from trio_relay.net.admin.api import CONTENT_TYPE
 from trio_relay.nostr.event import Event, encode
@@ -61,7 +61,7 @@ class FailingStore(MemoryStore):
 @asynccontextmanager
 async def managed(store: Store, clock: Clock | None = None, **policy: Any) -> AsyncIterator[Door]:
     """A relay that `ADMIN` manages; `policy` are more fields of `PolicyOptions`."""
-    async with open_door(store, rules_for(**{"admins": (ADMIN.pubkey,), **policy}), clock=clock or Clock()) as door:
+    async with open_named(store, rules_for(**{"admins": (ADMIN.pubkey,), **policy}), clock=clock or Clock()) as door:
         yield door
 
 

@@ -7,15 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import trio
-
-from tests.keys import Author
-from tests.wires import Door, MemoryListener, Talker
-from trio_relay import Endpoints, NetOptions, RelayInfo, RelayOptions, Server, open_relay
-from trio_relay.net.admin.api import AdminApi
+from tests.support.keys import Author
+from tests.support.server import Door, Talker, open_door
+from trio_relay import RelayInfo
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.limits import Limits
-from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
@@ -46,38 +42,27 @@ def rules_for(
 
 
 @asynccontextmanager
-async def open_door(
-    store: Store,
-    rules: Rules | None = None,
-    *,
-    clock: Callable[[], float] = time.time,
-    sync: SyncOptions | None = None,
-    options: RelayOptions | None = None,
-    net: NetOptions | None = None,
+async def open_named(
+    store: Store, rules: Rules | None = None, *, clock: Callable[[], float] = time.time, **parts: Any
 ) -> AsyncIterator[Door]:
-    """A relay on this store, named `URL` unless `rules` say otherwise; leaving stops it as the first signal does."""
-    async with open_relay(store, options, rules=rules or rules_for(), sync=sync, clock=clock) as relay:
-        server = Server(relay, Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay)), net or NetOptions())
-        listener, stop = MemoryListener(), trio.Event()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server.serve, [listener], stop)
-            yield Door(relay, server, listener, stop)
-            stop.set()
+    """A relay on this store, named `URL` unless `rules` say otherwise, at the time of day; `parts`: see `open_door`."""
+    async with open_door(store, rules or rules_for(), clock=clock, **parts) as door:
+        yield door
 
 
 @asynccontextmanager
-async def open_client(door: Door, *keys: Author) -> AsyncIterator[Visitor]:
+async def open_client(door: Door, *keys: Author) -> AsyncIterator[AuthClient]:
     """A client that has authenticated these keys, one after the other."""
     async with door.client() as talker:
-        identity = Visitor(talker, door.relay.now)
-        verb, identity.challenge = await talker.receive()
+        client = AuthClient(talker, door.relay.now)
+        verb, client.challenge = await talker.receive()
         assert verb == "AUTH"
         for key in keys:
-            assert await identity.authenticate(key) == [True, ""]
-        yield identity
+            assert await client.authenticate(key) == [True, ""]
+        yield client
 
 
-class Visitor:
+class AuthClient:
     """A client of a relay that has a name: it was sent a challenge when it connected."""
 
     def __init__(self, talker: Talker, now: Callable[[], int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tests.wires import Talker
+from tests.support.server import Talker
 from trio_relay.nostr.event import Event
 
 _PAGE: Final = 300

@@ -9,11 +9,10 @@ from typing import Any
 
 import trio
 
-from tests.contract.backends import ask
-from tests.keys import Author
-from tests.nips.relay import Visitor, open_client, rules_for
-from tests.nips.relay import open_door as open_named_door
-from tests.wires import Door
+from tests.support.backends import ask
+from tests.support.keys import Author
+from tests.support.named_relay import AuthClient, open_client, open_named, rules_for
+from tests.support.server import Door
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.relay_info import RelayInfo
@@ -48,7 +47,7 @@ def member_rules(members: MemberOptions = OPEN, **policy: Any) -> Rules:
 @asynccontextmanager
 async def open_door(store: Store, rules: Rules | None = None, clock: Clock | None = None) -> AsyncIterator[Door]:
     """A relay with members; its clock stands at `NOW` unless there is another."""
-    async with open_named_door(store, rules or member_rules(), clock=clock or Clock()) as door:
+    async with open_named(store, rules or member_rules(), clock=clock or Clock()) as door:
         yield door
 
 
@@ -69,14 +68,14 @@ async def joined(door: Door, author: Author, claim: str = "sesame") -> None:
         assert await client.publish(join(author, claim)) == [True, "info: welcome to club"]
 
 
-async def invited(client: Visitor, one: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+async def invited(client: AuthClient, one: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """The events of an answer."""
     found = await client.talker.ask("invite", {"kinds": [INVITE]} if one is None else one)
     await client.send("CLOSE", "invite")
     return found
 
 
-async def told(client: Visitor, count: int) -> list[tuple[int, list[list[str]]]]:
+async def told(client: AuthClient, count: int) -> list[tuple[int, list[list[str]]]]:
     """Kinds and tags of the next events, whose order does not matter, of the relay's own key each."""
     found = [(await client.receive())[2] for _ in range(count)]
     signer = found[0]["pubkey"]

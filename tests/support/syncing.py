@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.nips.relay import Visitor
-from tests.nips.ways import NOTHING
+from tests.support.named_relay import AuthClient
+from tests.support.receiving import NOTHING
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile
@@ -41,62 +41,62 @@ def ids_of(events: Iterable[Event]) -> set[str]:
 
 
 async def begin(
-    identity: Visitor, one: dict[str, Any] | None = None, message: bytes = FIRST, *, sync_id: str = "sync"
+    client: AuthClient, one: dict[str, Any] | None = None, message: bytes = FIRST, *, sync_id: str = "sync"
 ) -> bytes:
     """Open a sync, of everything unless there is a filter, and give the relay's first answer."""
-    await identity.send("NEG-OPEN", sync_id, one or {}, message.hex())
-    return await told(identity, sync_id)
+    await client.send("NEG-OPEN", sync_id, one or {}, message.hex())
+    return await told(client, sync_id)
 
 
-async def go_on(identity: Visitor, message: bytes, *, sync_id: str = "sync") -> bytes:
+async def go_on(client: AuthClient, message: bytes, *, sync_id: str = "sync") -> bytes:
     """Send a further message, and give the answer."""
-    await identity.send("NEG-MSG", sync_id, message.hex())
-    return await told(identity, sync_id)
+    await client.send("NEG-MSG", sync_id, message.hex())
+    return await told(client, sync_id)
 
 
-async def told(identity: Visitor, sync_id: str = "sync") -> bytes:
+async def told(client: AuthClient, sync_id: str = "sync") -> bytes:
     """The next message, which has to be one of this sync."""
-    verb, answered, text = await identity.receive()
+    verb, answered, text = await client.receive()
     assert (verb, answered) == ("NEG-MSG", sync_id), text
     return bytes.fromhex(text)
 
 
-async def refusal(identity: Visitor, sync_id: str = "sync") -> list[Any]:
+async def refusal(client: AuthClient, sync_id: str = "sync") -> list[Any]:
     """What the relay says of a sync that is over: the reason, and a number if there is one."""
-    verb, answered, *said = await identity.receive()
+    verb, answered, *said = await client.receive()
     assert (verb, answered) == ("NEG-ERR", sync_id), said
     return said
 
 
 async def refused(
-    identity: Visitor, one: dict[str, Any] | None = None, message: bytes = FIRST, *, sync_id: str = "sync"
+    client: AuthClient, one: dict[str, Any] | None = None, message: bytes = FIRST, *, sync_id: str = "sync"
 ) -> list[Any]:
     """Open a sync, and give why there is none."""
-    await identity.send("NEG-OPEN", sync_id, one or {}, message.hex())
-    return await refusal(identity, sync_id)
+    await client.send("NEG-OPEN", sync_id, one or {}, message.hex())
+    return await refusal(client, sync_id)
 
 
-async def is_over(identity: Visitor, sync_id: str = "sync") -> bool:
+async def is_over(client: AuthClient, sync_id: str = "sync") -> bool:
     """True if the relay knows no sync of this id; if it does, the sync goes on as it was."""
-    await identity.send("NEG-MSG", sync_id, FIRST.hex())
-    verb, answered, said = await identity.receive()
+    await client.send("NEG-MSG", sync_id, FIRST.hex())
+    verb, answered, said = await client.receive()
     assert answered == sync_id
     assert verb == "NEG-MSG" or (verb, said) == ("NEG-ERR", UNKNOWN)
     return bool(verb == "NEG-ERR")
 
 
 async def compared(
-    identity: Visitor, one: dict[str, Any] | None = None, own: Sequence[Event] = (), *, sync_id: str = "sync"
+    client: AuthClient, one: dict[str, Any] | None = None, own: Sequence[Event] = (), *, sync_id: str = "sync"
 ) -> Outcome:
     """A whole sync of these events with what the relay has for a filter."""
     items, outcome = items_of(own), Outcome()
-    answer = await begin(identity, one, initiate(items), sync_id=sync_id)
+    answer = await begin(client, one, initiate(items), sync_id=sync_id)
     while True:
         outcome.answers.append(len(answer))
         message, have, need = reconcile(items, answer)
         outcome.have |= {event_id.hex() for event_id in have}
         outcome.need |= {event_id.hex() for event_id in need}
         if message is None:
-            await identity.send("NEG-CLOSE", sync_id)
+            await client.send("NEG-CLOSE", sync_id)
             return outcome
-        answer = await go_on(identity, message, sync_id=sync_id)
+        answer = await go_on(client, message, sync_id=sync_id)

@@ -9,7 +9,7 @@ from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from tests.indices import emptied
+from tests.support.indices import emptied
 from trio_relay import MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter

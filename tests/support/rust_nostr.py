@@ -30,7 +30,7 @@ from nostr_sdk import (  # type: ignore[import-untyped]  # ships no types
     nostr_sdk,
 )
 
-from tests.e2e.program import PATIENCE, Program
+from tests.support.program import PATIENCE, Program
 
 T = TypeVar("T")
 

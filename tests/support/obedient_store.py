@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import trio
 
-from tests.oracles import naive_query
+from tests.support.oracles import naive_query
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter

@@ -1,0 +1,53 @@
+"""The parts of a SQLite store, for tests that drive one of them, or let it fail: nobody else looks into it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import trio
+
+from trio_relay.store.sqlite import ReadPool, SqliteStore
+from trio_relay.store.sqlite.batch_writer import BatchWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a store writes with, as it is now."""
+
+    connection: apsw.Connection
+    checkpointer: apsw.Connection
+    writer: BatchWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What a store reads with, as it is now.
+
+    Args:
+        read: runs a query on a reader's connection in a thread, which may be interrupted.
+        limit: who may read at a time.
+        idle: connections for that which nobody uses.
+        knower: the connection that tells which events are known.
+        quick: the connection that is read from in the loop.
+        lapsed: the time up to which events have expired that are still there, or None.
+    """
+
+    read: Callable[[Callable[[apsw.Connection], Any]], Awaitable[Any]]
+    limit: trio.CapacityLimiter
+    idle: Sequence[apsw.Connection]
+    knower: apsw.Connection
+    quick: apsw.Connection
+    lapsed: Callable[[], int | None]
+
+
+def inside(store: SqliteStore) -> Inside:
+    """Look into what a store writes with."""
+    return Inside(store._connection, store._checkpointer, store._writer)
+
+
+def readers(store: ReadPool) -> Readers:
+    """Look into what a store reads with."""
+    return Readers(store._read, store._reading, store._idle, store._knower, store._quick_connection, store._lapsed)

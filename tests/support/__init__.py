@@ -1,0 +1,1 @@
+"""What tests of several rooms share; README.md beside it says which to take when."""
