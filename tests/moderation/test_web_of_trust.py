@@ -102,7 +102,7 @@ async def test_a_web_that_is_too_large_is_cut_where_it_is(
 async def test_between_two_long_lists_others_get_their_turn(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web_of_trust, "_TURN_SECONDS", -1)
+    monkeypatch.setattr("trio_relay.turns.SECONDS", -1.0)
     store = ObedientStore()
     authors = [Author(f"author {number}") for number in range(6)]
     await store.save_many([follows(ADMIN, *authors), *(follows(one, Author(f"by {one.pubkey}")) for one in authors)])

@@ -14,8 +14,7 @@ from tests.support.keys import ALICE, BOB, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import open_door, plain, socket_pair
 from tests.support.wire import Wire, message, open_wire
-from trio_relay import Limits, NetOptions
-from trio_relay.net import connection as client_module
+from trio_relay import Limits, NetOptions, turns
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -169,7 +168,7 @@ async def test_of_a_storm_of_requests_with_one_id_only_the_first_is_tried_at_onc
 async def test_a_long_read_sends_what_is_answered_and_gives_others_a_turn(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "_TURN_SECONDS", -1.0)
+    monkeypatch.setattr(turns, "SECONDS", -1.0)
     seen: list[bytes] = []
     async with (
         open_door(await quick_store()) as door,

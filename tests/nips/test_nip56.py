@@ -13,8 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.named_relay import open_client
 from tests.support.operators import FailingStore, managed, operator
-from trio_relay import MemoryStore, SqliteOptions, open_sqlite
-from trio_relay.moderation import reports
+from trio_relay import MemoryStore, SqliteOptions, open_sqlite, turns
 from trio_relay.moderation.reports import MOST_REPORTERS, Reports, queueing
 from trio_relay.moderation.state import ModerationState
 from trio_relay.nostr.event import Event
@@ -164,7 +163,7 @@ class TestBounds:
         assert rules.lists.size(ListName.REPORTED_EVENTS) == MOST_REPORTS
 
     async def test_a_batch_of_reports_takes_its_turn_with_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(reports, "_TURN_SECONDS", -1)
+        monkeypatch.setattr(turns, "SECONDS", -1.0)
         rules = Rules()
         noted = Reports(ModerationState(MemoryStore(), rules, lambda: NOW))
         batch = [report(hex_of(number)) for number in range(9)]

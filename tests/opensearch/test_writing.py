@@ -264,7 +264,7 @@ async def test_a_register_that_cannot_be_read_is_not_taken_for_none() -> None:
 
 
 async def test_a_long_batch_lets_others_have_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_relay.store.opensearch.save._TURN_SECONDS", -1.0)  # after each event
+    monkeypatch.setattr("trio_relay.turns.SECONDS", -1.0)  # after each event
     turns = 0
 
     async def count() -> None:

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, TypeVar
 import structlog
 import trio
 
+from trio_relay.moderation.due import Due
 from trio_relay.moderation.state import ModerationState
 from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
@@ -16,15 +17,14 @@ from trio_relay.nostr.kinds import DELETION, MEMBERS, ROLE
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.membership import MOST_ROLES, unpublished
 from trio_relay.store.base import Queryable, StoreError
+from trio_relay.turns import Turn
 
 log = structlog.get_logger("trio_relay.moderation")
 
 _CONCERNED: Final = frozenset({ListName.MEMBERS, ListName.ROLES, ListName.ROLE_HOLDERS, ListName.BANNED_PUBKEYS})
 _LEAST_SECONDS: Final = 1.0
 """Between two lists of members: of versions of one second a client could take either for the newer."""
-_RETRY_SECONDS: Final = 10.0
-_TURN_SECONDS: Final = 0.002
-"""After so long others get their turn: there may be thousands of members, and each event to be signed takes 100 µs."""
+_FAILURE: Final = "members and roles are not published"
 
 T = TypeVar("T")
 Publish: TypeAlias = Callable[[list[Event]], Awaitable[None]]
@@ -42,8 +42,7 @@ class Announcements:
     def __init__(self, state: ModerationState, store: Queryable) -> None:
         self._state = state
         self._store = store
-        self._stale = trio.Event()
-        self._stale.set()
+        self._stale = Due(is_set=True)
         state.subscribe(self._follow)
 
     def _follow(self, changes: Sequence[Change]) -> None:
@@ -52,28 +51,24 @@ class Announcements:
 
     async def run(self, publish: Publish) -> None:
         """Publish until cancelled."""
-        while True:
-            await self._stale.wait()
-            seconds = 0.0
-            try:
-                if await self._announce(publish):
-                    seconds = _LEAST_SECONDS
-            except StoreError as error:
-                log.warning("members and roles are not published", error=str(error))
-                seconds = _RETRY_SECONDS
-            await trio.sleep(seconds)
+
+        async def announce() -> None:
+            if await self._announce(publish):
+                await trio.sleep(_LEAST_SECONDS)
+
+        await self._stale.run(announce, _FAILURE)
 
     async def finish(self, publish: Publish) -> None:
         """Publish what is still to be said, when nothing is on its way any more; else the next start does it."""
-        if self._stale.is_set():
+        if self._stale.is_set:
             try:
                 await self._announce(publish)
             except StoreError as error:
-                log.warning("members and roles are not published", error=str(error))
+                log.warning(_FAILURE, error=str(error))
 
     async def _announce(self, publish: Publish) -> bool:
         """True if there was anything to publish."""
-        self._stale = trio.Event()
+        self._stale.clear()
         signer = self._state.signer
         assert signer is not None, "where there is membership, there is a key"
         try:
@@ -103,9 +98,8 @@ class Announcements:
 
 async def _in_turns(items: Iterable[T]) -> AsyncIterator[T]:
     """The same items; others get their turn between them."""
-    turn = trio.current_time()
+    turn = Turn()
     for item in items:
         yield item
-        if trio.current_time() - turn > _TURN_SECONDS:
-            await trio.lowlevel.checkpoint()
-            turn = trio.current_time()
+        if turn.is_over:
+            await turn.give()

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import structlog
 import trio
 
+from trio_relay.moderation.due import Due
 from trio_relay.moderation.state import ModerationState
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
@@ -25,7 +26,6 @@ log = structlog.get_logger("trio_relay.moderation")
 _AT_A_TIME: Final = 100
 _BANS: Final = {ListName.BANNED_PUBKEYS: "pubkey", ListName.BANNED_EVENTS: "id"}
 _LISTS: Final = {what: name for name, what in _BANS.items()}
-_RETRY_SECONDS: Final = 10.0
 
 Remove: TypeAlias = Callable[[Sequence[Filter]], Awaitable[int]]
 """Removes stored events, and all that is on its way and matches by then; gives how many; raises StoreError."""
@@ -49,7 +49,7 @@ class Removals:
     def __init__(self, state: ModerationState, remove: Remove) -> None:
         self._state = state
         self._remove = remove
-        self._pending = trio.Event()
+        self._pending = Due()
         self._nursery: trio.Nursery | None = None
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -57,7 +57,7 @@ class Removals:
         self._nursery = nursery
         if self._state.rules.lists.holds_any(ListName.REMOVALS):
             self._pending.set()
-        nursery.start_soon(self._run)
+        nursery.start_soon(self._pending.run, self._remove_pending, "not all that is banned is removed")
 
     def learned(self, changes: Sequence[Change]) -> None:
         """Bans of another relay's operators are among these: what came here meanwhile goes, too; sync."""
@@ -115,17 +115,6 @@ class Removals:
                 work.error = str(error)
         finally:
             work.done.set()
-
-    async def _run(self) -> None:
-        while True:
-            await self._pending.wait()
-            self._pending = trio.Event()
-            try:
-                await self._remove_pending()
-            except StoreError as error:
-                log.warning("not all that is banned is removed", error=str(error))
-                await trio.sleep(_RETRY_SECONDS)
-                self._pending.set()
 
     async def _remove_pending(self) -> None:
         removed = 0

@@ -12,12 +12,14 @@ from typing import Final
 import structlog
 import trio
 
+from trio_relay.moderation.due import Due
 from trio_relay.moderation.state import ModerationState
 from trio_relay.nostr.event import Event, is_hex64
 from trio_relay.nostr.kinds import REPORT
 from trio_relay.policy.lists import MOST_REPORTS, Change, ListEntry, ListName, Lists, reporters
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import StoreError
+from trio_relay.turns import Turn
 
 log = structlog.get_logger("trio_relay.moderation")
 
@@ -27,11 +29,9 @@ _MOST_NAMED: Final = 10
 """Events of one report; the rest is not looked at."""
 _MOST_REASON: Final = 300
 """Characters."""
-_RETRY_SECONDS: Final = 10.0
+_FAILURE: Final = "the moderation queue is not kept"
 _LAST_SECONDS: Final = 5.0
 """How long it may take to store the queue when the relay stops."""
-_TURN_SECONDS: Final = 0.002
-"""After so long others get their turn: a batch of a thousand reports may name ten thousand events."""
 _MOST_WAITING: Final = 2_000
 """Reports; of more, the oldest are left out. What they name would have to make room in the queue soon."""
 
@@ -47,7 +47,7 @@ class Reports:
         self._state = state
         self._waiting: deque[Event] = deque(maxlen=_MOST_WAITING)
         self._noted = trio.Event()
-        self._stale = trio.Event()
+        self._stale = Due()
         state.subscribe(self._follow)
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -67,7 +67,7 @@ class Reports:
     async def _run(self) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._keep_up)
+                nursery.start_soon(self._stale.run, self._state.store_deferred, _FAILURE)
                 while True:
                     await self._noted.wait()
                     self._noted = trio.Event()
@@ -79,30 +79,18 @@ class Reports:
 
     async def _take(self) -> None:
         """Put what waits on the queue, in turns."""
-        turn = trio.current_time()
+        turn = Turn()
         while self._waiting:
             for changes in queueing(self._waiting.popleft(), self._state.rules, self._state.now()):
                 self._state.defer(changes)
-            if trio.current_time() - turn > _TURN_SECONDS:
-                await trio.lowlevel.checkpoint()
-                turn = trio.current_time()
+            if turn.is_over:
+                await turn.give()
 
-    async def _keep_up(self) -> None:
-        while True:
-            await self._stale.wait()
-            self._stale = trio.Event()
-            if not await self._store():
-                await trio.sleep(_RETRY_SECONDS)
-                self._stale.set()
-
-    async def _store(self) -> bool:
-        """Store what has changed; False if the store failed."""
+    async def _store(self) -> None:
         try:
             await self._state.store_deferred()
         except StoreError as error:
-            log.warning("the moderation queue is not kept", error=str(error))
-            return False
-        return True
+            log.warning(_FAILURE, error=str(error))
 
 
 def queueing(report: Event, rules: Rules, now: int) -> Iterator[list[Change]]:

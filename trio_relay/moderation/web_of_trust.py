@@ -16,6 +16,7 @@ from trio_relay.nostr.event import Event, decode, recipients
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import FOLLOWS
 from trio_relay.store.base import Queryable, StoreError
+from trio_relay.turns import Turn
 
 log = structlog.get_logger("trio_relay.moderation")
 
@@ -23,8 +24,6 @@ MOST_TRUSTED: Final = 500_000
 """Keys; some 100 bytes each. A web that grows beyond is cut where it is."""
 _AUTHORS_AT_A_TIME: Final = 200
 _RETRY_SECONDS: Final = 10.0
-_TURN_SECONDS: Final = 0.002
-"""After so long others get their turn."""
 
 
 class WebOfTrust:
@@ -67,7 +66,7 @@ class WebOfTrust:
     async def _follow(self, edge: Iterable[str], reached: set[str]) -> list[str]:
         """Reach whom those at the edge follow; gives who had not been reached before."""
         new: list[str] = []
-        turn = trio.current_time()
+        turn = Turn()
         authors = iter(edge)
         while part := frozenset(islice(authors, _AUTHORS_AT_A_TIME)):
             wanted = Filter(authors=part, kinds=frozenset({FOLLOWS}), limit=len(part))
@@ -77,9 +76,8 @@ class WebOfTrust:
                         fresh = [key for key in followed(decode(json)) if key not in reached]
                         reached.update(fresh)
                         new += fresh
-                        if trio.current_time() - turn > _TURN_SECONDS:
-                            await trio.lowlevel.checkpoint()
-                            turn = trio.current_time()
+                        if turn.is_over:
+                            await turn.give()
             if len(reached) > MOST_TRUSTED:
                 break
         return new

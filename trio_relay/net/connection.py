@@ -26,10 +26,9 @@ from trio_relay.nostr.message import Authenticate, Publish, RefusedMessage, chal
 from trio_relay.nostr.session import OpenRequest
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
+from trio_relay.turns import Turn
 
 _READ_BYTES: Final = 65_536
-_TURN_SECONDS: Final = 0.002
-"""After so long one client's messages make room for others'."""
 _AUTH_SECONDS: Final = 10.0
 _UNVERIFIED: Final = Rejected(Prefix.ERROR, f"the signature was not verified within {_AUTH_SECONDS:g} seconds")
 
@@ -160,14 +159,12 @@ class Connection:
     async def _take(self, messages: list[bytes]) -> None:
         """Do what all messages of one read ask for; their events go on as one batch, their answers in one piece."""
         batch: list[Submission] = []
-        now = turn = trio.current_time()
+        now, turn = trio.current_time(), Turn()
         with self._outbox.held():
             for data in messages:
-                if trio.current_time() - turn > _TURN_SECONDS:
+                if turn.is_over:
                     self._outbox.flush()
-                    # Others get their turn; shielded, since half of what one read brought must not be lost.
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                    turn = trio.current_time()
+                    await turn.give_shielded()  # half of what one read brought must not be lost
                 action = self._session.receive(data)
                 if isinstance(action, Publish):
                     self._admit(action.event, len(data), now, batch)

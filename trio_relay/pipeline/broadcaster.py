@@ -16,9 +16,8 @@ from trio_relay.pipeline.statistics import SECONDS, BroadcasterStatistics, Histo
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.pipeline.subscription_index import SubscriptionIndex
+from trio_relay.turns import Turn
 
-_TURN_SECONDS: Final = 0.002
-"""After so long the loop is given to others; matching takes time too, even where nothing is delivered."""
 _FLUSH_SECONDS: Final = 0.01
 """So long deliveries are collected before they leave: several events for one client in one system call."""
 
@@ -65,7 +64,7 @@ class Broadcaster:
 
     async def _deliver_all(self, batch: list[Submission]) -> None:
         collected = self._collector.collected()
-        turn = flushed = trio.current_time()
+        turn, flushed = Turn(), trio.current_time()
         for submission in batch:
             self._deliver(submission.event, collected)
             now = trio.current_time()
@@ -73,9 +72,8 @@ class Broadcaster:
             if now - flushed > _FLUSH_SECONDS:
                 await collected.flush()
                 flushed = trio.current_time()
-            if now - turn > _TURN_SECONDS:
-                await trio.lowlevel.checkpoint()
-                turn = trio.current_time()
+            if turn.is_over:
+                await turn.give()
         await collected.flush()
 
     def _deliver(self, event: Event, collected: CollectedFlushes) -> None:

@@ -9,18 +9,15 @@ whoever serves the clients (`net/flush`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
-import trio
+from trio_relay.turns import Turn
 
 Frame: TypeAlias = Callable[[bytes], bytes]
 """Puts a message into its form on the wire; the same function for all clients that can share the result."""
 
 Flush: TypeAlias = Callable[[], None]
 """Sends what waits for one client as far as the network takes it; sync, never waits, never fails."""
-
-_TURN_SECONDS: Final = 0.002
-"""After so long the loop is given to others."""
 
 
 def unframed(message: bytes) -> bytes:
@@ -106,9 +103,8 @@ class CollectedFlushes:
 
 async def flush_all(flushes: Sequence[Flush]) -> None:
     """Carry out flushes, with turns for others; who brings so much waits until it is on its way."""
-    turn = trio.current_time()
+    turn = Turn()
     for flush in flushes:
         flush()
-        if trio.current_time() - turn > _TURN_SECONDS:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            turn = trio.current_time()
+        if turn.is_over:
+            await turn.give_shielded()

@@ -35,6 +35,7 @@ from trio_relay.nostr.event import decode
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import FINISH, MORE
 from trio_relay.pipeline.completeness import at_risk, could_hide, is_inexact, older_than, ties_of, with_one_more
+from trio_relay.pipeline.paging import paged
 from trio_relay.pipeline.statistics import SECONDS, Histogram
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.store.base import ID_SLICE, Page, Queryable, Store, StoreError
@@ -234,25 +235,20 @@ class StoredAnswer:
             self._found = None
             yield found
             return
-        async with aclosing(self._source.store.query(with_one_more(self._wanted))) as pages:
-            page: Page | None = []
-            while page is not None:
-                with trio.fail_after(self._source.seconds):
-                    page = await anext(pages, None)
-                if page:
-                    yield page
+        found_later = self._source.store.query(with_one_more(self._wanted))
+        async with aclosing(paged(found_later, self._source.seconds)) as pages:
+            async for page in pages:
+                yield page
 
     async def _send_ties(self, filter_: Filter, second: int) -> bool:
         """The rest of the events of the last second that was sent; False where there may be more than can be sent."""
         tied = 0
         source, sent = self._source, self._ids
-        async with aclosing(source.store.query([ties_of(filter_, second, source.most)])) as pages:
-            page: Page | None = []
-            while page is not None:
-                with trio.fail_after(source.seconds):
-                    page = await anext(pages, None)
-                tied += len(page or ())
-                if page and (rest := [json for json in page if json[ID_SLICE] not in sent]):
+        ties = source.store.query([ties_of(filter_, second, source.most)])
+        async with aclosing(paged(ties, source.seconds)) as pages:
+            async for page in pages:
+                tied += len(page)
+                if rest := [json for json in page if json[ID_SLICE] not in sent]:
                     await self.subscription.deliver_stored(rest, source.pending_ids)
         return tied < source.most
 
@@ -313,14 +309,12 @@ class StoredAnswer:
         """The ids that it matches, up to its limit, in hex."""
         store: Queryable = self._source.store
         searched = filter_.search is not None  # which has an order of its own, and no records
-        async with aclosing(store.query([filter_]) if searched else store.records(filter_)) as pages:
-            page: Page | bytes | None = b""
-            while page is not None:
-                with trio.fail_after(self._source.seconds):
-                    page = await anext(pages, None)
+        found: AsyncGenerator[Page | bytes, None] = store.query([filter_]) if searched else store.records(filter_)
+        async with aclosing(paged(found, self._source.seconds)) as pages:
+            async for page in pages:
                 if isinstance(page, bytes):
                     yield {page[i + 8 : i + 40].hex().encode() for i in range(0, len(page), 40)}
-                elif page:
+                else:
                     yield {json[ID_SLICE] for json in page}
 
 

@@ -21,6 +21,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import reply
+from trio_relay.pipeline.paging import paged
 from trio_relay.pipeline.statistics import SyncStatistics
 from trio_relay.store.base import Store, StoreError
 
@@ -161,15 +162,11 @@ class SyncSets:
             return collection, number
         self._sets_read += 1
         try:
-            async with aclosing(self._store.records(filter_)) as pages:
-                page: bytes | None = b""
-                while page is not None:
-                    with trio.fail_after(self._seconds):
-                        page = await anext(pages, None)
-                    if page:
-                        number += self._reserve(number, len(page) // _RECORD)
-                        collection.extend(page)
-                        await trio.lowlevel.checkpoint()
+            async with aclosing(paged(self._store.records(filter_), self._seconds)) as pages:
+                async for page in pages:
+                    number += self._reserve(number, len(page) // _RECORD)
+                    collection.extend(page)
+                    await trio.lowlevel.checkpoint()
         except BaseException:
             self._held -= number
             raise

@@ -32,13 +32,12 @@ from trio_relay.store.opensearch.decide import NEVER_WRITTEN, changes, facts_of,
 from trio_relay.store.opensearch.documents import REQUESTS, Record, document, slot_of, vanish_slot
 from trio_relay.store.opensearch.recent import Overlay
 from trio_relay.store.opensearch.tombstones import Tombstones, left_by
+from trio_relay.turns import Turn
 
 log = structlog.get_logger("trio_relay.store")
 
 _MOST_ROUNDS: Final = 50
 """Each round that conflicts has lost to another writer, who got on; so many in a row have not been seen."""
-_TURN_SECONDS: Final = 0.002
-"""After so long others get their turn: an event may have a quarter of a million characters."""
 _MOST_TOUCHED: Final = 2_000
 
 
@@ -129,13 +128,12 @@ class Saver:
 
     async def _write_new(self, batch: _Batch, places: list[int]) -> list[Write]:
         writes: list[Write] = []
-        turn = trio.current_time()
+        turn = Turn()
         for place in places:
             (slot,) = batch.touched[place]
             writes.append(Write(slot, NEVER_WRITTEN, document(batch.events[place], batch.arrived[place])))
-            if trio.current_time() - turn > _TURN_SECONDS:
-                await trio.lowlevel.checkpoint()
-                turn = trio.current_time()
+            if turn.is_over:
+                await turn.give()
         if writes:
             await self._bulk.carry_out(writes)
         for place, write in zip(places, writes, strict=True):

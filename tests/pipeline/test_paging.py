@@ -1,0 +1,51 @@
+"""Pages, each under a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trio_relay.pipeline.paging import paged
+
+
+async def pages(*steps: tuple[float, list[int]], closed: list[str] | None = None) -> AsyncGenerator[list[int], None]:
+    """Pages, each after so many seconds."""
+    try:
+        for seconds, page in steps:
+            await trio.sleep(seconds)
+            yield page
+    finally:
+        if closed is not None:
+            closed.append("closed")
+
+
+async def test_each_page_comes_in_its_order_and_empty_ones_are_left_out(autojump_clock: MockClock) -> None:
+    async with aclosing(paged(pages((1, [1]), (1, []), (1, [2, 3])), 1.5)) as found:
+        assert [page async for page in found] == [[1], [2, 3]]
+
+
+async def test_a_step_that_takes_too_long_ends_all(autojump_clock: MockClock) -> None:
+    closed: list[str] = []
+    async with aclosing(paged(pages((1, [1]), (9, [2]), closed=closed), 2)) as found:
+        assert await anext(found) == [1]
+        with pytest.raises(trio.TooSlowError):
+            await anext(found)
+    assert (closed, trio.current_time()) == (["closed"], 3)
+
+
+async def test_what_is_done_with_a_page_takes_no_time_of_the_next(autojump_clock: MockClock) -> None:
+    async with aclosing(paged(pages((1, [1]), (1, [2])), 2)) as found:
+        async for _ in found:
+            await trio.sleep(60)
+    assert trio.current_time() == 122
+
+
+async def test_closing_it_closes_the_pages() -> None:
+    closed: list[str] = []
+    async with aclosing(paged(pages((0, [1]), (0, [2]), closed=closed), 2)) as found:
+        assert await anext(found) == [1]
+    assert closed == ["closed"]

@@ -1,0 +1,33 @@
+"""Turns of the loop: whoever has much to do lets others go on after two milliseconds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+SECONDS: Final = 0.002
+
+
+class Turn:
+    """The time since others had their turn, from when this was made; ask `is_over` after each small piece of work."""
+
+    __slots__ = ("_began",)
+
+    def __init__(self) -> None:
+        self._began = trio.current_time()
+
+    @property
+    def is_over(self) -> bool:
+        """True once the turn has lasted `SECONDS`."""
+        return trio.current_time() - self._began > SECONDS
+
+    async def give(self) -> None:
+        """Let others go on, and begin a new turn; this is where whoever works can be cancelled."""
+        await trio.lowlevel.checkpoint()
+        self._began = trio.current_time()
+
+    async def give_shielded(self) -> None:
+        """The same where nothing may be left half done: not to be cancelled here."""
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self._began = trio.current_time()
