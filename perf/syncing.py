@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from perf.filling import filled_records
+from perf.filled import filled_records
 from perf.plan import Counted, Failed, Plan, quantiles
 from perf.wire import Wire, connect, frame
 from trio_relay.nostr.negentropy.items import ID_SIZE, Items, ItemSet

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -176,6 +176,68 @@ def unbounded_shields(file: str) -> Iterator[int]:
 def test_a_shield_has_a_deadline(file: str) -> None:
     """Else a stop may wait for ever."""
     assert bool(list(unbounded_shields(file))) is (file in UNBOUNDED_SHIELDS)
+
+
+@pytest.mark.parametrize("package", ["trio_relay", "perf"])
+def test_no_module_is_imported_by_what_it_imports(package: str) -> None:
+    """Imports inside functions count: a circle is one, wherever it is closed."""
+    folder = ROOT.parent / package
+    modules = {
+        ".".join([package, *path.relative_to(folder).with_suffix("").parts]): path for path in folder.rglob("*.py")
+    }
+    graph = {name: set(imported_from(path, modules)) - {name} for name, path in modules.items()}
+    while free := [name for name, others in graph.items() if not others & graph.keys()]:
+        for name in free:
+            del graph[name]
+    assert graph == {}, "what is left imports itself in the end, or such a circle"
+
+
+def imported_from(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
+    """Which of these modules a file imports; packages are left out, which do nothing but hand on."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield from {f"{node.module}.{alias.name}" for alias in node.names} & modules.keys()
+            yield from {node.module} & modules.keys()
+        elif isinstance(node, ast.Import):
+            yield from {alias.name for alias in node.names} & modules.keys()
+
+
+LONE_AND_SMALL = {
+    "moderation/wiring.py": "what wires a room up is no part of its parts",
+    "net/connection_limits.py": "who may connect at all: beside `addresses`, which says who somebody is",
+    "nostr/pow.py": "NIP-13, found by its name",
+    "pipeline/maintenance.py": "one round of upkeep over four rooms",
+    "policy/filter_checks.py": "the twin of `event_checks`",
+    "store/sqlite/lock.py": "who may open a file: the one thing that happens before there is a store",
+    "store/sqlite/migration.py": "the command needs a whole store, which itself upgrades",
+}
+"""Modules of less than `FEWEST_LINES` that one other module imports, and why they stand alone all the same."""
+FEWEST_LINES = 60
+
+
+def test_a_small_module_that_one_other_needs_has_a_reason() -> None:
+    """Else it belongs to that other: a reader should find an idea whole."""
+    importers: Counter[str] = Counter()
+    for file in FILES:
+        importers.update({name.rpartition(".")[0] for name in own_imports(file)} | set(own_imports(file)))
+    small = [
+        file
+        for file, text in FILES.items()
+        if not file.endswith(("__init__.py", "__main__.py")) and len(text.splitlines()) < FEWEST_LINES
+    ]
+    lone = [file for file in small if importers[file.removesuffix(".py").replace("/", ".")] == 1]
+    assert lone == sorted(LONE_AND_SMALL)
+
+
+SAME_NAME = {"options", "store", "search", "upgrade", "trends", "lists"}
+"""Modules that mean the same thing in each of their rooms: a store's, a room's settings, the operators' lists."""
+
+
+def test_a_name_has_one_meaning() -> None:
+    modules = Counter(Path(file).stem for file in FILES if not file.endswith("__init__.py"))
+    assert {name for name, count in modules.items() if count > 1} == SAME_NAME
+    classes = Counter(node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    assert [name for name, count in classes.items() if count > 1] == []
 
 
 @each_file

@@ -13,7 +13,7 @@ from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, canonical_offset
 from trio_relay.pipeline.statistics import QueriesStatistics
-from trio_relay.pipeline.stored_answer import Source, StoredAnswer, Unstored
+from trio_relay.pipeline.stored_answer import AnswerSource, StoredAnswer, Unstored
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.store.base import Store, StoreError
 
@@ -24,13 +24,13 @@ class Queries:
     """Answers requests out of the store, and keeps the numbers of it.
 
     Args:
-        store, seconds, pending_ids, most, unstored: see `Source`.
+        store, seconds, pending_ids, most, unstored: see `AnswerSource`.
     """
 
     def __init__(
         self, store: Store, seconds: float, pending_ids: Collection[str], most: int, unstored: Unstored | None = None
     ) -> None:
-        self._source = Source(store, seconds, pending_ids, most, unstored)
+        self._source = AnswerSource(store, seconds, pending_ids, most, unstored)
         self._counts: Counter[str] = Counter()
 
     def answer(self, subscription: Subscription) -> StoredAnswer:

@@ -56,7 +56,7 @@ class Unstored(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Source:
+class AnswerSource:
     """What all answers of a relay share: where they come from, what bounds them, and the numbers kept of them.
 
     Attributes:
@@ -104,7 +104,7 @@ class StoredAnswer:
 
     __slots__ = ("_filters", "_found", "_ids", "_reader", "_sent", "_source", "_wanted", "subscription")
 
-    def __init__(self, source: Source, subscription: Subscription) -> None:
+    def __init__(self, source: AnswerSource, subscription: Subscription) -> None:
         self.subscription = subscription
         self._source = source
         self._reader: Reader | None = None

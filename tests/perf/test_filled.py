@@ -5,9 +5,9 @@ from __future__ import annotations
 import apsw
 import pytest
 
-from perf import filling
+from perf import filled as filled_module
 from perf.corpus import newest_filled
-from perf.filling import filled, filled_records
+from perf.filled import filled, filled_records
 from trio_relay.nostr.negentropy.items import record
 from trio_relay.store.sqlite import schema
 
@@ -50,5 +50,5 @@ def test_another_layout_of_the_tables_gets_another_store(monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patched:
         patched.setattr(schema, "prepare", prepare)
-        assert filling._layout() not in before.name
-    assert filling._layout() in before.name
+        assert filled_module._layout() not in before.name
+    assert filled_module._layout() in before.name
