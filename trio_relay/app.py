@@ -156,7 +156,11 @@ async def _serve(
 @asynccontextmanager
 async def _listening(addresses: Sequence[str]) -> AsyncIterator[list[trio.SocketListener]]:
     async with AsyncExitStack() as opened:
-        yield [await opened.enter_async_context(one) for address in addresses for one in await open_listeners(address)]
+        yield [
+            await opened.enter_async_context(listener)
+            for address in addresses
+            for listener in await open_listeners(address)
+        ]
 
 
 async def _show(door: MetricsEndpoint, options: NetOptions, stream: trio.abc.Stream) -> None:

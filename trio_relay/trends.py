@@ -60,8 +60,8 @@ async def describe(store: Queryable, trends: Trends) -> dict[str, str]:
     Raises:
         StoreError: the store could not answer.
     """
-    notes = frozenset(one.name for one in trends.notes)
-    authors = frozenset(one.name for one in trends.authors)
+    notes = frozenset(trend.name for trend in trends.notes)
+    authors = frozenset(trend.name for trend in trends.authors)
     said = {event.id: _line(event.content) for event in await _all(store, Filter(ids=notes))}
     profiles = await _all(store, Filter(kinds=frozenset([0]), authors=authors))
     return said | {profile.pubkey: _name(profile.content) for profile in profiles}

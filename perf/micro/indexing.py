@@ -42,7 +42,7 @@ def indexing(events: Sequence[Event], count: int = 4_000) -> list[Row]:
         row("words of a note", lambda: _each(words, notes), len(notes)),
         row("searched text of an event", lambda: _each(text_of, events)),
         row("document, text included", lambda: [document(event, 1) for event in events]),
-        row("name of a register", lambda: _each(slot_of, events)),
+        row("name of a record", lambda: _each(slot_of, events)),
         row("document as JSON", lambda: _each(Write.lines, writes)),
         row("into the overlay", lambda: _filled(events)),
         asking("by id", [Filter(ids=frozenset([event.id])) for event in some]),

@@ -110,7 +110,7 @@ async def test_other_tags_say_nothing_of_it(store: Store, tags: list[list[str]])
     assert await store.sweep() == 0
 
 
-async def test_a_sweep_leaves_no_rest_and_no_grave(store: Store) -> None:
+async def test_a_sweep_leaves_no_rest_and_no_tombstone(store: Store) -> None:
     await store.save_many(ALL)
     assert await store.sweep() == 2
     assert await store.sweep() == 0

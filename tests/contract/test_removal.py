@@ -1,4 +1,4 @@
-"""What an operator has removed leaves no rest and no grave."""
+"""What an operator has removed leaves nothing behind, not even a tombstone."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class Held:
 
 
 class Index:
-    """Registers as OpenSearch keeps them: asked by `_bulk`, `_mget`, and a `_search` for what a deletion deletes.
+    """Records as OpenSearch keeps them: asked by `_bulk`, `_mget`, and a `_search` for what a deletion deletes.
 
     Attributes:
         held: its documents by `_id`.
@@ -196,5 +196,5 @@ def standing(events: Iterable[Any]) -> set[str]:
 
 
 def existing(seq_no: int = 7) -> Record:
-    """A register that has been written."""
+    """A record that has been written."""
     return Record(seq_no=seq_no, primary_term=1, version=1, index_name="v1")

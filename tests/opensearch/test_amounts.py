@@ -20,15 +20,15 @@ from trio_relay.store.opensearch.scan import scan
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("index")
-async def test_a_scan_finds_each_of_a_thousand_graves() -> None:
+async def test_a_scan_finds_each_of_a_thousand_tombstones() -> None:
     named = [f"{number:064x}" for number in range(1_000)]
     async with emptied() as store:
         request = ALICE.event(kind=5, tags=[["e", target] for target in named])
         assert await store.save_many([request]) == [Saved.STORED]
         await store.refresh(of_others=True)
-        graves = {"exists": {"field": "grave"}}
-        async with aclosing(scan(inside(store).client, inside(store).alias, graves)) as pages:
-            found = [hit.source.grave async for hits in pages for hit in hits]
+        tombstones = {"exists": {"field": "grave"}}
+        async with aclosing(scan(inside(store).client, inside(store).alias, tombstones)) as pages:
+            found = [hit.source.tombstone async for hits in pages for hit in hits]
     assert sorted(found) == [f"{target}:{ALICE.pubkey}" for target in named]
 
 

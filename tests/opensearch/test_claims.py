@@ -1,4 +1,4 @@
-"""Whom an event belongs to, in registers: gift wraps that recipients delete, and keys that vanish."""
+"""Whom an event belongs to, in records: gift wraps that recipients delete, and keys that vanish."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ KEY, REQUEST = vanish_slot(ALICE.pubkey), request_slot(VANISH.id)
 BY_THIS = f"{ALICE.pubkey}:{VANISH.id}"
 
 
-def register(event: Event | None = None, **more: Any) -> Record:
+def record(event: Event | None = None, **more: Any) -> Record:
     """One that exists."""
     return Record(event, seq_no=7, primary_term=1, version=3, **more)
 
 
-def grave(author: Author) -> Record:
-    return register(grave=f"{WRAP.id}:{author.pubkey}")
+def tombstone(author: Author) -> Record:
+    return record(tombstone=f"{WRAP.id}:{author.pubkey}")
 
 
 def known(**changed: Record) -> dict[str, Record]:
-    """All registers that are spoken of here, most of them new."""
+    """All records that are spoken of here, most of them new."""
     names = {"own": OWN, "alices": ALICES, "bobs": BOBS, "key": KEY, "request": REQUEST}
     slots = [*names.values(), request_slot(DELETION.id), id_slot(NOTE.id, ALICE.pubkey)]
     return dict.fromkeys(slots, Record()) | {names[name]: one for name, one in changed.items()}
@@ -57,39 +57,39 @@ def test_a_wrap_for_nobody_is_as_plain_as_a_note() -> None:
 
 
 @pytest.mark.parametrize("author", [ALICE, BOB, CAROL])
-def test_a_grave_of_any_claimant_bars_a_wrap(author: Author) -> None:
+def test_a_tombstone_of_any_claimant_bars_a_wrap(author: Author) -> None:
     slot = id_slot(WRAP.id, author.pubkey)
-    facts = facts_of([WRAP], known() | {slot: grave(author)}, [], {})
-    assert facts == Facts(buried_ids={(WRAP.id, author.pubkey)})
+    facts = facts_of([WRAP], known() | {slot: tombstone(author)}, [], {})
+    assert facts == Facts(id_tombstones={(WRAP.id, author.pubkey)})
     assert judge([WRAP], facts).outcomes == [Saved.DELETED]
 
 
-def test_a_recipient_empties_the_authors_register_and_leaves_a_grave_in_his_own() -> None:
-    before = known(own=register(WRAP, arrived=5))
+def test_a_recipient_empties_the_authors_register_and_leaves_a_tombstone_in_his_own() -> None:
+    before = known(own=record(WRAP, arrived=5))
     assert searched_targets([DELETION], before) == {(WRAP.id, BOB.pubkey)}
     ruling = judge([DELETION], facts_of([DELETION], before, [OWN], {}))
     writes = changes(ruling, before, {DELETION.id: 40}, 50)
     assert {slot: write.lines() for slot, write in writes.items()} == {
-        BOBS: Write(BOBS, Record(), Document(50, grave=f"{WRAP.id}:{BOB.pubkey}")).lines(),
-        OWN: Write(OWN, register(), Document(51)).lines(),
+        BOBS: Write(BOBS, Record(), Document(50, tombstone=f"{WRAP.id}:{BOB.pubkey}")).lines(),
+        OWN: Write(OWN, record(), Document(51)).lines(),
         request_slot(DELETION.id): Write(request_slot(DELETION.id), Record(), document(DELETION, 40)).lines(),
     }
 
 
-def test_what_was_emptied_without_a_grave_may_come_again() -> None:
-    before = known(own=register())
+def test_what_was_emptied_without_a_tombstone_may_come_again() -> None:
+    before = known(own=record())
     ruling = judge([WRAP], facts_of([WRAP], before, [], {}))
     assert ruling.outcomes == [Saved.STORED]
     writes = changes(ruling, before, {WRAP.id: 40}, 50)
     assert {slot: write.lines() for slot, write in writes.items()} == {
-        OWN: Write(OWN, register(), document(WRAP, 40)).lines()
+        OWN: Write(OWN, record(), document(WRAP, 40)).lines()
     }
 
 
-def test_a_register_that_was_emptied_is_buried_all_the_same() -> None:
-    before = known(bobs=register())
+def test_a_register_that_was_emptied_is_deleted_all_the_same() -> None:
+    before = known(bobs=record())
     ruling = judge([DELETION], facts_of([DELETION], before, [], {}))
-    assert changes(ruling, before, {DELETION.id: 40}, 50)[BOBS].document.grave == f"{WRAP.id}:{BOB.pubkey}"
+    assert changes(ruling, before, {DELETION.id: 40}, 50)[BOBS].document.tombstone == f"{WRAP.id}:{BOB.pubkey}"
 
 
 def test_who_has_vanished_is_a_fact_of_all_that_belongs_to_the_key() -> None:
@@ -101,37 +101,37 @@ def test_who_has_vanished_is_a_fact_of_all_that_belongs_to_the_key() -> None:
 
 
 def test_a_key_that_vanishes_leaves_a_tombstone_of_its_request() -> None:
-    before = known(key=register(until=NOW - 5, vanished=f"{ALICE.pubkey}:{'0' * 64}"))
+    before = known(key=record(until=NOW - 5, vanished=f"{ALICE.pubkey}:{'0' * 64}"))
     ruling = judge([VANISH], facts_of([VANISH], before, [], {ALICE.pubkey: NOW - 5}))
     writes = changes(ruling, before, {VANISH.id: 40}, 50)
     assert {slot: write.lines() for slot, write in writes.items()} == {
-        KEY: Write(KEY, register(), Document(50, until=NOW, vanished=BY_THIS)).lines(),
+        KEY: Write(KEY, record(), Document(50, until=NOW, vanished=BY_THIS)).lines(),
         REQUEST: Write(REQUEST, Record(), document(VANISH, 40)).lines(),
     }
 
 
 REPEATED: Final = {
-    "it was interrupted": (known(key=register(until=NOW, vanished=BY_THIS)), {ALICE.pubkey: NOW}, Saved.STORED),
-    "this relay has not heard of it": (known(key=register(until=NOW, vanished=BY_THIS)), {}, Saved.STORED),
+    "it was interrupted": (known(key=record(until=NOW, vanished=BY_THIS)), {ALICE.pubkey: NOW}, Saved.STORED),
+    "this relay has not heard of it": (known(key=record(until=NOW, vanished=BY_THIS)), {}, Saved.STORED),
     "it was carried out": (
-        known(key=register(until=NOW, vanished=BY_THIS), request=register(VANISH)),
+        known(key=record(until=NOW, vanished=BY_THIS), request=record(VANISH)),
         {ALICE.pubkey: NOW},
         Saved.DUPLICATE,
     ),
-    "an older layout kept it like a note": (known(request=register(VANISH)), {}, Saved.STORED),
+    "an older layout kept it like a note": (known(request=record(VANISH)), {}, Saved.STORED),
     "an older layout kept it, and the key vanished earlier": (
-        known(key=register(until=NOW - 1, vanished="other"), request=register(VANISH)),
+        known(key=record(until=NOW - 1, vanished="other"), request=record(VANISH)),
         {ALICE.pubkey: NOW - 1},
         Saved.STORED,
     ),
-    "another was first": (known(key=register(until=NOW, vanished="other")), {ALICE.pubkey: NOW}, Saved.VANISHED),
-    "a later one was": (known(key=register(until=NOW + 1, vanished="other")), {}, Saved.VANISHED),
+    "another was first": (known(key=record(until=NOW, vanished="other")), {ALICE.pubkey: NOW}, Saved.VANISHED),
+    "a later one was": (known(key=record(until=NOW + 1, vanished="other")), {}, Saved.VANISHED),
     "a later one is heard of": (
-        known(key=register(until=NOW, vanished=BY_THIS)),
+        known(key=record(until=NOW, vanished=BY_THIS)),
         {ALICE.pubkey: NOW + 1},
         Saved.VANISHED,
     ),
-    "an earlier one was": (known(key=register(until=NOW - 1, vanished="other")), {ALICE.pubkey: NOW - 1}, Saved.STORED),
+    "an earlier one was": (known(key=record(until=NOW - 1, vanished="other")), {ALICE.pubkey: NOW - 1}, Saved.STORED),
 }
 
 
@@ -143,6 +143,6 @@ def test_a_request_to_vanish_is_carried_out_once_it_is_sure(
 
 
 def test_of_a_wrap_that_was_found_all_claimants_are_known() -> None:
-    facts = facts_of([DELETION], known(own=register(WRAP)), [OWN], {})
+    facts = facts_of([DELETION], known(own=record(WRAP)), [OWN], {})
     assert facts == Facts(stored={WRAP.id: version_of(WRAP)})
     assert facts.stored[WRAP.id].belongs_to == (CAROL.pubkey, ALICE.pubkey, BOB.pubkey)

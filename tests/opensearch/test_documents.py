@@ -1,4 +1,4 @@
-"""What stands in the index: names of registers, what an event is found by, and what is read back."""
+"""What stands in the index: names of records, what an event is found by, and what is read back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trio_relay.store.opensearch.documents import (
     id_slot,
     kept_slot,
     memo,
-    registers,
+    records_of,
     request_slot,
     slot_of,
     tag_term,
@@ -117,7 +117,7 @@ def test_a_document_holds_the_event_as_it_is_sent_and_what_it_is_found_by() -> N
 def test_a_register_says_until_when_versions_are_deleted_even_in_the_first_second() -> None:
     assert json.loads(msgspec.json.encode(document(ARTICLE, 17, 0)))["until"] == 0
     assert json.loads(msgspec.json.encode(Document(17, until=0))) == {"arrived": 17, "until": 0}
-    assert json.loads(msgspec.json.encode(Document(17, grave="x"))) == {"arrived": 17, "grave": "x"}
+    assert json.loads(msgspec.json.encode(Document(17, tombstone="x"))) == {"arrived": 17, "grave": "x"}
 
 
 @pytest.mark.parametrize(
@@ -167,21 +167,21 @@ def test_registers_are_read_back_in_the_order_in_which_they_were_asked_for() -> 
             found | {"_source": {"arrived": 9, "grave": "x:y"}},
         ]
     }
-    known = registers("abc", json.dumps(answer).encode())
+    known = records_of("abc", json.dumps(answer).encode())
     assert known == {
         "a": Record(),
         "b": Record(ARTICLE, NOW, 17, 7, 2, 3),
-        "c": Record(None, -1, 9, 7, 2, 3, grave="x:y"),
+        "c": Record(None, -1, 9, 7, 2, 3, tombstone="x:y"),
     }
-    assert [register.exists for register in known.values()] == [False, True, True]
+    assert [record.exists for record in known.values()] == [False, True, True]
 
 
 def test_a_register_that_a_shard_could_not_tell_is_not_taken_for_an_empty_one() -> None:
     answer = {"docs": [{"_id": "a", "found": False}, {"_id": "b", "error": {"type": "no_shard_available"}}]}
-    with pytest.raises(ValueError, match=r"^a register could not be read$"):
-        registers("ab", json.dumps(answer).encode())
+    with pytest.raises(ValueError, match=r"^a record could not be read$"):
+        records_of("ab", json.dumps(answer).encode())
 
 
 def test_an_answer_with_too_few_registers_is_none() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        registers("ab", b'{"docs": [{"found": false}]}')
+        records_of("ab", b'{"docs": [{"found": false}]}')

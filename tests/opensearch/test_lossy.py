@@ -42,7 +42,7 @@ def test_what_is_lost_or_busy_for_a_while_changes_no_outcome(
         if history:
             index.item_faults = {slot_of(history[0]): deque(single)}
         async with relay_on(index) as relay:
-            relay.bulk._seconds = relay.registers._seconds = 1_000.0
+            relay.bulk._seconds = relay.records._seconds = 1_000.0
             left = list(history)
             for size in [*sizes, len(left)]:
                 batch, left = left[:size], left[size:]

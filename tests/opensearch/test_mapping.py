@@ -47,14 +47,14 @@ def test_shards_copies_and_durability_are_the_operators_and_the_order_is_that_of
 
 def test_the_index_takes_what_a_document_has_and_nothing_else() -> None:
     assert MADE["mappings"]["dynamic"] == "strict"
-    assert set(FIELDS) == set(Document.__struct_fields__)
+    assert set(FIELDS) == set(Document.__struct_encode_fields__)
     assert MADE["mappings"]["_meta"] == {"version": VERSION}
 
 
 def test_what_is_read_back_is_stored_and_what_is_only_found_by_is_not() -> None:
-    assert MADE["mappings"]["_source"] == {"includes": list(Source.__struct_fields__)}
-    assert set(Source.__struct_fields__) <= set(Document.__struct_fields__)
-    assert not {"tags", "words", "marks"} & set(Source.__struct_fields__)
+    assert MADE["mappings"]["_source"] == {"includes": list(Source.__struct_encode_fields__)}
+    assert set(Source.__struct_encode_fields__) <= set(Document.__struct_encode_fields__)
+    assert not {"tags", "words", "marks"} & set(Source.__struct_encode_fields__)
 
 
 @pytest.mark.parametrize("order", [NEWEST_FIRST, _IN_ORDER], ids=["answers", "scans"])

@@ -77,12 +77,12 @@ async def write(store: OpenSearchStore, *writes: Write) -> None:
 
 
 def crossing(store: OpenSearchStore, until: int = -1) -> list[Write]:
-    """A version and its grave, written so that neither saw the other."""
-    version, grave = inside(store).records.arrivals(2)
-    buried = Document(grave, grave=f"{OLD.id}:{ALICE.pubkey}")
+    """A version and its tombstone, written so that neither saw the other."""
+    version, tombstone = inside(store).records.arrivals(2)
+    deleted = Document(tombstone, tombstone=f"{OLD.id}:{ALICE.pubkey}")
     return [
         Write(PROFILE, Record(), document(OLD, version, until)),
-        Write(id_slot(OLD.id, ALICE.pubkey), Record(), buried),
+        Write(id_slot(OLD.id, ALICE.pubkey), Record(), deleted),
     ]
 
 
@@ -135,16 +135,16 @@ async def test_sweeping_removes_nothing_else(relays: Relays) -> None:
     assert {event.id for event in await ask(other, ALL)} == {event.id for event in (first, second, foreign, NEW)}
 
 
-async def test_graves_of_long_ago_are_not_looked_at(relays: Relays) -> None:
+async def test_tombstones_of_long_ago_are_not_looked_at(relays: Relays) -> None:
     one, _ = relays
-    version, grave = crossing(one)
-    grave.document.arrived -= 601 * 10**9
-    await write(one, version, grave)
+    version, tombstone = crossing(one)
+    tombstone.document.arrived -= 601 * 10**9
+    await write(one, version, tombstone)
     assert await inside(one).deletions.sweep() == 0
     assert await ask(one, ALL) == [OLD]
 
 
-async def test_pages_of_graves_are_all_looked_at(relays: Relays) -> None:
+async def test_pages_of_tombstones_are_all_looked_at(relays: Relays) -> None:
     one, _ = relays
     targets = [f"{n:064x}" for n in range(600)]
     assert await one.save_many([ALICE.event(kind=5, tags=[["e", target] for target in targets])]) == [STORED]

@@ -91,8 +91,8 @@ async def test_what_is_removed_may_come_again_and_deletions_stay(relays: Relays)
     assert await one.save_many([*NOTES, request, NEW]) == [STORED] * 7
     assert await other.remove([Filter(authors=frozenset([ALICE.pubkey]), kinds=frozenset([0, 1]))]) == 6
     assert await everything(one) == await everything(other) == [request]
-    register = (await inside(one).records.read([slot := address_slot(f"0:{ALICE.pubkey}:")]))[slot]
-    assert (register.event, register.until, register.grave) == (None, NOW, "")
+    record = (await inside(one).records.read([slot := address_slot(f"0:{ALICE.pubkey}:")]))[slot]
+    assert (record.event, record.until, record.tombstone) == (None, NOW, "")
     assert await one.save_many([*NOTES, OLD, NEW]) == [STORED] * 5 + [Saved.DELETED, STORED]
     assert await one.known([NOTES[0].id]) == {NOTES[0].id}
     assert await one.remove([ALL]) == 7

@@ -1,4 +1,4 @@
-"""Between registers and judging: what a batch depends on, what was found out, and which registers change."""
+"""Between records and judging: what a batch depends on, what was found out, and which records change."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ HEAD, NOTES, OLDS = address_slot(PROFILE), id_slot(NOTE.id, ALICE.pubkey), id_sl
 REQUESTS = request_slot(REQUEST.id)
 
 
-def register(event: Event | None = None, *, until: int = -1, arrived: int = 5, **more: Any) -> Record:
+def record(event: Event | None = None, *, until: int = -1, arrived: int = 5, **more: Any) -> Record:
     """One that exists."""
     return Record(event, until, arrived, seq_no=7, primary_term=1, version=3, **more)
 
 
-def grave(event: Event, author: Author = ALICE) -> Record:
+def tombstone(event: Event, author: Author = ALICE) -> Record:
     """One of an event that its author has deleted."""
-    return register(grave=f"{event.id}:{author.pubkey}")
+    return record(tombstone=f"{event.id}:{author.pubkey}")
 
 
 def known() -> dict[str, Record]:
@@ -76,9 +76,9 @@ def test_what_is_named_and_has_no_register_of_its_own_is_searched() -> None:
         (NOTE.id, ALICE.pubkey),
         (OLD.id, ALICE.pubkey),
     }
-    assert searched_targets([REQUEST], known() | {NOTES: register(NOTE)}) == {(OLD.id, ALICE.pubkey)}
-    # A grave does not say that no version was written meanwhile.
-    assert searched_targets([REQUEST], known() | {NOTES: register(NOTE), OLDS: register()}) == {(OLD.id, ALICE.pubkey)}
+    assert searched_targets([REQUEST], known() | {NOTES: record(NOTE)}) == {(OLD.id, ALICE.pubkey)}
+    # A tombstone does not say that no version was written meanwhile.
+    assert searched_targets([REQUEST], known() | {NOTES: record(NOTE), OLDS: record()}) == {(OLD.id, ALICE.pubkey)}
 
 
 def test_who_names_anothers_event_takes_no_ones_place() -> None:
@@ -90,42 +90,42 @@ def test_who_names_anothers_event_takes_no_ones_place() -> None:
 
 FACTS: Final = {
     "nothing": ([NOTE, NEW, REQUEST], {}, [], Facts()),
-    "a note": ([NOTE], {NOTES: register(NOTE)}, [], Facts(stored={NOTE.id: version(NOTE)})),
-    "a grave": ([NOTE], {NOTES: grave(NOTE)}, [], Facts(buried_ids={(NOTE.id, ALICE.pubkey)})),
+    "a note": ([NOTE], {NOTES: record(NOTE)}, [], Facts(stored={NOTE.id: version(NOTE)})),
+    "a tombstone": ([NOTE], {NOTES: tombstone(NOTE)}, [], Facts(id_tombstones={(NOTE.id, ALICE.pubkey)})),
     "a version": (
         [NEW],
-        {HEAD: register(OLD)},
+        {HEAD: record(OLD)},
         [],
         Facts(stored={OLD.id: version(OLD, PROFILE)}, heads={PROFILE: version(OLD, PROFILE)}),
     ),
-    "the grave of a version": (
+    "the tombstone of a version": (
         [NEW],
-        {id_slot(NEW.id, ALICE.pubkey): grave(NEW)},
+        {id_slot(NEW.id, ALICE.pubkey): tombstone(NEW)},
         [],
-        Facts(buried_ids={(NEW.id, ALICE.pubkey)}),
+        Facts(id_tombstones={(NEW.id, ALICE.pubkey)}),
     ),
-    "deleted versions": ([NEW], {HEAD: register(until=0)}, [], Facts(buried_addresses={PROFILE: 0})),
-    "a request": ([REQUEST], {REQUESTS: register(REQUEST)}, [], Facts(stored={REQUEST.id: version(REQUEST)})),
+    "deleted versions": ([NEW], {HEAD: record(until=0)}, [], Facts(address_tombstones={PROFILE: 0})),
+    "a request": ([REQUEST], {REQUESTS: record(REQUEST)}, [], Facts(stored={REQUEST.id: version(REQUEST)})),
     "what a request names": (
         [REQUEST],
-        {NOTES: register(NOTE), OLDS: grave(OLD), HEAD: register(NEW, until=NOW - 5)},
+        {NOTES: record(NOTE), OLDS: tombstone(OLD), HEAD: record(NEW, until=NOW - 5)},
         [],
         Facts(
             stored={NOTE.id: version(NOTE), NEW.id: version(NEW, PROFILE)},
             heads={PROFILE: version(NEW, PROFILE)},
-            buried_ids={(OLD.id, ALICE.pubkey)},
-            buried_addresses={PROFILE: NOW - 5},
+            id_tombstones={(OLD.id, ALICE.pubkey)},
+            address_tombstones={PROFILE: NOW - 5},
         ),
     ),
     "what a search found": (
         [ALICE.event(kind=5, tags=[["e", OLD.id]])],
-        {request_slot(ALICE.event(kind=5, tags=[["e", OLD.id]]).id): Record(), HEAD: register(OLD)},
+        {request_slot(ALICE.event(kind=5, tags=[["e", OLD.id]]).id): Record(), HEAD: record(OLD)},
         [OLD, NOTE],
         Facts(stored={OLD.id: version(OLD, PROFILE)}, heads={PROFILE: version(OLD, PROFILE)}),
     ),
     "what a search found and another has replaced": (
         [ALICE.event(kind=5, tags=[["e", OLD.id]])],
-        {request_slot(ALICE.event(kind=5, tags=[["e", OLD.id]]).id): Record(), HEAD: register(NEW)},
+        {request_slot(ALICE.event(kind=5, tags=[["e", OLD.id]]).id): Record(), HEAD: record(NEW)},
         [OLD],
         Facts(stored={NEW.id: version(NEW, PROFILE)}, heads={PROFILE: version(NEW, PROFILE)}),
     ),
@@ -140,35 +140,35 @@ def test_registers_are_the_facts_that_a_batch_is_judged_by(
 
 
 def test_a_newer_version_is_written_over_the_one_that_stood() -> None:
-    before = known() | {HEAD: register(OLD)}
+    before = known() | {HEAD: record(OLD)}
     ruling = judge([NEW], facts_of([NEW], before, [], {}))
     writes = changes(ruling, before, {NEW.id: 40}, 50)
-    assert lines(writes) == {HEAD: expected(HEAD, register(OLD), document(NEW, 40))}
+    assert lines(writes) == {HEAD: expected(HEAD, record(OLD), document(NEW, 40))}
 
 
 def test_a_newer_version_keeps_what_is_known_of_deletions() -> None:
-    before = known() | {HEAD: register(until=NOW - 9)}
+    before = known() | {HEAD: record(until=NOW - 9)}
     ruling = judge([NEW], facts_of([NEW], before, [], {}))
     assert lines(changes(ruling, before, {NEW.id: 40}, 50)) == {
-        HEAD: expected(HEAD, register(), document(NEW, 40, NOW - 9))
+        HEAD: expected(HEAD, record(), document(NEW, 40, NOW - 9))
     }
 
 
 def test_a_request_buries_what_it_names_and_stands_beside_it() -> None:
-    before = known() | {NOTES: register(NOTE), HEAD: register(OLD)}
+    before = known() | {NOTES: record(NOTE), HEAD: record(OLD)}
     ruling = judge([REQUEST], facts_of([REQUEST], before, [HEAD], {}))
     # No two at the same time: who reads page after page would miss some.
     note, old = (50, 51) if NOTE.id < OLD.id else (51, 50)
     assert lines(changes(ruling, before, {REQUEST.id: 40}, 50)) == {
-        NOTES: expected(NOTES, register(), Document(note, grave=f"{NOTE.id}:{ALICE.pubkey}")),
-        OLDS: expected(OLDS, Record(), Document(old, grave=f"{OLD.id}:{ALICE.pubkey}")),
-        HEAD: expected(HEAD, register(), Document(52, until=NOW)),
+        NOTES: expected(NOTES, record(), Document(note, tombstone=f"{NOTE.id}:{ALICE.pubkey}")),
+        OLDS: expected(OLDS, Record(), Document(old, tombstone=f"{OLD.id}:{ALICE.pubkey}")),
+        HEAD: expected(HEAD, record(), Document(52, until=NOW)),
         REQUESTS: expected(REQUESTS, Record(), document(REQUEST, 40)),
     }
 
 
-def test_what_is_buried_is_not_buried_again() -> None:
-    before = known() | {NOTES: grave(NOTE), OLDS: grave(OLD), HEAD: register(until=NOW)}
+def test_what_is_deleted_is_not_deleted_again() -> None:
+    before = known() | {NOTES: tombstone(NOTE), OLDS: tombstone(OLD), HEAD: record(until=NOW)}
     ruling = judge([REQUEST], facts_of([REQUEST], before, [], {}))
     assert lines(changes(ruling, before, {REQUEST.id: 40}, 50)) == {
         REQUESTS: expected(REQUESTS, Record(), document(REQUEST, 40))
@@ -176,30 +176,30 @@ def test_what_is_buried_is_not_buried_again() -> None:
 
 
 def test_a_deletion_of_later_versions_is_not_taken_back_by_one_of_earlier_ones() -> None:
-    ruling = Ruling(bury_addresses={PROFILE: NOW - 7})
-    assert changes(ruling, known() | {HEAD: register(until=NOW)}, {}, 50) == {}
+    ruling = Ruling(address_tombstones={PROFILE: NOW - 7})
+    assert changes(ruling, known() | {HEAD: record(until=NOW)}, {}, 50) == {}
 
 
 def test_a_version_that_stands_does_not_arrive_anew_when_older_ones_are_deleted() -> None:
-    before = known() | {HEAD: register(NEW, arrived=5)}
+    before = known() | {HEAD: record(NEW, arrived=5)}
     ruling = judge([REQUEST], facts_of([REQUEST], before, [], {}))
     written = changes(ruling, before, {REQUEST.id: 40}, 50)[HEAD].document
     assert (written.arrived, written.changed, written.until, written.id) == (5, 52, NOW, NEW.id)
 
 
-def test_a_note_and_its_deletion_in_one_batch_leave_the_grave_alone() -> None:
+def test_a_note_and_its_deletion_in_one_batch_leave_the_tombstone_alone() -> None:
     request = ALICE.event(kind=5, tags=[["e", NOTE.id]])
     before = dict.fromkeys((NOTES, slot_of(request)), Record())
     ruling = judge([NOTE, request], facts_of([NOTE, request], before, [], {}))
     assert lines(changes(ruling, before, {NOTE.id: 40, request.id: 41}, 50)) == {
-        NOTES: expected(NOTES, Record(), Document(50, grave=f"{NOTE.id}:{ALICE.pubkey}")),
+        NOTES: expected(NOTES, Record(), Document(50, tombstone=f"{NOTE.id}:{ALICE.pubkey}")),
         slot_of(request): expected(slot_of(request), Record(), document(request, 41)),
     }
 
 
 def test_a_version_deleted_by_its_id_leaves_an_empty_address() -> None:
     request = ALICE.event(kind=5, tags=[["e", OLD.id]])
-    before = {slot_of(request): Record(), OLDS: Record(), HEAD: register(OLD, until=NOW - 9)}
+    before = {slot_of(request): Record(), OLDS: Record(), HEAD: record(OLD, until=NOW - 9)}
     ruling = judge([request], facts_of([request], before, [HEAD], {}))
     writes = changes(ruling, before, {request.id: 40}, 50)
-    assert writes[HEAD].lines() == expected(HEAD, register(), Document(51, until=NOW - 9))
+    assert writes[HEAD].lines() == expected(HEAD, record(), Document(51, until=NOW - 9))

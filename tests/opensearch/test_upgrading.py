@@ -92,7 +92,7 @@ async def test_what_stands_and_what_is_deleted_stays_so(older: Older) -> None:
     ]
     assert await named(client, options) == [old]
     said = await upgraded(options)
-    # Four events, a grave, and an address whose versions are deleted.
+    # Four events, a tombstone, and an address whose versions are deleted.
     assert said[3:] == [
         "copied 6 documents",
         "copied 0 documents, writing being blocked",
@@ -174,8 +174,8 @@ async def test_a_deletion_that_leaves_a_version_standing_is_not_lost(
         monkeypatch.setattr(upgrade, "_block", save_and_block)
         await upgraded(options)
     async with open_opensearch(options) as store:
-        register = (await inside(store).records.read([slot_of(NEW)]))[slot_of(NEW)]
-        assert (register.event, register.until) == (NEW, NOW)
+        record = (await inside(store).records.read([slot_of(NEW)]))[slot_of(NEW)]
+        assert (record.event, record.until) == (NEW, NOW)
 
 
 async def test_an_upgrade_that_was_interrupted_is_run_again(older: Older, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,8 +286,8 @@ async def test_a_request_to_vanish_that_was_kept_like_a_note_cannot_be_deleted_a
 async def test_empty_registers_are_copied_too(older: Older) -> None:
     options, _ = older
     async with running(options) as store:
-        await write(store, Write("some", Record(), Document(17, grave="x:y")))
+        await write(store, Write("some", Record(), Document(17, tombstone="x:y")))
     await upgraded(options)
     async with open_opensearch(options) as store:
-        register = (await inside(store).records.read(["some"]))["some"]
-        assert (register.exists, register.arrived, register.event) == (True, 17, None)
+        record = (await inside(store).records.read(["some"]))["some"]
+        assert (record.exists, record.arrived, record.event) == (True, 17, None)

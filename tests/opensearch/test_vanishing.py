@@ -232,10 +232,10 @@ async def test_a_request_to_vanish_that_was_kept_as_a_note_is_carried_out_when_i
 async def test_nothing_but_events_goes(relays: Relays, logged: list[structlog.typing.EventDict]) -> None:
     one, _ = relays
     await one.put_metadata({ALICE.pubkey: b"x"})
-    await inside(one).bulk.carry_out([Write("grave", Record(), Document(17, grave=f"{NOTE.id}:{ALICE.pubkey}"))])
+    await inside(one).bulk.carry_out([Write("grave", Record(), Document(17, tombstone=f"{NOTE.id}:{ALICE.pubkey}"))])
     assert await one.save_many([NOTE, REQUEST]) == [STORED] * 2
     assert await one.get_metadata() == {ALICE.pubkey: b"x"}
-    assert (await inside(one).records.read(["grave"]))["grave"].grave == f"{NOTE.id}:{ALICE.pubkey}"
+    assert (await inside(one).records.read(["grave"]))["grave"].tombstone == f"{NOTE.id}:{ALICE.pubkey}"
     assert [(entry["event"], entry["keys"], entry["events"]) for entry in logged if "keys" in entry] == [
         ("keys have vanished", 1, 0)
     ]

@@ -42,12 +42,12 @@ class Relay:
         self.cluster = cluster
         self.bulk = Bulk(cluster.client, "some", 2**20, SECONDS)
         self.overlay = Overlay()
-        self.registers = Records(cluster.client, self.bulk, "some", self.overlay, SECONDS)
+        self.records = Records(cluster.client, self.bulk, "some", self.overlay, SECONDS)
         self.vanishing = Tombstones(cluster.client, "some")
         emptying = Clearing(
-            cluster.client, self.bulk, "some", self.registers, Refresher(cluster.client, "some", self.overlay, 2.0)
+            cluster.client, self.bulk, "some", self.records, Refresher(cluster.client, "some", self.overlay, 2.0)
         )
-        self.writing = Saver(self.bulk, self.registers, self.overlay, self.vanishing, emptying)
+        self.writing = Saver(self.bulk, self.records, self.overlay, self.vanishing, emptying)
 
     async def save(self, *events: Event) -> list[Saved]:
         return await self.writing.save(events)
@@ -258,7 +258,7 @@ async def test_a_register_that_cannot_be_read_is_not_taken_for_none() -> None:
     broken = httpx.Response(200, json={"docs": [{"error": {"type": "x"}}, {"error": {"type": "x"}}]})
     index.faults["_mget"] = deque([broken])  # type: ignore[list-item]
     async with relay_on(index) as relay:
-        with pytest.raises(StoreError, match=r"^the relay's store failed \(a register could not be read\)$"):
+        with pytest.raises(StoreError, match=r"^the relay's store failed \(a record could not be read\)$"):
             await relay.save(NEW)
     assert index.held == {}
 
@@ -291,7 +291,7 @@ async def test_times_of_arrival_ascend_whatever_the_clock_does(monkeypatch: pyte
     clock = iter([100, 50, 300])
     monkeypatch.setattr("time.time_ns", lambda: next(clock))
     async with relay_on(Index()) as relay:
-        assert [list(relay.registers.arrivals(number)) for number in (2, 3, 1)] == [[100, 101], [102, 103, 104], [300]]
+        assert [list(relay.records.arrivals(number)) for number in (2, 3, 1)] == [[100, 101], [102, 103, 104], [300]]
 
 
 async def test_who_hears_that_it_is_stored_finds_it_whoever_has_written_it() -> None:

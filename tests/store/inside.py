@@ -40,7 +40,7 @@ class Readers:
     idle: Sequence[apsw.Connection]
     knower: apsw.Connection
     quick: apsw.Connection
-    lapsed: Callable[[], int | None]
+    expired_by: Callable[[], int | None]
 
 
 def inside(store: SqliteStore) -> Inside:
@@ -50,4 +50,4 @@ def inside(store: SqliteStore) -> Inside:
 
 def readers(store: ReadPool) -> Readers:
     """Look into what a store reads with."""
-    return Readers(store._read, store._reading, store._idle, store._knower, store._quick_connection, store._lapsed)
+    return Readers(store._read, store._reading, store._idle, store._knower, store._quick_connection, store._expired_by)

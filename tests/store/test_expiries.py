@@ -109,15 +109,15 @@ async def test_a_lone_id_is_not_found_either(store: SqliteStore, clock: Clock) -
 async def test_queries_ask_nothing_of_expiries_before_the_first_is_due_and_after_it_was_swept(
     store: SqliteStore, clock: Clock
 ) -> None:
-    assert readers(store).lapsed() is None
+    assert readers(store).expired_by() is None
     await store.save_many([LASTING, PLAIN, BRIEF])
-    assert readers(store).lapsed() is None
+    assert readers(store).expired_by() is None
     clock.now = SOON
-    assert readers(store).lapsed() == SOON
+    assert readers(store).expired_by() == SOON
     await store.sweep()
-    assert readers(store).lapsed() is None
-    for lapsed, has_it in ((None, False), (SOON, True)):
-        select = fetch.whole_answer([EVERYTHING], lapsed)
+    assert readers(store).expired_by() is None
+    for expired_by, has_it in ((None, False), (SOON, True)):
+        select = fetch.whole_answer([EVERYTHING], expired_by)
         assert select is not None
         assert ("expiry" in select.sql) == has_it
 
@@ -173,7 +173,9 @@ async def test_a_batch_that_fails_expires_nothing_and_hinders_no_sweep(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(
-            inside(store).writer, "_bury", lambda _ruling: inside(store).connection.execute("SELECT * FROM nowhere")
+            inside(store).writer,
+            "_insert_tombstones",
+            lambda _ruling: inside(store).connection.execute("SELECT * FROM nowhere"),
         )
         with pytest.raises(StoreError):
             await store.save_many([BRIEF])
@@ -181,7 +183,7 @@ async def test_a_batch_that_fails_expires_nothing_and_hinders_no_sweep(
     await store.save_many([PLAIN])
     assert await found(store, EVERYTHING) == {PLAIN.id}
     assert await store.sweep() == 0
-    assert readers(store).lapsed() is None
+    assert readers(store).expired_by() is None
 
 
 async def test_a_sweep_that_fails_removes_nothing(

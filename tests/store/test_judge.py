@@ -66,8 +66,8 @@ def test_a_deletion_removes_what_is_stored_and_buries_it_for_its_author_alone() 
         [Saved.STORED],
         insert={REQUEST.id: REQUEST},
         remove={NOTE.id},
-        bury_ids={(NOTE.id, ALICE.pubkey), (OLD.id, ALICE.pubkey)},
-        bury_addresses={PROFILE: NOW},
+        id_tombstones={(NOTE.id, ALICE.pubkey), (OLD.id, ALICE.pubkey)},
+        address_tombstones={PROFILE: NOW},
     )
 
 
@@ -80,9 +80,9 @@ def test_a_deletion_of_an_event_whose_address_nobody_asked_for_removes_it() -> N
 
 def test_an_earlier_deletion_doesnt_shorten_a_later_one() -> None:
     request = ALICE.event(kind=5, created_at=NOW - 9, tags=[["a", PROFILE]])
-    ruling = judge([request, OLD], Facts(buried_addresses={PROFILE: NOW}))
+    ruling = judge([request, OLD], Facts(address_tombstones={PROFILE: NOW}))
     assert ruling.outcomes == [Saved.STORED, Saved.DELETED]
-    assert ruling.bury_addresses == {PROFILE: NOW}
+    assert ruling.address_tombstones == {PROFILE: NOW}
 
 
 def test_what_is_removed_and_comes_again_in_one_batch_is_removed_and_inserted() -> None:
@@ -94,8 +94,10 @@ def test_what_is_removed_and_comes_again_in_one_batch_is_removed_and_inserted() 
     assert list(ruling.insert.values()) == [request, OLD]
 
 
-@pytest.mark.parametrize("facts", [Facts(buried_ids={(NOTE.id, BOB.pubkey)}), Facts(buried_addresses={PROFILE: NOW})])
-def test_what_others_have_buried_stays_out_of_it(facts: Facts) -> None:
+@pytest.mark.parametrize(
+    "facts", [Facts(id_tombstones={(NOTE.id, BOB.pubkey)}), Facts(address_tombstones={PROFILE: NOW})]
+)
+def test_what_others_have_deleted_stays_out_of_it(facts: Facts) -> None:
     assert judge([NOTE], facts).outcomes == [Saved.STORED]
 
 

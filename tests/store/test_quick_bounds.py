@@ -52,9 +52,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts = []
     plan = fetch.whole_answer
 
-    def counted(filters: Sequence[Filter], lapsed: int | None) -> Select | None:
+    def counted(filters: Sequence[Filter], expired_by: int | None) -> Select | None:
         counts.append(len(filters))
-        return plan(filters, lapsed)
+        return plan(filters, expired_by)
 
     monkeypatch.setattr(fetch, "whole_answer", counted)
     return counts

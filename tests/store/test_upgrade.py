@@ -30,10 +30,10 @@ from trio_relay.store.sqlite.rows import event_record
 PUBKEYS: Final = [f"{number:064x}" for number in range(20)]
 KINDS: Final = [0, 1, 3, 5, 7, 1_111, 9_735, 10_002, 20_000, 22_242, 29_999, 30_023, 39_999, 40_000, 65_535]
 VALUES: Final = ["", "x", "é", "a\0b", "a" * 64, "f" * 63, "F" * 64, "x" * 64, "x" * 65, "é" * 33, "long " * 2_000]
-BURIED: Final = ALICE.event("buried")
-BURIED_ARTICLE, LATER_ARTICLE = (ALICE.event(kind=30_023, created_at=NOW + at, tags=[["d", "x"]]) for at in (9, 10))
+DELETED: Final = ALICE.event("deleted")
+DELETED_ARTICLE, LATER_ARTICLE = (ALICE.event(kind=30_023, created_at=NOW + at, tags=[["d", "x"]]) for at in (9, 10))
 TOMBSTONES: Final = [
-    (bytes.fromhex(BURIED.id), ALICE.pubkey, 0),
+    (bytes.fromhex(DELETED.id), ALICE.pubkey, 0),
     (version_1.hashed(f"30023:{ALICE.pubkey}:x"), ALICE.pubkey, NOW + 9),
     (b"\xaa" * 32, PUBKEYS[3], 0),
 ]
@@ -154,7 +154,7 @@ async def test_it_goes_on_as_if_it_had_always_been_of_this_version(old: Path) ->
     request = Event("d" * 64, notes[0].pubkey, NOW + 300, 5, [["e", notes[0].id]], "", "5" * 128)
     async with opened(old) as store:
         tags = "SELECT count(*) FROM tag WHERE seq NOT IN (SELECT seq FROM event)"
-        assert await store.save_many([BURIED, BURIED_ARTICLE, LATER_ARTICLE, notes[1], earlier]) == [
+        assert await store.save_many([DELETED, DELETED_ARTICLE, LATER_ARTICLE, notes[1], earlier]) == [
             Saved.DELETED,
             Saved.DELETED,
             Saved.STORED,

@@ -161,7 +161,11 @@ def _demanded(
         for place, (other, any_of) in enumerate(tags):
             if other == letter:
                 tags[place] = (other, any_of - values or values)
-    return [(letter, one) for letter, values in every for one in ([frozenset({v}) for v in sorted(values)] or [values])]
+    return [
+        (letter, subset)
+        for letter, values in every
+        for subset in ([frozenset({v}) for v in sorted(values)] or [values])
+    ]
 
 
 def _is_hex(text: str) -> bool:

@@ -42,9 +42,9 @@ class Sketch(msgspec.Struct, frozen=True, gc=False):
 def canonical_offset(filters: Iterable[Filter]) -> int | None:
     """Where the sketch of these filters looks, 8 to 23; None unless they are one canonical filter, of one value."""
     match list(filters):
-        case [Filter(kinds=frozenset() as kinds, tags=((letter, values),)) as one] if len(values) == 1:
-            plain = Filter(kinds=one.kinds, tags=one.tags, limit=one.limit)
-            if one == plain and (letter, kinds) in CANONICAL:
+        case [Filter(kinds=frozenset() as kinds, tags=((letter, values),)) as filter_] if len(values) == 1:
+            plain = Filter(kinds=filter_.kinds, tags=filter_.tags, limit=filter_.limit)
+            if filter_ == plain and (letter, kinds) in CANONICAL:
                 return offset_of(next(iter(values)))
     return None
 

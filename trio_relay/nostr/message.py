@@ -106,10 +106,10 @@ def eose(sub_id: str, hint: str | None = None) -> bytes:
 
 def counted(sub_id: str, number: int, registers: bytes | None = None) -> bytes:
     """`["COUNT", sub_id, {"count": number, "hll": hex}]`; without `hll` where there are no registers (NIP-45)."""
-    told: dict[str, int | str] = {"count": number}
+    answer: dict[str, int | str] = {"count": number}
     if registers is not None:
-        told["hll"] = registers.hex()
-    return encode(("COUNT", sub_id, told))
+        answer["hll"] = registers.hex()
+    return encode(("COUNT", sub_id, answer))
 
 
 def challenged(challenge: str) -> bytes:
@@ -228,10 +228,10 @@ def _parse_sync(sync_id: str, source: object, text: str, all_of: bool) -> OpenSy
     if (message := _from_hex(text)) is None:
         return refuse_sync(sync_id, _NOT_HEX)
     try:
-        (one,) = _parse_filters("NEG-OPEN", sync_id, [source], 1, all_of)
+        (filter_,) = _parse_filters("NEG-OPEN", sync_id, [source], 1, all_of)
     except Rejected as refusal:
         return refuse_sync(sync_id, str(refusal))
-    return OpenSync(sync_id, one, message)
+    return OpenSync(sync_id, filter_, message)
 
 
 _NOT_HEX: Final = f"{Prefix.INVALID}: the message is no hex"

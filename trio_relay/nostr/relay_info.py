@@ -87,10 +87,10 @@ def document(info: RelayInfo, limits: Limits, standing: Capabilities | None = No
     }
     if limits.created_at_behind:
         limitation["created_at_lower_limit"] = limits.created_at_behind
-    told = {
+    enforced = {
         "supported_nips": sorted({*SUPPORTED_NIPS, *standing.nips}),
         "software": SOFTWARE,
         "version": __version__,
         "limitation": limitation,
     }
-    return msgspec.json.encode(named | told)
+    return msgspec.json.encode(named | enforced)

@@ -81,4 +81,4 @@ class Tally:
 
 def _most(voices: Iterable[tuple[str, int]]) -> list[Trend]:
     """Most voices first, equals by name."""
-    return [Trend(name, number) for name, number in sorted(voices, key=lambda one: (-one[1], one[0]))]
+    return [Trend(name, number) for name, number in sorted(voices, key=lambda voice: (-voice[1], voice[0]))]

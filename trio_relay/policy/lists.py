@@ -134,7 +134,7 @@ class Lists:
             name, separator, item = key.partition("/")
             if separator and name in _NAMES:
                 found.append((ListName(name), item, _decode(value)))
-        for which, item, entry in sorted(found, key=lambda one: (one[2].since, one[1])):
+        for which, item, entry in sorted(found, key=lambda row: (row[2].since, row[1])):
             self._lists[which][item] = entry
             if which is ListName.REPORTED_EVENTS:
                 self._rank(item, entry)
@@ -212,16 +212,16 @@ def all_granted(lists: Lists, name: ListName, now: float) -> dict[str, list[str]
     return {pubkey: _held(name, entry) for pubkey, entry in lists.entries(name, now).items()}
 
 
-def granting(lists: Lists, name: ListName, pubkey: str, one: str, now: int) -> list[Change]:
+def granting(lists: Lists, name: ListName, pubkey: str, value: str, now: int) -> list[Change]:
     """What gives a key one more; nothing if it has it."""
     held = granted(lists, name, pubkey, now)
-    return [] if one in held else [_change(lists, name, pubkey, [*held, one], now)]
+    return [] if value in held else [_change(lists, name, pubkey, [*held, value], now)]
 
 
-def revoking(lists: Lists, name: ListName, pubkey: str, one: str, now: int) -> list[Change]:
+def revoking(lists: Lists, name: ListName, pubkey: str, value: str, now: int) -> list[Change]:
     """What takes one from a key; nothing if it has it not."""
     held = granted(lists, name, pubkey, now)
-    return [_change(lists, name, pubkey, [other for other in held if other != one], now)] if one in held else []
+    return [_change(lists, name, pubkey, [other for other in held if other != value], now)] if value in held else []
 
 
 def _held(name: ListName, entry: ListEntry) -> list[str]:

@@ -112,7 +112,7 @@ def invite(claim: str, host: str, rules: Rules, now: int) -> list[Change]:
     """What makes a code count, for `members.invite_seconds` and anybody who names it."""
     oldest = _invites_by(host, rules, now)[: -MOST_INVITES + 1]
     entry = ListEntry(until=now + rules.members.invite_seconds, since=now, data={"by": host})
-    return [*(Change(ListName.CLAIMS, one) for one in oldest), Change(ListName.CLAIMS, claim, entry)]
+    return [*(Change(ListName.CLAIMS, old_claim) for old_claim in oldest), Change(ListName.CLAIMS, claim, entry)]
 
 
 def _invites_by(pubkey: str, rules: Rules, now: int) -> list[str]:

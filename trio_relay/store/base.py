@@ -112,7 +112,7 @@ class Queryable(Protocol):
         ...
 
     async def sketch(self, filter_: Filter, offset: int) -> Sketch:
-        """How many stored events match a filter of `sketches.canonical_offset`, and from how many keys, as a sketch.
+        """How many stored events match a filter of `hyperloglog.canonical_offset`, and from how many keys, as a sketch.
 
         Args:
             filter_: the filter.
@@ -186,7 +186,8 @@ class Store(Queryable, Scannable, Metadata, Protocol):
     async def remove(self, filters: Sequence[Filter]) -> int:
         """Remove what matches any of the filters and all that was made of it; gives how many events that were.
 
-        It leaves no grave: the same may be stored again. Limits play no part, nor do readers. For what operators ban.
+        It is meant for what operators ban. It leaves no tombstone: the same events may be stored again. The filters'
+        limits and readers play no part.
 
         Raises:
             StoreError: it failed; a part may be gone.

@@ -63,9 +63,9 @@ class Facts:
     """By id: the stored ones among the ids in question."""
     heads: dict[str, Version] = field(default_factory=dict)
     """By address: the version that stands."""
-    buried_ids: set[tuple[str, str]] = field(default_factory=set)
+    id_tombstones: set[tuple[str, str]] = field(default_factory=set)
     """(id, pubkey): that author has asked to delete that id."""
-    buried_addresses: dict[str, int] = field(default_factory=dict)
+    address_tombstones: dict[str, int] = field(default_factory=dict)
     """By address: versions up to this time are deleted."""
     vanished: dict[str, int] = field(default_factory=dict)
     """By pubkey: what belongs to it up to this time has vanished."""
@@ -82,8 +82,8 @@ class Ruling:
     outcomes: list[Saved] = field(default_factory=list)
     insert: dict[str, Event] = field(default_factory=dict)
     remove: set[str] = field(default_factory=set)
-    bury_ids: set[tuple[str, str]] = field(default_factory=set)
-    bury_addresses: dict[str, int] = field(default_factory=dict)
+    id_tombstones: set[tuple[str, str]] = field(default_factory=set)
+    address_tombstones: dict[str, int] = field(default_factory=dict)
     vanish: dict[str, int] = field(default_factory=dict)
 
 
@@ -140,14 +140,14 @@ def _judge_one(event: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) ->
         return Saved.DUPLICATE
     version = version_of(event)
     # Nobody has vanished, and nothing is deleted, where most batches go; else each of a wrap's claimants may have.
-    if facts.vanished and any(event.created_at <= facts.vanished.get(one, -1) for one in version.belongs_to):
+    if facts.vanished and any(event.created_at <= facts.vanished.get(claimant, -1) for claimant in version.belongs_to):
         return Saved.VANISHED
-    is_deletable = facts.buried_ids and event.kind not in _REQUESTS
-    if is_deletable and any((event.id, one) in facts.buried_ids for one in version.belongs_to):
+    is_deletable = facts.id_tombstones and event.kind not in _REQUESTS
+    if is_deletable and any((event.id, claimant) in facts.id_tombstones for claimant in version.belongs_to):
         return Saved.DELETED
     address = version.address
     if address is not None:
-        if event.created_at <= facts.buried_addresses.get(address, -1):
+        if event.created_at <= facts.address_tombstones.get(address, -1):
             return Saved.DELETED
         head = facts.heads.get(address)
         if head is not None:
@@ -161,24 +161,24 @@ def _judge_one(event: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) ->
     if address is not None:
         facts.heads[address] = version
     elif event.kind == DELETION:
-        _bury(event, facts, ruling)
+        _delete(event, facts, ruling)
     elif event.kind == VANISH:
         _vanish(event, facts, ruling, leaving)
     return Saved.STORED
 
 
-def _bury(request: Event, facts: Facts, ruling: Ruling) -> None:
+def _delete(request: Event, facts: Facts, ruling: Ruling) -> None:
     ids, addresses = deletion_targets(request)
     for target in ids:
         # The target may be unknown, or another's: who asked is kept beside it, and decides when it arrives.
-        facts.buried_ids.add((target, request.pubkey))
-        ruling.bury_ids.add((target, request.pubkey))
+        facts.id_tombstones.add((target, request.pubkey))
+        ruling.id_tombstones.add((target, request.pubkey))
         stored = facts.stored.get(target)
         if stored is not None and request.pubkey in stored.belongs_to and stored.kind not in _REQUESTS:
             _drop(stored, facts, ruling)
     for address in addresses:
-        until = max(request.created_at, facts.buried_addresses.get(address, -1))
-        facts.buried_addresses[address] = ruling.bury_addresses[address] = until
+        until = max(request.created_at, facts.address_tombstones.get(address, -1))
+        facts.address_tombstones[address] = ruling.address_tombstones[address] = until
         head = facts.heads.get(address)
         if head is not None and head.created_at <= request.created_at:
             _drop(head, facts, ruling)

@@ -70,8 +70,8 @@ class MemoryStore:
 
     async def count(self, filters: Sequence[Filter]) -> int:
         await trio.lowlevel.checkpoint()
-        told = list(map(self._told, filters))
-        return sum(any(one.matches(event) for one in told) for event in self._living())
+        resolved = list(map(self._with_authors, filters))
+        return sum(any(filter_.matches(event) for filter_ in resolved) for event in self._living())
 
     async def sketch(self, filter_: Filter, offset: int) -> Sketch:
         await trio.lowlevel.checkpoint()
@@ -88,8 +88,10 @@ class MemoryStore:
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         await trio.lowlevel.checkpoint()
-        told = [replace(self._told(filter_), reader=None) for filter_ in filters]
-        return self._drop([event for event in self._events.values() if any(one.matches(event) for one in told)])
+        resolved = [replace(self._with_authors(filter_), reader=None) for filter_ in filters]
+        return self._drop(
+            [event for event in self._events.values() if any(filter_.matches(event) for filter_ in resolved)]
+        )
 
     async def sweep(self) -> int:
         await trio.lowlevel.checkpoint()
@@ -149,17 +151,17 @@ class MemoryStore:
         search = filter_.search
         if search is not None and search.sort is not None and filter_.limit:
             wider = candidates(filter_, now)
-            notes = islice(filter(self._told(wider).matches, self._newest_first()), wider.limit)
+            notes = islice(filter(self._with_authors(wider).matches, self._newest_first()), wider.limit)
             since, until = reference_window(filter_)
             window = Filter(since=since, until=until)
             said = [each for event in self._living() if window.matches(event) for each in references_of(event)]
             return ranked(search.sort, [(note.id, note.created_at) for note in notes], said, now, filter_.limit)
-        matching = list(filter(self._told(filter_).matches, self._newest_first()))
+        matching = list(filter(self._with_authors(filter_).matches, self._newest_first()))
         if search is not None:
             matching.sort(key=lambda event: -_occurrences(search, event))
         return [event.id for event in matching[: filter_.limit]]
 
-    def _told(self, filter_: Filter) -> Filter:
+    def _with_authors(self, filter_: Filter) -> Filter:
         """The same filter, told who the authors of its `domain:` are."""
         if filter_.search is None or (mark := filter_.search.author_mark) is None:
             return filter_

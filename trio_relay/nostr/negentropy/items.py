@@ -226,15 +226,15 @@ class ItemSet:
         stop = self._number if until is None else blocks.find((until + 1).to_bytes(8, "big"))
         return Items(blocks, start, max(start, stop))
 
-    def _block_of(self, one: bytes) -> int:
+    def _block_of(self, record: bytes) -> int:
         """Where a record belongs: below the first record of all it is the first block's."""
-        return max(0, bisect_right(self._firsts, one) - 1)
+        return max(0, bisect_right(self._firsts, record) - 1)
 
     def _merge(self, number: int, new: list[bytes]) -> None:
         """Put in sorted records that all belong to one block."""
         if len(new) <= _FEW:
-            for one in new:
-                self._add(one)
+            for record in new:
+                self._add(record)
             return
         old = _split(self._blocks[number]) if self._blocks else []
         merged = list(dict.fromkeys(sorted(old + new)))  # two sorted runs, which the sort finds and merges

@@ -103,25 +103,25 @@ class _Side(ABC):
 
     def read(self, message: bytes) -> WireWriter:
         lower = 0
-        for one in read_ranges(message):
-            upper = self.items.find(one.bound)
-            rest = self._take(one, lower, upper)
+        for range_ in read_ranges(message):
+            upper = self.items.find(range_.bound)
+            rest = self._take(range_, lower, upper)
             if rest is not None:
                 self._end(rest)
                 break
             lower = upper
         return self.out
 
-    def _take(self, one: Range, lower: int, upper: int) -> int | None:
+    def _take(self, range_: Range, lower: int, upper: int) -> int | None:
         """Answer one range; if the message is full, return the index from where on it answers nothing."""
-        if one.mode == ID_LIST:
-            return self.take_ids(one, lower, upper)
-        if one.mode == SKIP or one.payload == self._fingerprint(lower, upper):
-            self.skip(one.bound)
+        if range_.mode == ID_LIST:
+            return self.take_ids(range_, lower, upper)
+        if range_.mode == SKIP or range_.payload == self._fingerprint(lower, upper):
+            self.skip(range_.bound)
             return None
         before = self.out.mark(), self._skipped
         self.put_skipped()
-        self._split(lower, upper, one.bound)
+        self._split(lower, upper, range_.bound)
         if not self.is_full():
             return None
         mark, self._skipped = before
@@ -129,7 +129,7 @@ class _Side(ABC):
         return lower
 
     @abstractmethod
-    def take_ids(self, one: Range, lower: int, upper: int) -> int | None:
+    def take_ids(self, range_: Range, lower: int, upper: int) -> int | None:
         """As `_take`, for a list of ids."""
 
     def is_full(self) -> bool:
@@ -173,14 +173,14 @@ class _Side(ABC):
 
 
 class _Server(_Side):
-    def take_ids(self, one: Range, lower: int, upper: int) -> int | None:
+    def take_ids(self, range_: Range, lower: int, upper: int) -> int | None:
         """All ids here, or as many as have room, whatever the client's are: it compares them itself."""
         end = upper
         if self.most is not None:
             end = min(upper, lower + 1 + (self.most - len(self.out)) // ID_SIZE)
         self.put_skipped()
         self.out.put(
-            one.bound if end == upper else _bound_at(self.items.record(end)), ID_LIST, self.items.ids(lower, end)
+            range_.bound if end == upper else _bound_at(self.items.record(end)), ID_LIST, self.items.ids(lower, end)
         )
         return end if self.is_full() else None
 
@@ -191,11 +191,11 @@ class _Client(_Side):
         self.have: list[bytes] = []
         self.need: list[bytes] = []
 
-    def take_ids(self, one: Range, lower: int, upper: int) -> int | None:
-        ours, theirs = dict.fromkeys(_ids(self.items.ids(lower, upper))), dict.fromkeys(_ids(one.payload))
+    def take_ids(self, range_: Range, lower: int, upper: int) -> int | None:
+        ours, theirs = dict.fromkeys(_ids(self.items.ids(lower, upper))), dict.fromkeys(_ids(range_.payload))
         self.have += [each for each in ours if each not in theirs]
         self.need += [each for each in theirs if each not in ours]
-        self.skip(one.bound)
+        self.skip(range_.bound)
         return None
 
 

@@ -1,7 +1,7 @@
 """The wire format of negentropy, version 1: varints, bounds, ranges, fingerprints (NIP-77; hoytech/negentropy, docs).
 
 A message is a version byte and ranges of the space of (created_at, id), each told by where it ends. A bound is the
-beginning of a record as in `itemset`: 8 bytes of time, and as much of an id as is needed, without zeros at its end.
+beginning of a record as in `items`: 8 bytes of time, and as much of an id as is needed, without zeros at its end.
 So bounds and records compare as bytes.
 """
 

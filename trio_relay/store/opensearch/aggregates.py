@@ -15,8 +15,8 @@ from trio_relay.store.opensearch.pages import search_whole
 from trio_relay.store.opensearch.query import Query, expired
 from trio_relay.store.opensearch.responses import Buckets, Sketched, Trended
 
-# The twin of `sketches.observation`: seven bytes behind the register's own, which a number of 64 bits holds with 8 to
-# spare, so that the zeros are seven too many where one is to be added.
+# The twin of `hyperloglog.observation`: the seven bytes after the register's own, in a number of 64 bits. That has 8
+# bits to spare, so it counts 8 zeros too many; 1 is to be added, so 7 are subtracted.
 _MAP: Final = (
     "String key = doc['pubkey'].value; int at = 2 * params.offset;"
     " int place = Integer.parseInt(key.substring(at, at + 2), 16);"
@@ -73,7 +73,7 @@ async def trends(client: OpenSearchClient, alias: str, since: int, until: int, l
     """
     answer = await search_whole(client, alias, _trends_body(since, until, limit, now), Trended)
     found = answer.aggregations
-    notes, tags, authors = (_trends(one) for one in (found.notes, found.tags, found.authors))
+    notes, tags, authors = (_trends(buckets) for buckets in (found.notes, found.tags, found.authors))
     return Trends(since, until, answer.hits.total.value, notes, tags, authors)
 
 

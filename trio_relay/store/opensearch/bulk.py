@@ -1,4 +1,4 @@
-"""Writes to the cluster: many registers a request, each with an outcome of its own, retried while that may help.
+"""Writes to the cluster: many records a request, each with an outcome of its own, retried while that may help.
 
 Each write says what it builds on, "there is no document" or "it is in this state", so that to send it again does no
 harm: the second time it conflicts with the first.
@@ -25,7 +25,7 @@ log = structlog.get_logger("trio_relay.store")
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 _BLOCKED_PAUSE: Final = 0.5
-"""Before a register that was blocked is read anew; an upgrade blocks for some seconds."""
+"""Before a record that was blocked is read anew; an upgrade blocks for some seconds."""
 _PASSING: Final = frozenset({429, 502, 503, 504})
 _BLOCKED: Final = "cluster_block_exception"
 """No disk, or the index is being moved: to be lifted by the operator, or by itself."""
@@ -37,17 +37,17 @@ class Wrote(Enum):
 
     DONE = auto()
     CONFLICT = auto()
-    """The register is not in the state that the write builds on."""
+    """The record is not in the state that the write builds on."""
     FAILED = auto()
 
 
 @dataclass(slots=True, eq=False)
 class Write:
-    """One register's new state.
+    """One record's new state.
 
     Attributes:
         slot: its `_id`.
-        basis: the state that is known to be replaced; one that doesn't exist where the register must be new.
+        basis: the state that is known to be replaced; one that doesn't exist where the record must be new.
         document: the new state.
         wrote: what became of it; None as long as that is open.
         version: of the new state, once DONE.
@@ -124,38 +124,38 @@ class Bulk:
         """Try until each write has an outcome, or the time is up; then what is still open FAILED."""
         pause = _FIRST_PAUSE
         deadline = trio.current_time() + self._seconds
-        while left := [one for one in writes if one.wrote is None]:
+        while left := [write for write in writes if write.wrote is None]:
             if pause > _FIRST_PAUSE:
                 self.retries += 1
             await self._attempt(left)
-            left = [one for one in left if one.wrote is None]
+            left = [write for write in left if write.wrote is None]
             if not left:
                 break
             if trio.current_time() + pause > deadline:
                 log.error("writes given up", writes=len(left), error=self.trouble)
-                for one in left:
-                    one.wrote, one.reason = Wrote.FAILED, self.trouble or "the relay's store is busy"
+                for write in left:
+                    write.wrote, write.reason = Wrote.FAILED, self.trouble or "the relay's store is busy"
                 self.trouble = None
                 break
-            if any(one.is_blocked and one.basis.exists for one in left):
+            if any(write.is_blocked and write.basis.exists for write in left):
                 pause = max(pause, _BLOCKED_PAUSE)
             # Not all writers at the same moment.
             await trio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, _LONGEST_PAUSE)
-            for one in left:
-                if one.is_blocked and one.basis.exists:
-                    # The block may be that of an upgrade; another index then has the register, in a state of its own.
-                    one.wrote = Wrote.CONFLICT
+            for write in left:
+                if write.is_blocked and write.basis.exists:
+                    # The block may be that of an upgrade; another index then has the record, in a state of its own.
+                    write.wrote = Wrote.CONFLICT
 
     async def _attempt(self, writes: list[Write]) -> None:
-        pairs = [(one, one.lines()) for one in writes]
+        pairs = [(write, write.lines()) for write in writes]
         for part in _parts(pairs, self._most_bytes):
             try:
                 await self._send(part)
             except Unreachable as error:
                 self.trouble = str(error)
-                for one, _ in part:
-                    one.is_uncertain = True
+                for write, _ in part:
+                    write.is_uncertain = True
                 return
             except Busy as error:
                 self.trouble = str(error)
@@ -178,37 +178,37 @@ class Bulk:
         except StoreError as error:
             if "cluster_block" in str(error):
                 raise Busy(str(error)) from error
-            for one, _ in part:
-                _fail(one, str(error))
+            for write, _ in part:
+                _fail(write, str(error))
             return
         if len(answer.items) != len(part):
             raise Unreachable("what answers for the relay's store is no OpenSearch")
-        self._take([one for one, _ in part], answer.items)
+        self._take([write for write, _ in part], answer.items)
 
     def _take(self, writes: list[Write], items: Iterable[dict[str, _Item]]) -> None:
         trouble = None
-        for one, item in zip(writes, items, strict=True):
+        for write, item in zip(writes, items, strict=True):
             (result,) = item.values()
             if result.status < 300:
-                one.wrote, one.version = Wrote.DONE, result.version
+                write.wrote, write.version = Wrote.DONE, result.version
             elif result.status == 409:
-                one.wrote = Wrote.CONFLICT
-            elif result.status == 404 and one.basis.exists:
-                one.wrote = Wrote.CONFLICT  # the index that it stood in is no more
+                write.wrote = Wrote.CONFLICT
+            elif result.status == 404 and write.basis.exists:
+                write.wrote = Wrote.CONFLICT  # the index that it stood in is no more
             elif result.error is not None and result.error.type == _BLOCKED:
-                one.is_blocked = True
+                write.is_blocked = True
                 trouble = "the relay's store takes no writes now"
             elif result.status in _PASSING:
                 trouble = "the relay's store is busy"
             else:
                 error = result.error or _ItemError()
-                log.error("a document was refused", slot=one.slot, type=error.type, reason=str(error.reason)[:500])
-                _fail(one, f"the relay's store has refused it ({error.type})")
+                log.error("a document was refused", slot=write.slot, type=error.type, reason=str(error.reason)[:500])
+                _fail(write, f"the relay's store has refused it ({error.type})")
         self.trouble = trouble
 
 
-def _fail(one: Write, reason: str) -> None:
-    one.wrote, one.reason = Wrote.FAILED, reason
+def _fail(write: Write, reason: str) -> None:
+    write.wrote, write.reason = Wrote.FAILED, reason
 
 
 def _parts(pairs: list[tuple[Write, bytes]], most: int) -> Iterable[list[tuple[Write, bytes]]]:

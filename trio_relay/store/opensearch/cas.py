@@ -25,7 +25,7 @@ from trio_relay.store.opensearch.documents import (
     Record,
     kept_slot,
     memo,
-    registers,
+    records_of,
     slot_of,
     value_of,
 )
@@ -35,13 +35,13 @@ from trio_relay.store.opensearch.scan import scan
 
 T = TypeVar("T")
 
-_REGISTERS_AT_A_TIME: Final = 200
+_RECORDS_AT_A_TIME: Final = 200
 """Each may hold an event of a megabyte."""
 _PAUSE: Final = 0.2
 
 
 class Records:
-    """Reads registers, and tells the overlay of those that were written.
+    """Reads records, and tells the overlay of those that were written.
 
     Args:
         client: of the cluster.
@@ -69,18 +69,18 @@ class Records:
         return range(first, first + number)
 
     async def read(self, slots: Iterable[str]) -> dict[str, Record]:
-        """The registers of these slots.
+        """The records of these slots.
 
         Raises:
             StoreError: they could not be read.
         """
         wanted = list(dict.fromkeys(slots))
         known: dict[str, Record] = {}
-        for start in range(0, len(wanted), _REGISTERS_AT_A_TIME):
-            part = wanted[start : start + _REGISTERS_AT_A_TIME]
+        for start in range(0, len(wanted), _RECORDS_AT_A_TIME):
+            part = wanted[start : start + _RECORDS_AT_A_TIME]
             answer = await self._patiently(partial(self._client.ask, "POST", self._mget, {"ids": part}))
             try:
-                known |= registers(part, answer)
+                known |= records_of(part, answer)
             except ValueError as error:
                 raise StoreError(f"the relay's store failed ({error})") from error
         return known
@@ -115,7 +115,7 @@ class Records:
             self.show(write.slot, write.version, event, write.document)
 
     def show(self, slot: str, version: int, event: Event | None, made: Document | None = None) -> None:
-        """Let this relay's own clients see a register as it is now."""
+        """Let this relay's own clients see a record as it is now."""
         if self._overlay.put(slot, version, event, made) and event is not None:
             self._overlay.know(event.id, trio.current_time())
 
@@ -137,7 +137,7 @@ class Records:
 
 
 def _is_deletable(event: Event, targets: set[tuple[str, str]]) -> bool:
-    return event.kind not in REQUESTS and any((event.id, one) in targets for one in claimants(event))
+    return event.kind not in REQUESTS and any((event.id, claimant) in targets for claimant in claimants(event))
 
 
 class _RecordHit(msgspec.Struct, gc=False):
@@ -173,7 +173,7 @@ async def kept(client: OpenSearchClient, alias: str) -> dict[str, bytes]:
         return {hit.source.name: value_of(hit.source) async for hits in pages for hit in hits}
 
 
-async def keep(registers: Records, bulk: Bulk, changes: Mapping[str, bytes | None]) -> None:
+async def keep(records: Records, bulk: Bulk, changes: Mapping[str, bytes | None]) -> None:
     """Put values under names, or forget those whose value is None. Of two relays the later one's value stays.
 
     Raises:
@@ -183,16 +183,16 @@ async def keep(registers: Records, bulk: Bulk, changes: Mapping[str, bytes | Non
     for _ in range(_MOST_ROUNDS):
         if not left:
             return
-        known = await registers.read(map(kept_slot, left))
-        arrivals = registers.arrivals(len(left))
+        known = await records.read(map(kept_slot, left))
+        arrivals = records.arrivals(len(left))
         writes = {
             name: Write(slot := kept_slot(name), known[slot], _document(name, value, arrived))
             for (name, value), arrived in zip(left.items(), arrivals, strict=True)
         }
         await bulk.carry_out(list(writes.values()))
-        if failed := [one for one in writes.values() if one.wrote is Wrote.FAILED]:
+        if failed := [write for write in writes.values() if write.wrote is Wrote.FAILED]:
             raise StoreError(failed[0].reason)
-        left = {name: left[name] for name, one in writes.items() if one.wrote is not Wrote.DONE}
+        left = {name: left[name] for name, write in writes.items() if write.wrote is not Wrote.DONE}
     raise StoreError("the relay's store is written by too many")
 
 

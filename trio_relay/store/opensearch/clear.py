@@ -1,6 +1,6 @@
-"""Registers that lose their event and leave no grave: what has vanished or expired, or what an operator removes.
+"""Records that lose their event and leave no tombstone: what has vanished or expired, or what an operator removes.
 
-What is meant is a condition. It is looked for, and each register that meets it is emptied if nobody has written it
+What is meant is a condition. It is looked for, and each record that meets it is emptied if nobody has written it
 since; if somebody has, all that still meets the condition is looked for once more.
 """
 
@@ -23,27 +23,27 @@ _MOST_ROUNDS: Final = 50
 
 
 class Clearing:
-    """Empties registers.
+    """Empties records.
 
     Args:
         client: of the cluster.
         bulk: carries writes out.
         alias: what is looked through.
-        registers: is told.
+        records: is told.
         refreshing: lets what was written meanwhile be found.
     """
 
     def __init__(
-        self, client: OpenSearchClient, bulk: Bulk, alias: str, registers: Records, refreshing: Refresher
+        self, client: OpenSearchClient, bulk: Bulk, alias: str, records: Records, refresher: Refresher
     ) -> None:
         self._client = client
         self._bulk = bulk
         self._alias = alias
-        self._registers = registers
-        self._refreshing = refreshing
+        self._records = records
+        self._refresher = refresher
 
     async def empty(self, *meant: Query, is_fresh: bool = True) -> int:
-        """Empty all registers whose event meets any of some conditions; gives how many that were.
+        """Empty all records whose event meets any of some conditions; gives how many that were.
 
         Args:
             meant: the conditions; nothing but events may meet them.
@@ -55,32 +55,32 @@ class Clearing:
         emptied = 0
         for _ in range(_MOST_ROUNDS):
             if is_fresh:
-                await self._refreshing.cover(of_others=True)
-            writes = [one for query in meant for one in await self._empty_all(query)]
-            emptied += sum(one is Wrote.DONE for one in writes)
-            if Wrote.CONFLICT not in writes:
+                await self._refresher.cover(of_others=True)
+            outcomes = [wrote for query in meant for wrote in await self._empty_all(query)]
+            emptied += sum(wrote is Wrote.DONE for wrote in outcomes)
+            if Wrote.CONFLICT not in outcomes:
                 return emptied
             is_fresh = True
         raise StoreError("the relay's store is written by too many")
 
     async def _empty_all(self, meant: Query) -> list[Wrote | None]:
         async with aclosing(bare_scan(self._client, self._alias, meant)) as pages:
-            return [one.wrote async for hits in pages for one in await self._empty(hits)]
+            return [write.wrote async for hits in pages for write in await self._empty(hits)]
 
     async def _empty(self, hits: list[Hit]) -> list[Write]:
-        arrivals = self._registers.arrivals(len(hits))
+        arrivals = self._records.arrivals(len(hits))
         writes = [
             Write(hit.slot, _state(hit), Document(arrived, until=hit.source.until))
             for hit, arrived in zip(hits, arrivals, strict=True)
         ]
         await self._bulk.carry_out(writes)
         for hit, write in zip(hits, writes, strict=True):
-            self._registers.note(write, hit.sort[1], None)
-        if failed := [one for one in writes if one.wrote is Wrote.FAILED]:
+            self._records.note(write, hit.sort[1], None)
+        if failed := [write for write in writes if write.wrote is Wrote.FAILED]:
             raise StoreError(failed[0].reason)
         return writes
 
 
 def _state(hit: Hit) -> Record:
-    """The state of a register as a search has found it; nobody asks for its event."""
+    """The state of a record as a search has found it; nobody asks for its event."""
     return Record(seq_no=hit.seq_no, primary_term=hit.primary_term, version=hit.version, index_name=hit.index)

@@ -1,4 +1,4 @@
-"""Between registers and judging: what a batch depends on, and what a ruling makes of the registers. Pure."""
+"""Between records and judging: what a batch depends on, and what a ruling makes of the records. Pure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NEVER_WRITTEN: Final = Record()
 
 
 def is_plain(event: Event) -> bool:
-    """True if nothing but its own register decides what becomes of it, and it decides nothing else."""
+    """True if nothing but its own record decides what becomes of it, and it decides nothing else."""
     return event.kind not in REQUESTS and address_of(event) is None and len(claimants(event)) == 1
 
 
 def touched(event: Event) -> set[str]:
-    """The slots of all registers that decide what becomes of an event, or that it may change."""
+    """The slots of all records that decide what becomes of an event, or that it may change."""
     slots = {slot_of(event)}
     if event.kind == DELETION:
         ids, addresses = deletion_targets(event)
@@ -40,14 +40,14 @@ def touched(event: Event) -> set[str]:
     elif event.kind == VANISH:
         slots.add(vanish_slot(event.pubkey))
     else:
-        slots |= {id_slot(event.id, one) for one in claimants(event)}  # where its deletion would stand
+        slots |= {id_slot(event.id, claimant) for claimant in claimants(event)}  # where its deletion would stand
     return slots
 
 
 def searched_targets(batch: Iterable[Event], known: Mapping[str, Record]) -> set[tuple[str, str]]:
-    """(id, who asks) of what deletions name and no register of theirs holds.
+    """(id, who asks) of what deletions name and no record of theirs holds.
 
-    It may stand in an address's register, or be a gift wrap, which stands in a register of its author's.
+    It may stand in an address's record, or be a gift wrap, which stands in a record of its author's.
     """
     return {
         (target, event.pubkey)
@@ -61,11 +61,11 @@ def searched_targets(batch: Iterable[Event], known: Mapping[str, Record]) -> set
 def facts_of(
     batch: Sequence[Event], known: Mapping[str, Record], found: Iterable[str], vanished: Mapping[str, int]
 ) -> Facts:
-    """What `judge` has to know of these registers.
+    """What `judge` has to know of these records.
 
     Args:
         batch: the events.
-        known: the registers of all slots that the batch touches and of those in `found`.
+        known: the records of all slots that the batch touches and of those in `found`.
         found: where `searched_targets` were found.
         vanished: by pubkey, until when what belongs to it has vanished, as far as this relay knows.
     """
@@ -83,51 +83,53 @@ def facts_of(
             if known[vanish_slot(event.pubkey)].until >= event.created_at:
                 _look_at(facts, known[request_slot(event.id)])
         else:
-            for one in claimants(event):
-                _look_at_id(facts, known, event.id, one)
+            for claimant in claimants(event):
+                _look_at_id(facts, known, event.id, claimant)
             if (own := address_of(event)) is not None:
                 _look_at_address(facts, known, own)
     for slot in found:
         _look_at(facts, known[slot])
-    facts.vanished = {one: vanished[one] for event in batch for one in claimants(event) if one in vanished}
+    facts.vanished = {
+        claimant: vanished[claimant] for event in batch for claimant in claimants(event) if claimant in vanished
+    }
     for event in batch:
         if event.kind == VANISH:
             _look_at_vanished(facts, known[vanish_slot(event.pubkey)], event)
     return facts
 
 
-def _look_at(facts: Facts, register: Record) -> None:
-    if register.event is not None:
-        version = version_of(register.event)
+def _look_at(facts: Facts, record: Record) -> None:
+    if record.event is not None:
+        version = version_of(record.event)
         facts.stored[version.id] = version
         if version.address is not None:
             facts.heads[version.address] = version
 
 
 def _look_at_address(facts: Facts, known: Mapping[str, Record], address: str) -> None:
-    register = known[address_slot(address)]
-    _look_at(facts, register)
-    if register.until >= 0:
-        facts.buried_addresses[address] = register.until
+    record = known[address_slot(address)]
+    _look_at(facts, record)
+    if record.until >= 0:
+        facts.address_tombstones[address] = record.until
 
 
 def _look_at_id(facts: Facts, known: Mapping[str, Record], event_id: str, pubkey: str) -> None:
-    register = known[id_slot(event_id, pubkey)]
-    if register.grave:
-        facts.buried_ids.add((event_id, pubkey))
-    _look_at(facts, register)
+    record = known[id_slot(event_id, pubkey)]
+    if record.tombstone:
+        facts.id_tombstones.add((event_id, pubkey))
+    _look_at(facts, record)
 
 
-def _look_at_vanished(facts: Facts, register: Record, request: Event) -> None:
-    until = max(register.until, facts.vanished.pop(request.pubkey, -1))
+def _look_at_vanished(facts: Facts, record: Record, request: Event) -> None:
+    until = max(record.until, facts.vanished.pop(request.pubkey, -1))
     # One that is known and not stored was interrupted: it is carried out again.
-    was_interrupted = register.vanished == vanished_by(request) and request.id not in facts.stored
+    was_interrupted = record.vanished == vanished_by(request) and request.id not in facts.stored
     if until > request.created_at or (until >= 0 and not was_interrupted):
         facts.vanished[request.pubkey] = until
 
 
 def vanished_by(request: Event) -> str:
-    """What a register says of the request to vanish that it is about; see `Document`."""
+    """What a record says of the request to vanish that it is about; see `Document`."""
     return f"{request.pubkey}:{request.id}"
 
 
@@ -136,38 +138,38 @@ def changes(ruling: Ruling, known: Mapping[str, Record], arrivals: Mapping[str, 
 
     Args:
         ruling: what was decided.
-        known: the registers that it was decided by.
+        known: the records that it was decided by.
         arrivals: by event id, its `Document.arrived`.
         now: `Document.arrived` of the first that is no event; of each further one it is one more.
     """
     times = count(now)
     writes = _tombstones(ruling, known, times)
-    for event_id, pubkey in sorted(ruling.bury_ids):
+    for event_id, pubkey in sorted(ruling.id_tombstones):
         slot = id_slot(event_id, pubkey)
-        register = known[slot]
-        if not register.grave:
-            writes[slot] = Write(slot, register, Document(next(times), grave=f"{event_id}:{pubkey}"))
+        record = known[slot]
+        if not record.tombstone:
+            writes[slot] = Write(slot, record, Document(next(times), tombstone=f"{event_id}:{pubkey}"))
     events: dict[str, Event | None] = {}
-    untils = {address_slot(address): until for address, until in ruling.bury_addresses.items()}
-    for slot, register in known.items():
-        if register.event is not None and register.event.id in ruling.remove and slot not in writes:
+    untils = {address_slot(address): until for address, until in ruling.address_tombstones.items()}
+    for slot, record in known.items():
+        if record.event is not None and record.event.id in ruling.remove and slot not in writes:
             events[slot] = None
     for event in ruling.insert.values():
         events[slot_of(event)] = event
     for slot in sorted(events.keys() | untils.keys()):
-        register = known[slot]
-        new = events.get(slot, register.event)
-        until = max(untils.get(slot, -1), register.until)
-        if new is register.event and until == register.until:
+        record = known[slot]
+        new = events.get(slot, record.event)
+        until = max(untils.get(slot, -1), record.until)
+        if new is record.event and until == record.until:
             continue
         if new is None:
             made = Document(next(times), until=until)
-        elif new is register.event:
+        elif new is record.event:
             # That older versions are deleted doesn't make the one that stands arrive anew.
-            made = document(new, register.arrived, until, next(times))
+            made = document(new, record.arrived, until, next(times))
         else:
             made = document(new, arrivals[new.id], until)
-        writes[slot] = Write(slot, register, made)
+        writes[slot] = Write(slot, record, made)
     return writes
 
 

@@ -1,16 +1,16 @@
-"""What stands in the index: registers, one document each, and what of an event makes it found. Pure.
+"""What stands in the index: records, one document each, and what of an event makes it found. Pure.
 
-A register holds what is known of one thing, and its document's `_id` says of which:
+A record holds what is known of one thing, and its document's `_id` says of which:
 
 - an id of an author's: nothing, that event, or that its author has deleted it. The id commits to the author, so a
-  request to delete another's event speaks of another register, and does no harm there.
+  request to delete another's event speaks of another record, and does no harm there.
 - an address: the version that stands, if any, and until when its author has deleted versions.
-- a request, to delete or to vanish: that event. It has a register of another name than other events of its id, so that
+- a request, to delete or to vanish: that event. It has a record of another name than other events of its id, so that
   a request to delete it finds nothing to overwrite (NIP-09, "Deletion request against a deletion request"; NIP-62).
 - a key that has asked to vanish: until when what belongs to it has vanished, and by which request.
 - something small of the relay's own: its value.
 
-So each register can be written blindly if it is new, and compared and set if it is not: see `writing`.
+So each record can be written blindly if it is new, and compared and set if it is not: see `save`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _MOST_VALUE_BYTES: Final = 512
 """Longer tag values stand as a hash: Lucene refuses terms over 32,766 bytes, and long ones fill its dictionary."""
 _VOTES: Final = {1: ["vote:up"], -1: ["vote:down"], 0: []}
 REQUESTS: Final = frozenset({DELETION, VANISH})
-"""Kinds that no request deletes, and whose register says so."""
+"""Kinds that no request deletes, and whose record says so."""
 
 
 class Record(NamedTuple):
-    """What a register holds, and which of its states this is; all of it None for one that has never been written.
+    """What a record holds, and which of its states this is; all of it None for one that has never been written.
 
     Attributes:
         event: the event that stands, or None.
@@ -44,7 +44,7 @@ class Record(NamedTuple):
         primary_term: see `seq_no`; 0 if there is no document yet.
         version: counts the writes.
         index_name: of the index that this state stands in; the name of the alias may come to mean another.
-        grave: see `Document`; empty if nothing is deleted here for good.
+        tombstone: see `Document`; empty if nothing is deleted here for good.
         vanished: see `Document`.
     """
 
@@ -55,7 +55,7 @@ class Record(NamedTuple):
     primary_term: int = 0
     version: int = 0
     index_name: str = ""
-    grave: str = ""
+    tombstone: str = ""
     vanished: str = ""
 
     @property
@@ -65,34 +65,34 @@ class Record(NamedTuple):
 
 
 def slot_of(event: Event) -> str:
-    """The `_id` of the register that an event stands in."""
+    """The `_id` of the record that an event stands in."""
     if (address := address_of(event)) is not None:
         return address_slot(address)
     return request_slot(event.id) if event.kind in REQUESTS else id_slot(event.id, event.pubkey)
 
 
 def id_slot(event_id: str, pubkey: str) -> str:
-    """The `_id` of the register of an author's id."""
+    """The `_id` of the record of an author's id."""
     return _slot(f"id:{event_id}:{pubkey}")
 
 
 def request_slot(event_id: str) -> str:
-    """The `_id` of the register of a request to delete or to vanish."""
+    """The `_id` of the record of a request to delete or to vanish."""
     return _slot(f"request:{event_id}")
 
 
 def vanish_slot(pubkey: str) -> str:
-    """The `_id` of the register that says until when a key has vanished."""
+    """The `_id` of the record that says until when a key has vanished."""
     return _slot(f"vanish:{pubkey}")
 
 
 def kept_slot(name: str) -> str:
-    """The `_id` of the register of something that the relay keeps under a name."""
+    """The `_id` of the record of something that the relay keeps under a name."""
     return _slot(f"kept:{name}")
 
 
 def address_slot(address: str) -> str:
-    """The `_id` of the register of an address of any length (an `_id` has 512 bytes at most)."""
+    """The `_id` of the record of an address of any length (an `_id` has 512 bytes at most)."""
     return _slot(f"address:{address}")
 
 
@@ -102,14 +102,14 @@ def _slot(name: str) -> str:
 
 
 class Document(msgspec.Struct, gc=False, omit_defaults=True):
-    """A register as it is indexed: the fields of `Source` are stored, the rest is only what it can be found by.
+    """A record as it is indexed: the fields of `Source` are stored, the rest is only what it can be found by.
 
     Attributes:
         arrived: when it was written: nanoseconds since 1970, ascending within one relay.
         changed: when it was written again while its event went on standing; 0 if it was not.
         event: JSON of the event, as it is sent.
         until: see `Record`.
-        grave: `id:pubkey` of a deleted event, the pubkey being that of who has asked for it.
+        tombstone: `id:pubkey` of a deleted event and of whoever asked for it; the index calls this field `grave`.
         expires: when the event does (NIP-40), seconds since 1970; -1 if it never does.
         vanished: `pubkey:id` of a key that has vanished and of its request.
         name: of what the relay keeps.
@@ -127,7 +127,7 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
     words: str = ""
     event: str = ""
     until: int = -1
-    grave: str = ""
+    tombstone: str = msgspec.field(default="", name="grave")
     expires: int = -1
     vanished: str = ""
     name: str = ""
@@ -135,7 +135,7 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 def document(event: Event, arrived: int, until: int = -1, changed: int = 0) -> Document:
-    """The document of a register in which this event stands."""
+    """The document of a record in which this event stands."""
     return Document(
         arrived,
         changed,
@@ -153,7 +153,7 @@ def document(event: Event, arrived: int, until: int = -1, changed: int = 0) -> D
 
 
 def memo(name: str, value: bytes, arrived: int) -> Document:
-    """The document of a register in which the relay keeps something; `value_of` is the way back."""
+    """The document of a record in which the relay keeps something; `value_of` is the way back."""
     return Document(arrived, name=name, value=b64encode(value).decode())
 
 
@@ -186,7 +186,7 @@ class Source(msgspec.Struct, gc=False):
     event: str = ""
     until: int = -1
     arrived: int = 0
-    grave: str = ""
+    tombstone: str = msgspec.field(default="", name="grave")
     vanished: str = ""
     name: str = ""
     value: str = ""
@@ -210,18 +210,18 @@ _decode_answer = msgspec.json.Decoder(_DocsResponse).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 
 
-def registers(slots: Iterable[str], answer: bytes) -> dict[str, Record]:
-    """The registers by slot, out of the answer to an `_mget` of these slots.
+def records_of(slots: Iterable[str], answer: bytes) -> dict[str, Record]:
+    """The records by slot, out of the answer to an `_mget` of these slots.
 
     Raises:
         ValueError: a shard could not tell.
     """
-    return {slot: _register(found) for slot, found in zip(slots, _decode_answer(answer).docs, strict=True)}
+    return {slot: _record_of(found) for slot, found in zip(slots, _decode_answer(answer).docs, strict=True)}
 
 
-def _register(found: _Found) -> Record:
+def _record_of(found: _Found) -> Record:
     if found.error is not None:
-        raise ValueError("a register could not be read")
+        raise ValueError("a record could not be read")
     if not found.found or found.source is None:
         return Record()
     event = _decode_event(found.source.event) if found.source.event else None
@@ -234,6 +234,6 @@ def _register(found: _Found) -> Record:
         found.primary_term,
         found.version,
         found.index,
-        source.grave,
+        source.tombstone,
         source.vanished,
     )

@@ -71,7 +71,7 @@ def layout(options: OpenSearchOptions) -> dict[str, Any]:
         "mappings": {
             "dynamic": "strict",
             "_meta": {"version": VERSION},
-            "_source": {"includes": list(Source.__struct_fields__)},
+            "_source": {"includes": list(Source.__struct_encode_fields__)},
             "properties": _PROPERTIES,
         },
     }

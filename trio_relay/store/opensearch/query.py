@@ -68,7 +68,7 @@ def expired(now: int) -> Query:
 
 
 def readable(reader: Reader) -> Query:
-    """What somebody may read: `gate.may_read` as a condition."""
+    """What somebody may read: `access.may_read` as a condition."""
     public: Query = {"bool": {"must_not": [{"terms": {"kind": _kinds(reader.private_kinds)}}]}}
     if not reader.keys:
         return public

@@ -1,6 +1,6 @@
 """What this relay has written and searches do not see yet, so that its clients read what they wrote.
 
-A layer holds the registers written between two refreshes, newest state only. A refresh that has begun after a layer was
+A layer holds the records written between two refreshes, newest state only. A refresh that has begun after a layer was
 sealed covers it, and then it goes. A query keeps the layers that stood when it began, for the time until the search it
 sends sees what they hold.
 """
@@ -30,7 +30,7 @@ _Place: TypeAlias = tuple[int, str, str]
 
 
 class State(NamedTuple):
-    """A register after a write of this relay's."""
+    """A record after a write of this relay's."""
 
     version: int
     event: Event | None
@@ -63,7 +63,7 @@ class Layer:
     bytes: int = 0
 
     def put(self, slot: str, state: State, terms: Iterable[str] | None = None) -> None:
-        """The register is in this state now; `terms` are its event's `tag_terms`, where those are known already."""
+        """The record is in this state now; `terms` are its event's `tag_terms`, where those are known already."""
         if (old := self.states.get(slot)) is not None and old.event is not None:
             self._remove(slot, old, old.event)
         self.states[slot] = state
@@ -114,13 +114,13 @@ def _within(places: list[_Place], filter_: Filter) -> list[_Place]:
 
 
 class Recent:
-    """The layers as they stood at one moment, newest first; an older state of a register is hidden by a newer one."""
+    """The layers as they stood at one moment, newest first; an older state of a record is hidden by a newer one."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers
 
     def state(self, slot: str) -> State | None:
-        """The newest state of a register here, if it is here."""
+        """The newest state of a record here, if it is here."""
         return next((state for layer in self._layers if (state := layer.states.get(slot)) is not None), None)
 
     def matching(self, filter_: Filter, now: int | None = None) -> list[State]:
@@ -146,7 +146,7 @@ class Recent:
                 yield state
 
     def hides(self, slot: str, version: int) -> bool:
-        """True if what a search found in a register is not what stands there now."""
+        """True if what a search found in a record is not what stands there now."""
         state = self.state(slot)
         return state is not None and state.version >= version
 
@@ -167,7 +167,7 @@ class Overlay:
         return sum(layer.bytes for layer in self._layers)
 
     def put(self, slot: str, version: int, event: Event | None, made: Document | None = None) -> bool:
-        """A register has been written; False if it is known to have been written again since.
+        """A record has been written; False if it is known to have been written again since.
 
         Args:
             slot: which one.
@@ -215,4 +215,4 @@ class Overlay:
 
     def known(self, ids: Iterable[str], now: float) -> set[str]:
         """Those of the ids that were stored when last heard of, not long ago."""
-        return {one for one in ids if self._known.get(one, -_SECONDS_KNOWN) > now - _SECONDS_KNOWN}
+        return {event_id for event_id in ids if self._known.get(event_id, -_SECONDS_KNOWN) > now - _SECONDS_KNOWN}

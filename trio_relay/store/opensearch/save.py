@@ -1,8 +1,8 @@
 """A batch into the index. What is plainly new is written blindly; the rest is read, judged, compared and set.
 
-Most events depend on their own register alone: one request creates them all, and whose register is there already joins
-the rest. For those, registers are read as they are at this moment (`_mget` doesn't wait for a refresh), `judge` decides
-as for any store, and each register is written only if nobody else has written it meanwhile; if somebody has, the events
+Most events depend on their own record alone: one request creates them all, and whose record is there already joins
+the rest. For those, records are read as they are at this moment (`_mget` doesn't wait for a refresh), `judge` decides
+as for any store, and each record is written only if nobody else has written it meanwhile; if somebody has, the events
 that depend on it are judged anew. So the newest version stands whoever else writes, and nothing is locked.
 
 A request is written last, once all that it asks for is done: a request that is stored has been carried out. One to
@@ -46,20 +46,20 @@ class Saver:
 
     Args:
         bulk: carries writes out.
-        registers: what is read, and who tells the overlay.
+        records: what is read, and who tells the overlay.
         overlay: is told what was met.
         vanishing: which keys have vanished.
         emptying: removes what a key leaves that vanishes.
     """
 
     def __init__(
-        self, bulk: Bulk, registers: Records, overlay: Overlay, vanishing: Tombstones, emptying: Clearing
+        self, bulk: Bulk, records: Records, overlay: Overlay, vanished: Tombstones, clearing: Clearing
     ) -> None:
         self._bulk = bulk
-        self._registers = registers
+        self._records = records
         self._overlay = overlay
-        self._vanishing = vanishing
-        self._emptying = emptying
+        self._vanished = vanished
+        self._clearing = clearing
         self._creating: set[trio.Event] = set()
 
     async def save(self, events: Sequence[Event]) -> list[Saved]:
@@ -68,7 +68,7 @@ class Saver:
         Raises:
             StoreError: nothing of the batch was taken.
         """
-        batch = _Batch(events, self._registers.arrivals(len(events)))
+        batch = _Batch(events, self._records.arrivals(len(events)))
         sharing = Counter(slot for slots in batch.touched for slot in slots)
         is_alone = [all(sharing[slot] == 1 for slot in slots) for slots in batch.touched]
         plain = [place for place, event in enumerate(events) if is_alone[place] and self._is_plain(batch, event)]
@@ -90,12 +90,12 @@ class Saver:
 
     def _is_plain(self, batch: _Batch, event: Event) -> bool:
         """True if the event can be written blindly."""
-        return is_plain(event) and event.pubkey not in batch.vanishing and not self._vanishing.bars(event)
+        return is_plain(event) and event.pubkey not in batch.vanishing and not self._vanished.bars(event)
 
     async def settle(self) -> None:
         """Wait until what is being written blindly now has been written: nobody else has judged it."""
-        for one in list(self._creating):
-            await one.wait()
+        for ended in list(self._creating):
+            await ended.wait()
 
     @contextmanager
     def _underway(self) -> Iterator[None]:
@@ -108,7 +108,7 @@ class Saver:
             ended.set()
 
     async def _create(self, batch: _Batch, places: list[int]) -> list[int]:
-        """Write events whose registers are new; gives the places of those whose are not."""
+        """Write events whose records are new; gives the places of those whose are not."""
         # No step lies between the look at who has vanished and this: who vanishes meanwhile can wait for it.
         with self._underway():
             writes = await self._write_new(batch, places)
@@ -138,7 +138,7 @@ class Saver:
             await self._bulk.carry_out(writes)
         for place, write in zip(places, writes, strict=True):
             if write.wrote is Wrote.DONE:
-                self._registers.note(write, None, batch.events[place])
+                self._records.note(write, None, batch.events[place])
         return writes
 
     async def _judge(self, batch: _Batch, places: list[int]) -> None:
@@ -160,16 +160,16 @@ class Saver:
 
     async def _round(self, batch: _Batch, places: list[int]) -> list[int]:
         """Read, judge, compare and set; gives the places that another writer has made undecided again."""
-        async with self._registers.judging:
+        async with self._records.judging:
             turn = await self._decided(batch, places)
             vanishing = await self._written(turn, batch)
             if not vanishing:
                 return self._concluded(batch, turn)
         # It takes as long as the key has written much, and their tombstones are known.
         await self._vanish(turn, vanishing)
-        async with self._registers.judging:
-            open_ones = [turn.writes[slot_of(event)] for event in vanishing if self._is_last(event)]
-            await self._set([one for one in open_ones if one.wrote is None], turn, batch)
+        async with self._records.judging:
+            open_requests = [turn.writes[slot_of(event)] for event in vanishing if self._is_last(event)]
+            await self._set([write for write in open_requests if write.wrote is None], turn, batch)
             return self._concluded(batch, turn)
 
     async def _written(self, turn: _Turn, batch: _Batch) -> list[Event]:
@@ -180,8 +180,8 @@ class Saver:
         await self._set([writes[slot] for slot in tombstones], turn, batch)
         for pubkey, until in turn.ruling.vanish.items():
             if (tombstone := writes.get(vanish_slot(pubkey))) is not None and tombstone.wrote is Wrote.DONE:
-                self._vanishing.learn(pubkey, until)
-        others = [one for slot, one in writes.items() if slot not in requests and slot not in tombstones]
+                self._vanished.learn(pubkey, until)
+        others = [write for slot, write in writes.items() if slot not in requests and slot not in tombstones]
         await self._set(others, turn, batch)
         # A request of which not all was carried out is not written.
         due = {
@@ -195,30 +195,32 @@ class Saver:
 
     def _is_last(self, request: Event) -> bool:
         """True if its key has not asked again meanwhile; the later request leaves nothing of this one."""
-        return self._vanishing.untils.get(request.pubkey, -1) <= request.created_at
+        return self._vanished.untils.get(request.pubkey, -1) <= request.created_at
 
     async def _decided(self, batch: _Batch, places: list[int]) -> _Turn:
-        """What becomes of these, by the registers as they are now."""
+        """What becomes of these, by the records as they are now."""
         events = [batch.events[place] for place in places]
-        known = await self._registers.read(slot for place in places for slot in batch.touched[place])
-        found = await self._registers.find(searched_targets(events, known))
-        known |= await self._registers.read(found.difference(known))
+        known = await self._records.read(slot for place in places for slot in batch.touched[place])
+        found = await self._records.find(searched_targets(events, known))
+        known |= await self._records.read(found.difference(known))
         for slot in batch.doubtful.intersection(known):
             # What this relay has written without hearing of it, its clients have to see all the same.
-            self._registers.show(slot, known[slot].version, known[slot].event)
-        ruling = judge(events, facts_of(events, known, found, self._vanishing.untils))
+            self._records.show(slot, known[slot].version, known[slot].event)
+        ruling = judge(events, facts_of(events, known, found, self._vanished.untils))
         # An event may come twice, and be deleted in between: it arrives when it is stored.
         arrived = {
             batch.events[place].id: batch.arrived[place]
             for place, outcome in zip(places, ruling.outcomes, strict=True)
             if outcome is Saved.STORED
         }
-        writes = changes(ruling, known, arrived, self._registers.arrivals(len(known))[0])
+        writes = changes(ruling, known, arrived, self._records.arrivals(len(known))[0])
         depends = [
             batch.touched[place] | (found if batch.events[place].kind == DELETION else set()) for place in places
         ]
         for event, slots in zip(events, depends, strict=True):
-            barred_by = (one for one in claimants(event) if event.created_at <= ruling.vanish.get(one, -1))
+            barred_by = (
+                claimant for claimant in claimants(event) if event.created_at <= ruling.vanish.get(claimant, -1)
+            )
             slots |= set(map(vanish_slot, barred_by))
         return _Turn(places, events, known, ruling, writes, depends)
 
@@ -227,7 +229,7 @@ class Saver:
         vanished = [(event.pubkey, event.created_at, event.id) for event in requests]
         try:
             await self.settle()
-            removed = await self._emptying.empty(*left_by(vanished))
+            removed = await self._clearing.empty(*left_by(vanished))
         except StoreError as error:
             for event in requests:
                 write = turn.writes[slot_of(event)]
@@ -242,34 +244,34 @@ class Saver:
             turn.places, turn.events, turn.depends, turn.ruling.outcomes, strict=True
         ):
             wrote = [turn.writes[slot] for slot in slots if slot in turn.writes]
-            if failed := [one for one in wrote if one.wrote is Wrote.FAILED]:
+            if failed := [write for write in wrote if write.wrote is Wrote.FAILED]:
                 batch.fail(place, failed[0].reason)
-            elif any(one.wrote is not Wrote.DONE for one in wrote):
+            elif any(write.wrote is not Wrote.DONE for write in wrote):
                 undecided.append(place)
             else:
                 is_mine = outcome is Saved.DUPLICATE and event.id in batch.mine and event.id not in batch.stored
                 batch.outcomes[place] = Saved.STORED if is_mine else outcome
                 if batch.outcomes[place] is Saved.STORED:
                     batch.stored.add(event.id)
-                elif (register := turn.known[slot_of(event)]).exists and slot_of(event) not in turn.writes:
+                elif (record := turn.known[slot_of(event)]).exists and slot_of(event) not in turn.writes:
                     # Whoever wrote what stands there, its sender has to find it now: no refresh may have covered it.
-                    self._registers.show(slot_of(event), register.version, register.event)
+                    self._records.show(slot_of(event), record.version, record.event)
         return undecided
 
     async def _set(self, writes: list[Write], turn: _Turn, batch: _Batch) -> None:
         if not writes:
             return
         await self._bulk.carry_out(writes)
-        for one in writes:
-            event = turn.ruling.insert.get(one.document.id)
-            if event is not None and (one.wrote is Wrote.DONE or one.is_uncertain):
+        for write in writes:
+            event = turn.ruling.insert.get(write.document.id)
+            if event is not None and (write.wrote is Wrote.DONE or write.is_uncertain):
                 batch.mine.add(event.id)
-            if one.is_uncertain:
-                batch.doubtful.add(one.slot)
-            before = turn.known[one.slot].event
+            if write.is_uncertain:
+                batch.doubtful.add(write.slot)
+            before = turn.known[write.slot].event
             # Where only `until` has changed, the event that stood goes on standing.
-            now = event or (before if one.document.id else None)
-            self._registers.note(one, None if before is None else before.id, now)
+            now = event or (before if write.document.id else None)
+            self._records.note(write, None if before is None else before.id, now)
 
 
 @dataclass(slots=True, eq=False)
@@ -279,7 +281,7 @@ class _Turn:
     Attributes:
         places: of the events in the batch.
         events: those.
-        known: the registers that decided.
+        known: the records that decided.
         ruling: what was decided.
         writes: what has to be written, by slot.
         depends: of each event, the slots whose writes it depends on.
@@ -294,7 +296,7 @@ class _Turn:
 
 
 def _portions(batch: _Batch, places: list[int]) -> Iterator[list[int]]:
-    """The places in parts that touch no more than so many registers, or of one: a request may name ten thousand."""
+    """The places in parts that touch no more than so many records, or of one: a request may name ten thousand."""
     part: list[int] = []
     size = 0
     for place in places:
@@ -312,7 +314,7 @@ class _Batch:
     Attributes:
         events: in their order.
         arrived: of each, its time of arrival.
-        touched: of each, the slots of the registers that it depends on and may change.
+        touched: of each, the slots of the records that it depends on and may change.
         vanishing: keys that ask to vanish in this batch.
         outcomes: None where it is open.
         mine: ids that this batch has written, or has tried to without hearing of the end.

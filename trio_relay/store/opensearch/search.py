@@ -57,7 +57,7 @@ class Searcher:
             ranked = filter_.search is not None and filter_.search.sort is not None
             async with aclosing(self._ranked(filter_) if ranked else self._matching(filter_)) as found:
                 async for hits in found:
-                    # The slot is as good as the id: one register, one event.
+                    # The slot is as good as the id: one record, one event.
                     page = [hit.source.event.encode() for hit in hits if hit.slot not in sent]
                     sent.update(hit.slot for hit in hits)
                     if page:

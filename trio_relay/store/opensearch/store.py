@@ -55,13 +55,13 @@ class OpenSearchStore:
         self._clock = clock
         self._overlay = Overlay()
         self._bulk = Bulk(client, alias, options.bulk_bytes, options.retry_seconds)
-        self._refreshing = Refresher(client, alias, self._overlay, options.refresh_seconds)
-        self._registers = Records(client, self._bulk, alias, self._overlay, options.retry_seconds)
-        self._emptying = Clearing(client, self._bulk, alias, self._registers, self._refreshing)
-        self._vanishing = Tombstones(client, alias)
-        self._writing = Saver(self._bulk, self._registers, self._overlay, self._vanishing, self._emptying)
-        self._sweeping = CrossedDeletions(client, alias, self._registers, self._vanishing, self._emptying)
-        self._searching = Searcher(client, alias, clock)
+        self._refresher = Refresher(client, alias, self._overlay, options.refresh_seconds)
+        self._records = Records(client, self._bulk, alias, self._overlay, options.retry_seconds)
+        self._clearing = Clearing(client, self._bulk, alias, self._records, self._refresher)
+        self._vanished = Tombstones(client, alias)
+        self._saver = Saver(self._bulk, self._records, self._overlay, self._vanished, self._clearing)
+        self._crossed_deletions = CrossedDeletions(client, alias, self._records, self._vanished, self._clearing)
+        self._searcher = Searcher(client, alias, clock)
         self._away: str | None = None
 
     @property
@@ -75,10 +75,10 @@ class OpenSearchStore:
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
         waiting = max(len(self._overlay) / self._options.recent_events, self._overlay.bytes / MOST_RECENT_BYTES)
         if waiting >= 1:
-            self._refreshing.hurry()
+            self._refresher.hurry()
         if waiting >= 2:
             await self.refresh()
-        return await self._writing.save(events)
+        return await self._saver.save(events)
 
     async def known(self, ids: Sequence[str]) -> set[str]:
         await trio.lowlevel.checkpoint()
@@ -94,7 +94,7 @@ class OpenSearchStore:
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         if any(filter_.search is not None for filter_ in filters):
             await self.refresh()
-            pages = self._searching.one_after_another(filters)
+            pages = self._searcher.one_after_another(filters)
         else:
             pages = newest_first(self._client, self._alias, filters, self._overlay.recent(), self._now())
         async with aclosing(pages):
@@ -103,23 +103,23 @@ class OpenSearchStore:
 
     async def count(self, filters: Sequence[Filter]) -> int:
         await self.refresh()
-        return await self._searching.count(filters)
+        return await self._searcher.count(filters)
 
     async def sketch(self, filter_: Filter, offset: int) -> Sketch:
         await self.refresh()
-        return await self._searching.sketch(filter_, offset)
+        return await self._searcher.sketch(filter_, offset)
 
     async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
         await self.refresh()
-        async with aclosing(self._searching.records(filter_)) as pages:
+        async with aclosing(self._searcher.records(filter_)) as pages:
             async for page in pages:
                 yield page
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         await self.refresh()
-        meant = await self._searching.meant_by([replace(filter_, reader=None) for filter_ in filters])
-        await self._writing.settle()
-        return 0 if meant is None else await self._emptying.empty(meant)
+        meant = await self._searcher.meant_by([replace(filter_, reader=None) for filter_ in filters])
+        await self._saver.settle()
+        return 0 if meant is None else await self._clearing.empty(meant)
 
     def follow(self, listener: Listener | None) -> bool:
         return False  # other relays write too
@@ -127,14 +127,14 @@ class OpenSearchStore:
     async def sweep(self) -> int:
         # What others have written and no search sees yet, they or the next sweep remove.
         await self.refresh()
-        return await self._emptying.empty(expired(self._now()), is_fresh=False)
+        return await self._clearing.empty(expired(self._now()), is_fresh=False)
 
     async def get_metadata(self) -> dict[str, bytes]:
         await self.refresh(of_others=True)
         return await kept(self._client, self._alias)
 
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
-        await keep(self._registers, self._bulk, changes)
+        await keep(self._records, self._bulk, changes)
 
     def _now(self) -> int:
         return int(self._clock())
@@ -145,7 +145,7 @@ class OpenSearchStore:
         Raises:
             StoreError: the cluster could not.
         """
-        await self._refreshing.cover(of_others=of_others)
+        await self._refresher.cover(of_others=of_others)
 
     async def trends(self, since: int, until: int, limit: int) -> Trends:
         """What was most spoken of in a window, all of it counted by the cluster.
@@ -163,7 +163,7 @@ class OpenSearchStore:
                 yield [hit.source.event.encode() for hit in hits]
 
     async def probe(self) -> None:
-        (arrived,) = self._registers.arrivals(1)
+        (arrived,) = self._records.arrivals(1)
         await self._client.ask("PUT", f"/{self._alias}/_doc/{_PROBE}?require_alias=true", Document(arrived))
         self._bulk.trouble = None
 
@@ -176,7 +176,7 @@ class OpenSearchStore:
         Raises:
             StoreError: the cluster could not tell.
         """
-        await self._vanishing.look(0)
+        await self._vanished.look(0)
 
     async def show(self) -> None:
         """Let all find what was written until now: at the end others, and at the start this relay after a crash."""
@@ -200,8 +200,8 @@ class OpenSearchStore:
     async def run(self) -> None:
         """Refresh, sweep and watch, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._refreshing.run)
-            nursery.start_soon(self._sweeping.run)
+            nursery.start_soon(self._refresher.run)
+            nursery.start_soon(self._crossed_deletions.run)
             nursery.start_soon(self._watch)
 
 

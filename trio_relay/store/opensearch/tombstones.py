@@ -50,7 +50,9 @@ class Tombstones:
 
     def bars(self, event: Event) -> bool:
         """True if the event belongs to a key that has vanished since."""
-        return bool(self.untils) and any(event.created_at <= self.untils.get(one, -1) for one in claimants(event))
+        return bool(self.untils) and any(
+            event.created_at <= self.untils.get(claimant, -1) for claimant in claimants(event)
+        )
 
     def learn(self, pubkey: str, until: int) -> None:
         """This key has vanished until then."""
@@ -66,7 +68,13 @@ class Tombstones:
             StoreError: the cluster could not answer.
         """
         async with aclosing(self._tombstones(since)) as pages:
-            return left_by([(one.pubkey, one.until, one.request_id) async for page in pages for one in page])
+            return left_by(
+                [
+                    (tombstone.pubkey, tombstone.until, tombstone.request_id)
+                    async for page in pages
+                    for tombstone in page
+                ]
+            )
 
     async def look_at_all(self, since: int) -> list[Query]:
         """Learn of all keys; gives the same also for those whose request isn't stored: it was never carried out.
@@ -79,9 +87,9 @@ class Tombstones:
             async for page in pages:
                 stored = await self._stored(page)
                 late += [
-                    (one.pubkey, one.until, one.request_id)
-                    for one in page
-                    if one.arrived >= since or one.request_id not in stored
+                    (tombstone.pubkey, tombstone.until, tombstone.request_id)
+                    for tombstone in page
+                    if tombstone.arrived >= since or tombstone.request_id not in stored
                 ]
         return left_by(late)
 
@@ -90,13 +98,13 @@ class Tombstones:
         async with aclosing(scan(self._client, self._alias, query)) as pages:
             async for hits in pages:
                 page = list(map(_tombstone, hits))
-                for one in page:
-                    self.learn(one.pubkey, one.until)
+                for tombstone in page:
+                    self.learn(tombstone.pubkey, tombstone.until)
                 yield page
 
     async def _stored(self, page: list[Tombstone]) -> set[str]:
         """The ids of the requests that are stored."""
-        slots = [request_slot(one.request_id) for one in page]
+        slots = [request_slot(tombstone.request_id) for tombstone in page]
         body: Query = {
             "query": {"bool": {"filter": [{"ids": {"values": slots}}, AN_EVENT]}},
             "size": len(slots),
@@ -127,7 +135,7 @@ def left_by(vanished: Sequence[tuple[str, int, str]]) -> list[Query]:
     Args:
         vanished: of each, its pubkey, until when (seconds since 1970), and the id of its request.
     """
-    left = [_left(*one) for one in vanished]
+    left = [_left(pubkey, until, request_id) for pubkey, until, request_id in vanished]
     return [
         {"bool": {"filter": [{"bool": {"should": left[start : start + _KEYS_AT_A_TIME]}}]}}
         for start in range(0, len(left), _KEYS_AT_A_TIME)
@@ -150,19 +158,19 @@ class CrossedDeletions:
     Args:
         client: of the cluster.
         alias: what is looked through.
-        registers: tells the time.
+        records: tells the time.
         vanishing: learns which keys have vanished.
         emptying: removes what is found.
     """
 
     def __init__(
-        self, client: OpenSearchClient, alias: str, registers: Records, vanishing: Tombstones, emptying: Clearing
+        self, client: OpenSearchClient, alias: str, records: Records, vanished: Tombstones, clearing: Clearing
     ) -> None:
         self._client = client
         self._alias = alias
-        self._registers = registers
-        self._vanishing = vanishing
-        self._emptying = emptying
+        self._records = records
+        self._vanished = vanished
+        self._clearing = clearing
         self._swept: int | None = None
 
     async def run(self) -> None:
@@ -180,11 +188,11 @@ class CrossedDeletions:
         Raises:
             StoreError: the cluster could not answer.
         """
-        (now,) = self._registers.arrivals(1)
+        (now,) = self._records.arrivals(1)
         is_first = self._swept is None
         # What came since the last sweep that was carried through, however many have failed meanwhile.
         since = (now if self._swept is None else self._swept) - LOOKS_BACK
-        look = self._vanishing.look_at_all if is_first else self._vanishing.look
+        look = self._vanished.look_at_all if is_first else self._vanished.look
         removed = await self._remove(*await look(since))
         recent: Query = {
             "bool": {
@@ -193,21 +201,22 @@ class CrossedDeletions:
         }
         async with aclosing(scan(self._client, self._alias, recent)) as pages:
             async for hits in pages:
-                removed += await self._remove_deleted([hit.source.grave for hit in hits])
+                removed += await self._remove_deleted([hit.source.tombstone for hit in hits])
         self._swept = now
         return removed
 
     async def _remove(self, *meant: Query) -> int:
         # What no search sees yet the next sweep finds.
-        removed = await self._emptying.empty(*meant, is_fresh=False)
+        removed = await self._clearing.empty(*meant, is_fresh=False)
         if removed:
             log.info("removed events whose deletion had crossed with them", events=removed)
         return removed
 
-    async def _remove_deleted(self, graves: Sequence[str]) -> int:
+    async def _remove_deleted(self, tombstones: Sequence[str]) -> int:
         """Remove what stands although one of those to whom it belongs has deleted it."""
         removed = 0
-        for query in deletable((event_id, pubkey) for event_id, _, pubkey in (one.partition(":") for one in graves)):
+        parts = (tombstone.partition(":") for tombstone in tombstones)
+        for query in deletable((event_id, pubkey) for event_id, _, pubkey in parts):
             body: Query = {"query": query, "size": 0, "track_total_hits": True}
             # There is hardly ever any, and to number them takes one request rather than three.
             if (await search_whole(self._client, self._alias, body, Counted)).hits.total.value:

@@ -235,13 +235,13 @@ def _copied(hit: Hit) -> bytes:
         else Document(
             arrived,
             until=source.until,
-            grave=source.grave,
+            tombstone=source.tombstone,
             vanished=source.vanished,
             name=source.name,
             value=source.value,
         )
     )
-    # Requests to vanish have a register of another name since layout 2.
+    # Requests to vanish have a record of another name since layout 2.
     slot = hit.slot if event is None else slot_of(event)
     action: dict[str, Any] = {"index": {"_id": slot, "version": hit.version, "version_type": "external"}}
     return encode(action) + b"\n" + encode(made)

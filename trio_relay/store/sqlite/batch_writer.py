@@ -48,7 +48,7 @@ class BatchWriter:
 
     Args:
         connection: for writing.
-        search: put words and marks into their index too (see `wording`, whose `prepare` has to come first).
+        search: put words and marks into their index too (`upgrade.prepare_words` has to come first).
 
     Attributes:
         changes: what each transaction since the last look has added and removed, if `is_followed`; taken from the left.
@@ -77,7 +77,7 @@ class BatchWriter:
             at_once, later = deletes.part(self._connection, ruling)
             removed += remove_seqs(self._connection, at_once)
             self._insert(list(ruling.insert.values()))
-            self._bury(ruling)
+            self._insert_tombstones(ruling)
         self._next_seq += len(ruling.insert)
         self.vanishing |= later
         self._note(list(ruling.insert.values()), removed)
@@ -95,16 +95,16 @@ class BatchWriter:
         Raises:
             apsw.Error: nothing was removed.
         """
-        if (one := self.vanishing.get(request_id)) is None:
+        if (vanishing := self.vanishing.get(request_id)) is None:
             return True
         stored: list[Event] = []
         with self._transaction():
-            removed = remove_seqs(self._connection, one.seqs[-deletes.AT_A_TIME :])
-            is_over = len(one.seqs) <= deletes.AT_A_TIME
-            if is_over and deletes.finish(self._connection, one.request):
-                stored.append(one.request)
+            removed = remove_seqs(self._connection, vanishing.seqs[-deletes.AT_A_TIME :])
+            is_over = len(vanishing.seqs) <= deletes.AT_A_TIME
+            if is_over and deletes.finish(self._connection, vanishing.request):
+                stored.append(vanishing.request)
                 self._insert(stored)
-        del one.seqs[-deletes.AT_A_TIME :]
+        del vanishing.seqs[-deletes.AT_A_TIME :]
         if is_over:
             del self.vanishing[request_id]
         self._next_seq += len(stored)
@@ -174,9 +174,9 @@ class BatchWriter:
         if self._search:
             insert_words(self._connection, numbered)
 
-    def _bury(self, ruling: Ruling) -> None:
-        rows = [id_tombstone(event_id, pubkey) for event_id, pubkey in ruling.bury_ids]
-        rows += [address_tombstone(address, until) for address, until in ruling.bury_addresses.items()]
+    def _insert_tombstones(self, ruling: Ruling) -> None:
+        rows = [id_tombstone(event_id, pubkey) for event_id, pubkey in ruling.id_tombstones]
+        rows += [address_tombstone(address, until) for address, until in ruling.address_tombstones.items()]
         rows += [vanish_tombstone(pubkey, until) for pubkey, until in ruling.vanish.items()]
         run(self._connection, INSERT_TOMBSTONES, rows)
 
@@ -232,16 +232,16 @@ def look_up(connection: apsw.Connection, batch: Sequence[Event]) -> Facts:
     addresses = {address_key(address): address for address in asked.addresses}
     # A tombstone counts for those alone whom the event belongs to, and the targets of a deletion are not asked about:
     # any number of others may have asked to delete the same.
-    graves = [bytes.fromhex(event.id + one) for event in batch for one in claimants(event)]
-    graves += [bytes.fromhex(pubkey + pubkey) for pubkey in asked.pubkeys]
-    graves += [key + bytes.fromhex(address.split(":")[1]) for key, address in addresses.items()]
+    tombstone_keys = [bytes.fromhex(event.id + claimant) for event in batch for claimant in claimants(event)]
+    tombstone_keys += [bytes.fromhex(pubkey + pubkey) for pubkey in asked.pubkeys]
+    tombstone_keys += [key + bytes.fromhex(address.split(":")[1]) for key, address in addresses.items()]
     # One statement, and one row for its answer: each further one would give up the GIL and wait to get it back.
-    bindings = map(_array, (list(map(id_record, asked.ids)), list(addresses), graves))
+    bindings = map(_array, (list(map(id_record, asked.ids)), list(addresses), tombstone_keys))
     answers: str = connection.execute(_FACTS, tuple(bindings)).get
     stored, heads, tombstones = map(_rows, answers.split("\n"))
     facts = Facts()
-    facts.stored = {one.id: one for one in _versions(stored, addresses)}
-    facts.heads = {one.address: one for one in _versions(heads, addresses) if one.address is not None}
+    facts.stored = {version.id: version for version in _versions(stored, addresses)}
+    facts.heads = {version.address: version for version in _versions(heads, addresses) if version.address is not None}
     for target, pubkey, until in tombstones:
         _remember(facts, addresses.get(bytes.fromhex(target)), target, pubkey, until)
     return facts
@@ -259,9 +259,9 @@ def _is_plainly_new(connection: apsw.Connection, event: Event) -> bool:
 def _remember(facts: Facts, address: str | None, target: str, pubkey: str, until: int) -> None:
     """Put a row of `tombstone` among the facts."""
     if address is not None:
-        facts.buried_addresses[address] = until
+        facts.address_tombstones[address] = until
     elif target != pubkey:
-        facts.buried_ids.add((target, pubkey))
+        facts.id_tombstones.add((target, pubkey))
     elif until:
         facts.vanished[pubkey] = until - 1  # see `records.vanish_tombstone`
 

@@ -43,7 +43,7 @@ def limit_answers(connection: apsw.Connection) -> None:
 
 
 def first_page(
-    connection: apsw.Connection, filters: Sequence[Filter], cursor: Cursor, now: int, lapsed: int | None = None
+    connection: apsw.Connection, filters: Sequence[Filter], cursor: Cursor, now: int, expired_by: int | None = None
 ) -> Page:
     """The whole answer if it fits into one page, else its first part, `cursor` then holding the rest.
 
@@ -59,16 +59,16 @@ def first_page(
         apsw.Error: the database could not answer.
     """
     if any_search(filters):
-        cursor.seqs = find(connection, filters, now, lapsed)
-        return next_page(connection, cursor, lapsed)
-    select = plan(filters, lapsed)
+        cursor.seqs = find(connection, filters, now, expired_by)
+        return next_page(connection, cursor, expired_by)
+    select = plan(filters, expired_by)
     if select is None:
         return []
     try:
         return lines(connection, _whole(select))
     except apsw.TooBigError:
         cursor.seqs = numbers(connection, select)
-        return next_page(connection, cursor, lapsed)
+        return next_page(connection, cursor, expired_by)
 
 
 def any_search(filters: Sequence[Filter]) -> bool:
@@ -76,25 +76,25 @@ def any_search(filters: Sequence[Filter]) -> bool:
     return any(filter_.search is not None for filter_ in filters)
 
 
-def count(connection: apsw.Connection, filters: Sequence[Filter], lapsed: int | None = None) -> int:
-    """How many events match any of the filters; what expires up to `lapsed` is left out.
+def count(connection: apsw.Connection, filters: Sequence[Filter], expired_by: int | None = None) -> int:
+    """How many events match any of the filters; what expires up to `expired_by` is left out.
 
     Raises:
         apsw.InterruptError: it was interrupted.
         apsw.Error: the database could not answer.
     """
-    select = plan_count(filters, lapsed)
+    select = plan_count(filters, expired_by)
     if select is None:
         return 0
     number: int = connection.execute(select.sql, tuple(select.bindings)).get
     return number
 
 
-def whole_answer(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
+def whole_answer(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
     """What gives the whole answer as one string; None if nothing can match."""
-    if (single := plan_single(filters, lapsed)) is not None:
+    if (single := plan_single(filters, expired_by)) is not None:
         return single
-    select = plan(filters, lapsed)
+    select = plan(filters, expired_by)
     return None if select is None else _whole(select)
 
 
@@ -108,12 +108,12 @@ def lines(connection: apsw.Connection, select: Select) -> Page:
     return blob.split(b"\n") if blob else []
 
 
-def next_page(connection: apsw.Connection, cursor: Cursor, lapsed: int | None = None) -> Page:
+def next_page(connection: apsw.Connection, cursor: Cursor, expired_by: int | None = None) -> Page:
     """The next part of an answer; empty at its end. What was removed or has expired meanwhile is left out."""
     while cursor.seqs:
         part = cursor.seqs[: cursor.rows]
         try:
-            page = _fetch(connection, part, lapsed)
+            page = _fetch(connection, part, expired_by)
         except apsw.TooBigError:
             cursor.rows = max(1, len(part) // 2)
             continue
@@ -130,9 +130,9 @@ def fill_scan(connection: apsw.Connection, after: int, cursor: Cursor) -> None:
     cursor.seqs = numbers(connection, Select(_SCAN, [after, _PAGE_ROWS]))
 
 
-def listed(seqs: Sequence[int], lapsed: int | None) -> Select:
-    """These numbers in their order as `seq`, without those of events that have expired at `lapsed`."""
-    where = Where().living(lapsed, "given")
+def listed(seqs: Sequence[int], expired_by: int | None) -> Select:
+    """These numbers in their order as `seq`, without those of events that have expired at `expired_by`."""
+    where = Where().living(expired_by, "given")
     condition = f"WHERE {where.terms[0]}" if where.terms else ""
     return Select(_LISTED.format(condition), [apsw.carray(array("q", seqs)), *where.bindings])
 
@@ -149,12 +149,12 @@ def known(connection: apsw.Connection, ids: Sequence[str]) -> set[str]:
     return set(found.split())
 
 
-def _fetch(connection: apsw.Connection, seqs: Sequence[int], lapsed: int | None) -> Page:
+def _fetch(connection: apsw.Connection, seqs: Sequence[int], expired_by: int | None) -> Page:
     single = len(seqs) == 1
     if single:  # one event may be longer than a page, if the operator allows such messages
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, _NO_LIMIT)
     try:
-        return lines(connection, _whole(listed(seqs, lapsed)))
+        return lines(connection, _whole(listed(seqs, expired_by)))
     finally:
         if single:
             limit_answers(connection)
@@ -169,8 +169,8 @@ FROM ({}) AS narrow
 _LISTED: Final = "SELECT seq FROM (SELECT value AS seq FROM carray(?)) AS given {}"
 _SCAN: Final = "SELECT seq FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
 _IS_CARRIED_OUT: Final = f"""(kind <> {VANISH} OR EXISTS (
-    SELECT 1 FROM tombstone AS grave
-    WHERE grave.target = event.pubkey AND grave.pubkey = event.pubkey AND grave.until > event.created_at
+    SELECT 1 FROM tombstone
+    WHERE tombstone.target = event.pubkey AND tombstone.pubkey = event.pubkey AND tombstone.until > event.created_at
 ))"""  # noqa: S608  # all of it is our own text
 _IS_KNOWN: Final = f"SELECT 1 FROM event WHERE rank = ? AND id = ? AND {_IS_CARRIED_OUT}"  # noqa: S608  # our own text
 _KNOWN: Final = f"""
@@ -182,14 +182,14 @@ RECORD_PART: Final = 30_000
 """Characters of numbers that make a page of records: some 4,000, and never more than a string of answers may hold."""
 
 
-def sketch(connection: apsw.Connection, filter_: Filter, lapsed: int | None = None) -> Sketch:
-    """The number and the registers of what a filter of `sketches.canonical_offset` matches.
+def sketch(connection: apsw.Connection, filter_: Filter, expired_by: int | None = None) -> Sketch:
+    """The number and the registers of what a filter of `hyperloglog.canonical_offset` matches.
 
     Raises:
         apsw.InterruptError: it was interrupted.
         apsw.Error: the database could not answer.
     """
-    select = plan_sketch(filter_, lapsed)
+    select = plan_sketch(filter_, expired_by)
     joined: str = connection.execute(select.sql, tuple(select.bindings)).get
     number, *seen = map(int, joined.split(","))
     registers = bytearray(REGISTERS)
@@ -199,14 +199,14 @@ def sketch(connection: apsw.Connection, filter_: Filter, lapsed: int | None = No
     return Sketch(number, bytes(registers))
 
 
-def record_numbers(connection: apsw.Connection, filter_: Filter, lapsed: int | None = None) -> str:
+def record_numbers(connection: apsw.Connection, filter_: Filter, expired_by: int | None = None) -> str:
     """The numbers of what a filter matches, newest first, commas between them; `record_parts` cuts it.
 
     Raises:
         apsw.InterruptError: it was interrupted.
         apsw.Error: the database could not answer.
     """
-    select = plan_records(filter_, lapsed)
+    select = plan_records(filter_, expired_by)
     return "" if select is None else joined_numbers(connection, select)
 
 
@@ -219,14 +219,14 @@ def record_parts(joined: str) -> Iterator[str]:
         start = end + 1 if end >= 0 else len(joined)
 
 
-def records(connection: apsw.Connection, part: str, lapsed: int | None = None) -> bytes:
+def records(connection: apsw.Connection, part: str, expired_by: int | None = None) -> bytes:
     """The records (`base.Queryable.records`) of the events of a part; of those removed or expired there is none.
 
     Raises:
         apsw.InterruptError: it was interrupted.
         apsw.Error: the database could not answer.
     """
-    select = listed(list(map(int, part.split(","))), lapsed)
+    select = listed(list(map(int, part.split(","))), expired_by)
     joined: str | None = connection.execute(_RECORDS.format(select.sql), tuple(select.bindings)).get
     return bytes.fromhex(joined or "")
 

@@ -72,7 +72,7 @@ class LoopReader:
             self._end = math.inf
             self._connection.execute("COMMIT")
 
-    def query(self, filters: Sequence[Filter], lapsed: int | None = None) -> Page | None:
+    def query(self, filters: Sequence[Filter], expired_by: int | None = None) -> Page | None:
         """The whole answer, or None if it takes too long, is too long, or cannot be had, as that of a search.
 
         Args:
@@ -83,7 +83,7 @@ class LoopReader:
             return None
         if fetch.any_search(filters):
             return None
-        select = fetch.whole_answer(filters, lapsed)
+        select = fetch.whole_answer(filters, expired_by)
         if select is None:
             return []
         return self._try(select.sql, lambda: fetch.lines(self._connection, select))

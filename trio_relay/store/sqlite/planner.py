@@ -30,7 +30,7 @@ _ORDER: Final = "ORDER BY created_at DESC, rank"
 _BEST_FIRST: Final = "ORDER BY hit.score, created_at DESC, rank"
 
 
-def plan(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
+def plan(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
     """One SELECT of (created_at, rank, seq) for all the filters, de-duplicated and in order; None if nothing can match.
 
     Args:
@@ -38,65 +38,73 @@ def plan(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
         lapsed: what expires up to this second is left out; None where nothing does.
     """
     readable = [(filter_, parts) for filter_ in filters if (parts := _readable(filter_))]
-    selects = [_merge_walks([_plan_one(part, lapsed) for part in parts], "UNION", one) for one, parts in readable]
+    selects = [
+        _merge_walks([_plan_one(part, expired_by) for part in parts], "UNION", filter_) for filter_, parts in readable
+    ]
     if len(selects) <= 1:
         return selects[0] if selects else None
     return _merge(selects, "UNION", _ORDER)
 
 
-def plan_one(filter_: Filter, lapsed: int | None = None) -> Select:
+def plan_one(filter_: Filter, expired_by: int | None = None) -> Select:
     """One SELECT of (created_at, rank, seq) for a filter with a search: the best first, without words the newest."""
-    return _by_words(filter_, _BEST_FIRST, lapsed) if _has_words(filter_) else _plan_one(_with_marks(filter_), lapsed)
+    return (
+        _by_words(filter_, _BEST_FIRST, expired_by)
+        if _has_words(filter_)
+        else _plan_one(_with_marks(filter_), expired_by)
+    )
 
 
-def plan_newest(filter_: Filter, lapsed: int | None = None) -> Select:
+def plan_newest(filter_: Filter, expired_by: int | None = None) -> Select:
     """As `plan_one`, the newest first; in no order if there is no limit."""
-    return _by_words(filter_, _ORDER, lapsed) if _has_words(filter_) else _plan_one(_with_marks(filter_), lapsed)
+    return (
+        _by_words(filter_, _ORDER, expired_by) if _has_words(filter_) else _plan_one(_with_marks(filter_), expired_by)
+    )
 
 
-def plan_records(filter_: Filter, lapsed: int | None = None) -> Select | None:
+def plan_records(filter_: Filter, expired_by: int | None = None) -> Select | None:
     """One SELECT of (created_at, rank, seq) for a filter with a limit or without, newest first.
 
     None if nothing can match.
     """
     filter_ = filter_ if filter_.limit is not None else replace(filter_, limit=_NO_LIMIT)
-    parts = [plan_newest(part, lapsed) for part in _readable(filter_)]
+    parts = [plan_newest(part, expired_by) for part in _readable(filter_)]
     return _merge_walks(parts, "UNION", filter_) if parts else None
 
 
-def plan_all(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
+def plan_all(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
     """One SELECT of (created_at, rank, seq) of all that matches any of the filters, whatever their limits, each once.
 
     It has no order. None if nothing can match.
     """
-    selects = [plan_newest(part, lapsed) for filter_ in filters for part in _readable(replace(filter_, limit=None))]
+    selects = [plan_newest(part, expired_by) for filter_ in filters for part in _readable(replace(filter_, limit=None))]
     if not selects:
         return None
     return selects[0] if len(selects) == 1 else _merge(selects, "UNION")
 
 
-def plan_count(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
+def plan_count(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
     """One SELECT of how many events match any of the filters, whatever their limits; None if nothing can match."""
-    every = plan_all(filters, lapsed)
+    every = plan_all(filters, expired_by)
     return None if every is None else Select(f"SELECT count(*) FROM ({every.sql})", every.bindings)
 
 
-def plan_sketch(filter_: Filter, lapsed: int | None = None) -> Select:
-    """One SELECT of one text for a filter of `sketches.canonical_offset`: the number, then each sketch that there is.
+def plan_sketch(filter_: Filter, expired_by: int | None = None) -> Select:
+    """One SELECT of one text for a filter of `hyperloglog.canonical_offset`: the number of events, then each sketch.
 
     Commas stand between them. It is answered from the index of tags alone.
     """
     (tag,) = filter_.tags
-    where = Where().is_in("key", keys_of(tag)).kinds(filter_).served(filter_, "tag", lapsed)
+    where = Where().is_in("key", keys_of(tag)).kinds(filter_).served(filter_, "tag", expired_by)
     found = "concat_ws(',', count(*), group_concat(DISTINCT sketch))"
     return Select(f"SELECT {found} FROM tag WHERE {' AND '.join(where.terms)}", where.bindings)
 
 
-def plan_single(filters: Sequence[Filter], lapsed: int | None = None) -> Select | None:
+def plan_single(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
     """One SELECT of the JSON itself where at most one event can match, a quarter of the work; else None."""
     if len(filters) != 1 or filters[0].ids is None or len(filters[0].ids) != 1 or not filters[0].wants_stored:
         return None
-    where = _by_id(filters[0]).times(filters[0]).served(filters[0], lapsed=lapsed)
+    where = _by_id(filters[0]).times(filters[0]).served(filters[0], expired_by=expired_by)
     return Select(
         f"SELECT CAST(json AS BLOB) FROM event INDEXED BY event_rank WHERE {' AND '.join(where.terms)}", where.bindings
     )
@@ -147,21 +155,21 @@ def _by_id(filter_: Filter) -> Where:
     )
 
 
-def _plan_one(filter_: Filter, lapsed: int | None) -> Select:
+def _plan_one(filter_: Filter, expired_by: int | None) -> Select:
     if filter_.ids is not None:
-        return _from_event("event_rank", filter_, _by_id(filter_), lapsed)
+        return _from_event("event_rank", filter_, _by_id(filter_), expired_by)
     if filter_.tags and not (_prefers_authors(filter_)):
-        return _by_tag(filter_, lapsed)
+        return _by_tag(filter_, expired_by)
     if filter_.authors is not None or (filter_.search is not None and filter_.search.domain is not None):
         # Without kinds, all that the authors have is gathered and sorted, narrow.
         return _from_event(
-            "event_author_kind", filter_, Where().authors(filter_).kinds(filter_).tagged(filter_.tags), lapsed
+            "event_author_kind", filter_, Where().authors(filter_).kinds(filter_).tagged(filter_.tags), expired_by
         )
     if filter_.kinds is None:
-        return _from_event("event_time", filter_, Where(), lapsed)
+        return _from_event("event_time", filter_, Where(), expired_by)
     if len(filter_.kinds) > _MOST_KIND_WALKS:
-        return _from_event("event_kind", filter_, Where().kinds(filter_), lapsed)
-    walks = [_from_event("event_kind", filter_, Where().is_in("kind", [kind]), lapsed) for kind in filter_.kinds]
+        return _from_event("event_kind", filter_, Where().kinds(filter_), expired_by)
+    walks = [_from_event("event_kind", filter_, Where().is_in("kind", [kind]), expired_by) for kind in filter_.kinds]
     return _merge_walks(walks, "UNION ALL", filter_)
 
 
@@ -172,33 +180,33 @@ def _prefers_authors(filter_: Filter) -> bool:
     return not any(letter in _ID_LETTERS for letter, _ in filter_.tags)
 
 
-def _by_tag(filter_: Filter, lapsed: int | None) -> Select:
+def _by_tag(filter_: Filter, expired_by: int | None) -> Select:
     # Letters that name an event first, then the one with the fewest values.
     driver = min(filter_.tags, key=lambda tag: (tag[0] not in _ID_LETTERS, len(tag[1])))
     others = [tag for tag in filter_.tags if tag is not driver]
     keys = keys_of(driver)
     groups = [[key] for key in keys] if len(keys) <= _MOST_TAG_WALKS else [keys]
-    return _merge_walks([_from_tag(filter_, group, others, lapsed) for group in groups], "UNION", filter_)
+    return _merge_walks([_from_tag(filter_, group, others, expired_by) for group in groups], "UNION", filter_)
 
 
 def _from_tag(
-    filter_: Filter, keys: list[bytes], others: Iterable[tuple[str, frozenset[str]]], lapsed: int | None
+    filter_: Filter, keys: list[bytes], others: Iterable[tuple[str, frozenset[str]]], expired_by: int | None
 ) -> Select:
-    where = Where().is_in("key", keys).kinds(filter_).times(filter_).searched(filter_, "tag", lapsed)
+    where = Where().is_in("key", keys).kinds(filter_).times(filter_).searched(filter_, "tag", expired_by)
     if filter_.authors is not None:
         where.is_in(AUTHOR, raw(filter_.authors))
     # One event may stand under several of the keys.
     distinct = "DISTINCT " if len(keys) > 1 else ""
-    where.tagged(others, "tag").served(filter_, "tag", lapsed)
+    where.tagged(others, "tag").served(filter_, "tag", expired_by)
     return _finish(f"SELECT {distinct}created_at, rank, seq FROM tag", where, filter_)
 
 
-def _from_event(index: str, filter_: Filter, where: Where, lapsed: int | None) -> Select:
-    where.times(filter_).searched(filter_, lapsed=lapsed).served(filter_, lapsed=lapsed)
+def _from_event(index: str, filter_: Filter, where: Where, expired_by: int | None) -> Select:
+    where.times(filter_).searched(filter_, expired_by=expired_by).served(filter_, expired_by=expired_by)
     return _finish(f"SELECT created_at, rank, seq FROM event INDEXED BY {index}", where, filter_)
 
 
-def _by_words(filter_: Filter, order: str, lapsed: int | None) -> Select:
+def _by_words(filter_: Filter, order: str, expired_by: int | None) -> Select:
     """Out of the index of words; the events are looked at for all else."""
     assert filter_.search is not None
     where = (
@@ -207,11 +215,11 @@ def _by_words(filter_: Filter, order: str, lapsed: int | None) -> Select:
         .authors(filter_)
         .tagged(_with_marks(filter_).tags)
         .times(filter_)
-        .searched(filter_, lapsed=lapsed)
+        .searched(filter_, expired_by=expired_by)
     )
     if filter_.ids is not None:
         where.is_in("rank", list(map(rank_of, raw(filter_.ids)))).is_in("id", raw(filter_.ids))
-    where.served(filter_, lapsed=lapsed).bindings.insert(0, all_of(filter_.search))
+    where.served(filter_, expired_by=expired_by).bindings.insert(0, all_of(filter_.search))
     hits = _SCORED_HITS if order is _BEST_FIRST else _HITS
     head = f"SELECT created_at, rank, seq FROM ({hits}) AS hit CROSS JOIN event ON event.seq = hit.found"
     return _finish(head, where, filter_, order)

@@ -53,7 +53,7 @@ class ReadPool:
         return self._quick.known(ids)
 
     def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
-        return self._quick.query(filters, self._lapsed())
+        return self._quick.query(filters, self._expired_by())
 
     async def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         self._check(filters)
@@ -79,13 +79,13 @@ class ReadPool:
             if page := await self._read_living(partial(fetch.records, part=part)):
                 yield page
 
-    def _lapsed(self) -> int | None:
+    def _expired_by(self) -> int | None:
         """The second up to which what has expired is left out; None where nothing that is stored has."""
         return int(self._clock())  # what another process stores meanwhile may expire
 
     async def _read_living(self, work: Callable[..., T]) -> T:
-        """As `_read`; `work` is told as `lapsed` what has expired when it begins: it may have waited long."""
-        return await self._read(lambda connection: work(connection, lapsed=self._lapsed()))
+        """As `_read`; `work` is told as `expired_by` what has expired when it begins: it may have waited long."""
+        return await self._read(lambda connection: work(connection, expired_by=self._expired_by()))
 
     def _check(self, filters: Sequence[Filter]) -> None:
         if not self._is_worded and fetch.any_search(filters):
@@ -155,10 +155,10 @@ async def _answer(connection: apsw.Connection, work: Callable[[apsw.Connection],
     try:
         return await run_interruptibly(partial(work, connection), connection.interrupt)
     except apsw.Error as error:
-        raise told(error) from error
+        raise store_error(error) from error
 
 
-def told(error: apsw.Error) -> StoreError:
+def store_error(error: apsw.Error) -> StoreError:
     """What may be said of a failure of SQLite."""
     if isinstance(error, apsw.FullError):
         return StoreError("the relay's disk is full")

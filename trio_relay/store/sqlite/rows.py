@@ -77,8 +77,8 @@ ON CONFLICT (key, created_at, rank, seq) DO UPDATE SET sketch = excluded.sketch
 def tag_records(event: Event, seq: int) -> list[bytes]:
     """The rows of `tag` for one event: key of 16 bytes; seq, rank, kind, created_at in 16, 19, 5, 10 digits; a sketch.
 
-    Only what a filter of `sketches.CANONICAL` may count has a sketch; it says what the author does to the registers for
-    this tag's value.
+    Only what a filter of `hyperloglog.CANONICAL` may count has a sketch; it says what the author does to the
+    registers for this tag's value.
     """
     tags = single_letter_tags(event)
     if not tags:
@@ -120,7 +120,7 @@ SKETCHED_LETTERS: Final[dict[int, str]] = {
 
 
 def _sketch(pubkey: bytes, value: str) -> int:
-    """Register and value of `sketches.observation` in one number; never 0, and the value is below 64."""
+    """Register and value of `hyperloglog.observation` in one number; never 0, and the value is below 64."""
     offset = offset_of(value)
     if behind := pubkey[offset + 1]:  # nearly always; the rest of the key says nothing then
         return pubkey[offset] << 6 | 9 - behind.bit_length()

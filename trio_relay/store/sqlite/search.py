@@ -20,7 +20,7 @@ from trio_relay.store.sqlite.rows import tag_key
 from trio_relay.store.sqlite.sql import Select, Where
 
 
-def find(connection: apsw.Connection, filters: Sequence[Filter], now: int, lapsed: int | None = None) -> list[int]:
+def find(connection: apsw.Connection, filters: Sequence[Filter], now: int, expired_by: int | None = None) -> list[int]:
     """The numbers of what the filters ask for, each once, in the order of the answer.
 
     Args:
@@ -36,14 +36,14 @@ def find(connection: apsw.Connection, filters: Sequence[Filter], now: int, lapse
     found: dict[int, None] = {}
     for filter_ in filters:
         if filter_.wants_stored:
-            found |= dict.fromkeys(_find(connection, filter_, now, lapsed))
+            found |= dict.fromkeys(_find(connection, filter_, now, expired_by))
     return list(found)
 
 
-def _find(connection: apsw.Connection, filter_: Filter, now: int, lapsed: int | None) -> list[int]:
+def _find(connection: apsw.Connection, filter_: Filter, now: int, expired_by: int | None) -> list[int]:
     if filter_.search is not None and filter_.search.sort is not None:
-        return _ranked(connection, filter_, filter_.search.sort, now, lapsed)
-    return numbers(connection, plan_one(filter_, lapsed))
+        return _ranked(connection, filter_, filter_.search.sort, now, expired_by)
+    return numbers(connection, plan_one(filter_, expired_by))
 
 
 def numbers(connection: apsw.Connection, select: Select) -> list[int]:
@@ -63,8 +63,8 @@ def joined_numbers(connection: apsw.Connection, select: Select) -> str:
     return joined or ""
 
 
-def _ranked(connection: apsw.Connection, filter_: Filter, sort: Sort, now: int, lapsed: int | None) -> list[int]:
-    newest = plan_newest(candidates(filter_, now), lapsed)
+def _ranked(connection: apsw.Connection, filter_: Filter, sort: Sort, now: int, expired_by: int | None) -> list[int]:
+    newest = plan_newest(candidates(filter_, now), expired_by)
     joined = connection.execute(_NOTES.format(newest.sql), tuple(newest.bindings)).get
     if not joined:
         return []
@@ -72,18 +72,18 @@ def _ranked(connection: apsw.Connection, filter_: Filter, sort: Sort, now: int, 
     for line in joined.split(","):
         note, created_at, seq = line.split()
         notes[note] = int(created_at), int(seq)
-    voices = _voices(connection, list(notes), sort, filter_, lapsed)
+    voices = _voices(connection, list(notes), sort, filter_, expired_by)
     best = ranked_by(sort, [(note, at) for note, (at, _) in notes.items()], voices, now, filter_.limit or 0)
     return [notes[note][1] for note in best]
 
 
 def _voices(
-    connection: apsw.Connection, notes: Sequence[str], sort: Sort, filter_: Filter, lapsed: int | None
+    connection: apsw.Connection, notes: Sequence[str], sort: Sort, filter_: Filter, expired_by: int | None
 ) -> dict[str, Voices]:
     """How many speak of each note; votes only where they matter, since for those all reactions have to be opened."""
     targets = {tag_key("e", note): note for note in notes}
     since, until = reference_window(filter_)
-    heard_then = Where().times(Filter(since=since, until=until), "tag.").living(lapsed, "tag")
+    heard_then = Where().times(Filter(since=since, until=until), "tag.").living(expired_by, "tag")
     counts = [_count("", heard_then)]
     if sort == "controversial":
         counts += [_count(f" AND {_REACTION} IN ({answers})", heard_then) for answers in (_LIKES, _DISLIKES)]

@@ -70,7 +70,7 @@ class Where:
             self._carries(keys_of(tag), table, "IS NOT NULL")
         return self
 
-    def searched(self, filter_: Filter, table: str = "event", lapsed: int | None = None) -> Where:
+    def searched(self, filter_: Filter, table: str = "event", expired_by: int | None = None) -> Where:
         """What a search asks for beside words that must be there and marks, which stand among the tags."""
         search = filter_.search
         if search is None:
@@ -82,23 +82,23 @@ class Where:
             self._carries([tag_key(MARK, mark)], table, "IS NULL")
         if search.author_mark is not None:
             author = "pubkey" if table == "event" else AUTHOR
-            claims = Where(["claim.key = ?"], [tag_key(MARK, search.author_mark)]).living(lapsed, "claim")
+            claims = Where(["claim.key = ?"], [tag_key(MARK, search.author_mark)]).living(expired_by, "claim")
             self.terms.append(f"{author} IN ({_CLAIMANTS} {' AND '.join(claims.terms)})")
             self.bindings += claims.bindings
         return self
 
-    def served(self, filter_: Filter, table: str = "event", lapsed: int | None = None) -> Where:
-        """What of the matches may be given to whom the answer is for: the twin of `gate.may_read`, and `living`."""
+    def served(self, filter_: Filter, table: str = "event", expired_by: int | None = None) -> Where:
+        """What of the matches may be given to whom the answer is for: the twin of `access.may_read`, and `living`."""
         if filter_.reader is not None and filter_.reader.private_kinds:
             self._readable(filter_.reader, table)
-        return self.living(lapsed, table)
+        return self.living(expired_by, table)
 
-    def living(self, lapsed: int | None, table: str = "event") -> Where:
+    def living(self, expired_by: int | None, table: str = "event") -> Where:
         """Leave out what has expired at this second (NIP-40); None where nothing that is stored has."""
-        if lapsed is not None:
+        if expired_by is not None:
             # Row by row: how many have expired and are not swept away yet plays no part in it.
             self.terms.append(f"(SELECT 1 FROM expiry WHERE expiry.seq = {table}.seq AND at <= ?) IS NULL")
-            self.bindings.append(lapsed)
+            self.bindings.append(expired_by)
         return self
 
     def _readable(self, reader: Reader, table: str) -> None:

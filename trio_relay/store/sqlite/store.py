@@ -25,7 +25,7 @@ from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.store.sqlite.lock import PidLock
 from trio_relay.store.sqlite.options import SqliteOptions
-from trio_relay.store.sqlite.read_pool import ReadPool, opened, told
+from trio_relay.store.sqlite.read_pool import ReadPool, opened, store_error
 from trio_relay.store.sqlite.threads import Worker
 from trio_relay.store.sqlite.upgrade import prepare_words, upgrade
 
@@ -145,7 +145,7 @@ class SqliteStore(ReadPool):
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         await self._commit(partial(self._writer.put_metadata, changes))
 
-    def _lapsed(self) -> int | None:
+    def _expired_by(self) -> int | None:
         now = int(self._clock())
         return now if self._writer.earliest <= now else None
 
@@ -218,7 +218,7 @@ class SqliteStore(ReadPool):
                 if not self._writes:
                     self._quick.share_snapshot()
         except apsw.Error as error:
-            raise told(error) from error
+            raise store_error(error) from error
 
 
 @asynccontextmanager

@@ -79,15 +79,15 @@ def _write_anew(connection: apsw.Connection) -> None:
 def _complete(connection: apsw.Connection) -> None:
     """Add what version 4 knows of the events that were there before."""
     connection.execute(schema.SKETCH_COLUMN).fetchall()
-    last = told = 0
+    last = reported = 0
     while numbered := read_page(connection, _CONCERNED, last, EVENTS_AT_A_TIME):
         # In the order of the keys, so that rows of one page come one after another.
         run(connection, SET_SKETCHES, sorted(records_of(sketch_records, numbered)))
         run(connection, INSERT_EXPIRIES, records_of(expiry_records, numbered))
         last = numbered[-1][0]
-        if last - told >= EVENTS_BETWEEN_NEWS:
+        if last - reported >= EVENTS_BETWEEN_NEWS:
             log.info("still bringing the store to a newer version", events=last)
-            told = last
+            reported = last
 
 
 _INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'older' AND sql IS NOT NULL"
