@@ -1,10 +1,10 @@
-"""The composition root: opens store, relay and doors in that order, hears signals, and lets all of it close in reverse.
+"""The running relay: opens store, relay and listeners in this order, waits for a signal, and closes in reverse.
 
 main
 └─ store                  closes last
    └─ relay               its stages end one after another, each after its last batch
-      ├─ metrics door     open as long as there is something to tell
-      └─ server           clients, and inside them the doors, which close first
+      ├─ metrics          its listener stays open until the server has stopped
+      └─ server           connections, and inside them the listeners, which close first
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from trio_relay.store.sqlite import open_sqlite
 from trio_relay.version import __version__
 
 _SWITCH_SECONDS: Final = 0.0005
-"""A thread that comes back from C waits so long before the loop must hand it the GIL; a batch does it ten times."""
+"""How long a thread that returns from C waits before the loop must hand it the GIL; a batch does this ten times."""
 _COLLECTOR: Final = (20_000, 20, 10)
-"""New objects before the youngest are looked at, and how many of these before the next older ones are."""
+"""Thresholds of the garbage collector: fewer collections than by default (see `_quiet_collector`)."""
 _OTHER_FILES: Final = 1_100
-"""For visitors that have not become WebSockets, the store, listeners and logs."""
+"""Files besides WebSockets: HTTP connections, the store, listeners and logs."""
 
 log = structlog.get_logger("trio_relay.app")
 
 
 class StoppedNow(Exception):
-    """A second signal came: nothing is waited for any more."""
+    """A second signal came: the relay stops without waiting for anything."""
 
 
 async def main(config: Config, announce: Callable[[str], None]) -> None:
@@ -58,13 +58,13 @@ async def main(config: Config, announce: Callable[[str], None]) -> None:
 
     Args:
         config: checked.
-        announce: called with each line for whoever started the relay: the banner, then `listening on …` once it is.
+        announce: called with each line for the operator: the banner, then `listening on …` once it listens.
 
     Raises:
         StoreRefused: the store cannot be opened.
         AddressRefused: an address cannot be listened on.
-        ExceptionGroup: a part of the relay failed; nothing goes on without it.
-        StoppedNow: a second signal cut the stopping short; in a group.
+        ExceptionGroup: a part of the relay failed, so everything was stopped.
+        StoppedNow: a second signal came while it was stopping; in a group.
     """
     _make_room(config.net.max_connections)
     _quiet_collector()
@@ -72,19 +72,19 @@ async def main(config: Config, announce: Callable[[str], None]) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as root:
         await root.start(_hear_signals, stop)
-        # All addresses before the first connection: a relay that has only half of them does not start.
+        # All addresses before the first connection: a relay that cannot listen on all of them does not start.
         async with (
             open_store(config) as store,
-            _listening(config.net.listen) as doors,
-            open_relay(store, config.pipeline, rules=rules_of(config, doors), sync=_sync_options(config)) as relay,
+            _listening(config.net.listen) as listeners,
+            open_relay(store, config.pipeline, rules=rules_of(config, listeners), sync=_sync_options(config)) as relay,
         ):
-            await _serve(config, store, relay, doors, stop, announce)
+            await _serve(config, store, relay, listeners, stop, announce)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
 @asynccontextmanager
 async def open_store(config: Config) -> AsyncIterator[Store]:
-    """The store that the configuration names.
+    """Open the store that the configuration names, for as long as the context lasts.
 
     Raises:
         StoreRefused: it cannot be opened.
@@ -100,16 +100,16 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
         yield store
 
 
-def rules_of(config: Config, doors: Sequence[trio.SocketListener] = ()) -> Rules:
-    """What the configuration asks of events and requests.
+def rules_of(config: Config, listeners: Sequence[trio.SocketListener] = ()) -> Rules:
+    """Make the rules for events and requests from the configuration.
 
     Args:
         config: checked.
-        doors: that are open, if any are: they tell a port that the configuration leaves to the system.
+        listeners: open ones, if any: they tell the port if the configuration leaves it to the system.
     """
     url = config.relay.url
-    if not url and is_private(config):  # nobody else has to know what it is called
-        url = f"ws://{bound_address(doors[0]) if doors else config.net.listen[0]}/"
+    if not url and is_private(config):  # only clients on this machine have to know its name
+        url = f"ws://{bound_address(listeners[0]) if listeners else config.net.listen[0]}/"
     return Rules(
         config.limits,
         config.policy,
@@ -122,7 +122,7 @@ def rules_of(config: Config, doors: Sequence[trio.SocketListener] = ()) -> Rules
 
 
 def _sync_options(config: Config) -> SyncOptions:
-    """As configured, but for messages that would fill an outbox: on the wire they are hex."""
+    """Return the configured options, with messages short enough for an outbox: on the wire they are hex."""
     return replace(config.sync, frame_bytes=min(config.sync.frame_bytes, config.net.outbox_bytes // 4))
 
 
@@ -130,7 +130,7 @@ async def _serve(
     config: Config,
     store: Store,
     relay: Relay,
-    doors: list[trio.SocketListener],
+    listeners: list[trio.SocketListener],
     stop: trio.Event,
     announce: Callable[[str], None],
 ) -> None:
@@ -139,17 +139,19 @@ async def _serve(
     server = Server(relay, front, config.net)
     page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
     async with (
-        _listening((config.metrics.listen,) if config.metrics.listen else ()) as windows,
+        _listening((config.metrics.listen,) if config.metrics.listen else ()) as metrics_listeners,
         trio.open_nursery() as watching,
     ):
-        if windows:
-            watching.start_soon(trio.serve_listeners, partial(_show, MetricsEndpoint(page.render), config.net), windows)
-        for line in _banner(config, store, relay, windows):
+        if metrics_listeners:
+            watching.start_soon(
+                trio.serve_listeners, partial(_show, MetricsEndpoint(page.render), config.net), metrics_listeners
+            )
+        for line in _banner(config, store, relay, metrics_listeners):
             announce(line)
         async with trio.open_nursery() as serving:
-            await serving.start(server.serve, doors, stop)
-            for door in doors:
-                announce(f"listening on ws://{bound_address(door)}")
+            await serving.start(server.serve, listeners, stop)
+            for listener in listeners:
+                announce(f"listening on ws://{bound_address(listener)}")
         watching.cancel_scope.cancel(reason="the relay has stopped")
 
 
@@ -163,18 +165,18 @@ async def _listening(addresses: Sequence[str]) -> AsyncIterator[list[trio.Socket
         ]
 
 
-async def _show(door: MetricsEndpoint, options: NetOptions, stream: trio.abc.Stream) -> None:
+async def _show(endpoint: MetricsEndpoint, options: NetOptions, stream: trio.abc.Stream) -> None:
     try:
-        await converse(stream, door.answer, options.handshake_seconds)
+        await converse(stream, endpoint.answer, options.handshake_seconds)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass  # whoever asked has gone
+        pass  # the client has disconnected
     except Exception:
         log.exception("metrics failed")
 
 
-def _banner(config: Config, store: Store, relay: Relay, windows: Sequence[trio.SocketListener]) -> list[str]:
+def _banner(config: Config, store: Store, relay: Relay, metrics_listeners: Sequence[trio.SocketListener]) -> list[str]:
     limits = config.limits
-    metrics = ", ".join(f"http://{bound_address(window)}/metrics" for window in windows)
+    metrics = ", ".join(f"http://{bound_address(listener)}/metrics" for listener in metrics_listeners)
     lines = [
         f"trio-relay {__version__}",
         f"  address     {relay.rules.relay_url or 'not named: NIPs 42, 62, 70 and 86 are off (relay.url)'}",
@@ -197,7 +199,7 @@ _SLOW: Final[dict[BackendName, str]] = {
 
 
 def _make_room(connections: int) -> None:
-    """Raise the limit of open files, often 1,024, to what that many connections need, as far as the system allows."""
+    """Raise the limit of open files, often 1,024, to what so many connections need, as far as the system allows."""
     wanted = connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -209,10 +211,10 @@ def _make_room(connections: int) -> None:
 
 
 def _quiet_collector() -> None:
-    """Leave what is here for good out of garbage collections, and have fewer of them.
+    """Exclude permanent objects from garbage collection, and collect less often.
 
-    Hardly anything here makes cycles, but every connection makes some hundred objects that the collector looks at,
-    again and again: a sixth of what opening one costs.
+    Hardly anything here makes cycles, but every connection makes about a hundred objects that the collector looks at
+    again and again: a sixth of the cost of opening a connection.
     """
     gc.collect()
     gc.freeze()
@@ -220,7 +222,7 @@ def _quiet_collector() -> None:
 
 
 async def _hear_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """The first signal asks to stop, the second to stop now."""
+    """Stop on the first signal; raise `StoppedNow` on the second."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for number in signals:

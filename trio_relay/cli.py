@@ -1,4 +1,4 @@
-"""The command `trio-relay`: arguments to configuration, configuration to a run, a run's end to an exit code."""
+"""The command `trio-relay`: reads arguments and configuration, runs the relay, and ends with an exit code."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def migrate_command(group_path: Path | None, config_path: Path | None, dry_run: 
 def trends_command(
     group_path: Path | None, config_path: Path | None, hours: float, until: int | None, limit: int, as_json: bool
 ) -> None:
-    """Tell which notes, tags and authors most keys spoke of in a window of time.
+    """Show which notes, tags and authors most keys referred to in a window of time.
 
     Each key counts once for each. The relay may run meanwhile.
     """
@@ -192,7 +192,7 @@ _OUTCOMES: Final = ("stored", "known", "superseded", "ephemeral", "refused")
 
 
 async def _import(config: Config, file: BinaryIO, summary: ImportSummary, advance: Advance, is_backup: bool) -> None:
-    # Nobody waits for the end of an import but its caller, who wants all of it.
+    # An import waits until everything is stored, however long that takes.
     unhurried = msgspec.structs.replace(config.pipeline, drain_seconds=math.inf)
     async with (
         app.open_store(config) as store,
@@ -253,7 +253,7 @@ def _load_lasting(path: Path | None) -> Config:
 
 @contextmanager
 def _exit_codes() -> Iterator[None]:
-    """Turn how a run ended into what the process says: a line for the operator, a traceback only for our own faults."""
+    """Turn the end of a run into a line for the operator and an exit code; a traceback only for our own faults."""
     try:
         yield
     except BaseException as error:
@@ -263,7 +263,7 @@ def _exit_codes() -> Iterator[None]:
             case KeyboardInterrupt():
                 _leave(STOPPED_NOW, "interrupted")
             case BrokenPipeError():
-                sys.exit(CRASHED)  # whoever read our output has gone; there is nobody to tell
+                sys.exit(CRASHED)  # the reader of our output has gone, so nobody would see a message
             case StoreRefused() as refused:
                 _leave(STORE_REFUSED, str(refused))
             case AddressRefused() as refused:
@@ -278,7 +278,7 @@ def _exit_codes() -> Iterator[None]:
 
 
 def _sole(error: BaseException) -> BaseException:
-    """What a chain of groups of one holds at its end."""
+    """Return the only exception in nested groups, or the group that has several."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
@@ -291,7 +291,7 @@ def _leave(code: int, reason: str) -> NoReturn:
 
 @contextmanager
 def _progress(title: str, columns: Iterable[ProgressColumn], total: int | None = None) -> Iterator[Advance]:
-    """A bar on standard error while the work goes on, if that is a terminal; gives what moves it."""
+    """Show a progress bar on standard error, if that is a terminal; gives the function that moves it."""
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal

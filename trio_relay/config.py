@@ -1,7 +1,7 @@
-"""The one reader of TOML and environment: text in, checked and frozen options out; and the table of all settings.
+"""Configuration: reads TOML and environment into checked, frozen options; lists all settings.
 
-The option types of the rooms are the table: their fields, defaults, bounds and descriptions make the checks, the sample
-file and the documentation, so that none can drift from the others.
+The options types of the rooms are the only source: their fields, defaults, bounds and descriptions make the checks, the
+sample file and the documentation.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class StoreOptions(SqliteOptions, frozen=True, kw_only=True, forbid_unknown_fiel
         Literal["sqlite", "opensearch", "memory"],
         Meta(
             description=(
-                "sqlite keeps events in one file; opensearch in an index that `trio-relay migrate` makes (see"
-                " [opensearch]); memory forgets them when the relay stops. Other keys of this table are sqlite's, but"
-                " for search."
+                "sqlite: events in one file; opensearch: in an index that `trio-relay migrate` makes (see"
+                " [opensearch]); memory: events are lost when the relay stops. The other keys of this table are for"
+                " sqlite, but search is for all."
             )
         ),
     ] = "sqlite"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All options of a relay, one field a TOML table."""
+    """All options of a relay, one field for each TOML table."""
 
     relay: RelayInfo = RelayInfo()
     limits: Limits = Limits()
@@ -65,12 +65,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the message names the key, the reason, and the nearest known key."""
+    """An error in the configuration; the message names the key, the reason, and the nearest known key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key of the configuration, as the documentation shows it."""
+    """A key of the configuration, as the documentation shows it."""
 
     section: str
     key: str
@@ -117,7 +117,7 @@ def check(source: dict[str, Any]) -> Config:
     try:
         config = msgspec.convert(source, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(_told(error)) from None
+        raise ConfigError(_readable(error)) from None
     _check_together(config)
     return config
 
@@ -130,9 +130,9 @@ def is_private(config: Config) -> bool:
 
 
 def settings() -> Iterator[Setting]:
-    """Every key, in the order of the sample file."""
+    """Yield every key, in the order of the sample file."""
     for section in msgspec.structs.fields(Config):
-        # A backend is chosen before it is told anything.
+        # The backend first: the other keys depend on it.
         for field in sorted(msgspec.structs.fields(section.type), key=lambda field: field.name != "backend"):
             description, unit, bounds = _meta(field.type)
             default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
@@ -140,7 +140,7 @@ def settings() -> Iterator[Setting]:
 
 
 def _meta(annotation: Any) -> tuple[str, str, str]:
-    """Description, unit and bounds of an `Annotated` type; an inner type's hold unless the outer one has its own."""
+    """Return description, unit and bounds of an `Annotated` type; an inner type's unless the outer one has its own."""
     description, unit, bounds = "", "", []
     while hasattr(annotation, "__metadata__"):
         for meta in reversed(annotation.__metadata__):  # the outermost comes last
@@ -170,7 +170,7 @@ def _override(source: dict[str, Any], environment: Mapping[str, str]) -> None:
 
 
 def _value(text: str) -> object:
-    """A variable's text as TOML would have it; what is no TOML value is a text."""
+    """Read a variable's text as a TOML value; as plain text if it is none."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -197,15 +197,15 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"; the nearest known is {close[0]}" if close else ""
 
 
-def _told(error: msgspec.ValidationError) -> str:
-    """msgspec's sentence with the key in front: `Expected `int`… - at `$.limits.max_filters`."""
+def _readable(error: msgspec.ValidationError) -> str:
+    """Rewrite msgspec's sentence (`Expected `int`… - at `$.limits.max_filters`) with the key in front."""
     reason, _, where = str(error).rpartition(" - at ")
     key = re.sub(r"\[.*", "", where.strip("`").removeprefix("$."))
     return f"{key}: {reason[:1].lower()}{reason[1:]}"
 
 
 def _check_together(config: Config) -> None:
-    """What no key alone can say."""
+    """Check what depends on more than one key."""
     if config.limits.default_limit > config.limits.max_limit:
         raise ConfigError("limits.default_limit: must not be above limits.max_limit")
     if config.net.outbox_bytes < 2 * config.limits.max_message_length:
@@ -223,7 +223,7 @@ def _check_together(config: Config) -> None:
     if not config.relay.url and not is_private(config):
         _check_nameless(config)
     if config.relay.url and (not same_relay(config.relay.url, config.relay.url) or re.search(r"\s", config.relay.url)):
-        raise ConfigError("relay.url: must be a ws or wss URL with a host, and a port that there is")
+        raise ConfigError("relay.url: must be a ws or wss URL with a host and a valid port")
     if config.members.members_read and not config.members.enabled:
         raise ConfigError("members.members_read: needs members.enabled")
     for address in config.net.listen:
@@ -233,12 +233,12 @@ def _check_together(config: Config) -> None:
 
 
 def _check_nameless(config: Config) -> None:
-    """What makes no sense where nobody can authenticate (NIP-42)."""
+    """Check that nothing needs authentication (NIP-42) where clients cannot authenticate."""
     if config.members.enabled:
-        raise ConfigError("members.enabled: needs relay.url, since who joins has to authenticate (NIP-42)")
+        raise ConfigError("members.enabled: needs relay.url, since joining needs authentication (NIP-42)")
     for key in ("auth_to_read", "auth_to_write"):
         if getattr(config.policy, key):
-            raise ConfigError(f"policy.{key}: needs relay.url, without which nobody can authenticate (NIP-42)")
+            raise ConfigError(f"policy.{key}: needs relay.url, without which no client can authenticate (NIP-42)")
 
 
 def _check_address(key: str, address: str) -> None:

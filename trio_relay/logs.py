@@ -1,4 +1,4 @@
-"""Logging: structlog to standard error, for people on a terminal and as JSON elsewhere."""
+"""Logging: structlog to standard error, as text on a terminal and as JSON elsewhere."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from msgspec import Meta
 
 
 class LogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is logged, and how it looks. The content of events never is."""
+    """What is logged, and in which form. The content of events is never logged."""
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description="The least important lines that are shown; debug tells of each connection."),
+        Meta(description="The least important lines that are shown; debug logs each connection."),
     ] = "info"
     format: Annotated[
         Literal["auto", "text", "json"],
-        Meta(description="Lines for people or for programs; auto is text on a terminal and json elsewhere."),
+        Meta(description="Form of the lines: text for people, json for programs; auto: text on a terminal, else json."),
     ] = "auto"
 
 
 def configure(options: LogOptions) -> None:
-    """Set up logging for the process; lines of a connection carry its number as `client`."""
+    """Set up logging for the process; lines about a connection carry its number as `client`."""
     text = sys.stderr.isatty() if options.format == "auto" else options.format == "text"
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer(

@@ -1,4 +1,4 @@
-"""Statistics as Prometheus text. The records are made when they are asked for; no counter goes through the rooms."""
+"""Metrics: the relay's statistics as Prometheus text, collected only when they are asked for."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ Snapshot: TypeAlias = Callable[[], tuple[RelayStatistics, NetStatistics]]
 
 
 class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the metrics are to be had."""
+    """Where the metrics are served."""
 
     listen: Annotated[
         str,
         Meta(
-            description="Address of the metrics listener, host:port; empty for none.",
+            description="Address of the metrics listener, host:port; empty: none.",
             extra={"unit": "host:port"},
         ),
     ] = "127.0.0.1:7778"
 
 
 class MetricsPage:
-    """Renders `/metrics`, and lists what is on it.
+    """Renders the page `/metrics`, and lists the metrics on it.
 
     Args:
-        snapshot: gives the statistics of now.
+        snapshot: returns the statistics as they are now.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -49,11 +49,11 @@ class MetricsPage:
         self._registry.register(_RelayCollector(snapshot))
 
     def render(self) -> tuple[bytes, str]:
-        """The text and its content type."""
+        """Return the page's text and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
     def families(self) -> list[Metric]:
-        """Every metric of the page, for its documentation."""
+        """List every metric of the page, for its documentation."""
         return list(self._registry.collect())
 
 

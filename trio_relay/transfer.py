@@ -1,4 +1,4 @@
-"""Events in from JSONL through the same pipeline as a client's, and out again."""
+"""Import and export of JSONL; an import goes through the same pipeline as a client's events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PARCEL: Final = 100
 
 @dataclass(slots=True)
 class ImportSummary:
-    """What became of the lines of an import.
+    """The outcomes of an import's lines.
 
     Attributes:
         counts: by outcome: stored, known, superseded, ephemeral, refused.
@@ -47,18 +47,18 @@ class ImportSummary:
             self.refuse(reason)
 
     def refuse(self, reason: str) -> None:
-        """Count a line that was not taken."""
+        """Count a line that was refused."""
         self.counts["refused"] += 1
         self.reasons[reason] += 1
 
     @property
     def store_failed(self) -> bool:
-        """True if a line was refused for no fault of its own."""
+        """True if a line was refused because the store failed."""
         return any(reason.startswith(f"{Prefix.ERROR}:") for reason in self.reasons)
 
     @property
     def total(self) -> int:
-        """Lines that have been answered."""
+        """The number of lines that have been answered."""
         return self.counts.total()
 
 
@@ -70,14 +70,14 @@ async def import_lines(
     *,
     is_backup: bool = False,
 ) -> None:
-    """Publish one event a line; the pipeline sets the pace. All are answered when the relay's context has ended.
+    """Publish one event a line, as fast as the pipeline takes them; all are answered when the relay's context ends.
 
     Args:
-        relay: with its store.
+        relay: the relay to publish to.
         lines: JSON objects; blank lines are passed over.
         summary: filled as answers come.
-        progress: told of the bytes that were read, after each batch.
-        is_backup: they come from this relay itself, which took the protected ones from their authors (NIP-70).
+        progress: called with the bytes that were read, after each batch.
+        is_backup: True if this relay exported them, so that protected events came from their authors (NIP-70).
     """
     operator = Identity(is_operator=True, brings_backup=is_backup)
     batch: list[Submission] = []
@@ -105,12 +105,12 @@ async def import_lines(
 
 
 async def export_lines(store: Scannable, out: BinaryIO, progress: Callable[[int], None]) -> int:
-    """Write every stored event as a line, in the order in which they came, and give their number.
+    """Write every stored event as a line, in the order in which they came; returns their number.
 
     Args:
-        store: open to read.
-        out: takes bytes.
-        progress: told of the events that were written, after each page.
+        store: what to export, open for reading.
+        out: a binary file.
+        progress: called with the number of events that were written, after each page.
     """
     total = 0
     async with aclosing(store.scan()) as pages:
@@ -122,6 +122,6 @@ async def export_lines(store: Scannable, out: BinaryIO, progress: Callable[[int]
 
 
 def _reason(answer: bytes) -> str:
-    """The text of an OK or NOTICE, its last item."""
+    """Return the text of an OK or NOTICE, its last item."""
     items: list[str] = msgspec.json.decode(answer)
     return items[-1]

@@ -1,4 +1,4 @@
-"""Trends of any store: the window is read through, newest first, and counted here."""
+"""Trends of any store: reads a window of time, newest first, and counts; and prints the result."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from trio_relay.store.base import Queryable, StoreError
 FIRST_STEP: Final = 5_000
 LAST_STEP: Final = 40_000
 _SHOWN: Final = 64
-"""Characters of a text that others wrote; an id has as many."""
+"""Most characters that are shown of a text that others wrote; as many as an id has."""
 
 
 async def read_trends(store: Queryable, since: int, until: int, limit: int) -> Trends:
-    """What was most spoken of in a window; see `Trends`.
+    """Count what most keys refer to in a window of time; see `Trends`.
 
     Raises:
-        StoreError: the store could not answer, or more events than can be read at a time are of one second.
+        StoreError: the store could not answer, or one second has more events than can be read at a time.
     """
     tally = Tally()
     seen: set[str] = set()
@@ -40,11 +40,11 @@ async def read_trends(store: Queryable, since: int, until: int, limit: int) -> T
         if len(events) < step:
             return tally.trends(since, until, limit)
         oldest = events[-1].created_at
-        if oldest == end:  # of this second there may be more
+        if oldest == end:  # this second may have more
             if step == LAST_STEP:
                 raise StoreError(f"more than {step} events are of one second ({end})")
             step = LAST_STEP
-        # The next step begins with the second that this one ended in.
+        # The next page begins with the second in which this one ended.
         end = oldest
         seen = {event.id for event in events if event.created_at == oldest}
 
@@ -55,7 +55,7 @@ async def _newest(store: Queryable, filter_: Filter) -> list[Event]:
 
 
 async def describe(store: Queryable, trends: Trends) -> dict[str, str]:
-    """What people call the notes and authors, by id and pubkey: the start of the content, the name in the profile.
+    """Describe notes and authors, by id and pubkey: by the start of the content, and by the name in the profile.
 
     Raises:
         StoreError: the store could not answer.
@@ -73,7 +73,7 @@ async def _all(store: Queryable, filter_: Filter) -> list[Event]:
 
 
 def _line(content: str) -> str:
-    # What others wrote must not move the cursor, or say more to a terminal than text.
+    # A text that others wrote must not move the cursor or control the terminal.
     shown = "".join(character if category(character)[0] != "C" else " " for character in content[:_SHOWN])
     return " ".join(shown.split())
 
@@ -87,12 +87,12 @@ def _name(content: str) -> str:
 
 
 def tables(trends: Trends, described: dict[str, str]) -> Iterator[str | Table]:
-    """What is shown at a terminal: the window, then a table each of notes, tags and authors."""
+    """Yield what a terminal shows: the window, then tables of notes, tags and authors."""
     yield f"{_time(trends.since)} to {_time(trends.until)} UTC, {trends.events} events"
     for column, found in (("note", trends.notes), ("tag", trends.tags), ("author", trends.authors)):
         table = Table()
         table.add_column("keys", no_wrap=True, min_width=4)
-        # An id that is cut short is none: where there is little room, what it says goes first.
+        # Half an id is of no use: where there is little room, the description is cut first.
         table.add_column(column, no_wrap=True, min_width=max((len(_line(item.name)) for item in found), default=0))
         table.add_column("", no_wrap=True, overflow="ellipsis")
         for item in found:

@@ -1,4 +1,4 @@
-"""Turns of the loop: whoever has much to do lets others go on after two milliseconds."""
+"""Turns of the event loop: a task with much work lets others run after two milliseconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SECONDS: Final = 0.002
 
 
 class Turn:
-    """The time since others had their turn, from when this was made; ask `is_over` after each small piece of work."""
+    """The time since other tasks could run, counted from its creation; ask `is_over` after each small piece of work."""
 
     __slots__ = ("_began",)
 
@@ -23,11 +23,11 @@ class Turn:
         return trio.current_time() - self._began > SECONDS
 
     async def give(self) -> None:
-        """Let others go on, and begin a new turn; this is where whoever works can be cancelled."""
+        """Let other tasks run, and begin a new turn; the task can be cancelled here."""
         await trio.lowlevel.checkpoint()
         self._began = trio.current_time()
 
     async def give_shielded(self) -> None:
-        """The same where nothing may be left half done: not to be cancelled here."""
+        """Let other tasks run, without being cancelled, where nothing may be left half done."""
         await trio.lowlevel.cancel_shielded_checkpoint()
         self._began = trio.current_time()

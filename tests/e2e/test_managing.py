@@ -58,7 +58,7 @@ def note(key: Author, content: str) -> Any:
 
 async def test_a_key_is_banned_while_it_is_connected_and_stays_so_after_a_restart(tmp_path: Path) -> None:
     first, second, others = note(ALICE, "first"), note(ALICE, "second"), note(BOB, "hello")
-    refusal = "blocked: this event is of a key that is banned here"
+    refusal = "blocked: the author of this event is banned here"
     async with running(tmp_path, SETTINGS) as program, client_from(program, ELSEWHERE) as client:
         for event in (first, others):
             assert await client.publish(event) == ["OK", event.id, True, ""]

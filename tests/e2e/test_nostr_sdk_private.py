@@ -75,7 +75,7 @@ async def test_counts_are_of_what_the_client_may_read(tmp_path: Path, store_sett
 async def test_a_protected_event_is_taken_of_its_author_alone(tmp_path: Path, store_settings: dict[str, str]) -> None:
     """NIP-70."""
     event = signed(ALICE, "stays here", created_at=NOW, tags=(("-",),))
-    of_author = "a protected event is taken of its authenticated author alone (NIP-70)"
+    of_author = "a protected event is accepted from its authenticated author only (NIP-70)"
     async with running(tmp_path, store_settings) as program, nostr_loop() as loop:
         async with nostr_client(loop, program) as client:
             refusal = await client.publish(event)

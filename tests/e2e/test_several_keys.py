@@ -65,7 +65,7 @@ async def test_each_key_adds_what_it_may_read_to_every_way_of_asking(
             assert await identity.count({}) == {"count": len(expected)}
             assert await synced(identity, {}) == set(expected)
         assert await identity.ask_refused({"kinds": [1_059], "#p": [CAROL.pubkey]}) == (
-            "restricted: these events are for others than the authenticated keys"
+            "restricted: these events are for keys other than the authenticated ones"
         )
         await answered(identity, {"kinds": [1, 1_059]}, sub_id="live")
         for event in (live, wrap(CAROL, 6), last):
@@ -76,7 +76,7 @@ async def test_each_key_adds_what_it_may_read_to_every_way_of_asking(
 async def test_each_key_may_publish_what_only_its_owner_may(tmp_path: Path, store_settings: dict[str, str]) -> None:
     """NIP-70."""
     protected = {author: author.event("here alone", tags=[["-"]]) for author in (ALICE, BOB, CAROL)}
-    reason = "a protected event is taken of its authenticated author alone (NIP-70)"
+    reason = "a protected event is accepted from its authenticated author only (NIP-70)"
     async with running(tmp_path, store_settings) as program, visiting(program) as identity:
         host, port = program.address
         assert await identity.publish(protected[ALICE]) == [False, f"auth-required: {reason}"]

@@ -108,9 +108,9 @@ class Look:
         """Refused is who asks for nothing but private events, without a key or naming others than his keys alone."""
         assert all(filter_.kinds and set(filter_.kinds) <= set(self.scene.private) for filter_ in filters)
         if not self.keys:
-            assert reason == "auth-required: private events are served to those concerned alone"
+            assert reason == "auth-required: private events are served to their authors and recipients only"
             return
-        assert reason == "restricted: these events are for others than the authenticated keys"
+        assert reason == "restricted: these events are for keys other than the authenticated ones"
         assert all(
             letter == "p" and values.isdisjoint(self.keys) for filter_ in filters for letter, values in filter_.tags
         )

@@ -104,8 +104,8 @@ async def test_a_search_finds_private_events_for_those_concerned_alone(store: St
                 assert await identity.count({"search": "tea"}) == {"count": len(expected)}
 
 
-PRIVATE: Final = "private events are served to those concerned alone"
-OF_OTHERS: Final = "these events are for others than the authenticated keys"
+PRIVATE: Final = "private events are served to their authors and recipients only"
+OF_OTHERS: Final = "these events are for keys other than the authenticated ones"
 REFUSED: Final[dict[str, tuple[list[Author], dict[str, Any], str]]] = {
     "messages, by nobody": ([], {"kinds": [4]}, f"auth-required: {PRIVATE}"),
     "wraps, by nobody": ([], {"kinds": [1_059]}, f"auth-required: {PRIVATE}"),

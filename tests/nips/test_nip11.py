@@ -221,7 +221,7 @@ async def test_who_stops_requests_to_vanish_while_it_runs_names_them_no_more() -
     async with managed(MemoryStore()) as door, operator(door, ADMIN) as admin, open_client(door) as client:
         await admin.call("disallowkind", 62)
         assert 62 not in (await read(door))["supported_nips"]
-        assert await client.publish(request) == [False, "blocked: kind 62 is not taken here"]
+        assert await client.publish(request) == [False, "blocked: kind 62 is not accepted here"]
         await admin.call("undisallowkind", 62)
         assert 62 in (await read(door))["supported_nips"]
         assert await client.publish(request) == [True, ""]

@@ -20,7 +20,7 @@ from trio_relay.store.base import Store
 
 TO_READ = "auth-required: only authenticated clients may read here"
 TO_WRITE = "auth-required: only authenticated clients may write here"
-PRIVATE = "auth-required: private events are served to those concerned alone"
+PRIVATE = "auth-required: private events are served to their authors and recipients only"
 NOTE = ALICE.event("note")
 
 
@@ -156,7 +156,7 @@ async def test_a_subscription_has_what_is_for_a_key_from_then_on() -> None:
 
 async def test_kind_22242_is_broadcast_to_nobody_and_stored_nowhere(store: Store) -> None:
     """ "Relays MUST exclude kind: 22242 events from being broadcasted to any client"."""
-    refused = [False, "invalid: kind 22242 belongs into an AUTH message (NIP-42)"]
+    refused = [False, "invalid: kind 22242 must be sent in an AUTH message (NIP-42)"]
     async with open_named(store) as door, open_client(door, CAROL) as reader, open_client(door) as client:
         for sub_id, one in (("all", {}), ("kind", {"kinds": [22_242]}), ("author", {"authors": [ALICE.pubkey]})):
             assert (await answered(reader, one, sub_id=sub_id))[0] == []
@@ -209,7 +209,7 @@ async def test_who_is_not_allowed_hears_restricted(keys: list[Author]) -> None:
     """No key of the client's could help, since the event's author is who is judged."""
     rules = rules_for(allowed_pubkeys=(BOB.pubkey,))
     async with open_named(MemoryStore(), rules) as door, open_client(door, *keys) as client:
-        refusal = "restricted: this event is of a key that is not among those that may write here"
+        refusal = "restricted: the author of this event is not among the keys that may write here"
         assert await client.publish(NOTE) == [False, refusal]
         assert await client.publish(BOB.event()) == [True, ""]
 
@@ -229,7 +229,7 @@ async def test_who_is_no_member_is_first_asked_who_he_is_and_then_restricted() -
 async def test_a_refusal_that_authentication_cannot_mend_brings_no_challenge() -> None:
     async with open_named(MemoryStore()) as door, open_client(door, CAROL) as client:
         await client.send("REQ", "sub", {"kinds": [4], "#p": [BOB.pubkey], "authors": [ALICE.pubkey]})
-        told = ["CLOSED", "sub", "restricted: these events are for others than the authenticated keys"]
+        told = ["CLOSED", "sub", "restricted: these events are for keys other than the authenticated ones"]
         assert await client.receive() == told
 
 
@@ -255,7 +255,7 @@ async def test_a_relay_without_a_name_has_no_authentication() -> None:
 @pytest.mark.parametrize("key", ["auth_to_read", "auth_to_write"])
 def test_nothing_can_need_it_where_nobody_can_authenticate(key: str) -> None:
     needy: dict[str, Any] = {"policy": {key: True}}
-    reason = rf"^policy\.{key}: needs relay\.url, without which nobody can authenticate \(NIP-42\)$"
+    reason = rf"^policy\.{key}: needs relay\.url, without which no client can authenticate \(NIP-42\)$"
     for listen in (["0.0.0.0:7777"], ["127.0.0.1:7777", "[::]:7777"]):
         with pytest.raises(ConfigError, match=reason):
             check({**needy, "net": {"listen": listen}})

@@ -72,7 +72,7 @@ async def test_who_names_a_code_of_the_relay_is_a_member_and_may_write(claim: st
     """Section "Join Request"."""
     async with open_door(store) as door, open_client(door, ALICE) as client:
         note = ALICE.event("hello")
-        refusal = "restricted: this event is of a key that is not among those that may write here"
+        refusal = "restricted: the author of this event is not among the keys that may write here"
         assert await client.publish(note) == [False, refusal]
         assert await client.publish(join(ALICE, claim)) == [True, "info: welcome to club"]
         assert await client.publish(note) == [True, ""]
@@ -113,14 +113,14 @@ async def test_a_banned_key_can_neither_join_nor_leave(kind: int) -> None:
     rules = member_rules(denied_pubkeys=(ALICE.pubkey,))
     async with open_door(MemoryStore(), rules) as door, open_client(door, ALICE) as client:
         event = join(ALICE) if kind == JOIN else leave(ALICE)
-        assert await client.publish(event) == [False, "blocked: this event is of a key that is banned here"]
+        assert await client.publish(event) == [False, "blocked: the author of this event is banned here"]
 
 
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
-        ([], "auth-required: a request to join or to leave is taken of its authenticated author alone (NIP-70)"),
-        ([BOB], "restricted: a request to join or to leave is taken of its authenticated author alone (NIP-70)"),
+        ([], "auth-required: a request to join or to leave is accepted from its authenticated author only (NIP-70)"),
+        ([BOB], "restricted: a request to join or to leave is accepted from its authenticated author only (NIP-70)"),
     ],
 )
 @pytest.mark.parametrize("event", [join(ALICE), leave(ALICE)], ids=["join", "leave"])
@@ -182,7 +182,7 @@ async def test_who_leaves_may_write_no_more(store: Store) -> None:
     async with open_door(store) as door, open_client(door, ALICE) as client:
         await joined(door, ALICE)
         assert await client.publish(leave(ALICE)) == [True, "info: you are a member no more"]
-        refusal = "restricted: this event is of a key that is not among those that may write here"
+        refusal = "restricted: the author of this event is not among the keys that may write here"
         assert await client.publish(ALICE.event("hello")) == [False, refusal]
 
 

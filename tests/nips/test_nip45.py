@@ -74,10 +74,10 @@ async def test_private_events_count_for_those_concerned_alone(store: Store) -> N
         assert await client.count({}) == {"count": 1}
         assert await client.count({"ids": [message.id]}) == {"count": 0}
         reason = await client.ask_refused(own, verb="COUNT")
-        assert reason == "auth-required: private events are served to those concerned alone"
+        assert reason == "auth-required: private events are served to their authors and recipients only"
         await client.authenticate(CAROL)
         assert await client.ask_refused({"kinds": [1_059], "#p": [BOB.pubkey]}, verb="COUNT") == (
-            "restricted: these events are for others than the authenticated keys"
+            "restricted: these events are for keys other than the authenticated ones"
         )
         assert await client.count({}) == {"count": 1}
         await client.authenticate(BOB)

@@ -11,8 +11,8 @@ from tests.support.named_relay import open_client, open_named, rules_for
 from trio_relay import MemoryStore
 
 RANDOM: Final = Author("the random key of a wrap")
-BANNED: Final = "blocked: this event is for a key that is banned here"
-NOT_ALLOWED: Final = "restricted: this event is for a key that is not among those that may write here"
+BANNED: Final = "blocked: a recipient of this event is banned here"
+NOT_ALLOWED: Final = "restricted: a recipient of this event is not among the keys that may write here"
 NAMES: Final = "invalid: a gift wrap names 1 to 10 keys in p tags (NIP-59)"
 MANY: Final = [Author(f"friend {number}") for number in range(11)]
 
@@ -75,7 +75,7 @@ async def test_a_message_is_judged_by_its_author_and_not_by_whom_it_is_for() -> 
     for policy, answer in (
         ({"allowed_pubkeys": (ALICE.pubkey,)}, [True, ""]),
         ({"denied_pubkeys": (BOB.pubkey,)}, [True, ""]),
-        ({"denied_pubkeys": (ALICE.pubkey,)}, [False, "blocked: this event is of a key that is banned here"]),
+        ({"denied_pubkeys": (ALICE.pubkey,)}, [False, "blocked: the author of this event is banned here"]),
     ):
         async with open_named(MemoryStore(), rules_for(**policy)) as door, open_client(door) as client:  # type: ignore[arg-type]  # fields of PolicyOptions
             assert await client.publish(message) == answer

@@ -214,7 +214,7 @@ async def test_who_was_banned_since_may_vanish_too() -> None:
     async with open_named(MemoryStore()) as door, open_client(door) as client:
         await publish_all(client, NOTE)
         await door.relay.moderation.state.amend([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry("spam"))])
-        assert await client.publish(NEXT) == [False, "blocked: this event is of a key that is banned here"]
+        assert await client.publish(NEXT) == [False, "blocked: the author of this event is banned here"]
         await publish_all(client, HERE)
         assert await client.ask({"kinds": [1]}) == []
 
@@ -229,7 +229,7 @@ async def test_authentication_can_be_asked_for_since_anybody_can_do_it() -> None
 
 async def test_a_relay_without_a_name_takes_no_requests() -> None:
     async with open_named(MemoryStore(), rules_for(url="")) as door, door.client() as client:
-        refusal = "blocked: requests to vanish are not taken here: this relay has no name (relay.url)"
+        refusal = "blocked: requests to vanish are not accepted here: this relay has no name (relay.url)"
         for request in (HERE, EVERYWHERE):
             assert await client.publish(request) == ["OK", request.id, False, refusal]
         assert await client.publish(NOTE) == ["OK", NOTE.id, True, ""]
@@ -237,4 +237,4 @@ async def test_a_relay_without_a_name_takes_no_requests() -> None:
 
 async def test_who_denies_the_kind_takes_no_requests() -> None:
     async with open_named(MemoryStore(), rules_for(denied_kinds=(62,))) as door, open_client(door) as client:
-        assert await client.publish(HERE) == [False, "blocked: kind 62 is not taken here"]
+        assert await client.publish(HERE) == [False, "blocked: kind 62 is not accepted here"]

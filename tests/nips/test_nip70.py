@@ -18,7 +18,7 @@ from trio_relay.nostr.event import Event, encode
 from trio_relay.store.base import Store
 from trio_relay.transfer import ImportSummary, import_lines
 
-OF_ITS_AUTHOR = "a protected event is taken of its authenticated author alone (NIP-70)"
+OF_ITS_AUTHOR = "a protected event is accepted from its authenticated author only (NIP-70)"
 PROTECTED = ALICE.event("for this relay", tags=[["-"]])
 REPOSTED = "blocked: what it reposts is protected (NIP-70)"
 
@@ -100,7 +100,7 @@ async def test_other_tags_protect_nothing(tags: list[list[str]]) -> None:
 async def test_a_relay_without_a_name_takes_none_of_them() -> None:
     """ "Or by just rejecting events with ["-"] outright": nobody can authenticate there."""
     async with open_named(MemoryStore(), rules_for(url="")) as door, door.client() as client:
-        refused = "blocked: protected events are not taken here: clients cannot authenticate (relay.url)"
+        refused = "blocked: protected events are not accepted here: clients cannot authenticate (relay.url)"
         assert await client.publish(PROTECTED) == ["OK", PROTECTED.id, False, refused]
         assert await client.publish(ALICE.event()) == ["OK", ALICE.event().id, True, ""]
 

@@ -127,13 +127,13 @@ async def test_a_message_that_breaks_the_format_ends_the_sync(message: str, reas
 
 
 FORMLESS: Final[dict[str, tuple[list[Any], str]]] = {
-    "no hex": (["NEG-MSG", "sync", "6100zz"], "invalid: the message is no hex"),
-    "half a byte": (["NEG-MSG", "sync", "6"], "invalid: the message is no hex"),
-    "spaces": (["NEG-MSG", "sync", "61 00"], "invalid: the message is no hex"),
+    "no hex": (["NEG-MSG", "sync", "6100zz"], "invalid: the message is not hex"),
+    "half a byte": (["NEG-MSG", "sync", "6"], "invalid: the message is not hex"),
+    "spaces": (["NEG-MSG", "sync", "61 00"], "invalid: the message is not hex"),
     "no message": (["NEG-MSG", "sync"], "invalid: NEG-MSG is not of the form that NIP-77 gives it"),
     "a number": (["NEG-MSG", "sync", 61], "invalid: NEG-MSG is not of the form that NIP-77 gives it"),
     "no filter": (["NEG-OPEN", "sync", "61"], "invalid: NEG-OPEN is not of the form that NIP-77 gives it"),
-    "an opening without hex": (["NEG-OPEN", "sync", {}, "é"], "invalid: the message is no hex"),
+    "an opening without hex": (["NEG-OPEN", "sync", {}, "é"], "invalid: the message is not hex"),
     "a list of filters": (["NEG-OPEN", "sync", [{}], "61"], "invalid: a filter must be an object"),
     "an unknown key": (["NEG-OPEN", "sync", {"colour": 1}, "61"], "unsupported: filter key 'colour' is not known here"),
     "a search": (

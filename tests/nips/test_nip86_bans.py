@@ -26,7 +26,7 @@ class TestKeys:
             assert await alice.publish(others) == [True, ""]
             assert await admin.call("banpubkey", ALICE.pubkey, "spam") is True
             assert await alice.ask({}) == [others.id]
-            refusal = [False, "blocked: this event is of a key that is banned here"]
+            refusal = [False, "blocked: the author of this event is banned here"]
             assert await alice.publish(new) == refusal
             assert await alice.publish(old) == refusal
             assert (await other.receive())[0] == "AUTH"
@@ -56,7 +56,7 @@ class TestKeys:
         async with managed(store) as door, operator(door) as admin, open_client(door) as client:
             await admin.call("allowpubkey", ALICE.pubkey)
             assert await client.publish(ALICE.event()) == [True, ""]
-            refusal = "restricted: this event is of a key that is not among those that may write here"
+            refusal = "restricted: the author of this event is not among the keys that may write here"
             assert await client.publish(BOB.event()) == [False, refusal]
             await admin.call("unallowpubkey", ALICE.pubkey)
             assert await client.publish(BOB.event()) == [True, ""]
@@ -119,7 +119,7 @@ class TestKinds:
     async def test_a_disallowed_kind_is_not_taken(self, store: Store) -> None:
         async with managed(store) as door, operator(door) as admin, open_client(door) as client:
             await admin.call("disallowkind", 7)
-            assert await client.publish(ALICE.event(kind=7)) == [False, "blocked: kind 7 is not taken here"]
+            assert await client.publish(ALICE.event(kind=7)) == [False, "blocked: kind 7 is not accepted here"]
             assert await client.publish(ALICE.event(kind=1)) == [True, ""]
             await admin.call("undisallowkind", 7)
             assert await client.publish(ALICE.event(kind=7)) == [True, ""]
@@ -128,7 +128,7 @@ class TestKinds:
         async with managed(store) as door, operator(door) as admin, open_client(door) as client:
             await admin.call("allowkind", 1)
             assert await client.publish(ALICE.event(kind=1)) == [True, ""]
-            refusal = [False, "blocked: kind 7 is not among those that are taken here"]
+            refusal = [False, "blocked: kind 7 is not among the kinds that are accepted here"]
             assert await client.publish(ALICE.event(kind=7)) == refusal
             await admin.call("unallowkind", 1)
             assert await client.publish(ALICE.event(kind=7)) == [True, ""]
@@ -170,7 +170,7 @@ class TestKept:
                 for call in given:
                     assert await admin.call(*call) is True
                 told.append([await admin.call(method) for method in shown])
-                assert (await client.publish(CAROL.event()))[1] == "blocked: this event is of a key that is banned here"
+                assert (await client.publish(CAROL.event()))[1] == "blocked: the author of this event is banned here"
                 document = json.loads((await admin.wire.ask(Accept="application/nostr+json")).body)
                 assert document["name"] == "elsewhere"
         assert told[0] == told[1]

@@ -14,7 +14,7 @@ from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
 ADMIN, OWNER = Author("admin"), Author("owner")
-REFUSED = [False, "restricted: this event is of a key that is not among those that may write here"]
+REFUSED = [False, "restricted: the author of this event is not among the keys that may write here"]
 
 
 def follows(author: Author, *followed: Author) -> Event:
@@ -74,7 +74,7 @@ async def test_wraps_are_judged_by_whom_they_are_for(store: Store) -> None:
         passer = Author("a random key")
         assert await client.publish(passer.event(kind=1_059, tags=[["p", ALICE.pubkey]])) == [True, ""]
         for_bob = passer.event(kind=1_059, tags=[["p", BOB.pubkey]])
-        refusal = "restricted: this event is for a key that is not among those that may write here"
+        refusal = "restricted: a recipient of this event is not among the keys that may write here"
         assert await client.publish(for_bob) == [False, refusal]
 
 

@@ -71,7 +71,7 @@ async def test_nobody_keeps_trying_for_ever() -> None:
     index.meanwhile["_bulk"] = deque([lambda: index.put(kept_slot("a"))] * 50)
     async with scripted(index.answer) as cluster:
         store = OpenSearchStore(cluster.client, OpenSearchOptions(), lambda: NOW)
-        with pytest.raises(StoreError, match=r"^the relay's store is written by too many$"):
+        with pytest.raises(StoreError, match=r"^the relay's store has too many writers at a time$"):
             await store.put_metadata({"a": b"mine"})
 
 
@@ -151,7 +151,7 @@ async def test_nobody_removes_for_ever(relays: Relays, monkeypatch: pytest.Monke
             write.wrote = Wrote.CONFLICT
 
     inside(one).bulk.carry_out = conflict  # type: ignore[method-assign]
-    with pytest.raises(StoreError, match=r"^the relay's store is written by too many$"):
+    with pytest.raises(StoreError, match=r"^the relay's store has too many writers at a time$"):
         await one.remove([ALL])
 
 

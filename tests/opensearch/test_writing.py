@@ -150,7 +150,7 @@ async def test_nobody_is_undecided_for_ever() -> None:
     put(index, OLD)
     index.meanwhile["_bulk"] = deque([lambda: put(index, OLD)] * 50)
     async with relay_on(index) as relay:
-        with pytest.raises(StoreError, match=r"^the relay's store is written by too many$"):
+        with pytest.raises(StoreError, match=r"^the relay's store has too many writers at a time$"):
             await relay.save(NEW)
         # The next one has luck.
         index.meanwhile.clear()

@@ -14,8 +14,8 @@ from trio_relay.policy.options import MemberOptions
 from trio_relay.policy.rules import Rules
 
 UNREAD = "restricted: private events are not served here: clients cannot authenticate (relay.url)"
-WHO = "auth-required: private events are served to those concerned alone"
-OTHERS = "restricted: these events are for others than the authenticated keys"
+WHO = "auth-required: private events are served to their authors and recipients only"
+OTHERS = "restricted: these events are for keys other than the authenticated ones"
 
 
 def asked(rules: Rules, filters: list[Filter], *keys: Author) -> str | None:

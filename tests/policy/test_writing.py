@@ -163,17 +163,17 @@ def test_a_list_counts_from_its_change_on_and_to_the_change_that_undoes_it() -> 
     rules, event = rules_of(), ALICE.event()
     assert verdict(event, rules) is None
     undoing = rules.apply([Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry())])
-    assert verdict(event, rules) == "blocked: this event is of a key that is banned here"
+    assert verdict(event, rules) == "blocked: the author of this event is banned here"
     rules.apply(undoing)
     assert verdict(event, rules) is None
     rules.load({"disallowed-kinds/1": b"{}"})
-    assert verdict(event, rules) == "blocked: kind 1 is not taken here"
+    assert verdict(event, rules) == "blocked: kind 1 is not accepted here"
 
 
 @pytest.mark.parametrize(
     ("name", "item", "reason"),
     [
-        (ListName.BANNED_PUBKEYS, ALICE.pubkey, "blocked: this event is of a key that is banned here"),
+        (ListName.BANNED_PUBKEYS, ALICE.pubkey, "blocked: the author of this event is banned here"),
         (ListName.BANNED_EVENTS, ALICE.event().id, "blocked: this event is banned here"),
         (ListName.DISALLOWED_KINDS, "1", None),
         (ListName.BANNED_PUBKEYS, "0" * 64, None),

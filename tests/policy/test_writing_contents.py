@@ -15,7 +15,7 @@ from trio_relay.nostr.pow import difficulty_of
 from trio_relay.policy.identity import Identity
 
 PROTECTED = ALICE.event(tags=[["t", "x"], ["-"]])
-ALONE = "a protected event is taken of its authenticated author alone (NIP-70)"
+ALONE = "a protected event is accepted from its authenticated author only (NIP-70)"
 
 
 def mined(committed: list[str]) -> Event:
@@ -87,7 +87,7 @@ def test_a_protected_event_is_taken_of_its_author_alone() -> None:
 
 
 def test_where_nobody_can_authenticate_no_protected_event_is_taken() -> None:
-    refused = "blocked: protected events are not taken here: clients cannot authenticate (relay.url)"
+    refused = "blocked: protected events are not accepted here: clients cannot authenticate (relay.url)"
     assert verdict(PROTECTED, rules_of(url="")) == refused
 
 
@@ -157,7 +157,7 @@ def test_a_request_to_vanish_must_name_this_relay_or_all(tags: list[list[str]], 
 
 
 def test_a_relay_without_a_name_takes_no_request_to_vanish() -> None:
-    refused = "blocked: requests to vanish are not taken here: this relay has no name (relay.url)"
+    refused = "blocked: requests to vanish are not accepted here: this relay has no name (relay.url)"
     assert verdict(ALICE.event(kind=62, tags=[["relay", "ALL_RELAYS"]]), rules_of(url="")) == refused
 
 
@@ -177,5 +177,5 @@ def test_a_relay_without_a_name_takes_no_request_to_vanish() -> None:
 )
 def test_a_denied_word_is_found_in_whatever_case(content: str, is_refused: bool) -> None:
     rules = rules_of(denied_words=("coins", "Straße", "été"))
-    reason = "blocked: the content holds a word that is not taken here" if is_refused else None
+    reason = "blocked: the content holds a word that is not allowed here" if is_refused else None
     assert verdict(ALICE.event(content), rules) == reason

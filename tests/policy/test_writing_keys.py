@@ -14,8 +14,8 @@ from trio_relay.policy.rules import Rules
 RANDOM = Author("the random key of a wrap")
 NOTE = ALICE.event("note")
 VANISH = ALICE.event(kind=62, tags=[["relay", "ALL_RELAYS"]])
-BANNED = "blocked: this event is of a key that is banned here"
-NOT_AMONG = "restricted: this event is of a key that is not among those that may write here"
+BANNED = "blocked: the author of this event is banned here"
+NOT_AMONG = "restricted: the author of this event is not among the keys that may write here"
 MANY = "invalid: a gift wrap names 1 to 10 keys in p tags (NIP-59)"
 
 
@@ -86,7 +86,7 @@ def test_requests_to_join_and_to_leave_are_for_all_who_are_not_banned(kind: int)
     event = ALICE.event(kind=kind, tags=[["-"], ["claim", "x"]])
     rules = rules_of(members=MemberOptions(enabled=True), allowed_kinds=(1,))
     assert verdict(event, rules, identity(ALICE)) is None
-    alone = "a request to join or to leave is taken of its authenticated author alone (NIP-70)"
+    alone = "a request to join or to leave is accepted from its authenticated author only (NIP-70)"
     assert verdict(event, rules) == f"auth-required: {alone}"
     assert verdict(event, rules, identity(BOB)) == f"restricted: {alone}"
     assert verdict(event, rules, Identity(is_operator=True, brings_backup=True)) == f"auth-required: {alone}"
@@ -134,9 +134,9 @@ class TestWraps:
         both = RANDOM.event(kind=kind, tags=[["p", BOB.pubkey], ["p", ALICE.pubkey]])
         rules = rules_of(allowed_pubkeys=(BOB.pubkey, RANDOM.pubkey))
         assert verdict(one, rules) is None
-        refused = "restricted: this event is for a key that is not among those that may write here"
+        refused = "restricted: a recipient of this event is not among the keys that may write here"
         assert verdict(both, rules) == refused
         assert verdict(both, rules_of(denied_pubkeys=(ALICE.pubkey,))) == (
-            "blocked: this event is for a key that is banned here"
+            "blocked: a recipient of this event is banned here"
         )
         assert verdict(both, rules_of(denied_pubkeys=(RANDOM.pubkey,))) is None

@@ -22,7 +22,7 @@ def of_kind(kind: int) -> Event:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        (22_242, "invalid: kind 22242 belongs into an AUTH message (NIP-42)"),
+        (22_242, "invalid: kind 22242 must be sent in an AUTH message (NIP-42)"),
         (13, "invalid: kind 13, a seal, must come in a gift wrap (NIP-59)"),
         (14, "invalid: kind 14, a chat message, must come in a gift wrap (NIP-59)"),
         (15, "invalid: kind 15, a file message, must come in a gift wrap (NIP-59)"),
@@ -61,7 +61,7 @@ def test_a_kind_that_an_operator_made_private_is_private() -> None:
     ],
 )
 def test_a_denied_kind_is_blocked_though_it_be_allowed_elsewhere(rules: Rules) -> None:
-    assert verdict(of_kind(1), rules) == "blocked: kind 1 is not taken here"
+    assert verdict(of_kind(1), rules) == "blocked: kind 1 is not accepted here"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_denied_kind_is_blocked_though_it_be_allowed_elsewhere(rules: Rules) -
 )
 def test_where_kinds_are_allowed_by_name_others_are_not_taken(rules: Rules) -> None:
     assert verdict(of_kind(7), rules) is None
-    assert verdict(of_kind(1), rules) == "blocked: kind 1 is not among those that are taken here"
+    assert verdict(of_kind(1), rules) == "blocked: kind 1 is not among the kinds that are accepted here"
     assert verdict(of_kind(62), rules) is None  # whoever asks to vanish (NIP-62)
 
 
@@ -84,7 +84,7 @@ def test_a_kind_is_denied_no_more_once_its_time_is_over() -> None:
 
 
 def test_requests_to_vanish_can_be_denied_by_name() -> None:
-    assert verdict(of_kind(62), rules_of(denied_kinds=(62,))) == "blocked: kind 62 is not taken here"
+    assert verdict(of_kind(62), rules_of(denied_kinds=(62,))) == "blocked: kind 62 is not accepted here"
 
 
 SHORT = rules_of(rules=(KindRule(kinds=(1, 7), max_content_length=4),))

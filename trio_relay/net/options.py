@@ -1,4 +1,4 @@
-"""How the doors behave: addresses, and every deadline of a connection."""
+"""Settings of the table `net`: addresses, and every deadline of a connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Seconds: TypeAlias = Annotated[float, Meta(gt=0, extra={"unit": "seconds"})]
 
 
 class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the relay listens, and how long it has patience with whom."""
+    """Where the relay listens, and how long it waits for clients."""
 
     listen: Annotated[
         tuple[str, ...],
@@ -25,7 +25,7 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Meta(
             ge=1,
-            description="Most WebSocket connections; more are answered 503.",
+            description="Most WebSocket connections; further ones are answered 503.",
             extra={"unit": "connections"},
         ),
     ] = 10_000
@@ -34,8 +34,8 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(
             ge=0,
             description=(
-                "Most WebSocket connections of one IPv4 address or one IPv6 /64 network; more are answered 429. 0: as"
-                " many as max_connections."
+                "Most WebSocket connections of one IPv4 address or one IPv6 /64 network; further ones are answered 429."
+                " 0: as many as max_connections."
             ),
             extra={"unit": "connections"},
         ),
@@ -44,31 +44,33 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         tuple[str, ...],
         Meta(
             description=(
-                "Addresses and networks of proxies in front of the relay, such as 127.0.0.1 or 10.0.0.0/8. Only from"
-                " these is X-Forwarded-For read, and they themselves are never blocked, nor are their connections"
+                "Addresses and networks of proxies in front of the relay, such as 127.0.0.1 or 10.0.0.0/8."
+                " X-Forwarded-For is read only from these; they are never blocked, and their own connections are not"
                 " counted."
             ),
         ),
     ] = ()
     handshake_seconds: Annotated[
-        Seconds, Meta(description="Time for one HTTP request to arrive, the upgrade to WebSocket too.")
+        Seconds, Meta(description="Time for one HTTP request to arrive, including the upgrade to WebSocket.")
     ] = 10.0
-    ping_seconds: Annotated[Seconds, Meta(description="Silence of a client after which it is sent a ping.")] = 30.0
+    ping_seconds: Annotated[Seconds, Meta(description="How long a client may be silent before it is sent a ping.")] = (
+        30.0
+    )
     pong_seconds: Annotated[
         Seconds,
-        Meta(description="Time after a ping within which something must arrive, or the connection is aborted."),
+        Meta(description="Time after a ping within which something must arrive, else the connection is aborted."),
     ] = 20.0
     send_seconds: Annotated[
-        Seconds, Meta(description="Time for 64 KiB to leave for a client, or the connection is aborted.")
+        Seconds, Meta(description="Time for a client to take 64 KiB, else the connection is aborted.")
     ] = 20.0
     close_seconds: Annotated[
-        Seconds, Meta(description="Time for the closing handshake, once the relay has said its last word.")
+        Seconds, Meta(description="Time for the closing handshake, after the relay has sent its last message.")
     ] = 5.0
     grace_seconds: Annotated[
         float,
         Meta(
             ge=0,
-            description="When stopping: time for clients to get their answers and leave.",
+            description="When stopping: time for clients to get their answers and disconnect.",
             extra={"unit": "seconds"},
         ),
     ] = 10.0
@@ -76,8 +78,8 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         bool,
         Meta(
             description=(
-                "Deflate stored events of 1 to 64 KiB for clients that offer permessage-deflate: half of the bytes, for"
-                " some 20 µs a kilobyte."
+                "Compress stored events of 1 to 64 KiB for clients that offer permessage-deflate: half of the bytes,"
+                " for about 20 µs of CPU a kilobyte."
             )
         ),
     ] = True
@@ -85,7 +87,10 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Meta(
             ge=65_536,
-            description="What may wait to be sent to one client, half of it for stored events; beyond, it is left.",
+            description=(
+                "Most bytes that wait to be sent to one client, half of them stored events; beyond that it is"
+                " disconnected."
+            ),
             extra={"unit": "bytes"},
         ),
     ] = 8_388_608

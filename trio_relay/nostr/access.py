@@ -1,8 +1,8 @@
 """The one gate: who may read which event. Stored results, live events, counts, searches and sync all pass it.
 
 Messages between people are served to those concerned alone (NIP-04, NIP-17, NIP-59), whatever a filter asks for: a
-filter by id, by somebody else's `#p` or without kinds finds them too. (What has expired is served to nobody at all:
-that is up to the stores and the broadcaster, who know what time it is.)
+filter by id, by somebody else's `#p` or without kinds would match them too. (Expired events are served to nobody: that
+is up to the stores and the broadcaster, which know what time it is.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PRIVATE_KINDS: Final = frozenset({ENCRYPTED_MESSAGE, *WRAPS})
 
 
 class Reader(msgspec.Struct, frozen=True, gc=False):
-    """Who reads.
+    """The reader of an answer, as far as the gate has to know it.
 
     Attributes:
         keys: pubkeys that have authenticated on the connection (NIP-42). It may be a set that grows.
@@ -30,24 +30,24 @@ class Reader(msgspec.Struct, frozen=True, gc=False):
     private_kinds: frozenset[int] = PRIVATE_KINDS
 
     def now(self) -> Reader:
-        """The same reader with the keys of this moment."""
+        """Return the same reader with the keys of this moment."""
         return Reader(frozenset(self.keys), self.private_kinds)
 
 
 NOBODY: Final = Reader()
-"""Who has not authenticated."""
+"""The reader that has not authenticated."""
 
 
 def may_read(event: Event, reader: Reader) -> bool:
     """True if the event is public, or the reader is concerned: its author, or among those that it names in `p` tags.
 
-    Of a gift wrap the author is a random key, and only whom it is addressed to counts (NIP-59).
+    The author of a gift wrap is a random key, so only its recipients count (NIP-59).
     """
     return event.kind not in reader.private_kinds or not concerned(event).isdisjoint(reader.keys)
 
 
 def concerned(event: Event) -> set[str]:
-    """The pubkeys that a private event is served to; for who asks about many readers."""
+    """Return the pubkeys that a private event is served to; cheaper than `may_read` for many readers."""
     keys = {tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "p"}
     if event.kind not in WRAPS:
         keys.add(event.pubkey)

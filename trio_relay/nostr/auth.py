@@ -1,6 +1,6 @@
-"""Who says that he holds a key: the events of NIP-42 (WebSocket) and NIP-98 (HTTP), checked against what they are for.
+"""Authentication events: NIP-42 (WebSocket) and NIP-98 (HTTP), checked against what they are meant for.
 
-Nothing here looks at signatures: they cost most, and the caller has them verified once all else is right.
+Signatures are not checked here: they cost most, so the caller has them verified once everything else is right.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _STANDARD: Final = str.maketrans("-_", "+/")
 
 
 def check_auth(event: Event, challenge: str, relay_url: str, now: int) -> Rejected | None:
-    """Why an event does not authenticate a client on this connection, or None (NIP-42, "Signed Event Verification").
+    """Return why an event does not authenticate a client on this connection, or None (NIP-42).
 
-    The signature is the caller's to verify.
+    The caller verifies the signature (see NIP-42, "Signed Event Verification").
 
     Args:
         event: of the right shape.
-        challenge: the latest that the connection was sent.
+        challenge: the latest one sent on the connection.
         relay_url: the relay's public address, a ws or wss URL.
         now: seconds since 1970.
     """
@@ -51,9 +51,9 @@ def check_auth(event: Event, challenge: str, relay_url: str, now: int) -> Reject
 
 
 def parse_http_auth(header: str) -> Event:
-    """The event in an `Authorization` header: `Nostr`, in any case, a space, the event's JSON in base64 (NIP-98).
+    """Parse an `Authorization` header: `Nostr` in any case, a space, the event's JSON in base64 (NIP-98).
 
-    Both alphabets of base64 are taken, with their padding or without. The event is of the right shape; all else about
+    Both alphabets of base64 are taken, with or without padding. The event has the right shape; everything else about
     it is still to be checked.
 
     Raises:
@@ -74,9 +74,9 @@ def parse_http_auth(header: str) -> Event:
 
 
 def check_http_auth(event: Event, *, url: str, method: str, body: bytes, now: int) -> Rejected | None:
-    """Why an event does not authorise an HTTP request, or None (NIP-98, "Nostr event").
+    """Return why an event does not authorise an HTTP request, or None (NIP-98, "Nostr event").
 
-    The signature is the caller's to verify, as is with `Replays` that it is the event's first use.
+    The caller verifies the signature, and by `Replays` that the event is used for the first time.
 
     Args:
         event: from `parse_http_auth`.
@@ -104,8 +104,8 @@ def check_http_auth(event: Event, *, url: str, method: str, body: bytes, now: in
 class Replays:
     """Remembers the HTTP auth events that were used, for as long as they could be used again.
 
-    What it forgets is too old to pass `check_http_auth`. It holds no more than `most` ids, and refuses new ones while
-    it is full; who asks it only about events of those who may do something cannot be shut out by others.
+    What it forgets is too old to pass `check_http_auth`. It holds at most `most` ids and refuses new ones while it is
+    full. A caller that asks only about events of permitted keys cannot be shut out by others.
     """
 
     def __init__(self, most: int = 10_000) -> None:
@@ -114,7 +114,7 @@ class Replays:
         self._ages: list[tuple[int, str]] = []
 
     def is_new(self, event_id: str, created_at: int, now: int) -> bool:
-        """True once for each event, and from then on False; False too for one that is too old, or if it is full.
+        """Return True once for each event, then False; False too for an event that is too old, or if it is full.
 
         Args:
             event_id: the event's.
@@ -132,7 +132,7 @@ class Replays:
 
 
 def _check_head(event: Event, kind: int, seconds: int, now: int) -> Rejected | None:
-    """What both kinds of event must have in common."""
+    """Check what both kinds of event must have in common."""
     if event.kind != kind:
         return invalid(f"kind must be {kind}")
     if abs(event.created_at - now) > seconds:
@@ -143,13 +143,13 @@ def _check_head(event: Event, kind: int, seconds: int, now: int) -> Rejected | N
 
 
 def _first(event: Event, name: str) -> str | None:
-    """The value of the first tag with this name; None if there is no such tag, or it has no value."""
+    """Return the value of the first tag with this name; None if there is no such tag, or it has no value."""
     tag = next((tag for tag in event.tags if tag and tag[0] == name), [])
     return tag[1] if len(tag) > 1 else None
 
 
 def _same(text: str | None, expected: str) -> bool:
-    """True if they are equal; takes as long for nearly right as for quite wrong."""
+    """Return True if they are equal; takes equally long however much of them differs."""
     return text is not None and compare_digest(text.encode(), expected.encode())
 
 

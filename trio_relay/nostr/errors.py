@@ -1,6 +1,6 @@
-"""What a relay may refuse, in NIP-01's machine-readable words.
+"""Refusals, in NIP-01's machine-readable words.
 
-`Rejected` is both raised by parsers and returned by policies; its text goes into an OK, CLOSED or NOTICE as it is.
+`Rejected` is raised by parsers and returned by policies; its text goes into an OK, CLOSED or NOTICE as it is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Prefix(StrEnum):
 
 
 class Rejected(Exception):
-    """A refusal that can be told to the client.
+    """A refusal that may be sent to the client.
 
     Args:
         prefix: NIP-01's word for the kind of refusal.
@@ -43,10 +43,10 @@ class Rejected(Exception):
 
 
 def invalid(reason: str) -> Rejected:
-    """The commonest refusal: what was sent breaks a rule of the protocol."""
+    """Make the most common refusal: what was sent breaks a rule of the protocol."""
     return Rejected(Prefix.INVALID, reason)
 
 
 def bad_signature() -> Rejected:
-    """The refusal of an event whose signature is wrong (NIP-01, "Events and signatures")."""
+    """Make the refusal of an event whose signature is wrong (NIP-01, "Events and signatures")."""
     return invalid("sig is not a valid signature of the id by the pubkey")

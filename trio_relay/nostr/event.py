@@ -41,7 +41,7 @@ decode = msgspec.json.Decoder(Event).decode
 
 
 def check_shape(event: Event) -> str | None:
-    """The first field whose value cannot be right, as a sentence, or None (NIP-01, "Events and signatures")."""
+    """Return what is wrong with the first bad field, as a sentence, or None (NIP-01, "Events and signatures")."""
     # One pattern over the three joined costs less than a pattern for each.
     if not (
         len(event.id) == 64
@@ -80,12 +80,12 @@ def id_matches(event: Event) -> bool:
     common = orjson.dumps([0, event.pubkey, event.created_at, event.kind, event.tags, event.content])
     if sha256(common).hexdigest() == event.id:
         return True
-    # Without such characters the two forms are the same bytes, so the slow form is tried only with one.
+    # Without such characters both forms are the same bytes, so the slow form is tried only if there is one.
     return b"\\u00" in common and sha256(_verbatim(event)).hexdigest() == event.id
 
 
 def _verbatim(event: Event) -> bytes:
-    """The canonical array to NIP-01's letter."""
+    """Write the canonical array exactly as NIP-01 says."""
     tags = ",".join("[" + ",".join(map(_quoted, tag)) + "]" for tag in event.tags)
     return (f'[0,"{event.pubkey}",{event.created_at},{event.kind},[{tags}],{_quoted(event.content)}]').encode()
 
@@ -95,12 +95,12 @@ def _quoted(text: str) -> str:
 
 
 def compute_id(pubkey: str, created_at: int, kind: int, tags: list[list[str]], content: str) -> str:
-    """The id that an event with these fields has, 64 hex characters, in NIP-01's verbatim form."""
+    """Compute the id of an event with these fields, 64 hex characters, in NIP-01's verbatim form."""
     return sha256(_verbatim(Event("", pubkey, created_at, kind, tags, content, ""))).hexdigest()
 
 
 def address_of(event: Event) -> str | None:
-    """`kind:pubkey:d` of a replaceable or addressable event, d empty for a replaceable one; None for other kinds."""
+    """Return `kind:pubkey:d` of a replaceable (d is empty) or addressable event; None for other kinds."""
     if is_replaceable(event.kind):
         return f"{event.kind}:{event.pubkey}:"
     if is_addressable(event.kind):
@@ -110,12 +110,12 @@ def address_of(event: Event) -> str | None:
 
 
 def supersedes(created_at: int, event_id: str, other_created_at: int, other_id: str) -> bool:
-    """True if the first of two versions of an address stands: the newer, or of equal age the lower id (NIP-01)."""
+    """Return True if the first of two versions replaces the other: it is newer, or as old with a lower id (NIP-01)."""
     return (-created_at, event_id) < (-other_created_at, other_id)
 
 
 def single_letter_tags(event: Event) -> set[tuple[str, str]]:
-    """Each (letter, first value) that filters can ask for: single ASCII letters, first values only (NIP-01, "Tags")."""
+    """Return each (letter, first value) that filters can ask for: single ASCII letters alone (NIP-01, "Tags")."""
     return {
         (tag[0], tag[1])
         for tag in event.tags
@@ -124,7 +124,7 @@ def single_letter_tags(event: Event) -> set[tuple[str, str]]:
 
 
 def tag_values(event: Event) -> dict[str, set[str]]:
-    """The values that filters can ask for, by letter; see `single_letter_tags`."""
+    """Return the values that filters can ask for, by letter; see `single_letter_tags`."""
     values: dict[str, set[str]] = {}
     for letter, value in single_letter_tags(event):
         values.setdefault(letter, set()).add(value)
@@ -132,41 +132,41 @@ def tag_values(event: Event) -> dict[str, set[str]]:
 
 
 def recipients(event: Event) -> list[str]:
-    """The pubkeys in an event's `p` tags, each once, in their order."""
+    """Return the pubkeys in an event's `p` tags, each once, in their order."""
     return list(dict.fromkeys(tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "p" and is_hex64(tag[1])))
 
 
 def claimants(event: Event) -> list[str]:
-    """Who may have an event deleted: its author, and of a gift wrap those to whom it is addressed (NIP-09, NIP-59)."""
+    """Return the keys that may delete an event: its author's, and for a gift wrap its recipients' (NIP-09, NIP-59)."""
     return [event.pubkey, *recipients(event)] if event.kind == GIFT_WRAP else [event.pubkey]
 
 
 def expiry_of(event: Event) -> int | None:
-    """When an event expires (NIP-40), seconds since 1970; None if it never does, or its first such tag is no number."""
+    """Return when an event expires (NIP-40), seconds since 1970; None if never or if the tag holds no number."""
     for tag in event.tags:
         if tag and tag[0] == "expiration":
             text = tag[1] if len(tag) > 1 else ""
-            # So many digits are beyond every clock; more would be beyond SQLite too.
+            # No clock reaches so many digits; SQLite could not hold more.
             return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
     return None
 
 
 def has_expired(event: Event, now: int) -> bool:
-    """True if it is over at `now`, in seconds since 1970. Ephemeral events, which nobody stores, never are (NIP-40)."""
+    """Return True if it has expired at `now`, seconds since 1970; ephemeral events never have (NIP-40)."""
     expiry = expiry_of(event)
     return expiry is not None and expiry <= now and not is_ephemeral(event.kind)
 
 
 def is_protected(event: Event) -> bool:
-    """True if only its author may publish it (NIP-70)."""
+    """Return True if only its author may publish it (NIP-70)."""
     return any(tag and tag[0] == "-" for tag in event.tags)
 
 
 def deletion_targets(event: Event) -> tuple[set[str], set[str]]:
-    """The (ids, addresses) that a kind 5 asks to delete and may (NIP-09).
+    """Return the (ids, addresses) that a kind 5 asks to delete and may delete (NIP-09).
 
-    An address names its author, so those of others are left out here; whether an id's event is of the same author only
-    the event itself can tell. An address whose kind has none, such as `1:…`, deletes nothing.
+    An address names its author, so addresses of other authors are left out here; an id does not, so the author has to
+    be compared with the event itself. An address of a kind that has no addresses, such as `1:…`, deletes nothing.
     """
     ids: set[str] = set()
     addresses: set[str] = set()

@@ -17,12 +17,12 @@ from trio_relay.nostr.search import Search, parse_search
 class Filter(msgspec.Struct, frozen=True, gc=False):
     """Which events a client asks for: a list means any of its values, several keys mean all of them.
 
-    None is "not asked for"; an empty set is "asked for, and nothing can match", and so are `since` and `until` of 0
-    values like any other. Times are seconds since 1970, both ends included. `tags` keeps the order in which the client
+    None means "not asked for"; an empty set means "asked for, and nothing can match". A `since` or `until` of 0 is a
+    value like any other. Times are seconds since 1970, both ends included. `tags` keeps the order in which the client
     wrote the keys; a letter may come several times, and all of its sets count (NIP-91, draft).
 
-    What no client writes: `reader`, whom the answer is for, so that the filter matches only what he may read; and
-    `is_clamped`, True if the limit is the relay's own and not the client's.
+    The relay adds two fields that no client writes: `reader`, for whom the answer is, so that the filter matches only
+    what that reader may read; and `is_clamped`, True if the limit is the relay's own and not the client's.
     """
 
     ids: frozenset[str] | None = None
@@ -37,11 +37,11 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
     is_clamped: bool = False
 
     def matches(self, event: Event, carried: Mapping[str, set[str]] | None = None) -> bool:
-        """True if the event is one that this filter asks for; `limit` plays no part in it, nor a search's `sort`.
+        """Return True if this filter asks for the event; `limit` and a search's `sort` play no part.
 
         Args:
             event: the event.
-            carried: its `tag_values`, for who asks many filters about it.
+            carried: its `tag_values`, if many filters are asked about the same event.
         """
         if self.kinds is not None and event.kind not in self.kinds:
             return False
@@ -81,7 +81,7 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size(self) -> int:
-        """How many values its lists and its search hold together: what an index of filters has to remember of it."""
+        """The number of values in its lists and its search: what an index of filters has to hold."""
         size = len(self.ids or ()) + len(self.authors or ()) + len(self.kinds or ())
         if self.search is not None:
             size += self.search.size
@@ -90,26 +90,26 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
         return size
 
     def read_by(self, reader: Reader) -> Filter:
-        """The same filter for this reader, whose keys are those of this moment.
+        """Return the same filter for this reader, with the keys of this moment.
 
-        Most filters name kinds, and none that is private: they stay as they are, and cost nothing more.
+        Most filters name kinds, none of them private: these stay as they are and cost nothing more.
         """
         if self.kinds is not None and self.kinds.isdisjoint(reader.private_kinds):
             return self
         return msgspec.structs.replace(self, reader=reader.now())
 
     def with_limit(self, *, default: int, most: int) -> Filter:
-        """The same filter asking for at most `most` stored events, `default` where the client named no limit."""
+        """Return the same filter limited to at most `most` stored events, `default` where the client named no limit."""
         limit = min(default if self.limit is None else self.limit, most)
         return self if limit == self.limit else msgspec.structs.replace(self, limit=limit, is_clamped=True)
 
 
 def parse_filter(source: object, *, all_of: bool = False) -> Filter:
-    """A decoded JSON value to a `Filter`.
+    """Turn a decoded JSON value into a `Filter`.
 
     Args:
         source: what the client sent.
-        all_of: take `&x` too, a list of values of which an event must carry every one (NIP-91, draft).
+        all_of: take `&x` too, a list of values all of which an event must carry (NIP-91, draft).
 
     Raises:
         Rejected: `invalid:` naming the key that is wrong, `unsupported:` naming the key that is not known.
@@ -151,9 +151,9 @@ def _tag_set(key: str, value: object) -> frozenset[str]:
 def _demanded(
     every: list[tuple[str, frozenset[str]]], tags: list[tuple[str, frozenset[str]]]
 ) -> list[tuple[str, frozenset[str]]]:
-    """What `&x` adds: a set of its own for each value, so that all are asked for; an empty list can never be met.
+    """Return the conditions of `&x`: a set for each value, so that all are required; an empty list matches nothing.
 
-    Its values count no more among those of `#x`, of which any one would do.
+    The values are taken out of those of `#x`, where any one of them would be enough.
     """
     if sum(len(values) for _, values in every) > _MOST_DEMANDED:
         raise invalid(f"at most {_MOST_DEMANDED} values of tags can be demanded by & in a filter")
@@ -169,7 +169,7 @@ def _demanded(
 
 
 def _is_hex(text: str) -> bool:
-    """True for lowercase hex; there and back costs a fraction of a pattern, and lists of follows are long."""
+    """Return True for lowercase hex; decoding and encoding costs far less than a pattern, and follow lists are long."""
     try:
         return bytes.fromhex(text).hex() == text
     except ValueError:
@@ -193,7 +193,7 @@ def _time(key: str, value: object) -> int:
 
 
 def _natural(key: str, value: object) -> int:
-    # A boolean is an int in Python, and 1.0 equals 1: only the exact type will do.
+    # In Python a boolean is an int, and 1.0 equals 1: only the exact type counts.
     if type(value) is not int or value < 0:
         raise invalid(f"{key} must be an integer, 0 or more")
     return min(value, 2**53)

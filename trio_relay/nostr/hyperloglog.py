@@ -1,7 +1,8 @@
 """HyperLogLog over the pubkeys of what matches a filter (NIP-45, "HyperLogLog Approximation").
 
-256 registers. Where in a pubkey they look is told by the filter's tag value, so that nobody can make keys that count
-much for every target; relays that agree on it can merge what they counted, the larger of each register.
+There are 256 registers. The filter's tag value says which bytes of a pubkey they look at, so that nobody can make keys
+that count much for every target. Relays that look at the same bytes can merge their counts: the larger of each
+register.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from trio_relay.nostr.kinds import COMMENT, FOLLOWS, NOTE, REACTION, REPOST
 
 REGISTERS: Final = 256
 _LOOKED_AT: Final = 7
-"""Bytes behind the register's own whose leading zeros count: as in the reference, so that a value is 57 at most."""
+"""Number of bytes after the register's own whose leading zeros count; as in the reference, so a value is at most 57."""
 CANONICAL: Final[frozenset[tuple[str, frozenset[int]]]] = frozenset(
     {
         ("e", frozenset({REACTION})),
@@ -40,7 +41,7 @@ class Sketch(msgspec.Struct, frozen=True, gc=False):
 
 
 def canonical_offset(filters: Iterable[Filter]) -> int | None:
-    """Where the sketch of these filters looks, 8 to 23; None unless they are one canonical filter, of one value."""
+    """Return the offset (8 to 23) for these filters; None unless they are one canonical filter with one value."""
     match list(filters):
         case [Filter(kinds=frozenset() as kinds, tags=((letter, values),)) as filter_] if len(values) == 1:
             plain = Filter(kinds=filter_.kinds, tags=filter_.tags, limit=filter_.limit)
@@ -50,9 +51,9 @@ def canonical_offset(filters: Iterable[Filter]) -> int | None:
 
 
 def offset_of(value: str) -> int:
-    """Where in a pubkey the sketch of a tag value looks, 8 to 23.
+    """Return the offset in a pubkey, 8 to 23, for a tag value.
 
-    An id and a pubkey tell it themselves, an address by its pubkey, any other text by its SHA-256.
+    It comes from an id or a pubkey itself, from the pubkey of an address, and from the SHA-256 of any other text.
     """
     if not is_hex64(value):
         kind, _, rest = value.partition(":")
@@ -62,7 +63,7 @@ def offset_of(value: str) -> int:
 
 
 def registers_of(pubkeys: Iterable[str], offset: int) -> bytes:
-    """The 256 registers of these pubkeys, 64 hex characters each."""
+    """Compute the 256 registers of these pubkeys, 64 hex characters each."""
     registers = bytearray(REGISTERS)
     for pubkey in pubkeys:
         raw = bytes.fromhex(pubkey)
@@ -72,11 +73,11 @@ def registers_of(pubkeys: Iterable[str], offset: int) -> bytes:
 
 
 def observation(pubkey: bytes, offset: int) -> tuple[int, int]:
-    """(register, value) of one pubkey of 32 bytes."""
+    """Return (register, value) of one pubkey of 32 bytes."""
     return pubkey[offset], value_of(pubkey[offset + 1 :])
 
 
 def value_of(rest: bytes) -> int:
-    """What bytes behind the register's own count: their leading zero bits and one."""
+    """Return the value of the bytes after the register's own: their leading zero bits plus one."""
     looked_at = int.from_bytes(rest[:_LOOKED_AT].ljust(_LOOKED_AT, b"\xff"), "big")
     return 8 * _LOOKED_AT - looked_at.bit_length() + 1

@@ -1,6 +1,6 @@
-"""What the fast decoder refuses, read once more to say what is wrong with it, and to whom.
+"""Second decoding of a message that the fast decoder refuses: what is wrong, and which id the answer names.
 
-The standard library's decoder takes lone surrogates, NaN and huge numbers, at Python's own pace.
+The standard library's decoder takes lone surrogates, NaN and huge numbers, but is slow.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.kinds import MAX_KIND
 
 _MOST_BYTES: Final = 65_536
-"""Bytes that are read again at Python's own pace; a longer message with such numbers is no event of anybody's."""
+"""Most bytes that are decoded again; no real event is a longer message with such numbers."""
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def lenient(data: bytes) -> object:
-    """The message as the standard library reads it, lone surrogates, NaN and huge numbers included; else None."""
+    """Decode a message by the standard library, with lone surrogates, NaN and huge numbers; None if it cannot."""
     try:
         return _loads(data)
     except RecursionError:
@@ -28,7 +28,7 @@ def lenient(data: bytes) -> object:
         if len(data) > _MOST_BYTES:
             return None
     try:
-        # An integer of more than 4,300 digits fails; one cut short is as far out of every range.
+        # Python refuses integers of more than 4,300 digits; cut short they are still out of every range.
         return _loads(data, parse_int=lambda digits: int(digits[:32]))
     except (ValueError, RecursionError):
         return None
@@ -40,7 +40,7 @@ def _loads(data: bytes, parse_int: Callable[[str], int] | None = None) -> object
 
 
 def fault(event: dict[str, object]) -> str:
-    """Which field of a readable but refused event is to blame."""
+    """Say which field of a readable but refused event is wrong."""
     for name in ("id", "pubkey", "sig", "content"):
         text = event.get(name)
         if not isinstance(text, str):

@@ -32,7 +32,7 @@ REPOSTS: Final = frozenset({REPOST, GENERIC_REPOST})
 VANISH: Final = 62
 """NIP-62: a request to vanish."""
 GIFT_WRAP: Final = 1_059
-"""NIP-59; its pubkey is a random one, so that whom it is for stands in its `p` tags alone."""
+"""NIP-59; its pubkey is random, so only its `p` tags say whom it is for."""
 EPHEMERAL_WRAP: Final = 21_059
 """NIP-59, delivered and never stored."""
 WRAPS: Final = frozenset({GIFT_WRAP, EPHEMERAL_WRAP})

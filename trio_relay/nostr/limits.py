@@ -31,7 +31,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = 300
     max_filters: Annotated[
-        int, Meta(ge=1, description="Most filters of one REQ or COUNT.", extra={"unit": "filters"})
+        int, Meta(ge=1, description="Most filters in one REQ or COUNT.", extra={"unit": "filters"})
     ] = 20
     max_filter_values: Annotated[
         int,
@@ -46,7 +46,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             ge=1,
             le=100_000,
-            description="Most stored events that one filter gets; more is clamped.",
+            description="Most stored events that one filter gets; a larger limit is reduced to it.",
             extra={"unit": "events"},
         ),
     ] = 5_000
@@ -55,7 +55,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             ge=1,
             le=100_000,
-            description="Stored events for a filter that names no limit.",
+            description="Most stored events for a filter without a limit of its own.",
             extra={"unit": "events"},
         ),
     ] = 500
@@ -63,7 +63,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(
             ge=0,
-            description="How far created_at may lie ahead of the relay's clock.",
+            description="How far created_at may be in the future.",
             extra={"unit": "seconds"},
         ),
     ] = 900
@@ -71,7 +71,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(
             ge=0,
-            description="How far created_at may lie back, of gift wraps two days at least; 0 is for ever.",
+            description="How far created_at may be in the past; gift wraps get at least two days; 0: any time.",
             extra={"unit": "seconds"},
         ),
     ] = 0

@@ -1,8 +1,8 @@
 """Every message between client and relay: the only parser and the only encoder (NIP-01, NIP-45).
 
-`parse` never fails on any input: what cannot be read comes back as the `RefusedMessage` that tells the client so. An
-event is decoded by msgspec straight into its type; what that refuses is read once more by the standard library's
-lenient decoder, only to find the id that the answer should carry and the field that was wrong.
+`parse` never fails on any input: for what cannot be read it returns the `RefusedMessage` that says so to the client. An
+event is decoded by msgspec straight into its type; what that refuses is decoded again by the standard library's
+lenient decoder, only to find the id that the answer should name and the field that was wrong.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class CloseSync(msgspec.Struct, frozen=True, gc=False):
 
 
 class RefusedMessage(msgspec.Struct, frozen=True, gc=False):
-    """Nothing to do but to send this message back, and to end the subscription or sync that it says is over, if any."""
+    """A message that is refused: the answer to send, and the subscription or sync that ends by it, if any."""
 
     message: bytes
     ends: str | None = None
@@ -94,13 +94,13 @@ def ok(event_id: str, accepted: bool, reason: str = "") -> bytes:
 
 
 FINISH: Final = "finish"
-"""All that is stored and matches has been sent (NIP-67)."""
+"""Everything stored that matches has been sent (NIP-67)."""
 MORE: Final = "more"
-"""There is more than what has been sent (NIP-67)."""
+"""More is stored than was sent (NIP-67)."""
 
 
 def eose(sub_id: str, hint: str | None = None) -> bytes:
-    """`["EOSE", sub_id, [hint]]`: the stored events have been sent; without a hint where none is sure (NIP-67)."""
+    """`["EOSE", sub_id, [hint]]`: the stored events have been sent; no hint where it is unknown (NIP-67)."""
     return encode(("EOSE", sub_id) if hint is None else ("EOSE", sub_id, (hint,)))
 
 
@@ -138,7 +138,7 @@ def notice(text: str) -> bytes:
 
 
 def event_head(sub_id: str) -> bytes:
-    """What stands before the event's JSON in `["EVENT", sub_id, event]`; a `]` follows it."""
+    """Return what precedes the event's JSON in `["EVENT", sub_id, event]`; a `]` follows it."""
     return b'["EVENT",' + encode(sub_id) + b","
 
 
@@ -150,9 +150,9 @@ _HEX_ID: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 def parse(data: bytes, *, max_filters: int, all_of: bool = False) -> ClientMessage:
-    """One message of a client, UTF-8, to what it asks for.
+    """Parse one message of a client, UTF-8, into what it asks for.
 
-    Anything at all may come in; what is no message of a client comes back as an `RefusedMessage` that says why.
+    Any bytes may come in; for what is no valid message a `RefusedMessage` says why.
 
     Args:
         data: the message.
@@ -187,7 +187,7 @@ def _parse_request(array: list[object], max_filters: int, all_of: bool) -> Clien
     if len(array) > 1 and array[0] == "REQ" and isinstance(sub_id := array[1], str):
         return _parse_req(
             sub_id, array[2:], max_filters, all_of
-        )  # a third of what a pattern takes, for the most usual one
+        )  # the most common message: a third of the time that `match` takes
     match array:
         case ["CLOSE", str() as sub_id]:
             return Unsubscribe(sub_id)
@@ -234,7 +234,7 @@ def _parse_sync(sync_id: str, source: object, text: str, all_of: bool) -> OpenSy
     return OpenSync(sync_id, filter_, message)
 
 
-_NOT_HEX: Final = f"{Prefix.INVALID}: the message is no hex"
+_NOT_HEX: Final = f"{Prefix.INVALID}: the message is not hex"
 
 
 def _from_hex(text: str) -> bytes | None:
@@ -255,7 +255,7 @@ def _parse_filters(verb: str, sub_id: str, filters: list[object], max_filters: i
 
 
 def _second_reading(data: bytes) -> RefusedMessage:
-    """What the fast decoder refuses may still name the event or the subscription that it spoke of."""
+    """Refuse what the fast decoder could not read, by the id of the event or subscription if it names one."""
     match lenient(data):
         case ["EVENT" | "AUTH", dict() as event]:
             return _refusal(event.get("id"), fault(event))
@@ -276,7 +276,7 @@ def _second_reading(data: bytes) -> RefusedMessage:
 
 
 def close(sub_id: str, reason: str) -> RefusedMessage:
-    """Refuse a REQ; the id is closed then, also for the subscription that it would have replaced."""
+    """Refuse a REQ; its id is closed, including a subscription that it would have replaced."""
     return RefusedMessage(closed(sub_id, reason), ends=sub_id)
 
 
@@ -286,7 +286,7 @@ def refuse_count(sub_id: str, reason: str) -> RefusedMessage:
 
 
 def refuse_sync(sync_id: str, reason: str) -> RefusedMessage:
-    """Refuse a NEG-OPEN or a NEG-MSG (NIP-77); a session of that id is over."""
+    """Refuse a NEG-OPEN or a NEG-MSG (NIP-77); a session of that id ends."""
     return RefusedMessage(sync_error(sync_id, reason), ends_sync=sync_id)
 
 

@@ -1,4 +1,4 @@
-"""Proof of work (NIP-13): how much an id shows, and how much its author had set out to show."""
+"""Proof of work (NIP-13): the difficulty that an id shows, and the difficulty that its author committed to."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from trio_relay.nostr.event import Event
 
 
 def difficulty_of(event_id: str) -> int:
-    """The leading zero bits of an id of 64 hex characters."""
+    """Count the leading zero bits of an id of 64 hex characters."""
     return 256 - int(event_id, 16).bit_length()
 
 
 def committed_difficulty(event: Event) -> int | None:
-    """The target in the third item of the `nonce` tag; None if there is no such tag or no number in it.
+    """Return the target in the third item of the `nonce` tag; None if there is no such tag or no number in it.
 
-    Who commits to less than he shows was lucky with cheap work (NIP-13, "Mining").
+    An id with more zeros than its target was lucky, not worked for (NIP-13, "Mining").
     """
     for tag in event.tags:
         if tag and tag[0] == "nonce":

@@ -1,8 +1,8 @@
-"""The four orders of `sort:` (NIP-50 names none; these are the original relay's): by what other events say of a note.
+"""The four orders of `sort:` (NIP-50 names none; these are the original relay's), by the references to a note.
 
-A note is said something of by an event with an `e` tag that names it, of any kind but a deletion. Each key counts once
-for a note however often it speaks, so that one voice cannot make a note popular; one that has voted both up and down
-counts once for each. A note of which nobody speaks is left out.
+An event refers to a note by an `e` tag that names it; any kind counts but deletions and private ones. Each key counts
+once for a note however often it refers to it, so that one key cannot make a note popular; a key that voted both up and
+down counts once for each. A note without references is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trio_relay.nostr.kinds import DELETION
 from trio_relay.nostr.search import Sort, vote_of
 
 MUTE_KINDS: Final = frozenset({DELETION, *PRIVATE_KINDS})
-"""Kinds that speak of no note: a deletion takes back, and what is private must not be heard by anybody's ranking."""
+"""Kinds whose references do not count: deletions, and private kinds, which must not show in anybody's ranking."""
 HOUR: Final = 3_600
 WINDOWS: Final[dict[Sort, int | None]] = {
     "top": None,
@@ -33,11 +33,11 @@ _FEWEST_CANDIDATES: Final = 1_000
 _MOST_CANDIDATES: Final = 5_000
 _HALF_LIFE_HOURS: Final = 24.0
 _LEAST_HOURS: Final = 0.1
-"""A note of a moment ago has no rate yet: two replies in a second would beat everything."""
+"""The least age that is counted: else two replies in the first second would beat everything."""
 
 
 class Reference(NamedTuple):
-    """What one event says of a note: which (its id), who speaks, and the vote if it is one (`search.vote_of`)."""
+    """A reference to a note: the note's id, who refers to it, and the vote if it is one (`search.vote_of`)."""
 
     target: str
     pubkey: str
@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 
 
 def candidates(filter_: Filter, now: int) -> Filter:
-    """The filter whose newest matches are ranked for a filter with a `sort`; its search has none.
+    """Return the filter whose newest matches are ranked for a filter with a `sort`; its own search has no `sort`.
 
     Args:
         filter_: the filter of the client; it has a limit. Its `since` or `until` replaces the sort's own window.
@@ -66,16 +66,16 @@ def candidates(filter_: Filter, now: int) -> Filter:
 
 
 def reference_window(filter_: Filter) -> tuple[int | None, int | None]:
-    """The `since` and `until` of the events that speak of the notes: the filter's own.
+    """Return the `since` and `until` of the references that count: the filter's own.
 
-    What was said outside of the time that a client asks about is no part of what it asks. Without bounds, all counts: a
-    sort's own window is about the age of the notes, and nobody speaks of a note before it is there.
+    References outside of the time that a client asks about do not count. Without bounds all count: a sort's own window
+    is about the age of the notes, and no reference is older than its note.
     """
     return filter_.since, filter_.until
 
 
 class Voices(NamedTuple):
-    """How many keys speak of one note, how many vote for it, how many against it."""
+    """The numbers of keys that refer to one note, that vote for it and that vote against it."""
 
     all: int
     up: int = 0
@@ -83,7 +83,7 @@ class Voices(NamedTuple):
 
 
 def references_of(event: Event) -> Iterator[Reference]:
-    """What an event says of others: one of each note that its `e` tags name; those of `MUTE_KINDS` say nothing."""
+    """Yield the references of an event, one for each note that its `e` tags name; none for `MUTE_KINDS`."""
     if event.kind not in MUTE_KINDS:
         vote = vote_of(event)
         for target in {tag[1] for tag in event.tags if tag[:1] == ["e"] and len(tag) > 1}:
@@ -91,7 +91,7 @@ def references_of(event: Event) -> Iterator[Reference]:
 
 
 def count_voices(references: Iterable[Reference]) -> dict[str, Voices]:
-    """How many keys speak of each note, by its id."""
+    """Count the keys that refer to each note, by its id."""
     heard: dict[str, tuple[set[str], set[str], set[str]]] = {}
     for target, pubkey, vote in references:
         everybody, up, down = heard.setdefault(target, (set(), set(), set()))
@@ -104,19 +104,19 @@ def count_voices(references: Iterable[Reference]) -> dict[str, Voices]:
 def ranked(
     sort: Sort, notes: Iterable[tuple[str, int]], references: Iterable[Reference], now: int, limit: int
 ) -> list[str]:
-    """As `ranked_by`, by what was said of the notes; of other notes it is ignored."""
+    """Rank notes by references, as `ranked_by` does by counts; references to other notes are ignored."""
     return ranked_by(sort, notes, count_voices(references), now, limit)
 
 
 def ranked_by(
     sort: Sort, notes: Iterable[tuple[str, int]], voices: Mapping[str, Voices], now: int, limit: int
 ) -> list[str]:
-    """The ids of the notes that somebody speaks of, best first; of equal ones the newer first, then the lower id.
+    """Return the ids of the notes that have references, best first; of equal ones the newer first, then the lower id.
 
     Args:
         sort: which order.
         notes: id and created_at of the candidates, in any order.
-        voices: how many speak of each, by id.
+        voices: the keys that refer to each note, by its id.
         now: seconds since 1970, from which ages are counted.
         limit: how many ids to give at most.
     """

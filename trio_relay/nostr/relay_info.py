@@ -1,4 +1,4 @@
-"""The NIP-11 document, made from the limits that are enforced and from nothing else."""
+"""The NIP-11 document, made from the limits that are enforced, so that it is true."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH, Limits
 from trio_relay.version import __version__
 
 SUPPORTED_NIPS: Final = (1, 2, 9, 11, 40, 45, 51, 65, 67)
-"""Those that work whatever is configured; a relay says which others do."""
+"""The NIPs that work however the relay is configured; `Capabilities` names the others."""
 SOFTWARE: Final = "https://github.com/trio-relay/trio-relay"
 
 Hex = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$", description="64 lowercase hex characters.")]
 
 
 class RelayInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who this relay says it is (NIP-11, "Field descriptions"); an empty text leaves the field out."""
+    """How the relay describes itself (NIP-11, "Field descriptions"); an empty text leaves the field out."""
 
     url: Annotated[
         str,
         Meta(
             pattern="^(wss?://[^/?#]+(/[^?#]*)?)?$",
             description=(
-                "Public address of the relay: behind a proxy what clients type, not what is bound. NIPs 42, 62, 70 and"
-                " 86 need it; empty, they are off, unless the relay listens on loopback alone."
+                "Public address of the relay, as clients type it; behind a proxy that is the proxy's. NIPs 42, 62, 70"
+                " and 86 need it: if it is empty they are off, unless the relay listens on loopback alone."
             ),
         ),
     ] = ""
     name: Annotated[
-        str, Meta(max_length=29, description="Name shown to users; NIP-11 asks for less than 30 characters.")
+        str, Meta(max_length=29, description="Name that clients show; NIP-11 asks for less than 30 characters.")
     ] = "trio-relay"
     description: Annotated[str, Meta(description="What this relay is for.")] = "A Nostr relay on Trio"
     banner: Annotated[str, Meta(description="URL of a wide picture.")] = ""
@@ -42,14 +42,14 @@ class RelayInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the document depends on more than names and limits.
+    """The parts of the document that depend on more than names and limits.
 
     Attributes:
-        nips: that are supported beside `SUPPORTED_NIPS`.
+        nips: numbers that are supported besides `SUPPORTED_NIPS`.
         self: pubkey that the relay signs with; empty if it signs nothing.
         min_pow_difficulty: bits that events must show (NIP-13).
-        auth_required: True if nothing is to be had without AUTH (NIP-42).
-        restricted_writes: True if writing has a condition: who may, which kinds, or work that must be shown.
+        auth_required: True if reading needs AUTH (NIP-42).
+        restricted_writes: True if writing has a condition: certain keys, certain kinds, or proof of work.
     """
 
     nips: tuple[int, ...] = ()
@@ -60,12 +60,12 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def document(info: RelayInfo, limits: Limits, standing: Capabilities | None = None) -> bytes:
-    """The NIP-11 document as JSON.
+    """Make the NIP-11 document as JSON.
 
     Args:
-        info: who this relay says it is.
+        info: how the relay describes itself.
         limits: what it enforces.
-        standing: what else it does and asks.
+        standing: what else it supports and asks for.
     """
     standing = standing or Capabilities()
     named = {name: value for name, value in msgspec.to_builtins(info).items() if value and name != "url"}

@@ -1,4 +1,4 @@
-"""BIP-340 signatures, by the fastest means that this machine has.
+"""BIP-340 signatures, verified in the fastest way that works on this machine.
 
 Three backends give the same answers: one native call a batch, coincurve one by one, and pure Python. `open_backend`
 takes the first that works, or the one that the configuration forces. All of them may run in any thread.
@@ -29,10 +29,10 @@ class Backend:
 
 
 def open_backend(name: BackendName | Literal["auto"] = "auto") -> Backend:
-    """The named backend, or the fastest that is here.
+    """Open the named backend, or the fastest that works here.
 
     Raises:
-        ImportError: the forced backend, or with "auto" every one of them, is not installed.
+        ImportError: the named backend is not installed, or with "auto" none is.
     """
     if name != "auto":
         return _BACKENDS[name]()

@@ -1,6 +1,6 @@
-"""What a client searches for, and what of an event is searched (NIP-50): parsed exactly, matched purely.
+"""Searches (NIP-50): what a client searches for, and which text of an event is searched.
 
-The content is searched, of a profile what it shows, and no tags. Nothing is searched of kinds whose content is
+The content is searched; of a profile, the fields that are shown. Tags are not searched, nor are kinds whose content is
 encrypted, is another event, or is data of an application.
 """
 
@@ -47,14 +47,14 @@ __all__ = [
 ]
 
 Phrase: TypeAlias = tuple[str, ...]
-"""Words that must follow one another; a plain word is a phrase of one."""
+"""Words that must follow one another; a single word is a phrase of one word."""
 Sort: TypeAlias = Literal["top", "hot", "rising", "controversial"]
 
 MOST_CHARACTERS: Final = 1_000
-"""The longest text of a search."""
+"""Characters in the longest text of a search."""
 
 _SHOWN: Final = ("name", "display_name", "about", "nip05", "website", "lud16")
-"""What of a profile is searched: what its page shows as text (NIP-01, NIP-24)."""
+"""The fields of a profile that are searched: those that clients show as text (NIP-01, NIP-24)."""
 _LISTS: Final = (*range(30_000, 30_008), 30_015, 30_030)
 _PRIVATE: Final = (
     *(ENCRYPTED_MESSAGE, SEAL, 44, 443, 444, 445, GIFT_WRAP, 1060, 7374, 7375, 7376),
@@ -68,9 +68,9 @@ repost is a whole event once more; that of messages, wraps, groups, wallets, dra
 class Search(msgspec.Struct, frozen=True, gc=False):
     """What a search asks for: every phrase, none of those excluded, and all the rest.
 
-    `language` is a code of ISO 639-1, `domain` that of the author's NIP-05 address as his profile claims it. With
-    `nsfw` False, events that say of themselves that they are not safe for work are left out. A relay that knows no spam
-    leaves none out, whatever `include_spam` says. `is_void` says that the text has no words: then nothing matches.
+    `language` is a code of ISO 639-1, `domain` the domain of the NIP-05 address that the author's profile claims. With
+    `nsfw` False, events marked as not safe for work are left out. This relay detects no spam, so it leaves none out,
+    whatever `include_spam` says. `is_void` says that the text has no words: then nothing matches.
     """
 
     phrases: tuple[Phrase, ...] = ()
@@ -84,7 +84,7 @@ class Search(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size(self) -> int:
-        """How many words it holds."""
+        """The number of words in it."""
         return sum(map(len, self.phrases)) + sum(map(len, self.excluded))
 
     @property
@@ -103,9 +103,9 @@ class Search(msgspec.Struct, frozen=True, gc=False):
         return None if self.domain is None else f"domain:{self.domain}"
 
     def matches(self, event: Event) -> bool:
-        """True if this event is one that is searched for; `sort` plays no part in it.
+        """Return True if this event is one that is searched for; `sort` plays no part.
 
-        Never for a search with a `domain`, which the event alone cannot tell: its author's profile can.
+        Always False for a search with a `domain`, which stands in the author's profile and not in the event.
         """
         if self.is_void or self.domain is not None:
             return False
@@ -122,14 +122,14 @@ class Search(msgspec.Struct, frozen=True, gc=False):
         return marks.issuperset(self.marks) and marks.isdisjoint(self.unwanted_marks)
 
 
-# One event at hand is asked about by many subscriptions, and each may ask for hundreds of words.
+# Many subscriptions ask about the same event, one after another, and each may ask for hundreds of words.
 @lru_cache(maxsize=4)
 def _words_in(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
 def _holds(text: str, held: frozenset[str], phrase: Phrase) -> bool:
-    """True if a text has these words one after another; the text itself is looked through only for who has them all."""
+    """Return True if a text has these words one after another; it is only looked through if it has all of them."""
     if not held.issuperset(phrase):
         return False
     return len(phrase) == 1 or f" {' '.join(phrase)} " in f" {text} "
@@ -139,12 +139,12 @@ _NOTHING: Final = Search()
 
 
 def parse_search(text: str) -> Search | None:
-    """The text of a search; None if it asks for nothing: no text, or extensions alone that change nothing.
+    """Parse the text of a search; None if it asks for nothing: no text, or only extensions that change nothing.
 
-    Words, "phrases" in quotation marks of which the last may be missing, each with a `-` before it to exclude it, and
-    extensions `key:value`. Those of NIP-50 that are known here are taken, of two the last; others, and values that mean
-    nothing, are ignored. Links and mentions are text. A text without any word, such as an emoji, is not nothing: no
-    event has what it asks for.
+    The text has words, "phrases" in quotation marks (the last mark may be missing), both with a `-` before them to
+    exclude them, and extensions `key:value`. NIP-50's extensions that the relay knows are taken, the last one if a key
+    comes twice; other extensions and meaningless values are ignored. Links and mentions are text. A text without any
+    word, such as an emoji, does ask for something, which no event has.
 
     Raises:
         Rejected: the text is too long.
@@ -187,7 +187,7 @@ def _is_link(key: str, value: str) -> bool:
 
 
 def _known(key: str, value: str) -> dict[str, str | bool]:
-    """What one extension sets: nothing if it is not known, or its value means nothing."""
+    """Return the fields that one extension sets; none if the extension or its value is unknown."""
     match key.lower(), value.lower():
         case "sort", sort if sort in _SORTS:
             return {"sort": sort}
@@ -203,7 +203,7 @@ def _known(key: str, value: str) -> dict[str, str | bool]:
 
 
 def text_of(event: Event) -> str:
-    """The words of what is searched in an event, a space between each two; empty for kinds that are not searched."""
+    """Return the words of an event that are searched, with spaces between; empty for kinds that are not searched."""
     if event.kind == PROFILE:
         return _profile_text(event.content)
     if event.kind in _UNSEARCHED or is_replaceable(event.kind):
@@ -211,7 +211,7 @@ def text_of(event: Event) -> str:
     return _text(event.content)
 
 
-# One event at hand is asked about by many subscriptions, one after the other.
+# Many subscriptions ask about the same event, one after another.
 @lru_cache(maxsize=4)
 def _text(content: str) -> str:
     return " ".join(words(content))
@@ -219,7 +219,7 @@ def _text(content: str) -> str:
 
 @lru_cache(maxsize=4)
 def _profile_text(content: str) -> str:
-    """Of what is no profile, all is text."""
+    """Return the searched text of a profile's content; all of it if the content is no profile."""
     profile = _profile(content)
     if profile is None:
         return _text(content)
@@ -235,10 +235,10 @@ def _profile(content: str) -> dict[str, object] | None:
 
 
 def marks_of(event: Event) -> frozenset[str]:
-    """What an event says of itself beside its words: "nsfw", "language:en", and of a profile "domain:example.com".
+    """Return how an event marks itself: "nsfw", "language:en", and for a profile "domain:example.com".
 
-    From a content warning (NIP-36) or the tag `nsfw`; from a label of itself in the namespace ISO-639-1 (NIP-32); from
-    the domain of its `nip05`, as claimed, which nobody has verified (NIP-05).
+    They come from a content warning (NIP-36) or the tag `nsfw`; from a label on itself in the namespace ISO-639-1
+    (NIP-32); from the domain of its `nip05`, as claimed and not verified (NIP-05).
     """
     marks: set[str] = set()
     for tag in event.tags:
@@ -268,7 +268,7 @@ def _claimed_domain(content: str) -> str | None:
 
 
 def vote_of(event: Event) -> int:
-    """+1 for a reaction that likes, -1 for one that dislikes, 0 for all else (NIP-25)."""
+    """Return +1 for a reaction that likes, -1 for one that dislikes, 0 for everything else (NIP-25)."""
     if event.kind != REACTION:
         return 0
     reaction = event.content.rstrip(COLOURS)
@@ -278,4 +278,4 @@ def vote_of(event: Event) -> int:
 LIKES: Final = frozenset(["", "+", *"❤♥🧡💛💚💙💜🖤🤍🤎💖💗💓💕💞💘💝🩷🩵🩶🤙👍"])
 DISLIKES: Final = frozenset("-👎")
 COLOURS: Final = "\ufe0e\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
-"""What may follow an emoji: its form, and the colour of a hand. They say nothing about the vote."""
+"""Characters that may follow an emoji: its form, and a skin colour. They do not change the vote."""

@@ -11,14 +11,14 @@ _Sign: TypeAlias = Callable[[bytes], bytes]
 
 
 class Signer:
-    """Signs with one key, by coincurve, or where that is missing in pure Python, which takes much longer.
+    """Signs events with one key, by coincurve, or in pure Python, which is much slower, where coincurve is missing.
 
     Args:
-        secret: 32 bytes; as a number from 1 to below the order of the curve.
+        secret: 32 bytes, a number from 1 to below the order of the curve.
 
     Raises:
-        ValueError: it is no secret key.
-        ImportError: there is neither library.
+        ValueError: it is not a valid secret key.
+        ImportError: neither library is installed.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -32,7 +32,7 @@ class Signer:
         """64 hex characters."""
 
     def sign(self, kind: int, created_at: int, tags: list[list[str]], content: str = "") -> Event:
-        """A valid event of this key; `created_at` in seconds since 1970."""
+        """Make a valid event of this key; `created_at` in seconds since 1970."""
         event_id = compute_id(self.pubkey, created_at, kind, tags, content)
         sig = self._sign(bytes.fromhex(event_id)).hex()
         return Event(event_id, self.pubkey, created_at, kind, tags, content, sig)

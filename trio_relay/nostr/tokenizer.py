@@ -1,8 +1,8 @@
-"""A text to the words by which it is found: one meaning for every store and for live delivery (NIP-50).
+"""Splits a text into the words by which it is found, in the same way for every store and for live delivery (NIP-50).
 
-Two texts that differ in case, in width, or in the form of their accents have the same words. Scripts that are written
-without spaces have no words that a rule could find: of those, each two neighbours make one, so that what stands in a
-text is found as a phrase. A character of such a script that is looked for alone is found where it stands alone.
+Two texts that differ in case, in width, or in the form of their accents have the same words. In scripts that are
+written without spaces each two neighbouring characters make a word, so that any part of a text is found as a phrase. A
+single character of such a script is found only where it stands alone.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Final
 from unicodedata import category, combining, normalize
 
 LONGEST: Final = 64
-"""Characters of a word that count; an id or a key in hex is a word of that length."""
+"""Most characters of a word; an id or a key in hex is a word of this length."""
 _LONGEST_KNOWN: Final = 32
-"""Characters of what is remembered with its words, so that nobody fills the memory with it."""
+"""Most characters of a text whose words are cached, so that nobody can fill the memory."""
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in their order: lower case, no punctuation, never empty, of 64 characters at most.
+    """Return the words of a text in their order: lower case, no punctuation, never empty, at most 64 characters each.
 
-    The words of the words, joined by spaces, are the same again.
+    Applied to its own result, joined by spaces, it gives the same words.
     """
     if not text.isascii():
-        # Nothing that is folded or joined reaches across white space. Most chunks may be ASCII, and others come again.
+        # Folding never reaches across white space, so each chunk is taken alone: most are ASCII, others are cached.
         text = " ".join([chunk if chunk.isascii() else _folded_chunk(chunk) for chunk in text.split()])
-    # What is ASCII a table of bytes does at once, and it leaves all else as it is, which is folded by now.
+    # A table of bytes translates all ASCII at once; everything else is folded already and stays as it is.
     raw = text.encode()
     found = raw.translate(_LOWER).decode().split()
-    # To ask each word for its length would double the cost.
+    # Asking each word for its length would double the cost.
     if _TOO_LONG in raw.translate(_OUTLINE):
         return [word[:LONGEST] for word in found]
     return found
@@ -46,7 +46,7 @@ def _known_chunk(chunk: str) -> str:
 
 
 def _folded_words(text: str) -> list[str]:
-    """As `words`, whatever the characters are, for many times the cost."""
+    """Return what `words` does for any characters, at many times the cost."""
     found: list[str] = []
     for run in _folded(text).translate(_SEPARATORS).split():
         if _SPACELESS.search(run) is None:
@@ -63,28 +63,28 @@ def _folded_words(text: str) -> list[str]:
 
 
 def _add(found: list[str], run: str) -> None:
-    """A word begins with a letter or a digit: marks before it belong to what was there instead, an emoji say."""
+    """Add the words of a run; marks before its first letter or digit belong to something else, such as an emoji."""
     start = next((place for place, character in enumerate(run) if character.isalnum()), None)
     if start is not None:
         found.append(run[start : start + LONGEST])
 
 
 def _folded(text: str) -> str:
-    """Unicode's NFKC_Casefold, for what of it words are made of: the same form for all ways to write a text."""
+    """Apply the part of Unicode's NFKC_Casefold that matters for words: one form for all spellings of a text."""
     text = _STACKS.sub(r"\1", _INVISIBLE.sub("", text))
-    # Folding the case may leave what has a shorter form, and that what has another case; it ends after a few times.
+    # Folding the case may give what normalises further, and that what folds further; it settles after a few rounds.
     while (again := normalize("NFKC", normalize("NFKC", text).casefold())) != text:
         text = again
     return text
 
 
 class _Separators(dict[int, int | str]):
-    """What `str.translate` asks about each character: itself if it can be part of a word, else a space."""
+    """A table for `str.translate`: a character that can be part of a word stays, any other becomes a space."""
 
     def __missing__(self, code: int) -> int | str:
         kind = category(chr(code))
         result = code if kind[0] in "LN" or kind in ("Mn", "Mc") else " "
-        # Characters that don't exist, a million of them, are not remembered.
+        # The million code points that are no characters are not remembered.
         if kind not in ("Cn", "Co", "Cs"):
             self[code] = result
         return result
@@ -96,14 +96,14 @@ _OUTLINE: Final = "".join(_ASCII).translate(dict.fromkeys(range(33, 128), 120)).
 """Any letter or digit of ASCII is an x."""
 _TOO_LONG: Final = b"x" * (LONGEST + 1)
 _SEPARATORS: Final = _Separators()
-# Joiners, direction marks, soft hyphens and variation selectors stand inside of words without a meaning of their own.
-# Not so the non-joiner (U+200C) and the space without width (U+200B), which part words where they are used.
+# Joiners, direction marks, soft hyphens and variation selectors stand inside words and mean nothing to a search. The
+# non-joiner (U+200C) and the space without width (U+200B) do separate words.
 _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u180b-\u180f\u200d-\u200f\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]"
 )
 _MOST_MARKS: Final = 30
 _MARKS: Final = "".join(character for character in map(chr, range(0x300, 0x1_F000)) if combining(character))
-# No writing puts more marks on a letter (UAX 15, "Stream-Safe Text Format"), and to sort them takes the square of their
+# No script puts more marks on a letter (UAX 15, "Stream-Safe Text Format"). Sorting them takes the square of their
 # number: a quarter of a million, which an event may have, took minutes.
 _STACKS: Final = re.compile(f"([{_MARKS}]{{{_MOST_MARKS}}})[{_MARKS}]+")
 # Han, Hiragana, Katakana, Thai, Lao, Burmese, Khmer, their own marks included.

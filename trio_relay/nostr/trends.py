@@ -1,4 +1,4 @@
-"""What many keys speak of in a window of time: notes, tags and people, each key counting once for each."""
+"""Trends: the notes, tags and people that most keys refer to in a window of time; each key counts once for each."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from trio_relay.nostr.kinds import FOLLOW_SET, FOLLOWS, PROFILE, is_replaceable
 from trio_relay.nostr.ranking import MUTE_KINDS, references_of
 
 SILENT_KINDS: Final = rf"{PROFILE}|{FOLLOWS}|{'|'.join(map(str, sorted(MUTE_KINDS)))}|1[0-9]{{4}}|{FOLLOW_SET}"
-"""The kinds that `speaks` leaves out, as a regular expression of Lucene's."""
+"""The kinds that `speaks` leaves out, as a regular expression for Lucene."""
 
 
 class Trend(msgspec.Struct, frozen=True, gc=False):
-    """One note (its id), tag (its value) or person (a pubkey), and how many keys spoke of it."""
+    """One note (its id), tag (its value) or person (a pubkey), and the number of keys that refer to it."""
 
     name: str
     voices: int
 
 
 class Trends(msgspec.Struct, frozen=True, gc=False):
-    """What was most spoken of from `since` to `until`, both seconds since 1970 and included; most voices first.
+    """The most referred to from `since` to `until`, seconds since 1970, both included; most keys first.
 
     Attributes:
         since: the first second.
         until: the last.
-        events: how many events spoke.
+        events: how many events were counted.
         notes: by `e` tags.
         tags: by `t` tags.
-        authors: by `p` tags, the person's own included.
+        authors: by `p` tags, also those of the person itself.
     """
 
     since: int
@@ -43,12 +43,12 @@ class Trends(msgspec.Struct, frozen=True, gc=False):
 
 
 def speaks(event: Event) -> bool:
-    """True for an event that says something of others at its time: no list that is kept, and none of `MUTE_KINDS`."""
+    """Return True for an event whose references count at its time: no replaceable list, and none of `MUTE_KINDS`."""
     return not (event.kind in MUTE_KINDS or event.kind == FOLLOW_SET or is_replaceable(event.kind))
 
 
 class Tally:
-    """Counts voices, event by event."""
+    """Counts the keys that refer to things, event by event."""
 
     def __init__(self) -> None:
         self._events = 0
@@ -57,7 +57,7 @@ class Tally:
         self._authors: dict[str, set[str]] = {}
 
     def add(self, event: Event) -> None:
-        """Hear what one event says, if it says anything."""
+        """Count the references of one event, if it has any that count."""
         if not speaks(event):
             return
         self._events += 1
@@ -68,7 +68,7 @@ class Tally:
                 (self._tags if tag[0] == "t" else self._authors).setdefault(tag[1], set()).add(event.pubkey)
 
     def trends(self, since: int, until: int, limit: int) -> Trends:
-        """The `limit` most spoken of, of each kind of thing."""
+        """Return the `limit` most referred to notes, tags and authors."""
         return Trends(
             since,
             until,
@@ -80,5 +80,5 @@ class Tally:
 
 
 def _most(voices: Iterable[tuple[str, int]]) -> list[Trend]:
-    """Most voices first, equals by name."""
+    """Sort by number of keys, most first, then by name."""
     return [Trend(name, number) for name, number in sorted(voices, key=lambda voice: (-voice[1], voice[0]))]

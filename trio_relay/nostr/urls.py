@@ -1,8 +1,7 @@
-"""When two spellings of a URL mean the same relay, or the same resource.
+"""Comparison of URLs: whether two spellings name the same relay, or the same resource.
 
-Both compare where a URL leads to in one way: no difference is made between http and ws, https and wss, a default port
-and none, letter case of scheme and host, and one loopback host and another, so that a relay tried out at home answers
-to `localhost`, `127.0.0.1` and `[::1]`.
+Both comparisons treat as equal: http and ws, https and wss, a default port and none, the letter case of scheme and
+host, and all loopback hosts, so that a relay tried out at home answers to `localhost`, `127.0.0.1` and `[::1]`.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ class _Origin(NamedTuple):
 
 
 def same_relay(url: str, other: str) -> bool:
-    """True if both URLs name one relay: by scheme, host, port and path (NIP-42, "Signed Event Verification").
+    """Return True if both URLs name one relay: by scheme, host, port and path (NIP-42, "Signed Event Verification").
 
-    People write these: white space around them, a dot behind the host and slashes behind the path make no difference,
-    and neither do query and fragment. A text that is no ws, wss, http or https URL names no relay.
+    People write these, so white space around them, a dot after the host, slashes after the path, query and fragment
+    make no difference. A text that is no ws, wss, http or https URL names no relay.
     """
     mine, theirs = _relay(url), _relay(other)
     return mine is not None and mine == theirs
 
 
 def same_url(url: str, other: str) -> bool:
-    """True if both absolute URLs are the same, user, path, query and fragment to the letter (NIP-98, "Nostr event").
+    """Return True if both absolute URLs are the same, user, path, query and fragment included (NIP-98, "Nostr event").
 
-    Programs write these: an empty path is `/`, and that is all. A text that is no such URL is the same as none.
+    Programs write these, so only an empty path and `/` are equal besides. A text that is no such URL equals nothing.
     """
     mine, theirs = _resource(url), _resource(other)
     return mine is not None and mine == theirs
@@ -73,7 +72,7 @@ def _one_loopback(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """True for `localhost` and every address that stays on this machine."""
+    """Return True for `localhost` and every address that stays on this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""How wide the pipeline is, and how long its parts have patience."""
+"""Settings of the table `pipeline`: sizes of batches and channels, and deadlines."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from msgspec import Meta
 
 
 class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How wide the pipeline is."""
+    """How much the pipeline does at a time, and how long it waits."""
 
     signatures: Annotated[
         Literal["auto", "batch", "coincurve", "python"],
         Meta(
             description=(
-                "How signatures are verified: one native call a batch, coincurve one by one, pure Python (some 75 ms"
-                " each), or the first of these that works."
+                "How signatures are verified: batch: one native call a batch; coincurve: one by one; python: about 75"
+                " ms each; auto: the first of these that works."
             )
         ),
     ] = "auto"
@@ -25,20 +25,20 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Meta(
             ge=0,
             le=256,
-            description="Threads that verify; 0 is one for each core.",
+            description="Threads that verify signatures; 0: one for each core.",
             extra={"unit": "threads"},
         ),
     ] = 0
     verify_batch: Annotated[
-        int, Meta(ge=1, description="Most signatures of one native call.", extra={"unit": "events"})
+        int, Meta(ge=1, description="Most signatures in one native call.", extra={"unit": "events"})
     ] = 256
-    write_batch: Annotated[int, Meta(ge=1, description="Most events of one commit.", extra={"unit": "events"})] = 1_000
+    write_batch: Annotated[int, Meta(ge=1, description="Most events in one commit.", extra={"unit": "events"})] = 1_000
     write_linger_seconds: Annotated[
         float,
         Meta(
             ge=0,
             le=10,
-            description="How long a batch waits for company before it is written, unless it is full.",
+            description="How long a batch waits for more events before it is written, unless it is full.",
             extra={"unit": "seconds"},
         ),
     ] = 0.0
@@ -46,19 +46,23 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         int,
         Meta(
             ge=0,
-            description="What may wait to be verified; a batch is what one read of one client brought.",
+            description="Most batches that wait to be verified; a batch is what one read from one client brought.",
             extra={"unit": "batches"},
         ),
     ] = 64
     query_seconds: Annotated[
         float,
-        Meta(gt=0, description="What each page of a stored query, or a count, may take.", extra={"unit": "seconds"}),
+        Meta(
+            gt=0, description="Longest time for each page of a stored query, or for a count.", extra={"unit": "seconds"}
+        ),
     ] = 10.0
     drain_seconds: Annotated[
         float,
         Meta(
             ge=0,
-            description="When stopping: time for the pipeline to store what was accepted, once all clients left.",
+            description=(
+                "When stopping: time for the pipeline to store what was accepted, after all clients have disconnected."
+            ),
             extra={"unit": "seconds"},
         ),
     ] = 10.0

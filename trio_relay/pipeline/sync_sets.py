@@ -39,23 +39,29 @@ _MOST_SESSIONS: Final = 256
 class SyncOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sync of sets of events (NIP-77)."""
 
-    enabled: Annotated[bool, Meta(description="Answer NEG-OPEN; off, it is refused and not advertised.")] = True
+    enabled: Annotated[bool, Meta(description="Answer NEG-OPEN; if off, it is refused and not advertised.")] = True
     max_events: Annotated[
         int, Meta(ge=1, description="Most events of one sync; larger sets are refused.", extra={"unit": "events"})
     ] = 1_000_000
     max_sessions: Annotated[
-        int, Meta(ge=1, description="Most syncs that one connection has open.", extra={"unit": "syncs"})
+        int, Meta(ge=1, description="Most open syncs of one connection.", extra={"unit": "syncs"})
     ] = 4
     idle_seconds: Annotated[
         float,
-        Meta(gt=0, description="Silence after which the relay ends a sync.", extra={"unit": "seconds"}),
+        Meta(
+            gt=0,
+            description="How long a client may be silent before the relay ends its sync.",
+            extra={"unit": "seconds"},
+        ),
     ] = 60.0
     frame_bytes: Annotated[
         int,
         Meta(
             ge=4_096,
             le=2**20,
-            description="Longest message of a sync, half of its length as text; never over a quarter of an outbox.",
+            description=(
+                "Longest message of a sync before it becomes hex, which doubles it; at most a quarter of an outbox."
+            ),
             extra={"unit": "bytes"},
         ),
     ] = 131_072

@@ -1,1 +1,1 @@
-"""What this relay allows: who may write and read what, and the lists that its operators keep. Pure."""
+"""Policy: who may write and read what, and the lists that operators keep. Pure: nothing here awaits."""

@@ -1,4 +1,4 @@
-"""What the NIP-11 document says of this relay: what works as it is configured now, and nothing else."""
+"""Capabilities for the NIP-11 document: what works as the relay is configured now."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trio_relay.policy.rules import Rules
 
 
 def capabilities_of(rules: Rules) -> Capabilities:
-    """What the relay does and asks."""
+    """Return what the relay supports and asks for."""
     options, members = rules.options, rules.members
     keeps_to_members = members.enabled and members.members_read
     takes_few_kinds = bool(options.allowed_kinds) or rules.lists.holds_any(ListName.ALLOWED_KINDS)
@@ -25,13 +25,13 @@ def capabilities_of(rules: Rules) -> Capabilities:
 
 
 def relay_info_of(rules: Rules) -> RelayInfo:
-    """Who the relay says it is, with what was changed at run time (NIP-86, `changerelayname` and others)."""
+    """Return how the relay describes itself, with changes made at run time (NIP-86, `changerelayname` and others)."""
     changed = rules.lists.entries(ListName.IDENTITY, 0)
     return replace(rules.info, **{field: entry.reason for field, entry in changed.items()})
 
 
 def optional_nips(rules: Rules) -> dict[int, bool]:
-    """By number, whether it works; those that always do are `relay_info.SUPPORTED_NIPS`."""
+    """Return which optional NIPs work, by number; those that always work are `relay_info.SUPPORTED_NIPS`."""
     auth, private = rules.has_auth, rules.has_auth and bool(rules.private_kinds)
     denies_vanishing = VANISH in rules.options.denied_kinds or rules.lists.get(
         ListName.DISALLOWED_KINDS, str(VANISH), 0

@@ -1,7 +1,19 @@
-"""Who may write what: one order of checks, the cheapest first; the first refusal wins.
+"""Checks of events: who may write what. Pure; the time of day is an argument.
 
-Nothing here needs the signature, so everything here is asked before one is verified, and before any thread is. The time
-of day is an argument.
+The strategy is one table, `_CHECKS`, and plans made from it:
+
+1. `check_event` compares the cheap sizes and a `created_at` in the future with the limits, alike for every event.
+2. It then runs the plan of the event's kind: those rows of `_CHECKS`, in the order of the table, whose second item says
+   that the check can refuse anything of this kind as the rules are now. A plan is made when the first event of its kind
+   comes, and is kept in `Rules.plans`. `Rules.apply` and `Rules.load` clear all plans when the operators' lists change.
+3. The lengths of tag items, if the message was long enough to exceed them, and the id, which costs a hash, come last.
+
+The first refusal wins, so the order of the table is part of the wire: it decides which reason a client is told. Nothing
+here needs the signature, so all of this is decided before one is verified and before any thread is used. `check_bans`
+is asked once more when the event reaches the writer, since an operator may have banned its author in the meantime.
+
+A check returns None ("nothing against it"), or the refusal that the client gets. To add one: write `_check_…`, give it
+a row in `_CHECKS`, and let its condition be false for as many kinds as possible.
 """
 
 from __future__ import annotations
@@ -23,25 +35,25 @@ from trio_relay.policy.membership import REQUESTS, check_request
 from trio_relay.policy.rules import Rules
 
 _UNWRAPPED: Final = {SEAL: "a seal", CHAT_MESSAGE: "a chat message", FILE_MESSAGE: "a file message"}
-"""What must only ever come inside of a gift wrap (NIP-17, NIP-59)."""
+"""Kinds that must come inside a gift wrap (NIP-17, NIP-59)."""
 _MOST_RECIPIENTS: Final = 10
-"""Of one gift wrap; clients make one for each (NIP-17)."""
+"""Most recipients of one gift wrap; clients make a wrap for each recipient (NIP-17)."""
 _WRAPS_LIE_BACK: Final = 172_800
-"""Seconds: a wrap's time is up to two days too old on purpose (NIP-59)."""
+"""Seconds; the time of a wrap lies up to two days back on purpose (NIP-59)."""
 
 Check: TypeAlias = Callable[[Event, Identity, Rules, int], Rejected | None]
 _decode_embedded: Final = msgspec.json.Decoder(dict[str, object]).decode
 
 
 def check_event(event: Event, identity: Identity, rules: Rules, now: int, size: int = 0) -> Rejected | None:
-    """None if the event may go on to have its signature verified, else why it is refused.
+    """Return None if the event's signature may be verified next, else why the event is refused.
 
     Args:
         event: of the right shape.
-        visitor: who sends it.
+        identity: who sends it.
         rules: what is allowed.
         now: seconds since 1970.
-        size: bytes of the message that it came in, if known: what is in it cannot be longer.
+        size: bytes of the message that it came in, or 0: a short message needs no look at its tags' lengths.
     """
     limits = rules.limits
     if event.created_at > now + limits.created_at_ahead:
@@ -60,7 +72,7 @@ def check_event(event: Event, identity: Identity, rules: Rules, now: int, size: 
 
 
 def check_bans(event: Event, rules: Rules, now: int) -> Rejected | None:
-    """As `check_event`, for who was banned while the event was on its way."""
+    """Check again, like `check_event`, what may have been banned while the event was on its way."""
     lists = rules.lists
     if lists.holds_any(ListName.BANNED_PUBKEYS) and (refusal := _check_key(event, _ANYBODY, rules, now)) is not None:
         return refusal
@@ -82,7 +94,7 @@ def _check_age(event: Event, identity: Identity, rules: Rules, now: int) -> Reje
 def _check_kind(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     kind, options, lists = event.kind, rules.options, rules.lists
     if kind == CLIENT_AUTH:
-        return invalid(f"kind {CLIENT_AUTH} belongs into an AUTH message (NIP-42)")
+        return invalid(f"kind {CLIENT_AUTH} must be sent in an AUTH message (NIP-42)")
     if kind in _UNWRAPPED:
         return invalid(f"kind {kind}, {_UNWRAPPED[kind]}, must come in a gift wrap (NIP-59)")
     if kind in rules.private_kinds and not rules.has_auth:
@@ -90,13 +102,18 @@ def _check_kind(event: Event, identity: Identity, rules: Rules, now: int) -> Rej
             Prefix.RESTRICTED, "private events cannot be served here: clients cannot authenticate (relay.url)"
         )
     if kind in options.denied_kinds or lists.get(ListName.DISALLOWED_KINDS, str(kind), now) is not None:
-        return Rejected(Prefix.BLOCKED, f"kind {kind} is not taken here")
+        return Rejected(Prefix.BLOCKED, f"kind {kind} is not accepted here")
     if kind in REQUESTS and rules.has_membership:
         return None
-    # Only who denies requests to vanish by name takes none: a list of what else is welcome does not mean them (NIP-62).
+    # Requests to vanish are refused only where they are denied by name: a list of allowed kinds is about others
+    # (NIP-62).
     if kind != VANISH and (options.allowed_kinds or lists.holds_any(ListName.ALLOWED_KINDS)):
         is_allowed = kind in options.allowed_kinds or lists.get(ListName.ALLOWED_KINDS, str(kind), now) is not None
-        return None if is_allowed else Rejected(Prefix.BLOCKED, f"kind {kind} is not among those that are taken here")
+        return (
+            None
+            if is_allowed
+            else Rejected(Prefix.BLOCKED, f"kind {kind} is not among the kinds that are accepted here")
+        )
     return None
 
 
@@ -120,34 +137,34 @@ def _check_auth(event: Event, identity: Identity, rules: Rules, now: int) -> Rej
 
 def _check_key(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     if event.kind == VANISH:
-        return None  # whoever asks to vanish, banned or not, paid or not (NIP-62)
-    if event.kind in WRAPS:  # its author is a random key; whom it is for is known
+        return None  # anybody may ask to vanish, banned or not (NIP-62)
+    if event.kind in WRAPS:  # the author is a random key, so the recipients are judged
         judged = recipients(event)
         if not 1 <= len(judged) <= _MOST_RECIPIENTS:
             return invalid(f"a gift wrap names 1 to {_MOST_RECIPIENTS} keys in p tags (NIP-59)")
-        whose = "is for a key that is"
+        who = "a recipient of this event is"
     else:
         judged = [event.pubkey]
-        whose = "is of a key that is"
+        who = "the author of this event is"
     if any(rules.is_banned(key, now) for key in judged):
-        return Rejected(Prefix.BLOCKED, f"this event {whose} banned here")
+        return Rejected(Prefix.BLOCKED, f"{who} banned here")
     if event.kind in REQUESTS and rules.has_membership:
-        return None  # who asks to join is no member yet (NIP-43)
+        return None  # a key that asks to join is no member yet (NIP-43)
     if not all(rules.may_write(key, now) for key in judged):
-        return Rejected(Prefix.RESTRICTED, f"this event {whose} not among those that may write here")
+        return Rejected(Prefix.RESTRICTED, f"{who} not among the keys that may write here")
     return None
 
 
 def _check_request(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     if (refusal := check_request(event, now)) is not None:
         return refusal
-    # Nobody's backup makes him a member.
+    # An import of a backup makes nobody a member.
     return None if event.pubkey in identity.keys else _unauthenticated(identity, "a request to join or to leave")
 
 
 def _unauthenticated(identity: Identity, what: str) -> Rejected:
     prefix = Prefix.RESTRICTED if identity.keys else Prefix.AUTH_REQUIRED
-    return Rejected(prefix, f"{what} is taken of its authenticated author alone (NIP-70)")
+    return Rejected(prefix, f"{what} is accepted from its authenticated author only (NIP-70)")
 
 
 def _check_list_of_events(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
@@ -170,12 +187,12 @@ def _check_work(event: Event, identity: Identity, rules: Rules, now: int) -> Rej
 def _check_words(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     content = event.content.casefold()
     if any(word in content for word in rules.words):
-        return Rejected(Prefix.BLOCKED, "the content holds a word that is not taken here")
+        return Rejected(Prefix.BLOCKED, "the content holds a word that is not allowed here")
     return None
 
 
 def _check_tags(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
-    """Expired events (NIP-40), and protected ones and their reposts (NIP-70)."""
+    """Refuse expired events (NIP-40), protected ones of others, and reposts of those (NIP-70)."""
     for tag in event.tags:
         if tag and tag[0] in _TELLING:
             break
@@ -186,7 +203,7 @@ def _check_tags(event: Event, identity: Identity, rules: Rules, now: int) -> Rej
     if is_protected(event) and event.pubkey not in identity.keys and not identity.brings_backup:
         if not rules.has_auth:
             return Rejected(
-                Prefix.BLOCKED, "protected events are not taken here: clients cannot authenticate (relay.url)"
+                Prefix.BLOCKED, "protected events are not accepted here: clients cannot authenticate (relay.url)"
             )
         return _unauthenticated(identity, "a protected event")
     return _check_repost(event)
@@ -196,7 +213,7 @@ _TELLING: Final = frozenset({"-", "expiration"})
 
 
 def _check_repost(event: Event) -> Rejected | None:
-    # Most contents are not even looked at, and most of the others hold no such tag, however it is spelt.
+    # Parsing is the exception: most events are no reposts, and most reposts hold no such tag in any spelling.
     if event.kind not in REPOSTS or not ('"-"' in event.content or "\\u002" in event.content):
         return None
     tags = _embedded_tags(event.content)
@@ -206,19 +223,19 @@ def _check_repost(event: Event) -> Rejected | None:
 
 
 def _embedded_tags(content: str) -> object:
-    """The tags of the event that a repost holds; None for what nobody can read, which is no repost."""
+    """Return the tags of the event that a repost holds; None if no client could read it."""
     try:
         return _decode_embedded(content).get("tags")
     except RecursionError:
         return None
     except msgspec.DecodeError:
-        read = lenient(content.encode())  # some clients take lone surrogates and huge numbers
+        read = lenient(content.encode())  # some clients accept lone surrogates and huge numbers
         return read.get("tags") if isinstance(read, dict) else None
 
 
 def _check_vanish(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     if not rules.has_auth:
-        return Rejected(Prefix.BLOCKED, "requests to vanish are not taken here: this relay has no name (relay.url)")
+        return Rejected(Prefix.BLOCKED, "requests to vanish are not accepted here: this relay has no name (relay.url)")
     named = [tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "relay"]
     if not named:
         return invalid("a request to vanish names a relay, or ALL_RELAYS, in a relay tag (NIP-62)")
@@ -228,9 +245,9 @@ def _check_vanish(event: Event, identity: Identity, rules: Rules, now: int) -> R
 
 
 def _plan(kind: int, rules: Rules) -> tuple[Check, ...]:
-    """The checks that can refuse an event of this kind, as things are; kept until a list changes.
+    """Make the plan of a kind: the checks that can refuse it as the rules are now; kept until a list changes.
 
-    Most kinds need few of the checks, so that all of them together cost an event 0.8 µs instead of 4.4.
+    Most kinds need few of the checks: they cost an event 0.8 µs together, where the whole table cost 4.4.
     """
     plan = rules.plans[kind] = tuple(check for check, is_needed in _CHECKS if is_needed(kind, rules))
     return plan
@@ -266,4 +283,4 @@ _CHECKS: Final[tuple[tuple[Check, Callable[[int, Rules], bool]], ...]] = (
     (_check_tags, lambda _kind, _rules: True),
     (_check_words, lambda _kind, rules: bool(rules.words)),
 )
-"""In their order, each with when it can refuse anything at all."""
+"""The table: each check with the condition under which it can refuse a kind at all; the order is that of refusals."""

@@ -1,4 +1,4 @@
-"""Who may ask what. Which events an answer may hold, `nostr.gate` says."""
+"""Checks of filters: which requests a client may make. `nostr.access` decides which events an answer may hold."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trio_relay.policy.rules import Rules
 
 
 def check_filters(filters: Sequence[Filter], identity: Identity, rules: Rules, now: int) -> Rejected | None:
-    """None if these may be asked, else why not.
+    """Return None if the client may ask these filters, else why not.
 
-    What can match nothing but private events of others is refused as a whole, so that the client hears what to do;
-    broader filters are answered, and private events left out.
+    A filter that can match only private events of others is refused as a whole, so that the client learns what to do;
+    broader filters are answered without private events.
 
     Args:
         filters: of one REQ, COUNT or NEG-OPEN.
-        visitor: who asks.
+        identity: who asks.
         rules: what is allowed.
         now: seconds since 1970.
     """
@@ -36,9 +36,9 @@ def check_filters(filters: Sequence[Filter], identity: Identity, rules: Rules, n
             return Rejected(
                 Prefix.RESTRICTED, "private events are not served here: clients cannot authenticate (relay.url)"
             )
-        return Rejected(Prefix.AUTH_REQUIRED, "private events are served to those concerned alone")
+        return Rejected(Prefix.AUTH_REQUIRED, "private events are served to their authors and recipients only")
     if not any(_could_match(filter_, identity) for filter_ in filters):
-        return Rejected(Prefix.RESTRICTED, "these events are for others than the authenticated keys")
+        return Rejected(Prefix.RESTRICTED, "these events are for keys other than the authenticated ones")
     return None
 
 
@@ -47,7 +47,7 @@ def _is_private(filter_: Filter, rules: Rules) -> bool:
 
 
 def _could_match(filter_: Filter, identity: Identity) -> bool:
-    """True unless the filter itself names others than those who may read what it asks for."""
+    """Return True unless the filter itself asks only for what its readers may not read."""
     named = [values for letter, values in filter_.tags if letter == "p"]
     if not named or any(not values.isdisjoint(identity.keys) for values in named):
         return True  # of several sets that all count (NIP-91) his is one: what names others too is his as well

@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, as far as the relay knows."""
+"""Identity: the keys that a connection has authenticated, and what else decides what it may do."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from trio_relay.nostr.access import PRIVATE_KINDS, Reader
 
 MOST_KEYS = 64
-"""Keys that one connection may authenticate; more are refused, so that no gate has thousands to look at."""
+"""Most keys that one connection may authenticate, so that no check has to look at thousands."""
 
 
 @dataclass(eq=False, slots=True)
 class Identity:
-    """One connection.
+    """The identity of one connection.
 
     Attributes:
-        challenge: that its AUTH events must name; empty where authentication is off.
-        private_kinds: what is served to those concerned alone.
-        is_operator: True for an import: who can read the store needs no authentication.
-        brings_backup: True if what he brings was exported from here, protected events included.
-        keys: pubkeys that it has authenticated (NIP-42), for as long as it lasts.
-        reader: the same keys as the gate sees them.
+        challenge: what its AUTH events must name; empty where authentication is off.
+        private_kinds: kinds that are served to their authors and recipients only.
+        is_operator: True for an import: whoever can open the store needs no authentication.
+        brings_backup: True for an import of this relay's own export, protected events included.
+        keys: pubkeys that the connection has authenticated (NIP-42), for as long as it lasts.
+        reader: the same keys as `nostr.access` sees them.
     """
 
     challenge: str = ""

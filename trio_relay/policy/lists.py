@@ -1,6 +1,6 @@
-"""The lists that operators keep at run time (NIP-86): changed at once, and told as what has to be stored of them.
+"""The lists that operators change at run time (NIP-86), and their form in the store.
 
-What operators gave to keys, roles (NIP-43) and methods (NIP-86), is a list of names in the entry of each key.
+What operators granted to keys, roles (NIP-43) and methods (NIP-86), is a list of names in the entry of each key.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Final
 import msgspec
 
 MOST_REPORTS: Final = 1_000
-"""Reported events that wait for a verdict; anyone can report, so older ones make room."""
+"""Most reported events that wait for a verdict; anyone can report, so weaker ones make room."""
 
 
 class ListName(StrEnum):
-    """Which list."""
+    """The names of the lists."""
 
     BANNED_PUBKEYS = "banned-pubkeys"
     ALLOWED_PUBKEYS = "allowed-pubkeys"
@@ -36,13 +36,13 @@ class ListName(StrEnum):
 
 
 class ListEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why something is on a list, until when, and what more there is to say of it.
+    """An entry of a list: why the item is on it, until when, and the list's own data.
 
     Attributes:
         reason: for humans.
-        until: seconds since 1970, after which it counts no more; None for ever.
-        since: when it was put there; seconds since 1970.
-        data: what the list is about, beside the item: a role's properties, the methods of a key.
+        until: seconds since 1970, when it ends; None if never.
+        since: seconds since 1970, when it was added.
+        data: what the list keeps of the item: a role's properties, the methods of a key.
     """
 
     reason: str = ""
@@ -52,13 +52,13 @@ class ListEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def reporters(entry: ListEntry) -> list[str]:
-    """The keys that reported an event of `REPORTED_EVENTS`."""
+    """Return the keys that reported an event of `REPORTED_EVENTS`."""
     found = entry.data.get("reporters")
     return found if isinstance(found, list) else []
 
 
 class Change(msgspec.Struct, frozen=True):
-    """Put an item on a list, or, without an entry, take it off."""
+    """A change of a list: put the item on it, or without an entry take it off."""
 
     name: ListName
     item: str
@@ -82,24 +82,24 @@ class Lists:
         self.reported = Weakest()
 
     def entries(self, name: ListName, now: float) -> dict[str, ListEntry]:
-        """What is on a list and still counts, in the order in which it was put there."""
+        """Return the entries of a list that still count, in the order in which they were added."""
         return {item: entry for item, entry in self._lists[name].items() if entry.until is None or entry.until > now}
 
     def get(self, name: ListName, item: str, now: float) -> ListEntry | None:
-        """The entry of an item if it is on the list and still counts."""
+        """Return the entry of an item if it is on the list and still counts."""
         entry = self._lists[name].get(item)
         return entry if entry is not None and (entry.until is None or entry.until > now) else None
 
     def holds_any(self, name: ListName) -> bool:
-        """True if there is anything on a list, be it past its time."""
+        """Return True if anything is on a list, expired or not."""
         return bool(self._lists[name])
 
     def size(self, name: ListName) -> int:
-        """How many items are on a list, those past their time included."""
+        """Count the items on a list, expired ones included."""
         return len(self._lists[name])
 
     def apply(self, changes: Iterable[Change]) -> list[Change]:
-        """Carry changes out, in their order; gives what undoes them."""
+        """Make changes in their order; returns the changes that undo them."""
         undoing: list[Change] = []
         for change in changes:
             entries = self._lists[change.name]
@@ -118,7 +118,7 @@ class Lists:
             self.reported.put(event_id, len(reporters(entry)))
 
     def expired(self, now: float) -> list[Change]:
-        """What takes entries off that are past their time."""
+        """Return the changes that take expired entries off."""
         return [
             Change(name, item)
             for name, entries in self._lists.items()
@@ -127,7 +127,7 @@ class Lists:
         ]
 
     def load(self, kept: Mapping[str, bytes]) -> None:
-        """Be what was kept; names that are not a list's are left alone."""
+        """Replace all lists by what the store has; other names in it are left alone."""
         self._lists, self.reported = {name: {} for name in ListName}, Weakest()
         found: list[tuple[ListName, str, ListEntry]] = []
         for key, value in kept.items():
@@ -140,10 +140,10 @@ class Lists:
                 self._rank(item, entry)
 
     def differences(self, kept: Mapping[str, bytes]) -> list[Change]:
-        """What makes these lists those that were kept.
+        """Return the changes that make these lists equal to what the store has.
 
-        Reports are left out, which are kept with a delay, and removals that are settled: what is owed here, is done
-        here.
+        Reports are left out, since they are stored with a delay, and so are removals that were carried out: each relay
+        carries its own pending removals out.
         """
         other = Lists()
         other.load(kept)
@@ -157,11 +157,11 @@ class Lists:
 
 
 class Weakest:
-    """Items by their standing, to tell which of a full list makes room: the one that came first to the lowest.
+    """Finds which item of a full list makes room: the oldest of those with the lowest standing.
 
-    An item's standing is a small number, such as how many keys have reported an event. To look for the lowest among a
-    thousand would take longer than all else that is done about a report, and anyone may report: so each step takes as
-    long with many items as with few. There are few standings at a time: `first` looks at one of each.
+    An item's standing is a small number, such as how many keys have reported an event. Searching a thousand items would
+    take longer than everything else about a report, and anyone may report, so no step depends on the number of items.
+    There are few different standings at a time, and `first` looks at one item of each.
     """
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ class Weakest:
         return len(self._standings)
 
     def put(self, item: str, standing: int) -> None:
-        """Have an item stand so high from now on; of those that stand as high it is the last that came."""
+        """Set the standing of an item; it counts as the newest of those with the same standing."""
         self.drop(item)
         self._standings[item] = standing
         self._ranks.setdefault(standing, {})[item] = None
@@ -187,12 +187,12 @@ class Weakest:
                 del self._ranks[standing]
 
     def first(self) -> str | None:
-        """The item that makes room next; None if there is none."""
+        """Return the item that makes room next; None if there is none."""
         return next(iter(self._ranks[min(self._ranks)])) if self._ranks else None
 
 
 def as_metadata(changes: Iterable[Change]) -> dict[str, bytes | None]:
-    """Changes as `Notebook.put_metadata` takes them."""
+    """Return changes in the form that `Metadata.put_metadata` takes."""
     return {
         f"{change.name}/{change.item}": None if change.entry is None else _encode(change.entry) for change in changes
     }
@@ -202,24 +202,24 @@ _FIELDS: Final = {ListName.ROLE_HOLDERS: "roles", ListName.METHODS: "methods"}
 
 
 def granted(lists: Lists, name: ListName, pubkey: str, now: float) -> list[str]:
-    """The roles or methods that a key has, in the order in which it got them."""
+    """Return the roles or methods that a key has, in the order in which it got them."""
     entry = lists.get(name, pubkey, now)
     return [] if entry is None else _held(name, entry)
 
 
 def all_granted(lists: Lists, name: ListName, now: float) -> dict[str, list[str]]:
-    """The same of all keys that have any."""
+    """Return the roles or methods of all keys that have any."""
     return {pubkey: _held(name, entry) for pubkey, entry in lists.entries(name, now).items()}
 
 
 def granting(lists: Lists, name: ListName, pubkey: str, value: str, now: int) -> list[Change]:
-    """What gives a key one more; nothing if it has it."""
+    """Return the change that grants a key one more role or method; none if it has it already."""
     held = granted(lists, name, pubkey, now)
     return [] if value in held else [_change(lists, name, pubkey, [*held, value], now)]
 
 
 def revoking(lists: Lists, name: ListName, pubkey: str, value: str, now: int) -> list[Change]:
-    """What takes one from a key; nothing if it has it not."""
+    """Return the change that takes a role or method from a key; none if it does not have it."""
     held = granted(lists, name, pubkey, now)
     return [_change(lists, name, pubkey, [other for other in held if other != value], now)] if value in held else []
 

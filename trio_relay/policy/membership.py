@@ -1,4 +1,4 @@
-"""Who is a member: requests to join and to leave, codes that let somebody in, what the relay says of it (NIP-43)."""
+"""Membership (NIP-43): requests to join and to leave, invite codes, and what the relay publishes about them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from trio_relay.policy.lists import Change, ListEntry, ListName, granted
 from trio_relay.policy.rules import Rules
 
 REQUESTS: Final = frozenset({JOIN, LEAVE})
-"""What is asked of the relay itself: never stored, never delivered."""
+"""Requests to the relay itself: never stored, never delivered."""
 MOST_INVITES: Final = 20
-"""Codes of one member that count at a time; a new one takes the place of his oldest."""
+"""Most valid codes of one member; a new one replaces the oldest."""
 MOST_ROLES: Final = 1_000
-"""Roles that are published."""
+"""Most roles that are published."""
 _AT_A_TIME: Final = 500
-"""Members; a millisecond's work."""
+"""Members in one step of work, about a millisecond."""
 _REQUEST_SECONDS: Final = 600
 """How far the time of a request may be from the relay's, either way."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinVerdict:
-    """What a request is answered, the last two items of its OK, and what comes of it."""
+    """The answer to a request, as the last two items of its OK, and the changes that it makes."""
 
     accepted: bool
     reason: str
@@ -37,14 +37,14 @@ class JoinVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event that the relay is to sign."""
+    """An event that the relay has to sign."""
 
     kind: int
     tags: list[list[str]]
 
 
 def check_request(event: Event, now: int) -> Rejected | None:
-    """Why a request to join or to leave is not even looked at, or None.
+    """Return why a request to join or to leave is refused before it is judged, or None.
 
     Args:
         event: of one of the `REQUESTS`, whose author has authenticated.
@@ -58,11 +58,11 @@ def check_request(event: Event, now: int) -> Rejected | None:
 
 
 def judge(event: Event, rules: Rules, now: int) -> JoinVerdict:
-    """What comes of a request to join or to leave (NIP-43, "Join Request", "Leave Request").
+    """Judge a request to join or to leave (NIP-43, "Join Request", "Leave Request").
 
     Args:
-        event: that has passed `check_event`, which asks for bans, and whose signature is right.
-        rules: as they stand.
+        event: one that has passed `check_event`, which looks for bans, and whose signature is valid.
+        rules: as they are now.
         now: seconds since 1970.
     """
     if rules.is_banned(event.pubkey, now):  # since it was admitted
@@ -94,7 +94,7 @@ def _leave(pubkey: str, rules: Rules, now: int) -> JoinVerdict:
 
 
 def _is_invited(claim: str, rules: Rules, now: int) -> bool:
-    """True if somebody had the code made who is a member now, and it still counts."""
+    """Return True if the code still counts and the key that had it made is still a member."""
     entry = rules.lists.get(ListName.CLAIMS, claim, now)
     return entry is not None and _is_welcome(str(entry.data.get("by")), rules, now)
 
@@ -104,12 +104,12 @@ def _is_welcome(pubkey: str, rules: Rules, now: int) -> bool:
 
 
 def host_among(keys: Iterable[str], rules: Rules, now: int) -> str | None:
-    """The one of these authenticated keys that may have codes made; None if none may."""
+    """Return the first of these authenticated keys that may have codes made; None if none may."""
     return min((key for key in keys if _is_welcome(key, rules, now)), default=None)
 
 
 def invite(claim: str, host: str, rules: Rules, now: int) -> list[Change]:
-    """What makes a code count, for `members.invite_seconds` and anybody who names it."""
+    """Return the changes that make a code valid, for `members.invite_seconds` and for anybody who names it."""
     oldest = _invites_by(host, rules, now)[: -MOST_INVITES + 1]
     entry = ListEntry(until=now + rules.members.invite_seconds, since=now, data={"by": host})
     return [*(Change(ListName.CLAIMS, old_claim) for old_claim in oldest), Change(ListName.CLAIMS, claim, entry)]
@@ -121,14 +121,14 @@ def _invites_by(pubkey: str, rules: Rules, now: int) -> list[str]:
 
 
 def unpublished(published: Iterable[Event], rules: Rules, now: int) -> Iterator[Draft | None]:
-    """What the relay has yet to say so that what it has said is true.
+    """Yield the events that the relay has to publish so that its published lists are true.
 
-    With thousands of members it takes a while: every None is a pause in which others can be served. If the lists change
-    meanwhile, it is to be asked once more.
+    With thousands of members this takes a while: every None is a pause in which others can be served. If the lists
+    change meanwhile, it has to be called once more.
 
     Args:
-        published: the stored events of its own, of kinds `MEMBERS` and `ROLE`.
-        rules: as they stand.
+        published: the stored events of the relay itself, of kinds `MEMBERS` and `ROLE`.
+        rules: as they are now.
         now: seconds since 1970.
     """
     said = {(event.kind, _value(event, "d")): event for event in published}
@@ -158,7 +158,7 @@ def _members_in(tags: list[list[str]]) -> list[str]:
 
 
 def _member_tags(rules: Rules, now: int) -> Iterator[list[list[str]]]:
-    """All members, and admins who have roles, each with his roles; in portions."""
+    """Yield tags of all members, and of admins that have roles, with their roles; in portions."""
     holders = rules.lists.entries(ListName.ROLE_HOLDERS, now)
     keys = dict.fromkeys(
         [*rules.lists.entries(ListName.MEMBERS, now), *(key for key in holders if key in rules.admins)]

@@ -1,4 +1,4 @@
-"""What an operator can ask of events, keys and readers in the configuration."""
+"""Settings of the tables `policy` and `members`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ Word = Annotated[str, Meta(min_length=1)]
 
 
 class KindRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What events of some kinds are held to, beside the limits of all events."""
+    """A rule for events of some kinds, in addition to the limits for all events."""
 
     kinds: Annotated[tuple[Kind, ...], Meta(min_length=1)]
     max_content_length: Annotated[int, Meta(ge=0)] | None = None
     """Characters."""
     max_age: Annotated[int, Meta(ge=0)] | None = None
-    """Seconds that `created_at` may lie back."""
+    """Seconds that `created_at` may be in the past."""
     required_tags: tuple[TagName, ...] = ()
     """Names of tags that must be there, each with a value."""
 
 
 class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may write and read what. The lists here cannot be changed at run time; NIP-86 keeps others beside them."""
+    """Who may write and read what. These lists cannot be changed at run time; those of NIP-86 count in addition."""
 
     admins: Annotated[
         tuple[Pubkey, ...],
-        Meta(description="Keys that manage the relay (NIP-86), beside relay.pubkey, and may always write."),
+        Meta(description="Keys that may manage the relay (NIP-86) and always write, in addition to relay.pubkey."),
     ] = ()
-    auth_to_read: Annotated[bool, Meta(description="Answer requests of authenticated clients only (NIP-42).")] = False
-    auth_to_write: Annotated[bool, Meta(description="Take events from authenticated clients only (NIP-42).")] = False
+    auth_to_read: Annotated[bool, Meta(description="Answer only authenticated clients (NIP-42).")] = False
+    auth_to_write: Annotated[bool, Meta(description="Accept events only from authenticated clients (NIP-42).")] = False
     min_pow_difficulty: Annotated[
         int,
         Meta(
@@ -50,28 +50,30 @@ class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tuple[Pubkey, ...],
         Meta(
             description=(
-                "If there are any here or on NIP-86's list, only these may write; wraps are judged by their p tags."
+                "If there are any here or on the list of NIP-86, only these keys may write; gift wraps are judged by"
+                " their p tags."
             )
         ),
     ] = ()
     denied_pubkeys: Annotated[tuple[Pubkey, ...], Meta(description="Keys that may not write.")] = ()
     allowed_kinds: Annotated[
-        tuple[Kind, ...], Meta(description="If there are any here or on NIP-86's list, only these are taken.")
+        tuple[Kind, ...],
+        Meta(description="If there are any here or on the list of NIP-86, only these kinds are accepted."),
     ] = ()
-    denied_kinds: Annotated[tuple[Kind, ...], Meta(description="Kinds that are not taken.")] = ()
+    denied_kinds: Annotated[tuple[Kind, ...], Meta(description="Kinds that are not accepted.")] = ()
     denied_words: Annotated[
-        tuple[Word, ...], Meta(description="Texts that no content may hold, in whatever case.")
+        tuple[Word, ...], Meta(description="Texts that no content may contain, in upper or lower case.")
     ] = ()
     denied_addresses: Annotated[
         tuple[Word, ...],
-        Meta(description="Addresses and networks that nobody may come from, such as 203.0.113.0/24."),
+        Meta(description="Addresses and networks that may not connect, such as 203.0.113.0/24."),
     ] = ()
     private_kinds: Annotated[
         tuple[Kind, ...],
         Meta(
             description=(
-                "Kinds that are served to those concerned alone: the author and those named in p tags; of wraps (1059,"
-                " 21059) the latter only."
+                "Kinds that are served to their authors and recipients (p tags) only; of gift wraps (1059, 21059) to"
+                " the recipients only."
             )
         ),
     ] = tuple(sorted(PRIVATE_KINDS))
@@ -85,13 +87,13 @@ class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = ()
     and_tags: Annotated[
-        bool, Meta(description="Take filters with &x, which ask for all of the values (NIP-91, a draft).")
+        bool, Meta(description="Accept filters with &x, which require all of their values (NIP-91, a draft).")
     ] = False
     sweep_seconds: Annotated[
         float,
         Meta(
             gt=0,
-            description="How often what has expired (NIP-40) is removed; it is not served meanwhile.",
+            description="How often expired events (NIP-40) are removed; they are not served in the meantime.",
             extra={"unit": "seconds"},
         ),
     ] = 60.0
@@ -100,39 +102,42 @@ class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             ge=0,
             le=4,
-            description="If above 0, only the admins and keys within so many follows of them may write.",
+            description="If above 0, only the admins and keys within this many follows of them may write.",
             extra={"unit": "follows"},
         ),
     ] = 0
     trust_seconds: Annotated[
         float,
-        Meta(ge=1, description="How often these keys are looked up anew.", extra={"unit": "seconds"}),
+        Meta(ge=1, description="How often the trusted keys are looked up again.", extra={"unit": "seconds"}),
     ] = 3_600.0
 
 
 class MemberOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Membership (NIP-43): who has joined with a claim, or was let in by an operator."""
+    """Membership (NIP-43): keys that joined with a claim, or that an operator added."""
 
     enabled: Annotated[
-        bool, Meta(description="Take requests to join and to leave, and publish who is a member, signed by the relay.")
+        bool,
+        Meta(
+            description="Accept requests to join and to leave, and publish the members in events signed by the relay."
+        ),
     ] = False
     claims: Annotated[
-        tuple[Word, ...], Meta(description="Codes that let anybody in who names one; members can have others made.")
+        tuple[Word, ...], Meta(description="Codes with which anybody can join; members can have further codes made.")
     ] = ()
     members_write: Annotated[bool, Meta(description="Only members and admins may write.")] = True
-    members_read: Annotated[bool, Meta(description="Only members and admins may read; who they are, AUTH tells.")] = (
-        False
-    )
+    members_read: Annotated[
+        bool, Meta(description="Only members and admins may read; they have to authenticate (NIP-42).")
+    ] = False
     max_members: Annotated[
         int,
         Meta(
             ge=1,
             le=1_000_000,
-            description="How many there may be; more are told that they cannot join.",
+            description="Most members; further requests to join are refused.",
             extra={"unit": "members"},
         ),
     ] = 10_000
     invite_seconds: Annotated[
         int,
-        Meta(ge=60, description="How long a code that a member had made lets somebody in.", extra={"unit": "seconds"}),
+        Meta(ge=60, description="How long a code that a member had made is valid.", extra={"unit": "seconds"}),
     ] = 604_800

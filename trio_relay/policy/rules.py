@@ -1,4 +1,4 @@
-"""All that the verdicts depend on, as it stands now: options, limits, the lists of operators, who is trusted."""
+"""Rules: everything that the checks depend on, as it is now: options, limits, operators' lists, trusted keys."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from trio_relay.policy.options import KindRule, MemberOptions, PolicyOptions
 
 @dataclass(slots=True, eq=False)
 class Rules:
-    """What this relay asks of events and requests: read by everybody, its lists changed by `ModerationState` alone.
+    """The rules for events and requests: read everywhere, their lists changed by `ModerationState` alone.
 
     Attributes:
-        limits: of sizes and numbers.
-        options: of the configuration.
-        members: of the configuration.
-        info: who the relay says it is.
-        relay_url: what clients call this relay; empty: NIPs 42, 62, 70 and 86 are off.
+        limits: limits of sizes and numbers.
+        options: the table `policy` of the configuration.
+        members: the table `members` of the configuration.
+        info: how the relay describes itself.
+        relay_url: the URL by which clients know this relay; empty: NIPs 42, 62, 70 and 86 are off.
         has_search: False: filters that search for words are refused.
         has_sync: False: sync (NIP-77) is refused.
-        signer: pubkey that the relay itself signs with (NIP-43); empty if it signs nothing.
+        signer: the relay's own pubkey (NIP-43); empty if it signs nothing.
         admins: keys that manage the relay, may always write, and read what members read.
-        lists: of the operators.
-        trusted: keys that the web of trust reaches; None: everybody is trusted.
+        lists: the operators' lists.
+        trusted: keys that the web of trust reaches; None: all keys are trusted.
         by_kind: the rules of `options.rules`, by kind.
-        private_kinds: what is served to those concerned alone.
+        private_kinds: kinds that are served to their authors and recipients only.
         words: `options.denied_words` in the form that contents are searched in.
     """
 
@@ -49,7 +49,7 @@ class Rules:
     private_kinds: frozenset[int] = field(init=False)
     words: tuple[str, ...] = field(init=False)
     plans: dict[int, tuple[Callable[..., Rejected | None], ...]] = field(init=False, default_factory=dict)
-    """By kind, the checks that can refuse anything; `apply` clears them."""
+    """By kind, the checks that can refuse anything (see `event_checks`); `apply` clears them."""
     _denied: frozenset[str] = field(init=False)
     _allowed: frozenset[str] = field(init=False)
 
@@ -65,13 +65,13 @@ class Rules:
         self.words = tuple(word.casefold() for word in self.options.denied_words)
 
     def apply(self, changes: Sequence[Change]) -> list[Change]:
-        """Change the lists, for verdicts from now on; gives what undoes it. For the one owner of the lists alone."""
+        """Change the lists, for checks from now on; returns what undoes it. Only `ModerationState` may call this."""
         undoing = self.lists.apply(changes)
         self.plans.clear()
         return undoing
 
     def load(self, metadata: Mapping[str, bytes]) -> None:
-        """Have the lists be what a store has of them. For the one owner of the lists alone."""
+        """Replace the lists by what the store has. Only `ModerationState` may call this."""
         self.lists.load(metadata)
         self.plans.clear()
 
@@ -92,12 +92,12 @@ class Rules:
 
     @property
     def is_managed(self) -> bool:
-        """True if there is somebody who may manage the relay, and a name that he can sign for (NIP-86, NIP-98)."""
+        """True if there are admins, and a URL that their requests can be signed for (NIP-86, NIP-98)."""
         return self.has_auth and bool(self.admins)
 
     @property
     def is_closed(self) -> bool:
-        """True if only some keys may write, whatever decides which."""
+        """True if only some keys may write, for whatever reason."""
         return bool(
             self._allowed
             or self.lists.holds_any(ListName.ALLOWED_PUBKEYS)
@@ -106,15 +106,15 @@ class Rules:
         )
 
     def is_member(self, pubkey: str, now: float) -> bool:
-        """True for members and for admins, who need not join."""
+        """Return True for members and for admins, who need not join."""
         return pubkey in self.admins or self.lists.get(ListName.MEMBERS, pubkey, now) is not None
 
     def is_banned(self, pubkey: str, now: float) -> bool:
-        """True if this key may not write."""
+        """Return True if this key is banned from writing."""
         return pubkey in self._denied or self.lists.get(ListName.BANNED_PUBKEYS, pubkey, now) is not None
 
     def may_write(self, pubkey: str, now: float) -> bool:
-        """True unless only some keys may write, and this is none of them."""
+        """Return True unless only some keys may write and this is none of them."""
         if pubkey in self.admins or pubkey == self.signer or not self.is_closed:
             return True
         if pubkey in self._allowed or self.lists.get(ListName.ALLOWED_PUBKEYS, pubkey, now) is not None:
@@ -124,7 +124,7 @@ class Rules:
         return self.members.enabled and self.members.members_write and self.is_member(pubkey, now)
 
     def may_read(self, keys: Iterable[str], now: float) -> bool:
-        """True unless only members may read, and none of these keys is a member that is not banned."""
+        """Return True unless only members may read and none of these keys is a member that is not banned."""
         if not (self.members.enabled and self.members.members_read):
             return True
         return any(self.is_member(key, now) and not self.is_banned(key, now) for key in keys)

@@ -1,11 +1,12 @@
-"""Sets of (created_at, id) in order, so large that they are only ever looked at in parts (NIP-77).
+"""Sorted sets of (created_at, id) that may hold a million items (NIP-77).
 
 An item is a record of 40 bytes: created_at, 8 bytes big-endian, and the id, so that records sort as negentropy wants
-them: by time, then by id. A `ItemSet` changes; `Items` is what it was at one moment, and shares the records.
+them: by time, then by id. An `ItemSet` changes; `Items` is a snapshot of it, and shares the records.
 
-Records stand in blocks, and the ids of each block are added up once, so that the sum of any range takes two parts of
-blocks. Of a million items, measured: 40.4 bytes an item, 0.6 s to put all in by pages in order, 13 µs to add one among
-the others, 5 at the end, 12 to discard one, 1.5 ms for the first snapshot after a change, 20 µs for the sum of a range.
+Records stand in blocks, and the ids of each block are added up once, so that the sum of any range needs at most two
+parts of blocks to be added up. Of a million items, measured: 40.4 bytes an item, 0.6 s to put all in by pages in order,
+13 µs to add one among the others, 5 at the end, 12 to discard one, 1.5 ms for the first snapshot after a change, 20 µs
+for the sum of a range.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from typing import Final
 ID_SIZE: Final = 32
 RECORD_SIZE: Final = 40
 MOST_RECORDS: Final = 512
-"""Records of a block: a power of two. More make additions slower, fewer a snapshot."""
+"""Most records of a block, a power of two. More make additions slower, fewer make snapshots slower."""
 MODULUS: Final = 2**256
 """Sums of ids are taken modulo this; ids are little-endian numbers."""
 _FEW: Final = 8
-"""Records that are put into their block one by one; for more, it is taken apart and sorted."""
+"""Up to so many records are put into their block one by one; for more the whole block is sorted anew."""
 _RECORD_BITS: Final = 8 * RECORD_SIZE
 _TIME_BITS: Final = 64
 
 record: Final = struct.Struct(">Q32s").pack
-"""(created_at, id of 32 bytes) to a record."""
+"""Makes a record of (created_at, id of 32 bytes)."""
 
 
 def _ones(bits: int) -> int:
@@ -43,10 +44,9 @@ _HALVES: Final = [
 
 
 def sum_of_ids(records: bytes) -> int:
-    """The sum of the ids of one block's records or of some of them, modulo 2^256.
+    """Add up the ids of a block's records, or of some of them, modulo 2^256.
 
-    All records are one large number, which is folded in halves. Where the times were is room for what an id's sum
-    carries over.
+    All records are read as one large number, which is folded in halves. The place of the times gives room for carries.
     """
     total = int.from_bytes(records, "little") & _WITHOUT_TIMES
     for bits, low in _HALVES:
@@ -59,7 +59,7 @@ def _split(records: bytes) -> list[bytes]:
 
 
 def _find(block: bytes, bound: bytes) -> int:
-    """Which record of a block is the first that is not below the bound; may be one behind the last."""
+    """Return the index of the first record of a block that is not below the bound; their number if none is."""
     low, high = 0, len(block) // RECORD_SIZE
     while low < high:
         middle = (low + high) // 2
@@ -72,7 +72,7 @@ def _find(block: bytes, bound: bytes) -> int:
 
 
 class _Blocks:
-    """Blocks that no longer change, and what stands before each: how many bytes, and the sum of their ids."""
+    """Blocks that no longer change, with the bytes and the sum of ids that come before each."""
 
     __slots__ = ("blocks", "firsts", "starts", "sums")
 
@@ -87,7 +87,7 @@ class _Blocks:
         return self.starts[block] // RECORD_SIZE + _find(self.blocks[block], bound) if block >= 0 else 0
 
     def locate(self, index: int) -> tuple[int, int]:
-        """Which block, and where in it, in bytes; the end of all is a block of its own."""
+        """Return the block and the position in it, in bytes; the end of all counts as a block of its own."""
         place = index * RECORD_SIZE
         block = bisect_right(self.starts, place) - 1
         return block, place - self.starts[block]
@@ -103,10 +103,10 @@ class _Blocks:
 
 
 class Items:
-    """The items of a collection at one moment, or those of a time; they never change. `len` is their number.
+    """A snapshot of an `ItemSet`, or of a window of time in it; it never changes. `len` is the number of items.
 
-    An index counts from the first item. A bound is the beginning of a record, at least its 8 bytes of time; what is
-    left out is zeros.
+    An index counts from the first item. A bound is the beginning of a record, at least its 8 bytes of time; missing
+    bytes count as zeros.
     """
 
     __slots__ = ("_all", "_start", "_stop")
@@ -120,16 +120,16 @@ class Items:
         return self._stop - self._start
 
     def find(self, bound: bytes) -> int:
-        """The index of the first item at or above a bound; their number when there is none."""
+        """Return the index of the first item at or above a bound; the number of items if there is none."""
         return min(max(self._all.find(bound), self._start), self._stop) - self._start
 
     def record(self, index: int) -> bytes:
-        """The item's 40 bytes. The index has to be one of an item."""
+        """Return the 40 bytes of the item at an index, which must exist."""
         block, place = self._all.locate(self._start + index)
         return self._all.blocks[block][place : place + RECORD_SIZE]
 
     def ids(self, lower: int, upper: int) -> bytes:
-        """The ids of the items from `lower` to before `upper`, 32 bytes each."""
+        """Return the ids of the items from `lower` to before `upper`, 32 bytes each."""
         records = self._records(self._start + lower, self._start + upper)
         return b"".join([records[end - ID_SIZE : end] for end in range(RECORD_SIZE, len(records) + 1, RECORD_SIZE)])
 
@@ -143,7 +143,7 @@ class Items:
         return b"".join([*parts, blocks[last][:stop]] if stop else parts)
 
     def sum_before(self, index: int) -> int:
-        """The sum of the ids of items below the index; differences of such sums hold modulo 2^256."""
+        """Return the sum of the ids of items below the index; differences of such sums hold modulo 2^256."""
         return self._all.sum_before(self._start + index)
 
 
@@ -163,7 +163,7 @@ class ItemSet:
         return self._number
 
     def add(self, created_at: int, event_id: bytes) -> bool:
-        """Put one item in; False if it is there already.
+        """Add one item; False if it is there already.
 
         Args:
             created_at: seconds since 1970, 0 to 2^64 - 2.
@@ -189,7 +189,7 @@ class ItemSet:
         return True
 
     def discard(self, created_at: int, event_id: bytes) -> bool:
-        """Take one item out; False if it is not there."""
+        """Remove one item; False if it is not there."""
         old = record(created_at, event_id)
         number = self._block_of(old)
         if not self._blocks:
@@ -204,9 +204,9 @@ class ItemSet:
         return True
 
     def extend(self, records: bytes) -> None:
-        """Put many items in, records of 40 bytes in any order; those that are there already are ignored.
+        """Add many items, records of 40 bytes in any order; those that are there already are ignored.
 
-        The nearer in time to one another, and the more sorted, the quicker.
+        It is faster the closer in time the records are, and the more sorted.
         """
         page = list(dict.fromkeys(sorted(_split(records))))
         start = 0
@@ -218,7 +218,7 @@ class ItemSet:
             start = stop
 
     def snapshot(self, since: int | None = None, until: int | None = None) -> Items:
-        """The items as they are now, of `since` to `until` (seconds since 1970, both included) if these are given."""
+        """Take a snapshot, of `since` to `until` (seconds since 1970, both included) if these are given."""
         blocks = self._frozen
         if blocks is None:
             blocks = self._frozen = _Blocks(self._blocks, self._firsts, self._sums)
@@ -227,11 +227,11 @@ class ItemSet:
         return Items(blocks, start, max(start, stop))
 
     def _block_of(self, record: bytes) -> int:
-        """Where a record belongs: below the first record of all it is the first block's."""
+        """Return the number of the block that a record belongs into; the first block if it is below all."""
         return max(0, bisect_right(self._firsts, record) - 1)
 
     def _merge(self, number: int, new: list[bytes]) -> None:
-        """Put in sorted records that all belong to one block."""
+        """Add sorted records that all belong to one block."""
         if len(new) <= _FEW:
             for record in new:
                 self._add(record)
@@ -258,7 +258,7 @@ class ItemSet:
         self._frozen = None
 
     def _join(self, number: int) -> None:
-        """Blocks that have lost most of their records are put together; of an empty one nothing is left."""
+        """Join a block and the next one if few records are left in them; remove an empty block."""
         joined = b"".join(self._blocks[number : number + 2])
         if not self._blocks[number] or len(joined) <= MOST_RECORDS * RECORD_SIZE // 4:
             self._replace(number, number + 2, [joined] if joined else [])

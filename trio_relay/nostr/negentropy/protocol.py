@@ -1,8 +1,8 @@
-"""Finding out how two sets of events differ, in few messages (NIP-77; negentropy, version 1).
+"""Set reconciliation: finds in few messages how two sets of events differ (NIP-77; negentropy, version 1).
 
-Each side sends fingerprints of ranges. Where they differ the other side splits the range, and sends the ids of ranges
-that are small. The client begins with `initiate`, the server answers with `reply`, and the client goes on with
-`reconcile` until there is nothing left to ask. The relay's memory of a session is the set alone.
+Each side sends fingerprints of ranges. Where they differ the other side splits the range, and sends the ids of small
+ranges. The client begins with `initiate`, the server answers with `reply`, and the client goes on with `reconcile`
+until there is nothing left to ask. Between messages the relay keeps only the set.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from trio_relay.nostr.negentropy.wire import (
 )
 
 LEAST_FRAME: Final = 4_096
-"""Bytes; the smallest limit of a message in which a split range surely has room."""
+"""Bytes: the smallest limit of a message that surely has room for a split range."""
 _BUCKETS: Final = 16
 _RESERVE: Final = 200
-"""Bytes below the frame limit from where on a message is ended: room for the last ranges."""
+"""Bytes that are kept free below the frame limit, for the last ranges of a message."""
 
 
 class Step(NamedTuple):
     """What the client learns from one message of the server.
 
-    Ids are 32 bytes each: those that the client has and the server has not, and those that it needs. Without a next
-    message to send all is known. When messages are limited, an id may come in more than one step.
+    Ids are 32 bytes each: those that only the client has, and those that it needs. If there is no next message to send,
+    the client is done. If messages are limited, an id may come in more than one step.
     """
 
     message: bytes | None
@@ -46,10 +46,10 @@ class Step(NamedTuple):
 
 
 def reply(items: Items, message: bytes, frame_limit: int = 0) -> bytes:
-    """The server's answer to a client's message; of a version that is unknown here, the one byte of ours.
+    """Answer a client's message as the server; an unknown version is answered with the byte of ours.
 
     Args:
-        items: the server's; the same ones for all messages of a session.
+        items: the server's; the same snapshot for all messages of a session.
         message: what the client sent, of any length; its ids are not remembered.
         frame_limit: most bytes of the answer, at least 4,096; 0 for no limit.
 
@@ -62,12 +62,12 @@ def reply(items: Items, message: bytes, frame_limit: int = 0) -> bytes:
 
 
 def initiate(items: Items) -> bytes:
-    """The client's first message, of less than 4,096 bytes."""
+    """Make the client's first message, of less than 4,096 bytes."""
     return bytes(_Client(items, 0).begin())
 
 
 def reconcile(items: Items, message: bytes, frame_limit: int = 0) -> Step:
-    """What the client learns from the server's answer, and what it asks next; arguments as of `reply`.
+    """Read the server's answer as the client: what it learns, and what it asks next; arguments as for `reply`.
 
     Raises:
         Rejected: the message breaks the format, or is of another version.
@@ -86,7 +86,7 @@ def _version(message: bytes) -> int:
 
 
 class _Side(ABC):
-    """One side at one message, which it reads range by range while it writes its answer."""
+    """One side's work on one message: it reads range by range while it writes its answer."""
 
     def __init__(self, items: Items, frame_limit: int) -> None:
         if 0 < frame_limit < LEAST_FRAME:
@@ -113,7 +113,7 @@ class _Side(ABC):
         return self.out
 
     def _take(self, range_: Range, lower: int, upper: int) -> int | None:
-        """Answer one range; if the message is full, return the index from where on it answers nothing."""
+        """Answer one range; if the message is full, return the index from which on nothing is answered."""
         if range_.mode == ID_LIST:
             return self.take_ids(range_, lower, upper)
         if range_.mode == SKIP or range_.payload == self._fingerprint(lower, upper):
@@ -130,13 +130,13 @@ class _Side(ABC):
 
     @abstractmethod
     def take_ids(self, range_: Range, lower: int, upper: int) -> int | None:
-        """As `_take`, for a list of ids."""
+        """Answer one range that is a list of ids, as `_take`."""
 
     def is_full(self) -> bool:
         return self.most is not None and len(self.out) > self.most
 
     def skip(self, bound: bytes) -> None:
-        """Nothing is to be said up to there; neighbours become one range, and at the end it is left out."""
+        """Skip up to this bound; neighbouring skips become one range, and one at the end is left out."""
         self._skipped = bound
 
     def put_skipped(self) -> None:
@@ -145,7 +145,7 @@ class _Side(ABC):
             self._skipped = None
 
     def _end(self, lower: int) -> None:
-        """The other side asks for the rest again, unless it is the same there."""
+        """End a full message with a fingerprint of the rest, so that the other side asks for it again if it differs."""
         self.put_skipped()
         self.out.put(INFINITY, FINGERPRINT, self._fingerprint(lower, len(self.items)))
 
@@ -166,7 +166,7 @@ class _Side(ABC):
         return fingerprint(self._sum_before(upper) - below, upper - lower)
 
     def _sum_before(self, index: int) -> int:
-        # Ranges follow each other, so that the end of one is the beginning of the next.
+        # The end of one range is the beginning of the next, so the last sum is kept.
         if self._known_sum[0] != index:
             self._known_sum = index, self.items.sum_before(index)
         return self._known_sum[1]
@@ -174,7 +174,7 @@ class _Side(ABC):
 
 class _Server(_Side):
     def take_ids(self, range_: Range, lower: int, upper: int) -> int | None:
-        """All ids here, or as many as have room, whatever the client's are: it compares them itself."""
+        """Send all ids of the range, or as many as have room; the client compares them with its own."""
         end = upper
         if self.most is not None:
             end = min(upper, lower + 1 + (self.most - len(self.out)) // ID_SIZE)

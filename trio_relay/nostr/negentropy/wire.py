@@ -1,6 +1,6 @@
 """The wire format of negentropy, version 1: varints, bounds, ranges, fingerprints (NIP-77; hoytech/negentropy, docs).
 
-A message is a version byte and ranges of the space of (created_at, id), each told by where it ends. A bound is the
+A message is a version byte and ranges of the space of (created_at, id), each given by its end. A bound is the
 beginning of a record as in `items`: 8 bytes of time, and as much of an id as is needed, without zeros at its end.
 So bounds and records compare as bytes.
 """
@@ -16,7 +16,7 @@ from trio_relay.nostr.negentropy.items import ID_SIZE, MODULUS
 
 VERSION: Final = 0x61
 KNOWN_AS_VERSIONS: Final = range(0x60, 0x70)
-"""First bytes that are a version at all."""
+"""The first bytes that stand for a version at all."""
 SKIP: Final = 0
 FINGERPRINT: Final = 1
 ID_LIST: Final = 2
@@ -28,7 +28,7 @@ _INFINITE_TIME: Final = 2**64 - 1
 
 
 class Range(NamedTuple):
-    """Up to `bound`, from the bound of the range before: what the sender says of its items there.
+    """A range from the bound of the one before up to `bound`, and what the sender has there.
 
     The payload is empty for `SKIP`, 16 bytes for `FINGERPRINT`, the ids, 32 bytes each, for `ID_LIST`.
     """
@@ -39,7 +39,7 @@ class Range(NamedTuple):
 
 
 def varint(number: int) -> bytes:
-    """A number from 0 in digits of 7 bits, the highest first; all but the last have their high bit set."""
+    """Encode a number from 0 in digits of 7 bits, the highest first; all but the last have their high bit set."""
     digits = [number & 0x7F]
     while number := number >> 7:
         digits.append(0x80 | number & 0x7F)
@@ -47,7 +47,7 @@ def varint(number: int) -> bytes:
 
 
 def fingerprint(ids_sum: int, number: int) -> bytes:
-    """16 bytes that stand for a set of ids.
+    """Compute the 16 bytes that stand for a set of ids.
 
     Args:
         ids_sum: of the ids as little-endian numbers; is taken modulo 2^256.
@@ -57,7 +57,7 @@ def fingerprint(ids_sum: int, number: int) -> bytes:
 
 
 def bound_between(lower: bytes, upper: bytes) -> bytes:
-    """The shortest bound that is above one record and not above the next, which has to be a larger one."""
+    """Return the shortest bound that is above one record and not above the next, larger one."""
     if lower[:TIME_SIZE] != upper[:TIME_SIZE]:
         return upper[:TIME_SIZE]
     size = next(place for place in range(TIME_SIZE, len(upper)) if lower[place] != upper[place])
@@ -65,7 +65,7 @@ def bound_between(lower: bytes, upper: bytes) -> bytes:
 
 
 class WireWriter:
-    """A message that is being written; its first byte, the version, is there from the start."""
+    """Writes a message; its first byte, the version, is there from the start."""
 
     __slots__ = ("_data", "_time")
 
@@ -93,17 +93,17 @@ class WireWriter:
         self._data += payload
 
     def mark(self) -> tuple[int, int]:
-        """Where the message ends now, for `cut`."""
+        """Return where the message ends now, for `cut`."""
         return len(self._data), self._time
 
     def cut(self, mark: tuple[int, int]) -> None:
-        """Take back all that was put in since the mark."""
+        """Remove everything that was added since the mark."""
         size, self._time = mark
         del self._data[size:]
 
 
 def read_ranges(message: bytes) -> Iterator[Range]:
-    """The ranges of a message of our version, one after another.
+    """Yield the ranges of a message of our version, one after another.
 
     Raises:
         Rejected: at the first place that breaks the format; so does a bound below the one before.

@@ -193,7 +193,7 @@ async def keep(records: Records, bulk: Bulk, changes: Mapping[str, bytes | None]
         if failed := [write for write in writes.values() if write.wrote is Wrote.FAILED]:
             raise StoreError(failed[0].reason)
         left = {name: left[name] for name, write in writes.items() if write.wrote is not Wrote.DONE}
-    raise StoreError("the relay's store is written by too many")
+    raise StoreError("the relay's store has too many writers at a time")
 
 
 def _document(name: str, value: bytes | None, arrived: int) -> Document:

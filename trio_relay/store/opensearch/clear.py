@@ -61,7 +61,7 @@ class Clearing:
             if Wrote.CONFLICT not in outcomes:
                 return emptied
             is_fresh = True
-        raise StoreError("the relay's store is written by too many")
+        raise StoreError("the relay's store has too many writers at a time")
 
     async def _empty_all(self, meant: Query) -> list[Wrote | None]:
         async with aclosing(bare_scan(self._client, self._alias, meant)) as pages:

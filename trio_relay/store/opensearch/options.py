@@ -1,4 +1,4 @@
-"""Where OpenSearch is, who the relay is to it, and how patient it is with it."""
+"""Settings of the table `opensearch`: where it is, credentials, layout and deadlines."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from msgspec import Meta
 
 
 class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the OpenSearch store is reached and laid out; of no effect unless `store.backend` is "opensearch"."""
+    """How the OpenSearch store is reached and laid out; used only if `store.backend` is "opensearch"."""
 
     urls: Annotated[
         tuple[Annotated[str, Meta(pattern="^https?://[^/?#@]+/?$")], ...],
         Meta(
             min_length=1,
-            description="Nodes of the cluster; the next one is asked where one can't be reached.",
+            description="Nodes of the cluster; if one cannot be reached, the next one is asked.",
             extra={"unit": "URLs"},
         ),
     ] = ("http://127.0.0.1:9200",)
@@ -25,7 +25,7 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ca_file: Annotated[
         str,
         Meta(
-            description="Certificates, PEM, that https nodes are checked by; empty for the system's.",
+            description="PEM file of the certificates that https nodes are checked with; empty: the system's.",
             extra={"unit": "path"},
         ),
     ] = ""
@@ -33,7 +33,9 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         str,
         Meta(
             pattern="^[a-z][a-z0-9_-]{0,63}$",
-            description="What the names of alias, indices and template start with; relays that share it share events.",
+            description=(
+                "Start of the names of alias, indices and template; relays with the same prefix share their events."
+            ),
         ),
     ] = "nostr"
     shards: Annotated[
@@ -49,7 +51,7 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         int,
         Meta(
             ge=0,
-            description="Copies of each shard beside it; 1 or more where there is more than one node.",
+            description="Copies of each shard; 1 or more if there is more than one node.",
             extra={"unit": "copies"},
         ),
     ] = 0
@@ -57,8 +59,8 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Literal["request", "async"],
         Meta(
             description=(
-                "request: OK true is said after the event is on the disks of all copies. async: a crash of nodes may"
-                " take the last five seconds with it."
+                "request: OK true is sent after the event is on the disks of all copies. async: a crash of nodes may"
+                " lose the last five seconds."
             )
         ),
     ] = "request"
@@ -67,8 +69,8 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Meta(
             gt=0,
             description=(
-                "How often what is new is made searchable; until then this relay remembers it. Others' events appear"
-                " after their refresh."
+                "How often new events are made searchable; until then this relay answers from memory. Events of other"
+                " relays appear after their refresh."
             ),
             extra={"unit": "seconds"},
         ),
@@ -77,30 +79,30 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         int,
         Meta(
             ge=1,
-            description="So many events waiting for a refresh make it come at once; twice as many make writing wait.",
+            description="This many events waiting for a refresh start it at once; twice as many make writing wait.",
             extra={"unit": "events"},
         ),
     ] = 20_000
     writers: Annotated[
         int,
-        Meta(ge=1, le=32, description="`_bulk` requests that are under way at a time.", extra={"unit": "requests"}),
+        Meta(ge=1, le=32, description="Most `_bulk` requests at a time.", extra={"unit": "requests"}),
     ] = 2
     bulk_bytes: Annotated[
         int,
-        Meta(ge=65_536, description="Longest `_bulk`; a larger batch becomes several.", extra={"unit": "bytes"}),
+        Meta(ge=65_536, description="Longest `_bulk` request; a larger batch is split.", extra={"unit": "bytes"}),
     ] = 8_388_608
     gzip: Annotated[
-        bool, Meta(description="Compress what is sent: for nodes behind a slow network, not for this machine's.")
+        bool, Meta(description="Compress requests: useful for nodes behind a slow network, not on this machine.")
     ] = False
     request_seconds: Annotated[
-        float, Meta(gt=0, description="What one request may take.", extra={"unit": "seconds"})
+        float, Meta(gt=0, description="Longest time for one request.", extra={"unit": "seconds"})
     ] = 30.0
     retry_seconds: Annotated[
         float,
         Meta(
             ge=0,
             le=60,
-            description="How long a batch is tried again, while clients wait, before they are told `error:`.",
+            description="How long a batch is retried, while clients wait, before they get `error:`.",
             extra={"unit": "seconds"},
         ),
     ] = 10.0

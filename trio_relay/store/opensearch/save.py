@@ -1,13 +1,28 @@
-"""A batch into the index. What is plainly new is written blindly; the rest is read, judged, compared and set.
+"""Saves a batch in the index: what is plainly new is created blindly; the rest is read, judged, compared and set.
 
-Most events depend on their own record alone: one request creates them all, and whose record is there already joins
-the rest. For those, records are read as they are at this moment (`_mget` doesn't wait for a refresh), `judge` decides
-as for any store, and each record is written only if nobody else has written it meanwhile; if somebody has, the events
-that depend on it are judged anew. So the newest version stands whoever else writes, and nothing is locked.
+Any number of relays write the same index, and there are no transactions. Correctness rests on three facts: a record is
+never removed, a write names the state that it replaces (or "no record yet") and fails with a conflict if that is no
+longer the state, and what an event's fate depends on is always in the records that it touches.
 
-A request is written last, once all that it asks for is done: a request that is stored has been carried out. One to
-vanish begins with a tombstone, so that what comes meanwhile is refused already, and others are judged while it is
-carried out.
+The states of an event in `_Batch.outcomes`, and who moves it:
+
+    None (open) ── plain, nobody else of the batch touches its record ──▶ `_create`: one blind create for all of these
+        │              DONE ─▶ STORED       FAILED ─▶ FAILED       CONFLICT ─▶ stays open, is judged
+        ├─ open, or not plain ──▶ `_judge` ▶ `_decide`: up to `_MOST_ROUNDS` rounds for each portion of the batch
+        │   one round (`_round`), a `_Turn`:
+        │     1. `_decided`    reads the records (`_mget` needs no refresh), asks `judge`, lists the `changes`
+        │     2. `_written`    sets tombstones of vanishing keys, then everything else, then requests whose work is done
+        │     3. `_vanish`     only for requests to vanish: removes what belongs to the key, outside the lock `judging`
+        │     4. `_concluded`  all writes it depends on DONE ─▶ the ruling's outcome;  one FAILED ─▶ FAILED;
+        │                      a CONFLICT ─▶ stays open: another writer was first, so the next round judges anew
+        └─ still open after the last round, or nothing could be read ─▶ FAILED
+
+- A round that conflicts has lost to a writer who got on, so rounds end. The newest version wins, whoever writes.
+- A request (to delete, to vanish) is written last: a request that is stored has been carried out. A request to vanish
+  begins with its tombstone, so that events that come in the meantime are refused already.
+- The lock `Records.judging` lets this relay's own writers judge one at a time: they need not conflict with each other.
+- If an answer is lost, a later conflict may be with the relay's own write: `mine` and `doubtful` remember such writes,
+  so that the event counts as STORED, not as DUPLICATE, and this relay's clients see it.
 """
 
 from __future__ import annotations
@@ -37,7 +52,7 @@ from trio_relay.turns import Turn
 log = structlog.get_logger("trio_relay.store")
 
 _MOST_ROUNDS: Final = 50
-"""Each round that conflicts has lost to another writer, who got on; so many in a row have not been seen."""
+"""Each round that conflicts has lost to another writer; so many losses in a row have not been seen."""
 _MOST_TOUCHED: Final = 2_000
 
 
@@ -45,11 +60,11 @@ class Saver:
     """Saves batches, any number at a time.
 
     Args:
-        bulk: carries writes out.
-        records: what is read, and who tells the overlay.
-        overlay: is told what was met.
-        vanishing: which keys have vanished.
-        emptying: removes what a key leaves that vanishes.
+        bulk: sends writes.
+        records: reads records, and shows the overlay what was written.
+        overlay: remembers which ids are known to be stored.
+        vanished: the keys that have vanished.
+        clearing: removes what belongs to a key that vanishes.
     """
 
     def __init__(
@@ -63,10 +78,10 @@ class Saver:
         self._creating: set[trio.Event] = set()
 
     async def save(self, events: Sequence[Event]) -> list[Saved]:
-        """Store a batch; a write that failed is its events' outcome, unless nothing at all could be written.
+        """Store a batch; returns an outcome for each event, FAILED for those whose writes failed.
 
         Raises:
-            StoreError: nothing of the batch was taken.
+            StoreError: all of them failed.
         """
         batch = _Batch(events, self._records.arrivals(len(events)))
         sharing = Counter(slot for slots in batch.touched for slot in slots)
@@ -83,17 +98,17 @@ class Saver:
         if outcomes and set(outcomes) == {Saved.FAILED}:
             raise StoreError(batch.reason or "the relay's store has refused it")
         for event, outcome, alone in zip(events, outcomes, is_alone, strict=True):
-            # Of one that another event of the batch may have replaced or deleted, nothing is sure.
+            # Another event of the batch may have replaced or deleted one that is not alone.
             if outcome is Saved.DUPLICATE and alone:
                 self._overlay.know(event.id, trio.current_time())
         return outcomes
 
     def _is_plain(self, batch: _Batch, event: Event) -> bool:
-        """True if the event can be written blindly."""
+        """Return True if the event can be written blindly."""
         return is_plain(event) and event.pubkey not in batch.vanishing and not self._vanished.bars(event)
 
     async def settle(self) -> None:
-        """Wait until what is being written blindly now has been written: nobody else has judged it."""
+        """Wait for the blind writes that are under way: they were not judged, so a request to vanish must see them."""
         for ended in list(self._creating):
             await ended.wait()
 
@@ -108,8 +123,9 @@ class Saver:
             ended.set()
 
     async def _create(self, batch: _Batch, places: list[int]) -> list[int]:
-        """Write events whose records are new; gives the places of those whose are not."""
-        # No step lies between the look at who has vanished and this: who vanishes meanwhile can wait for it.
+        """Create records for plain events; returns the places of those whose record existed."""
+        # No await lies between `_is_plain`, which looks at the vanished keys, and this: `settle` waits for all such
+        # writes.
         with self._underway():
             writes = await self._write_new(batch, places)
         conflicts = []
@@ -142,12 +158,12 @@ class Saver:
         return writes
 
     async def _judge(self, batch: _Batch, places: list[int]) -> None:
-        """Decide these, and all that they change, as often as it takes."""
+        """Judge these events and write what follows, portion by portion."""
         for part in _portions(batch, places):
             await self._decide(batch, part)
 
     async def _decide(self, batch: _Batch, places: list[int]) -> None:
-        reason = "the relay's store is written by too many"
+        reason = "the relay's store has too many writers at a time"
         try:
             for _ in range(_MOST_ROUNDS):
                 if not places:
@@ -159,13 +175,13 @@ class Saver:
             batch.fail(place, reason)
 
     async def _round(self, batch: _Batch, places: list[int]) -> list[int]:
-        """Read, judge, compare and set; gives the places that another writer has made undecided again."""
+        """Do one round: read, judge, compare and set; returns the places that a conflict left open."""
         async with self._records.judging:
             turn = await self._decided(batch, places)
             vanishing = await self._written(turn, batch)
             if not vanishing:
                 return self._concluded(batch, turn)
-        # It takes as long as the key has written much, and their tombstones are known.
+        # This takes long for a key with many events. The lock is free: the tombstones bar what comes in the meantime.
         await self._vanish(turn, vanishing)
         async with self._records.judging:
             open_requests = [turn.writes[slot_of(event)] for event in vanishing if self._is_last(event)]
@@ -173,7 +189,7 @@ class Saver:
             return self._concluded(batch, turn)
 
     async def _written(self, turn: _Turn, batch: _Batch) -> list[Event]:
-        """Write all but requests to vanish; gives those that are due."""
+        """Write everything but requests to vanish; returns those of which all else is done."""
         writes = turn.writes
         tombstones = {vanish_slot(pubkey) for pubkey in turn.ruling.vanish} & writes.keys()
         requests = {slot_of(event): event for event in turn.ruling.insert.values() if event.kind in REQUESTS}
@@ -183,7 +199,7 @@ class Saver:
                 self._vanished.learn(pubkey, until)
         others = [write for slot, write in writes.items() if slot not in requests and slot not in tombstones]
         await self._set(others, turn, batch)
-        # A request of which not all was carried out is not written.
+        # A request is written only if everything that it asks for was done.
         due = {
             slot_of(event)
             for event, slots in zip(turn.events, turn.depends, strict=True)
@@ -194,20 +210,20 @@ class Saver:
         return vanishing
 
     def _is_last(self, request: Event) -> bool:
-        """True if its key has not asked again meanwhile; the later request leaves nothing of this one."""
+        """Return True unless the key has made a later request in the meantime, which removes this one."""
         return self._vanished.untils.get(request.pubkey, -1) <= request.created_at
 
     async def _decided(self, batch: _Batch, places: list[int]) -> _Turn:
-        """What becomes of these, by the records as they are now."""
+        """Read the records as they are now, judge the events, and list the writes."""
         events = [batch.events[place] for place in places]
         known = await self._records.read(slot for place in places for slot in batch.touched[place])
         found = await self._records.find(searched_targets(events, known))
         known |= await self._records.read(found.difference(known))
         for slot in batch.doubtful.intersection(known):
-            # What this relay has written without hearing of it, its clients have to see all the same.
+            # This relay wrote it but the answer was lost; its clients have to see it all the same.
             self._records.show(slot, known[slot].version, known[slot].event)
         ruling = judge(events, facts_of(events, known, found, self._vanished.untils))
-        # An event may come twice, and be deleted in between: it arrives when it is stored.
+        # An event may come twice and be deleted in between: what counts is the place where it is stored.
         arrived = {
             batch.events[place].id: batch.arrived[place]
             for place, outcome in zip(places, ruling.outcomes, strict=True)
@@ -225,7 +241,7 @@ class Saver:
         return _Turn(places, events, known, ruling, writes, depends)
 
     async def _vanish(self, turn: _Turn, requests: list[Event]) -> None:
-        """Remove what belongs to the keys that vanish; where that fails, their requests alone have failed."""
+        """Remove what belongs to the keys that vanish; if that fails, only their requests fail."""
         vanished = [(event.pubkey, event.created_at, event.id) for event in requests]
         try:
             await self.settle()
@@ -238,7 +254,7 @@ class Saver:
             log.info("keys have vanished", keys=len(vanished), events=removed)
 
     def _concluded(self, batch: _Batch, turn: _Turn) -> list[int]:
-        """Note what became of the events of a turn; gives the places of those that are undecided."""
+        """Note the outcomes of a turn's events; returns the places of those that stay open."""
         undecided = []
         for place, event, slots, outcome in zip(
             turn.places, turn.events, turn.depends, turn.ruling.outcomes, strict=True
@@ -254,7 +270,8 @@ class Saver:
                 if batch.outcomes[place] is Saved.STORED:
                     batch.stored.add(event.id)
                 elif (record := turn.known[slot_of(event)]).exists and slot_of(event) not in turn.writes:
-                    # Whoever wrote what stands there, its sender has to find it now: no refresh may have covered it.
+                    # Another relay may have written it just now: the sender has to find it here before the next
+                    # refresh.
                     self._records.show(slot_of(event), record.version, record.event)
         return undecided
 
@@ -269,22 +286,22 @@ class Saver:
             if write.is_uncertain:
                 batch.doubtful.add(write.slot)
             before = turn.known[write.slot].event
-            # Where only `until` has changed, the event that stood goes on standing.
+            # If only `until` has changed, the event in the record stays.
             now = event or (before if write.document.id else None)
             self._records.note(write, None if before is None else before.id, now)
 
 
 @dataclass(slots=True, eq=False)
 class _Turn:
-    """One attempt at the events that were undecided.
+    """One round's attempt at the events that are open.
 
     Attributes:
-        places: of the events in the batch.
-        events: those.
-        known: the records that decided.
-        ruling: what was decided.
+        places: their places in the batch.
+        events: the events.
+        known: the records as they were read, by slot.
+        ruling: what `judge` decided.
         writes: what has to be written, by slot.
-        depends: of each event, the slots whose writes it depends on.
+        depends: for each event, the slots whose writes it depends on.
     """
 
     places: list[int]
@@ -296,7 +313,7 @@ class _Turn:
 
 
 def _portions(batch: _Batch, places: list[int]) -> Iterator[list[int]]:
-    """The places in parts that touch no more than so many records, or of one: a request may name ten thousand."""
+    """Split the places into parts that touch a bounded number of records; a request may touch ten thousand alone."""
     part: list[int] = []
     size = 0
     for place in places:
@@ -309,17 +326,17 @@ def _portions(batch: _Batch, places: list[int]) -> Iterator[list[int]]:
 
 
 class _Batch:
-    """Events on their way, and what became of them so far.
+    """The events of a batch and their outcomes so far.
 
     Attributes:
         events: in their order.
-        arrived: of each, its time of arrival.
-        touched: of each, the slots of the records that it depends on and may change.
+        arrived: for each, its time of arrival.
+        touched: for each, the slots of the records that it depends on and may change.
         vanishing: keys that ask to vanish in this batch.
-        outcomes: None where it is open.
-        mine: ids that this batch has written, or has tried to without hearing of the end.
-        doubtful: slots of such tries, whatever they were of.
-        stored: ids that count as stored by this batch already, once each.
+        outcomes: None while it is open.
+        mine: ids that this batch has written, or may have written (the answer was lost).
+        doubtful: slots of the writes whose answer was lost.
+        stored: ids that count as stored by this batch, so that a second copy is a DUPLICATE.
         reason: why one of them failed.
     """
 
@@ -335,10 +352,10 @@ class _Batch:
         self.reason = ""
 
     def fail(self, place: int, reason: str) -> None:
-        """This one could not be stored."""
+        """Note that this event could not be stored."""
         self.outcomes[place] = Saved.FAILED
         self.reason = reason
 
     def finished(self) -> list[Saved]:
-        """All outcomes; none is open any more."""
+        """Return all outcomes, once none is open."""
         return [outcome or Saved.FAILED for outcome in self.outcomes]

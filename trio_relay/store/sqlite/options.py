@@ -1,4 +1,4 @@
-"""Where and how the SQLite store keeps events: its part of the configuration."""
+"""Settings of the SQLite store, in the table `store`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         str,
         Meta(
             min_length=1,
-            description="The database file; its folder is made if need be.",
+            description="The database file; its folder is made if it does not exist.",
             extra={"unit": "path"},
         ),
     ] = "data/relay.db"
@@ -23,14 +23,14 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Literal["full", "normal"],
         Meta(
             description=(
-                "full: OK true is said after the batch has reached the disk. normal: a power cut may take the last"
-                " moments with it, a killed process may not."
+                "full: OK true is sent after the batch has reached the disk. normal: a power cut may lose the last"
+                " moments, a killed process loses nothing."
             )
         ),
     ] = "full"
     readers: Annotated[
         int,
-        Meta(ge=1, le=64, description="Queries that read at the same time.", extra={"unit": "connections"}),
+        Meta(ge=1, le=64, description="Queries that run at the same time.", extra={"unit": "connections"}),
     ] = 4
     cache_bytes: Annotated[
         int, Meta(ge=2**20, description="Page cache of each connection.", extra={"unit": "bytes"})
@@ -39,8 +39,8 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         bool,
         Meta(
             description=(
-                "Keep an index of words; off, a filter with `search` is refused. Switched on again, the words of the"
-                " events that came meanwhile are put into it at the next start."
+                "Keep an index of words; if off, filters with `search` are refused. After it is switched on again, the"
+                " next start indexes the events that came in the meantime."
             )
         ),
     ] = True
