@@ -83,11 +83,6 @@ class Session:
         self._open: dict[str | Running, OpenRequest] = {}
 
     @property
-    def open_sub_ids(self) -> frozenset[str]:
-        """The subscription ids that the client holds open now."""
-        return frozenset(key for key in self._open if isinstance(key, str))
-
-    @property
     def open_requests(self) -> list[OpenRequest]:
         """All REQs and COUNTs that wait for anything, in the order in which they came."""
         return [request for request in self._open.values() if not request.is_ended]
