@@ -207,5 +207,5 @@ async def test_a_line_that_fails_unexpectedly_hurts_only_its_client(
             assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["sending failed"]
             assert client._outbox.statistics().waiting == 0
             assert await broken.receive_end() == b""
-            assert door.server.statistics().close_reasons == {"gone": 1}
+            assert door.server.statistics().close_reasons == {"lost": 1}
             assert door.server.statistics().connections == 2

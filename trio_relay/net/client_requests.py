@@ -128,7 +128,7 @@ class ClientRequests:
         self._syncs.refuse_all(str(refusal))
 
     def watch(self, now: float) -> None:
-        """End what has gone to sleep; to be called about every second."""
+        """End syncs of which nothing was heard for too long; to be called about every second."""
         self._syncs.watch(now)
 
     def remind(self, refusal: Rejected) -> None:

@@ -1,4 +1,4 @@
-"""How the doors behave: addresses, and every deadline of a connection."""
+"""Settings of connections: addresses to listen on, bounds, and every deadline of a connection."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Meta(
             ge=65_536,
-            description="What may wait to be sent to one client, half of it for stored events; beyond, it is left.",
+            description=(
+                "What may wait to be sent to one client, half of it for stored events; for whom more waits is disconnected."
+            ),
             extra={"unit": "bytes"},
         ),
     ] = 8_388_608
