@@ -30,7 +30,8 @@ async def test_others_go_on_when_a_turn_is_given() -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(other)
-        await Turn().give()
+        for _ in range(2):  # who is first within one round of the scheduler is drawn by lot
+            await Turn().give()
         assert went_on == ["other"]
 
 

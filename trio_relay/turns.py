@@ -10,12 +10,16 @@ SECONDS: Final = 0.002
 
 
 class Turn:
-    """The time since others had their turn, from when this was made; ask `is_over` after each small piece of work."""
+    """The time since others had their turn; ask `is_over` after each small piece of work.
+
+    Args:
+        now: by Trio's clock, for who has just looked at it.
+    """
 
     __slots__ = ("_began",)
 
-    def __init__(self) -> None:
-        self._began = trio.current_time()
+    def __init__(self, now: float | None = None) -> None:
+        self._began = trio.current_time() if now is None else now
 
     @property
     def is_over(self) -> bool:

@@ -93,7 +93,7 @@ async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: b
     async with near, far, trio.open_nursery() as nursery:
         nursery.start_soon(client.run, message("REQ", "live", {"limit": 0}))
         await wait_all_tasks_blocked()
-        running = client.open_requests[0].running
+        running = client.open_requests[0]
         assert isinstance(running, Subscribed)
         subscription = running.subscription
         if waits_for_the_network:

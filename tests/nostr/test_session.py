@@ -15,14 +15,14 @@ from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.message import ClientMessage, Publish, RefusedMessage, Subscribe, Unsubscribe, close
-from trio_relay.nostr.session import Session
+from trio_relay.nostr.session import OpenRequest, Session
 
 LIMITS = Limits(max_subscriptions=2, max_filters=3, max_limit=8, default_limit=5)
 TOO_MANY_SUBS = "error: at most 2 subscriptions on a connection (max_subscriptions)"
 TOO_MANY_FILTERS = "error: at most 3 filters in a REQ (max_filters)"
 
 
-class Answerer:
+class Answerer(OpenRequest):
     """What answers a request; it notes that it was ended."""
 
     def __init__(self, verb: str) -> None:
@@ -44,9 +44,7 @@ def send(session: Session, *message: object) -> ClientMessage:
 def open_sub_ids(session: Session) -> set[str]:
     """The subscription ids that the client holds open; counts are left out."""
     return {
-        request.sub_id
-        for request in session.open_requests
-        if isinstance(request.running, Answerer) and request.running.verb == "REQ"
+        request.sub_id for request in session.open_requests if isinstance(request, Answerer) and request.verb == "REQ"
     }
 
 
@@ -223,8 +221,8 @@ class Conversation(RuleBasedStateMachine):
             self.over.append(self.answerers.pop(sub_id))
         for request in self.session.open_requests:
             if request.sub_id == sub_id:
-                assert isinstance(request.running, Answerer)
-                self.answerers[sub_id] = request.running
+                assert isinstance(request, Answerer)
+                self.answerers[sub_id] = request
 
     @rule(data=st.sampled_from([b"", b"[]", b'["EVENT",{}]', b'["CLOSE",1]', b'["REQ",1]', b'["REQ","\\ud800",{}]']))
     def babble(self, data: bytes) -> None:

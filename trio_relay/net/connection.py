@@ -159,10 +159,11 @@ class Connection:
     async def _take(self, messages: list[bytes]) -> None:
         """Do what all messages of one read ask for; their events go on as one batch, their answers in one piece."""
         batch: list[Submission] = []
-        now, turn = trio.current_time(), Turn()
+        now = trio.current_time()
+        turn = Turn(now)
         with self._outbox.held():
-            for data in messages:
-                if turn.is_over:
+            for place, data in enumerate(messages):
+                if place and turn.is_over:
                     self._outbox.flush()
                     await turn.give_shielded()  # half of what one read brought must not be lost
                 action = self._session.receive(data)

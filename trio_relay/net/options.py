@@ -86,7 +86,7 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(
             ge=65_536,
             description=(
-                "What may wait to be sent to one client, half of it for stored events; for whom more waits is disconnected."
+                "What may wait to be sent to one client, half of it for stored events; with more, it is disconnected."
             ),
             extra={"unit": "bytes"},
         ),
