@@ -26,6 +26,10 @@ class Turn:
         """True once the turn has lasted `SECONDS`."""
         return trio.current_time() - self._began > SECONDS
 
+    def is_over_at(self, now: float) -> bool:
+        """The same for who has just looked at the clock: a look costs more than all else here."""
+        return now - self._began > SECONDS
+
     async def give(self) -> None:
         """Let others go on, and begin a new turn; this is where whoever works can be cancelled."""
         await trio.lowlevel.checkpoint()
