@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from perf.corpus import signed_events
-from trio_relay.nostr.event import Event, encode
+from trio_relay.nostr.event import Event, encode, single_letter_tags
 from trio_relay.store.sqlite import rows, schema
 
 COMMIT = 500
@@ -46,7 +46,7 @@ def as_json(connection: apsw.Connection, events: Sequence[Event], first: int) ->
     tags = [
         [key.hex(), seq, rank, event.kind, event.created_at]
         for seq, (rank, event) in enumerate(zip(ranks, events, strict=True), first)
-        for key in rows.tag_keys(event)
+        for key in {rows.tag_key(letter, value) for letter, value in single_letter_tags(event)}
     ]
     connection.execute(_JSON_TAGS, (json.dumps(tags),))
 

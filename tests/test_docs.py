@@ -17,8 +17,10 @@ from trio_relay.nostr.relay_info import SUPPORTED_NIPS, RelayInfo, document
 from trio_relay.policy.capabilities import capabilities_of, optional_nips
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
+from trio_relay.version import __version__
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
@@ -28,6 +30,44 @@ def test_generated_page_is_up_to_date(path: Path) -> None:
 
 def test_sample_file_says_the_defaults() -> None:
     assert load(ROOT / "config" / "relay.toml", {}) == Config()
+
+
+def test_every_decision_is_in_the_index_with_its_date_and_status() -> None:
+    """A page whose answer has changed says so there."""
+    folder = ROOT / "docs" / "decisions"
+    rows = []
+    for page in sorted(folder.glob("0*.md")):
+        head = re.match(
+            r"# (\d+)\. (.+)\n\nDate: (\d{4}-\d\d-\d\d)\. Status: (.+)\.\n", page.read_text(encoding="utf-8")
+        )
+        assert head is not None, page.name
+        number, title, date, status = head.groups()
+        assert page.name.startswith(f"{int(number):04}-")
+        rows.append(f"| [{number}]({page.name}) | {title} | {date} | {status} |")
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    assert [line for line in index.splitlines() if line.startswith("| [")] == rows
+
+
+def test_the_hooks_before_a_commit_are_what_make_check_runs() -> None:
+    hooks = re.findall(r"entry: \.venv/bin/(.+)", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [hook.removesuffix(" --force-exclude") for hook in hooks] == ["ruff format", "ruff check", "mypy"]
+    checks = re.findall(
+        r"^\t\$\(VENV\)/bin/(ruff format|ruff check|mypy)", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert set(checks) == {"ruff format", "ruff check", "mypy"}
+    pinned = re.findall(r"^(ruff|mypy)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert sorted(pinned) == ["mypy", "ruff"]
+
+
+def test_the_changelog_has_the_version() -> None:
+    assert f"## [{__version__}] - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_contributing_names_files_that_exist() -> None:
+    named = re.findall(r"`([\w/]+\.(?:py|md|toml|yaml))", CONTRIBUTING)
+    made_up = {"tests/nips/test_nipNN.py", "options.py"}
+    places = (ROOT, ROOT / "trio_relay")
+    assert [name for name in named if name not in made_up and not any((it / name).exists() for it in places)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

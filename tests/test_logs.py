@@ -21,11 +21,11 @@ def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_json_lines_hold_the_event_its_level_and_the_time(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogOptions(format="json"))
-    structlog.get_logger("trio_relay.net").info("doors closed", clients=2)
+    structlog.get_logger("trio_relay.net").info("listeners closed", clients=2)
     [line] = _lines(capsys)
     entry = json.loads(line)
     assert entry.pop("timestamp").endswith("Z")
-    assert entry == {"event": "doors closed", "level": "info", "clients": 2}
+    assert entry == {"event": "listeners closed", "level": "info", "clients": 2}
 
 
 def test_text_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,7 +154,7 @@ async def test_connections_are_counted_by_how_they_ended(autojump_clock: MockClo
         ("connections", ""): 1,
         ("connections_accepted_total", ""): 3,
         ("connections_refused_total", ""): 1,
-        ("connections_closed_total", "left"): 1,
+        ("connections_closed_total", "closed by client"): 1,
         ("connections_closed_total", "too slow"): 1,
     }
 

@@ -1,4 +1,4 @@
-"""A Nostr relay on Trio: `open_relay` runs the pipeline over a store, `Server` serves clients."""
+"""A Nostr relay on Trio: `open_relay` runs the pipeline over a store, `Server` listens for clients."""
 
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import Endpoints

@@ -32,5 +32,5 @@ async def test_lines_of_a_connection_carry_its_number_and_none_what_was_said(tmp
     lines = [json.loads(line) for line in program.err.splitlines()]
     assert sorted(line["client"] for line in lines if line["event"] == "connected") == [1, 2]
     assert sorted(line["client"] for line in lines if line["event"] == "disconnected") == [1, 2]
-    assert [line["event"] for line in lines if line["level"] == "info"] == ["stopping", "doors closed"]
+    assert [line["event"] for line in lines if line["level"] == "info"] == ["stopping", "listeners closed"]
     assert _SECRET not in program.err + program.out

@@ -199,7 +199,7 @@ async def test_one_connection_too_many_of_an_address_is_answered_429_until_anoth
             assert await second.receive_end() == b""
             assert house.server.statistics().refused == 1
             assert (await shake_hands(other)).status == 101
-        await house.left("gone")
+        await house.left("lost")
         async with house.wire(HERE) as third:
             assert (await shake_hands(third)).status == 101
 

@@ -52,7 +52,7 @@ async def test_a_close_is_answered_with_the_same_and_the_relay_ends_the_stream(
         assert await wire.receive_end() == b""
         await trio.aclose_forcefully(wire.stream)
         await wait_all_tasks_blocked()
-        assert door.server.statistics().close_reasons == {"left": 1}
+        assert door.server.statistics().close_reasons == {"closed by client": 1}
         assert trio.current_time() == started
 
 
@@ -61,7 +61,7 @@ async def test_a_client_that_drops_the_connection_is_gone(autojump_clock: MockCl
         async with open_wire(door):
             pass
         await wait_all_tasks_blocked()
-        assert door.server.statistics().close_reasons == {"gone": 1}
+        assert door.server.statistics().close_reasons == {"lost": 1}
         assert door.server.statistics().connections == 0
 
 
@@ -71,7 +71,7 @@ async def test_a_client_that_ends_its_side_only_is_gone_too(autojump_clock: Mock
         await wire.stream.send_eof()
         assert await wire.receive_end() == b""
         await wait_all_tasks_blocked()
-        assert door.server.statistics().close_reasons == {"gone": 1}
+        assert door.server.statistics().close_reasons == {"lost": 1}
 
 
 async def test_a_client_that_keeps_the_stream_open_after_closing_is_cut_off(autojump_clock: MockClock) -> None:
@@ -89,7 +89,7 @@ async def test_a_client_in_its_closing_handshake_is_not_pinged(autojump_clock: M
         await wire.send(closing(1000))
         await trio.sleep(10.01)
         assert await wire.receive_end() == closing_echo(1000)
-        assert door.server.statistics().close_reasons == {"left": 1}
+        assert door.server.statistics().close_reasons == {"closed by client": 1}
 
 
 def closing_echo(code: int) -> bytes:
@@ -128,7 +128,7 @@ async def test_a_stream_that_cannot_be_ended_alone_is_ended_by_the_client(autoju
         assert door.server.statistics().connections == 1
         await trio.aclose_forcefully(wire.stream)
         await wait_all_tasks_blocked()
-        assert door.server.statistics().close_reasons == {"left": 1}
+        assert door.server.statistics().close_reasons == {"closed by client": 1}
 
 
 async def test_nothing_follows_the_close_frame(autojump_clock: MockClock) -> None:

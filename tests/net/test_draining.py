@@ -203,7 +203,7 @@ async def test_a_goodbye_does_not_wait_for_ever(autojump_clock: MockClock) -> No
             await wait_all_tasks_blocked()
             client = client_of(door)
             await trio.sleep(5.1)
-            assert door.server.statistics().close_reasons == {"left": 1}
+            assert door.server.statistics().close_reasons == {"closed by client": 1}
             await expect_nothing_left(door, client, tasks_before)
 
 
@@ -223,7 +223,7 @@ async def test_a_client_that_goes_away_in_the_middle_leaves_nothing_behind(
             if reads_first:
                 await wire.stream.receive_some(reads_first)
         await expect_nothing_left(door, client, tasks_before)
-        assert list(door.server.statistics().close_reasons) == ["gone"]
+        assert list(door.server.statistics().close_reasons) == ["lost"]
         async with door.client() as other:
             assert await other.ask("unhurt", {"limit": 1}) == [plain(LONG[0])]
 
@@ -245,7 +245,7 @@ async def test_a_break_that_is_found_by_sending_ends_the_client_and_hurts_nobody
             client._outbox.send_nowait(b"late")
             assert client._outbox.statistics().waiting == 0
             await expect_nothing_left(door, client, tasks_before)
-        assert door.server.statistics().close_reasons == {"gone": 1}
+        assert door.server.statistics().close_reasons == {"lost": 1}
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5, 7, 40])
@@ -255,6 +255,6 @@ async def test_a_client_that_goes_in_the_middle_of_a_message_is_gone(cut: int, a
             await wire.send(message("EVENT", LONG[1]), message("EVENT", LONG[0])[:cut])
             await wait_all_tasks_blocked()
         await wait_all_tasks_blocked()
-        assert door.server.statistics().close_reasons == {"gone": 1}
+        assert door.server.statistics().close_reasons == {"lost": 1}
         async with door.client() as client:
             assert await client.ask("all", {}) == [plain(LONG[1])]

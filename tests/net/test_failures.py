@@ -67,7 +67,7 @@ async def test_a_stream_that_breaks_while_it_is_written_to_is_no_failure(
         await wait_all_tasks_blocked()
         await trio.aclose_forcefully(wire.stream)
         await wait_all_tasks_blocked()
-        assert door.server.statistics().close_reasons == {"gone": 1}
+        assert door.server.statistics().close_reasons == {"lost": 1}
     assert {entry["log_level"] for entry in logged} <= {"debug", "info"}
 
 

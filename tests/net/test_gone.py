@@ -93,7 +93,7 @@ async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: b
     async with near, far, trio.open_nursery() as nursery:
         nursery.start_soon(client.run, message("REQ", "live", {"limit": 0}))
         await wait_all_tasks_blocked()
-        running = client.open_requests[0].running
+        running = client.open_requests[0]
         assert isinstance(running, Subscribed)
         subscription = running.subscription
         if waits_for_the_network:
@@ -207,5 +207,5 @@ async def test_a_line_that_fails_unexpectedly_hurts_only_its_client(
             assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["sending failed"]
             assert client._outbox.statistics().waiting == 0
             assert await broken.receive_end() == b""
-            assert door.server.statistics().close_reasons == {"gone": 1}
+            assert door.server.statistics().close_reasons == {"lost": 1}
             assert door.server.statistics().connections == 2

@@ -54,7 +54,7 @@ async def test_a_client_that_resets_the_connection_is_gone() -> None:
             await wire.stream.aclose()
             while not server.statistics().close_reasons:
                 await trio.lowlevel.checkpoint()
-            assert server.statistics().close_reasons == {"gone": 1}
+            assert server.statistics().close_reasons == {"lost": 1}
 
 
 async def test_a_stream_without_an_address_or_closed_already_has_no_peer() -> None:

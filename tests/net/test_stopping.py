@@ -76,7 +76,7 @@ async def test_doors_close_first(autojump_clock: MockClock, logged: list[structl
         await trio.aclose_forcefully(wire.stream)
         assert await wait(stopped) == 0
         assert door.server.statistics().close_reasons == {"stopping": 1}
-    assert {"event": "doors closed", "clients": 1, "log_level": "info"} in logged
+    assert {"event": "listeners closed", "clients": 1, "log_level": "info"} in logged
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", request()])

@@ -189,7 +189,7 @@ async def test_statistics_count_answers_and_what_runs() -> None:
     assert (statistics.running, statistics.outcomes, statistics.seconds.count) == (0, {"answered": 2}, 2)
 
 
-async def test_more_live_events_than_can_be_remembered_close_the_subscription() -> None:
+async def test_more_live_events_than_can_be_remembered_close_the_subscription(mock_clock: MockClock) -> None:
     """What was sent live can't be told apart from the stored events any more, and none may come twice."""
     store = await filled_store()
     store.block("query")

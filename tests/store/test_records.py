@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.keys import ALICE
 from tests.support.strategies import unicode_texts
-from trio_relay.store.sqlite.rows import address_key, tag_key, tag_keys
+from trio_relay.store.sqlite.rows import address_key, tag_key
 
 HEX = "0123456789abcdef" * 4
 texts = unicode_texts | st.sampled_from([HEX, HEX.upper(), "x" * 64, "x" * 65, "é" * 32, "é" * 33, "\x00" * 65])
@@ -36,11 +35,6 @@ def test_two_keys_are_equal_only_if_letter_and_value_are(letter: str, value: str
 @given(letters, st.binary(min_size=32, max_size=32), letters)
 def test_the_bytes_of_an_id_are_not_taken_for_its_text(letter: str, raw: bytes, other: str) -> None:
     assert tag_key(letter, raw.hex()) != tag_key(other, raw.decode("latin-1"))
-
-
-def test_an_event_has_a_key_for_each_tag_that_filters_can_ask_for() -> None:
-    event = ALICE.event(tags=[["t", "x"], ["t", "x", "y"], ["T", "x"], ["e", HEX], ["title", "x"], ["t"], []])
-    assert tag_keys(event) == {tag_key("t", "x"), tag_key("T", "x"), tag_key("e", HEX)}
 
 
 def test_an_address_has_32_bytes_whatever_its_length() -> None:

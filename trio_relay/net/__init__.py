@@ -1,1 +1,1 @@
-"""The doors: how the outside reaches the relay. Bytes become calls on the front desk, messages become frames."""
+"""Connections: bytes become calls of the relay's verbs, and messages become frames."""

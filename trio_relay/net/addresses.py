@@ -22,7 +22,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
 _IPV6_GROUP: Final = 64
-"""Bits of an IPv6 address that tell one customer from another; the rest a customer chooses himself."""
+"""Bits of an IPv6 address that tell one customer from another; customers choose the rest themselves."""
 _MAPPED: Final = 96
 """Bits before the IPv4 address in an IPv6 one (RFC 4291, section 2.5.5.2)."""
 _WITH_PORT: Final = re.compile(r"\[(?P<bracketed>[^\]]+)\](?::\d+)?|(?P<plain>[^:]+):\d+")

@@ -23,7 +23,7 @@ from trio_relay.nostr.message import (
     closed,
     counted,
 )
-from trio_relay.nostr.session import Session
+from trio_relay.nostr.session import OpenRequest, Session
 from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.stored_answer import StoredAnswer
@@ -35,7 +35,7 @@ _AT_A_TIME: Final = 2
 """Of one client; a hundred REQs at once wait for each other, and half of the readers stay free for others."""
 
 
-class Subscribed:
+class Subscribed(OpenRequest):
     """A subscription in the index of the relay, and the task that sends what is stored while there is one."""
 
     __slots__ = ("_relay", "scope", "subscription")
@@ -53,7 +53,7 @@ class Subscribed:
             self.scope.cancel(reason="the subscription has ended")
 
 
-class _Counting:
+class _Counting(OpenRequest):
     """A COUNT and the task that answers it."""
 
     __slots__ = ("scope",)
@@ -128,7 +128,7 @@ class ClientRequests:
         self._syncs.refuse_all(str(refusal))
 
     def watch(self, now: float) -> None:
-        """End what has gone to sleep; to be called about every second."""
+        """End syncs of which nothing was heard for too long; to be called about every second."""
         self._syncs.watch(now)
 
     def remind(self, refusal: Rejected) -> None:

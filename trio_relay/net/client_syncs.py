@@ -25,9 +25,9 @@ class ClientSyncs:
     """All syncs that one client has open; an id is another thing than a subscription's.
 
     Args:
-        relay: the front desk.
+        relay: whose verbs are called.
         outbox: of the client, for answers.
-        visitor: who asks.
+        identity: who asks.
     """
 
     def __init__(self, relay: Relay, outbox: Recipient, identity: Identity) -> None:
@@ -122,7 +122,7 @@ class ClientSyncs:
             session.close()
 
     def close_all(self) -> None:
-        """The client has gone."""
+        """End all of them: the client has disconnected."""
         for sync_id in [*self._opening, *self._open]:
             self.close(sync_id)
 

@@ -1,4 +1,4 @@
-"""How conversations end."""
+"""Reasons for which a connection ends: what the close frame, the log and the metrics say."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class CloseReason:
-    """How a conversation ends.
+    """How a connection ends.
 
     Attributes:
         reason: for log and metrics.
         code: of the close frame; 0 if none can or need be sent.
         text: in the close frame.
-        seconds: what saying it may take, the client's own close frame included; None: the configured time.
+        seconds: how long it may take until the client's own close frame has come; None: the configured time.
         forget: drop what waits to be sent, so that the close frame comes soon.
     """
 
@@ -25,8 +25,8 @@ class CloseReason:
     forget: bool = False
 
 
-LEFT: Final = CloseReason("left")
-GONE: Final = CloseReason("gone")
+CLOSED_BY_CLIENT: Final = CloseReason("closed by client")
+LOST: Final = CloseReason("lost")
 STOPPING: Final = CloseReason("stopping", 1001, "the relay is stopping")
 TOO_SLOW: Final = CloseReason("too slow", 1008, "too slow: messages wait to be read", seconds=1.0, forget=True)
 SILENT: Final = CloseReason("silent", seconds=0.0)

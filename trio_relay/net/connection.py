@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from trio_relay.net.client_requests import ClientRequests
-from trio_relay.net.close_reasons import GONE, LEFT, SILENT, STOPPING, STUCK, CloseReason
+from trio_relay.net.close_reasons import CLOSED_BY_CLIENT, LOST, SILENT, STOPPING, STUCK, CloseReason
 from trio_relay.net.flush import Flushes
 from trio_relay.net.keepalive import Keepalive, KeepaliveVerdict
 from trio_relay.net.options import NetOptions
@@ -83,13 +83,13 @@ class Connection:
                     self._requests.end_all()
                     await self._say_goodbye()
                 finally:
-                    # Cancelled, too, nothing may be delivered to who is gone, nor sent by a nursery that closes.
+                    # Also when cancelled: nothing may be delivered from now on, nor sent by a nursery that closes.
                     self._requests.end_all()
                     self._outbox.close(forget=True)
                 self._tasks.cancel_scope.cancel()
         finally:
             self._tasks = self._requests.tasks = self._outbox.tasks = None
-        return self._close_reason or LEFT
+        return self._close_reason or CLOSED_BY_CLIENT
 
     @property
     def open_requests(self) -> list[OpenRequest]:
@@ -140,7 +140,7 @@ class Connection:
                 messages = self._socket.more()
             if self._close_reason is not None:
                 return
-            # Who doesn't read his answers is not read either; if it lasts, the watch finds him stuck.
+            # A client that does not read its answers is not read either; if that lasts, the watch finds it stuck.
             if not self._outbox.has_room_for(0):
                 await self._outbox.wait_for_room()
             data = await self._receive()
@@ -149,7 +149,7 @@ class Connection:
         """How the connection was closed below us; few enough words for a label, whatever code a client sends."""
         if self._socket.broken_rule is not None:
             return CloseReason(f"protocol error {self._socket.broken_rule}")
-        return LEFT if self._socket.was_closed_by_client else GONE
+        return CLOSED_BY_CLIENT if self._socket.was_closed_by_client else LOST
 
     async def _receive(self) -> bytes:
         """The next bytes, b"" at the end of the stream, however it came."""
@@ -159,10 +159,11 @@ class Connection:
     async def _take(self, messages: list[bytes]) -> None:
         """Do what all messages of one read ask for; their events go on as one batch, their answers in one piece."""
         batch: list[Submission] = []
-        now, turn = trio.current_time(), Turn()
+        now = trio.current_time()
+        turn = Turn(now)
         with self._outbox.held():
-            for data in messages:
-                if turn.is_over:
+            for place, data in enumerate(messages):
+                if place and turn.is_over:
                     self._outbox.flush()
                     await turn.give_shielded()  # half of what one read brought must not be lost
                 action = self._session.receive(data)
@@ -207,11 +208,11 @@ class Connection:
 
     async def _say_goodbye(self) -> None:
         """Answer what was accepted, send the close frame, and wait for the client's: all within a bounded time."""
-        close_reason = self._close_reason or LEFT
+        close_reason = self._close_reason or CLOSED_BY_CLIENT
         seconds = self._options.close_seconds if close_reason.seconds is None else close_reason.seconds
         if close_reason is STOPPING:
             await self._wait_for_answers()  # the server's grace bounds it
-        elif close_reason is LEFT:
+        elif close_reason is CLOSED_BY_CLIENT:
             with trio.move_on_after(seconds):
                 await self._wait_for_answers()  # to events that came in front of the close frame
         with trio.move_on_after(seconds):

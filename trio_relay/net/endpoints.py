@@ -1,4 +1,4 @@
-"""What the doors offer over HTTP: the relay's one endpoint, its NIP-11 document, health; metrics on their own door."""
+"""What is answered over HTTP: the NIP-11 document, health, management; metrics, on a listener of their own."""
 
 from __future__ import annotations
 

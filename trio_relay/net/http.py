@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a door, by h11: requests are answered one after another, until one of them asks for something else.
+"""HTTP/1.1 on one connection, by h11: requests are answered in turn, until one of them asks for something else.
 
 Knows nothing of Nostr; `front` says what there is to be had. Bodies are read and capped here, since h11 caps neither
 them nor a head that arrives in one read.
@@ -80,7 +80,7 @@ def _nobody(_headers: Mapping[str, str]) -> str:
 async def converse(
     stream: trio.abc.Stream, answer: Respond, request_seconds: float, client_of: ClientOf = _nobody
 ) -> Upgrade | None:
-    """Answer requests until the client leaves, breaks the rules, is too slow, or is handed over.
+    """Answer requests until the client disconnects, breaks the rules, is too slow, or becomes a WebSocket.
 
     Args:
         stream: closed by the caller.

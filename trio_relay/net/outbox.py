@@ -24,7 +24,7 @@ from typing import Final
 import structlog
 import trio
 
-from trio_relay.net.close_reasons import GONE, TOO_SLOW, CloseReason
+from trio_relay.net.close_reasons import LOST, TOO_SLOW, CloseReason
 from trio_relay.net.flush import Flushes
 from trio_relay.net.frames import deflated_text, text
 from trio_relay.net.keepalive import Keepalive
@@ -176,7 +176,7 @@ class Outbox:
             self.close(forget=True)  # the reader will find the end of the stream
         except Exception:
             log.exception("sending failed")
-            self._hang_up(GONE)
+            self._hang_up(LOST)
             self.close(forget=True)
 
     def _send_nowait(self) -> None:

@@ -1,8 +1,8 @@
-"""The doors: listeners, the clients that came through them, and the order in which both close.
+"""The server: its listeners, the connections that they accept, and the order in which both close.
 
-flushing nursery       the task that has what waits for clients sent
-└─ clients nursery     every connection, and the watch over all of them
-   └─ doors nursery    listeners; cancelled first, when the relay stops
+flushing nursery            the task that has what waits for clients sent
+└─ connections nursery      every connection, and the watch over all of them
+   └─ listeners nursery     listeners; cancelled first, when the relay stops
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class AddressRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NetStatistics:
-    """How the doors are: connections open now, so far, refused for their number, and how they ended."""
+    """Connections: open now, accepted so far, refused for their number, and how they ended."""
 
     connections: int
     accepted: int
@@ -68,7 +68,7 @@ class Server:
     """Everyone who is connected.
 
     Args:
-        relay: the front desk.
+        relay: whose verbs are called.
         front: answers what is not WebSocket.
         options: addresses and deadlines.
         is_blocked: tells whether nobody at this address is served; by default as the relay's rules have it. Never
@@ -110,7 +110,7 @@ class Server:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until `stop` is set: close the doors, let clients have their answers and leave, then return.
+        """Serve until `stop` is set: close the listeners, let clients have their answers, disconnect them, and return.
 
         Args:
             listeners: closed when this ends.
@@ -120,7 +120,7 @@ class Server:
         async with trio.open_nursery() as flushing:
             flushing.start_soon(self._flushes.run)
             await self._serve_clients(listeners, stop, task_status)
-            flushing.cancel_scope.cancel(reason="no client is left")
+            flushing.cancel_scope.cancel(reason="all connections have ended")
 
     async def _serve_clients(
         self,
@@ -129,15 +129,15 @@ class Server:
         task_status: trio.TaskStatus[None],
     ) -> None:
         async with trio.open_nursery() as clients:
-            async with trio.open_nursery() as doors:
-                doors.start_soon(self._watch)
-                await doors.start(
+            async with trio.open_nursery() as listening:
+                listening.start_soon(self._watch)
+                await listening.start(
                     partial(trio.serve_listeners, self._converse, list(listeners), handler_nursery=clients)
                 )
                 task_status.started()
                 await stop.wait()
-                doors.cancel_scope.cancel(reason="the relay is stopping")
-            log.info("doors closed", clients=len(self._connections))
+                listening.cancel_scope.cancel(reason="the relay is stopping")
+            log.info("listeners closed", clients=len(self._connections))
             clients.cancel_scope.deadline = trio.current_time() + self._options.grace_seconds
             self._see_off()
         if clients.cancel_scope.cancelled_caught:
@@ -206,7 +206,7 @@ class Server:
             upgrade.request, self._relay.limits.max_message_length, deflate=self._options.deflate
         )
         sent = _send_nowait(stream, response)  # all of it, as long as the client has not filled its line with requests
-        with self._connection_limits.taken(upgrade.request.client):  # he has a place from the moment he was let in
+        with self._connection_limits.taken(upgrade.request.client):  # it counts from now on
             if sent < len(response):
                 with trio.fail_after(self._options.handshake_seconds):
                     await stream.send_all(response[sent:])
@@ -228,7 +228,7 @@ class Server:
         self._connections[client] = address
         if self._stopping:
             client.hang_up(STOPPING)
-        elif self._bars(address):  # since he was let in
+        elif self._bars(address):  # since it was accepted
             client.hang_up(BLOCKED)
         log.debug("connected", address=address)
         close_reason = CloseReason("cancelled")

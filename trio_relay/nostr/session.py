@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
@@ -23,37 +24,24 @@ from trio_relay.nostr.message import (
 )
 
 
-class Running(Protocol):
-    """What answers an open request, as far as the table of open requests knows it."""
-
-    def end(self) -> None:
-        """Stop, and send nothing more; called once."""
-        ...
-
-
-class OpenRequest:
-    """One line of the table: a REQ, open until it is closed, or a COUNT, open until it is answered.
+class OpenRequest(ABC):
+    """What answers one open request: a REQ, open until it is closed, or a COUNT, open until it is answered.
 
     Attributes:
-        sub_id: the id that the client gave it.
+        sub_id: the id that the client gave it; there once it is in the table, like all of these.
         size: values in its filters.
-        running: what answers it.
         is_ended: True for a COUNT that was stopped and whose task has not come to its end yet.
     """
 
-    __slots__ = ("is_ended", "running", "size", "sub_id")
+    __slots__ = ("is_ended", "size", "sub_id")
 
-    def __init__(self, sub_id: str, size: int, running: Running) -> None:
-        self.sub_id = sub_id
-        self.size = size
-        self.running = running
-        self.is_ended = False
+    sub_id: str
+    size: int
+    is_ended: bool
 
+    @abstractmethod
     def end(self) -> None:
-        """Stop what answers it, once."""
-        if not self.is_ended:
-            self.is_ended = True
-            self.running.end()
+        """Stop, and send nothing more; called once."""
 
 
 class Session:
@@ -70,7 +58,7 @@ class Session:
         and_tags: take filters with `&x` (NIP-91, draft).
     """
 
-    __slots__ = ("_and_tags", "_has_search", "_has_sync", "_limits", "_open")
+    __slots__ = ("_and_tags", "_asked", "_has_search", "_has_sync", "_limits", "_open", "_values")
 
     def __init__(
         self, limits: Limits, *, has_search: bool = True, has_sync: bool = True, and_tags: bool = False
@@ -80,38 +68,41 @@ class Session:
         self._has_sync = has_sync
         self._and_tags = and_tags
         # A subscription stands under its id, a COUNT under what answers it: several may have one id.
-        self._open: dict[str | Running, OpenRequest] = {}
-
-    @property
-    def open_sub_ids(self) -> frozenset[str]:
-        """The subscription ids that the client holds open now."""
-        return frozenset(key for key in self._open if isinstance(key, str))
+        self._open: dict[str | OpenRequest, OpenRequest] = {}
+        self._values = 0
+        """In the filters of all that is open."""
+        self._asked = 0
+        """In the filters of the last request that was found to have room."""
 
     @property
     def open_requests(self) -> list[OpenRequest]:
         """All REQs and COUNTs that wait for anything, in the order in which they came."""
         return [request for request in self._open.values() if not request.is_ended]
 
-    def open(self, request: Subscribe | Count, running: Running) -> None:
-        """Put a request that `receive` gave last into the table, with what answers it."""
-        key = request.sub_id if isinstance(request, Subscribe) else running
-        self._open[key] = OpenRequest(request.sub_id, _size(request.filters), running)
+    def open(self, request: Subscribe | Count, answerer: OpenRequest) -> None:
+        """Put the request that `receive` gave last into the table, as what answers it."""
+        answerer.sub_id, answerer.size, answerer.is_ended = request.sub_id, self._asked, False
+        self._open[request.sub_id if isinstance(request, Subscribe) else answerer] = answerer
+        self._values += answerer.size
 
     def close(self, sub_id: str) -> None:
-        """Take a subscription out of the table, if there is one of this id, and end what answers it."""
-        if (request := self._open.pop(sub_id, None)) is not None:
-            request.end()
+        """Take a subscription out of the table, if there is one of this id, and end it."""
+        if (subscription := self._open.pop(sub_id, None)) is not None:
+            self._values -= subscription.size
+            subscription.end()
 
     def close_all(self) -> None:
         """End all that is open. A COUNT keeps its line until its task says that it has been `answered`."""
         for key, request in list(self._open.items()):
             if isinstance(key, str):
-                del self._open[key]
-            request.end()
+                self.close(key)
+            else:
+                _end_count(request)
 
-    def answered(self, running: Running) -> None:
+    def answered(self, count: OpenRequest) -> None:
         """Take a COUNT out of the table: its task has ended, however it did."""
-        del self._open[running]
+        del self._open[count]
+        self._values -= count.size
 
     def receive(self, data: bytes) -> ClientMessage:
         """One whole text message, as bytes of valid UTF-8, to what it asks for; never fails on any input.
@@ -138,7 +129,7 @@ class Session:
         self.close(sub_id)
         for request in self._open.values():
             if request.sub_id == sub_id:
-                request.end()
+                _end_count(request)
 
     def _subscribe(self, message: Subscribe) -> Subscribe | RefusedMessage:
         limits = self._limits
@@ -166,14 +157,15 @@ class Session:
 
     def _refusal(self, filters: Sequence[Filter]) -> Rejected | None:
         """Why one more request with these filters is too much, or more than this relay can do."""
-        limits = self._limits
+        limits, size = self._limits, _size(filters)
         if not self._has_search and any(filter_.search is not None for filter_ in filters):
             return Rejected(Prefix.UNSUPPORTED, "search is off on this relay")
         if len(self._open) >= limits.max_subscriptions:
             most = f"{limits.max_subscriptions} subscriptions on a connection (max_subscriptions)"
-        elif sum(request.size for request in self._open.values()) + _size(filters) > limits.max_filter_values:
+        elif self._values + size > limits.max_filter_values:
             most = f"{limits.max_filter_values} values in the filters of a connection (max_filter_values)"
         else:
+            self._asked = size
             return None
         return Rejected(Prefix.ERROR, f"at most {most}")
 
@@ -183,3 +175,9 @@ _NO_SYNC: Final = f"{Prefix.UNSUPPORTED}: sync (NIP-77) is off on this relay"
 
 def _size(filters: Sequence[Filter]) -> int:
     return sum(filter_.size for filter_ in filters)
+
+
+def _end_count(request: OpenRequest) -> None:
+    if not request.is_ended:
+        request.is_ended = True
+        request.end()

@@ -31,7 +31,7 @@ class Admission:
 
     def __init__(self, rules: Rules, clock: Callable[[], float]) -> None:
         self.stranger = Identity(private_kinds=rules.private_kinds)
-        """Somebody who has not authenticated."""
+        """The identity of a client that has not authenticated."""
         self.refused: Counter[str] = Counter()
         """Events that were refused, by prefix."""
         self._rules = rules

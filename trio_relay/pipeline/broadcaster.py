@@ -72,7 +72,7 @@ class Broadcaster:
             if now - flushed > _FLUSH_SECONDS:
                 await collected.flush()
                 flushed = trio.current_time()
-            if turn.is_over:
+            if turn.is_over_at(now):
                 await turn.give()
         await collected.flush()
 

@@ -47,16 +47,16 @@ def could_hide(filter_: Filter, reader: Reader) -> bool:
     """True if a filter could match events that are withheld from this reader.
 
     It goes by the filter alone, never by what is stored: else a missing hint would tell that somebody has messages, and
-    narrower and narrower filters would tell when he wrote them.
+    narrower and narrower filters would tell when they were written.
     """
     if filter_.reader is None or filter_.is_hopeless:
         return False
     kinds = reader.private_kinds if filter_.kinds is None else filter_.kinds & reader.private_kinds
     named = [values for letter, values in filter_.tags if letter == "p"]
     if any(values and values <= reader.keys for values in named):
-        return False  # all of them name him
+        return False  # all of them name the reader
     if filter_.authors is not None and filter_.authors <= reader.keys:
-        kinds &= WRAPS  # all others are his own
+        kinds &= WRAPS  # all others are the reader's own
     return bool(kinds)
 
 

@@ -104,14 +104,16 @@ class StoredAnswer:
 
     __slots__ = ("_filters", "_found", "_ids", "_reader", "_sent", "_source", "_wanted", "subscription")
 
+    _filters: list[Filter]
+    """As the store is asked them, for this reader; there from `_begin` on, as `_wanted` is."""
+    _wanted: list[Filter]
+    """Those of them that can find anything stored."""
+
     def __init__(self, source: AnswerSource, subscription: Subscription) -> None:
         self.subscription = subscription
         self._source = source
         self._reader: Reader | None = None
         """Who asks, with the keys of the moment in which the answer was begun: later ones count for the next."""
-        self._filters: list[Filter] = []
-        """As the store is asked them, for this reader; `_wanted` are those that can find anything stored."""
-        self._wanted: list[Filter] = []
         self._found: Page | None = None
         """The whole answer, where it was found at once but not sent; what came since went out live."""
         self._sent = 0

@@ -43,7 +43,7 @@ class Subscription:
         self.filters = filters
         self.recipient = recipient
         self.reader = reader
-        """Whom events go to: nothing is delivered that he may not read."""
+        """Whom events go to: nothing is delivered that they may not read."""
         self._head = event_head(sub_id)
         self._catching_up = True
         self._ended = False

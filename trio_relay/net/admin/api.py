@@ -1,4 +1,4 @@
-"""Calls as they come over HTTP: who signed one (NIP-98), whether he may call, and then what he asks for is done."""
+"""Calls as they come over HTTP: who signed one (NIP-98), whether they may make it, and then it is carried out."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class AdminApi:
 
         Raises:
             _Unauthorized: nobody has.
-            Rejected: he may call nothing.
+            Rejected: they may call nothing.
         """
         relay = self._relay
         event, now = _signed(request), relay.now()

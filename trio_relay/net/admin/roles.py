@@ -65,7 +65,7 @@ def unassign_role(call: Call) -> Outcome:
 
 
 def assign_method(call: Call, methods: Collection[str]) -> Outcome:
-    """Let a key call a method: one of these, that the caller may call himself."""
+    """Let a key call a method: one of these, that the caller may call."""
     pubkey, method = _grant(call)
     if method not in methods:
         return Outcome([False, "no such method"])

@@ -117,16 +117,12 @@ class Bulk:
         self._seconds = seconds
         self.trouble: str | None = None
         """Why the last attempt was not taken, until one is, or nobody tries any more."""
-        self.retries = 0
-        self.requests = 0
 
     async def carry_out(self, writes: Sequence[Write]) -> None:
         """Try until each write has an outcome, or the time is up; then what is still open FAILED."""
         pause = _FIRST_PAUSE
         deadline = trio.current_time() + self._seconds
         while left := [write for write in writes if write.wrote is None]:
-            if pause > _FIRST_PAUSE:
-                self.retries += 1
             await self._attempt(left)
             left = [write for write in left if write.wrote is None]
             if not left:
@@ -162,7 +158,6 @@ class Bulk:
                 return
 
     async def _send(self, part: list[tuple[Write, bytes]]) -> None:
-        self.requests += 1
         try:
             answer = read(_decode, await self._client.ask_lines(self._path, [lines for _, lines in part]))
         except RequestTooLarge as error:

@@ -209,11 +209,6 @@ def address_key(address: str) -> bytes:
     return sha256(address.encode()).digest()
 
 
-def tag_keys(event: Event) -> set[bytes]:
-    """The keys under which an event can be found by `#x` filters."""
-    return {tag_key(letter, value) for letter, value in single_letter_tags(event)}
-
-
 MARK: Final = "*"
 """Stands for a letter where `tag` has a mark: no tag has such a letter."""
 
