@@ -21,7 +21,7 @@ from trio_relay.store.opensearch.documents import (
     id_slot,
     kept_slot,
     memo,
-    records_of,
+    read_records,
     request_slot,
     slot_of,
     tag_term,
@@ -167,7 +167,7 @@ def test_registers_are_read_back_in_the_order_in_which_they_were_asked_for() -> 
             found | {"_source": {"arrived": 9, "grave": "x:y"}},
         ]
     }
-    known = records_of("abc", json.dumps(answer).encode())
+    known = read_records("abc", json.dumps(answer).encode())
     assert known == {
         "a": Record(),
         "b": Record(ARTICLE, NOW, 17, 7, 2, 3),
@@ -179,9 +179,9 @@ def test_registers_are_read_back_in_the_order_in_which_they_were_asked_for() -> 
 def test_a_register_that_a_shard_could_not_tell_is_not_taken_for_an_empty_one() -> None:
     answer = {"docs": [{"_id": "a", "found": False}, {"_id": "b", "error": {"type": "no_shard_available"}}]}
     with pytest.raises(ValueError, match=r"^a record could not be read$"):
-        records_of("ab", json.dumps(answer).encode())
+        read_records("ab", json.dumps(answer).encode())
 
 
 def test_an_answer_with_too_few_registers_is_none() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        records_of("ab", b'{"docs": [{"found": false}]}')
+        read_records("ab", b'{"docs": [{"found": false}]}')

@@ -1,1 +1,1 @@
-"""The memory: what is remembered, and the promises that every backend keeps (see `base`)."""
+"""Stores: where events are kept, and the promises that every backend keeps (see `base`)."""

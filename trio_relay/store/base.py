@@ -1,17 +1,17 @@
 """The promises of a store; `tests/contract` holds every backend to them.
 
-1. `save_many` decides duplicates, replacement and deletion for the whole batch, in the order of the batch, and gives
-   one `Saved` an event.
+1. `save_many` decides duplicates, replacement and deletion for the whole batch, in the order of the batch, and returns
+   one `Saved` for each event.
 2. When it returns, what is STORED is durable and visible to the next `query`.
-3. `query` gives what matches any of the filters, each once, newest first and the lower id first where times are equal;
-   each filter counts its own limit. Where a filter searches for words, the filters' answers follow one another instead,
-   in the order of the filters, each in its own order: by relevance, or as its `sort:` says.
-4. An event whose deletion was asked for never comes back, nor does the request go: both are kept for ever. Only its
-   author's request to vanish takes a request away (NIP-62), and that bars everything as old as itself for ever.
-5. A failure of the batch is a `StoreError`, that of one event is FAILED. Neither can be found afterwards, unless an
-   answer was lost on its way: then to send the same again does no harm. A store that has transactions fails whole,
-   but for requests to vanish that take several.
-6. What has expired (NIP-40) and what a filter's `reader` may not read is in no answer: no page, no count, no record.
+3. `query` returns the events that match any of the filters, each once, newest first and the lower id first where times
+   are equal; each filter has its own limit. If a filter searches for words, the answers of the filters follow one
+   another instead, in the order of the filters, each in its own order: by relevance, or as its `sort:` says.
+4. A deleted event never comes back, and the request that deleted it stays: both are kept for ever. Only the author's
+   request to vanish removes a request to delete (NIP-62), and it bars everything that is as old as itself for ever.
+5. If a batch fails, a `StoreError` is raised; if one event fails, its outcome is FAILED. Neither can be found
+   afterwards, unless an answer of the store was lost: then sending the same events again does no harm. A store with
+   transactions fails as a whole, but for requests to vanish that take several.
+6. Expired events (NIP-40) and events that a filter's `reader` may not read are in no answer: no page, count or record.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 
 Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], None]
-"""`listener(added, removed)`: hears of each change, on the loop; removed are (created_at, id), and went first."""
+"""`listener(added, removed)`: called on the loop with each change; removed are (created_at, id), removed first."""
 
 Page: TypeAlias = list[bytes]
-"""Events as their JSON (`event.encode`), in the order of the answer; never empty."""
+"""A list of events as JSON (`event.encode`), in the order of the answer; never empty."""
 
 ID_SLICE = slice(7, 71)
-"""Where the id stands in an event's JSON, since `{"id":"` comes first."""
+"""The place of the id in an event's JSON, which begins with `{"id":"`."""
 
 
 class Saved(Enum):
-    """What became of one event of a batch."""
+    """The outcome of one event of a batch."""
 
     STORED = auto()
     """Durable, and new."""
@@ -45,37 +45,37 @@ class Saved(Enum):
     SUPERSEDED = auto()
     """A newer version of its address is stored already, or one of the same age with a lower id."""
     DELETED = auto()
-    """Its author has asked to delete it; of a gift wrap, one of those to whom it is addressed."""
+    """Its author, or for a gift wrap one of its recipients, has asked to delete it."""
     VANISHED = auto()
-    """Its author, or of a gift wrap one of those to whom it is addressed, has asked to vanish, and it is no newer."""
+    """Its author, or for a gift wrap one of its recipients, has asked to vanish, and it is not newer than that."""
     FAILED = auto()
     """The store could not take it, while it took others of the batch. Sending it again may help."""
 
 
 class StoreError(Exception):
-    """The store failed; the message may be told to a client. Sending the same again may help."""
+    """A failure of the store; the message may be sent to clients. Sending the same events again may help."""
 
 
 class StoreRefused(Exception):
-    """The store cannot be opened: another process holds it, or it is of a newer make. For the operator."""
+    """A store that cannot be opened, with the reason for the operator: it is in use, or of a newer version."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """How a store is; sizes in bytes."""
+    """The state of a store; sizes in bytes."""
 
     backend: str
     disk_bytes: int = 0
     wal_bytes: int = 0
     trouble: str | None = None
-    """Why it takes nothing at the moment, although it may do so yet; None if it does."""
+    """Why it stores nothing at the moment, although it still tries; None if it does."""
 
 
 class Scannable(Protocol):
-    """What can be exported."""
+    """The part of a store that an export needs."""
 
     def scan(self) -> AsyncGenerator[Page, None]:
-        """Everything that is stored, in the order in which it came.
+        """Yield everything that is stored, in the order in which it came.
 
         Raises:
             StoreError: from a step, when the store could not answer.
@@ -84,19 +84,19 @@ class Scannable(Protocol):
 
 
 class Queryable(Protocol):
-    """What can be asked."""
+    """The part of a store that answers questions."""
 
     def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
-        """As `query`, the whole answer at once; None where that could hold up the loop for more than a moment.
+        """Return the whole answer of `query` at once; None if that could hold up the loop for more than a moment.
 
-        It never raises `StoreError`: what cannot be answered here is None, and `query` will tell why.
+        It never raises `StoreError`: it returns None, and `query` will raise.
         """
         ...
 
     def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
-        """What is stored and matches any of the filters; every filter has a limit.
+        """Yield what is stored and matches any of the filters; every filter has a limit.
 
-        Cancelling a step ends the work behind it. No step holds anything between pages.
+        Cancelling a step ends the work behind it. Nothing is held between pages.
 
         Raises:
             StoreError: from a step, when the store could not answer.
@@ -104,7 +104,7 @@ class Queryable(Protocol):
         ...
 
     async def count(self, filters: Sequence[Filter]) -> int:
-        """How many stored events match any of the filters, each once; limits and `sort:` play no part in it (NIP-45).
+        """Count the stored events that match any of the filters, each once; limits and `sort:` play no part (NIP-45).
 
         Raises:
             StoreError: the store could not answer.
@@ -112,7 +112,7 @@ class Queryable(Protocol):
         ...
 
     async def sketch(self, filter_: Filter, offset: int) -> Sketch:
-        """How many stored events match a filter of `hyperloglog.canonical_offset`, and from how many keys, as a sketch.
+        """Count the stored events that match a filter of `hyperloglog.canonical_offset`, and their keys, as a sketch.
 
         Args:
             filter_: the filter.
@@ -124,7 +124,7 @@ class Queryable(Protocol):
         ...
 
     def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
-        """What is stored and matches, as records of 40 bytes: created_at in 8 bytes, big-endian, then the id's 32.
+        """Yield what is stored and matches, as sync records of 40 bytes: created_at in 8 bytes, big-endian, and the id.
 
         Each page is some records joined, newest first; the filter's limit counts, if it has one.
 
@@ -135,10 +135,10 @@ class Queryable(Protocol):
 
 
 class Metadata(Protocol):
-    """Where the relay's own small things are kept, such as who is banned: values by name, durable."""
+    """The part of a store that keeps the relay's own small values by name, such as its bans; durable."""
 
     async def get_metadata(self) -> dict[str, bytes]:
-        """All that is kept.
+        """Return all values by name.
 
         Raises:
             StoreError: the store could not answer.
@@ -146,10 +146,10 @@ class Metadata(Protocol):
         ...
 
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
-        """Put values under names, or forget those whose value is None; all or nothing where there are transactions.
+        """Put values under names, or delete those whose value is None; all or nothing if there are transactions.
 
         Args:
-            changes: names have 1 to 256 characters.
+            changes: values by name; names have 1 to 256 characters.
 
         Raises:
             StoreError: it failed; a part may be kept where there are no transactions.
@@ -158,21 +158,21 @@ class Metadata(Protocol):
 
 
 class Store(Queryable, Scannable, Metadata, Protocol):
-    """Where events are kept. Every method may be called from many tasks, `save_many` from `writers` at a time."""
+    """A store of events; every method may be called from many tasks, `save_many` from `writers` at a time."""
 
     @property
     def description(self) -> str:
-        """One line for the banner: what it is and where."""
+        """One line for the banner: which store, and where."""
         ...
 
     @property
     def is_shared(self) -> bool:
-        """True if other relays may read and write it too."""
+        """True if other relays may read and write it, too."""
         ...
 
     @property
     def writers(self) -> int:
-        """How many batches it takes at a time."""
+        """The number of batches that it saves at a time."""
         ...
 
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
@@ -184,7 +184,7 @@ class Store(Queryable, Scannable, Metadata, Protocol):
         ...
 
     async def remove(self, filters: Sequence[Filter]) -> int:
-        """Remove what matches any of the filters and all that was made of it; gives how many events that were.
+        """Remove what matches any of the filters and everything derived from it; returns the number of events.
 
         It is meant for what operators ban. It leaves no tombstone: the same events may be stored again. The filters'
         limits and readers play no part.
@@ -195,15 +195,15 @@ class Store(Queryable, Scannable, Metadata, Protocol):
         ...
 
     def follow(self, listener: Listener | None) -> bool:
-        """Let this listener, and no other, hear of every change from now on; None: nobody.
+        """Call this listener, and no other, with every change from now on; None: nobody.
 
-        It hears of what a method has changed before that method returns. False where others change the store too, and
-        nothing would be heard of that.
+        It is called before the method that made the change returns. Returns False if others change the store, too,
+        whose changes would not be noticed.
         """
         ...
 
     async def sweep(self) -> int:
-        """Remove what has expired (NIP-40); gives how many events that were.
+        """Remove expired events (NIP-40); returns their number.
 
         Raises:
             StoreError: it failed; a part may be gone.
@@ -211,10 +211,10 @@ class Store(Queryable, Scannable, Metadata, Protocol):
         ...
 
     async def known(self, ids: Sequence[str]) -> set[str]:
-        """Those of the ids (64 hex characters each) that are known to be stored now.
+        """Return those of the ids (64 hex characters each) that are known to be stored now.
 
-        It saves their verification. One that is left out may be stored all the same, where to ask would cost more than
-        to verify it again: `save_many` will tell.
+        It saves their verification. An id that is left out may be stored all the same, where asking would cost more
+        than verifying again; `save_many` decides.
 
         Raises:
             StoreError: the store could not tell.
@@ -222,11 +222,11 @@ class Store(Queryable, Scannable, Metadata, Protocol):
         ...
 
     def known_nowait(self, ids: Sequence[str]) -> set[str] | None:
-        """As `known`, for a few ids at once; None where that could hold up the loop for more than a moment."""
+        """Return what `known` does, for a few ids at once; None if that could hold up the loop."""
         ...
 
     async def probe(self) -> None:
-        """Write and commit nothing of meaning, to see whether the store takes writes.
+        """Write something meaningless and commit it, to see whether the store takes writes.
 
         Raises:
             StoreError: it does not.
@@ -234,5 +234,5 @@ class Store(Queryable, Scannable, Metadata, Protocol):
         ...
 
     def statistics(self) -> StoreStatistics:
-        """How the store is."""
+        """Return the state of the store."""
         ...

@@ -1,9 +1,9 @@
-"""What becomes of each event of a batch: duplicate, replaced, deleted, vanished or stored. Pure.
+"""Judging: decides for each event of a batch: duplicate, replaced, deleted, vanished or stored. Pure.
 
-NIP-01 says what replaces what, NIP-09 and NIP-59 who may delete, NIP-62 what a request to vanish takes away.
+NIP-01 says what replaces what, NIP-09 and NIP-59 who may delete, NIP-62 what a request to vanish removes.
 
 A backend looks up the `Facts` that a batch depends on (`questions` says which), asks `judge`, and carries out the
-`Ruling` in one transaction. So every backend decides alike, and a batch is decided in its own order.
+`Ruling` in one transaction. So all backends decide alike, and a batch is decided in its own order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REQUESTS: Final = frozenset({DELETION, VANISH})
 
 
 class Version(NamedTuple):
-    """A stored event, as far as judging another one needs to know it."""
+    """A stored event, as far as judging other events needs to know it."""
 
     id: str
     pubkey: str
@@ -29,25 +29,26 @@ class Version(NamedTuple):
     created_at: int
     address: str | None
     claimants: tuple[str, ...] = ()
-    """Of a gift wrap, `event.claimants`; of another event its pubkey says it."""
+    """`event.claimants` of a gift wrap; empty for other events, which only their pubkey may delete."""
 
     @property
     def belongs_to(self) -> tuple[str, ...]:
-        """Whose requests to delete it, or to vanish, it obeys."""
+        """The pubkeys whose requests to delete it, or to vanish, it obeys."""
         return self.claimants or (self.pubkey,)
 
 
 def version_of(event: Event) -> Version:
-    """An event as judging others sees it."""
+    """Make the version of an event."""
     several = tuple(claimants(event)) if event.kind == GIFT_WRAP else ()
     return Version(event.id, event.pubkey, event.kind, event.created_at, address_of(event), several)
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Whose facts a batch depends on, beside its own events (deleted by one of their claimants?).
+    """What a batch depends on, besides tombstones of its own events.
 
-    Ids: stored? Addresses: which version stands, and until when are they deleted? Pubkeys: vanished until when?
+    Ids: are they stored? Addresses: which version stands, and until when are they deleted? Pubkeys: vanished until
+        when?
     """
 
     ids: set[str]
@@ -60,9 +61,9 @@ class Facts:
     """What is stored before the batch; `judge` keeps it true as it goes through the batch."""
 
     stored: dict[str, Version] = field(default_factory=dict)
-    """By id: the stored ones among the ids in question."""
+    """By id: those of the ids in question that are stored."""
     heads: dict[str, Version] = field(default_factory=dict)
-    """By address: the version that stands."""
+    """By address: the version that is stored."""
     id_tombstones: set[tuple[str, str]] = field(default_factory=set)
     """(id, pubkey): that author has asked to delete that id."""
     address_tombstones: dict[str, int] = field(default_factory=dict)
@@ -73,10 +74,11 @@ class Facts:
 
 @dataclass(slots=True)
 class Ruling:
-    """What the store has to do and says of each event. First `remove` and `vanish`, then `insert`: ids may be in both.
+    """The decision on a batch: the outcome of each event, and what the store has to do.
 
-    `vanish` is by pubkey: all that was stored before this batch, belongs to it and is as old as the time or older goes,
-    requests of any kind included. What of it is among the facts is in `remove` too.
+    First `remove` and `vanish` are carried out, then `insert`: ids may be in both. `vanish` is by pubkey: everything
+    that was stored before this batch, belongs to the key and is as old as the time or older goes, requests of any kind
+    included. What of it is among the facts is in `remove`, too.
     """
 
     outcomes: list[Saved] = field(default_factory=list)
@@ -88,11 +90,11 @@ class Ruling:
 
 
 _Leaving: TypeAlias = dict[str, dict[str, Version]]
-"""By pubkey that asks to vanish in this batch: by id what belongs to it, among the facts and so far in the batch."""
+"""By pubkey that asks to vanish in this batch: what belongs to it, by id, in the facts and so far in the batch."""
 
 
 def questions(batch: Sequence[Event]) -> Questions:
-    """What has to be looked up before `judge` can decide this batch."""
+    """Return what has to be looked up before `judge` can decide this batch."""
     asked = Questions({event.id for event in batch}, set(), set())
     for event in batch:
         asked.pubkeys.add(event.pubkey)
@@ -133,13 +135,13 @@ def _note_owners(version: Version, leaving: _Leaving) -> None:
 def _judge_one(event: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) -> Saved:
     if event.id in facts.stored:
         if event.kind == VANISH and facts.vanished.get(event.pubkey, -1) < event.created_at:
-            # It came when this kind meant nothing to the relay. All of its key goes now, so it has to come anew.
+            # An older version of the relay stored it as an ordinary event. Now it is carried out, and stored again.
             ruling.insert[event.id] = event
             ruling.remove.add(event.id)
             _vanish(event, facts, ruling, leaving)
         return Saved.DUPLICATE
     version = version_of(event)
-    # Nobody has vanished, and nothing is deleted, where most batches go; else each of a wrap's claimants may have.
+    # For most batches nothing has vanished and nothing is deleted. For a gift wrap, each claimant may have asked.
     if facts.vanished and any(event.created_at <= facts.vanished.get(claimant, -1) for claimant in version.belongs_to):
         return Saved.VANISHED
     is_deletable = facts.id_tombstones and event.kind not in _REQUESTS
@@ -170,7 +172,8 @@ def _judge_one(event: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) ->
 def _delete(request: Event, facts: Facts, ruling: Ruling) -> None:
     ids, addresses = deletion_targets(request)
     for target in ids:
-        # The target may be unknown, or another's: who asked is kept beside it, and decides when it arrives.
+        # The target may be unknown, or of another author: the tombstone names who asked, and that decides when it
+        # comes.
         facts.id_tombstones.add((target, request.pubkey))
         ruling.id_tombstones.add((target, request.pubkey))
         stored = facts.stored.get(target)
@@ -188,12 +191,12 @@ def _vanish(request: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) -> 
     facts.vanished[request.pubkey] = ruling.vanish[request.pubkey] = request.created_at
     for version in leaving[request.pubkey].values():
         is_meant = version.created_at <= request.created_at and _stands(version, facts)
-        if is_meant and version.id != request.id:  # the request itself stays, for who wants to see why
+        if is_meant and version.id != request.id:  # the request itself stays, to show why
             _drop(version, facts, ruling)
 
 
 def _stands(version: Version, facts: Facts) -> bool:
-    """True if it was not dropped meanwhile."""
+    """Return True if it was not dropped in the meantime."""
     head = facts.heads.get(version.address) if version.address is not None else None
     return version.id in facts.stored or (head is not None and head.id == version.id)
 

@@ -1,6 +1,6 @@
-"""A store in a dict: the reference for the others, and the store of tests and of a relay that should forget.
+"""The store in memory: the reference for the others, used by tests and by relays that keep nothing.
 
-Of what is searched for, that comes first which has the words most often, then the newest.
+A search gives the events first that have the words most often, then the newest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PAGE = 500
 
 
 class MemoryStore:
-    """Everything in memory, nothing on disk; queries look at every event.
+    """Keeps everything in memory and nothing on disk; queries look at every event.
 
     Args:
         clock: seconds since 1970, for searches that look at ages.
@@ -43,7 +43,7 @@ class MemoryStore:
 
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
         await trio.lowlevel.checkpoint()
-        # The whole memory serves as the facts: judging keeps them true.
+        # The facts are always complete here: judging keeps them true.
         ruling = judge(events, self._facts)
         removed = [self._events.pop(event_id) for event_id in ruling.remove]
         self._events.update(ruling.insert)
@@ -140,7 +140,7 @@ class MemoryStore:
         return [event for event in newest_first if event.id in wanted]
 
     def _search(self, filters: Sequence[Filter]) -> list[Event]:
-        """What filters find of which one searches: one filter's after the other's, each in its own order."""
+        """Answer filters of which one searches: filter after filter, each in its own order."""
         found: dict[str, None] = {}
         for filter_ in filters:
             found |= dict.fromkeys(self._find(filter_))
@@ -162,7 +162,7 @@ class MemoryStore:
         return [event.id for event in matching[: filter_.limit]]
 
     def _with_authors(self, filter_: Filter) -> Filter:
-        """The same filter, told who the authors of its `domain:` are."""
+        """Return the same filter with its `domain:` replaced by the authors of that domain."""
         if filter_.search is None or (mark := filter_.search.author_mark) is None:
             return filter_
         authors = {event.pubkey for event in self._living() if mark in marks_of(event)}

@@ -1,4 +1,4 @@
-"""OpenSearch as the store: for search, for trends, and for more events than one machine holds."""
+"""The store in OpenSearch: for search, trends, and more events than one machine can hold."""
 
 from trio_relay.store.opensearch.options import OpenSearchOptions
 from trio_relay.store.opensearch.store import OpenSearchStore, open_opensearch

@@ -1,7 +1,7 @@
-"""What the cluster counts itself, so that no event leaves it: sketches of who has written (NIP-45), and trends.
+"""Aggregations that the cluster computes itself: sketches of authors (NIP-45), and trends.
 
-A script makes the registers of a sketch from the pubkeys alone, so that documents need no field for it, and what was
-deleted counts no more.
+A script makes the registers of a sketch from the pubkeys, so that documents need no field for it and deleted events do
+not count.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _REDUCE: Final = (
 
 
 async def sketch(client: OpenSearchClient, alias: str, query: Query, offset: int) -> Sketch:
-    """How many events meet a condition, and the registers of their authors.
+    """Count the events that meet a condition, with the registers of their authors.
 
     Args:
         client: of the cluster.
@@ -59,14 +59,14 @@ def _sketch_body(query: Query, offset: int) -> Query:
 
 
 _PRECISION: Final = 3_000
-"""Up to so many keys are counted exactly, more with an error of some percent."""
+"""Up to so many keys are counted exactly, more with an error of a few percent."""
 _HEX: Final = "[0-9a-f]{64}"
 _TERMS: Final = {"notes": f"e:{_HEX}", "tags": "t:.+", "authors": f"p:{_HEX}"}
-"""Which terms of `tags` are counted, as regular expressions of Lucene's; long values, kept as a hash, are not."""
+"""The terms of `tags` that are counted, as regular expressions for Lucene; long values, kept as hashes, are not."""
 
 
 async def trends(client: OpenSearchClient, alias: str, since: int, until: int, limit: int, now: int) -> Trends:
-    """What was most spoken of in a window, but for what has expired by `now`; see `Trends`.
+    """Count what most keys refer to in a window, without what has expired by `now`; see `Trends`.
 
     Raises:
         StoreError: the cluster could not answer.

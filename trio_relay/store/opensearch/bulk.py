@@ -1,7 +1,7 @@
-"""Writes to the cluster: many records a request, each with an outcome of its own, retried while that may help.
+"""Sends writes to the cluster: many records in a request, each with its own outcome, retried while that may help.
 
-Each write says what it builds on, "there is no document" or "it is in this state", so that to send it again does no
-harm: the second time it conflicts with the first.
+Each write names the state that it replaces, "there is no document" or "this state", so that sending it again does no
+harm: the second try conflicts with the first.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ log = structlog.get_logger("trio_relay.store")
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 _BLOCKED_PAUSE: Final = 0.5
-"""Before a record that was blocked is read anew; an upgrade blocks for some seconds."""
+"""Seconds before a blocked record is read again; an upgrade blocks for some seconds."""
 _PASSING: Final = frozenset({429, 502, 503, 504})
 _BLOCKED: Final = "cluster_block_exception"
-"""No disk, or the index is being moved: to be lifted by the operator, or by itself."""
+"""The disk is full, or an upgrade moves the index: the operator or the upgrade ends the block."""
 _ONLY: Final = "filter_path=items.*.status,items.*._version,items.*.error.type,items.*.error.reason"
 
 
 class Wrote(Enum):
-    """What became of one write."""
+    """The outcome of one write."""
 
     DONE = auto()
     CONFLICT = auto()
-    """The record is not in the state that the write builds on."""
+    """The record is not in the state that the write replaces."""
     FAILED = auto()
 
 
 @dataclass(slots=True, eq=False)
 class Write:
-    """One record's new state.
+    """The new state of a record.
 
     Attributes:
-        slot: its `_id`.
-        basis: the state that is known to be replaced; one that doesn't exist where the record must be new.
+        slot: the record's `_id`.
+        basis: the state that is replaced; one that does not exist if the record must be new.
         document: the new state.
-        wrote: what became of it; None as long as that is open.
+        wrote: the outcome; None while it is open.
         version: of the new state, once DONE.
         is_blocked: the index took no writes when it was tried.
-        is_uncertain: an answer was lost, so a conflict may be with this very write.
+        is_uncertain: an answer was lost, so a conflict may be with this write itself.
         reason: why it FAILED.
     """
 
@@ -66,7 +66,7 @@ class Write:
     reason: str = ""
 
     def lines(self) -> bytes:
-        """The write as a `_bulk` has it."""
+        """Return the write as lines of a `_bulk` request."""
         if self.basis.exists:
             action: object = {
                 "index": {
@@ -101,7 +101,7 @@ _decode: Final = msgspec.json.Decoder(_BulkResponse).decode
 
 
 class Bulk:
-    """Carries writes out.
+    """Sends writes until each has an outcome.
 
     Args:
         client: of the cluster.
@@ -116,10 +116,10 @@ class Bulk:
         self._most_bytes = most_bytes
         self._seconds = seconds
         self.trouble: str | None = None
-        """Why the last attempt was not taken, until one is, or nobody tries any more."""
+        """Why the last attempt failed, until one succeeds or the writes are given up."""
 
     async def carry_out(self, writes: Sequence[Write]) -> None:
-        """Try until each write has an outcome, or the time is up; then what is still open FAILED."""
+        """Try until each write has an outcome, or the time is over; writes that are still open have FAILED then."""
         pause = _FIRST_PAUSE
         deadline = trio.current_time() + self._seconds
         while left := [write for write in writes if write.wrote is None]:
@@ -135,12 +135,12 @@ class Bulk:
                 break
             if any(write.is_blocked and write.basis.exists for write in left):
                 pause = max(pause, _BLOCKED_PAUSE)
-            # Not all writers at the same moment.
+            # Spread, so that not all relays try at the same moment.
             await trio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, _LONGEST_PAUSE)
             for write in left:
                 if write.is_blocked and write.basis.exists:
-                    # The block may be that of an upgrade; another index then has the record, in a state of its own.
+                    # It may be an upgrade's block: then another index has the record, in a state of its own.
                     write.wrote = Wrote.CONFLICT
 
     async def _attempt(self, writes: list[Write]) -> None:
@@ -189,7 +189,7 @@ class Bulk:
             elif result.status == 409:
                 write.wrote = Wrote.CONFLICT
             elif result.status == 404 and write.basis.exists:
-                write.wrote = Wrote.CONFLICT  # the index that it stood in is no more
+                write.wrote = Wrote.CONFLICT  # its index is gone
             elif result.error is not None and result.error.type == _BLOCKED:
                 write.is_blocked = True
                 trouble = "the relay's store takes no writes now"
@@ -207,7 +207,7 @@ def _fail(write: Write, reason: str) -> None:
 
 
 def _parts(pairs: list[tuple[Write, bytes]], most: int) -> Iterable[list[tuple[Write, bytes]]]:
-    """The writes in requests of at most so many bytes, or of one write."""
+    """Split the writes into requests of at most so many bytes, or of one write."""
     part: list[tuple[Write, bytes]] = []
     filled = 0
     for pair in pairs:

@@ -1,6 +1,6 @@
-"""Documents that are read, compared and set: records as they are at this moment, and the relay's own small values.
+"""Compare-and-set of documents: records as they are at this moment, and the relay's own small values.
 
-Both are read by their ids, refreshed or not, and written on the condition that nobody has written them meanwhile.
+Both are read by their ids, which needs no refresh, and written on condition that nobody has written them meanwhile.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trio_relay.store.opensearch.documents import (
     Record,
     kept_slot,
     memo,
-    records_of,
+    read_records,
     slot_of,
     value_of,
 )
@@ -36,19 +36,19 @@ from trio_relay.store.opensearch.scan import scan
 T = TypeVar("T")
 
 _RECORDS_AT_A_TIME: Final = 200
-"""Each may hold an event of a megabyte."""
+"""Records read in one request; each may hold an event of a megabyte."""
 _PAUSE: Final = 0.2
 
 
 class Records:
-    """Reads records, and tells the overlay of those that were written.
+    """Reads records, and shows the overlay those that were written.
 
     Args:
         client: of the cluster.
-        bulk: is told of trouble.
+        bulk: shows trouble in its `trouble`.
         alias: what is read.
-        overlay: is told what was written.
-        seconds: how long reading is tried again.
+        overlay: shows this relay's clients what was written.
+        seconds: how long reading is retried.
     """
 
     def __init__(self, client: OpenSearchClient, bulk: Bulk, alias: str, overlay: Overlay, seconds: float) -> None:
@@ -58,18 +58,18 @@ class Records:
         self._search = f"/{alias}/_search?filter_path=hits.hits._id&allow_partial_search_results=false"
         self._overlay = overlay
         self._seconds = seconds
-        # Of this relay's own writers one at a time: they need not conflict with each other.
+        # One of this relay's own writers at a time, so that they do not conflict with each other.
         self.judging = trio.Lock()
         self._last_arrival = 0
 
     def arrivals(self, number: int) -> range:
-        """So many times of arrival, in nanoseconds, each later than all before."""
+        """Return so many times of arrival, in nanoseconds, each later than all before."""
         first = max(time.time_ns(), self._last_arrival + 1)
         self._last_arrival = first + number - 1
         return range(first, first + number)
 
     async def read(self, slots: Iterable[str]) -> dict[str, Record]:
-        """The records of these slots.
+        """Read the records of these slots.
 
         Raises:
             StoreError: they could not be read.
@@ -80,15 +80,15 @@ class Records:
             part = wanted[start : start + _RECORDS_AT_A_TIME]
             answer = await self._patiently(partial(self._client.ask, "POST", self._mget, {"ids": part}))
             try:
-                known |= records_of(part, answer)
+                known |= read_records(part, answer)
             except ValueError as error:
                 raise StoreError(f"the relay's store failed ({error})") from error
         return known
 
     async def find(self, targets: set[tuple[str, str]]) -> set[str]:
-        """The slots of the events of these ids that the key that each comes with may delete, wherever they stand.
+        """Find the slots of events by (id, pubkey) where that key may delete the event, in whatever record it is.
 
-        What is another's isn't even looked at: whoever names ten thousand large events would have them all in memory.
+        Events of others are not fetched: else a client could have ten thousand large events read into memory.
 
         Raises:
             StoreError: the cluster could not answer.
@@ -102,12 +102,12 @@ class Records:
         return found
 
     def note(self, write: Write, before: str | None, event: Event | None) -> None:
-        """Let this relay's own clients see a write that may have been DONE.
+        """Show this relay's own clients a write that may have been DONE.
 
         Args:
             write: what was tried.
-            before: the id of the event that stood there, if any did.
-            event: the one that stands there now.
+            before: the id of the event that was in the record, if any.
+            event: the event that is in it now, if any.
         """
         if before is not None and (write.wrote is Wrote.DONE or write.is_uncertain):
             self._overlay.forget(before)
@@ -115,7 +115,7 @@ class Records:
             self.show(write.slot, write.version, event, write.document)
 
     def show(self, slot: str, version: int, event: Event | None, made: Document | None = None) -> None:
-        """Let this relay's own clients see a record as it is now."""
+        """Show this relay's own clients a record as it is now."""
         if self._overlay.put(slot, version, event, made) and event is not None:
             self._overlay.know(event.id, trio.current_time())
 
@@ -164,7 +164,7 @@ _A_NAME: Final[Query] = {"exists": {"field": "name"}}
 
 
 async def kept(client: OpenSearchClient, alias: str) -> dict[str, bytes]:
-    """All that is kept and can be searched.
+    """Return the relay's own values by name, as far as they can be searched.
 
     Raises:
         StoreError: the cluster could not answer.
@@ -174,7 +174,7 @@ async def kept(client: OpenSearchClient, alias: str) -> dict[str, bytes]:
 
 
 async def keep(records: Records, bulk: Bulk, changes: Mapping[str, bytes | None]) -> None:
-    """Put values under names, or forget those whose value is None. Of two relays the later one's value stays.
+    """Put values under names, or delete those whose value is None; of two relays the later one wins.
 
     Raises:
         StoreError: it failed; a part may be kept.
@@ -197,5 +197,5 @@ async def keep(records: Records, bulk: Bulk, changes: Mapping[str, bytes | None]
 
 
 def _document(name: str, value: bytes | None, arrived: int) -> Document:
-    # A document of nothing rather than none: an upgrade would copy what it had copied before.
+    # An empty document rather than none: else the copy that an upgrade under way has made would stay.
     return Document(arrived) if value is None else memo(name, value, arrived)

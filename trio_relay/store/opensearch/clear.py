@@ -1,7 +1,7 @@
-"""Records that lose their event and leave no tombstone: what has vanished or expired, or what an operator removes.
+"""Empties records without leaving a tombstone: of vanished and expired events, and of what an operator removes.
 
-What is meant is a condition. It is looked for, and each record that meets it is emptied if nobody has written it
-since; if somebody has, all that still meets the condition is looked for once more.
+A condition says which. Each record that a search finds is emptied if nobody has written it since; if somebody has, the
+search is repeated.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _MOST_ROUNDS: Final = 50
 
 
 class Clearing:
-    """Empties records.
+    """Empties the records whose events meet a condition.
 
     Args:
         client: of the cluster.
-        bulk: carries writes out.
-        alias: what is looked through.
-        records: is told.
-        refreshing: lets what was written meanwhile be found.
+        bulk: sends writes.
+        alias: what is searched.
+        records: shows the overlay what was written.
+        refresher: makes searchable what was written.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Clearing:
         self._refresher = refresher
 
     async def empty(self, *meant: Query, is_fresh: bool = True) -> int:
-        """Empty all records whose event meets any of some conditions; gives how many that were.
+        """Empty all records whose event meets any of the conditions; returns their number.
 
         Args:
             meant: the conditions; nothing but events may meet them.
@@ -82,5 +82,5 @@ class Clearing:
 
 
 def _state(hit: Hit) -> Record:
-    """The state of a record as a search has found it; nobody asks for its event."""
+    """Return the state of a record as a search has found it, without its event."""
     return Record(seq_no=hit.seq_no, primary_term=hit.primary_term, version=hit.version, index_name=hit.index)

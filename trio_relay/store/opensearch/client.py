@@ -1,4 +1,4 @@
-"""Requests to a cluster: which node is asked, how long, and what a failure means for who asked."""
+"""The client of a cluster: which node is asked, for how long, and what a failure means."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ZIPPED_IN_THREAD_FROM: Final = 65_536
 _LEVEL: Final = 1
 _BUSY: Final = frozenset({429, 503})
 _LOST: Final = frozenset({502, 504})
-"""A gateway speaks, and cannot tell whether the request was carried out."""
+"""Answers of a gateway, which does not know whether the request was carried out."""
 _MANY_LINES: Final = "application/x-ndjson"
 _ONE_OBJECT: Final = "application/json"
 
@@ -30,22 +30,22 @@ encode: Final = msgspec.json.Encoder().encode
 
 
 class Unreachable(StoreError):
-    """No node took the request, or its answer was lost; it may have been carried out. Will pass, perhaps."""
+    """No node took the request, or its answer was lost: it may have been carried out. A retry may help."""
 
 
 class Busy(StoreError):
-    """The cluster has refused the request for now; it was not carried out."""
+    """The cluster has refused the request for now; it was not carried out. A retry may help."""
 
 
 class RequestTooLarge(StoreError):
-    """The cluster takes no request of this size."""
+    """The request is larger than the cluster accepts."""
 
 
 class ClusterRefusal(StoreError):
-    """The cluster won't carry this request out, however often it is asked.
+    """The cluster has refused the request for good; a retry does not help.
 
     Attributes:
-        status: of HTTP.
+        status: the HTTP status.
     """
 
     def __init__(self, message: str, status: int) -> None:
@@ -54,7 +54,7 @@ class ClusterRefusal(StoreError):
 
 
 class OpenSearchClient:
-    """Talks to the nodes of one cluster; made by `open_client`."""
+    """Sends requests to the nodes of one cluster; made by `open_client`."""
 
     def __init__(self, http: httpx.AsyncClient, options: OpenSearchOptions) -> None:
         self._http = http
@@ -63,7 +63,7 @@ class OpenSearchClient:
         self._next = 0
 
     async def ask(self, method: str, path: str, body: object = None) -> bytes:
-        """One request with a JSON body, or none, and its answer.
+        """Send a request with a JSON body, or none, and return the answer.
 
         Raises:
             StoreError: as one of the kinds above.
@@ -71,7 +71,7 @@ class OpenSearchClient:
         return await self._send(method, path, b"" if body is None else encode(body), _ONE_OBJECT)
 
     async def ask_lines(self, path: str, lines: Sequence[bytes]) -> bytes:
-        """One request of many lines, each a JSON object, and its answer.
+        """Send a request of many lines, each a JSON object, and return the answer.
 
         Raises:
             StoreError: as one of the kinds above.
@@ -79,7 +79,7 @@ class OpenSearchClient:
         return await self._send("POST", path, b"\n".join([*lines, b""]), _MANY_LINES)
 
     async def decoded(self, method: str, path: str, body: object = None) -> Any:
-        """One request and its answer, decoded.
+        """Send a request and return the answer, decoded.
 
         Raises:
             StoreError: as one of the kinds above.
@@ -96,7 +96,7 @@ class OpenSearchClient:
             try:
                 response = await self._http.send(self._request(method, url + path, content, headers))
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                # It has not heard of the request: the next one may.
+                # This node has not got the request, so the next one is tried.
                 self._turn()
                 if attempt + 1 == len(self._urls):
                     raise Unreachable(_AWAY) from error
@@ -150,10 +150,10 @@ _AWAY: Final = "the relay's store is away"
 
 
 def read(decode: Callable[[bytes], T], answer: bytes) -> T:
-    """What an answer says.
+    """Decode an answer.
 
     Raises:
-        Unreachable: it is none of OpenSearch's, whoever gave it.
+        Unreachable: it is not an answer of OpenSearch, but of something else on the way.
     """
     try:
         return decode(answer)
@@ -163,14 +163,14 @@ def read(decode: Callable[[bytes], T], answer: bytes) -> T:
 
 @asynccontextmanager
 async def open_client(options: OpenSearchOptions) -> AsyncIterator[OpenSearchClient]:
-    """A client of the cluster while the context lasts.
+    """Open a client of the cluster for as long as the context lasts.
 
     Raises:
         StoreRefused: the file of certificates cannot be read.
     """
     headers = {"authorization": f"ApiKey {options.api_key}"} if options.api_key else {}
     verify = _trusted(options) if any(url.startswith("https:") for url in options.urls) else False
-    # A queue of our own requests would hide that the cluster is slow; each has its owner's deadline.
+    # No pool limits: a queue of our own requests would hide that the cluster is slow; callers have deadlines.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
     async with httpx.AsyncClient(
         auth=(options.username, options.password) if options.username else None,
@@ -204,7 +204,7 @@ def _content(response: httpx.Response) -> bytes:
 
 
 def _reason(content: bytes) -> str:
-    """The type of an OpenSearch error, else nothing of what may be any server's page."""
+    """Return the type of an OpenSearch error; empty for any other content, which may be any server's page."""
     try:
         error = msgspec.json.decode(content)["error"]
         return str(error["type"])

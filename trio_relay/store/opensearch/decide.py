@@ -1,4 +1,4 @@
-"""Between records and judging: what a batch depends on, and what a ruling makes of the records. Pure."""
+"""Translates between records and judging: what a batch depends on, and the writes of a ruling. Pure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NEVER_WRITTEN: Final = Record()
 
 
 def is_plain(event: Event) -> bool:
-    """True if nothing but its own record decides what becomes of it, and it decides nothing else."""
+    """Return True if the event depends on its own record alone and changes no other."""
     return event.kind not in REQUESTS and address_of(event) is None and len(claimants(event)) == 1
 
 
 def touched(event: Event) -> set[str]:
-    """The slots of all records that decide what becomes of an event, or that it may change."""
+    """Return the slots of all records that an event depends on or may change."""
     slots = {slot_of(event)}
     if event.kind == DELETION:
         ids, addresses = deletion_targets(event)
@@ -40,14 +40,14 @@ def touched(event: Event) -> set[str]:
     elif event.kind == VANISH:
         slots.add(vanish_slot(event.pubkey))
     else:
-        slots |= {id_slot(event.id, claimant) for claimant in claimants(event)}  # where its deletion would stand
+        slots |= {id_slot(event.id, claimant) for claimant in claimants(event)}  # where its tombstone would be
     return slots
 
 
 def searched_targets(batch: Iterable[Event], known: Mapping[str, Record]) -> set[tuple[str, str]]:
-    """(id, who asks) of what deletions name and no record of theirs holds.
+    """Return (id, who asks) for targets of deletions that are not in the record of the id.
 
-    It may stand in an address's record, or be a gift wrap, which stands in a record of its author's.
+    Such a target may be in the record of an address, or be a gift wrap, which is in the record of its author's id.
     """
     return {
         (target, event.pubkey)
@@ -61,7 +61,7 @@ def searched_targets(batch: Iterable[Event], known: Mapping[str, Record]) -> set
 def facts_of(
     batch: Sequence[Event], known: Mapping[str, Record], found: Iterable[str], vanished: Mapping[str, int]
 ) -> Facts:
-    """What `judge` has to know of these records.
+    """Return what `judge` has to know of these records.
 
     Args:
         batch: the events.
@@ -79,7 +79,7 @@ def facts_of(
             for address in addresses:
                 _look_at_address(facts, known, address)
         elif event.kind == VANISH:
-            # One that an older layout kept like a note was not carried out, and is if it comes again.
+            # An older layout stored such requests like notes, not carried out; they are if they come again.
             if known[vanish_slot(event.pubkey)].until >= event.created_at:
                 _look_at(facts, known[request_slot(event.id)])
         else:
@@ -122,25 +122,25 @@ def _look_at_id(facts: Facts, known: Mapping[str, Record], event_id: str, pubkey
 
 def _look_at_vanished(facts: Facts, record: Record, request: Event) -> None:
     until = max(record.until, facts.vanished.pop(request.pubkey, -1))
-    # One that is known and not stored was interrupted: it is carried out again.
+    # A request with a tombstone that is not stored was interrupted: it is carried out again.
     was_interrupted = record.vanished == vanished_by(request) and request.id not in facts.stored
     if until > request.created_at or (until >= 0 and not was_interrupted):
         facts.vanished[request.pubkey] = until
 
 
 def vanished_by(request: Event) -> str:
-    """What a record says of the request to vanish that it is about; see `Document`."""
+    """Return what the record of a vanished key says of its request; see `Document`."""
     return f"{request.pubkey}:{request.id}"
 
 
 def changes(ruling: Ruling, known: Mapping[str, Record], arrivals: Mapping[str, int], now: int) -> dict[str, Write]:
-    """By slot, the writes that a ruling asks for.
+    """Return the writes that a ruling asks for, by slot.
 
     Args:
         ruling: what was decided.
         known: the records that it was decided by.
-        arrivals: by event id, its `Document.arrived`.
-        now: `Document.arrived` of the first that is no event; of each further one it is one more.
+        arrivals: `Document.arrived` by event id.
+        now: `Document.arrived` of the first document without an event; each further one gets one more.
     """
     times = count(now)
     writes = _tombstones(ruling, known, times)
@@ -165,7 +165,7 @@ def changes(ruling: Ruling, known: Mapping[str, Record], arrivals: Mapping[str, 
         if new is None:
             made = Document(next(times), until=until)
         elif new is record.event:
-            # That older versions are deleted doesn't make the one that stands arrive anew.
+            # The event was stored before, so it keeps its time of arrival.
             made = document(new, record.arrived, until, next(times))
         else:
             made = document(new, arrivals[new.id], until)

@@ -1,14 +1,15 @@
-"""What stands in the index: records, one document each, and what of an event makes it found. Pure.
+"""The documents of the index: records, one document each, and the fields by which an event is found. Pure.
 
-A record holds what is known of one thing, and its document's `_id` says of which:
+A record holds what is known of one thing; the `_id` of its document is a hash of the thing's name:
 
-- an id of an author's: nothing, that event, or that its author has deleted it. The id commits to the author, so a
-  request to delete another's event speaks of another record, and does no harm there.
-- an address: the version that stands, if any, and until when its author has deleted versions.
-- a request, to delete or to vanish: that event. It has a record of another name than other events of its id, so that
-  a request to delete it finds nothing to overwrite (NIP-09, "Deletion request against a deletion request"; NIP-62).
+- an id and its author: nothing, the event, or a tombstone. The author is part of the name, so a request to delete
+  another author's event writes to another record, where it does no harm.
+- an address: the stored version, if any, and until when its author has deleted versions.
+- a request, to delete or to vanish: that event. Its record has another name than other events of its id would have, so
+  that a request to delete it finds nothing to overwrite (NIP-09, "Deletion request against a deletion request";
+  NIP-62).
 - a key that has asked to vanish: until when what belongs to it has vanished, and by which request.
-- something small of the relay's own: its value.
+- a small value of the relay's own.
 
 So each record can be written blindly if it is new, and compared and set if it is not: see `save`.
 """
@@ -27,24 +28,24 @@ from trio_relay.nostr.kinds import DELETION, VANISH
 from trio_relay.nostr.search import marks_of, text_of, vote_of
 
 _MOST_VALUE_BYTES: Final = 512
-"""Longer tag values stand as a hash: Lucene refuses terms over 32,766 bytes, and long ones fill its dictionary."""
+"""Longer tag values are kept as a hash: Lucene refuses terms over 32,766 bytes, and long ones fill its dictionary."""
 _VOTES: Final = {1: ["vote:up"], -1: ["vote:down"], 0: []}
 REQUESTS: Final = frozenset({DELETION, VANISH})
-"""Kinds that no request deletes, and whose record says so."""
+"""Kinds that no request deletes; their records have a name of their own."""
 
 
 class Record(NamedTuple):
-    """What a record holds, and which of its states this is; all of it None for one that has never been written.
+    """A record as it was read, with the version of its state; the defaults stand for one that was never written.
 
     Attributes:
-        event: the event that stands, or None.
+        event: the event in it, or None.
         until: versions of this address up to then are deleted, or what belongs to this key has vanished; -1 if nothing.
         arrived: when its event was written; see `Document`.
-        seq_no: with `primary_term` the state's name, for compare and set.
+        seq_no: together with `primary_term` the version of the state, for compare and set.
         primary_term: see `seq_no`; 0 if there is no document yet.
         version: counts the writes.
-        index_name: of the index that this state stands in; the name of the alias may come to mean another.
-        tombstone: see `Document`; empty if nothing is deleted here for good.
+        index_name: the index that has this state; the alias may name another one later.
+        tombstone: see `Document`; empty if there is none.
         vanished: see `Document`.
     """
 
@@ -65,34 +66,34 @@ class Record(NamedTuple):
 
 
 def slot_of(event: Event) -> str:
-    """The `_id` of the record that an event stands in."""
+    """Return the `_id` of the record that an event belongs into."""
     if (address := address_of(event)) is not None:
         return address_slot(address)
     return request_slot(event.id) if event.kind in REQUESTS else id_slot(event.id, event.pubkey)
 
 
 def id_slot(event_id: str, pubkey: str) -> str:
-    """The `_id` of the record of an author's id."""
+    """Return the `_id` of the record of an id and its author."""
     return _slot(f"id:{event_id}:{pubkey}")
 
 
 def request_slot(event_id: str) -> str:
-    """The `_id` of the record of a request to delete or to vanish."""
+    """Return the `_id` of the record of a request to delete or to vanish."""
     return _slot(f"request:{event_id}")
 
 
 def vanish_slot(pubkey: str) -> str:
-    """The `_id` of the record that says until when a key has vanished."""
+    """Return the `_id` of the record of a vanished key."""
     return _slot(f"vanish:{pubkey}")
 
 
 def kept_slot(name: str) -> str:
-    """The `_id` of the record of something that the relay keeps under a name."""
+    """Return the `_id` of the record of a value that the relay keeps under a name."""
     return _slot(f"kept:{name}")
 
 
 def address_slot(address: str) -> str:
-    """The `_id` of the record of an address of any length (an `_id` has 512 bytes at most)."""
+    """Return the `_id` of the record of an address of any length (an `_id` has at most 512 bytes)."""
     return _slot(f"address:{address}")
 
 
@@ -102,11 +103,11 @@ def _slot(name: str) -> str:
 
 
 class Document(msgspec.Struct, gc=False, omit_defaults=True):
-    """A record as it is indexed: the fields of `Source` are stored, the rest is only what it can be found by.
+    """A record as it is indexed: the fields of `Source` are stored, the others only serve to find it.
 
     Attributes:
         arrived: when it was written: nanoseconds since 1970, ascending within one relay.
-        changed: when it was written again while its event went on standing; 0 if it was not.
+        changed: when it was written again with the same event; 0 if it was not.
         event: JSON of the event, as it is sent.
         until: see `Record`.
         tombstone: `id:pubkey` of a deleted event and of whoever asked for it; the index calls this field `grave`.
@@ -135,7 +136,7 @@ class Document(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 def document(event: Event, arrived: int, until: int = -1, changed: int = 0) -> Document:
-    """The document of a record in which this event stands."""
+    """Make the document of a record with this event."""
     return Document(
         arrived,
         changed,
@@ -153,12 +154,12 @@ def document(event: Event, arrived: int, until: int = -1, changed: int = 0) -> D
 
 
 def memo(name: str, value: bytes, arrived: int) -> Document:
-    """The document of a record in which the relay keeps something; `value_of` is the way back."""
+    """Make the document of a value that the relay keeps; `value_of` is the way back."""
     return Document(arrived, name=name, value=b64encode(value).decode())
 
 
 def value_of(source: Source) -> bytes:
-    """What a `memo` keeps."""
+    """Return the value of a `memo`."""
     return b64decode(source.value)
 
 
@@ -169,19 +170,19 @@ def expires_of(event: Event) -> int:
 
 
 def tag_terms(event: Event) -> list[str]:
-    """What an event is found by through its single-letter tags."""
+    """Return the terms by which an event is found through its single-letter tags."""
     return [tag_term(letter, value) for letter, value in single_letter_tags(event)]
 
 
 def tag_term(letter: str, value: str) -> str:
-    """The term that a single-letter tag is found by: `x:value`, or `x#…` for a long value."""
+    """Return the term by which a single-letter tag is found: `x:value`, or `x#…` for a long value."""
     if len(value) > _MOST_VALUE_BYTES or len(value.encode()) > _MOST_VALUE_BYTES:
         return f"{letter}#{blake2b(value.encode(), digest_size=24).hexdigest()}"
     return f"{letter}:{value}"
 
 
 class Source(msgspec.Struct, gc=False):
-    """What of a document comes back."""
+    """The stored part of a document, which searches return."""
 
     event: str = ""
     until: int = -1
@@ -210,11 +211,11 @@ _decode_answer = msgspec.json.Decoder(_DocsResponse).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 
 
-def records_of(slots: Iterable[str], answer: bytes) -> dict[str, Record]:
-    """The records by slot, out of the answer to an `_mget` of these slots.
+def read_records(slots: Iterable[str], answer: bytes) -> dict[str, Record]:
+    """Decode the answer to an `_mget` of these slots into records by slot.
 
     Raises:
-        ValueError: a shard could not tell.
+        ValueError: a shard could not answer.
     """
     return {slot: _record_of(found) for slot, found in zip(slots, _decode_answer(answer).docs, strict=True)}
 

@@ -1,4 +1,4 @@
-"""Answers out of the index: pages in NIP-01's order, merged with what this relay has written and no search sees yet."""
+"""Answers from the index: pages in NIP-01's order, merged with what this relay wrote and no search sees yet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAGE_BYTES: Final = 2**20
 _FIRST_HITS: Final = 64
 _FEWEST_HITS: Final = 8
 _ANSWER_BYTES: Final = 2**22
-"""What one answer of the cluster may have, roughly: an event may have a megabyte, and nobody knows before."""
+"""Rough limit of bytes for one answer of the cluster: an event may have a megabyte, which is not known before."""
 _HEADER: Final = b"{}"
 _ONLY: Final = (
     "filter_path=responses.hits.hits._id,responses.hits.hits._version,responses.hits.hits.sort,"
@@ -31,7 +31,7 @@ _ONLY: Final = (
 
 
 class Hit(msgspec.Struct, gc=False):
-    """One document that a search found."""
+    """A document that a search found."""
 
     slot: str = msgspec.field(name="_id")
     sort: list[Any]
@@ -51,7 +51,7 @@ class _SearchError(msgspec.Struct, gc=False):
 
 
 class SearchResponse(msgspec.Struct, gc=False):
-    """What one search found; `check` it first."""
+    """The answer to one search of many; `check` it first."""
 
     hits: _Hits = msgspec.field(default_factory=_Hits)
     timed_out: bool = False
@@ -59,10 +59,10 @@ class SearchResponse(msgspec.Struct, gc=False):
     error: _SearchError | None = None
 
     def check(self) -> list[Hit]:
-        """What it found, if it could look everywhere.
+        """Return the hits if every shard has answered.
 
         Raises:
-            StoreError: it could not; a part of an answer would pass for all of it.
+            StoreError: some have not: a part of an answer must not pass for all of it.
         """
         if self.error is not None or self.timed_out or self.shards.failed:
             raise StoreError(f"the relay's store could not search ({self.error.type if self.error else 'in part'})")
@@ -70,13 +70,13 @@ class SearchResponse(msgspec.Struct, gc=False):
 
 
 class Appetite:
-    """How many hits the next request asks for: few at first, then as many as their size allows."""
+    """The number of hits that the next request asks for: few at first, then as many as their size allows."""
 
     def __init__(self) -> None:
         self.hits = _FIRST_HITS
 
     def learn(self, answers: Sequence[Sequence[Hit]]) -> None:
-        """These came."""
+        """Adjust to the sizes of these answers."""
         if number := sum(map(len, answers)):
             size = sum(len(hit.source.event) for hits in answers for hit in hits) // number
             self.hits = max(_FEWEST_HITS, min(_PAGE, _ANSWER_BYTES // max(size, 1)))
@@ -93,17 +93,17 @@ W = TypeVar("W", bound=Whole)
 
 
 async def search_whole(client: OpenSearchClient, alias: str, body: Query, kind: type[W], only: str = "") -> W:
-    """What one search found, of all that it could look at.
+    """Search, and return the answer if every shard has answered.
 
     Args:
         client: of the cluster.
         alias: what is searched.
         body: the search.
-        kind: of answer.
-        only: what of its `hits` is asked for; empty for all of it.
+        kind: the type of the answer.
+        only: the part of its `hits` that is asked for; empty for all.
 
     Raises:
-        StoreError: it could not look everywhere, or what it says is not of this kind.
+        StoreError: some shards have not answered, or the answer is not of this type.
     """
     filtered = f"&filter_path=timed_out,_shards.failed,{only}" if only else ""
     answer = await client.ask("POST", f"/{alias}/_search?allow_partial_search_results=false{filtered}", body)
@@ -114,29 +114,29 @@ async def search_whole(client: OpenSearchClient, alias: str, body: Query, kind: 
 
 
 async def search_many(client: OpenSearchClient, alias: str, bodies: Sequence[Query]) -> list[list[Hit]]:
-    """What each of several searches found, in one request.
+    """Do several searches in one request, and return the hits of each.
 
     Raises:
         StoreError: one of them could not be carried out.
     """
     lines = [line for body in bodies for line in (_HEADER, encode(body))]
-    # Not every shard's failure fails a request of many, so each answer is looked at.
+    # A shard's failure does not fail the request, so each answer has to be checked.
     answer = await client.ask_lines(f"/{alias}/_msearch?{_ONLY}", lines)
     return [response.check() for response in read(_decode, answer).responses]
 
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    """One filter's answer, in order, as far as it has come.
+    """The answer to one filter, in order, as far as it has been read.
 
     Attributes:
-        query: its condition.
-        recent: states that match and that searches may not see; in order, those that have not been sent.
+        query: the filter's condition.
+        recent: matching states that searches may not see yet; in order, those that were not sent yet.
         left: how many events may still be sent.
         after: where the next search begins.
-        asked: how many hits the last search could have found.
+        asked: the number of hits that the last search asked for.
         is_read: True once the index has no more.
-        found: in order, what is ready to be sent: key and JSON.
+        found: what is ready to be sent, in order: key and JSON.
     """
 
     query: Query
@@ -149,16 +149,16 @@ class _Stream:
 
     @property
     def is_hungry(self) -> bool:
-        """True if what comes next is not known."""
+        """True if it has to be searched before the next event is known."""
         return not self.found and not self.is_read and self.left > 0
 
     def body(self, most: int) -> Query:
-        """The search for what comes next. One more than is needed, so that one hidden hit costs no second search."""
+        """Make the next search; it asks for one hit more than needed, so that one hidden hit costs no second search."""
         self.asked = min(self.left + 1, most)
         return search_body(self.query, NEWEST_FIRST, self.asked, self.after)
 
     def take(self, hits: list[Hit], seen: Recent) -> None:
-        """Merge what the search found with the recent states that belong before its end."""
+        """Merge the hits with the recent states that come before the last of them."""
         self.is_read = len(hits) < self.asked
         merged = [(_key(hit), hit.source.event.encode()) for hit in hits if not self._is_hidden(hit, seen)]
         if hits:
@@ -175,7 +175,7 @@ class _Stream:
         if seen.hides(hit.slot, hit.version):
             return True
         if (state := seen.state(hit.slot)) is not None and state in self.recent:
-            self.recent.remove(state)  # another relay has written since
+            self.recent.remove(state)  # another relay has written it since
         return False
 
 
@@ -187,7 +187,7 @@ def _key(hit: Hit) -> tuple[int, str]:
 async def newest_first(
     client: OpenSearchClient, alias: str, filters: Sequence[Filter], recent: Recent, now: int
 ) -> AsyncGenerator[Page, None]:
-    """The answer to filters that search for no words: de-duplicated, in NIP-01's order, in pages.
+    """Answer filters without searches: each event once, in NIP-01's order, in pages.
 
     Args:
         client: of the cluster.
@@ -215,7 +215,7 @@ async def newest_first(
             appetite.learn(answers)
             for stream, hits in zip(hungry, answers, strict=True):
                 stream.take(hits, recent)
-            continue  # one of them may have found only what is hidden
+            continue  # one of the searches may have found only hidden hits
         streams = [stream for stream in streams if stream.found]
         if streams:
             stream = min(streams, key=lambda stream: stream.found[0][0])

@@ -1,7 +1,7 @@
-"""Filters to OpenSearch's query language. Pure; the tests compare its answers with a naive twin's.
+"""Translates filters to OpenSearch's query language. Pure; tests compare its answers with a naive twin's.
 
-All conditions stand in filter context, where OpenSearch keeps and shares what they found; only the words of a search
-count for relevance. A filter that can match nothing is not asked (`Filter.wants_stored`).
+All conditions stand in filter context, whose results OpenSearch caches; only the words of a search count for relevance.
+A filter that can match nothing is not asked (`Filter.wants_stored`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from trio_relay.store.opensearch.documents import REQUESTS, tag_term
 Query: TypeAlias = dict[str, Any]
 
 NEWEST_FIRST: Final[list[Query]] = [{"created_at": "desc"}, {"id": "asc"}]
-"""NIP-01's order, and the one in which the index is sorted."""
+"""NIP-01's order, in which the index is sorted."""
 BEST_FIRST: Final[list[Query]] = [{"_score": "desc"}, *NEWEST_FIRST]
 AN_EVENT: Final[Query] = {"exists": {"field": "id"}}
 TARGETS_AT_A_TIME: Final = 200
-"""Where each is another key's, they are four clauses each, of which OpenSearch takes 1,024."""
+"""Targets in one condition: up to four clauses each, of which OpenSearch takes 1,024."""
 
 
 def condition(filter_: Filter, authors: Collection[str] | None = None, *, now: int | None = None) -> Query:
-    """What an event must be like to match a filter; nothing but events match it.
+    """Make the condition of a filter; only events match it.
 
     Args:
         filter_: the filter; its limit plays no part.
-        authors: those of the domain that its search names.
-        now: seconds since 1970: what has expired by then does not match; None, where that plays no part.
+        authors: the authors of the domain that its search names.
+        now: seconds since 1970: events that have expired by then do not match; None: expired ones match, too.
     """
     clauses: list[Query] = [
         {"terms": {field: sorted(values)}} for field, values in _lists(filter_, authors) if values is not None
@@ -44,7 +44,7 @@ def condition(filter_: Filter, authors: Collection[str] | None = None, *, now: i
         parts["must_not"] += [phrase(words) for words in search.excluded]
         clauses += [{"term": {"marks": mark}} for mark in search.marks]
         parts["must_not"] += [{"term": {"marks": mark}} for mark in search.unwanted_marks]
-    clauses = clauses or [AN_EVENT]  # what follows only leaves out, and there is more than events in the index
+    clauses = clauses or [AN_EVENT]  # what follows only excludes, and the index holds more than events
     if filter_.reader is not None:
         clauses.append(readable(filter_.reader))
     if now is not None:
@@ -63,12 +63,12 @@ def _lists(filter_: Filter, authors: Collection[str] | None) -> Iterable[tuple[s
 
 
 def expired(now: int) -> Query:
-    """What is over at this time, in seconds since 1970 (NIP-40)."""
+    """Make the condition of events that have expired at this time, in seconds since 1970 (NIP-40)."""
     return {"range": {"expires": {"lte": now}}}
 
 
 def readable(reader: Reader) -> Query:
-    """What somebody may read: `access.may_read` as a condition."""
+    """Make the condition of events that a reader may read, like `access.may_read`."""
     public: Query = {"bool": {"must_not": [{"terms": {"kind": _kinds(reader.private_kinds)}}]}}
     if not reader.keys:
         return public
@@ -81,7 +81,7 @@ def readable(reader: Reader) -> Query:
 
 
 def belonging_to(pubkey: str, until: int) -> Query:
-    """What belongs to a key (`event.claimants`) and is as old as this or older, in seconds since 1970."""
+    """Make the condition of events that belong to a key (`event.claimants`) and are as old as `until` or older."""
     return {"bool": {"filter": [{"range": {"created_at": {"lte": until}}}, _owned_by(pubkey)]}}
 
 
@@ -92,10 +92,10 @@ def _owned_by(pubkey: str) -> Query:
 
 
 def deletable(targets: Iterable[tuple[str, str]]) -> Iterator[Query]:
-    """What a deletion deletes of these ids, wherever it stands: no request, and nothing of anybody else's.
+    """Yield conditions of the events of these ids that a deletion may delete: no requests, no events of others.
 
     Args:
-        targets: (id, pubkey of who asks). Each condition is for so many of them as `TARGETS_AT_A_TIME`.
+        targets: (id, pubkey that asks); each condition is for up to `TARGETS_AT_A_TIME` of them.
     """
     ordered = sorted({(pubkey, event_id) for event_id, pubkey in targets})
     for start in range(0, len(ordered), TARGETS_AT_A_TIME):
@@ -114,19 +114,19 @@ def _kinds(kinds: Iterable[int]) -> list[str]:
 
 
 def phrase(words: Sequence[str]) -> Query:
-    """Words that follow one another."""
+    """Make the condition of words that follow one another."""
     if len(words) == 1:
         return {"term": {"words": words[0]}}
     return {"match_phrase": {"words": " ".join(words)}}
 
 
 def either(conditions: Sequence[Query]) -> Query:
-    """What meets any of the conditions."""
+    """Make the condition of what meets any of the conditions."""
     return conditions[0] if len(conditions) == 1 else {"bool": {"filter": [{"bool": {"should": list(conditions)}}]}}
 
 
 def search_body(query: Query, order: list[Query], size: int, after: Sequence[object] = ()) -> Query:
-    """The body of a `_search` for what comes next in this order."""
+    """Make the body of a `_search` for what comes next in this order."""
     body: Query = {"query": query, "sort": order, "size": size, "track_total_hits": False, "version": True}
     if after:
         body["search_after"] = list(after)

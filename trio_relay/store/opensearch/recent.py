@@ -1,8 +1,8 @@
-"""What this relay has written and searches do not see yet, so that its clients read what they wrote.
+"""The overlay: what this relay has written and searches do not see yet, so that clients find what they wrote.
 
-A layer holds the records written between two refreshes, newest state only. A refresh that has begun after a layer was
-sealed covers it, and then it goes. A query keeps the layers that stood when it began, for the time until the search it
-sends sees what they hold.
+A layer holds the newest states of the records written between two refreshes. A refresh that begins after a layer was
+sealed covers it, and the layer is dropped. A query keeps the layers that were there when it began, in case its search
+does not see yet what they hold.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from trio_relay.store.opensearch.documents import Document, expires_of, tag_term
 
 MOST_KNOWN: Final = 50_000
 _KEY_BYTES: Final = 450
-"""What it takes to find an event under one more key: the text, and its place in two dicts."""
+"""Bytes, roughly, that one more key of an event takes: its text and its places in two dicts."""
 _SECONDS_KNOWN: Final = 60.0
-"""Another relay's client may have deleted what is remembered as known; after so long it is forgotten."""
+"""How long an id is remembered as stored: a client of another relay may have deleted it."""
 _Key: TypeAlias = str
-"""An id, a pubkey, or a `tag_term`; none of them looks like another."""
+"""An id, a pubkey or a `tag_term`, which cannot be mistaken for each other."""
 _Place: TypeAlias = tuple[int, str, str]
-"""Where a state stands in NIP-01's order, and its slot."""
+"""The position of a state in NIP-01's order, and its slot."""
 
 
 class State(NamedTuple):
-    """A record after a write of this relay's."""
+    """The state of a record after this relay wrote it."""
 
     version: int
     event: Event | None
@@ -40,21 +40,21 @@ class State(NamedTuple):
 
     @property
     def key(self) -> tuple[int, str]:
-        """Where its event stands in NIP-01's order."""
+        """The position of its event in NIP-01's order."""
         assert self.event is not None
         return -self.event.created_at, self.event.id
 
     def has_expired(self, now: int | None) -> bool:
-        """True if its event is over at this time, in seconds since 1970."""
+        """Return True if its event has expired at this time, in seconds since 1970."""
         return now is not None and 0 <= self.expires <= now
 
 
 @dataclass(slots=True, eq=False)
 class Layer:
-    """The states by slot, and the slots by what their events can be found by.
+    """A layer: states by slot, and slots by the keys under which their events can be found.
 
-    Under keys of which many events have the same, a kind or none at all, slots stand in NIP-01's order, so that a
-    filter with a small limit looks at few of them.
+    Under a kind, and for filters without any key, slots are kept in NIP-01's order, so that a filter with a small limit
+    looks at few of them.
     """
 
     states: dict[str, State] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Layer:
     bytes: int = 0
 
     def put(self, slot: str, state: State, terms: Iterable[str] | None = None) -> None:
-        """The record is in this state now; `terms` are its event's `tag_terms`, where those are known already."""
+        """Set the state of a record; `terms` are its event's `tag_terms`, if they are known already."""
         if (old := self.states.get(slot)) is not None and old.event is not None:
             self._remove(slot, old, old.event)
         self.states[slot] = state
@@ -88,7 +88,7 @@ class Layer:
             del places[bisect_left(places, (*state.key, slot))]
 
     def candidates(self, filter_: Filter) -> Iterator[str]:
-        """The slots of all events here that a filter may match, and of others, in NIP-01's order."""
+        """Return the slots of events that a filter may match, in NIP-01's order; not all of them do match."""
         if filter_.ids is not None:
             return self._under(filter_.ids)
         if filter_.tags:
@@ -107,28 +107,28 @@ class Layer:
 
 
 def _within(places: list[_Place], filter_: Filter) -> list[_Place]:
-    """Those of a filter's time."""
+    """Return the places within a filter's `since` and `until`."""
     first = 0 if filter_.until is None else bisect_left(places, (-filter_.until, "", ""))
     end = len(places) if filter_.since is None else bisect_left(places, (1 - filter_.since, "", ""))
     return places[first:end] if first or end < len(places) else places
 
 
 class Recent:
-    """The layers as they stood at one moment, newest first; an older state of a record is hidden by a newer one."""
+    """The layers as they were at one moment, newest first; a newer state of a record hides an older one."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = layers
 
     def state(self, slot: str) -> State | None:
-        """The newest state of a record here, if it is here."""
+        """Return the newest state of a record, or None."""
         return next((state for layer in self._layers if (state := layer.states.get(slot)) is not None), None)
 
     def matching(self, filter_: Filter, now: int | None = None) -> list[State]:
-        """The states whose event matches, in NIP-01's order, as many as the filter's limit allows.
+        """Return the states whose event matches, in NIP-01's order, up to the filter's limit.
 
         Args:
             filter_: the filter.
-            now: seconds since 1970: what has expired by then does not match; None, where that plays no part.
+            now: seconds since 1970: events that have expired by then do not match; None: expired ones match, too.
         """
         found: list[State] = []
         for place, layer in enumerate(self._layers):
@@ -146,13 +146,13 @@ class Recent:
                 yield state
 
     def hides(self, slot: str, version: int) -> bool:
-        """True if what a search found in a record is not what stands there now."""
+        """Return True if this relay has written a newer state than the one that a search found."""
         state = self.state(slot)
         return state is not None and state.version >= version
 
 
 class Overlay:
-    """All layers, and the ids that were written or met of late."""
+    """All layers, and the ids that were lately written or found to be stored."""
 
     def __init__(self) -> None:
         self._layers = [Layer()]
@@ -163,17 +163,17 @@ class Overlay:
 
     @property
     def bytes(self) -> int:
-        """What the events in it take, roughly, with all that they are found by."""
+        """The memory that its events and their keys take, roughly."""
         return sum(layer.bytes for layer in self._layers)
 
     def put(self, slot: str, version: int, event: Event | None, made: Document | None = None) -> bool:
-        """A record has been written; False if it is known to have been written again since.
+        """Note that a record has been written; returns False if a newer state is known already.
 
         Args:
-            slot: which one.
-            version: of its new state.
-            event: that stands in it now.
-            made: the event's document, if it has just been made: it holds what else would be made once more.
+            slot: the record's.
+            version: the version of its new state.
+            event: the event in it now, or None.
+            made: the event's document if it was just made, to save making its parts again.
         """
         if self.recent().hides(slot, version + 1):
             return False
@@ -186,33 +186,33 @@ class Overlay:
         return True
 
     def recent(self) -> Recent:
-        """What a query that begins now has to add to what it finds."""
+        """Return what a query that begins now has to merge with what it finds."""
         return Recent([layer for layer in self._layers if layer.states])
 
     def seal(self) -> Layer:
-        """Begin a new layer; a refresh that begins now covers the one given, and all older ones."""
+        """Begin a new layer; a refresh that begins now covers the returned layer and all older ones."""
         if not self._layers[0].states and len(self._layers) > 1:
-            return self._layers[1]  # nothing has come since the last one, which failed
+            return self._layers[1]  # nothing was written since the last refresh, which failed
         sealed = self._layers[0]
         self._layers.insert(0, Layer())
         return sealed
 
     def drop(self, sealed: Layer) -> None:
-        """A refresh that began after this layer was sealed has been carried out."""
+        """Drop a sealed layer and all older ones, once a refresh has covered them."""
         if sealed in self._layers:
             del self._layers[self._layers.index(sealed) :]
 
     def know(self, event_id: str, now: float) -> None:
-        """This id is stored."""
+        """Remember that this id is stored."""
         self._known.pop(event_id, None)
         self._known[event_id] = now
         if len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
 
     def forget(self, event_id: str) -> None:
-        """This id is stored no more."""
+        """Forget that this id is stored."""
         self._known.pop(event_id, None)
 
     def known(self, ids: Iterable[str], now: float) -> set[str]:
-        """Those of the ids that were stored when last heard of, not long ago."""
+        """Return those of the ids that were lately known to be stored."""
         return {event_id for event_id in ids if self._known.get(event_id, -_SECONDS_KNOWN) > now - _SECONDS_KNOWN}

@@ -1,4 +1,4 @@
-"""When what was written becomes searchable: every few seconds, and for who needs it now a little sooner."""
+"""Refreshes: makes searchable what was written, every few seconds, and sooner if a task waits for it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from trio_relay.store.opensearch.recent import Overlay
 log = structlog.get_logger("trio_relay.store")
 
 LEAST_SECONDS = 0.1
-"""Between two refreshes, however many ask for one: each makes a segment that the cluster has to merge again."""
+"""Least seconds between two refreshes, however many tasks wait: each makes a segment that has to be merged later."""
 
 _CLOSED = "the relay's store is closing"
 
 
 class _Round:
-    """One refresh that is to come, and how it ended."""
+    """A refresh to come, and its result."""
 
     def __init__(self) -> None:
         self.is_wanted = False
@@ -29,7 +29,7 @@ class _Round:
         self.error: StoreError | None = None
 
     def end(self, error: StoreError | None) -> None:
-        """Let go on who waits for it."""
+        """Wake the tasks that wait for it."""
         self.error = error
         self.ended.set()
 
@@ -40,8 +40,8 @@ class Refresher:
     Args:
         client: of the cluster.
         alias: what is refreshed.
-        overlay: what waits for it.
-        seconds: between two refreshes that nobody asks for.
+        overlay: what a refresh covers.
+        seconds: between two refreshes if no task waits.
     """
 
     def __init__(self, client: OpenSearchClient, alias: str, overlay: Overlay, seconds: float) -> None:
@@ -53,7 +53,7 @@ class Refresher:
         self._wanted = trio.Event()
 
     async def run(self) -> None:
-        """Refresh again and again what was written."""
+        """Refresh regularly, as long as anything was written."""
         try:
             while True:
                 await trio.sleep(LEAST_SECONDS)
@@ -62,15 +62,15 @@ class Refresher:
                 if self._next.is_wanted or len(self._overlay):
                     await self._refresh()
         finally:
-            self._next.end(StoreError(_CLOSED))  # nobody may wait for one that never comes
+            self._next.end(StoreError(_CLOSED))  # no task may wait for a refresh that never comes
 
     def hurry(self) -> None:
-        """Let the next refresh come soon."""
+        """Make the next refresh come soon."""
         self._next.is_wanted = True
         self._wanted.set()
 
     async def cover(self, *, of_others: bool = False) -> None:
-        """Wait until all that this relay has written so far, or anyone, can be searched.
+        """Wait until everything that this relay, or with `of_others` any relay, has written can be searched.
 
         Raises:
             StoreError: the cluster could not refresh.

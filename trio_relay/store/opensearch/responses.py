@@ -1,6 +1,6 @@
-"""Answers to searches that ask for anything but pages of events: numbers, keys, times and ids. Pure.
+"""Types of answers to searches for anything but pages of events: numbers, keys, times and ids. Pure.
 
-What an answer has to have stands here as types, so that one of another shape is told of and harms nobody.
+An answer of another shape fails to decode, and is reported as a failure of the store.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from trio_relay.nostr.hyperloglog import REGISTERS
 
 
 class Shards(msgspec.Struct, gc=False):
-    """How many of them could not answer."""
+    """The number of shards that could not answer."""
 
     failed: int = 0
 
 
 class Whole(msgspec.Struct, gc=False):
-    """What each answer to one search has."""
+    """What every answer to one search has."""
 
     timed_out: bool
     shards: Shards = msgspec.field(name="_shards")
@@ -36,13 +36,13 @@ class _Total(msgspec.Struct, gc=False):
 
 
 class Counted(Whole, gc=False):
-    """How many there are."""
+    """The number of hits."""
 
     hits: _Total
 
 
 class _Place(msgspec.Struct, gc=False):
-    # No pattern: it would take four times as long as all the rest.
+    # Not checked by a pattern, which would take four times as long as everything else.
     sort: tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[str, msgspec.Meta(min_length=64, max_length=64)]]
 
 
@@ -51,7 +51,7 @@ class _Places(msgspec.Struct, gc=False):
 
 
 class Placed(Whole, gc=False):
-    """Where events stand in NIP-01's order: created_at and id. OpenSearch leaves out a part that is empty."""
+    """Positions of events in NIP-01's order: created_at and id. OpenSearch leaves out a part that is empty."""
 
     hits: _Places = msgspec.field(default_factory=lambda: _Places([]))
 
@@ -69,7 +69,7 @@ class _Identities(msgspec.Struct, gc=False):
 
 
 class Identified(Whole, gc=False):
-    """Which events they are."""
+    """The ids of events."""
 
     hits: _Identities
 
@@ -87,7 +87,7 @@ class _Profiles(msgspec.Struct, gc=False):
 
 
 class Profiles(Whole, gc=False):
-    """Whose they are."""
+    """The authors of events."""
 
     hits: _Profiles
 
@@ -97,7 +97,7 @@ class _Keys(msgspec.Struct, gc=False):
 
 
 class Bucket(msgspec.Struct, gc=False):
-    """How many keys speak of one thing, and where that was asked, how many vote for and against it."""
+    """The number of keys that refer to one thing and, if asked for, that vote for and against it."""
 
     key: str
     keys: Number
@@ -106,7 +106,7 @@ class Bucket(msgspec.Struct, gc=False):
 
 
 class Buckets(msgspec.Struct, gc=False):
-    """Some things."""
+    """A list of buckets."""
 
     buckets: list[Bucket]
 
@@ -116,7 +116,7 @@ class _Notes(msgspec.Struct, gc=False):
 
 
 class Spoken(Whole, gc=False):
-    """How many speak of notes."""
+    """Keys that refer to notes."""
 
     aggregations: _Notes
 
@@ -128,7 +128,7 @@ class _Trends(msgspec.Struct, gc=False):
 
 
 class Trended(Counted, gc=False):
-    """How many speak of notes, tags and people."""
+    """Keys that refer to notes, tags and people."""
 
     aggregations: _Trends
 
@@ -144,6 +144,6 @@ class _Sketch(msgspec.Struct, gc=False):
 
 
 class Sketched(Counted, gc=False):
-    """How many there are, and the registers of who has written them."""
+    """The number of hits, and the registers of their authors."""
 
     aggregations: _Sketch

@@ -1,6 +1,6 @@
-"""All documents of an index as it stood at one moment: whole, in the order in which they were written, or as records.
+"""Scans an index as it is at one moment: whole documents in the order in which they were written, or sync records.
 
-A record is 40 bytes, time and id, as sync (NIP-77) wants them: nothing else leaves the cluster.
+A sync record is 40 bytes, time and id (NIP-77); nothing else is fetched for it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from trio_relay.store.opensearch.responses import Placed
 log = structlog.get_logger("trio_relay.store")
 
 _KEPT: Final = "5m"
-"""How long a moment is kept between two pages; who reads more slowly has lost it."""
+"""How long the cluster keeps a moment between two pages; a slower reader loses it."""
 _BARE_PAGE: Final = 1_000
 _CLOSE_SECONDS: Final = 5
 _IN_ORDER: Final[list[Query]] = [{"arrived": "asc"}, {"id": "asc"}, {"grave": "asc"}]
-"""Two relays may have written at the same nanosecond: no two documents may have the same place."""
+"""A total order: two relays may have written in the same nanosecond."""
 
 
 class _Opened(msgspec.Struct, gc=False):
@@ -38,7 +38,7 @@ _decode_opened: Final = msgspec.json.Decoder(_Opened).decode
 
 
 async def scan(client: OpenSearchClient, index: str, query: Query) -> AsyncGenerator[list[Hit], None]:
-    """The documents that meet a condition, with their versions, in pages.
+    """Yield the documents that meet a condition, with their versions, in pages.
 
     Raises:
         StoreError: from a step, when the cluster could not answer.
@@ -50,7 +50,7 @@ async def scan(client: OpenSearchClient, index: str, query: Query) -> AsyncGener
 
 
 async def bare_scan(client: OpenSearchClient, index: str, query: Query) -> AsyncGenerator[list[Hit], None]:
-    """The same without their events, but with all that it takes to write them anew: larger pages.
+    """Yield the same without the events, but with all that a write needs to replace them; pages are larger.
 
     Raises:
         StoreError: from a step, when the cluster could not answer.
@@ -93,13 +93,13 @@ async def _moment(client: OpenSearchClient, index: str) -> AsyncIterator[str]:
 
 
 PAGE_HITS: Final = 10_000
-"""The most that OpenSearch gives at a time."""
+"""The most hits that OpenSearch gives at a time."""
 _NOTHING_ELSE: Final[Query] = {"version": False, "stored_fields": "_none_"}
-"""Places come from columns; to read an `_id` as well costs more than all else."""
+"""Sort values come from columns; reading an `_id`, too, would cost more than everything else."""
 
 
 async def records(client: OpenSearchClient, alias: str, query: Query, limit: int | None) -> AsyncGenerator[bytes, None]:
-    """The records of what meets a condition, newest first, in pages; see `Queryable.records`.
+    """Yield the sync records of what meets a condition, newest first, in pages; see `Queryable.records`.
 
     Args:
         client: of the cluster.

@@ -1,4 +1,4 @@
-"""Searches for words, rankings and counts: what needs the index to know all, so each comes after a refresh."""
+"""Searches for words, rankings and counts, which need a complete index: each comes after a refresh."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ W = TypeVar("W", bound=Whole)
 
 _PAGE: Final = 500
 _MOST_AUTHORS: Final = 10_000
-"""Of one domain."""
+"""Most authors of one domain that count."""
 _SHOWN: Final = 50
-"""Ranked events that are fetched in one request, whatever their size."""
+"""Ranked events fetched in one request, whatever their size."""
 _NAMED: Final = 500
 """Notes whose references are counted in one request."""
 
 
 class Searcher:
-    """Answers that are read from the index alone.
+    """Answers from the index alone.
 
     Args:
         client: of the cluster.
@@ -45,7 +45,7 @@ class Searcher:
         self._clock = clock
 
     async def one_after_another(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
-        """The filters' answers in the filters' order, each in its own order, no event twice.
+        """Yield the answers of the filters one after another, each in its own order, no event twice.
 
         Raises:
             StoreError: from a step, when the cluster could not answer.
@@ -57,14 +57,14 @@ class Searcher:
             ranked = filter_.search is not None and filter_.search.sort is not None
             async with aclosing(self._ranked(filter_) if ranked else self._matching(filter_)) as found:
                 async for hits in found:
-                    # The slot is as good as the id: one record, one event.
+                    # A slot identifies an event as well as its id: a record has one event.
                     page = [hit.source.event.encode() for hit in hits if hit.slot not in sent]
                     sent.update(hit.slot for hit in hits)
                     if page:
                         yield page
 
     async def count(self, filters: Sequence[Filter]) -> int:
-        """How many events match any of the filters.
+        """Count the events that match any of the filters.
 
         Raises:
             StoreError: the cluster could not answer.
@@ -76,7 +76,7 @@ class Searcher:
         return (await self._search(body, Counted)).hits.total.value
 
     async def sketch(self, filter_: Filter, offset: int) -> Sketch:
-        """How many events match, and who has written them; see `Queryable.sketch`.
+        """Count the events that match, and their authors; see `Queryable.sketch`.
 
         Raises:
             StoreError: the cluster could not answer.
@@ -84,7 +84,7 @@ class Searcher:
         return await sketch(self._client, self._alias, await self._condition(filter_), offset)
 
     async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
-        """What matches, as records; see `Queryable.records`.
+        """Yield what matches as sync records; see `Queryable.records`.
 
         Raises:
             StoreError: from a step, when the cluster could not answer.
@@ -97,7 +97,7 @@ class Searcher:
                     yield page
 
     async def meant_by(self, filters: Sequence[Filter]) -> Query | None:
-        """The condition for all that matches any of the filters, what has expired included; None if nothing can.
+        """Make the condition for everything that matches any of the filters, expired or not; None if nothing can.
 
         Raises:
             StoreError: the cluster could not answer.
@@ -115,7 +115,7 @@ class Searcher:
         return None if mark is None else await self._authors(mark)
 
     async def _authors(self, mark: str) -> list[str]:
-        """Whose profile carries this mark; the newest of too many."""
+        """Find the authors whose profile carries this mark; if there are too many, the newest profiles."""
         query: Query = {
             "bool": {"filter": [{"term": {"marks": mark}}], "must_not": [expired(int(self._clock()))]},
         }
@@ -124,7 +124,7 @@ class Searcher:
         return [pubkey for hit in found.hits.hits for pubkey in hit.fields.pubkey]
 
     async def _matching(self, filter_: Filter, *, as_notes: bool = False) -> AsyncGenerator[list[Hit], None]:
-        """What matches, best first; as notes to be ranked the newest first, and without their events."""
+        """Yield what matches, best first; with `as_notes`, newest first and without the events, to be ranked."""
         query = await self._condition(filter_)
         is_searched = filter_.search is not None and bool(filter_.search.phrases)
         order = BEST_FIRST if is_searched and not as_notes else NEWEST_FIRST
@@ -165,7 +165,7 @@ class Searcher:
                 yield hits
 
     async def _voices(self, filter_: Filter, sort: Sort, notes: list[str]) -> dict[str, Voices]:
-        """How many keys speak of each of these notes; the votes only where the sort asks for them."""
+        """Count the keys that refer to each of these notes; votes only if the sort needs them."""
         terms = [tag_term("e", note) for note in notes]
         since, until = reference_window(filter_)
         speaking = Filter(since=since, until=until, tags=(("e", frozenset(notes)),))

@@ -1,4 +1,4 @@
-"""The store over an index of a cluster, which other relays may write too."""
+"""The store in an index of a cluster, which other relays may write, too."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ log = structlog.get_logger("trio_relay.store")
 
 
 class OpenSearchStore:
-    """A `Store` over one alias; made by `open_opensearch` alone."""
+    """A `Store` over one alias; made by `open_opensearch`."""
 
     is_shared = True
 
@@ -85,7 +85,7 @@ class OpenSearchStore:
         return self.known_nowait(ids)
 
     def known_nowait(self, ids: Sequence[str]) -> set[str]:
-        # To ask the cluster would cost each new event more than it saves a known one.
+        # Asking the cluster would cost each new event more than it saves for a known one.
         return self._overlay.known(ids, trio.current_time())
 
     def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
@@ -125,7 +125,7 @@ class OpenSearchStore:
         return False  # other relays write too
 
     async def sweep(self) -> int:
-        # What others have written and no search sees yet, they or the next sweep remove.
+        # What other relays have written and no search sees yet is removed by them or by the next sweep.
         await self.refresh()
         return await self._clearing.empty(expired(self._now()), is_fresh=False)
 
@@ -140,7 +140,7 @@ class OpenSearchStore:
         return int(self._clock())
 
     async def refresh(self, *, of_others: bool = False) -> None:
-        """Make all that this relay has written searchable, or all that anyone has; for others too.
+        """Make searchable what this relay has written, or with `of_others` what any relay has.
 
         Raises:
             StoreError: the cluster could not.
@@ -148,7 +148,7 @@ class OpenSearchStore:
         await self._refresher.cover(of_others=of_others)
 
     async def trends(self, since: int, until: int, limit: int) -> Trends:
-        """What was most spoken of in a window, all of it counted by the cluster.
+        """Count what most keys refer to in a window of time, all of it in the cluster.
 
         Raises:
             StoreError: the cluster could not answer.
@@ -171,22 +171,22 @@ class OpenSearchStore:
         return StoreStatistics("opensearch", trouble=self._bulk.trouble or self._away)
 
     async def look(self) -> None:
-        """Learn who has vanished, before anybody publishes.
+        """Load the keys that have vanished, before any event is stored.
 
         Raises:
-            StoreError: the cluster could not tell.
+            StoreError: the cluster could not answer.
         """
         await self._vanished.look(0)
 
     async def show(self) -> None:
-        """Let all find what was written until now: at the end others, and at the start this relay after a crash."""
+        """Refresh once: at the end for other relays, and at the start for this relay after a crash."""
         try:
-            await self._client.ask("POST", f"/{self._alias}/_refresh")  # what `run` would do may be cancelled already
+            await self._client.ask("POST", f"/{self._alias}/_refresh")  # `run` may be cancelled already
         except StoreError as error:
-            log.warning("what was written last appears within half a minute", error=str(error))
+            log.warning("the last events written appear in searches within half a minute", error=str(error))
 
     async def _watch(self) -> None:
-        """Find out that the index is away, or another one, before somebody publishes."""
+        """Notice that the index is away, or is another one, before a client publishes."""
         while True:
             await trio.sleep(_WATCH_SECONDS)
             try:
@@ -209,15 +209,15 @@ class OpenSearchStore:
 async def open_opensearch(
     options: OpenSearchOptions, *, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[OpenSearchStore]:
-    """The store behind this alias while the context lasts; any number of relays may have it open.
+    """Open the store behind this alias for as long as the context lasts; any number of relays may have it open.
 
     Args:
-        options: where it is.
+        options: the cluster and the names.
         clock: seconds since 1970.
 
     Raises:
         StoreRefused: it cannot be reached, `trio-relay migrate` has to make or upgrade it first, or it is of a newer
-            make.
+            version.
     """
     async with open_client(options) as client:
         if (reason := await check(client, options)) is not None:

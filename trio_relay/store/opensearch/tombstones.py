@@ -1,12 +1,12 @@
 """Keys that have vanished (NIP-62), and deletions that crossed on their way with what they delete.
 
-Which keys have vanished is a record of each, and every relay has all of them in memory, so that everybody else's
-events are written blindly as before. What another relay's key has vanished meanwhile a relay learns with its next look;
-what it has taken until then is removed by that look.
+Each vanished key has a record, and every relay has all of them in memory, so that events of other keys can be written
+blindly. A relay learns of keys that vanished on other relays with its next sweep, which also removes what it has stored
+of them until then.
 
-A request to delete a version of an address by its id writes a tombstone, and then removes the version that a search
-finds. Another relay may have looked for a tombstone just before, and written the version just after. Both are there
-then; the sweep finds such pairs afterwards and removes the event.
+A request to delete a version of an address by its id writes a tombstone, then removes the version that a search finds.
+Another relay may have looked for a tombstone just before, and written the version just after. Then both are there, and
+the sweep finds such pairs and removes the event.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from trio_relay.store.opensearch.responses import Counted, Identified
 from trio_relay.store.opensearch.scan import scan
 
 LOOKS_BACK: Final = 600 * 10**9
-"""Nanoseconds: longer than a write can be under way, a relay can be away for a restart, or two clocks can differ."""
+"""Nanoseconds that a sweep looks back: longer than a write takes, a restart takes, or two clocks differ."""
 _KEYS_AT_A_TIME: Final = 100
-"""Each is five clauses, of which OpenSearch takes 1,024."""
+"""Keys in one condition: five clauses each, of which OpenSearch takes 1,024."""
 
 
 class Tombstones:
-    """By pubkey, until when what belongs to it has vanished.
+    """The keys that have vanished, and until when.
 
     Args:
         client: of the cluster.
@@ -49,17 +49,17 @@ class Tombstones:
         self.untils: dict[str, int] = {}
 
     def bars(self, event: Event) -> bool:
-        """True if the event belongs to a key that has vanished since."""
+        """Return True if the event belongs to a key that has vanished since."""
         return bool(self.untils) and any(
             event.created_at <= self.untils.get(claimant, -1) for claimant in claimants(event)
         )
 
     def learn(self, pubkey: str, until: int) -> None:
-        """This key has vanished until then."""
+        """Note that what belongs to this key has vanished up to this time."""
         self.untils[pubkey] = max(until, self.untils.get(pubkey, -1))
 
     async def look(self, since: int) -> list[Query]:
-        """Learn of the keys that have vanished since then; gives, as conditions, what belongs to them.
+        """Load the keys that have vanished since then; returns conditions of what belongs to them.
 
         Args:
             since: nanoseconds since 1970, as `Document.arrived`.
@@ -77,7 +77,7 @@ class Tombstones:
             )
 
     async def look_at_all(self, since: int) -> list[Query]:
-        """Learn of all keys; gives the same also for those whose request isn't stored: it was never carried out.
+        """Load all keys; returns conditions also for those whose request is not stored: it was never completed.
 
         Raises:
             StoreError: the cluster could not answer.
@@ -103,7 +103,7 @@ class Tombstones:
                 yield page
 
     async def _stored(self, page: list[Tombstone]) -> set[str]:
-        """The ids of the requests that are stored."""
+        """Return the ids of the requests that are stored."""
         slots = [request_slot(tombstone.request_id) for tombstone in page]
         body: Query = {
             "query": {"bool": {"filter": [{"ids": {"values": slots}}, AN_EVENT]}},
@@ -116,7 +116,7 @@ class Tombstones:
 
 
 class Tombstone(NamedTuple):
-    """Whose it is, by which request, until when what belongs to the key has vanished, and when that was written."""
+    """The tombstone of a vanished key: its request, until when, and when it was written."""
 
     pubkey: str
     request_id: str
@@ -130,10 +130,10 @@ def _tombstone(hit: Hit) -> Tombstone:
 
 
 def left_by(vanished: Sequence[tuple[str, int, str]]) -> list[Query]:
-    """What has to go when keys vanish: all that belongs to them but the requests themselves.
+    """Make conditions of what keys leave behind when they vanish: all that belongs to them but the requests.
 
     Args:
-        vanished: of each, its pubkey, until when (seconds since 1970), and the id of its request.
+        vanished: for each key its pubkey, until when (seconds since 1970), and the id of its request.
     """
     left = [_left(pubkey, until, request_id) for pubkey, until, request_id in vanished]
     return [
@@ -153,14 +153,14 @@ SWEEP_SECONDS: Final = 30.0
 
 
 class CrossedDeletions:
-    """Looks for what stands although it was deleted or its key has vanished; `run` does so for as long as it does.
+    """Sweeps: finds and removes events that are stored although they were deleted or their key has vanished.
 
     Args:
         client: of the cluster.
-        alias: what is looked through.
-        records: tells the time.
-        vanishing: learns which keys have vanished.
-        emptying: removes what is found.
+        alias: what is searched.
+        records: gives times of arrival.
+        vanished: the keys that have vanished.
+        clearing: removes what is found.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class CrossedDeletions:
         self._swept: int | None = None
 
     async def run(self) -> None:
-        """Sweep now and every half minute."""
+        """Sweep now and then every half minute."""
         while True:
             try:
                 await self.sweep()
@@ -183,14 +183,14 @@ class CrossedDeletions:
             await trio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:
-        """Remove what was deleted or has vanished, and stands; gives how many events that were.
+        """Remove stored events that were deleted or have vanished; returns their number.
 
         Raises:
             StoreError: the cluster could not answer.
         """
         (now,) = self._records.arrivals(1)
         is_first = self._swept is None
-        # What came since the last sweep that was carried through, however many have failed meanwhile.
+        # From the last sweep that was completed, however many have failed since.
         since = (now if self._swept is None else self._swept) - LOOKS_BACK
         look = self._vanished.look_at_all if is_first else self._vanished.look
         removed = await self._remove(*await look(since))
@@ -206,19 +206,19 @@ class CrossedDeletions:
         return removed
 
     async def _remove(self, *meant: Query) -> int:
-        # What no search sees yet the next sweep finds.
+        # The next sweep finds what no search sees yet.
         removed = await self._clearing.empty(*meant, is_fresh=False)
         if removed:
             log.info("removed events whose deletion had crossed with them", events=removed)
         return removed
 
     async def _remove_deleted(self, tombstones: Sequence[str]) -> int:
-        """Remove what stands although one of those to whom it belongs has deleted it."""
+        """Remove events that are stored although one of their claimants has deleted them."""
         removed = 0
         parts = (tombstone.partition(":") for tombstone in tombstones)
         for query in deletable((event_id, pubkey) for event_id, _, pubkey in parts):
             body: Query = {"query": query, "size": 0, "track_total_hits": True}
-            # There is hardly ever any, and to number them takes one request rather than three.
+            # There is hardly ever any, and counting takes one request instead of three.
             if (await search_whole(self._client, self._alias, body, Counted)).hits.total.value:
                 removed += await self._remove(query)
         return removed

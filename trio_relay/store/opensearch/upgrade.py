@@ -1,8 +1,8 @@
-"""Making and upgrading what a relay needs in a cluster: template, index, alias. Every step can be done again.
+"""Makes and upgrades what a relay needs in a cluster: template, index, alias. Every step can be repeated.
 
-An upgrade fills an index of the new layout while relays go on writing the old one, in passes that each copy what was
-written since the one before. Only for the last and short one writing is blocked: relays try again for
-`retry_seconds`, and so write on behind the same alias as soon as that has moved.
+An upgrade fills an index of the new layout while relays go on writing to the old one, in passes that each copy what was
+written since the pass before. Only during the last, short pass writing is blocked: relays retry for `retry_seconds`,
+and go on with the new index as soon as the alias names it.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from trio_relay.store.opensearch.scan import scan
 Say: TypeAlias = Callable[[str], None]
 
 FEW_CHANGES: Final = 1_000
-"""A pass that has found no more than so many is soon done once more, with writing blocked."""
+"""After a pass with at most so many changes the next one will be short, so writing is blocked for it."""
 _MOST_PASSES: Final = 10
 _OVERLAP_SECONDS: Final = 120
-"""Each pass begins so long before the last one did: clocks differ, and a write takes up to `retry_seconds`, 60."""
+"""Seconds that passes overlap: clocks differ, and a write takes up to `retry_seconds`, at most 60."""
 _PAUSE: Final = 0.5
 
 
 async def check(client: OpenSearchClient, options: OpenSearchOptions) -> str | None:
-    """Why the index cannot be used as it is, for the operator, or None; a cluster that is away is waited for.
+    """Return why the index cannot be used, for the operator, or None; waits for a cluster that is away.
 
     Raises:
         StoreRefused: it stays away, or wants other credentials.
@@ -62,10 +62,10 @@ async def check(client: OpenSearchClient, options: OpenSearchOptions) -> str | N
 
 
 async def look(client: OpenSearchClient, options: OpenSearchOptions) -> str | None:
-    """Why the index cannot be used as it is now, for the operator, or None.
+    """Return why the index cannot be used as it is now, for the operator, or None.
 
     Raises:
-        StoreError: the cluster could not tell.
+        StoreError: the cluster could not answer.
     """
     version = await _version(client, alias_of(options))
     if version is None:
@@ -81,7 +81,7 @@ async def migrate(options: OpenSearchOptions, say: Say, *, dry_run: bool = False
     """Bring template, index and alias to this version, and say what was done, or would be.
 
     Raises:
-        StoreRefused: it is of a newer make, or a step failed; all of it can be run again.
+        StoreRefused: the index is of a newer version, or a step failed; everything can be run again.
     """
     async with open_client(options) as client:
         try:
@@ -117,7 +117,7 @@ async def _migrate(client: OpenSearchClient, options: OpenSearchOptions, say: Sa
 
 
 async def _behind(client: OpenSearchClient, alias: str) -> str | None:
-    """The index that an alias names."""
+    """Return the index that an alias names; None if there is no such alias."""
     try:
         answer = await client.decoded("GET", f"/_alias/{alias}")
     except ClusterRefusal as refusal:
@@ -131,7 +131,7 @@ async def _behind(client: OpenSearchClient, alias: str) -> str | None:
 
 
 async def _version(client: OpenSearchClient, alias: str) -> int | None:
-    """The layout of the index behind an alias; None if there is none."""
+    """Return the version of the layout behind an alias; None if there is no index."""
     try:
         answer = await client.decoded("GET", f"/{alias}/_mapping")
     except ClusterRefusal as refusal:
@@ -142,7 +142,7 @@ async def _version(client: OpenSearchClient, alias: str) -> int | None:
 
 
 async def _make(client: OpenSearchClient, index: str, options: OpenSearchOptions) -> None:
-    """Make the index, unless an earlier run has."""
+    """Make the index, unless an earlier run has made it."""
     try:
         await client.ask("PUT", f"/{index}", layout(options))
     except ClusterRefusal:
@@ -151,7 +151,7 @@ async def _make(client: OpenSearchClient, index: str, options: OpenSearchOptions
 
 
 async def _point(client: OpenSearchClient, alias: str, old: str | None, new: str) -> None:
-    """Let the alias name the new index, in one step."""
+    """Let the alias name the new index, in one atomic step."""
     actions: list[Query] = [{"add": {"index": new, "alias": alias, "is_write_index": True}}]
     if old is not None:
         actions.append({"remove": {"index": old, "alias": alias}})
@@ -183,13 +183,13 @@ async def _upgrade(client: OpenSearchClient, options: OpenSearchOptions, old: st
 
 async def _block(client: OpenSearchClient, index: str, is_blocked: bool) -> None:
     if is_blocked:
-        await client.ask("PUT", f"/{index}/_block/write")  # which waits for the writes that are under way
+        await client.ask("PUT", f"/{index}/_block/write")  # waits for the writes that are under way
     else:
         await client.ask("PUT", f"/{index}/_settings", {"index.blocks.write": False})
 
 
 async def _copy(client: OpenSearchClient, old: str, new: str, since: int, options: OpenSearchOptions) -> int:
-    """Copy what was written since then, made anew from the events; newer states overwrite older ones."""
+    """Copy what was written since then, made again from the events; newer states overwrite older ones."""
     await client.ask("POST", f"/{old}/_refresh")
     copied = 0
     written: Query = {"bool": {"should": [{"range": {field: {"gte": since}}} for field in ("arrived", "changed")]}}
@@ -201,7 +201,7 @@ async def _copy(client: OpenSearchClient, old: str, new: str, since: int, option
 
 
 async def _write(client: OpenSearchClient, index: str, lines: Sequence[bytes]) -> int:
-    """Copy documents, as often as the cluster is too busy for them; gives how many had not been copied before."""
+    """Write documents, retrying while the cluster is too busy; returns how many had not been copied before."""
     copied = 0
     while lines:
         try:
@@ -216,7 +216,7 @@ async def _write(client: OpenSearchClient, index: str, lines: Sequence[bytes]) -
                 copied += 1
             elif result["status"] == 429:
                 again.append(line)
-            # A conflict: the same state, or a newer one, has been copied before.
+            # A conflict: this state or a newer one was copied before.
             elif result["status"] != 409:
                 raise StoreError(f"{index} has refused a document ({result['status']}: {result.get('error')})")
         lines = again
@@ -225,7 +225,7 @@ async def _write(client: OpenSearchClient, index: str, lines: Sequence[bytes]) -
 
 
 def _copied(hit: Hit) -> bytes:
-    """A document under its version, which goes on counting in the new index, and under its `_id` in this layout."""
+    """Make the lines for a document, with its version, which goes on counting, and its `_id` in this layout."""
     arrived: int = hit.sort[0]
     source = hit.source
     event = decode(source.event) if source.event else None
@@ -241,7 +241,7 @@ def _copied(hit: Hit) -> bytes:
             value=source.value,
         )
     )
-    # Requests to vanish have a record of another name since layout 2.
+    # The records of requests to vanish have another name since layout 2.
     slot = hit.slot if event is None else slot_of(event)
     action: dict[str, Any] = {"index": {"_id": slot, "version": hit.version, "version_type": "external"}}
     return encode(action) + b"\n" + encode(made)

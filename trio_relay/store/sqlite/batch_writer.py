@@ -1,4 +1,4 @@
-"""One batch into the database: look up what it depends on, judge, carry out, commit. Runs in the writer's thread."""
+"""Saves a batch in the database: looks up facts, judges, writes and commits. Runs in the writer's thread."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ from trio_relay.store.sqlite.rows import (
 )
 
 _SWEPT_AT_A_TIME: Final = 500
-"""The next batch of events waits for no more than these."""
+"""Events removed in one commit, so that the next batch does not wait for long."""
 
 
 class BatchWriter:
-    """The one connection that writes. Not thread-safe: one call at a time.
+    """Writes through the only connection that does. Not thread-safe: one call at a time.
 
     Args:
         connection: for writing.
         search: put words and marks into their index too (`upgrade.prepare_words` has to come first).
 
     Attributes:
-        changes: what each transaction since the last look has added and removed, if `is_followed`; taken from the left.
-        vanishing: by id, requests to vanish that are being carried out: `vanish` does a portion.
-        earliest: no stored event expires before this second, infinity if none does. It may be read from any thread.
+        changes: added and removed events of each transaction, if `is_followed`; taken from the left by the loop.
+        vanishing: by id, requests to vanish that are being carried out; `vanish` does a portion.
+        earliest: no stored event expires before this second; infinity if none does. Any thread may read it.
     """
 
     def __init__(self, connection: apsw.Connection, *, search: bool = True) -> None:
@@ -66,7 +66,7 @@ class BatchWriter:
         self.vanishing = deletes.unfinished(connection)
 
     def save(self, batch: Sequence[Event]) -> list[Saved]:
-        """Store a batch in one transaction; it is on disk when this returns, but for requests put into `vanishing`.
+        """Store a batch in one transaction; it is on disk on return, except for requests put into `vanishing`.
 
         Raises:
             apsw.Error: nothing of the batch was stored.
@@ -90,7 +90,7 @@ class BatchWriter:
         return facts
 
     def vanish(self, request_id: str) -> bool:
-        """Remove some hundreds of what a request of `vanishing` takes away; true if it is carried out and stored now.
+        """Remove some hundred events for a request in `vanishing`; returns True if it is done and stored now.
 
         Raises:
             apsw.Error: nothing was removed.
@@ -112,7 +112,7 @@ class BatchWriter:
         return is_over
 
     def remove(self, seqs: Sequence[int]) -> int:
-        """Remove the events of these numbers in one transaction; gives how many of them there still were.
+        """Remove the events of these numbers in one transaction; returns how many were still there.
 
         Raises:
             apsw.Error: nothing was removed.
@@ -123,7 +123,7 @@ class BatchWriter:
         return len(removed)
 
     def sweep(self, now: int) -> int:
-        """Remove some hundreds of those that have expired at `now`; gives how many, 0 if no more has.
+        """Remove some hundred events that have expired at `now`; returns their number, 0 if none is left.
 
         Raises:
             apsw.Error: nothing was removed.
@@ -131,7 +131,7 @@ class BatchWriter:
         with self._transaction():
             joined = self._connection.execute(_LAPSED, (now, _SWEPT_AT_A_TIME)).get
             swept = remove_seqs(self._connection, list(map(int, joined.split(",")))) if joined else []
-        # Before what may fail: who follows would never hear of it.
+        # Before anything that may fail, else followers would never learn of it.
         self._note([], swept)
         self.earliest = earliest_expiry(self._connection)
         return len(swept)
@@ -141,7 +141,7 @@ class BatchWriter:
             self.changes.append((added, removed))
 
     def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
-        """Carry out `Notebook.put_metadata` in one transaction.
+        """Carry out `Metadata.put_metadata` in one transaction.
 
         Raises:
             apsw.Error: nothing was kept or forgotten.
@@ -160,7 +160,7 @@ class BatchWriter:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            # A full disk may have rolled back by itself.
+            # SQLite may have rolled back by itself, as on a full disk.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
@@ -168,7 +168,7 @@ class BatchWriter:
     def _insert(self, events: list[Event]) -> None:
         numbered = list(enumerate(events, self._next_seq))
         if insert_events(self._connection, numbered):
-            # Before the commit, so that nobody sees them without asking when they expire. After a rollback it is too
+            # Before the commit, so that no reader sees them with an old `earliest`. After a rollback the value is too
             # early, which does no harm.
             self.earliest = min(self.earliest, earliest_expiry(self._connection))
         if self._search:
@@ -182,9 +182,9 @@ class BatchWriter:
 
 
 def insert_events(connection: apsw.Connection, numbered: Sequence[tuple[int, Event]]) -> bool:
-    """Put events under these numbers, with their tags; inside of a transaction of the caller's.
+    """Insert events under these numbers, with their tags, inside the caller's transaction.
 
-    True if any of them expires.
+    Returns True if any of them expires.
     """
     run(connection, INSERT_EVENTS, [event_record(event, seq) for seq, event in numbered])
     run(connection, INSERT_TAGS, records_of(tag_records, numbered))
@@ -194,13 +194,13 @@ def insert_events(connection: apsw.Connection, numbered: Sequence[tuple[int, Eve
 
 
 def insert_words(connection: apsw.Connection, numbered: Sequence[tuple[int, Event]]) -> None:
-    """Put the words and marks of stored events into their index; inside of a transaction of the caller's."""
+    """Insert words and marks of stored events into their index, inside the caller's transaction."""
     run(connection, INSERT_WORDS, records_of(word_records, numbered))
     run(connection, INSERT_TAGS, records_of(mark_records, numbered))
 
 
 def last_seq(connection: apsw.Connection) -> int:
-    """The highest number that an event has, or that one had whose words are missing: it is not given again."""
+    """Return the highest number of an event, also of a removed one whose words are missing: it is not given again."""
     last: int = connection.execute(
         "SELECT max(coalesce(max(seq), 0), (SELECT coalesce(until, 0) FROM worded)) FROM event"
     ).get
@@ -208,7 +208,7 @@ def last_seq(connection: apsw.Connection) -> int:
 
 
 def earliest_expiry(connection: apsw.Connection) -> float:
-    """When the first stored event expires or has expired; infinity if none does."""
+    """Return when the first stored event expires or has expired; infinity if none does."""
     at: int | None = connection.execute("SELECT min(at) FROM expiry").get
     return math.inf if at is None else at
 
@@ -221,7 +221,7 @@ _TAKES_THE_LONG_WAY: Final = frozenset({DELETION, VANISH, GIFT_WRAP})
 
 
 def look_up(connection: apsw.Connection, batch: Sequence[Event]) -> Facts:
-    """The facts that a batch depends on.
+    """Look up the facts that a batch depends on.
 
     Raises:
         apsw.Error: the database could not answer.
@@ -230,12 +230,12 @@ def look_up(connection: apsw.Connection, batch: Sequence[Event]) -> Facts:
         return Facts()
     asked = questions(batch)
     addresses = {address_key(address): address for address in asked.addresses}
-    # A tombstone counts for those alone whom the event belongs to, and the targets of a deletion are not asked about:
-    # any number of others may have asked to delete the same.
+    # Only tombstones of an event's claimants count. Those of a deletion's targets are not looked up: any number of
+    # others may have asked to delete the same.
     tombstone_keys = [bytes.fromhex(event.id + claimant) for event in batch for claimant in claimants(event)]
     tombstone_keys += [bytes.fromhex(pubkey + pubkey) for pubkey in asked.pubkeys]
     tombstone_keys += [key + bytes.fromhex(address.split(":")[1]) for key, address in addresses.items()]
-    # One statement, and one row for its answer: each further one would give up the GIL and wait to get it back.
+    # One statement with one row as its answer: each further row would give up the GIL and wait to get it back.
     bindings = map(_array, (list(map(id_record, asked.ids)), list(addresses), tombstone_keys))
     answers: str = connection.execute(_FACTS, tuple(bindings)).get
     stored, heads, tombstones = map(_rows, answers.split("\n"))
@@ -248,8 +248,8 @@ def look_up(connection: apsw.Connection, batch: Sequence[Event]) -> Facts:
 
 
 def _is_plainly_new(connection: apsw.Connection, event: Event) -> bool:
-    """True for an event of its author alone, without an address, neither stored, deleted nor vanished: a lone one's
-    usual case, cheaply."""
+    """Return True for a plain event that is neither stored, deleted nor vanished: the usual case of a lone event, and
+    cheap."""
     if event.kind in _TAKES_THE_LONG_WAY or address_of(event) is not None:
         return False
     event_id, pubkey = bytes.fromhex(event.id), bytes.fromhex(event.pubkey)
@@ -257,26 +257,26 @@ def _is_plainly_new(connection: apsw.Connection, event: Event) -> bool:
 
 
 def _remember(facts: Facts, address: str | None, target: str, pubkey: str, until: int) -> None:
-    """Put a row of `tombstone` among the facts."""
+    """Add a row of `tombstone` to the facts."""
     if address is not None:
         facts.address_tombstones[address] = until
     elif target != pubkey:
         facts.id_tombstones.add((target, pubkey))
     elif until:
-        facts.vanished[pubkey] = until - 1  # see `records.vanish_tombstone`
+        facts.vanished[pubkey] = until - 1  # see `rows.vanish_tombstone`
 
 
 def _versions(rows: Iterable[Any], addresses: dict[bytes, str]) -> Iterable[Version]:
     for event_id, pubkey, kind, created_at, key, tags in rows:
-        if tags is not None:  # of a gift wrap, which obeys those to whom it is addressed
+        if tags is not None:  # of a gift wrap, which obeys its recipients
             yield version_of(Event(event_id, pubkey, created_at, kind, tags, "", ""))
         else:
-            # An address that is not in question is known by its key only, which is empty where there is no address.
+            # An address that was not asked for is known by its key only; the key is empty if there is no address.
             yield Version(event_id, pubkey, kind, created_at, addresses.get(bytes.fromhex(key)))
 
 
 def _array(values: Sequence[bytes]) -> object:
-    return apsw.carray(tuple(values) or (b"",))  # an array must have a member; this one is found nowhere
+    return apsw.carray(tuple(values) or (b"",))  # an array must have a member; this one matches nothing
 
 
 _rows: Final = msgspec.json.Decoder(list[Any]).decode

@@ -1,8 +1,9 @@
-"""Events out of the database, with all that was made of them; inside a transaction of the caller's.
+"""Removes events from the database with everything derived from them, inside the caller's transaction.
 
-A request to vanish (NIP-62) may take much away. It goes in portions, so that nobody waits for all of it in one commit:
-first the tombstone is committed, which bars, with the request put by in a table of its own; then its key's events go, a
-portion a commit; the last commit stores the request. Whatever ends in between, the table tells what is still to do.
+A request to vanish (NIP-62) may remove many events. It goes in portions, so that no other batch waits for all of it:
+the first commit stores the tombstone, which bars events from then on, and keeps the request in a table of its own; the
+next commits remove a portion of the events each; the last one stores the request. If the process ends in between, the
+table says what is still to be done.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from trio_relay.store.sqlite.rows import (
 )
 
 EVENTS_AT_A_TIME: Final = 100
-"""One request may delete ten thousand events, and each may have a megabyte."""
+"""Events that are removed at a time: one request may delete ten thousand, of a megabyte each."""
 
 
 Gone: TypeAlias = list[tuple[int, str]]
@@ -41,7 +42,7 @@ Gone: TypeAlias = list[tuple[int, str]]
 
 
 def remove_ids(connection: apsw.Connection, ids: Iterable[str]) -> Gone:
-    """Remove the events of these ids, as far as they are stored; gives which these were."""
+    """Remove the events of these ids, as far as they are stored; returns those that were."""
     bound = list(map(id_record, ids))
     gone: Gone = []
     for start in range(0, len(bound), EVENTS_AT_A_TIME):
@@ -50,7 +51,7 @@ def remove_ids(connection: apsw.Connection, ids: Iterable[str]) -> Gone:
 
 
 def remove_seqs(connection: apsw.Connection, seqs: Sequence[int]) -> Gone:
-    """Remove the events of these numbers; gives those that there still were."""
+    """Remove the events of these numbers; returns those that were still there."""
     gone: Gone = []
     for start in range(0, len(seqs), EVENTS_AT_A_TIME):
         gone += _take_out(connection, _NUMBERED, apsw.carray(array("q", seqs[start : start + EVENTS_AT_A_TIME])))
@@ -58,19 +59,19 @@ def remove_seqs(connection: apsw.Connection, seqs: Sequence[int]) -> Gone:
 
 
 def belonging(connection: apsw.Connection, pubkey: str, until: int) -> list[int]:
-    """The numbers of all that belongs to a pubkey and is as old as `until` or older (NIP-62, `judge.Ruling`)."""
+    """Find the numbers of all events that belong to a pubkey and are as old as `until` or older (NIP-62)."""
     joined = connection.execute(_BELONGING, (bytes.fromhex(pubkey), until, tag_key("p", pubkey))).get
     return list(map(int, joined.split(","))) if joined else []
 
 
 def _take_out(connection: apsw.Connection, found: str, bound: object) -> Gone:
-    # An event's tags are found by their keys, which only the event itself knows.
+    # The rows of an event's tags are found by their keys, which have to be made from the event.
     bodies: bytes | None = connection.execute(_BODIES.format(found), (bound,)).get
     if bodies is None:
         return []
     gone = [body.partition(b" ") for body in bodies.split(b"\n")]
     events = [(int(seq), decode(body)) for seq, _, body in gone]
-    # Events that came while there was no search have neither words nor marks; to remove none does no harm.
+    # Events that came while search was off have neither words nor marks; removing none does no harm.
     run(connection, DELETE_WORDS, records_of(word_records, events))
     run(connection, DELETE_TAGS, records_of(tag_records, events) + records_of(mark_records, events))
     run(connection, DELETE_EXPIRIES, records_of(expiry_records, events))
@@ -91,19 +92,19 @@ SELECT group_concat(seq) FROM (
 
 
 AT_A_TIME: Final = 500
-"""The next batch of events waits for no more than these."""
+"""Events removed in one commit, so that the next batch does not wait for long."""
 
 
 @dataclass(slots=True)
 class VanishRequests:
-    """A request that is being carried out, and the numbers of what it still has to remove."""
+    """A request to vanish that is being carried out, and the numbers of the events that are still to be removed."""
 
     request: Event
     seqs: list[int]
 
 
 def unfinished(connection: apsw.Connection) -> dict[str, VanishRequests]:
-    """By id: the requests that were put by and are not carried out yet."""
+    """Return, by id, the requests that are not carried out yet."""
     requests = [decode(str(json)) for (json,) in connection.execute("SELECT json FROM vanishing").fetchall()]
     return {
         request.id: VanishRequests(request, belonging(connection, request.pubkey, request.created_at))
@@ -112,9 +113,9 @@ def unfinished(connection: apsw.Connection) -> dict[str, VanishRequests]:
 
 
 def part(connection: apsw.Connection, ruling: Ruling) -> tuple[list[int], dict[str, VanishRequests]]:
-    """The numbers of what vanishes at once, and, by id, the requests that take more away, which are put by.
+    """Return the numbers of what vanishes at once and, by id, the larger requests, which are kept to be carried out.
 
-    The latter are no longer among what the ruling inserts.
+    The larger requests are taken out of what the ruling inserts.
     """
     at_once: list[int] = []
     later: dict[str, VanishRequests] = {}
@@ -131,12 +132,12 @@ def part(connection: apsw.Connection, ruling: Ruling) -> tuple[list[int], dict[s
 
 
 def finish(connection: apsw.Connection, request: Event) -> bool:
-    """Put by no longer; true if the request is to be stored: a later one of its key would have removed it."""
+    """Forget a request that was carried out; returns True if it is to be stored: a later one would have removed it."""
     connection.execute("DELETE FROM vanishing WHERE id = ?", (request.id,)).fetchall()
     pubkey = bytes.fromhex(request.pubkey)
     return bool(connection.execute(_IS_LATEST, (pubkey, request.created_at)).get)
 
 
 _PUT_BY: Final = "INSERT INTO vanishing (id, json) VALUES (?, ?)"
-# See `records.vanish_tombstone`.
+# See `rows.vanish_tombstone`.
 _IS_LATEST: Final = "SELECT 1 FROM tombstone WHERE target = ?1 AND pubkey = ?1 AND until = ?2 + 1"

@@ -1,7 +1,7 @@
-"""Answers out of the database, many rows at a time as one string, and counts. Runs in the readers' threads.
+"""Fetches answers from the database, many rows at a time as one string, and counts. Runs in the readers' threads.
 
-Row by row, each step gives up the GIL, and beside a busy loop may wait a switch interval to get it back. Mostly it is
-lucky, and the two cost about the same; the worst seen for 500 rows was 702 ms row by row and 24 ms as one string.
+Row by row, each step gives up the GIL, and beside a busy loop may wait a switch interval to get it back. Mostly both
+ways cost about the same; the worst seen for 500 rows was 702 ms row by row and 24 ms as one string.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from trio_relay.store.sqlite.sql import Select, Where
 
 _PAGE_ROWS: Final = 500
 PAGE_BYTES: Final = 2**19
-"""No answer string grows past this, whatever the events' sizes: a connection refuses it and the page is halved."""
+"""Most bytes of an answer string, whatever the events' sizes: beyond it SQLite fails and the page is halved."""
 _NO_LIMIT: Final = 1_000_000_000
 
 
 @dataclass(slots=True)
 class Cursor:
-    """How far an answer has come: the row numbers that are still to be fetched, in order, and how many at a time."""
+    """The position in an answer: the row numbers still to be fetched, in order, and how many at a time."""
 
     seqs: list[int] = field(default_factory=list)
     rows: int = _PAGE_ROWS
 
 
 def limit_answers(connection: apsw.Connection) -> None:
-    """Let no string of this connection exceed a page."""
+    """Limit the strings of this connection to a page."""
     connection.limit(apsw.SQLITE_LIMIT_LENGTH, PAGE_BYTES)
 
 
 def first_page(
     connection: apsw.Connection, filters: Sequence[Filter], cursor: Cursor, now: int, expired_by: int | None = None
 ) -> Page:
-    """The whole answer if it fits into one page, else its first part, `cursor` then holding the rest.
+    """Fetch the whole answer if it fits into one page, else its first part; `cursor` then holds the rest.
 
     Args:
         connection: for reading.
         filters: each has a limit.
         cursor: an empty one.
         now: seconds since 1970, for searches that look at ages.
-        lapsed: what expires up to this second is left out; None where nothing does.
+        expired_by: events that expire up to this second are left out; None if no stored event does.
 
     Raises:
         apsw.InterruptError: the query was interrupted.
@@ -72,12 +72,12 @@ def first_page(
 
 
 def any_search(filters: Sequence[Filter]) -> bool:
-    """True if there is a search among the filters, so that the answer has an order of its own."""
+    """Return True if one of the filters searches, so that the answer has an order of its own."""
     return any(filter_.search is not None for filter_ in filters)
 
 
 def count(connection: apsw.Connection, filters: Sequence[Filter], expired_by: int | None = None) -> int:
-    """How many events match any of the filters; what expires up to `expired_by` is left out.
+    """Count the events that match any of the filters; events that expire up to `expired_by` are left out.
 
     Raises:
         apsw.InterruptError: it was interrupted.
@@ -91,7 +91,7 @@ def count(connection: apsw.Connection, filters: Sequence[Filter], expired_by: in
 
 
 def whole_answer(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
-    """What gives the whole answer as one string; None if nothing can match."""
+    """Make the SELECT of the whole answer as one string; None if nothing can match."""
     if (single := plan_single(filters, expired_by)) is not None:
         return single
     select = plan(filters, expired_by)
@@ -103,13 +103,13 @@ def _whole(narrow: Select) -> Select:
 
 
 def lines(connection: apsw.Connection, select: Select) -> Page:
-    """The events of an answer that is one string."""
+    """Run a SELECT of one string, and split it into events."""
     blob = connection.execute(select.sql, tuple(select.bindings)).get
     return blob.split(b"\n") if blob else []
 
 
 def next_page(connection: apsw.Connection, cursor: Cursor, expired_by: int | None = None) -> Page:
-    """The next part of an answer; empty at its end. What was removed or has expired meanwhile is left out."""
+    """Fetch the next part of an answer; empty at its end. What was removed or has expired meanwhile is left out."""
     while cursor.seqs:
         part = cursor.seqs[: cursor.rows]
         try:
@@ -118,7 +118,7 @@ def next_page(connection: apsw.Connection, cursor: Cursor, expired_by: int | Non
             cursor.rows = max(1, len(part) // 2)
             continue
         del cursor.seqs[: cursor.rows]
-        # Large events often come together: the next page starts small too, and grows again.
+        # Large events often come together, so the next page starts small, too, and grows again.
         cursor.rows = min(2 * cursor.rows, _PAGE_ROWS)
         if page:
             return page
@@ -131,15 +131,15 @@ def fill_scan(connection: apsw.Connection, after: int, cursor: Cursor) -> None:
 
 
 def listed(seqs: Sequence[int], expired_by: int | None) -> Select:
-    """These numbers in their order as `seq`, without those of events that have expired at `expired_by`."""
+    """Make the SELECT of these numbers in their order as `seq`, without events that have expired by `expired_by`."""
     where = Where().living(expired_by, "given")
     condition = f"WHERE {where.terms[0]}" if where.terms else ""
     return Select(_LISTED.format(condition), [apsw.carray(array("q", seqs)), *where.bindings])
 
 
 def known(connection: apsw.Connection, ids: Sequence[str]) -> set[str]:
-    """Those of the ids that are stored, but for requests to vanish that were not carried out: `judge` sees to these."""
-    if len(ids) == 1:  # a lone event's; a quarter of the other's cost
+    """Return the ids that are stored; requests to vanish that were not carried out are left to `judge`."""
+    if len(ids) == 1:  # for a lone event: a quarter of the cost
         raw = bytes.fromhex(ids[0])
         return {ids[0]} if connection.execute(_IS_KNOWN, (rank_of(raw), raw)).get else set()
     bound = tuple(map(id_record, ids))
@@ -160,8 +160,8 @@ def _fetch(connection: apsw.Connection, seqs: Sequence[int], expired_by: int | N
             limit_answers(connection)
 
 
-# No JSON text holds a line feed, so one between two events parts them. SQLite keeps a subquery's order for
-# group_concat, which is not one of the aggregates that it knows to be free of order.
+# No JSON text holds a line feed, so line feeds separate the events. SQLite keeps a subquery's order for group_concat,
+# since that is not one of the aggregates whose order does not matter.
 _ALL_AT_ONCE: Final = """
 SELECT CAST(group_concat((SELECT json FROM event WHERE event.seq = narrow.seq), char(10)) AS BLOB)
 FROM ({}) AS narrow
@@ -179,11 +179,11 @@ SELECT group_concat(lower(hex(id)), ' ') FROM {FIND_EVENTS} WHERE {_IS_CARRIED_O
 
 
 RECORD_PART: Final = 30_000
-"""Characters of numbers that make a page of records: some 4,000, and never more than a string of answers may hold."""
+"""Characters of numbers in a page of records: about 4,000 records, which always fit into an answer string."""
 
 
 def sketch(connection: apsw.Connection, filter_: Filter, expired_by: int | None = None) -> Sketch:
-    """The number and the registers of what a filter of `hyperloglog.canonical_offset` matches.
+    """Count what a filter of `hyperloglog.canonical_offset` matches, with its registers.
 
     Raises:
         apsw.InterruptError: it was interrupted.
@@ -200,7 +200,7 @@ def sketch(connection: apsw.Connection, filter_: Filter, expired_by: int | None 
 
 
 def record_numbers(connection: apsw.Connection, filter_: Filter, expired_by: int | None = None) -> str:
-    """The numbers of what a filter matches, newest first, commas between them; `record_parts` cuts it.
+    """Find the numbers of what a filter matches, newest first, with commas between; `record_parts` splits it.
 
     Raises:
         apsw.InterruptError: it was interrupted.
@@ -211,7 +211,7 @@ def record_numbers(connection: apsw.Connection, filter_: Filter, expired_by: int
 
 
 def record_parts(joined: str) -> Iterator[str]:
-    """The same numbers, in parts that `records` takes."""
+    """Split such numbers into parts for `records`."""
     start = 0
     while start < len(joined):
         end = joined.find(",", start + RECORD_PART)
@@ -220,7 +220,7 @@ def record_parts(joined: str) -> Iterator[str]:
 
 
 def records(connection: apsw.Connection, part: str, expired_by: int | None = None) -> bytes:
-    """The records (`base.Queryable.records`) of the events of a part; of those removed or expired there is none.
+    """Fetch the sync records (`base.Queryable.records`) of a part; removed and expired events have none.
 
     Raises:
         apsw.InterruptError: it was interrupted.
@@ -232,7 +232,7 @@ def records(connection: apsw.Connection, part: str, expired_by: int | None = Non
 
 
 def matching(connection: apsw.Connection, filters: Sequence[Filter]) -> list[int]:
-    """The numbers of all that matches any of the filters, whoever may read it, expired or not; in no order.
+    """Find the numbers of all events that match any of the filters, readable or not, expired or not; in no order.
 
     Raises:
         apsw.InterruptError: it was interrupted.

@@ -1,4 +1,4 @@
-"""One process at a time on a store's file: a lock that the kernel drops with the process, the holder's pid in it."""
+"""The lock of a store's file, for one process at a time; the kernel releases it with the process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trio_relay.store.base import StoreRefused
 
 
 class PidLock:
-    """Holds `<path>.lock` until `release`; a killed process leaves no lock behind, only a file that nobody holds.
+    """Holds `<path>.lock` with the pid in it until `release`; a killed process leaves only an unlocked file.
 
     Raises:
         StoreRefused: another process holds it; the message names its pid.
@@ -32,5 +32,5 @@ class PidLock:
             raise
 
     def release(self) -> None:
-        """Let others in. The file stays: removing it would let two processes lock two files of one name."""
+        """Release the lock. The file stays: removing it would let two processes lock two files of one name."""
         os.close(self._fd)

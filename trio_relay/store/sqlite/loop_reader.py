@@ -1,9 +1,9 @@
-"""Answers on the loop: what is found within a moment needs no thread, whose hop costs more than most searches.
+"""Answers queries on the event loop: a hop into a thread costs more than most queries.
 
-A search that turns out not to be quick, because it looks at much or because the disk is slow, is broken off after two
-milliseconds and given up. After some of a kind in a row, their like go to a thread straight away for a while.
-Between commits all searches share one snapshot: to take one and drop it again costs half of a small search. A snapshot
-that lasted would keep the log from being folded back, so each commit ends it first.
+A query that turns out to be slow, because it looks at many rows or because the disk is slow, is interrupted after two
+milliseconds and given up. After some slow ones of a kind in a row, queries of this kind go to a thread at once for a
+while. Between commits all queries share one snapshot: opening and closing one costs half of a small query. A snapshot
+that lasted would prevent checkpoints, so each commit ends it first.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ T = TypeVar("T")
 
 MOST_SECONDS: Final = 0.002
 _STEPS_BETWEEN_LOOKS: Final = 200
-"""Of SQLite's machine, some 10 µs where nothing comes from the disk; a search by id takes 60."""
+"""Steps of SQLite's virtual machine, about 10 µs if nothing comes from the disk; a query by id takes 60 steps."""
 _MOST_VALUES: Final = 500
 _MOST_FILTERS: Final = 4
-"""More is not even planned here: to plan for 50,000 values takes 50 ms."""
+"""Larger queries are not even planned here: planning for 50,000 values takes 50 ms."""
 _MOST_IDS: Final = 64
 _STRIKES: Final = 3
-"""So many of a kind in a row must be late: one alone may have lost its core to another process."""
+"""Late queries of a kind in a row before it is avoided: a single one may have lost its core to another process."""
 _SECONDS_AVOIDED: Final = 1.0
 COLD_SECONDS: Final = 0.01
-"""A search that took so long has waited for the disk between two looks: all others avoid the loop for a while too."""
+"""A query this long has waited for the disk between two looks, so all queries avoid the loop for a while."""
 MOST_SHAPES: Final = 1_000
 _KNOWN: Final = "known"
 
 
 class LoopReader:
-    """One connection, used on the loop alone.
+    """Reads through a connection that is used on the loop alone.
 
     Args:
         connection: for reading.
@@ -52,32 +52,32 @@ class LoopReader:
         self._cold_until = -math.inf
         self._shares_snapshot = False
         self._late: dict[int, tuple[int, float]] = {}
-        """By the hash of a shape, whose text may have a megabyte: how many in a row were late, and until when such are
+        """By the hash of a query's SQL, which may have a megabyte: how many in a row were late, and until when this is
         avoided."""
         connection.set_progress_handler(self._is_late, _STEPS_BETWEEN_LOOKS)
 
     def share_snapshot(self) -> None:
-        """See what is stored now, and keep that for all searches until `drop_snapshot`: nothing is written meanwhile.
+        """Share one snapshot between all queries until `drop_snapshot`; nothing is written in the meantime.
 
-        What somebody else writes in spite of it, such as a probe, is seen after the next call.
+        Other writes, such as a probe's, are seen after the next call.
         """
         self.drop_snapshot()
         self._shares_snapshot = True
 
     def drop_snapshot(self) -> None:
-        """See anew with every search."""
+        """Let every query see the newest state."""
         self._shares_snapshot = False
         if self._connection.in_transaction:
-            # SQLite adds up a statement's steps over all its runs: now and then it looks at the time here too.
+            # SQLite counts a statement's steps over all its runs, so the progress handler may be called here, too.
             self._end = math.inf
             self._connection.execute("COMMIT")
 
     def query(self, filters: Sequence[Filter], expired_by: int | None = None) -> Page | None:
-        """The whole answer, or None if it takes too long, is too long, or cannot be had, as that of a search.
+        """Return the whole answer; None if it takes too long, is too long, or needs a search for words.
 
         Args:
             filters: each has a limit.
-            lapsed: what expires up to this second is left out; None where nothing does.
+            expired_by: events that expire up to this second are left out; None if no stored event does.
         """
         if len(filters) > _MOST_FILTERS or sum(filter_.size for filter_ in filters) > _MOST_VALUES:
             return None
@@ -89,7 +89,7 @@ class LoopReader:
         return self._try(select.sql, lambda: fetch.lines(self._connection, select))
 
     def known(self, ids: Sequence[str]) -> set[str] | None:
-        """Those of the ids that are stored, or None if that takes too long or cannot be told."""
+        """Return those of the ids that are stored; None if that takes too long or fails."""
         if len(ids) > _MOST_IDS:
             return None
         return self._try(_KNOWN, lambda: fetch.known(self._connection, ids))
@@ -106,11 +106,11 @@ class LoopReader:
                 self._connection.execute("BEGIN")
             found = search()
         except (apsw.InterruptError, apsw.TooBigError):
-            if len(self._late) >= MOST_SHAPES:  # clients can think of any number of them
+            if len(self._late) >= MOST_SHAPES:  # clients can invent any number of kinds
                 self._late.clear()
             self._late[key] = strikes + 1, now + _SECONDS_AVOIDED if strikes + 1 >= _STRIKES else 0.0
         except apsw.Error:
-            pass  # of no use here; the thread that tries next will tell
+            pass  # the thread that tries next reports it
         else:
             if strikes:
                 del self._late[key]

@@ -1,4 +1,4 @@
-"""`trio-relay migrate` for a file: makes it, or brings it to this version, and says what is done."""
+"""`trio-relay migrate` for SQLite: makes the file or upgrades it, and says what is done."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from trio_relay.store.sqlite.store import open_sqlite
 
 
 async def migrate(options: SqliteOptions, say: Callable[[str], None], *, dry_run: bool = False) -> None:
-    """Make the file, or bring it to this version, and say what was done, or would be.
+    """Make the file or upgrade it to this version, and say what was done, or would be.
 
     Raises:
-        StoreRefused: another process holds the file, it is of a newer make, or it cannot be opened.
+        StoreRefused: another process holds the file, it is of a newer version, or it cannot be opened.
     """
     would = "would " if dry_run else ""
     version = _version(options.path)
@@ -34,12 +34,12 @@ async def migrate(options: SqliteOptions, say: Callable[[str], None], *, dry_run
 
 
 def _version(path: str) -> int | None:
-    """The schema of a file that can be used; None if there is none yet."""
+    """Return the schema version of a usable file; None if there is no file yet."""
     if not Path(path).is_file():
         return None
     try:
         with closing(apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-            if connection.pragma("application_id") != 0:  # else it is still to be made, or no store of a relay
+            if connection.pragma("application_id") != 0:  # else it is empty, or no store of a relay
                 schema.check(connection, path)
             return int(connection.pragma("user_version"))
     except apsw.Error as error:

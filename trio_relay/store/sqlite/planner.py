@@ -1,8 +1,8 @@
-"""Filters to SQL: which index answers which shape. Pure; the tests compare its answers with a naive twin's.
+"""Plans the SQL of filters: which index answers which shape. Pure; tests compare its answers with a naive twin's.
 
-Every plan yields narrow rows (created_at, rank, seq) out of an index, in NIP-01's order, limit applied; the events'
-JSON is fetched last, for those only. One value for an index walks it in order and stops at the limit; a few values
-become a walk each, merged; many values are gathered and sorted, narrow.
+Every plan gives narrow rows (created_at, rank, seq) from an index, in NIP-01's order, with the limit applied; the
+events' JSON is fetched last, for these rows only. For one value an index is walked in order up to the limit; a few
+values become a walk each, merged; for many values the narrow rows are gathered and sorted.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from trio_relay.store.sqlite.sql import AUTHOR, Select, Where, all_of, keys_of, 
 
 _MOST_KIND_WALKS: Final = 32
 _MOST_TAG_WALKS: Final = 4
-"""Up to so many values of an index get a walk of their own; past that, sorting what they gather is cheaper."""
+"""Up to so many values of an index get a walk of their own; beyond that, gathering and sorting is cheaper."""
 
 _FEW_AUTHORS: Final = 8
 _NO_LIMIT: Final = 2**53
 _ID_LETTERS: Final = frozenset("eEqaA")
-"""Letters whose values name one event, so that few others carry the same: the best index there is."""
+"""Letters whose values name one event, so that few events carry the same value: the best index there is."""
 
 _ORDER: Final = "ORDER BY created_at DESC, rank"
 _BEST_FIRST: Final = "ORDER BY hit.score, created_at DESC, rank"
 
 
 def plan(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
-    """One SELECT of (created_at, rank, seq) for all the filters, de-duplicated and in order; None if nothing can match.
+    """Plan one SELECT of (created_at, rank, seq) for all filters, each event once, in order; None if nothing can match.
 
     Args:
-        filters: each has a limit, and counts its own; none may search for words, which have an order of their own.
-        lapsed: what expires up to this second is left out; None where nothing does.
+        filters: each has a limit of its own; none may search for words, which have an order of their own.
+        expired_by: events that expire up to this second are left out; None if no stored event does.
     """
     readable = [(filter_, parts) for filter_ in filters if (parts := _readable(filter_))]
     selects = [
@@ -47,7 +47,7 @@ def plan(filters: Sequence[Filter], expired_by: int | None = None) -> Select | N
 
 
 def plan_one(filter_: Filter, expired_by: int | None = None) -> Select:
-    """One SELECT of (created_at, rank, seq) for a filter with a search: the best first, without words the newest."""
+    """Plan one SELECT of (created_at, rank, seq) for a filter with a search: best first; newest if it has no words."""
     return (
         _by_words(filter_, _BEST_FIRST, expired_by)
         if _has_words(filter_)
@@ -56,14 +56,14 @@ def plan_one(filter_: Filter, expired_by: int | None = None) -> Select:
 
 
 def plan_newest(filter_: Filter, expired_by: int | None = None) -> Select:
-    """As `plan_one`, the newest first; in no order if there is no limit."""
+    """Plan the same as `plan_one`, newest first; in no order if there is no limit."""
     return (
         _by_words(filter_, _ORDER, expired_by) if _has_words(filter_) else _plan_one(_with_marks(filter_), expired_by)
     )
 
 
 def plan_records(filter_: Filter, expired_by: int | None = None) -> Select | None:
-    """One SELECT of (created_at, rank, seq) for a filter with a limit or without, newest first.
+    """Plan one SELECT of (created_at, rank, seq) for a filter with a limit or without, newest first.
 
     None if nothing can match.
     """
@@ -73,7 +73,7 @@ def plan_records(filter_: Filter, expired_by: int | None = None) -> Select | Non
 
 
 def plan_all(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
-    """One SELECT of (created_at, rank, seq) of all that matches any of the filters, whatever their limits, each once.
+    """Plan one SELECT of (created_at, rank, seq) of everything that matches any filter, whatever the limits, each once.
 
     It has no order. None if nothing can match.
     """
@@ -84,13 +84,13 @@ def plan_all(filters: Sequence[Filter], expired_by: int | None = None) -> Select
 
 
 def plan_count(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
-    """One SELECT of how many events match any of the filters, whatever their limits; None if nothing can match."""
+    """Plan one SELECT of how many events match any of the filters, whatever the limits; None if nothing can match."""
     every = plan_all(filters, expired_by)
     return None if every is None else Select(f"SELECT count(*) FROM ({every.sql})", every.bindings)
 
 
 def plan_sketch(filter_: Filter, expired_by: int | None = None) -> Select:
-    """One SELECT of one text for a filter of `hyperloglog.canonical_offset`: the number of events, then each sketch.
+    """Plan one SELECT of one text for a filter of `hyperloglog.canonical_offset`: number of events, then sketches.
 
     Commas stand between them. It is answered from the index of tags alone.
     """
@@ -101,7 +101,7 @@ def plan_sketch(filter_: Filter, expired_by: int | None = None) -> Select:
 
 
 def plan_single(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
-    """One SELECT of the JSON itself where at most one event can match, a quarter of the work; else None."""
+    """Plan one SELECT of the JSON itself if at most one event can match, a quarter of the work; else None."""
     if len(filters) != 1 or filters[0].ids is None or len(filters[0].ids) != 1 or not filters[0].wants_stored:
         return None
     where = _by_id(filters[0]).times(filters[0]).served(filters[0], expired_by=expired_by)
@@ -111,11 +111,10 @@ def plan_single(filters: Sequence[Filter], expired_by: int | None = None) -> Sel
 
 
 def _readable(filter_: Filter) -> list[Filter]:
-    """The same as filters that together match what the reader may read of it, without those that can find nothing.
+    """Split a filter into filters that together match what its reader may read, without those that can find nothing.
 
-    Who asks for private kinds gets his own and those that name him, which indexes tell: to look at everybody's takes a
-    walk over them all. Other kinds that a filter asks for beside these are left to a filter of their own if that is as
-    good as to look at each event.
+    A reader gets private events of its own and those that name it, and indexes find both; a walk over everybody's
+    private events would be long. Public kinds in the same filter get a filter of their own if that is as good.
     """
     parts = [filter_]
     if filter_.reader is not None and filter_.kinds is not None and filter_.ids is None:
@@ -161,7 +160,7 @@ def _plan_one(filter_: Filter, expired_by: int | None) -> Select:
     if filter_.tags and not (_prefers_authors(filter_)):
         return _by_tag(filter_, expired_by)
     if filter_.authors is not None or (filter_.search is not None and filter_.search.domain is not None):
-        # Without kinds, all that the authors have is gathered and sorted, narrow.
+        # Without kinds, the narrow rows of all that the authors have are gathered and sorted.
         return _from_event(
             "event_author_kind", filter_, Where().authors(filter_).kinds(filter_).tagged(filter_.tags), expired_by
         )
@@ -174,7 +173,7 @@ def _plan_one(filter_: Filter, expired_by: int | None) -> Select:
 
 
 def _prefers_authors(filter_: Filter) -> bool:
-    """True if the events of the authors are surely fewer than those with the tags."""
+    """Return True if the authors surely have fewer events than the tags."""
     if filter_.authors is None or len(filter_.authors) > _FEW_AUTHORS:
         return False
     return not any(letter in _ID_LETTERS for letter, _ in filter_.tags)
@@ -207,7 +206,7 @@ def _from_event(index: str, filter_: Filter, where: Where, expired_by: int | Non
 
 
 def _by_words(filter_: Filter, order: str, expired_by: int | None) -> Select:
-    """Out of the index of words; the events are looked at for all else."""
+    """Plan from the index of words; every other condition is checked on the events."""
     assert filter_.search is not None
     where = (
         Where()
@@ -234,7 +233,7 @@ def _has_words(filter_: Filter) -> bool:
 
 
 def _with_marks(filter_: Filter) -> Filter:
-    """The same with the marks that a search asks for as what they are here: tags."""
+    """Return the same filter with the marks that its search asks for as tags, which they are in the index."""
     if filter_.search is None or not filter_.search.marks:
         return filter_
     return replace(filter_, tags=(*filter_.tags, *((MARK, frozenset([mark])) for mark in filter_.search.marks)))

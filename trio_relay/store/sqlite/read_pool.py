@@ -1,4 +1,4 @@
-"""The reading side of the store over one SQLite file: a few connections, each hop to a thread interruptible."""
+"""The reading side of the SQLite store: a few connections, used in threads that can be interrupted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAPPED_BYTES: Final = 2**31
 
 
 class ReadPool:
-    """The reading side of one file; made by `open_sqlite_for_reading`, and a part of `SqliteStore`."""
+    """Reads from one file; made by `open_sqlite_for_reading`, and the base of `SqliteStore`."""
 
     def __init__(self, options: SqliteOptions, clock: Callable[[], float] = time.time) -> None:
         self._options = options
@@ -37,7 +37,7 @@ class ReadPool:
             raise StoreRefused(f"{options.path} does not exist")
         self._reading = trio.CapacityLimiter(options.readers)
         self._idle = [self._connect(apsw.SQLITE_OPEN_READONLY) for _ in range(options.readers)]
-        # What is known is asked on a connection of its own: events must not wait for a place among queries.
+        # Known ids are looked up on a connection of their own: events must not wait behind queries.
         self._knowing = trio.CapacityLimiter(1)
         self._knower = self._connect(apsw.SQLITE_OPEN_READONLY)
         schema.check(self._knower, options.path, is_read_only=True)
@@ -69,7 +69,7 @@ class ReadPool:
         return await self._read_living(partial(fetch.count, filters=filters))
 
     async def sketch(self, filter_: Filter, offset: int) -> Sketch:
-        # Where it looks is told by the filter, and was told when its events were stored.
+        # The filter gives the offset, as it did when its events were stored.
         return await self._read_living(partial(fetch.sketch, filter_=filter_))
 
     async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
@@ -80,11 +80,11 @@ class ReadPool:
                 yield page
 
     def _expired_by(self) -> int | None:
-        """The second up to which what has expired is left out; None where nothing that is stored has."""
-        return int(self._clock())  # what another process stores meanwhile may expire
+        """Return the second up to which expired events are left out; None if no stored event has expired."""
+        return int(self._clock())  # another process may store events that expire
 
     async def _read_living(self, work: Callable[..., T]) -> T:
-        """As `_read`; `work` is told as `expired_by` what has expired when it begins: it may have waited long."""
+        """Read with `expired_by` as of the moment when the work begins: it may have waited for long."""
         return await self._read(lambda connection: work(connection, expired_by=self._expired_by()))
 
     def _check(self, filters: Sequence[Filter]) -> None:
@@ -112,7 +112,8 @@ class ReadPool:
         schema.tune(connection, cache_bytes=self._options.cache_bytes)
         if flags & apsw.SQLITE_OPEN_READONLY:
             fetch.limit_answers(connection)
-            # A large store's pages come from the system's cache without a copy: a third of the cost where few are warm.
+            # Pages come from the system's cache without a copy: a third of the cost for a large store with a cold
+            # cache.
             connection.pragma("mmap_size", _MAPPED_BYTES)
         return connection
 
@@ -127,10 +128,10 @@ class ReadPool:
 
 @asynccontextmanager
 async def open_sqlite_for_reading(options: SqliteOptions) -> AsyncIterator[ReadPool]:
-    """The store on this file to read from, also while a relay runs on it.
+    """Open the store in this file for reading, also while a relay uses it.
 
     Raises:
-        StoreRefused: there is no such file, it is of a newer make, or it cannot be read.
+        StoreRefused: there is no such file, it is of a newer version, or it cannot be read.
     """
     store = opened(ReadPool, options)
     try:
@@ -140,7 +141,7 @@ async def open_sqlite_for_reading(options: SqliteOptions) -> AsyncIterator[ReadP
 
 
 def opened(make: Callable[[SqliteOptions], R], options: SqliteOptions) -> R:
-    """What `make` makes of the options.
+    """Call `make` with the options.
 
     Raises:
         StoreRefused: the file cannot be opened.
@@ -159,7 +160,7 @@ async def _answer(connection: apsw.Connection, work: Callable[[apsw.Connection],
 
 
 def store_error(error: apsw.Error) -> StoreError:
-    """What may be said of a failure of SQLite."""
+    """Turn an error of SQLite into what clients may be told."""
     if isinstance(error, apsw.FullError):
         return StoreError("the relay's disk is full")
     return StoreError(f"the relay's store failed ({type(error).__name__})")

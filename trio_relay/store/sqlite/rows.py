@@ -1,4 +1,4 @@
-"""Events as the packed records that SQLite takes in whole batches, and pages of stored events to go through.
+"""Rows of the tables as packed bytes, bound in whole batches, and pages of stored events.
 
 `executemany` gives up the GIL at each row and waits up to a switch interval to get it back. A batch is bound as one
 array of bytes instead (`apsw.carray`), from which one INSERT … SELECT cuts its columns without the GIL: 36 µs an event
@@ -33,7 +33,7 @@ FROM carray(?1)
 
 
 def event_record(event: Event, seq: int) -> bytes:
-    """One row of `event`.
+    """Pack one row of `event`.
 
     Id, pubkey and address of 32 bytes each; rank, seq, kind, created_at in 19, 16, 5, 10 digits; the JSON.
     """
@@ -52,10 +52,10 @@ def event_record(event: Event, seq: int) -> bytes:
 
 
 def rank_of(event_id: bytes) -> int:
-    """The first 63 bits of an id: they order events of one second as the whole id would.
+    """Return the first 63 bits of an id, which order events of one second as the whole id would.
 
-    Two ids that share them are yet to be found by anyone who doesn't look for them; then the order of the two, and
-    nothing else, is left to chance.
+    Two ids that share them do not occur by chance; if somebody makes such a pair, only the order of the two is
+    undefined.
     """
     return int.from_bytes(event_id[:8], "big") >> 1
 
@@ -71,11 +71,13 @@ SET_SKETCHES: Final = f"""
 {INSERT_TAGS} WHERE true
 ON CONFLICT (key, created_at, rank, seq) DO UPDATE SET sketch = excluded.sketch
 """  # our own text
-"""Of the same records, for rows from before there were sketches."""
+"""Takes the same records, for rows from before there were sketches."""
 
 
 def tag_records(event: Event, seq: int) -> list[bytes]:
-    """The rows of `tag` for one event: key of 16 bytes; seq, rank, kind, created_at in 16, 19, 5, 10 digits; a sketch.
+    """Pack the rows of `tag` for one event.
+
+    A key of 16 bytes; seq, rank, kind, created_at in 16, 19, 5, 10 digits; a sketch.
 
     Only what a filter of `hyperloglog.CANONICAL` may count has a sketch; it says what the author does to the
     registers for this tag's value.
@@ -95,12 +97,12 @@ def tag_records(event: Event, seq: int) -> list[bytes]:
 
 
 def sketch_records(event: Event, seq: int) -> list[bytes]:
-    """Those of `tag_records` that have a sketch."""
+    """Pack those rows of `tag_records` that have a sketch."""
     return [record for record in tag_records(event, seq) if len(record) > _TAG_RECORD_BYTES]
 
 
 def mark_records(event: Event, seq: int) -> list[bytes]:
-    """The rows of `tag` for what an event says of itself (`search.marks_of`), made as those of its tags."""
+    """Pack the rows of `tag` for an event's marks (`search.marks_of`), like those of its tags."""
     if not (marks := marks_of(event)):
         return []
     tail = _tail(event, seq)
@@ -112,17 +114,17 @@ def _tail(event: Event, seq: int) -> bytes:
 
 
 _TAG_RECORD_BYTES: Final = 66
-"""The length of one without a sketch."""
+"""The length of a record without a sketch."""
 SKETCHED_LETTERS: Final[dict[int, str]] = {
     kind: "".join(letter for letter, kinds in CANONICAL if kind in kinds) for _, pair in CANONICAL for kind in pair
 }
-"""By kind: the letters of its tags that have sketches."""
+"""By kind, the letters of tags that have sketches."""
 
 
 def _sketch(pubkey: bytes, value: str) -> int:
-    """Register and value of `hyperloglog.observation` in one number; never 0, and the value is below 64."""
+    """Return register and value of `hyperloglog.observation` in one number; never 0, the value is below 64."""
     offset = offset_of(value)
-    if behind := pubkey[offset + 1]:  # nearly always; the rest of the key says nothing then
+    if behind := pubkey[offset + 1]:  # nearly always; the rest of the key does not matter then
         return pubkey[offset] << 6 | 9 - behind.bit_length()
     register, observed = observation(pubkey, offset)
     return register << 6 | observed
@@ -135,7 +137,7 @@ DELETE FROM tag WHERE (key, created_at, rank, seq) IN (
     FROM carray(?1)
 )
 """
-"""Of the same records as INSERT_TAGS."""
+"""Takes the same records as INSERT_TAGS."""
 
 INSERT_WORDS: Final = """
 INSERT INTO word (rowid, text)
@@ -144,13 +146,13 @@ SELECT CAST(substr(value, 1, 16) AS INTEGER), CAST(substr(value, 17) AS TEXT) FR
 
 
 def word_records(event: Event, seq: int) -> list[bytes]:
-    """The row of `word` for one event, if it has words: seq in 16 digits, then the words, a space between each two."""
+    """Pack the row of `word` for one event, if it has words: seq in 16 digits, then the words with spaces between."""
     text = text_of(event)
     return [b"%016d%b" % (seq, text.encode())] if text else []
 
 
 DELETE_WORDS: Final = "DELETE FROM word WHERE rowid IN (SELECT CAST(substr(value, 1, 16) AS INTEGER) FROM carray(?1))"
-"""Of the same records as INSERT_WORDS."""
+"""Takes the same records as INSERT_WORDS."""
 
 INSERT_EXPIRIES: Final = """
 INSERT INTO expiry (seq, at) SELECT CAST(substr(value, 1, 16) AS INTEGER), CAST(substr(value, 17) AS INTEGER)
@@ -162,7 +164,7 @@ DELETE FROM expiry WHERE seq IN (SELECT CAST(substr(value, 1, 16) AS INTEGER) FR
 
 
 def expiry_records(event: Event, seq: int) -> list[bytes]:
-    """The row of `expiry` for one event, if it expires (`event.has_expired`): seq in 16 digits, then when."""
+    """Pack the row of `expiry` for one event, if it expires (`event.has_expired`): seq in 16 digits, then when."""
     expiry = expiry_of(event)
     return [] if expiry is None or is_ephemeral(event.kind) else [b"%016d%d" % (seq, expiry)]
 
@@ -170,11 +172,11 @@ def expiry_records(event: Event, seq: int) -> list[bytes]:
 FIND_EVENTS: Final = (
     "carray(?1) CROSS JOIN event ON rank = CAST(substr(value, 33) AS INTEGER) AND id = substr(value, 1, 32)"
 )
-"""The events of ids, given as `id_record`s: the index has the ranks only."""
+"""Finds the events of ids, given as `id_record`s: the index has only the ranks."""
 
 
 def id_record(event_id: str) -> bytes:
-    """What FIND_EVENTS needs: the id's 32 bytes, then its rank."""
+    """Pack what FIND_EVENTS needs: the id's 32 bytes, then its rank."""
     raw = bytes.fromhex(event_id)
     return b"%b%d" % (raw, rank_of(raw))
 
@@ -187,65 +189,65 @@ ON CONFLICT (target, pubkey) DO UPDATE SET until = max(until, excluded.until)
 
 
 def id_tombstone(event_id: str, pubkey: str) -> bytes:
-    """The row that says: this author has asked to delete this id."""
+    """Pack the row that says: this author has asked to delete this id."""
     return bytes.fromhex(event_id + pubkey) + b"0"
 
 
 def address_tombstone(address: str, until: int) -> bytes:
-    """The row that says: the author of this address has asked to delete its versions up to `until`."""
+    """Pack the row that says: the author of this address has asked to delete its versions up to `until`."""
     return address_key(address) + bytes.fromhex(address.split(":")[1]) + b"%d" % until
 
 
 def vanish_tombstone(pubkey: str, until: int) -> bytes:
-    """The row that says: this key has asked to vanish, with all up to `until` (NIP-62).
+    """Pack the row that says: this key has asked to vanish, with everything up to `until` (NIP-62).
 
-    It holds the second after that: any key may ask to delete an id that is spelt as itself, and 0 tells the two apart.
+    It holds the second after that: a key may also ask to delete an id that equals itself, which has 0 there.
     """
     return bytes.fromhex(pubkey + pubkey) + b"%d" % (until + 1)
 
 
 def address_key(address: str) -> bytes:
-    """32 bytes for an address of any length, so that no index holds a long `d`."""
+    """Hash an address of any length to 32 bytes, so that no index holds a long `d`."""
     return sha256(address.encode()).digest()
 
 
 MARK: Final = "*"
-"""Stands for a letter where `tag` has a mark: no tag has such a letter."""
+"""The letter of marks in `tag`; no tag has such a letter."""
 
 
 def tag_key(letter: str, value: str) -> bytes:
-    """16 bytes for one letter and value of any length: a hash that nobody makes two values share."""
+    """Hash a letter and a value of any length to 16 bytes, without collisions in practice."""
     key = _EMPTY_KEY.copy()
     key.update((letter + value).encode())
     return key.digest()
 
 
 _EMPTY_KEY: Final = blake2b(digest_size=16)
-"""To copy it costs two thirds of making it anew."""
+"""A hash that is copied for each key: that costs two thirds of making a new one."""
 
 
 PAGE_CHARACTERS: Final = 2**23
 
 
 def records_of(make: Callable[[Event, int], list[bytes]], numbered: Iterable[tuple[int, Event]]) -> list[bytes]:
-    """What `make` (of `records`) makes of all these events."""
+    """Return the records that `make` (one of the functions above) makes of all these events."""
     return [record for seq, event in numbered for record in make(event, seq)]
 
 
 def run(connection: apsw.Connection, sql: str, records: Sequence[bytes]) -> None:
-    """Carry out a statement on records, if there are any: an array must have a member."""
+    """Run a statement on records, if there are any: an array must have a member."""
     if records:
         connection.execute(sql, (apsw.carray(tuple(records)),)).fetchall()
 
 
 def read_page(connection: apsw.Connection, sql: str, after: int, most: int) -> list[tuple[int, Event]]:
-    """Numbers and events of a table, up to so many, and fewer where they are large; empty at the end.
+    """Read a page of numbers and events: up to `most`, fewer if they are large; empty at the end.
 
     Args:
         connection: for reading.
-        sql: gives number and JSON of those with a number above its first parameter, in order, as many as the second.
-        after: the number of the last one of the page before.
-        most: how many events.
+        sql: selects number and JSON where the number is above its first parameter, in order, limited by the second.
+        after: the last number of the page before.
+        most: the largest number of events.
     """
     page: list[tuple[int, Event]] = []
     characters = 0

@@ -1,4 +1,4 @@
-"""The tables, their version, and how a connection is set up."""
+"""Schema: the tables, their version, and how a connection is set up."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ VERSION: Final = 4
 _APPLICATION_ID: Final = 0x7472656C  # "trel"
 
 # `created_at DESC, rank` ends every index, so that each answers in NIP-01's order from the index alone and rows are
-# fetched last. `rank` is the start of the id as a number (`records.rank_of`): a quarter of its size, the same order.
-# Each index that is not in the order of arrival costs a commit a page for each event, so there are few of those: all
-# that an author has is found under his kinds, and tags under keys of 16 bytes (`records.tag_key`).
+# fetched last. `rank` is the start of the id as a number (`rows.rank_of`): a quarter of its size, the same order.
+# An index that is not in the order of arrival costs a commit one page for each event, so there are few of them: events
+# of an author are found by author and kind, and tags under keys of 16 bytes (`rows.tag_key`).
 EVENT_TABLES: Final = """
 CREATE TABLE event (
     seq INTEGER PRIMARY KEY,
@@ -41,7 +41,7 @@ CREATE TABLE tag (
     PRIMARY KEY (key, created_at DESC, rank, seq)
 ) STRICT, WITHOUT ROWID;
 """
-# What version 4 added, as SQLite itself writes it into the text above.
+# The column that version 4 added, in the form in which SQLite itself writes it into the text above.
 SKETCH_COLUMN: Final = "ALTER TABLE tag ADD COLUMN sketch INTEGER NOT NULL DEFAULT 0"
 LATER_TABLES: Final = """
 -- Of the events that expire (NIP-40).
@@ -62,8 +62,8 @@ CREATE TABLE kept (
     value BLOB NOT NULL
 ) STRICT;
 """
-# The words of `records.word_records`, parted by spaces, are kept as they are by the tokenizer `ascii`: to it all that
-# is no ASCII belongs to a word. Only what FTS5 makes of them is kept, not the texts.
+# The words of `rows.word_records`, separated by spaces, are kept as they are by the tokenizer `ascii`, to which every
+# character outside of ASCII belongs to a word. Only FTS5's index is kept, not the texts.
 WORD_TABLES: Final = """
 CREATE VIRTUAL TABLE word USING fts5 (text, content = '', contentless_delete = 1, tokenize = 'ascii');
 
@@ -72,7 +72,7 @@ CREATE TABLE worded (until INTEGER) STRICT;
 """
 _OTHER_TABLES: Final = """
 -- A target is an id or the hash of an address, each 32 bytes of SHA-256, or the pubkey itself, which then has vanished
--- (`records.vanish_tombstone`). `until` is 0 for ids.
+-- (`rows.vanish_tombstone`). `until` is 0 for ids.
 CREATE TABLE tombstone (
     target BLOB NOT NULL,
     pubkey BLOB NOT NULL,
@@ -85,12 +85,12 @@ CREATE TABLE probe (filling BLOB NOT NULL) STRICT;
 
 
 def prepare(connection: apsw.Connection, path: str) -> None:
-    """Make the tables in a new file, or see that those of an old one can be used, perhaps after an upgrade.
+    """Make the tables in a new file, or check that those of an old one can be used, perhaps after an upgrade.
 
     Raises:
-        StoreRefused: the file is of a newer make, or no store of a relay.
+        StoreRefused: the file is of a newer version, or no store of a relay.
     """
-    # Not the size tells a new file: setting the log mode writes a first page, and the process may end right after it.
+    # A new file may have a page: setting the log mode writes one, and the process may end right after that.
     if connection.pragma("application_id") == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
         connection.pragma("journal_mode", "wal")
         with connection:
@@ -103,10 +103,10 @@ def prepare(connection: apsw.Connection, path: str) -> None:
 
 
 def check(connection: apsw.Connection, path: str, *, is_read_only: bool = False) -> None:
-    """See that the tables of this file can be used.
+    """Check that the tables of this file can be used.
 
     Raises:
-        StoreRefused: the file is of a newer make, or no store of a relay.
+        StoreRefused: the file is of a newer version, or no store of a relay.
     """
     if connection.pragma("application_id") != _APPLICATION_ID:
         raise StoreRefused(f"{path} is a database, but not one of trio-relay")
@@ -123,10 +123,10 @@ def check(connection: apsw.Connection, path: str, *, is_read_only: bool = False)
 
 
 def tune(connection: apsw.Connection, *, cache_bytes: int) -> None:
-    """What every connection needs: no checkpoint inside a commit, waiting instead of failing, a cache in bytes."""
+    """Set up a connection: no checkpoint inside a commit, waiting instead of failing, a cache in bytes."""
     connection.set_busy_timeout(5_000)
     connection.pragma("wal_autocheckpoint", 0)
     connection.pragma("cache_size", -(cache_bytes // 1024))
     connection.pragma("temp_store", "memory")
-    # Else SQLite, built with STAT4, prepares a statement again whenever other values are bound: half of a small query.
+    # Else SQLite, built with STAT4, prepares a statement again for other bound values: half of a small query.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)

@@ -1,7 +1,7 @@
-"""The answers to searches, as numbers of events: filter after filter, each in its own order. Runs in readers' threads.
+"""Answers searches with numbers of events: filter after filter, each in its own order. Runs in readers' threads.
 
-What is sorted by what others say of it takes two questions: which of the newest matches there are, and how many keys
-speak of each. The keys are counted where they lie: to bring them all here could take a million of rows for one note.
+A search with `sort:` takes two queries: the newest matches, and the number of keys that refer to each. SQLite counts
+the keys: fetching them could take a million rows for one note.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from trio_relay.store.sqlite.sql import Select, Where
 
 
 def find(connection: apsw.Connection, filters: Sequence[Filter], now: int, expired_by: int | None = None) -> list[int]:
-    """The numbers of what the filters ask for, each once, in the order of the answer.
+    """Find the numbers of what the filters ask for, each once, in the order of the answer.
 
     Args:
         connection: for reading.
         filters: each has a limit.
         now: seconds since 1970, from which ages are counted.
-        lapsed: what expires up to this second is left out; None where nothing does.
+        expired_by: events that expire up to this second are left out; None if no stored event does.
 
     Raises:
         apsw.InterruptError: the query was interrupted.
@@ -47,14 +47,14 @@ def _find(connection: apsw.Connection, filter_: Filter, now: int, expired_by: in
 
 
 def numbers(connection: apsw.Connection, select: Select) -> list[int]:
-    """The numbers of the events that a narrow SELECT gives, in its order."""
+    """Return the numbers of the events of a narrow SELECT, in its order."""
     joined = joined_numbers(connection, select)
     return list(map(int, joined.split(","))) if joined else []
 
 
 def joined_numbers(connection: apsw.Connection, select: Select) -> str:
-    """The same with commas between them: to make integers of a million holds the GIL for a tenth of a second."""
-    # The numbers of a hundred thousand events are more than a page of events may be.
+    """Return the same as one text with commas: a million integers would hold the GIL for a tenth of a second."""
+    # The numbers of a hundred thousand events are longer than an answer string may be.
     before = connection.limit(apsw.SQLITE_LIMIT_LENGTH, _NUMBERS_BYTES)
     try:
         joined: str | None = connection.execute(_NUMBERS.format(select.sql), tuple(select.bindings)).get
@@ -80,7 +80,7 @@ def _ranked(connection: apsw.Connection, filter_: Filter, sort: Sort, now: int, 
 def _voices(
     connection: apsw.Connection, notes: Sequence[str], sort: Sort, filter_: Filter, expired_by: int | None
 ) -> dict[str, Voices]:
-    """How many speak of each note; votes only where they matter, since for those all reactions have to be opened."""
+    """Count the keys that refer to each note; votes only if they matter, since they need every reaction's content."""
     targets = {tag_key("e", note): note for note in notes}
     since, until = reference_window(filter_)
     heard_then = Where().times(Filter(since=since, until=until), "tag.").living(expired_by, "tag")
@@ -108,7 +108,7 @@ def _texts(texts: Sequence[str]) -> str:
     return ", ".join(f"'{text}'" for text in texts)
 
 
-# Nothing in these has to be escaped.
+# Nothing here has to be escaped.
 _LIKES: Final = _texts(sorted(LIKES))
 _DISLIKES: Final = _texts(sorted(DISLIKES))
 _REACTION: Final = f"tag.kind = {REACTION} AND rtrim(event.json ->> '$.content', '{COLOURS}')"

@@ -1,4 +1,4 @@
-"""A SELECT and the conditions of its WHERE clause: all their text is ours, all values are bound. Pure."""
+"""SELECTs and the conditions of their WHERE clauses: all text is ours, all values are bound. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from trio_relay.nostr.search import Phrase, Search
 from trio_relay.store.sqlite.rows import MARK, tag_key
 
 _MOST_INLINE: Final = 4
-"""Up to so many values of a column stand in the text: a table of them costs 10 µs more. Each number is another text."""
+"""Up to so many values of a column are bound one by one: a table costs 10 µs more. Each number is another SQL text."""
 
 
 @dataclass(slots=True)
 class Select:
-    """One SELECT and what to bind to its question marks, in their order."""
+    """A SELECT and what is bound to its question marks, in their order."""
 
     sql: str
     bindings: list[object]
@@ -71,7 +71,7 @@ class Where:
         return self
 
     def searched(self, filter_: Filter, table: str = "event", expired_by: int | None = None) -> Where:
-        """What a search asks for beside words that must be there and marks, which stand among the tags."""
+        """Add what a search asks for, except for its words and wanted marks, which stand among the tags."""
         search = filter_.search
         if search is None:
             return self
@@ -88,15 +88,15 @@ class Where:
         return self
 
     def served(self, filter_: Filter, table: str = "event", expired_by: int | None = None) -> Where:
-        """What of the matches may be given to whom the answer is for: the twin of `access.may_read`, and `living`."""
+        """Keep only what the filter's reader may read, like `access.may_read`, and what has not expired."""
         if filter_.reader is not None and filter_.reader.private_kinds:
             self._readable(filter_.reader, table)
         return self.living(expired_by, table)
 
     def living(self, expired_by: int | None, table: str = "event") -> Where:
-        """Leave out what has expired at this second (NIP-40); None where nothing that is stored has."""
+        """Leave out what has expired by this second (NIP-40); None if no stored event has."""
         if expired_by is not None:
-            # Row by row: how many have expired and are not swept away yet plays no part in it.
+            # Row by row, so that it does not matter how many expired events are still to be swept.
             self.terms.append(f"(SELECT 1 FROM expiry WHERE expiry.seq = {table}.seq AND at <= ?) IS NULL")
             self.bindings.append(expired_by)
         return self
@@ -115,7 +115,7 @@ class Where:
     def _carries(self, keys: Sequence[bytes], table: str, answer: str) -> None:
         key = Where().is_in("other.key", keys)
         same_event = " AND ".join(f"other.{name} = {table}.{name}" for name in ("created_at", "rank", "seq"))
-        # Not EXISTS: SQLite makes a join of each, and to plan fifty of them takes it a second.
+        # Not EXISTS: SQLite makes a join of each, and planning fifty of them takes a second.
         self.terms.append(f"(SELECT 1 FROM tag AS other WHERE {key.terms[0]} AND {same_event}) {answer}")
         self.bindings += key.bindings
 
@@ -127,34 +127,34 @@ _CLAIMANTS: Final = (
 
 
 def raw(texts: Iterable[str]) -> list[bytes]:
-    """The bytes that hex stands for."""
+    """Decode hex texts to bytes."""
     return [bytes.fromhex(text) for text in texts]
 
 
 def keys_of(tag: tuple[str, frozenset[str]]) -> list[bytes]:
-    """The keys of `tag` under which a letter's values stand."""
+    """Return the keys of `tag` for a letter's values."""
     letter, values = tag
     return [tag_key(letter, value) for value in values]
 
 
 def array_of(values: Sequence[bytes] | Sequence[int]) -> object:
-    """Values as one binding."""
+    """Make one binding of values."""
     if isinstance(values[0], int):
         return apsw.carray(array("q", values))
     return apsw.carray(tuple(values))
 
 
 def all_of(search: Search) -> str:
-    """What FTS5 is asked for the phrases of a search without those excluded; there must be phrases.
+    """Make the FTS5 query for all phrases of a search but none of those excluded; there must be phrases.
 
-    Words are letters and digits alone, so that nothing in them has to be escaped.
+    Words are letters and digits alone, so nothing has to be escaped.
     """
     wanted = " AND ".join(map(_quoted, search.phrases))
     return f"({wanted}) NOT ({any_of(search.excluded)})" if search.excluded else wanted
 
 
 def any_of(phrases: Sequence[Phrase]) -> str:
-    """What FTS5 is asked for texts with any of the phrases."""
+    """Make the FTS5 query for texts with any of the phrases."""
     return " OR ".join(map(_quoted, phrases))
 
 

@@ -1,7 +1,7 @@
-"""The store over one SQLite file: who may write, which thread does what, and when the log is folded back.
+"""The store in one SQLite file: one writer, a few readers, and checkpoints of the write-ahead log.
 
-One task at a time writes, in a thread of its own hop, a batch a commit. Readers have a few connections, each hop
-interruptible. Checkpoints run beside the writer on a third connection, so that no commit waits for one.
+One task at a time writes, in a thread of its own, one batch for each commit. Readers have a few connections, used in
+threads that can be interrupted. Checkpoints run beside the writer on another connection, so that no commit waits.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ T = TypeVar("T")
 
 PAGES_BEFORE_CHECKPOINT: Final = 4_000
 PAGES_BEFORE_PAUSING: Final = 16_384
-"""A log of 64 MiB: whoever changes much in many commits then lets a checkpoint end first."""
+"""A log of 64 MiB: work of many commits then lets a checkpoint finish first."""
 PAGES_BEFORE_WAITING: Final = 65_536
-"""A log of 256 MiB: the writer then waits for a whole checkpoint instead of letting the file grow on."""
+"""A log of 256 MiB: the writer then waits for a whole checkpoint, so that the file does not grow further."""
 _PROBE_BYTES: Final = 2**20
-"""A batch that failed may leave a little room behind, too little for the next one; a store that is well has more."""
+"""The probe's size: after a batch that failed, a full disk may have a little room left, but not this much."""
 REMOVED_AT_A_TIME: Final = 500
-"""The next batch of events waits for no more than these."""
+"""Events removed in one commit, so that the next batch does not wait for long."""
 _WRITER_BUSY_MS: Final = 250
 CLOSE_SECONDS: Final = 10
 
 
 class Folded(Enum):
-    """What a checkpoint has brought from the log into the database."""
+    """How much a checkpoint has moved from the log into the database."""
 
     WHOLE = auto()
-    """All that it could; of the modes that wait, all there was."""
+    """Everything that it could; in the modes that wait, everything."""
     PARTLY = auto()
-    """Not all: somebody was reading for too long."""
+    """A part: a reader took too long."""
     NOT = auto()
-    """Nothing sure: the database takes no writes."""
+    """Unknown: the database takes no writes."""
 
 
 class SqliteStore(ReadPool):
@@ -71,7 +71,7 @@ class SqliteStore(ReadPool):
         super().__init__(options, clock)
         self._connection = connection
         self._connection.pragma("synchronous", options.synchronous)
-        # It waits for readers only, in a whole checkpoint, and meanwhile nobody's event is stored.
+        # Only a whole checkpoint waits, for readers, and no event is stored in the meantime.
         self._connection.set_busy_timeout(_WRITER_BUSY_MS)
         self._wal_pages = 0
         self._connection.set_wal_hook(self._wal_grew)
@@ -93,18 +93,18 @@ class SqliteStore(ReadPool):
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
         outcomes = await self._commit(partial(self._writer.save, events))
         for place, event in enumerate(events if self._writer.vanishing else ()):
-            # The tombstone is durable: this is carried out now, when the same comes again, or when the store is opened.
+            # The tombstone is durable: the rest is done now, when the request comes again, or when the store is opened.
             if event.id in self._writer.vanishing and not await self._vanish(event.id):
                 outcomes[place] = Saved.FAILED
         return outcomes
 
     async def _vanish(self, request_id: str) -> bool:
-        """Carry out a request to vanish, portion after portion, with other commits in between; false if that failed."""
+        """Carry out a request to vanish in portions, with other commits in between; returns False if that failed."""
         try:
             while not await self._portion(partial(self._writer.vanish, request_id)):
                 pass
         except StoreError as error:
-            log.warning("a key has not vanished whole", error=str(error))
+            log.warning("a key has not vanished completely", error=str(error))
             return False
         return True
 
@@ -116,7 +116,7 @@ class SqliteStore(ReadPool):
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         self._check(filters)
-        # Found beside the writer, and removed in portions, so that events come in between.
+        # The search runs beside the writer, and removal goes in portions, so that events are stored in between.
         seqs = await self._read(partial(fetch.matching, filters=filters))
         removed = 0
         for start in range(0, len(seqs), REMOVED_AT_A_TIME):
@@ -150,9 +150,9 @@ class SqliteStore(ReadPool):
         return now if self._writer.earliest <= now else None
 
     async def _commit(self, work: Callable[[], T]) -> T:
-        """Have the writer do a transaction, and see that its log does not grow for ever."""
+        """Run a transaction in the writer's thread, and keep its log from growing for ever."""
         result = await self._write(work)
-        # Also what a commit has changed whose task was cancelled.
+        # Also for a commit whose task was cancelled.
         while self._writer.changes:
             added, removed = self._writer.changes.popleft()
             if self._listener is not None:
@@ -164,14 +164,14 @@ class SqliteStore(ReadPool):
         return result
 
     async def _portion(self, work: Callable[[], T]) -> T:
-        """As `_commit`, for one of many: it leaves the checkpoints time to keep up, so that the log stays small."""
+        """Commit one of many portions: like `_commit`, but checkpoints get time, so that the log stays small."""
         result = await self._commit(work)
         if self._wal_pages > PAGES_BEFORE_PAUSING and self._checkpoint_due.is_set():
             await self._checkpoint_over.wait()
         return result
 
     async def _fold_all(self) -> None:
-        """Wait for a whole checkpoint; where a long reader prevents it, the log may grow by a quarter meanwhile."""
+        """Wait for a whole checkpoint; if a long reader prevents it, the log may grow by a quarter."""
         folded = await self._write(partial(_checkpoint, self._connection, apsw.SQLITE_CHECKPOINT_RESTART))
         self._patient_until = 0 if folded is Folded.WHOLE else self._wal_pages * 5 // 4
 
@@ -182,7 +182,7 @@ class SqliteStore(ReadPool):
         return StoreStatistics("sqlite", _size(self._path), _size(Path(f"{self._path}-wal")))
 
     async def checkpoint_regularly(self) -> None:
-        """Fold the log back into the database whenever it has grown enough, beside the writer."""
+        """Run a checkpoint whenever the log has grown enough, beside the writer."""
         while True:
             await self._checkpoint_due.wait()
             self._checkpoint_due = trio.Event()
@@ -193,7 +193,7 @@ class SqliteStore(ReadPool):
                 await trio.sleep(1)
 
     def close(self) -> None:
-        """Fold the log back and close every connection; blocks."""
+        """Run a last checkpoint and close every connection; blocks."""
         super().close()
         self._writing.close()
         self._checkpointer.close()
@@ -205,7 +205,7 @@ class SqliteStore(ReadPool):
         return apsw.SQLITE_OK
 
     async def _write(self, work: Callable[[], T]) -> T:
-        # Not interruptible: a batch happens whole or not at all, and its commit is short.
+        # Not interruptible: a batch is stored as a whole or not at all, and its commit is short.
         try:
             if not self._writes:
                 self._quick.drop_snapshot()
@@ -214,7 +214,7 @@ class SqliteStore(ReadPool):
                 return await self._writing.run(work)
             finally:
                 self._writes -= 1
-                # A snapshot that was taken before the last one of them would outlive it.
+                # A snapshot that was taken before the last of these commits must not be used after it.
                 if not self._writes:
                     self._quick.share_snapshot()
         except apsw.Error as error:
@@ -223,14 +223,14 @@ class SqliteStore(ReadPool):
 
 @asynccontextmanager
 async def open_sqlite(options: SqliteOptions, *, clock: Callable[[], float] = time.time) -> AsyncIterator[SqliteStore]:
-    """The store on this file, for this process alone, while the context lasts.
+    """Open the store in this file, for this process alone, for as long as the context lasts.
 
     Args:
-        options: which file, and how.
-        clock: seconds since 1970, for what expires and for searches that look at ages.
+        options: the file, and how it is used.
+        clock: seconds since 1970, for expiry and for searches that look at ages.
 
     Raises:
-        StoreRefused: another process holds the file, it is of a newer make, or it cannot be opened.
+        StoreRefused: another process holds the file, it is of a newer version, or it cannot be opened.
     """
     path = Path(options.path)
     try:
@@ -253,13 +253,13 @@ async def open_sqlite(options: SqliteOptions, *, clock: Callable[[], float] = ti
 
 
 def _checkpoint(connection: apsw.Connection, mode: int) -> Folded:
-    """Fold the log back as far as it goes."""
+    """Run a checkpoint as far as it goes."""
     try:
         connection.wal_checkpoint(mode=mode)
     except apsw.BusyError:
-        return Folded.PARTLY  # somebody reads on; the next checkpoint gets the rest
+        return Folded.PARTLY  # a reader goes on; the next checkpoint gets the rest
     except apsw.Error as error:
-        # Nothing is lost by it: the log keeps what the database has not got yet.
+        # Nothing is lost: the log keeps what the database does not have yet.
         log.warning("checkpoint failed", error=str(error))
         return Folded.NOT
     return Folded.WHOLE

@@ -1,4 +1,4 @@
-"""Blocking work in threads: interrupted when its task is cancelled, or piece after piece in a thread of its own."""
+"""Blocking work in threads: interruptible when its task is cancelled, or one piece after another in one thread."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SECONDS_BETWEEN_INTERRUPTS: Final = 0.01
 
 
 async def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], None]) -> T:
-    """Run `work` in a thread; on cancellation call `interrupt` until the thread comes back.
+    """Run `work` in a thread; on cancellation call `interrupt` until the thread has ended.
 
-    `trio.to_thread` offers only to wait for the whole work or to abandon the thread. Here the thread is always over
-    when this returns, so what it used, a database connection say, may be used by others at once.
+    `trio.to_thread` can only wait for the whole work or abandon the thread. Here the thread has always ended when this
+    returns, so what it used, such as a database connection, may be used by others at once.
 
     Args:
         work: runs in a thread of Trio's cache.
@@ -41,7 +41,7 @@ async def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], None]
     except BaseException:  # Cancelled, or KeyboardInterrupt in the main task
         with trio.CancelScope(shield=True):
             while not over.is_set():
-                # Again and again: it does nothing to a connection that has not begun yet, or is between two statements.
+                # Again and again: it has no effect before the first statement and between two statements.
                 interrupt()
                 with trio.move_on_after(_SECONDS_BETWEEN_INTERRUPTS):
                     await over.wait()
@@ -50,10 +50,10 @@ async def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], None]
 
 
 class Worker:
-    """One thread that does one piece of work after another; `close` ends it.
+    """A thread that does one piece of work after another; `close` ends it.
 
-    A commit is short, and a lone event waits for it: this hop costs half of `trio.to_thread`'s, which takes a thread
-    from a cache, names it, copies a context, and comes back through a queue that wakes the loop twice.
+    A commit is short, and a lone event waits for it: this costs half of `trio.to_thread`, which takes a thread from a
+    cache, names it, copies a context, and comes back through a queue that wakes the loop twice.
     """
 
     def __init__(self, name: str) -> None:
@@ -66,7 +66,7 @@ class Worker:
         self._thread.start()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Have a piece of work done, and wait for it to its end, even when cancelled."""
+        """Run a piece of work in the thread, and wait until it has ended, even when cancelled."""
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self._turn.acquire_nowait()
@@ -84,16 +84,16 @@ class Worker:
     async def _wait(self) -> None:
         try:
             await trio.lowlevel.wait_readable(self._done)
-        except BaseException as error:  # a scope around the first try would cost as much again
+        except BaseException as error:  # a cancel scope around the first wait would double its cost
             with trio.CancelScope(shield=True):
                 await trio.lowlevel.wait_readable(self._done)
-            if not isinstance(error, trio.Cancelled):  # KeyboardInterrupt comes but once
+            if not isinstance(error, trio.Cancelled):  # a KeyboardInterrupt is not raised again
                 raise
         finally:
             os.read(self._done, 1)
 
     def close(self) -> None:
-        """End the thread, after what it is doing; blocks. Nothing may wait in `run`."""
+        """End the thread after its current work; blocks. No task may be waiting in `run`."""
         self._jobs.put(None)
         self._thread.join()
         os.close(self._done)

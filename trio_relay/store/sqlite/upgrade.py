@@ -1,8 +1,8 @@
-"""Older files, brought to this version when a store is opened, and an index of words that is completed. Blocks.
+"""Upgrades older files when a store is opened, and completes the index of words. Blocks.
 
-Older tables are read out and written anew in one transaction. Without search, events come without their words: the file
-remembers up to which number of an event they are kept, so that no more than the rest has to be read when search is
-switched on, or after the upgrade of a file without an index.
+Older tables are read and written again in one transaction. While search is off, events are stored without their words:
+the file remembers up to which event number it has words, so that only the rest has to be read when search is switched
+on, or after the upgrade of a file without an index.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ EVENTS_BETWEEN_NEWS: Final = 100_000
 
 
 def upgrade(connection: apsw.Connection, path: str) -> None:
-    """Bring the tables of a store to this version; does nothing to one that has it. Blocks: a minute a million events.
+    """Upgrade the tables of a store to this version, if they are older. Blocks: a minute for a million events.
 
-    Only what can be told from the events themselves has changed since version 1, so their JSON is all that is read.
-    Version 3 added the index of words, which starts empty here: `prepare_words` completes it. Version 4 added
-    sketches of who carries which tag, and what expires when.
+    Everything that has changed since version 1 follows from the events themselves, so only their JSON is read. Version
+    3 added the index of words, which starts empty here: `prepare_words` completes it. Version 4 added sketches of tags,
+    and the table of expiring events.
 
     Raises:
         apsw.Error: the database could not be read or written; it is as it was.
@@ -57,14 +57,14 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
             connection.execute(schema.WORD_TABLES).fetchall()
             connection.execute("INSERT INTO worded VALUES (0)").fetchall()
         connection.pragma("user_version", schema.VERSION)
-    # The log holds all of it now; the first events are not to wait until it has been folded back. Where that fails, as
-    # while somebody still reads with the older make, nothing is lost: a later checkpoint does it.
+    # The log holds all of it now; a checkpoint now means that the first events need not wait for one. If it fails, as
+    # while an older version still reads, nothing is lost: a later checkpoint does it.
     with suppress(apsw.Error):
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
 def _write_anew(connection: apsw.Connection) -> None:
-    """Out of the tables of version 1."""
+    """Write the tables again from those of version 1."""
     connection.execute("ALTER TABLE event RENAME TO older; DROP TABLE tag").fetchall()
     for (index,) in connection.execute(_INDEXES).fetchall():
         connection.execute(f'DROP INDEX "{index}"').fetchall()
@@ -77,11 +77,11 @@ def _write_anew(connection: apsw.Connection) -> None:
 
 
 def _complete(connection: apsw.Connection) -> None:
-    """Add what version 4 knows of the events that were there before."""
+    """Add what version 4 keeps of the events that were stored before."""
     connection.execute(schema.SKETCH_COLUMN).fetchall()
     last = reported = 0
     while numbered := read_page(connection, _CONCERNED, last, EVENTS_AT_A_TIME):
-        # In the order of the keys, so that rows of one page come one after another.
+        # In the order of the keys, so that rows of the same page are written together.
         run(connection, SET_SKETCHES, sorted(records_of(sketch_records, numbered)))
         run(connection, INSERT_EXPIRIES, records_of(expiry_records, numbered))
         last = numbered[-1][0]
@@ -100,14 +100,14 @@ ORDER BY seq LIMIT ?
 
 
 def is_worded(connection: apsw.Connection) -> bool:
-    """True if the words of all events are kept."""
+    """Return True if the words of all events are in the index."""
     return connection.execute("SELECT until FROM worded").get is None
 
 
 def prepare_words(connection: apsw.Connection, path: str, *, search: bool) -> None:
-    """Complete the index of words, or note that what comes from now on is missing in it; has to come before any write.
+    """Complete the index of words, or note that new events will be missing in it; has to come before any write.
 
-    A minute or so for a million events without words. It goes on where it was when the process ended in between.
+    It takes about a minute for a million events, and continues where it was if the process ends in between.
 
     Raises:
         apsw.Error: the database could not be read or written.
@@ -119,7 +119,7 @@ def prepare_words(connection: apsw.Connection, path: str, *, search: bool) -> No
         connection.pragma("wal_autocheckpoint", _PAGES_BETWEEN_CHECKPOINTS)
         _index_words(connection, path, until)
         connection.pragma("wal_autocheckpoint", 0)
-        # The first events are not to wait until the log is folded back; where that fails, a later checkpoint does it.
+        # So that the first events need not wait for a checkpoint; if it fails, a later one does it.
         with suppress(apsw.Error):
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
