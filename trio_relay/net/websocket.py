@@ -220,8 +220,8 @@ class WebSocket:
     def takes_deflated(self) -> bool:
         """True if messages may be sent as `frames.deflated_text`."""
         return any(
-            isinstance(one, PerMessageDeflate) and one.local_max_window_bits >= DEFLATE_WINDOW
-            for one in self._core.extensions
+            isinstance(extension, PerMessageDeflate) and extension.local_max_window_bits >= DEFLATE_WINDOW
+            for extension in self._core.extensions
         )
 
     @property

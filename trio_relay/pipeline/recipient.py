@@ -98,7 +98,10 @@ class CollectedFlushes:
     async def flush(self) -> None:
         """Carry out what was collected so far."""
         flushes, self._flushes = self._flushes, []
-        await flush_all(flushes)
+        if len(flushes) > 1:
+            await flush_all(flushes)
+        elif flushes:  # a lone event's: nobody's turn is over yet
+            flushes[0]()
 
 
 async def flush_all(flushes: Sequence[Flush]) -> None:

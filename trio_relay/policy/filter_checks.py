@@ -50,7 +50,7 @@ def _could_match(filter_: Filter, identity: Identity) -> bool:
     """Return True unless the filter itself asks only for what its readers may not read."""
     named = [values for letter, values in filter_.tags if letter == "p"]
     if not named or any(not values.isdisjoint(identity.keys) for values in named):
-        return True  # of several sets that all count (NIP-91) his is one: what names others too is his as well
-    # What somebody wrote to others is his to read, but for wraps, which have no author.
+        return True  # of several sets that all count (NIP-91), one names a key of the reader's: that is enough
+    # What somebody wrote to others is theirs to read, but for wraps, which have no author.
     is_author = filter_.authors is None or not filter_.authors.isdisjoint(identity.keys)
     return is_author and filter_.kinds is not None and not filter_.kinds <= WRAPS

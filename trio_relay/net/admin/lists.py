@@ -152,7 +152,7 @@ def list_reported(call: Call) -> Outcome:
     """The moderation queue; what most keys have reported comes first."""
     call.at_most(0)
     queue = call.rules.lists.entries(ListName.REPORTED_EVENTS, call.now)
-    ordered = sorted(queue.items(), key=lambda one: (-len(reporters(one[1])), one[1].since, one[0]))
+    ordered = sorted(queue.items(), key=lambda item: (-len(reporters(item[1])), item[1].since, item[0]))
     return Outcome([{"id": event_id, "reason": _told(entry)} for event_id, entry in ordered])
 
 
