@@ -40,6 +40,14 @@ async def open_web(store: ObedientStore, depth: int = 2) -> AsyncIterator[Rules]
         yield rules
 
 
+async def test_from_the_first_moment_on_the_admins_alone_are_trusted() -> None:
+    """Before the follows are read: None would let everybody write."""
+    store = ObedientStore()
+    store.block("query")
+    async with open_web(store) as rules:
+        assert rules.trusted == keys(ADMIN)
+
+
 async def test_until_it_is_known_only_admins_are_trusted(autojump_clock: MockClock) -> None:
     store = ObedientStore()
     await store.save_many([follows(ADMIN, ALICE)])

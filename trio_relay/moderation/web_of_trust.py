@@ -38,9 +38,12 @@ class WebOfTrust:
         self._state = state
         self._store = store
 
-    async def run(self) -> None:
-        """Spin it anew every `policy.trust_seconds`, until cancelled."""
-        self._state.trust(self._state.rules.admins)  # until it is known who else
+    def start(self, nursery: trio.Nursery) -> None:
+        """Begin; until it is known who else is trusted, the admins alone are. Cancelling the nursery ends it."""
+        self._state.trust(self._state.rules.admins)
+        nursery.start_soon(self._run)
+
+    async def _run(self) -> None:
         while True:
             seconds = self._state.rules.options.trust_seconds
             try:

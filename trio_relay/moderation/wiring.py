@@ -39,4 +39,4 @@ class Moderation:
         self.removals.start(nursery)
         self.reports.start(nursery)
         if self.state.rules.options.trust_depth:
-            nursery.start_soon(self._web_of_trust.run)
+            self._web_of_trust.start(nursery)
