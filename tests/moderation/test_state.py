@@ -178,6 +178,23 @@ async def test_a_store_that_hangs_is_waited_for_in_bounded_time(autojump_clock: 
     assert trio.current_time() <= 25
 
 
+async def test_who_waits_and_who_writes_have_refused_when_their_time_is_up(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_relay.moderation.state.WAIT_SECONDS", 1)
+    store, outcomes = SlowStore(), dict[str, str]()
+    state = state_of(store)
+    async with trio.open_nursery() as nursery:
+        for number in (1, 2):
+            nursery.start_soon(outcome_of, state, outcomes, str(number), kind(number))
+            await wait_all_tasks_blocked()
+    assert outcomes == dict.fromkeys("12", "the relay's store takes too long")
+    assert (banned(state), trio.current_time()) == ({}, 1)
+    store.turns.release()
+    await state.amend([kind(3)])
+    assert banned(state).keys() == await stored(store) == {"3"}
+
+
 async def test_a_caller_who_goes_away_leaves_memory_and_store_equal(autojump_clock: MockClock) -> None:
     store = SlowStore()
     state = state_of(store)

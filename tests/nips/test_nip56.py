@@ -20,7 +20,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.policy.lists import MOST_REPORTS, Change, ListEntry, ListName, reporters
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Store
+from trio_relay.store.base import Store, StoreError
 
 
 def hex_of(number: int) -> str:
@@ -186,6 +186,23 @@ class TestBounds:
             noted.note([report(ONE)])
             nursery.cancel_scope.cancel()
         assert list(await store.get_metadata()) == [f"reported-events/{ONE}"]
+
+    @pytest.mark.usefixtures("inline_threads")
+    async def test_where_the_store_fails_as_the_relay_stops_it_is_said(
+        self, autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
+    ) -> None:
+        class FullStore(MemoryStore):
+            async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
+                raise StoreError("no space left")
+
+        async with trio.open_nursery() as nursery:
+            noted = Reports(ModerationState(FullStore(), Rules(), lambda: NOW))
+            noted.start(nursery)
+            noted.note([report(ONE)])
+            nursery.cancel_scope.cancel()
+        assert [(entry["event"], entry["error"]) for entry in logged] == [
+            ("the moderation queue is not kept", "no space left")
+        ]
 
 
 class TestKept:

@@ -92,6 +92,10 @@ class ObedientStore(MemoryStore):
     def statistics(self) -> StoreStatistics:
         return replace(super().statistics(), trouble=self.trouble)
 
+    async def sweep(self) -> int:
+        await self._pass("sweep")
+        return await super().sweep()
+
     async def probe(self) -> None:
         await self._pass("probe")
         await super().probe()

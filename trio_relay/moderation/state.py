@@ -31,7 +31,7 @@ _STORE_SECONDS: Final = 10.0
 """How long one write of amendments may take."""
 _DEFERRED_SECONDS: Final = 5.0
 """How long one write of deferred changes may take: amendments wait behind it."""
-_WAIT_SECONDS: Final = _DEFERRED_SECONDS + 2 * _STORE_SECONDS
+WAIT_SECONDS: Final = _DEFERRED_SECONDS + 2 * _STORE_SECONDS
 """How long an amendment waits at most: behind what is being written, for a write that takes it along, and its own."""
 _DEFERRED_AT_A_TIME: Final = 200
 _TOO_LONG: Final = "the relay's store takes too long"
@@ -120,7 +120,7 @@ class ModerationState:
         amendment = self._begin(changes)
         try:
             # To go away in the middle would leave it open what is stored.
-            with trio.CancelScope(shield=True, relative_deadline=_WAIT_SECONDS):
+            with trio.CancelScope(shield=True, relative_deadline=WAIT_SECONDS):
                 async with self._writing:
                     if amendment.is_waiting:  # else an earlier one's write has taken it along
                         await self._store_waiting()
