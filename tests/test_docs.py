@@ -88,7 +88,7 @@ def test_the_table_of_nips_is_what_can_be_supported() -> None:
 
 def test_the_document_names_no_other_nips_than_the_table() -> None:
     everything = PolicyOptions(min_pow_difficulty=1, admins=("a" * 64,), and_tags=True)
-    rules = Rules(Limits(), everything, MemberOptions(enabled=True), relay_url="wss://relay.example/")
+    rules = Rules(Limits(), everything, MemberOptions(enabled=True), RelayInfo(eose_hints=True), "wss://relay.example/")
     told = json.loads(document(RelayInfo(), rules.limits, capabilities_of(rules)))["supported_nips"]
     assert told == sorted({*SUPPORTED_NIPS, *optional_nips(rules)})
     nothing = Rules(has_search=False, has_sync=False)

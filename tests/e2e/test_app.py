@@ -169,7 +169,7 @@ async def test_a_second_signal_cuts_the_stopping_short(tmp_path: Path) -> None:
             nursery.start_soon(relay.run)
             await relay.listening.wait()
             async with connected(relay.address) as guest:
-                await guest.upgrade()
+                await guest.open()
                 signal.raise_signal(signal.SIGINT)
                 await guest.receive_close()
                 signal.raise_signal(signal.SIGTERM)

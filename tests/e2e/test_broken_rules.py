@@ -34,7 +34,7 @@ async def test_every_broken_rule_has_its_code_and_ends_that_connection_alone(tmp
         codes = {}
         for code, bad in _FRAMES.items():
             async with connected(program.address) as client:
-                await client.upgrade()
+                await client.open()
                 await client.send(bad)
                 codes[code], _ = await client.receive_close()
                 assert await client.receive_end() == b""

@@ -56,8 +56,6 @@ def converse(program: Program, compression: str | None) -> tuple[Counted, list[A
                 counted.messages += len(text.encode() if isinstance(text, str) else text)
                 heard.append(json.loads(text))
 
-        for one in (client, other):
-            assert json.loads(one.recv(PATIENCE))[0] == "AUTH"  # a relay on loopback has a name (NIP-42)
         counted.wire = 0
         for note in NOTES:
             client.send(msgspec.json.encode(("EVENT", note)).decode())
@@ -84,7 +82,7 @@ async def test_a_client_that_offers_to_inflate_gets_all_in_fewer_bytes(
     answers, stored, live = heard[: len(NOTES)], heard[len(NOTES) : -1], heard[-1]
     assert sorted(answers) == sorted(["OK", note.id, True, ""] for note in NOTES)
     # A request that comes between an event's OK and its delivery gets it live: then not in the order of stored ones.
-    expected = [*(["EVENT", "sub", plain(note)] for note in NOTES), ["EOSE", "sub", ["finish"]]]
+    expected = [*(["EVENT", "sub", plain(note)] for note in NOTES), ["EOSE", "sub"]]
     assert sorted(stored, key=str) == sorted(expected, key=str)
     assert live == ["EVENT", "sub", plain(LIVE)]
     assert counted.agreed is is_deflated

@@ -49,7 +49,7 @@ async def test_each_key_adds_what_it_may_read_to_every_way_of_asking(
     wraps = {author: wrap(author, at) for at, author in enumerate((ALICE, BOB, CAROL))}
     live, last = wrap(BOB, 5), CAROL.event("the last")
     async with (
-        running(tmp_path, store_settings) as program,
+        running(tmp_path, {**store_settings, "policy.challenge": "connect"}) as program,
         visiting(program) as identity,
         visiting(program) as publisher,
     ):
@@ -77,7 +77,10 @@ async def test_each_key_may_publish_what_only_its_owner_may(tmp_path: Path, stor
     """NIP-70."""
     protected = {author: author.event("here alone", tags=[["-"]]) for author in (ALICE, BOB, CAROL)}
     reason = "a protected event is accepted from its authenticated author only (NIP-70)"
-    async with running(tmp_path, store_settings) as program, visiting(program) as identity:
+    async with (
+        running(tmp_path, {**store_settings, "policy.challenge": "connect"}) as program,
+        visiting(program) as identity,
+    ):
         host, port = program.address
         assert await identity.publish(protected[ALICE]) == [False, f"auth-required: {reason}"]
         for key in (ALICE, BOB):

@@ -91,7 +91,7 @@ async def test_what_was_acknowledged_before_a_stop_at_once_is_stored(
     async with running(tmp_path, {**_PATIENT, **store_settings}) as program:
         # Without a guest that stays, the relay might have left before the second signal.
         async with connected(program.address) as guest, trio.open_nursery() as clients:
-            await guest.upgrade()
+            await guest.open()
             for sender in senders:
                 clients.start_soon(sender.publish, program)
             for sender in senders:
@@ -108,7 +108,7 @@ async def test_a_second_signal_ends_it_at_once_though_a_client_refuses_to_leave(
     tmp_path: Path, store_settings: dict[str, str]
 ) -> None:
     async with running(tmp_path, {**_PATIENT, **store_settings}) as program, connected(program.address) as client:
-        await client.upgrade()
+        await client.open()
         program.signal(SIGTERM)
         await client.receive_close()
         program.signal(SIGINT)
@@ -121,7 +121,7 @@ async def test_a_second_signal_ends_it_at_once_though_a_client_refuses_to_leave(
 async def test_a_client_that_refuses_to_leave_costs_its_grace_and_no_more(tmp_path: Path) -> None:
     hurried = {"net.grace_seconds": "0.05", "net.close_seconds": "3600.0"}
     async with running(tmp_path, hurried) as program, connected(program.address) as client:
-        await client.upgrade()
+        await client.open()
         program.signal(SIGTERM)
         code = await program.wait()
         await client.receive_close()

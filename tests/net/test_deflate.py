@@ -90,7 +90,7 @@ async def test_it_is_agreed_to_where_an_offer_can_be_met(
         await wire.send(message("REQ", "a", {"kinds": [1], "limit": 1}))
         assert await received(wire, 2) == [
             (is_deflated, ["EVENT", "a", plain(LONG[0])]),
-            (False, ["EOSE", "a", ["more"]]),
+            (False, ["EOSE", "a"]),
         ]
 
 
@@ -118,7 +118,7 @@ async def test_stored_long_messages_come_deflated_and_live_ones_plain(
     async with open_door(store) as door, open_wire(door, offer=OFFER) as wire, door.client() as other:
         await wire.send(message("REQ", "all", {"kinds": [1]}, {"kinds": [7]}))
         stored = sorted([*LONG, SHORT], key=lambda event: (-event.created_at, event.id))
-        assert await received(wire, 7) == [*told("all", *stored), (False, ["EOSE", "all", ["finish"]])]
+        assert await received(wire, 7) == [*told("all", *stored), (False, ["EOSE", "all"])]
         assert await other.ask("all", {"kinds": [7]}) == [plain(SHORT)]
         await other.publish(LIVE)
         assert await received(wire, 1) == [(False, ["EVENT", "all", plain(LIVE)])]
@@ -139,7 +139,7 @@ async def test_a_live_event_is_framed_once_for_those_who_deflate_and_those_who_d
         wires = [await stack.enter_async_context(open_wire(door, offer=offer)) for offer in offers]
         for wire in wires:
             await wire.send(message("REQ", "sub", {"kinds": [1]}))
-            assert await wire.receive() == ["EOSE", "sub", ["finish"]]
+            assert await wire.receive() == ["EOSE", "sub"]
         made.clear()
         async with door.client() as speaker:
             await speaker.publish(LIVE)
@@ -183,7 +183,7 @@ async def test_a_long_answer_is_deflated_in_pieces_with_turns_for_others_between
         trio.lowlevel.add_instrument(work)
         nursery.start_soon(take_turns)
         await wire.send(message("REQ", "all", {}))
-        assert await received(wire, 61) == [*told("all", *events), (False, ["EOSE", "all", ["finish"]])]
+        assert await received(wire, 61) == [*told("all", *events), (False, ["EOSE", "all"])]
         trio.lowlevel.remove_instrument(work)
         nursery.cancel_scope.cancel()
         assert door.relay.statistics().queries.at_once == 0
@@ -200,5 +200,5 @@ async def test_a_long_answer_is_deflated_in_pieces_with_turns_for_others_between
 async def test_a_short_answer_comes_at_once(autojump_clock: MockClock) -> None:
     async with open_door(await filled_store()) as door, open_wire(door, offer=OFFER) as wire:
         await wire.send(message("REQ", "all", {"kinds": [1]}))
-        assert await received(wire, 6) == [*told("all", *LONG), (False, ["EOSE", "all", ["finish"]])]
+        assert await received(wire, 6) == [*told("all", *LONG), (False, ["EOSE", "all"])]
         assert door.relay.statistics().queries.at_once == 1

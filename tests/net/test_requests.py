@@ -56,7 +56,7 @@ async def test_a_replaced_query_ends_and_only_the_new_one_says_eose(method: str,
         await wait_all_tasks_blocked()
         assert store.cancelled[method] == 1
         store.release(method)
-        assert await client.receive() == ["EOSE", "sub", ["finish"]]
+        assert await client.receive() == ["EOSE", "sub"]
         await client.expect_silence()
 
 
@@ -84,7 +84,7 @@ async def test_a_subscription_is_live_while_its_query_runs(autojump_clock: MockC
         assert await client.receive() == ["EVENT", "sub", plain(LATER)]
         store.release("page")
         rest = [await client.receive() for _ in range(len(NOTES) + 1)]
-        assert rest == [*(["EVENT", "sub", plain(note)] for note in NOTES), ["EOSE", "sub", ["finish"]]]
+        assert rest == [*(["EVENT", "sub", plain(note)] for note in NOTES), ["EOSE", "sub"]]
 
 
 async def test_a_limit_of_0_sends_nothing_stored_and_stays_open(autojump_clock: MockClock) -> None:

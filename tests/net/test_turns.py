@@ -47,7 +47,7 @@ async def test_a_quick_answer_does_not_overtake_one_that_waits_of_the_same_clien
         await hold_up(wire, store, "slow")
         await wire.send(message("REQ", "quick", {"limit": 1}))
         await other.send(message("REQ", "other", {"limit": 1}))
-        assert await received(other, 2) == [["EVENT", "other", plain(NOTES[0])], ["EOSE", "other", ["more"]]]
+        assert await received(other, 2) == [["EVENT", "other", plain(NOTES[0])], ["EOSE", "other"]]
         await wait_all_tasks_blocked()
         assert store.calls["query_nowait"] == 1  # the other's
         with trio.move_on_after(1) as patience:
@@ -57,7 +57,7 @@ async def test_a_quick_answer_does_not_overtake_one_that_waits_of_the_same_clien
         ends = {one[1] for one in await received(wire, len(NOTES) + 3) if one[0] == "EOSE"}
         assert ends == {"slow", "quick"}
         await wire.send(message("REQ", "again", {"limit": 1}))
-        assert await received(wire, 2) == [["EVENT", "again", plain(NOTES[0])], ["EOSE", "again", ["more"]]]
+        assert await received(wire, 2) == [["EVENT", "again", plain(NOTES[0])], ["EOSE", "again"]]
         assert store.calls["query_nowait"] == 2
         assert door.relay.statistics().queries.at_once == 2
 
@@ -69,7 +69,7 @@ async def test_once_the_one_that_waits_is_closed_answers_are_quick_again(autojum
         await wire.send(message("CLOSE", "slow"))
         await wait_all_tasks_blocked()
         await wire.send(message("REQ", "quick", {"limit": 1}))
-        assert await received(wire, 2) == [["EVENT", "quick", plain(NOTES[0])], ["EOSE", "quick", ["more"]]]
+        assert await received(wire, 2) == [["EVENT", "quick", plain(NOTES[0])], ["EOSE", "quick"]]
         assert store.cancelled["query"] == 1
         store.release("query")
         assert door.relay.statistics().broadcaster.subscriptions == 1
@@ -92,7 +92,7 @@ async def test_a_req_of_the_same_id_replaces_the_other_whichever_is_quick(
             await wait_all_tasks_blocked()
             assert store.cancelled["query"] == 1
             store.release("query")
-        assert await received(wire, 1) == [["EOSE", "sub", ["finish"]]]
+        assert await received(wire, 1) == [["EOSE", "sub"]]
         reaction = BOB.event("+", kind=7)
         await speaker.publish(LATER)
         await speaker.publish(reaction)
@@ -112,7 +112,7 @@ async def test_closed_and_opened_again_in_one_read_a_subscription_is_answered_ea
             message("REQ", "b", {"limit": 0}),
         )
         answers = await received(wire, 5)
-        assert answers[:3] == [["EVENT", "a", plain(NOTES[0])], ["EOSE", "a", ["more"]], ["EOSE", "a"]]
+        assert answers[:3] == [["EVENT", "a", plain(NOTES[0])], ["EOSE", "a"], ["EOSE", "a"]]
         assert answers[3][:2] == ["CLOSED", "a"]
         assert answers[4] == ["EOSE", "b"]
         assert door.relay.statistics().broadcaster.subscriptions == 1
@@ -134,11 +134,11 @@ async def test_answers_larger_than_the_room_go_the_long_way_and_come_whole(autoj
         found = await received(wire, len(long) + 3)
         assert [item for item in found if item[1] == "all"] == [
             *(["EVENT", "all", plain(event)] for event in long),
-            ["EOSE", "all", ["finish"]],
+            ["EOSE", "all"],
         ]
         assert [item for item in found if item[1] == "one"] == [
             ["EVENT", "one", plain(long[0])],
-            ["EOSE", "one", ["more"]],
+            ["EOSE", "one"],
         ]
         assert door.relay.statistics().queries.at_once == 0
 
@@ -156,12 +156,12 @@ async def test_of_a_storm_of_requests_with_one_id_only_the_first_is_tried_at_onc
         await wire.send(*[*again, message("REQ", "sub", {"kinds": [1]})] * 100)
         assert await received(wire, len(long) + 1) == [
             *(["EVENT", "sub", plain(one)] for one in long),
-            ["EOSE", "sub", ["finish"]],
+            ["EOSE", "sub"],
         ]
         assert (store.calls["query_nowait"], store.calls["query"]) == (1, 1)
         assert door.relay.statistics().broadcaster.subscriptions == 1
         await wire.send(message("REQ", "sub", {"limit": 1}))
-        assert await received(wire, 2) == [["EVENT", "sub", plain(long[0])], ["EOSE", "sub", ["more"]]]
+        assert await received(wire, 2) == [["EVENT", "sub", plain(long[0])], ["EOSE", "sub"]]
         assert store.calls["query_nowait"] == 2
 
 

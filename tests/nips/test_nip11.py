@@ -18,7 +18,7 @@ from trio_relay.config import ConfigError, check
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.version import __version__
 
-ALWAYS: Final = {1, 2, 9, 11, 40, 45, 50, 51, 65, 67, 77}
+ALWAYS: Final = {1, 2, 9, 11, 40, 45, 50, 51, 65, 77}
 NAMED: Final = {4, 17, 42, 59, 62, 70}
 NAME: Final = {"relay": {"url": URL}}
 EVERYWHERE: Final = {"net": {"listen": ["0.0.0.0:7777"]}}

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from tests.support.keys import ALICE, BOB, CAROL, Author
 from tests.support.named_relay import URL, AuthClient, auth_event, open_client, open_named, rules_for
 from tests.support.receiving import NOTHING, answered, synced, told_until
-from trio_relay import MemoryStore
+from trio_relay import Event, MemoryStore
 from trio_relay.config import ConfigError, check
-from trio_relay.nostr.event import Event
 from trio_relay.nostr.negentropy.protocol import initiate
 from trio_relay.policy.identity import MOST_KEYS
 from trio_relay.policy.options import MemberOptions
+from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
 TO_READ = "auth-required: only authenticated clients may read here"
@@ -47,6 +47,62 @@ async def test_the_challenge_comes_when_a_client_connects_and_is_another_for_eac
                 assert len(bytes.fromhex(client.challenge)) == 16
                 challenges.add(client.challenge)
         assert len(challenges) == 5
+
+
+@pytest.mark.parametrize(
+    ("rules", "at_once"),
+    [
+        (rules_for(challenge="needed"), False),
+        (rules_for(challenge="connect"), True),
+        (rules_for(challenge="needed", auth_to_read=True), True),
+        (rules_for(challenge="needed", auth_to_write=True), True),
+        (rules_for(challenge="needed", members=MemberOptions(enabled=True)), False),
+        (rules_for(challenge="needed", members=MemberOptions(enabled=True, members_read=True)), True),
+        (rules_for(challenge="connect", url=""), False),
+    ],
+    ids=["needed", "connect", "to read", "to write", "members write", "members read", "no name"],
+)
+async def test_the_challenge_waits_until_something_needs_it(rules: Rules, at_once: bool) -> None:
+    """Some clients hold back answers, or ask their user, from the challenge on."""
+    async with open_named(MemoryStore(), rules) as door, door.client() as client:
+        await client.send("REQ", "sub", {"kinds": [1], "limit": 0})
+        assert (await client.receive())[0] == (
+            "AUTH" if at_once else "CLOSED" if rules.options.auth_to_read else "EOSE"
+        )
+
+
+def test_needed_is_the_default() -> None:
+    assert check({}).policy.challenge == "needed"
+
+
+DEMANDING: Final[dict[str, tuple[list[Any], str, str]]] = {
+    "a REQ": (["REQ", "x", {"kinds": [4]}], "CLOSED", "EOSE"),
+    "a COUNT": (["COUNT", "x", {"kinds": [4]}], "CLOSED", "COUNT"),
+    "a sync": (["NEG-OPEN", "x", {"kinds": [4]}, "6100000200"], "NEG-ERR", "NEG-MSG"),
+    "a protected event": (["EVENT", ALICE.event(tags=[["-"]])], "OK", "OK"),
+}
+
+
+@pytest.mark.parametrize(("asked", "answer", "granted"), DEMANDING.values(), ids=DEMANDING)
+async def test_the_challenge_comes_right_before_the_first_answer_that_asks_for_it_and_once(
+    asked: list[Any], answer: str, granted: str
+) -> None:
+    """Whoever goes on without authentication is not asked again and again."""
+    async with open_named(MemoryStore(), rules_for(challenge="needed")) as door, door.client() as client:
+        await client.send("REQ", "public", {"kinds": [1]})
+        assert await client.receive() == ["EOSE", "public"]
+        await client.send(*asked)
+        verb, challenge = await client.receive()
+        assert (verb, len(bytes.fromhex(challenge))) == ("AUTH", 16)
+        first = await client.receive()
+        assert first[0] == answer
+        await client.send(*asked)
+        assert await client.receive() == first
+        event = auth_event(ALICE, challenge, created_at=door.relay.now())
+        await client.send("AUTH", event)
+        assert await client.receive() == ["OK", event.id, True, ""]
+        await client.send(*asked)
+        assert (await client.receive())[0] == granted
 
 
 async def test_auth_is_answered_with_ok_like_an_event() -> None:

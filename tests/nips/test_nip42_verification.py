@@ -13,8 +13,7 @@ from tests.support.keys import ALICE, BOB
 from tests.support.named_relay import URL, AuthClient, auth_event, open_client, open_named, rules_for
 from tests.support.server import plain
 from tests.support.wire import message, open_wire
-from trio_relay import Filter, MemoryStore, NetOptions
-from trio_relay.nostr.event import Event
+from trio_relay import Event, Filter, MemoryStore, NetOptions
 
 NOW = 1_800_000_000
 OTHER_CHALLENGE = "invalid: the challenge tag is not the challenge of this connection"

@@ -27,9 +27,7 @@ from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, Author
 from tests.support.named_relay import open_client, rules_for
 from tests.support.server import plain
-from trio_relay import MemoryStore
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
+from trio_relay import Event, Filter, MemoryStore
 from trio_relay.policy.options import MemberOptions
 from trio_relay.store.base import Store
 

@@ -11,9 +11,7 @@ from tests.support.keys import ALICE, BOB, CAROL, NOW, Author, made_up
 from tests.support.named_relay import URL, AuthClient, open_client, open_named, rules_for
 from tests.support.obedient_store import ObedientStore
 from tests.support.oracles import naive_registers
-from trio_relay import MemoryStore, RelayOptions
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.limits import Limits
+from trio_relay import Event, Limits, MemoryStore, RelayOptions
 from trio_relay.store.base import Store
 
 TARGET: Final = "3b" * 32
@@ -87,7 +85,7 @@ async def test_private_events_count_for_those_concerned_alone(store: Store) -> N
 
 REFUSED: Final[dict[str, tuple[list[Any], str]]] = {
     "an unknown key": ([{"foo": 1}], "unsupported: filter key 'foo' is not known here"),
-    "a wrong value": ([{"kinds": ["1"]}], "invalid: kinds must be a list of integers between 0 and 65535"),
+    "a wrong value": ([{"kinds": ["1"]}], "invalid: kinds must be a list of integers, each 0 or more"),
     "no filter": ([], "invalid: COUNT needs at least one filter"),
     "too many filters": ([{}, {}, {}], "error: at most 2 filters in a COUNT (max_filters)"),
     "too many values": (
@@ -105,7 +103,7 @@ async def test_a_count_that_is_refused_is_closed_and_a_subscription_of_its_id_go
     rules = rules_for(limits=Limits(max_filters=2, max_filter_values=3), has_search=False)
     async with open_named(MemoryStore(), rules) as door, open_client(door) as client:
         await client.send("REQ", "x", {})
-        assert await client.receive() == ["EOSE", "x", ["finish"]]
+        assert await client.receive() == ["EOSE", "x"]
         await client.send("COUNT", "x", *filters)
         assert await client.receive() == ["CLOSED", "x", reason]
         await client.send("EVENT", note := BOB.event())

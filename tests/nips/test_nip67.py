@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import pytest
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
-from tests.support.named_relay import open_client, open_named, rules_for
+from tests.support.named_relay import URL, open_client, open_named, rules_for
 from tests.support.receiving import answered, told_until
-from trio_relay import MemoryStore
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.limits import Limits
+from trio_relay import Event, Limits, MemoryStore, RelayInfo
+from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
 FINISH: Final = [["finish"]]
@@ -21,6 +21,11 @@ NO_HINT: Final[list[Any]] = []
 NOTES: Final = [ALICE.event(f"tea {age}", created_at=NOW - age) for age in range(6)]
 IDS: Final = [note.id for note in NOTES]
 VOTE: Final = BOB.event("tea", kind=7, created_at=NOW - 9)
+
+
+def hinting(limits: Limits | None = None) -> Rules:
+    return rules_for(limits=limits, info=RelayInfo(url=URL, eose_hints=True))
+
 
 ANSWERS: Final[dict[str, tuple[list[dict[str, Any]], list[str], list[Any]]]] = {
     "all there is": ([{"kinds": [1]}], IDS, FINISH),
@@ -53,7 +58,7 @@ async def test_an_answer_says_whether_it_is_whole(
     store: Store, filters: list[dict[str, Any]], found: list[str], end: list[Any]
 ) -> None:
     await store.save_many([*NOTES, VOTE])
-    async with open_named(store) as door, open_client(door) as identity:
+    async with open_named(store, hinting()) as door, open_client(door) as identity:
         assert await answered(identity, *filters) == (found, end)
 
 
@@ -76,7 +81,7 @@ SEARCHES: Final[dict[str, tuple[list[dict[str, Any]], int, list[Any]]]] = {
 async def test_a_search_says_so_too(store: Store, filters: list[dict[str, Any]], number: int, end: list[Any]) -> None:
     spoken_of = BOB.event("tea", kind=7, created_at=NOW - 9, tags=[["e", IDS[3]]])
     await store.save_many([*NOTES, spoken_of])
-    async with open_named(store) as door, open_client(door) as identity:
+    async with open_named(store, hinting()) as door, open_client(door) as identity:
         found, hint = await answered(identity, *filters)
         assert (len(found), hint) == (number, end)
 
@@ -91,7 +96,7 @@ LIMITS: Final = Limits(default_limit=3, max_limit=5)
 
 
 async def told(store: Store, *filters: dict[str, Any], limits: Limits = LIMITS) -> tuple[list[str], list[Any]]:
-    async with open_named(store, rules_for(limits=limits)) as door, open_client(door) as identity:
+    async with open_named(store, hinting(limits)) as door, open_client(door) as identity:
         return await answered(identity, *filters)
 
 
@@ -156,7 +161,7 @@ async def test_who_goes_on_with_until_finds_every_event_once(store: Store) -> No
     await store.save_many(stored)
     found: list[str] = []
     one: dict[str, Any] = {}
-    async with open_named(store, rules_for(limits=LIMITS)) as door, open_client(door) as identity:
+    async with open_named(store, hinting(LIMITS)) as door, open_client(door) as identity:
         while True:
             ids, end = await answered(identity, one)
             found += ids
@@ -205,7 +210,7 @@ async def test_finish_is_not_said_where_private_events_of_others_could_match(
 ) -> None:
     """Whether any do plays no part: a filter that was made narrower and narrower would tell when somebody wrote."""
     await store.save_many([*NOTES, WRAP, MESSAGE])
-    async with open_named(store) as door:
+    async with open_named(store, hinting()) as door:
         for name, end in ends.items():
             async with open_client(door, *READERS[name]) as identity:
                 assert (await answered(identity, *filters))[1] == end, name
@@ -223,7 +228,7 @@ async def test_who_names_others_is_not_told_by_a_hint_whether_they_have_messages
     """The answer is the same with messages and without; finish is said to those named alone."""
     await store.save_many(stored)
     async with (
-        open_named(store) as door,
+        open_named(store, hinting()) as door,
         open_client(door) as nobody,
         open_client(door, CAROL) as carol,
         open_client(door, BOB) as bob,
@@ -237,7 +242,7 @@ async def test_who_names_others_is_not_told_by_a_hint_whether_they_have_messages
 
 async def test_a_relay_without_any_private_event_says_finish_to_every_filter(store: Store) -> None:
     await store.save_many([NOTES[0]])
-    async with open_named(store) as door, open_client(door) as nobody:
+    async with open_named(store, hinting()) as door, open_client(door) as nobody:
         for one in ({}, {"authors": [ALICE.pubkey]}, {"#p": [BOB.pubkey]}, {"ids": ["0" * 64]}, {"since": NOW}):
             assert (await answered(nobody, one))[1] == FINISH
         await store.save_many([OTHERS])
@@ -248,7 +253,7 @@ async def test_a_relay_without_any_private_event_says_finish_to_every_filter(sto
 @pytest.mark.parametrize("one", [{}, {"limit": 2}, {"limit": 0}], ids=["finish", "more", "no hint"])
 async def test_a_hint_is_of_stored_events_alone_and_new_ones_keep_coming(store: Store, one: dict[str, Any]) -> None:
     await store.save_many(NOTES)
-    async with open_named(store) as door, open_client(door) as identity, open_client(door) as publisher:
+    async with open_named(store, hinting()) as door, open_client(door) as identity, open_client(door) as publisher:
         await answered(identity, one)
         new = [CAROL.event(str(number), created_at=NOW - 99 + number) for number in range(3)]
         for event in new:
@@ -256,6 +261,8 @@ async def test_a_hint_is_of_stored_events_alone_and_new_ones_keep_coming(store: 
         assert await told_until(identity, new[2]) == [new[0].id, new[1].id]
 
 
-async def test_nip_11_says_so() -> None:
-    async with open_named(MemoryStore()) as door:
-        assert b",67," in door.relay.document() or b",67]" in door.relay.document()
+async def test_a_hint_is_sent_only_where_it_is_asked_for_by_the_configuration_and_nip_11_says_so() -> None:
+    for rules, said, end in ((hinting(), True, FINISH), (rules_for(), False, NO_HINT)):
+        async with open_named(MemoryStore(), rules) as door, open_client(door) as client:
+            assert (67 in json.loads(door.relay.document())["supported_nips"]) is said
+            assert await answered(client, {"kinds": [1]}) == ([], end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from trio_relay.nostr.filter import Filter, parse_filter
 A, B = "a" * 64, "0123456789abcdef" * 4
 HEX = "{} must hold strings of 64 lowercase hex characters"
 TEXTS = "{} must be a list of strings"
-KINDS = "kinds must be a list of integers between 0 and 65535"
+KINDS = "kinds must be a list of integers, each 0 or more"
 NATURAL = "{} must be an integer, 0 or more"
 
 
@@ -74,11 +75,20 @@ def test_lists_of_text_hold_text(key: str, value: object) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, 1, "1", {}, True, ["1"], [1.0], [1e3], [True], [False], [None], [[1]], [-1], [65_536], [1, 2**70]],
+    [None, 1, "1", {}, True, ["1"], [1.0], [1e3], [True], [False], [None], [[1]], [-1], [1, -(2**70)]],
     ids=in_order,
 )
-def test_kinds_are_integers_in_range(value: object) -> None:
+def test_kinds_are_integers_from_0_on(value: object) -> None:
     assert refusal({"kinds": value}) == "invalid: " + KINDS
+
+
+@pytest.mark.parametrize(
+    ("kinds", "left"), [([65_535], {65_535}), ([65_536], set()), ([99_999, 1, 10**400], {1})], ids=in_order
+)
+def test_a_kind_that_no_event_can_have_matches_nothing(kinds: list[int], left: set[int]) -> None:
+    one = parse_filter({"kinds": kinds})
+    assert one.kinds == frozenset(left)
+    assert one.is_hopeless is (not left)
 
 
 @pytest.mark.parametrize("key", ["since", "until", "limit"])
@@ -150,6 +160,42 @@ def test_a_filter_gets_at_most_what_the_relay_gives(
     assert one.with_limit(default=default, most=most) == expected
 
 
+D: Final = ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("source", "bound"),
+    [
+        ({"ids": [A, B]}, 2),
+        ({"ids": [A, B], "authors": [A], "kinds": [0]}, 2),
+        ({"ids": []}, 0),
+        ({"authors": [A, B], "kinds": [0, 3, 10_002]}, 6),
+        ({"authors": [A, B], "kinds": [0], "#t": ["x"]}, 2),
+        ({"authors": [A, B], "kinds": [30_023, 39_999], "#d": D}, 8),
+        ({"authors": [A, B], "kinds": [0, 30_023], "#d": D}, 6),
+        ({"authors": [A, B], "kinds": [30_023]}, 0),
+        ({"authors": [A, B], "kinds": [0, 30_023]}, 0),
+        ({"authors": [A, B], "kinds": [0, 1]}, 0),
+        ({"authors": [A, B], "kinds": [1], "#d": D}, 0),
+        ({"authors": [A, B], "kinds": [20_001], "#d": D}, 0),
+        ({"authors": [A, B], "kinds": list(range(10_000, 10_101))}, 0),
+        ({"authors": [A], "kinds": []}, 0),
+        ({"authors": [A]}, 0),
+        ({"kinds": [0]}, 0),
+        ({"#d": D, "kinds": [30_023]}, 0),
+        ({}, 0),
+    ],
+    ids=str,
+)
+def test_ids_and_addresses_bound_what_can_match(source: dict[str, Any], bound: int) -> None:
+    """And where they do, a default does not cut them; the most that the relay gives does."""
+    one = parse_filter(source)
+    assert one.bound == bound
+    assert one.with_limit(default=5, most=7).limit == min(max(bound, 5), 7)
+    assert one.with_limit(default=1, most=100).limit == max(bound, 1)
+    assert parse_filter(source | {"limit": 1}).with_limit(default=5, most=7).limit == 1
+
+
 def is_good(key: str, value: object) -> bool:
     """NIP-01's "filters attributes" and NIP-50's once more, in other words."""
     if key == "search":
@@ -157,7 +203,7 @@ def is_good(key: str, value: object) -> bool:
     if key in ("since", "until", "limit"):
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if key == "kinds":
-        return isinstance(value, list) and all(type(item) is int and 0 <= item <= 65_535 for item in value)
+        return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
     if key in ("ids", "authors", "#e", "#p"):
         return isinstance(value, list) and all(item in (A, B) for item in value)
     return key in ("#t", "#T") and isinstance(value, list) and all(isinstance(item, str) for item in value)

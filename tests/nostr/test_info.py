@@ -22,7 +22,7 @@ def test_the_document_as_it_stands_without_any_configuration() -> None:
     assert published() == {
         "name": "trio-relay",
         "description": "A Nostr relay on Trio",
-        "supported_nips": [1, 2, 9, 11, 40, 45, 51, 65, 67],
+        "supported_nips": [1, 2, 9, 11, 40, 45, 51, 65],
         "software": "https://github.com/trio-relay/trio-relay",
         "version": __version__,
         "limitation": {
@@ -67,7 +67,7 @@ def test_how_old_events_may_be_is_told_only_where_there_is_a_limit() -> None:
 
 def test_nips_that_work_as_it_is_configured_stand_among_the_others_each_once() -> None:
     told = published(standing=Capabilities(nips=(42, 4, 1, 50)))
-    assert told == published() | {"supported_nips": [1, 2, 4, 9, 11, 40, 42, 45, 50, 51, 65, 67]}
+    assert told == published() | {"supported_nips": [1, 2, 4, 9, 11, 40, 42, 45, 50, 51, 65]}
 
 
 @pytest.mark.parametrize(

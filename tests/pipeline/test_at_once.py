@@ -17,7 +17,7 @@ from trio_relay.pipeline.queries import Queries
 NOTES = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]
 NEW = BOB.event("new")
 NOTES_ONLY = Filter(kinds=frozenset({1}), limit=500)
-HEAD, END = b'["EVENT","sub",', b'["EOSE","sub",["finish"]]'
+HEAD, END = b'["EVENT","sub",', b'["EOSE","sub"]'
 SIZE = sum(len(HEAD) + len(encode(note)) for note in NOTES)
 """Bytes of an answer with all of them."""
 
@@ -52,7 +52,7 @@ async def test_all_that_is_stored_and_eose_are_one_piece_of_framed_messages() ->
     target = subscription(recipient=Noted(frame=lambda message: b"<" + message + b">"))
     assert queries(await quick_store()).answer(target).send_nowait() is True
     events = b"".join(b"<" + HEAD + encode(note) + b"]>" for note in NOTES)
-    assert pieces == [events + b'<["EOSE","sub",["finish"]]>']
+    assert pieces == [events + b'<["EOSE","sub"]>']
 
 
 async def test_an_answer_at_once_is_counted_as_one_and_takes_no_time() -> None:
@@ -68,7 +68,7 @@ async def test_an_answer_at_once_is_counted_as_one_and_takes_no_time() -> None:
 async def test_nothing_found_is_eose_alone() -> None:
     target = subscription()
     assert queries(ObedientStore(is_quick=True)).answer(target).send_nowait() is True
-    assert await waiting(target.recipient) == [["EOSE", "sub", ["finish"]]]
+    assert await waiting(target.recipient) == [["EOSE", "sub"]]
 
 
 async def test_a_store_that_cannot_answer_at_once_leaves_all_to_the_long_way() -> None:

@@ -9,8 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from tests.support.keys import ALICE, BOB
 from tests.support.obedient_store import ObedientStore
 from tests.support.pipeline import Replies, ids, open_desk, subscription, waiting
-from trio_relay import Filter, Relay
-from trio_relay.nostr.event import Event
+from trio_relay import Event, Filter, Relay
 
 NOTES = [ALICE.event(f"alice {number}") for number in range(15)]
 OTHERS = [BOB.event(f"bob {number}") for number in range(15)]

@@ -10,12 +10,10 @@ from trio.testing import MockClock
 
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.pipeline import LocalClient, Replies, counted_steps, ids, subscription, waiting
-from trio_relay import Filter
-from trio_relay.nostr.event import Event
+from trio_relay import Event, Filter, Submission
 from trio_relay.pipeline.broadcaster import Broadcaster
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import FlushCollector
-from trio_relay.pipeline.submission import Submission
 
 NOTE, REACTION = ALICE.event("note"), BOB.event("+", kind=7)
 NOTES_ONLY = Filter(kinds=frozenset({1}))

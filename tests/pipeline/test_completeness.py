@@ -41,7 +41,7 @@ async def answer(
 ) -> list[list[Any]]:
     """All that a subscription is sent of what is stored."""
     target = Subscription("sub", filters, LocalClient(most_bytes), reader)
-    desk = Queries(store, 2.5, frozenset(), MOST)
+    desk = Queries(store, 2.5, frozenset(), MOST, hints=True)
     answer = desk.answer(target)
     if not answer.send_nowait():
         await answer.send()
@@ -194,9 +194,11 @@ def test_several_filters_are_at_risk_where_the_whole_answer_is_as_long_as_a_limi
 
 def test_of_one_filter_one_event_more_is_asked_for_and_of_several_none() -> None:
     one, other = asked({"limit": 4}, {"kinds": [1]})
-    assert with_one_more([one]) == [replace(one, limit=5)]
-    assert with_one_more([one, other]) == [one, other]
-    assert with_one_more([]) == []
+    assert with_one_more([one], hints=True) == [replace(one, limit=5)]
+    assert with_one_more([one], hints=False) == [one]
+    assert with_one_more([other], hints=False) == [replace(other, limit=DEFAULT + 1)]
+    assert with_one_more([one, other], hints=True) == [one, other]
+    assert with_one_more([], hints=True) == []
 
 
 def test_a_choice_is_never_whole() -> None:

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from tests.pipeline.test_syncing import found
 from tests.support.backends import records
 from tests.support.keys import NOW
-from trio_relay import MemoryStore, SqliteOptions, open_sqlite
+from trio_relay import Filter, MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.event import Event, compute_id
-from trio_relay.nostr.filter import Filter
 from trio_relay.pipeline.sync_sets import SyncOptions, SyncSets
 from trio_relay.store.base import Store
 

@@ -39,15 +39,15 @@ async def test_all_pages_come_in_order_and_then_eose(page_events: int) -> None:
 async def test_nothing_found_is_eose_alone() -> None:
     desk, target = queries(ObedientStore()), subscription()
     assert await desk.answer(target).send() is True
-    assert await waiting(target.recipient) == [["EOSE", "sub", ["finish"]]]
+    assert await waiting(target.recipient) == [["EOSE", "sub"]]
 
 
 @pytest.mark.parametrize(
     ("hopeless", "end"),
     [
         (Filter(limit=0), ["EOSE", "sub"]),
-        (Filter(ids=frozenset(), limit=5), ["EOSE", "sub", ["finish"]]),
-        (Filter(since=2, until=1, limit=5), ["EOSE", "sub", ["finish"]]),
+        (Filter(ids=frozenset(), limit=5), ["EOSE", "sub"]),
+        (Filter(since=2, until=1, limit=5), ["EOSE", "sub"]),
     ],
 )
 async def test_filters_that_want_nothing_stored_get_eose_without_asking_the_store(

@@ -14,11 +14,9 @@ from trio.testing import wait_all_tasks_blocked
 from tests.support.keys import ALICE, BOB
 from tests.support.obedient_store import ObedientStore
 from tests.support.pipeline import Replies, ids, open_desk, subscription, waiting
-from trio_relay import Filter, MemoryStore
+from trio_relay import Event, Filter, MemoryStore, Submission
 from trio_relay.nostr.errors import Prefix, Rejected
-from trio_relay.nostr.event import Event
 from trio_relay.nostr.schnorr import Backend, BackendName, open_backend
-from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.verifier import Verifier
 
 DUPLICATE = "duplicate: already have this event"

@@ -12,8 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from tests.support import strategies
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.oracles import naive_match
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
+from trio_relay import Event, Filter
 from trio_relay.pipeline.subscription_index import SubscriptionIndex
 
 

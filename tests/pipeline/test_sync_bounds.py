@@ -9,10 +9,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.pipeline.test_syncing import ALL, NOTES, found, ids_in, syncing_of
 from tests.support.obedient_store import SyncedStore
 from tests.support.syncing import ids_of
-from trio_relay import MemoryStore
+from trio_relay import Filter, MemoryStore
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.errors import Rejected
-from trio_relay.nostr.filter import Filter
 from trio_relay.pipeline import sync_sets as module
 from trio_relay.pipeline.statistics import SyncStatistics
 from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncSets

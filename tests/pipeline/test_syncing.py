@@ -13,10 +13,8 @@ from tests.support.keys import ALICE, BOB, NOW, made_up
 from tests.support.obedient_store import SyncedStore
 from tests.support.pipeline import open_desk
 from tests.support.syncing import FIRST, ids_of
-from trio_relay import MemoryStore
+from trio_relay import Event, Filter, MemoryStore
 from trio_relay.nostr.access import NOBODY, Reader
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.negentropy.wire import read_ranges
 from trio_relay.pipeline.statistics import SyncStatistics
 from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncOptions, SyncSets

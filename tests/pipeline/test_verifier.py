@@ -13,10 +13,9 @@ from msgspec.structs import replace
 from tests.support.keys import ALICE, BOB
 from tests.support.obedient_store import ObedientStore
 from tests.support.pipeline import Replies
-from trio_relay.nostr.event import Event
+from trio_relay import Event, Submission
 from trio_relay.nostr.schnorr import Backend, open_backend
 from trio_relay.pipeline.statistics import VerifierStatistics
-from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.verifier import Verifier
 
 DUPLICATE = "duplicate: already have this event"

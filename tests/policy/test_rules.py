@@ -6,7 +6,7 @@ import pytest
 
 from tests.policy.verdicts import listed, rules_of
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
-from trio_relay.nostr.relay_info import RelayInfo
+from trio_relay import RelayInfo
 from trio_relay.policy.capabilities import capabilities_of, relay_info_of
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import KindRule, MemberOptions

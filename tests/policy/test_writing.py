@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from tests.policy.verdicts import listed, rules_of, verdict
 from tests.support.keys import ALICE, NOW
+from trio_relay import Limits
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, encode
-from trio_relay.nostr.limits import Limits
 from trio_relay.policy.event_checks import check_bans, check_event
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import Change, ListEntry, ListName

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.keys import NOW, Author
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.limits import Limits
-from trio_relay.nostr.relay_info import RelayInfo
+from trio_relay import Event, Limits, RelayInfo
 from trio_relay.policy.event_checks import check_event
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import Change, ListEntry, ListName

@@ -29,7 +29,11 @@ def rules_for(
     has_sync: bool = True,
     **policy: Any,
 ) -> Rules:
-    """Rules of a relay that has a name; `policy` are the fields of `PolicyOptions`."""
+    """Rules of a relay that has a name; `policy` are the fields of `PolicyOptions`.
+
+    Clients get their challenge when they connect unless `challenge` says otherwise, so that `open_client` has it.
+    """
+    policy = {"challenge": "connect"} | policy
     return Rules(
         limits or Limits(),
         PolicyOptions(**policy),

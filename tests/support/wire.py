@@ -143,11 +143,6 @@ class Wire:
         assert reply.status == 101
         return reply.headers.get("sec-websocket-extensions")
 
-    async def upgrade(self) -> None:
-        """Become a WebSocket of the whole program, which has a name: the challenge that comes at once is taken."""
-        await self.open()
-        assert (await self.receive())[0] == "AUTH"
-
     async def receive_frame(self) -> tuple[int, bytes]:
         """The next frame's opcode and payload; it must be a plain one."""
         framed, payload = await self.receive_whole_frame()

@@ -85,6 +85,7 @@ class ClientRequests:
         self._relay = relay
         self._outbox = outbox
         self._identity = identity
+        self._has_challenged = False
         self._queries = 0
         """Tasks that send what is stored, those of ended subscriptions included until they have come to their end."""
         self._syncs = ClientSyncs(relay, outbox, identity)
@@ -131,17 +132,22 @@ class ClientRequests:
         """End syncs of which nothing was heard for too long; to be called about every second."""
         self._syncs.watch(now)
 
-    def remind(self, refusal: Rejected) -> None:
-        """Send the challenge once more in front of a refusal that AUTH could mend (NIP-42)."""
-        if refusal.prefix is Prefix.AUTH_REQUIRED and self._identity.challenge:
+    def challenge(self, refusal: Rejected) -> None:
+        """Send the challenge in front of the first refusal that AUTH could mend (NIP-42).
+
+        Once: some clients ask their user each time. A client that was sent it when it connected may have been too busy
+        to note it, so it gets it here like any other.
+        """
+        if refusal.prefix is Prefix.AUTH_REQUIRED and self._identity.challenge and not self._has_challenged:
+            self._has_challenged = True
             self._outbox.send_nowait(challenged(self._identity.challenge))
 
     def _refused(self, filters: Sequence[Filter]) -> str | None:
-        """Why the client may not ask these; if AUTH could mend it, the challenge has been sent once more."""
+        """Why the client may not ask these; if AUTH could mend it, the challenge has been sent."""
         refusal = self._relay.admission.admit_filters(filters, self._identity)
         if refusal is None:
             return None
-        self.remind(refusal)
+        self.challenge(refusal)
         return str(refusal)
 
     def _subscribe(self, request: Subscribe) -> None:

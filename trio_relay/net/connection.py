@@ -75,7 +75,7 @@ class Connection:
         try:
             async with trio.open_nursery() as self._tasks:
                 self._requests.tasks = self._outbox.tasks = self._tasks
-                if self._identity.challenge:  # at once: then no client has to wait for a refusal to know it (NIP-42)
+                if self._relay.rules.challenges_at_once:
                     self._outbox.send_nowait(challenged(self._identity.challenge))
                 try:
                     with self._listening:
@@ -191,7 +191,7 @@ class Connection:
         if refusal is None:
             batch.append(Submission(event, self._reply, now, size))
             return
-        self._requests.remind(refusal)
+        self._requests.challenge(refusal)
         self._outbox.send_nowait(ok(event.id, False, str(refusal)))
 
     async def _authenticate(self, event: Event) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from trio_relay.nostr.access import Reader, may_read
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import MAX_TIME, Event, tag_values
-from trio_relay.nostr.kinds import MAX_KIND
+from trio_relay.nostr.kinds import MAX_KIND, is_addressable, is_replaceable
 from trio_relay.nostr.search import Search, parse_search
 
 
@@ -80,6 +80,24 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
         return self.limit != 0 and not self.is_hopeless
 
     @property
+    def bound(self) -> int:
+        """The most events that can match, where the filter itself says so: by ids, or by addresses; else 0.
+
+        An address is an author and a replaceable kind, or an author, an addressable kind and a `#d` (NIP-01).
+        """
+        if self.ids is not None:
+            return len(self.ids)
+        if self.authors is None or not self.kinds or len(self.kinds) > _MOST_ADDRESSED:
+            return 0
+        names = min((len(values) for letter, values in self.tags if letter == "d"), default=0)
+        bound = 0
+        for kind in self.kinds:
+            if not (is_replaceable(kind) or (names and is_addressable(kind))):
+                return 0
+            bound += 1 if is_replaceable(kind) else names
+        return bound * len(self.authors)
+
+    @property
     def size(self) -> int:
         """The number of values in its lists and its search: what an index of filters has to hold."""
         size = len(self.ids or ()) + len(self.authors or ()) + len(self.kinds or ())
@@ -99,8 +117,12 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(self, reader=reader.now())
 
     def with_limit(self, *, default: int, most: int) -> Filter:
-        """Return the same filter limited to at most `most` stored events, `default` where the client named no limit."""
-        limit = min(default if self.limit is None else self.limit, most)
+        """Return the same filter limited to at most `most` stored events.
+
+        Where the client named no limit, `default` counts, or as many events as there can be of the ids or addresses
+        that it asks for: nobody would look for a second page of those.
+        """
+        limit = min(max(default, self.bound) if self.limit is None else self.limit, most)
         return self if limit == self.limit else msgspec.structs.replace(self, limit=limit, is_clamped=True)
 
 
@@ -131,6 +153,8 @@ def parse_filter(source: object, *, all_of: bool = False) -> Filter:
     return Filter(tags=tuple(tags + _demanded(every, tags)), **fields)  # type: ignore[arg-type]  # _FIELDS pairs each name with its type
 
 
+_MOST_ADDRESSED: Final = 100
+"""Kinds of a filter that are looked at for being addresses; clients name a few."""
 _MOST_DEMANDED: Final = 16
 """Values of all `&x` of a filter: each is a condition of its own."""
 _ONLY_TEXT: Final = frozenset({str})
@@ -183,9 +207,10 @@ def _text_set(key: str, value: object) -> frozenset[str]:
 
 
 def _kind_set(key: str, value: object) -> frozenset[int]:
-    if not isinstance(value, list) or not all(type(item) is int and 0 <= item <= MAX_KIND for item in value):
-        raise invalid(f"{key} must be a list of integers between 0 and {MAX_KIND}")
-    return frozenset(value)
+    """Return the kinds, without those that no event can have: they match nothing, and that is an answer like any."""
+    if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value):
+        raise invalid(f"{key} must be a list of integers, each 0 or more")
+    return frozenset(item for item in value if item <= MAX_KIND)
 
 
 def _time(key: str, value: object) -> int:

@@ -55,7 +55,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             ge=1,
             le=100_000,
-            description="Most stored events for a filter without a limit of its own.",
+            description=(
+                "Most stored events for a filter without a limit of its own; one that asks for ids or addresses gets"
+                " all of them, up to max_limit."
+            ),
             extra={"unit": "events"},
         ),
     ] = 500

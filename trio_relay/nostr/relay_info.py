@@ -10,7 +10,7 @@ from msgspec import Meta
 from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH, Limits
 from trio_relay.version import __version__
 
-SUPPORTED_NIPS: Final = (1, 2, 9, 11, 40, 45, 51, 65, 67)
+SUPPORTED_NIPS: Final = (1, 2, 9, 11, 40, 45, 51, 65)
 """The NIPs that work however the relay is configured; `Capabilities` names the others."""
 SOFTWARE: Final = "https://github.com/trio-relay/trio-relay"
 
@@ -39,6 +39,19 @@ class RelayInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pubkey: Annotated[Hex, Meta(description="Key of the operator, 64 lowercase hex characters.")] = ""
     contact: Annotated[str, Meta(description="How to reach the operator, a URI such as mailto:.")] = ""
     terms_of_service: Annotated[str, Meta(description="URL of the terms of service.")] = ""
+    eose_hints: Annotated[
+        bool,
+        Meta(
+            description=(
+                "End each EOSE with whether the answer was whole (NIP-67). Some client libraries do not know an EOSE of"
+                " three elements and wait for their time-out."
+            )
+        ),
+    ] = False
+
+
+_SHOWN: Final = ("name", "description", "banner", "icon", "pubkey", "contact", "terms_of_service")
+"""What of it the document shows."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +81,7 @@ def document(info: RelayInfo, limits: Limits, standing: Capabilities | None = No
         standing: what else it supports and asks for.
     """
     standing = standing or Capabilities()
-    named = {name: value for name, value in msgspec.to_builtins(info).items() if value and name != "url"}
+    named = {name: value for name in _SHOWN if (value := getattr(info, name))}
     if standing.self:
         named["self"] = standing.self
     limitation = {

@@ -1,11 +1,13 @@
-"""Whether an answer was the whole answer (NIP-67): asked for exactly, and said only where it is sure. Pure.
+"""Whether an answer was the whole answer, and which seconds it must not cut (NIP-67). Pure.
 
-A filter is asked for one event more than its limit. If that one comes, it is not sent, and there is more.
+Where it matters, a filter is asked for one event more than its limit. If that one comes, it is not sent, and there is
+more. Most answers can be neither filled up nor hinted at: these are asked for as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -13,15 +15,55 @@ from trio_relay.nostr.access import Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import WRAPS
 
+FILLED_FROM: Final = 100
+"""A client that asks for so many events reads pages; one that asks for fewer wants just these."""
 
-def with_one_more(filters: Sequence[Filter]) -> list[Filter]:
+
+def with_one_more(filters: Sequence[Filter], *, hints: bool) -> list[Filter]:
     """What to ask for in order to see whether there is more; of several filters each could have its own more.
 
     Their limits cannot be told apart in one answer, so several are asked for as they are: see `at_risk`.
+
+    Args:
+        filters: each with a limit.
+        hints: whether the end of the answer will say what there is to say.
     """
-    if len(filters) == 1 and filters[0].limit:
+    if len(filters) == 1 and filters[0].limit and (hints or could_be_filled(filters[0])):
         return [replace(filters[0], limit=filters[0].limit + 1)]
     return list(filters)
+
+
+def could_be_filled(filter_: Filter) -> bool:
+    """True if its answer may have more events than its limit says, where that would cut a second.
+
+    That is so for the relay's own limits, and for a client that goes back in time by `until` in pages of a hundred
+    events or more: with a page that lies whole in one second it could go no further.
+    """
+    return (
+        filter_.search is None
+        and filter_.wants_stored
+        and (filter_.is_clamped or (filter_.until is not None and (filter_.limit or 0) >= FILLED_FROM))
+    )
+
+
+def to_be_filled(filters: Sequence[Filter], found: int, oldest: int, *, is_cut: bool) -> list[Filter]:
+    """The filters of which the rest of the last second has to be sent, too.
+
+    Args:
+        filters: those that want anything stored.
+        found: events of the answer.
+        oldest: `created_at` of the last one.
+        is_cut: of a single filter, whether there is more than its limit lets through.
+    """
+    if len(filters) == 1:
+        (filter_,) = filters
+        is_stuck = is_cut and (filter_.is_clamped or oldest == filter_.until)
+        return [filter_] if is_stuck and could_be_filled(filter_) else []
+    return [
+        filter_
+        for filter_ in filters
+        if filter_.until == oldest and could_be_filled(filter_) and (filter_.limit or 0) <= found
+    ]
 
 
 def at_risk(filters: Sequence[Filter], found: int) -> list[Filter]:
@@ -61,9 +103,9 @@ def could_hide(filter_: Filter, reader: Reader) -> bool:
 
 
 def ties_of(filter_: Filter, created_at: int, most: int) -> Filter:
-    """All events of the second at which the relay's own limit has cut an answer.
+    """All events of the second at which an answer was cut, up to so many.
 
-    Who goes on from there with `until` would miss the others (NIP-67, "Semantics around created_at ties").
+    A client that goes on from there with `until` would miss the others (NIP-67, "Semantics around created_at ties").
     """
     return replace(filter_, since=created_at, until=created_at, limit=most)
 

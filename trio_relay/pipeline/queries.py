@@ -12,6 +12,7 @@ from trio_relay.nostr.access import Reader
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, canonical_offset
+from trio_relay.pipeline.hints import Hints
 from trio_relay.pipeline.statistics import QueriesStatistics
 from trio_relay.pipeline.stored_answer import AnswerSource, StoredAnswer, Unstored
 from trio_relay.pipeline.subscription import Subscription
@@ -25,12 +26,21 @@ class Queries:
 
     Args:
         store, seconds, pending_ids, most, unstored: see `AnswerSource`.
+        hints: whether answers end with what there is to say of their completeness (NIP-67).
     """
 
     def __init__(
-        self, store: Store, seconds: float, pending_ids: Collection[str], most: int, unstored: Unstored | None = None
+        self,
+        store: Store,
+        seconds: float,
+        pending_ids: Collection[str],
+        most: int,
+        *,
+        hints: bool = False,
+        unstored: Unstored | None = None,
     ) -> None:
-        self._source = AnswerSource(store, seconds, pending_ids, most, unstored)
+        said = Hints(store, seconds) if hints else None
+        self._source = AnswerSource(store, seconds, pending_ids, most, said, unstored)
         self._counts: Counter[str] = Counter()
 
     def answer(self, subscription: Subscription) -> StoredAnswer:

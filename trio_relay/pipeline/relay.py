@@ -62,7 +62,12 @@ class Relay:
         )
         """Where events go through. For `open_relay`, and to look at."""
         self._queries = Queries(
-            store, options.query_seconds, self.stages.pending_ids, rules.limits.max_limit, join_stage
+            store,
+            options.query_seconds,
+            self.stages.pending_ids,
+            rules.limits.max_limit,
+            hints=rules.info.eose_hints,
+            unstored=join_stage,
         )
         self._sync_sets = SyncSets(store, sync, options.query_seconds, Reader(private_kinds=rules.private_kinds))
 

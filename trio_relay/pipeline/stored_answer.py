@@ -7,9 +7,9 @@ It goes through these states, each moved on by the task of the connection that a
      └──────────────── send ─────────────────────────────────────────────────────────────┴→ sending
 
     sending ── each page, as the outbox has room ──→ sending
-            ── the filter's limit reached ──→ cut: the rest of the last second if the limit is the relay's own, then
+            ── the filter's limit reached ──→ cut: the rest of a second that must not be cut (`completeness`), then
                whether anything older is left (MORE)
-            ── all sent ──→ hint: whether the answer was whole (FINISH, MORE or nothing, NIP-67) ──→ answered
+            ── all sent ──→ hint, where hints are on: was it whole (FINISH, MORE or nothing, NIP-67) ──→ answered
             ── a step took too long, or the store failed ──→ refused (CLOSED)
 
 What an answer must not send twice or miss beside live events is the subscription's affair; whoever ends a subscription
@@ -22,23 +22,28 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Final, Protocol
 
 import structlog
 import trio
-from msgspec.structs import replace
 
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import decode
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.message import FINISH, MORE
-from trio_relay.pipeline.completeness import at_risk, could_hide, is_inexact, older_than, ties_of, with_one_more
+from trio_relay.nostr.message import MORE
+from trio_relay.pipeline.completeness import (
+    could_be_filled,
+    older_than,
+    ties_of,
+    to_be_filled,
+    with_one_more,
+)
+from trio_relay.pipeline.hints import Hints, Unsure
 from trio_relay.pipeline.paging import paged
 from trio_relay.pipeline.statistics import SECONDS, Histogram
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.store.base import ID_SLICE, Page, Queryable, Store, StoreError
+from trio_relay.store.base import ID_SLICE, Page, Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
 
@@ -64,10 +69,9 @@ class AnswerSource:
         seconds: what each step of the store may take, the waiting for a free reader included; not the client's own
             slowness.
         pending_ids: ids that are being saved and have not been delivered live; see `Subscription`.
-        most: events that are sent at most where an answer is cut, all events of its last second included.
+        most: events of one second that are sent at most, where that must not be cut.
+        hints: what is said of completeness; None where nothing is.
         unstored: what is delivered before an answer to those who ask for it.
-        holds_private: True once any private event was seen to be stored, which may be withheld from somebody; it stays
-            so.
         running: answers on their way, and counts.
         at_once: answers that needed no task.
         outcomes: of all answers, by name.
@@ -78,8 +82,8 @@ class AnswerSource:
     seconds: float
     pending_ids: Collection[str]
     most: int
+    hints: Hints | None = None
     unstored: Unstored | None = None
-    holds_private: bool = False
     running: int = 0
     at_once: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -92,11 +96,6 @@ class AnswerSource:
 
 _NO_IDS: Final[set[bytes]] = set()
 """Of answers whose ids nobody will ask for, so that none of them has a set of its own; nothing is put in."""
-
-
-class _Unsure(Enum):
-    UNSURE = auto()
-    """It takes more than a moment to tell."""
 
 
 class StoredAnswer:
@@ -136,16 +135,18 @@ class StoredAnswer:
             return False
         reader = self._begin()
         wanted = self._wanted
-        page = source.store.query_nowait(with_one_more(wanted))
+        page = source.store.query_nowait(with_one_more(wanted, hints=source.hints is not None))
         if page is None:
             self._reader = None
             return False
         cut = _Cut(wanted)
         sent = cut.take(page)
-        hint = MORE if cut.is_cut else self._hint_nowait(len(sent), reader)
+        hint: str | Unsure | None = None
+        if source.hints is not None:
+            hint = MORE if cut.is_cut else source.hints.tell_nowait(self._filters, reader, len(sent))
         if (
-            not isinstance(hint, _Unsure)
-            and not (cut.is_cut and wanted[0].is_clamped)
+            not isinstance(hint, Unsure)
+            and not (sent and to_be_filled(wanted, len(sent), _oldest(sent), is_cut=cut.is_cut))
             and self.subscription.deliver_at_once(sent, source.pending_ids, hint)
         ):
             source.outcomes["answered"] += 1
@@ -197,27 +198,31 @@ class StoredAnswer:
             StoreError: the store could not answer.
         """
         reader = self._reader or self._begin()
-        wanted = self._wanted
+        wanted, hints = self._wanted, self._source.hints
         cut = _Cut(wanted)
         of_last = await self._send_pages(cut) if wanted else []
-        if cut.is_cut:
-            if not (wanted[0].is_clamped and wanted[0].search is None and of_last):
-                return MORE
-            second = decode(of_last[-1]).created_at
-            is_whole = await self._send_ties(wanted[0], second)
-            if await self._holds(older_than(wanted[0], second)):
-                return MORE
-            if not is_whole:
-                return None
+        oldest = _oldest(of_last) if of_last else 0
+        filled = to_be_filled(wanted, self._sent, oldest, is_cut=cut.is_cut) if of_last else []
+        is_whole = True
+        for filter_ in filled:
+            is_whole = await self._send_ties(filter_, oldest) and is_whole
+        if hints is None:
+            return None
+        if cut.is_cut and (not filled or await hints.holds(older_than(wanted[0], oldest))):
+            return MORE
+        if not is_whole:
+            return None
         try:
-            return await self._hint(reader)
+            return await hints.tell(self._filters, reader, self._sent, self._ids)
         except trio.TooSlowError:
             return None  # all that was asked for has been sent: that counts, not what can be said of it
 
     async def _send_pages(self, cut: _Cut) -> Page:
         """Send page after page until there is no more, or the limit is reached; gives the last one."""
         of_last: Page = []
-        if needs_ids := self._wanted[0].is_clamped or len(self._wanted) > 1:
+        wanted = self._wanted
+        # To tell apart what comes again: of a second that is filled up, and of filters that are asked about anew.
+        if needs_ids := any(map(could_be_filled, wanted)) or (self._source.hints is not None and len(wanted) > 1):
             self._ids = set()
         async with aclosing(self._pages()) as pages:
             async for page in pages:
@@ -237,13 +242,14 @@ class StoredAnswer:
             self._found = None
             yield found
             return
-        found_later = self._source.store.query(with_one_more(self._wanted))
-        async with aclosing(paged(found_later, self._source.seconds)) as pages:
+        source = self._source
+        found_later = source.store.query(with_one_more(self._wanted, hints=source.hints is not None))
+        async with aclosing(paged(found_later, source.seconds)) as pages:
             async for page in pages:
                 yield page
 
     async def _send_ties(self, filter_: Filter, second: int) -> bool:
-        """The rest of the events of the last second that was sent; False where there may be more than can be sent."""
+        """The rest of the events of a second that was begun; False where there may be more than can be sent."""
         tied = 0
         source, sent = self._source, self._ids
         ties = source.store.query([ties_of(filter_, second, source.most)])
@@ -251,73 +257,9 @@ class StoredAnswer:
             async for page in pages:
                 tied += len(page)
                 if rest := [json for json in page if json[ID_SLICE] not in sent]:
+                    sent.update(json[ID_SLICE] for json in rest)
                     await self.subscription.deliver_stored(rest, source.pending_ids)
         return tied < source.most
-
-    def _hint_nowait(self, found: int, reader: Reader) -> str | _Unsure | None:
-        filters, source = self._filters, self._source
-        if _says_nothing(filters):
-            return None
-        if at_risk(filters, found):
-            return _Unsure.UNSURE
-        if _has_all_ids(filters, found):
-            return FINISH
-        if any(could_hide(filter_, reader) for filter_ in filters):
-            if not source.holds_private:
-                page = source.store.query_nowait([_private(reader)])
-                if page is None:
-                    return _Unsure.UNSURE
-                source.holds_private = bool(page)
-            if source.holds_private:
-                return None
-        return FINISH
-
-    async def _hint(self, reader: Reader) -> str | None:
-        filters, source = self._filters, self._source
-        if _says_nothing(filters):
-            return None
-        for filter_ in at_risk(filters, self._sent):
-            if await self._is_cut(filter_):
-                return MORE
-        if _has_all_ids(filters, self._sent):
-            return FINISH
-        if any(could_hide(filter_, reader) for filter_ in filters):
-            source.holds_private = source.holds_private or await self._holds(_private(reader))
-            if source.holds_private:
-                return None
-        return FINISH
-
-    async def _is_cut(self, filter_: Filter) -> bool:
-        """True if a filter matches anything that was not sent, be it for another filter."""
-        left = len(self._ids) + 1  # of so many, one at least was not
-        async with aclosing(self._matching(replace(filter_, limit=left))) as pages:
-            async for page in pages:
-                if not page <= self._ids:
-                    return True
-        return False
-
-    async def _holds(self, filter_: Filter) -> bool:
-        return filter_.wants_stored and await self._number(filter_) > 0
-
-    async def _number(self, filter_: Filter) -> int:
-        """How many events it matches, up to its limit."""
-        number = 0
-        async with aclosing(self._matching(filter_)) as pages:
-            async for page in pages:
-                number += len(page)
-        return number
-
-    async def _matching(self, filter_: Filter) -> AsyncGenerator[set[bytes], None]:
-        """The ids that it matches, up to its limit, in hex."""
-        store: Queryable = self._source.store
-        searched = filter_.search is not None  # which has an order of its own, and no records
-        found: AsyncGenerator[Page | bytes, None] = store.query([filter_]) if searched else store.records(filter_)
-        async with aclosing(paged(found, self._source.seconds)) as pages:
-            async for page in pages:
-                if isinstance(page, bytes):
-                    yield {page[i + 8 : i + 40].hex().encode() for i in range(0, len(page), 40)}
-                else:
-                    yield {json[ID_SLICE] for json in page}
 
 
 class _Cut:
@@ -337,16 +279,6 @@ class _Cut:
         return taken
 
 
-def _private(reader: Reader) -> Filter:
-    """Any private event at all."""
-    return Filter(kinds=reader.private_kinds, limit=1)
-
-
-def _says_nothing(filters: Sequence[Filter]) -> bool:
-    """True if nothing can be said: stored events are not even asked for, or chosen among."""
-    return any(filter_.limit == 0 for filter_ in filters) or is_inexact(filters)
-
-
-def _has_all_ids(filters: Sequence[Filter], found: int) -> bool:
-    """True if each event was asked for by its id, and came."""
-    return len(filters) == 1 and filters[0].ids is not None and len(filters[0].ids) == found
+def _oldest(page: Page) -> int:
+    """`created_at` of the last event."""
+    return decode(page[-1]).created_at

@@ -45,6 +45,7 @@ def optional_nips(rules: Rules) -> dict[int, bool]:
         50: rules.has_search,
         59: private and GIFT_WRAP in rules.private_kinds,
         62: auth and not denies_vanishing,
+        67: rules.info.eose_hints,
         70: auth,
         77: rules.has_sync,
         86: rules.is_managed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -35,6 +35,15 @@ class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tuple[Pubkey, ...],
         Meta(description="Keys that may manage the relay (NIP-86) and always write, in addition to relay.pubkey."),
     ] = ()
+    challenge: Annotated[
+        Literal["needed", "connect"],
+        Meta(
+            description=(
+                "When clients are sent the challenge of NIP-42. needed: in front of the first answer that asks for"
+                " authentication, and at once where nobody may read or write without; connect: at once, always."
+            )
+        ),
+    ] = "needed"
     auth_to_read: Annotated[bool, Meta(description="Answer only authenticated clients (NIP-42).")] = False
     auth_to_write: Annotated[bool, Meta(description="Accept events only from authenticated clients (NIP-42).")] = False
     min_pow_difficulty: Annotated[

@@ -86,6 +86,14 @@ class Rules:
         return bool(self.relay_url)
 
     @property
+    def challenges_at_once(self) -> bool:
+        """True if clients get their challenge when they connect, not when something first asks for authentication."""
+        options, members = self.options, self.members
+        keeps_to_members = members.enabled and members.members_read
+        is_always_needed = options.auth_to_read or options.auth_to_write or keeps_to_members
+        return self.has_auth and (options.challenge == "connect" or is_always_needed)
+
+    @property
     def has_membership(self) -> bool:
         """True if clients can ask to join (NIP-43)."""
         return self.members.enabled and self.has_auth

@@ -1,0 +1,136 @@
+"""What can be said of an answer's completeness at its end (NIP-67), with as few looks into the store as that takes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from enum import Enum, auto
+from typing import Final
+
+from msgspec.structs import replace
+
+from trio_relay.nostr.access import Reader
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.message import FINISH, MORE
+from trio_relay.pipeline.completeness import at_risk, could_hide, is_inexact
+from trio_relay.pipeline.paging import paged
+from trio_relay.store.base import ID_SLICE, Page, Queryable
+
+
+class Unsure(Enum):
+    """The type of `UNSURE`."""
+
+    UNSURE = auto()
+
+
+UNSURE: Final = Unsure.UNSURE
+"""It takes more than a moment to tell."""
+
+
+class Hints:
+    """Tells of answers whether they were whole; one for all answers of a relay.
+
+    Args:
+        store: has the stored events.
+        seconds: what each step of the store may take.
+    """
+
+    def __init__(self, store: Queryable, seconds: float) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._holds_private = False
+        """True once any private event was seen to be stored, which may be withheld from somebody; it stays so."""
+
+    def tell_nowait(self, filters: Sequence[Filter], reader: Reader, found: int) -> str | Unsure | None:
+        """The hint for an answer of so many events that was not cut; None for no hint, `UNSURE` where it takes `tell`.
+
+        Args:
+            filters: of the request, for this reader.
+            reader: who asked.
+            found: events of the answer.
+        """
+        if _says_nothing(filters):
+            return None
+        if at_risk(filters, found):
+            return UNSURE
+        if _has_all_ids(filters, found):
+            return FINISH
+        if any(could_hide(filter_, reader) for filter_ in filters):
+            if not self._holds_private:
+                page = self._store.query_nowait([_private(reader)])
+                if page is None:
+                    return UNSURE
+                self._holds_private = bool(page)
+            if self._holds_private:
+                return None
+        return FINISH
+
+    async def tell(self, filters: Sequence[Filter], reader: Reader, found: int, ids: set[bytes]) -> str | None:
+        """The same, however long it takes.
+
+        Args:
+            filters, reader, found: see `tell_nowait`.
+            ids: what was sent, in hex, if there are several filters.
+
+        Raises:
+            trio.TooSlowError: a step took too long.
+            StoreError: the store could not answer.
+        """
+        if _says_nothing(filters):
+            return None
+        for filter_ in at_risk(filters, found):
+            if await self._is_cut(filter_, ids):
+                return MORE
+        if _has_all_ids(filters, found):
+            return FINISH
+        if any(could_hide(filter_, reader) for filter_ in filters):
+            self._holds_private = self._holds_private or await self.holds(_private(reader))
+            if self._holds_private:
+                return None
+        return FINISH
+
+    async def holds(self, filter_: Filter) -> bool:
+        """True if anything stored matches the filter; raises what `tell` does."""
+        if not filter_.wants_stored:
+            return False
+        async with aclosing(self._matching(filter_)) as pages:
+            async for _ in pages:
+                return True
+        return False
+
+    async def _is_cut(self, filter_: Filter, ids: set[bytes]) -> bool:
+        """True if a filter matches anything that was not sent, be it for another filter."""
+        left = len(ids) + 1  # of so many, one at least was not
+        async with aclosing(self._matching(replace(filter_, limit=left))) as pages:
+            async for page in pages:
+                if not page <= ids:
+                    return True
+        return False
+
+    async def _matching(self, filter_: Filter) -> AsyncGenerator[set[bytes], None]:
+        """The ids that it matches, up to its limit, in hex."""
+        searched = filter_.search is not None  # which has an order of its own, and no records
+        found: AsyncGenerator[Page | bytes, None] = (
+            self._store.query([filter_]) if searched else self._store.records(filter_)
+        )
+        async with aclosing(paged(found, self._seconds)) as pages:
+            async for page in pages:
+                if isinstance(page, bytes):
+                    yield {page[i + 8 : i + 40].hex().encode() for i in range(0, len(page), 40)}
+                else:
+                    yield {json[ID_SLICE] for json in page}
+
+
+def _private(reader: Reader) -> Filter:
+    """Any private event at all."""
+    return Filter(kinds=reader.private_kinds, limit=1)
+
+
+def _says_nothing(filters: Sequence[Filter]) -> bool:
+    """True if nothing can be said: stored events are not even asked for, or chosen among."""
+    return any(filter_.limit == 0 for filter_ in filters) or is_inexact(filters)
+
+
+def _has_all_ids(filters: Sequence[Filter], found: int) -> bool:
+    """True if each event was asked for by its id, and came."""
+    return len(filters) == 1 and filters[0].ids is not None and len(filters[0].ids) == found
