@@ -24,10 +24,13 @@ async def publish_all(client: Talker, events: Sequence[Event]) -> dict[str, tupl
 
 
 async def everything(client: Talker) -> list[dict[str, Any]]:
-    """All that is stored, in the relay's order, page by page, each from the time at which the one before ended."""
+    """All that is stored, in the order of NIP-01, read page by page, each from the time at which the one before ended.
+
+    What was acknowledged a moment ago may still come live, in between: it has its place in the order like the others.
+    """
     found: dict[str, dict[str, Any]] = {}
     page = await client.ask("page", {"limit": _PAGE})
     while any(event["id"] not in found for event in page):
         found |= {event["id"]: event for event in page}
         page = await client.ask("page", {"limit": _PAGE, "until": page[-1]["created_at"]})
-    return list(found.values())
+    return sorted(found.values(), key=lambda event: (-event["created_at"], event["id"]))
