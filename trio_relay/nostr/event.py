@@ -151,6 +151,14 @@ def expiry_of(event: Event) -> int | None:
     return None
 
 
+def has_readable_expiry(event: Event) -> bool:
+    """Return False if the event says that it expires, but not when: in no digits, such as "1e9" or "soon" (NIP-40)."""
+    for tag in event.tags:
+        if tag and tag[0] == "expiration":
+            return len(tag) > 1 and tag[1].isascii() and tag[1].isdigit()
+    return True
+
+
 def has_expired(event: Event, now: int) -> bool:
     """Return True if it has expired at `now`, seconds since 1970; ephemeral events never have (NIP-40)."""
     expiry = expiry_of(event)

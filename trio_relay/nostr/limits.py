@@ -74,7 +74,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(
             ge=0,
-            description="How far created_at may be in the past; gift wraps get at least two days; 0: any time.",
+            description=(
+                "How far created_at may be in the past; gift wraps get at least two days and an hour; 0: any time."
+            ),
             extra={"unit": "seconds"},
         ),
     ] = 0

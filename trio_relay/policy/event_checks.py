@@ -24,7 +24,15 @@ from typing import Final, TypeAlias
 import msgspec
 
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
-from trio_relay.nostr.event import Event, expiry_of, has_expired, id_matches, is_protected, recipients
+from trio_relay.nostr.event import (
+    Event,
+    expiry_of,
+    has_expired,
+    has_readable_expiry,
+    id_matches,
+    is_protected,
+    recipients,
+)
 from trio_relay.nostr.json_fallback import lenient
 from trio_relay.nostr.kinds import CHAT_MESSAGE, CLIENT_AUTH, FILE_MESSAGE, REPOSTS, SEAL, VANISH, WRAPS
 from trio_relay.nostr.pow import committed_difficulty, difficulty_of
@@ -38,8 +46,8 @@ _UNWRAPPED: Final = {SEAL: "a seal", CHAT_MESSAGE: "a chat message", FILE_MESSAG
 """Kinds that must come inside a gift wrap (NIP-17, NIP-59)."""
 _MOST_RECIPIENTS: Final = 10
 """Most recipients of one gift wrap; clients make a wrap for each recipient (NIP-17)."""
-_WRAPS_LIE_BACK: Final = 172_800
-"""Seconds; the time of a wrap lies up to two days back on purpose (NIP-59)."""
+_WRAPS_LIE_BACK: Final = 172_800 + 3_600
+"""Seconds; the time of a wrap lies up to two days back on purpose (NIP-59), and clocks and networks take a while."""
 
 Check: TypeAlias = Callable[[Event, Identity, Rules, int], Rejected | None]
 _decode_embedded: Final = msgspec.json.Decoder(dict[str, object]).decode
@@ -198,6 +206,8 @@ def _check_tags(event: Event, identity: Identity, rules: Rules, now: int) -> Rej
             break
     else:
         return _check_repost(event)
+    if not has_readable_expiry(event) and not identity.brings_backup:
+        return invalid("the expiration tag must hold an integer, seconds since 1970 (NIP-40)")
     if has_expired(event, now):
         return invalid(f"the event has expired at {expiry_of(event)} (NIP-40)")
     if is_protected(event) and event.pubkey not in identity.keys and not identity.brings_backup:

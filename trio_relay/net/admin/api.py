@@ -53,19 +53,15 @@ class AdminApi:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != CONTENT_TYPE:
             return _refused(415, f"the Content-Type must be {CONTENT_TYPE}")
         try:
-            caller = await self._caller(request)
+            event = await self._signed_by_who_may(request)
+            return await self._carry_out(request, event)
         except _Unauthorized as error:
             return _refused(401, str(error), [("WWW-Authenticate", "Nostr")])
         except Rejected as refusal:
             return _refused(403, str(refusal))
-        try:
-            body = _decode(request.body)
-        except (ValueError, RecursionError):  # msgspec's errors are such, and so is what is no UTF-8
-            return _refused(400, "the body must be a JSON object with a method, a text, and params, an array")
-        return await self._carry_out(self._call(body, caller, request))
 
-    async def _caller(self, request: Request) -> str:
-        """The pubkey of who has signed the request and may call something.
+    async def _signed_by_who_may(self, request: Request) -> Event:
+        """The event that signs this request, of a key that may call something.
 
         Raises:
             _Unauthorized: nobody has.
@@ -79,12 +75,19 @@ class AdminApi:
         if fault is not None:
             raise _Unauthorized(str(fault))
         self._check_rights(event)
+        return event
+
+    def _check_replay(self, event: Event) -> None:
+        """Let an event change something once.
+
+        Reading calls may use theirs again within its minute: two equal ones of one second have the same id, since a
+        signature is as fine as whole seconds. The event holds the hash of the body, so it can ask nothing else.
+        """
         if event.created_at < self._since:  # it may have been used; what was, the last process has forgotten
-            raise _Unauthorized("this event was made before the relay started; every request needs a new one")
+            raise _Unauthorized("this event was made before the relay started; every change needs a new one")
         # Asked of those alone who may call something: others cannot fill it.
-        if not self._replays.is_new(event.id, event.created_at, now):
-            raise _Unauthorized("this event was used already; every request needs a new one")
-        return event.pubkey
+        if not self._replays.is_new(event.id, event.created_at, self._relay.now()):
+            raise _Unauthorized("this event was used already; every change needs a new one")
 
     def _url(self, request: Request) -> str:
         """What the request was sent to: the relay's URL, whichever host is named, with the query of the request."""
@@ -102,10 +105,17 @@ class AdminApi:
         relay = self._relay
         return Call(body.method, body.params, caller, request.client, relay.now(), relay.rules, relay.statistics)
 
-    async def _carry_out(self, call: Call) -> Response:
+    async def _carry_out(self, request: Request, event: Event) -> Response:
+        try:
+            body = _decode(request.body)
+        except (ValueError, RecursionError):  # msgspec's errors are such, and so is what is no UTF-8
+            return _refused(400, "the body must be a JSON object with a method, a text, and params, an array")
+        call = self._call(body, event.pubkey, request)
         try:
             # Nothing waits between the decision and the change of the lists.
             outcome = carry_out(call)
+            if outcome.changes or outcome.removed:
+                self._check_replay(event)
             await self._do(call, outcome)
         except Rejected as refusal:
             return _refused(503 if refusal.prefix is Prefix.ERROR else 200, str(refusal))
