@@ -9,7 +9,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import open_door, plain
-from trio_relay.nostr.event import Event
+from trio_relay import Event, RelayOptions
+from trio_relay.policy.rules import Rules
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -167,3 +168,31 @@ async def test_many_messages_in_one_read_are_all_answered(autojump_clock: MockCl
             await client.send("EVENT", note)
         answers = [await client.receive() for _ in NOTES]
         assert sorted(answers) == sorted(["OK", note.id, True, ""] for note in NOTES)
+
+
+async def test_the_sender_of_an_ephemeral_event_is_told_that_nobody_listened_where_that_is_on(
+    autojump_clock: MockClock,
+) -> None:
+    """NIP-01's `mute:`; alone, and behind another event of the same read."""
+    first, second = ALICE.event("now", kind=20_001), ALICE.event("then", kind=20_001)
+    heard, unheard = "", "mute: nobody was listening for this event"
+    for options, expected in ((RelayOptions(mute_unheard=True), unheard), (RelayOptions(), heard)):
+        async with open_door(options=options) as door, door.client() as listener, door.client() as speaker:
+            await listener.ask("live", {"kinds": [20_002]})
+            assert await speaker.publish(first) == ["OK", first.id, True, expected]
+            await speaker.send("EVENT", NOTES[0])
+            await speaker.send("EVENT", second)
+            answers = [await speaker.receive(), await speaker.receive()]
+            assert ["OK", second.id, True, expected] in answers
+            await listener.ask("live", {"kinds": [20_001]})
+            assert await speaker.publish(second) == ["OK", second.id, True, heard]
+            assert (await listener.receive())[2]["id"] == second.id
+
+
+async def test_who_may_not_read_it_does_not_listen(autojump_clock: MockClock) -> None:
+    wrap = BOB.event(kind=21_059, tags=[["p", ALICE.pubkey]])
+    rules = Rules(relay_url="wss://relay.example/")
+    options = RelayOptions(mute_unheard=True)
+    async with open_door(rules=rules, options=options) as door, door.client() as listener, door.client() as speaker:
+        await listener.ask("live", {})
+        assert (await speaker.publish(wrap))[3].startswith("mute: ")

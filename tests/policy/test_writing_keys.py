@@ -140,3 +140,41 @@ class TestWraps:
             "blocked: a recipient of this event is banned here"
         )
         assert verdict(both, rules_of(denied_pubkeys=(RANDOM.pubkey,))) is None
+
+
+def receiving(*kinds: int) -> Rules:
+    """A relay of members, of whom ALICE is one and BOB a banned one, with CAROL as its admin."""
+    options = MemberOptions(enabled=True, receive_kinds=kinds)
+    rules = listed(rules_of(members=options, admins=(CAROL.pubkey,)), ListName.MEMBERS, ALICE.pubkey, BOB.pubkey)
+    return listed(rules, ListName.BANNED_PUBKEYS, BOB.pubkey)
+
+
+STRANGER = Author("no member")
+
+
+@pytest.mark.parametrize(
+    ("kind", "named", "is_taken"),
+    [
+        (1, [ALICE], True),
+        (9_735, [ALICE], True),
+        (1, [CAROL], True),
+        (1, [RANDOM, ALICE], True),
+        (1, [BOB], False),
+        (1, [RANDOM], False),
+        (1, [], False),
+        (7, [ALICE], False),
+    ],
+    ids=["a reply", "a zap", "to an admin", "to two", "to a banned one", "to a stranger", "to nobody", "another kind"],
+)
+def test_members_receive_some_kinds_from_anybody(kind: int, named: list[Author], is_taken: bool) -> None:
+    event = STRANGER.event(kind=kind, tags=[["p", key.pubkey] for key in named])
+    assert verdict(event, receiving(1, 9_735)) == (None if is_taken else NOT_AMONG)
+    assert verdict(event, receiving()) == NOT_AMONG
+
+
+def test_what_members_receive_is_still_judged_by_all_else() -> None:
+    reply = STRANGER.event(tags=[["p", ALICE.pubkey]])
+    banned = listed(receiving(1), ListName.BANNED_PUBKEYS, STRANGER.pubkey)
+    assert verdict(reply, banned) == BANNED
+    closed = rules_of(allowed_pubkeys=(ALICE.pubkey,))
+    assert verdict(reply, closed) == NOT_AMONG

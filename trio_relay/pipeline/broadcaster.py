@@ -56,6 +56,11 @@ class Broadcaster:
         """Deliver nothing more to it."""
         self._index.remove(subscription)
 
+    def is_heard(self, event: Event) -> bool:
+        """True if any subscription would get this event now."""
+        targets = self._index.match(event)
+        return bool(targets) and bool(self._receivers(event, targets))
+
     async def run(self, live: trio.MemoryReceiveChannel[list[Submission]], most: int) -> None:
         """Deliver until the channel has ended; the handle is this task's own and is closed by it."""
         with live:

@@ -56,6 +56,15 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             gt=0, description="Longest time for each page of a stored query, or for a count.", extra={"unit": "seconds"}
         ),
     ] = 10.0
+    mute_unheard: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Tell the sender of an ephemeral event that no subscription of the moment got it: OK true with mute:."
+                " It tells, too, whether somebody listens for private ones."
+            )
+        ),
+    ] = False
     drain_seconds: Annotated[
         float,
         Meta(

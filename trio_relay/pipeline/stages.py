@@ -64,8 +64,15 @@ class Stages:
         """Batches that are verified at a time."""
         self.pending_ids = PendingIds()
         self.flush_collector = FlushCollector()
+        self.broadcaster = Broadcaster(self.pending_ids, self.flush_collector, clock, private_kinds)
         self.verifier = Verifier(
-            store, self.backend, trio.CapacityLimiter(self.width), options.verify_batch, join_stage.kinds, bars
+            store,
+            self.backend,
+            trio.CapacityLimiter(self.width),
+            options.verify_batch,
+            join_stage.kinds,
+            bars,
+            self.broadcaster.is_heard if options.mute_unheard else None,
         )
         self.writer = Writer(
             store,
@@ -76,7 +83,6 @@ class Stages:
             options.write_linger_seconds,
             self._note_stored,
         )
-        self.broadcaster = Broadcaster(self.pending_ids, self.flush_collector, clock, private_kinds)
         self._join_stage = join_stage
         self._note_reports = note_reports
         self._writers = store.writers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from operator import attrgetter
 from typing import Final
@@ -23,6 +23,8 @@ from trio_relay.store.base import Saved, Store, StoreError
 _MOST_ON_LOOP: Final = 4
 """Events that are verified on the loop, 50 µs each: a hop into a thread costs more, and load makes batches larger."""
 
+_UNHEARD: Final = f"{Prefix.MUTE}: nobody was listening for this event"
+
 log = structlog.get_logger("trio_relay.pipeline")
 
 
@@ -36,6 +38,7 @@ class Verifier:
         most: events that one call verifies.
         requests: kinds that are asked of the relay itself; they go neither to the writer nor to subscribers.
         bars: gives what tells why an ephemeral event may not be delivered after all, or None if all may be.
+        is_heard: tells whether anybody would get an ephemeral event; None: its sender is not told.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Verifier:
         most: int,
         requests: Collection[int] = (),
         bars: Bars = lambda: None,
+        is_heard: Callable[[Event], bool] | None = None,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -54,6 +58,7 @@ class Verifier:
         self._most = most
         self._requests = requests
         self._bars = bars
+        self._is_heard = is_heard
         self._counter = trio.Lock()
         self._pending = 0
         self._last = trio.Event()
@@ -187,7 +192,8 @@ class Verifier:
 
     def _ephemeral(self, submission: Submission) -> None:
         self._outcomes["ephemeral"] += 1
-        submission.reply(submission.event, True, "")
+        is_unheard = self._is_heard is not None and not self._is_heard(submission.event)
+        submission.reply(submission.event, True, _UNHEARD if is_unheard else "")
 
     def _ask(self, valid: list[Submission], asked: trio.MemorySendChannel[list[Submission]]) -> list[Submission]:
         """Requests go on without a wait, and those that find no room come again: they hold up no events."""

@@ -158,9 +158,17 @@ def _check_key(event: Event, identity: Identity, rules: Rules, now: int) -> Reje
         return Rejected(Prefix.BLOCKED, f"{who} banned here")
     if event.kind in REQUESTS and rules.has_membership:
         return None  # a key that asks to join is no member yet (NIP-43)
-    if not all(rules.may_write(key, now) for key in judged):
+    if not all(rules.may_write(key, now) for key in judged) and not _is_for_member(event, rules, now):
         return Rejected(Prefix.RESTRICTED, f"{who} not among the keys that may write here")
     return None
+
+
+def _is_for_member(event: Event, rules: Rules, now: int) -> bool:
+    """Return True for kinds that members receive from anybody, such as replies and zap receipts, if it names one."""
+    members = rules.members
+    if not (members.enabled and event.kind in members.receive_kinds):
+        return False
+    return any(rules.is_member(key, now) and not rules.is_banned(key, now) for key in recipients(event))
 
 
 def _check_request(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:

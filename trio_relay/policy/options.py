@@ -137,6 +137,15 @@ class MemberOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     members_read: Annotated[
         bool, Meta(description="Only members and admins may read; they have to authenticate (NIP-42).")
     ] = False
+    receive_kinds: Annotated[
+        tuple[Kind, ...],
+        Meta(
+            description=(
+                "Kinds that anybody may write where they name a member in a p tag, such as 1 for replies and 9735 for"
+                " zap receipts."
+            )
+        ),
+    ] = ()
     max_members: Annotated[
         int,
         Meta(
