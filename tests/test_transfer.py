@@ -53,7 +53,7 @@ def test_an_import_says_what_became_of_every_line(tmp_path: Path) -> None:
     assert ended.exit_code == 0
     assert first == "14 events: 3 stored, 1 known, 1 superseded, 1 ephemeral, 8 refused"
     assert sorted(reasons) == [
-        "  1 refused: blocked: deleted by its author",
+        "  1 refused: blocked: deleted by its author, or older than a version that has expired",
         "  1 refused: invalid: EVENT takes an event, an object",
         "  1 refused: invalid: created_at is more than 900 seconds ahead (created_at_ahead)",
         "  1 refused: invalid: id is missing",

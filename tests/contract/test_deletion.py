@@ -69,24 +69,32 @@ STORIES: Final = {
     "tags without a value": Story([(NOTE, STORED), (bare := asks(["e"], ["a"], []), STORED)], [NOTE, bare]),
     "an id in a tag of another name": Story([(NOTE, STORED), (q := asks(["q", NOTE.id]), STORED)], [NOTE, q]),
     "the version that stands, by e": Story(
-        [(NEW, STORED), (one := asks(e(NEW)), STORED), (NEW, DELETED), (OLD, STORED)], [one, OLD]
+        [(NEW, STORED), (one := asks(e(NEW)), STORED), (NEW, DELETED), (OLD, DELETED), (NEWEST, STORED)], [one, NEWEST]
     ),
     "a replaced version, by e": Story(
         [(OLD, STORED), (NEW, STORED), (one := asks(e(OLD)), STORED), (OLD, DELETED)], [NEW, one]
     ),
-    "what was replaced comes again after its successor's deletion": Story(
-        [(OLD, STORED), (NEW, STORED), (one := asks(e(NEW)), STORED), (OLD, STORED), (OLD, DUPLICATE)], [one, OLD]
+    "what was replaced stays away after its successor's deletion": Story(
+        [(OLD, STORED), (NEW, STORED), (one := asks(e(NEW)), STORED), (OLD, DELETED), (OLD, DELETED)], [one]
     ),
-    "what came again is deleted too": Story(
-        [
-            (OLD, STORED),
-            (NEW, STORED),
-            (one := asks(e(NEW)), STORED),
-            (OLD, STORED),
-            (two := asks(e(OLD)), STORED),
-            (OLD, DELETED),
-        ],
-        [one, two],
+    "versions of the deleted one's second stay away, too": Story(
+        [(HIGH, STORED), (LOW, STORED), (one := asks(e(LOW)), STORED), (HIGH, DELETED), (NEW, STORED)], [one, NEW]
+    ),
+    "by e, versions that never stood bar nothing": Story(
+        [(one := asks(e(NEW)), STORED), (NEW, DELETED), (OLD, STORED)], [one, OLD]
+    ),
+    "by e of another author, and the address is free": Story(
+        [(NEW, STORED), (one := asks(e(NEW), author=BOB), STORED), (NEWEST, STORED)], [one, NEWEST]
+    ),
+    "a profile by e": Story(
+        [(NEW_PROFILE, STORED), (one := asks(e(NEW_PROFILE)), STORED), (PROFILE, DELETED), (NEWEST_PROFILE, STORED)],
+        [one, NEWEST_PROFILE],
+    ),
+    "a version by e, then by an earlier a": Story(
+        [(NEW, STORED), (one := asks(e(NEW)), STORED), (EARLY, STORED), (NEW, DELETED), (OLD, DELETED)], [one, EARLY]
+    ),
+    "a version by e, then by a later a": Story(
+        [(OLD, STORED), (one := asks(e(OLD)), STORED), (LATE, STORED), (NEWEST, DELETED)], [one, LATE]
     ),
     "by a, up to the request's time": Story([(OLD, STORED), (BY_A, STORED), (OLD, DELETED)], [BY_A]),
     "by a, of the request's second": Story([(NEW, STORED), (BY_A, STORED), (NEW, DELETED)], [BY_A]),

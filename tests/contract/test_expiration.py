@@ -121,12 +121,25 @@ async def test_a_sweep_leaves_no_rest_and_no_tombstone(store: Store) -> None:
     assert await store.sweep() == 1
 
 
-async def test_an_address_is_free_again_once_swept(store: Store) -> None:
-    older, newer = note(None, kind=30_023), note(LONG_AGO, kind=30_023, at=5)
-    await store.save_many([newer])
+@pytest.mark.parametrize("kind", [0, 10_002, 30_023])
+async def test_an_older_version_does_not_come_back_once_its_successor_is_swept(store: Store, kind: int) -> None:
+    """An address remembers the newest that stood: the past is over in its second and before."""
+    older, last, newer = (note(expiry, kind=kind, at=at) for expiry, at in ((None, 0), (LONG_AGO, 5), (None, 6)))
+    await store.save_many([last])
     assert await store.save_many([older]) == [Saved.SUPERSEDED]
     assert await store.sweep() == 1
-    assert await store.save_many([older]) == [Saved.STORED]
+    assert await store.save_many([older, last]) == [Saved.DELETED] * 2
+    assert await ask(store, Filter()) == []
+    assert await store.save_many([newer]) == [Saved.STORED]
+    assert await ask(store, Filter()) == [newer]
+
+
+async def test_what_has_expired_at_one_address_bars_no_other(store: Store) -> None:
+    gone, beside = note(LONG_AGO, kind=30_023, at=5), note(None, kind=30_024)
+    await store.save_many([gone])
+    assert await store.sweep() == 1
+    others = [beside, note(None, BOB, kind=30_023), note(None)]
+    assert await store.save_many(others) == [Saved.STORED] * 3
 
 
 async def test_what_has_expired_is_deleted_and_vanishes_as_all_else(store: Store) -> None:

@@ -90,8 +90,11 @@ async def test_what_its_author_deletes_is_gone_and_stays_gone(tmp_path: Path, st
         assert sorted(await client.find(Filter().author(ALICE.public_key()))) == ["addressed", "mine"]
         assert await client.publish(signed(ALICE, "sorry", kind=5, created_at=NOW + 1, tags=targets)) is None
         assert await client.find(Filter().author(ALICE.public_key())) == ["sorry"]
-        assert await client.publish(mine) == "blocked: deleted by its author"
-        assert await client.publish(addressed) == "blocked: deleted by its author"
+        assert await client.publish(mine) == "blocked: deleted by its author, or older than a version that has expired"
+        assert (
+            await client.publish(addressed)
+            == "blocked: deleted by its author, or older than a version that has expired"
+        )
 
 
 async def test_a_newer_version_replaces_and_an_older_one_is_refused(

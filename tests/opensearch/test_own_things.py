@@ -104,10 +104,10 @@ async def _replacing(store: OpenSearchStore, event: Event, monkeypatch: pytest.M
     """Let another relay replace a version between the look for it and its removal."""
     empty = Clearing._empty
 
-    async def replace_first(self: Clearing, hits: list[object]) -> list[Write]:
+    async def replace_first(self: Clearing, hits: list[object], bars: bool) -> list[Write]:
         monkeypatch.setattr(Clearing, "_empty", empty)
         assert await store.save_many([event]) == [STORED]
-        return await empty(self, hits)  # type: ignore[arg-type]
+        return await empty(self, hits, bars)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Clearing, "_empty", replace_first)
 

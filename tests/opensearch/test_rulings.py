@@ -202,4 +202,4 @@ def test_a_version_deleted_by_its_id_leaves_an_empty_address() -> None:
     before = {slot_of(request): Record(), OLDS: Record(), HEAD: record(OLD, until=NOW - 9)}
     ruling = judge([request], facts_of([request], before, [HEAD], {}))
     writes = changes(ruling, before, {request.id: 40}, 50)
-    assert writes[HEAD].lines() == expected(HEAD, record(), Document(51, until=NOW - 9))
+    assert writes[HEAD].lines() == expected(HEAD, record(), Document(51, until=OLD.created_at))

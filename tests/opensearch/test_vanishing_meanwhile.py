@@ -45,11 +45,11 @@ async def held(store: OpenSearchStore, *events: Event) -> AsyncIterator[list[Sav
     is_held, may_go = trio.Event(), trio.Event()
     outcomes: list[Saved] = []
 
-    async def hold(*meant: Query, is_fresh: bool = True) -> int:
+    async def hold(*meant: Query, is_fresh: bool = True, bars: bool = False) -> int:
         inside(store).clearing.empty = empty  # type: ignore[method-assign]
         is_held.set()
         await may_go.wait()
-        return await empty(*meant, is_fresh=is_fresh)
+        return await empty(*meant, is_fresh=is_fresh, bars=bars)
 
     async def save() -> None:
         outcomes.extend(await store.save_many(events))

@@ -26,7 +26,7 @@ DELETION = ALICE.event(kind=5, tags=[["e", DELETED.id]])
 STORED = (True, "")
 DUPLICATE = (True, "duplicate: already have this event")
 SUPERSEDED = (False, "duplicate: have a newer version")
-GONE = (False, "blocked: deleted by its author")
+GONE = (False, "blocked: deleted by its author, or older than a version that has expired")
 
 
 class Stage:

@@ -85,13 +85,13 @@ def test_an_earlier_deletion_doesnt_shorten_a_later_one() -> None:
     assert ruling.address_tombstones == {PROFILE: NOW}
 
 
-def test_what_is_removed_and_comes_again_in_one_batch_is_removed_and_inserted() -> None:
-    """Its successor was deleted in between, so it stands again, in its new place."""
+def test_what_was_replaced_in_a_batch_stays_away_when_its_successor_is_deleted_in_it() -> None:
     request = ALICE.event(kind=5, tags=[["e", NEW.id]])
     ruling = judge([NEW, request, OLD], stored(OLD, PROFILE))
-    assert ruling.outcomes == [Saved.STORED] * 3
+    assert ruling.outcomes == [Saved.STORED, Saved.STORED, Saved.DELETED]
     assert ruling.remove == {OLD.id}
-    assert list(ruling.insert.values()) == [request, OLD]
+    assert list(ruling.insert.values()) == [request]
+    assert ruling.address_tombstones == {PROFILE: NEW.created_at}
 
 
 @pytest.mark.parametrize(

@@ -131,11 +131,14 @@ class NaiveStore:
     def __init__(self) -> None:
         self.standing: list[Event] = []
         self._requests: list[Event] = []
+        self._gone: list[tuple[tuple[int, str, str], int]] = []
 
     def save(self, event: Event) -> str:
         if any(other.id == event.id for other in self.standing):
             return "duplicate"
         if event.kind != 5 and any(self._deletes(request, event) for request in self._requests):
+            return "deleted"
+        if any(self._address(event) == address and event.created_at <= until for address, until in self._gone):
             return "deleted"
         rivals = [other for other in self.standing if self._same_address(other, event)]
         if any(not self._beats(event, rival) for rival in rivals):
@@ -144,6 +147,9 @@ class NaiveStore:
         self.standing.append(event)
         if event.kind == 5:
             self._requests.append(event)
+            for other in self.standing:
+                if other.kind != 5 and self._deletes(event, other) and (address := self._address(other)) is not None:
+                    self._gone.append((address, other.created_at))
             self.standing = [other for other in self.standing if other.kind == 5 or not self._deletes(event, other)]
         return "stored"
 

@@ -22,7 +22,7 @@ ANSWERS: Final[dict[Saved, tuple[bool, str]]] = {
     Saved.STORED: (True, ""),
     Saved.DUPLICATE: (True, f"{Prefix.DUPLICATE}: already have this event"),
     Saved.SUPERSEDED: (False, f"{Prefix.DUPLICATE}: have a newer version"),
-    Saved.DELETED: (False, f"{Prefix.BLOCKED}: deleted by its author"),
+    Saved.DELETED: (False, f"{Prefix.BLOCKED}: deleted by its author, or older than a version that has expired"),
     Saved.VANISHED: (False, f"{Prefix.BLOCKED}: its author has asked to vanish"),
     Saved.FAILED: (False, f"{Prefix.ERROR}: the store could not take this event; send it again"),
 }

@@ -8,6 +8,7 @@
    another instead, in the order of the filters, each in its own order: by relevance, or as its `sort:` says.
 4. A deleted event never comes back, and the request that deleted it stays: both are kept for ever. Only the author's
    request to vanish removes a request to delete (NIP-62), and it bars everything that is as old as itself for ever.
+   Of an address, nothing comes back that is as old as a version that stood until it was deleted or expired, or older.
 5. If a batch fails, a `StoreError` is raised; if one event fails, its outcome is FAILED. Neither can be found
    afterwards, unless an answer of the store was lost: then sending the same events again does no harm. A store with
    transactions fails as a whole, but for requests to vanish that take several.
@@ -45,7 +46,8 @@ class Saved(Enum):
     SUPERSEDED = auto()
     """A newer version of its address is stored already, or one of the same age with a lower id."""
     DELETED = auto()
-    """Its author, or for a gift wrap one of its recipients, has asked to delete it."""
+    """Its author, or for a gift wrap one of its recipients, has asked to delete it; or it is as old as a version of its
+    address that was deleted or has expired, or older."""
     VANISHED = auto()
     """Its author, or for a gift wrap one of its recipients, has asked to vanish, and it is not newer than that."""
     FAILED = auto()
@@ -203,7 +205,7 @@ class Store(Queryable, Scannable, Metadata, Protocol):
         ...
 
     async def sweep(self) -> int:
-        """Remove expired events (NIP-40); returns their number.
+        """Remove expired events (NIP-40), and bar what is as old as they were at their addresses; returns their number.
 
         Raises:
             StoreError: it failed; a part may be gone.

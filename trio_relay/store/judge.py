@@ -67,7 +67,7 @@ class Facts:
     id_tombstones: set[tuple[str, str]] = field(default_factory=set)
     """(id, pubkey): that author has asked to delete that id."""
     address_tombstones: dict[str, int] = field(default_factory=dict)
-    """By address: versions up to this time are deleted."""
+    """By address: versions up to this time are deleted, or have expired or been replaced."""
     vanished: dict[str, int] = field(default_factory=dict)
     """By pubkey: what belongs to it up to this time has vanished."""
 
@@ -179,12 +179,19 @@ def _delete(request: Event, facts: Facts, ruling: Ruling) -> None:
         stored = facts.stored.get(target)
         if stored is not None and request.pubkey in stored.belongs_to and stored.kind not in _REQUESTS:
             _drop(stored, facts, ruling)
+            if stored.address is not None:  # else an older version would come back and stand again
+                _bar(stored.address, stored.created_at, facts, ruling)
     for address in addresses:
-        until = max(request.created_at, facts.address_tombstones.get(address, -1))
-        facts.address_tombstones[address] = ruling.address_tombstones[address] = until
+        _bar(address, request.created_at, facts, ruling)
         head = facts.heads.get(address)
         if head is not None and head.created_at <= request.created_at:
             _drop(head, facts, ruling)
+
+
+def _bar(address: str, until: int, facts: Facts, ruling: Ruling) -> None:
+    """Let no version of an address come back that is as old as this, or older."""
+    until = max(until, facts.address_tombstones.get(address, -1))
+    facts.address_tombstones[address] = ruling.address_tombstones[address] = until
 
 
 def _vanish(request: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) -> None:

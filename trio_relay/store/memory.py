@@ -12,7 +12,7 @@ from itertools import islice
 import trio
 from msgspec.structs import replace
 
-from trio_relay.nostr.event import Event, encode, has_expired
+from trio_relay.nostr.event import Event, address_of, encode, has_expired
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, registers_of
 from trio_relay.nostr.ranking import candidates, ranked, reference_window, references_of
@@ -96,7 +96,12 @@ class MemoryStore:
     async def sweep(self) -> int:
         await trio.lowlevel.checkpoint()
         now = int(self._clock())
-        return self._drop([event for event in self._events.values() if has_expired(event, now)])
+        expired = [event for event in self._events.values() if has_expired(event, now)]
+        untils = self._facts.address_tombstones
+        for event in expired:
+            if (address := address_of(event)) is not None:
+                untils[address] = max(event.created_at, untils.get(address, -1))
+        return self._drop(expired)
 
     def _drop(self, gone: list[Event]) -> int:
         facts = self._facts

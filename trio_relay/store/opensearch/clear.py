@@ -42,12 +42,13 @@ class Clearing:
         self._records = records
         self._refresher = refresher
 
-    async def empty(self, *meant: Query, is_fresh: bool = True) -> int:
+    async def empty(self, *meant: Query, is_fresh: bool = True, bars: bool = False) -> int:
         """Empty all records whose event meets any of the conditions; returns their number.
 
         Args:
             meant: the conditions; nothing but events may meet them.
             is_fresh: refresh first, so that all that anyone has written is looked at.
+            bars: let nothing come back at the addresses of these events that is as old as they are, or older.
 
         Raises:
             StoreError: it failed; a part may be empty.
@@ -56,21 +57,21 @@ class Clearing:
         for _ in range(_MOST_ROUNDS):
             if is_fresh:
                 await self._refresher.cover(of_others=True)
-            outcomes = [wrote for query in meant for wrote in await self._empty_all(query)]
+            outcomes = [wrote for query in meant for wrote in await self._empty_all(query, bars)]
             emptied += sum(wrote is Wrote.DONE for wrote in outcomes)
             if Wrote.CONFLICT not in outcomes:
                 return emptied
             is_fresh = True
         raise StoreError("the relay's store has too many writers at a time")
 
-    async def _empty_all(self, meant: Query) -> list[Wrote | None]:
+    async def _empty_all(self, meant: Query, bars: bool) -> list[Wrote | None]:
         async with aclosing(bare_scan(self._client, self._alias, meant)) as pages:
-            return [write.wrote async for hits in pages for write in await self._empty(hits)]
+            return [write.wrote async for hits in pages for write in await self._empty(hits, bars)]
 
-    async def _empty(self, hits: list[Hit]) -> list[Write]:
+    async def _empty(self, hits: list[Hit], bars: bool) -> list[Write]:
         arrivals = self._records.arrivals(len(hits))
         writes = [
-            Write(hit.slot, _state(hit), Document(arrived, until=hit.source.until))
+            Write(hit.slot, _state(hit), Document(arrived, until=_until(hit, bars)))
             for hit, arrived in zip(hits, arrivals, strict=True)
         ]
         await self._bulk.carry_out(writes)
@@ -79,6 +80,10 @@ class Clearing:
         if failed := [write for write in writes if write.wrote is Wrote.FAILED]:
             raise StoreError(failed[0].reason)
         return writes
+
+
+def _until(hit: Hit, bars: bool) -> int:
+    return max(hit.source.until, hit.versions_until) if bars else hit.source.until
 
 
 def _state(hit: Hit) -> Record:

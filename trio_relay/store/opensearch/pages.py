@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import is_addressable, is_replaceable
 from trio_relay.store.base import Page, StoreError
 from trio_relay.store.opensearch.client import OpenSearchClient, encode, read
 from trio_relay.store.opensearch.documents import Source
@@ -30,6 +31,11 @@ _ONLY: Final = (
 )
 
 
+class _Columns(msgspec.Struct, gc=False):
+    kind: list[str] = []
+    created_at: list[int] = []
+
+
 class Hit(msgspec.Struct, gc=False):
     """A document that a search found."""
 
@@ -40,6 +46,14 @@ class Hit(msgspec.Struct, gc=False):
     primary_term: int = msgspec.field(name="_primary_term", default=0)
     index: str = msgspec.field(name="_index", default="")
     source: Source = msgspec.field(name="_source", default_factory=Source)
+    fields: _Columns = msgspec.field(default_factory=_Columns)
+
+    @property
+    def versions_until(self) -> int:
+        """When its event was made, if that is a version of an address; -1 if not. Only `scan.bare_scan` asks for it."""
+        columns = self.fields
+        has_address = any(is_replaceable(kind) or is_addressable(kind) for kind in map(int, columns.kind))
+        return max(columns.created_at, default=-1) if has_address else -1
 
 
 class _Hits(msgspec.Struct, gc=False):

@@ -55,7 +55,13 @@ async def bare_scan(client: OpenSearchClient, index: str, query: Query) -> Async
     Raises:
         StoreError: from a step, when the cluster could not answer.
     """
-    body: Query = {"query": query, "version": True, "seq_no_primary_term": True, "_source": ["until"]}
+    body: Query = {
+        "query": query,
+        "version": True,
+        "seq_no_primary_term": True,
+        "_source": ["until"],
+        "docvalue_fields": ["kind", "created_at"],
+    }
     async with aclosing(_pages(client, index, body)) as pages:
         async for hits in pages:
             yield hits

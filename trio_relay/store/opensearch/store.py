@@ -127,7 +127,7 @@ class OpenSearchStore:
     async def sweep(self) -> int:
         # What other relays have written and no search sees yet is removed by them or by the next sweep.
         await self.refresh()
-        return await self._clearing.empty(expired(self._now()), is_fresh=False)
+        return await self._clearing.empty(expired(self._now()), is_fresh=False, bars=True)
 
     async def get_metadata(self) -> dict[str, bytes]:
         await self.refresh(of_others=True)

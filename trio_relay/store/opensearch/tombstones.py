@@ -205,9 +205,9 @@ class CrossedDeletions:
         self._swept = now
         return removed
 
-    async def _remove(self, *meant: Query) -> int:
+    async def _remove(self, *meant: Query, bars: bool = False) -> int:
         # The next sweep finds what no search sees yet.
-        removed = await self._clearing.empty(*meant, is_fresh=False)
+        removed = await self._clearing.empty(*meant, is_fresh=False, bars=bars)
         if removed:
             log.info("removed events whose deletion had crossed with them", events=removed)
         return removed
@@ -220,5 +220,5 @@ class CrossedDeletions:
             body: Query = {"query": query, "size": 0, "track_total_hits": True}
             # There is hardly ever any, and counting takes one request instead of three.
             if (await search_whole(self._client, self._alias, body, Counted)).hits.total.value:
-                removed += await self._remove(query)
+                removed += await self._remove(query, bars=True)
         return removed

@@ -58,6 +58,12 @@ def remove_seqs(connection: apsw.Connection, seqs: Sequence[int]) -> Gone:
     return gone
 
 
+def bar_addresses(connection: apsw.Connection, seqs: Sequence[int]) -> None:
+    """Let nothing come back at the addresses of these events that is as old as they are, or older."""
+    if seqs:
+        connection.execute(_BAR, (apsw.carray(array("q", seqs)),)).fetchall()
+
+
 def belonging(connection: apsw.Connection, pubkey: str, until: int) -> list[int]:
     """Find the numbers of all events that belong to a pubkey and are as old as `until` or older (NIP-62)."""
     joined = connection.execute(_BELONGING, (bytes.fromhex(pubkey), until, tag_key("p", pubkey))).get
@@ -80,6 +86,11 @@ def _take_out(connection: apsw.Connection, found: str, bound: object) -> Gone:
 
 
 _NUMBERED: Final = "carray(?1) CROSS JOIN event ON seq = value"
+_BAR: Final = f"""
+INSERT INTO tombstone (target, pubkey, until)
+SELECT address, pubkey, created_at FROM {_NUMBERED} WHERE address IS NOT NULL
+ON CONFLICT (target, pubkey) DO UPDATE SET until = max(until, excluded.until)
+"""  # noqa: S608  # all of it is our own text
 _BODIES: Final = "SELECT CAST(group_concat(seq || ' ' || json, char(10)) AS BLOB) FROM {}"
 _DELETE: Final = "DELETE FROM event WHERE seq IN (SELECT CAST(value AS INTEGER) FROM carray(?1))"
 _BELONGING: Final = f"""
