@@ -1,0 +1,84 @@
+"""NIP-19: the spellings of a public key, by its own examples, by another library, and damaged in every way."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nostr_sdk import Nip19Profile, PublicKey, RelayUrl  # type: ignore[import-untyped]
+
+from trio_relay.nostr.nip19 import pubkey_of
+
+HEX: Final = "3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d"
+NPROFILE: Final = (
+    "nprofile1qqsrhuxx8l9ex335q7he0f09aej04zpazpl0ne2cgukyawd24mayt8gpp4mhxue69uhhytnc9e3k7mgpz4mhxue69uhkg6nzv9e"
+    "juumpv34kytnrdaksjlyr9p"
+)
+"""From the NIP, "Examples"."""
+NPUB: Final = "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [HEX, HEX.upper(), NPUB, NPUB.upper(), NPROFILE, NPROFILE.upper(), f"nostr:{NPUB}", f"  {NPUB}\n"],
+    ids=["hex", "HEX", "npub", "NPUB", "nprofile", "NPROFILE", "uri", "space"],
+)
+def test_every_spelling_is_the_same_key(text: str) -> None:
+    assert pubkey_of(text) == HEX
+
+
+@given(
+    st.binary(min_size=32, max_size=32), st.lists(st.sampled_from(["wss://a.example", "ws://b.example/x"]), max_size=3)
+)
+def test_what_another_library_writes_is_read(key: bytes, relays: list[str]) -> None:
+    try:
+        named = PublicKey.parse(key.hex())
+    except Exception:  # a few numbers are no keys
+        return
+    assert pubkey_of(named.to_bech32()) == key.hex()
+    profile = Nip19Profile(named, [RelayUrl.parse(relay) for relay in relays])
+    assert pubkey_of(profile.to_bech32()) == key.hex()
+
+
+WHAT: Final = "a key is 64 hex characters, or starts with npub1 or nprofile1"
+DAMAGED: Final = "a character is missing or wrong"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", f"'' is no key: {WHAT}"),
+        ("alice", f"'alice' is no key: {WHAT}"),
+        (HEX[1:], f"'bf0c63fcb93463407af97a5e…' is no key: {WHAT}"),
+        (NPUB[:-1], f"'{NPUB[:24]}…' is no key: {DAMAGED}"),
+        (NPUB[:-1] + "q", f"'{NPUB[:24]}…' is no key: {DAMAGED}"),
+        (NPUB[:-1] + "b", f"'{NPUB[:24]}…' is no key: {DAMAGED}"),
+        ("npub1", f"'npub1' is no key: {DAMAGED}"),
+        ("Npub1" + NPUB[5:], f"'Npub1{NPUB[5:24]}…' is no key: its letters are of both cases"),
+        ("note1" + NPUB[5:], f"'note1{NPUB[5:24]}…' is no key: {WHAT}"),
+        ("nprofile1" + "q" * 5_000, f"'nprofile1{'q' * 15}…' is no key: {DAMAGED}"),
+    ],
+    ids=["empty", "a name", "short hex", "short", "checksum", "letter", "bare", "cases", "a note", "long"],
+)
+def test_what_is_none_is_told_what_a_key_looks_like(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=r"is no key") as refused:
+        pubkey_of(text)
+    assert str(refused.value) == reason
+
+
+def test_a_secret_key_is_not_repeated() -> None:
+    with pytest.raises(ValueError, match=r"give its npub") as refused:
+        pubkey_of("nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5")
+    assert "vl029" not in str(refused.value)
+
+
+@given(st.integers(5, len(NPUB) - 1), st.sampled_from("qpzry9x8gf2tvdw0s3jn54khce6mua7l"))
+def test_one_wrong_letter_is_always_found(place: int, letter: str) -> None:
+    damaged = NPUB[:place] + letter + NPUB[place + 1 :]
+    if damaged == NPUB:
+        assert pubkey_of(damaged) == HEX
+    else:
+        with pytest.raises(ValueError, match=DAMAGED):
+            pubkey_of(damaged)
