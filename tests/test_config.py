@@ -100,12 +100,47 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
         ({"net": {"listen": ["localhost:ws"]}}, "net.listen: 'localhost:ws' is not host:port"),
         ({"net": {"listen": ["localhost:-1"]}}, "net.listen: 'localhost:-1' is not host:port"),
         ({"net": {"listen": ["localhost:²"]}}, "net.listen: 'localhost:²' is not host:port"),
+        ({"net": {"listen": ["unix:"]}}, "net.listen: 'unix:' is not unix: and a path of at most 107 bytes"),
+        (
+            {"net": {"listen": [f"unix:/{'a' * 107}"]}},
+            f"net.listen: 'unix:/{'a' * 107}' is not unix: and a path of at most 107 bytes",
+        ),
+        ({"metrics": {"listen": "unix:"}}, "metrics.listen: 'unix:' is not unix: and a path of at most 107 bytes"),
         ({"metrics": {"listen": "localhost:65536"}}, "metrics.listen: 'localhost:65536' is not host:port"),
         ({"log": {"level": "loud"}}, "log.level: invalid enum value 'loud'"),
         ({"store": {"path": ""}}, "store.path: expected `str` of length >= 1"),
         ({"relay": {"name": "n" * 30}}, "relay.name: expected `str` of length <= 29"),
         ({"relay": {"pubkey": "A" * 64}}, "relay.pubkey: expected `str` matching regex '^([0-9a-f]{64})?$'"),
         ({"relay": {"url": "http://a/"}}, "relay.url: expected `str` matching regex '^(wss?://[^/?#]+(/[^?#]*)?)?$'"),
+        ({"relay": {"url": "wss://a:b/"}}, "relay.url: must be a ws or wss URL with a host and a valid port"),
+        (
+            {"relay": {"url": "wss://a@b/"}},
+            "relay.url: must not hold a user or a password, since the relay asks for none",
+        ),
+        (
+            {"relay": {"url": "wss://a/health/"}},
+            "relay.url: the path /health is taken by the relay's answer to health checks",
+        ),
+        (
+            {"relay": {"url": "wss://a/", "also_known_as": ["wss://b/%68ealth"]}},
+            "relay.also_known_as: the path /health is taken by the relay's answer to health checks",
+        ),
+        (
+            {"relay": {"url": "wss://a/", "also_known_as": ["ws://b.onion/", "b.onion"]}},
+            "relay.also_known_as: expected `str` matching regex '^wss?://[^/?#]+(/[^?#]*)?$'",
+        ),
+        (
+            {"relay": {"also_known_as": ["ws://b.onion/"]}, "net": {"listen": ["*:7777"]}},
+            "relay.also_known_as: needs relay.url, the first of the relay's names",
+        ),
+        (
+            {"net": {"address_header": "CF-Connecting-IP"}},
+            "net.address_header: needs net.trusted_proxies, or a Unix socket in net.listen",
+        ),
+        (
+            {"net": {"address_header": "two words", "trusted_proxies": ["127.0.0.1"]}},
+            'net.address_header: expected `str` matching regex "^[!#$%&\'*+.^_`|~0-9A-Za-z-]+$"',
+        ),
         (
             {"limits": {"default_limit": 501, "max_limit": 500}},
             "limits.default_limit: must not be above limits.max_limit",

@@ -2,8 +2,9 @@
 
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import Endpoints
+from trio_relay.net.listeners import bound_address, open_listeners
 from trio_relay.net.options import NetOptions
-from trio_relay.net.server import Server, bound_address, open_listeners
+from trio_relay.net.server import Server
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits

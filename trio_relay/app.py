@@ -27,8 +27,9 @@ from trio_relay.metrics import MetricsPage
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import Endpoints, MetricsEndpoint
 from trio_relay.net.http import converse
+from trio_relay.net.listeners import BoundListener, PatientListener, bound_address, open_listeners
 from trio_relay.net.options import NetOptions
-from trio_relay.net.server import Server, bound_address, open_listeners
+from trio_relay.net.server import Server
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.relay import Relay, open_relay
 from trio_relay.pipeline.sync_sets import SyncOptions
@@ -100,24 +101,26 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
         yield store
 
 
-def rules_of(config: Config, listeners: Sequence[trio.SocketListener] = ()) -> Rules:
+def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:
     """Make the rules for events and requests from the configuration.
 
     Args:
         config: checked.
         listeners: open ones, if any: they tell the port if the configuration leaves it to the system.
     """
-    url = config.relay.url
-    if not url and is_private(config):  # only clients on this machine have to know its name
-        url = f"ws://{bound_address(listeners[0]) if listeners else config.net.listen[0]}/"
+    names = [*([config.relay.url] if config.relay.url else []), *config.relay.also_known_as]
+    if not config.relay.url and is_private(config):  # only clients on this machine have to know its names
+        addresses = [bound_address(listener) for listener in listeners] or config.net.listen
+        names = [*(f"ws://{address}/" for address in addresses), *names]
     return Rules(
         config.limits,
         config.policy,
         config.members,
         config.relay,
-        url,
+        names[0] if names else "",
         has_search=config.store.search,
         has_sync=config.sync.enabled,
+        also_known_as=tuple(names[1:]),
     )
 
 
@@ -130,12 +133,12 @@ async def _serve(
     config: Config,
     store: Store,
     relay: Relay,
-    listeners: list[trio.SocketListener],
+    listeners: Sequence[BoundListener],
     stop: trio.Event,
     announce: Callable[[str], None],
 ) -> None:
     greeting = f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n"
-    front = Endpoints(relay.document, relay.check, greeting, AdminApi(relay))
+    front = Endpoints(relay.document, relay.check, greeting, AdminApi(relay), relay.rules.names)
     server = Server(relay, front, config.net)
     page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
     async with (
@@ -143,20 +146,20 @@ async def _serve(
         trio.open_nursery() as watching,
     ):
         if metrics_listeners:
-            watching.start_soon(
-                trio.serve_listeners, partial(_show, MetricsEndpoint(page.render), config.net), metrics_listeners
-            )
+            show = partial(_show, MetricsEndpoint(page.render), config.net)
+            patient = [PatientListener(listener, server.shortage) for listener in metrics_listeners]
+            watching.start_soon(trio.serve_listeners, show, patient)
         for line in _banner(config, store, relay, metrics_listeners):
             announce(line)
         async with trio.open_nursery() as serving:
             await serving.start(server.serve, listeners, stop)
             for listener in listeners:
-                announce(f"listening on ws://{bound_address(listener)}")
+                announce(f"listening on {_url('ws', listener)}")
         watching.cancel_scope.cancel(reason="the relay has stopped")
 
 
 @asynccontextmanager
-async def _listening(addresses: Sequence[str]) -> AsyncIterator[list[trio.SocketListener]]:
+async def _listening(addresses: Sequence[str]) -> AsyncIterator[list[BoundListener]]:
     async with AsyncExitStack() as opened:
         yield [
             await opened.enter_async_context(listener)
@@ -174,9 +177,9 @@ async def _show(endpoint: MetricsEndpoint, options: NetOptions, stream: trio.abc
         log.exception("metrics failed")
 
 
-def _banner(config: Config, store: Store, relay: Relay, metrics_listeners: Sequence[trio.SocketListener]) -> list[str]:
+def _banner(config: Config, store: Store, relay: Relay, metrics_listeners: Sequence[BoundListener]) -> list[str]:
     limits = config.limits
-    metrics = ", ".join(f"http://{bound_address(listener)}/metrics" for listener in metrics_listeners)
+    metrics = ", ".join(_url("http", listener, "/metrics") for listener in metrics_listeners)
     lines = [
         f"trio-relay {__version__}",
         f"  address     {relay.rules.relay_url or 'not named: NIPs 42, 62, 70 and 86 are off (relay.url)'}",
@@ -190,6 +193,12 @@ def _banner(config: Config, store: Store, relay: Relay, metrics_listeners: Seque
     if relay.stages.backend.name != "batch":
         lines.append(f"  WARNING     {_SLOW[relay.stages.backend.name]}")
     return lines
+
+
+def _url(scheme: str, listener: BoundListener, path: str = "") -> str:
+    """Return what is listened on as an operator may copy it."""
+    address = bound_address(listener)
+    return address if address.startswith("unix:") else f"{scheme}://{address}{path}"
 
 
 _SLOW: Final[dict[BackendName, str]] = {

@@ -30,7 +30,7 @@ from rich.progress import (
 
 from trio_relay import app, logs
 from trio_relay.config import Config, ConfigError, load
-from trio_relay.net.server import AddressRefused
+from trio_relay.net.listeners import AddressRefused
 from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.trends import Trends
 from trio_relay.pipeline.relay import open_relay

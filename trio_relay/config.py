@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -20,10 +21,12 @@ from msgspec import Meta
 from trio_relay.logs import LogOptions
 from trio_relay.metrics import MetricsOptions
 from trio_relay.net.addresses import AddressEntry, AddressList, Proxies
+from trio_relay.net.endpoints import HEALTH
+from trio_relay.net.listeners import check_address
 from trio_relay.net.options import NetOptions
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo
-from trio_relay.nostr.urls import is_loopback, same_relay
+from trio_relay.nostr.urls import is_loopback, plain_path, same_relay
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.options import MemberOptions, PolicyOptions
@@ -123,10 +126,17 @@ def check(source: dict[str, Any]) -> Config:
 
 
 def is_private(config: Config) -> bool:
-    """True if only this machine can reach the relay: it listens on loopback addresses alone, with no proxy in front."""
+    """True if only this machine can reach the relay: it listens on loopback addresses alone, with no proxy in front.
+
+    A Unix socket is for a proxy.
+    """
     return not config.net.trusted_proxies and all(
         is_loopback(address.rpartition(":")[0].strip("[]")) for address in config.net.listen
     )
+
+
+def _has_proxies(config: Config) -> bool:
+    return bool(config.net.trusted_proxies) or any(address.startswith("unix:") for address in config.net.listen)
 
 
 def settings() -> Iterator[Setting]:
@@ -214,6 +224,8 @@ def _check_together(config: Config) -> None:
         Proxies(config.net.trusted_proxies)
     except ValueError as error:
         raise ConfigError(f"net.trusted_proxies: {error}") from None
+    if config.net.address_header != NetOptions().address_header and not _has_proxies(config):
+        raise ConfigError("net.address_header: needs net.trusted_proxies, or a Unix socket in net.listen")
     try:
         AddressList(map(AddressEntry, config.policy.denied_addresses))
     except ValueError as error:
@@ -222,18 +234,22 @@ def _check_together(config: Config) -> None:
         raise ConfigError("policy.trust_depth: needs policy.admins or relay.pubkey, whose follows are trusted")
     if not config.relay.url and not is_private(config):
         _check_nameless(config)
-    if config.relay.url and (not same_relay(config.relay.url, config.relay.url) or re.search(r"\s", config.relay.url)):
-        raise ConfigError("relay.url: must be a ws or wss URL with a host and a valid port")
+    if config.relay.url:
+        _check_url("relay.url", config.relay.url)
+    for url in config.relay.also_known_as:
+        _check_url("relay.also_known_as", url)
     if config.members.members_read and not config.members.enabled:
         raise ConfigError("members.members_read: needs members.enabled")
     for address in config.net.listen:
-        _check_address("net.listen", address)
+        _check_listen("net.listen", address)
     if config.metrics.listen:
-        _check_address("metrics.listen", config.metrics.listen)
+        _check_listen("metrics.listen", config.metrics.listen)
 
 
 def _check_nameless(config: Config) -> None:
     """Check that nothing needs authentication (NIP-42) where clients cannot authenticate."""
+    if config.relay.also_known_as:
+        raise ConfigError("relay.also_known_as: needs relay.url, the first of the relay's names")
     if config.members.enabled:
         raise ConfigError("members.enabled: needs relay.url, since joining needs authentication (NIP-42)")
     for key in ("auth_to_read", "auth_to_write"):
@@ -241,7 +257,19 @@ def _check_nameless(config: Config) -> None:
             raise ConfigError(f"policy.{key}: needs relay.url, without which no client can authenticate (NIP-42)")
 
 
-def _check_address(key: str, address: str) -> None:
-    host, _, port = address.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit() and int(port) < 65_536):
-        raise ConfigError(f"{key}: {address!r} is not host:port")
+def _check_url(key: str, url: str) -> None:
+    """Check that a name of the relay is one that clients can connect to, and that all of it counts."""
+    if not same_relay(url, url) or re.search(r"\s", url):
+        raise ConfigError(f"{key}: must be a ws or wss URL with a host and a valid port")
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise ConfigError(f"{key}: must not hold a user or a password, since the relay asks for none")
+    if plain_path(parts.path) == HEALTH:
+        raise ConfigError(f"{key}: the path {HEALTH} is taken by the relay's answer to health checks")
+
+
+def _check_listen(key: str, address: str) -> None:
+    try:
+        check_address(address)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None

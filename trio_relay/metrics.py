@@ -31,8 +31,8 @@ class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     listen: Annotated[
         str,
         Meta(
-            description="Address of the metrics listener, host:port; empty: none.",
-            extra={"unit": "host:port"},
+            description="Address of the metrics listener, written as in net.listen; empty: none.",
+            extra={"unit": "host:port or unix:/path"},
         ),
     ] = "127.0.0.1:7778"
 

@@ -23,7 +23,7 @@ from tests.support.wire import connected
 from trio_relay import NetOptions, RelayOptions, app
 from trio_relay.config import Config, check
 from trio_relay.net.endpoints import MetricsEndpoint
-from trio_relay.net.server import AddressRefused
+from trio_relay.net.listeners import AddressRefused
 
 
 def _config(folder: Path, **net: object) -> Config:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_relay.net.addresses import Proxies, group, parse_address, parse_network
+from trio_relay.net.addresses import UNIX, Proxies, group, parse_address, parse_network
 
 PROXIES = Proxies(("10.0.0.0/8", "192.0.2.1", "2001:db8:1::/48"))
 CLIENT = "203.0.113.7"
@@ -64,6 +64,44 @@ def test_the_word_of_anybody_else_is_not_taken(peer: str) -> None:
 @pytest.mark.parametrize("peer", ["unknown", "", "/run/relay.sock", "1.2.3.4:5"])
 def test_a_peer_without_an_address_is_unknown_whatever_it_says(peer: str) -> None:
     assert client(peer, CLIENT) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [(CLIENT, CLIENT), (f"{CLIENT}, 10.0.0.2", CLIENT), ("", UNIX), ("hello", UNIX), ("10.0.0.2", "10.0.0.2")],
+)
+def test_a_peer_on_our_own_unix_socket_is_a_proxy_although_nobody_named_it(told: str, expected: str) -> None:
+    assert PROXIES.is_trusted(UNIX)
+    assert Proxies(()).is_trusted(UNIX)
+    assert client(UNIX, told) == expected
+
+
+@pytest.mark.parametrize("header", ["CF-Connecting-IP", "cf-connecting-ip"])
+def test_only_the_header_that_is_set_is_read(header: str) -> None:
+    proxies = Proxies(("10.0.0.1",), header)
+    other = "198.51.100.1"
+    assert proxies.client_address("10.0.0.1", {"cf-connecting-ip": CLIENT, "x-forwarded-for": other}) == CLIENT
+    assert proxies.client_address("10.0.0.1", {"x-forwarded-for": other}) == "10.0.0.1"
+    assert proxies.client_address("10.0.0.2", {"cf-connecting-ip": CLIENT}) == "10.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (f"for={CLIENT}", CLIENT),
+        (f"For = {CLIENT};proto=http;by=203.0.113.43", CLIENT),
+        (f'by=203.0.113.43; for="{CLIENT}:4711"', CLIENT),
+        ('for="[2001:db8:2::17]:4711"', "2001:db8:2::17"),
+        (f"for=198.51.100.1, for={CLIENT}, for=10.0.0.2", CLIENT),
+        ("for=unknown", "10.0.0.1"),
+        ("for=_hidden, for=10.0.0.2", "10.0.0.1"),
+        ("proto=http", "10.0.0.1"),
+        (f"xfor={CLIENT}", "10.0.0.1"),
+    ],
+)
+def test_forwarded_is_read_as_its_rfc_has_it(told: str, expected: str) -> None:
+    """RFC 7239, section 4."""
+    assert Proxies(("10.0.0.0/8",), "Forwarded").client_address("10.0.0.1", {"forwarded": told}) == expected
 
 
 def test_a_peer_on_a_socket_for_both_kinds_of_address_is_shown_as_ipv4() -> None:

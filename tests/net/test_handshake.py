@@ -13,6 +13,12 @@ from trio_relay import NetOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
+
+def more(sent: bytes, *lines: str) -> bytes:
+    """A request with more header lines."""
+    return sent.removesuffix(b"\r\n") + "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
+
+
 ONE_ONLY = NetOptions(max_connections=1)
 
 
@@ -42,7 +48,11 @@ async def test_no_unknown_extension_and_no_subprotocol_is_agreed_on(autojump_clo
         pytest.param(upgrade(Sec_WebSocket_Key="c2hvcnQ="), 400, id="short key"),
         pytest.param(upgrade(Sec_WebSocket_Key="***"), 400, id="key that is not base64"),
         pytest.param(upgrade(Connection="keep-alive"), 426, id="no upgrade of the connection"),
-        pytest.param(upgrade(Upgrade="h2c, websocket"), 426, id="several upgrades"),
+        pytest.param(upgrade(Connection="x-upgrade, upgrades"), 426, id="other options of the connection"),
+        pytest.param(upgrade(Connection=""), 426, id="empty options"),
+        pytest.param(upgrade(Sec_WebSocket_Extensions="permessage-deflate;"), 400, id="no extension at all"),
+        pytest.param(more(upgrade(), "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), 400, id="two keys"),
+        pytest.param(more(upgrade(), "Sec-WebSocket-Version: 8"), 400, id="two versions"),
     ],
 )
 async def test_a_bad_handshake_is_refused_and_the_connection_ends(
@@ -55,6 +65,43 @@ async def test_a_bad_handshake_is_refused_and_the_connection_ends(
         assert reply.headers["sec-websocket-version"] == "13"
         assert await wire.receive_end() == b""
         assert door.server.statistics().accepted == 0
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(upgrade(Upgrade="h2c, websocket"), id="several protocols"),
+        pytest.param(upgrade(Upgrade=" ,, WebSocket\t,"), id="empty elements, letter case and blanks"),
+        pytest.param(more(upgrade(Upgrade="h2c"), "upgrade: websocket"), id="protocols in two lines"),
+        pytest.param(more(upgrade(Upgrade=""), "Upgrade: websocket"), id="an empty line of protocols"),
+        pytest.param(upgrade(Connection="keep-alive, UPGRADE"), id="several options"),
+        pytest.param(more(upgrade(Connection="keep-alive"), "Connection: ,upgrade"), id="options in two lines"),
+        pytest.param(more(upgrade(Connection=""), "Connection: Upgrade"), id="an empty line of options"),
+        pytest.param(upgrade(Sec_WebSocket_Extensions=""), id="no extensions"),
+        pytest.param(upgrade(Sec_WebSocket_Extensions=" , ,"), id="an empty list of extensions"),
+        pytest.param(upgrade(Sec_WebSocket_Protocol=""), id="no subprotocols"),
+        pytest.param(upgrade(Sec_WebSocket_Protocol=" ,nostr;"), id="subprotocols that are none"),
+        pytest.param(upgrade(Sec_WebSocket_Version=" 13\t"), id="blanks around the version"),
+        pytest.param(more(upgrade(Origin="https://a.example"), "Origin: null"), id="two origins"),
+        pytest.param(upgrade("http://memory/"), id="absolute form"),
+        pytest.param(upgrade("WSS://memory:7777?a=/b"), id="absolute form without a path"),
+    ],
+)
+async def test_what_http_lets_a_proxy_write_is_a_handshake_too(sent: bytes, autojump_clock: MockClock) -> None:
+    """RFC 9110, sections 5.6.1 (lists) and 7.8 (Upgrade); RFC 6455, section 4.2.1."""
+    async with open_door() as door, open_stream(door) as wire:
+        await wire.send(sent, message("REQ", "a", {"limit": 0}))
+        reply = await wire.reply()
+        assert (reply.status, reply.headers["sec-websocket-accept"]) == (101, ACCEPT)
+        assert "sec-websocket-extensions" not in reply.headers
+        assert await wire.receive() == ["EOSE", "a"]
+
+
+async def test_an_extension_is_found_in_whatever_line_it_is_offered(autojump_clock: MockClock) -> None:
+    async with open_door() as door, open_stream(door) as wire:
+        lines = ("Sec-WebSocket-Extensions: ,", "Sec-WebSocket-Extensions: , permessage-deflate")
+        await wire.send(more(upgrade(Sec_WebSocket_Extensions=""), *lines))
+        assert "permessage-deflate" in (await wire.reply()).headers["sec-websocket-extensions"]
 
 
 async def test_who_leaves_before_he_is_let_in_is_no_client(

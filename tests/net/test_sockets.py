@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from tests.support.server import Talker, run_threads_inline
 from tests.support.wire import Wire, message
 from trio_relay import Endpoints, Limits, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
 from trio_relay.net import server as server_module
-from trio_relay.net.server import AddressRefused
+from trio_relay.net.listeners import AddressRefused
 
 PATIENCE = 10
 LONG = [ALICE.event(str(number) + "x" * 200_000) for number in range(40)]
@@ -107,6 +108,41 @@ async def test_the_bound_address_has_the_port_that_it_got(address: str, shown: s
     finally:
         for listener in listeners:
             await listener.aclose()
+
+
+async def test_a_star_is_every_address_of_both_kinds_on_one_port() -> None:
+    both = await open_listeners("*:0")
+    addresses = [bound_address(listener) for listener in both]
+    async with both[0], both[-1]:
+        hosts, ports = zip(*(address.rpartition(":")[::2] for address in addresses), strict=True)
+        assert hosts == ("0.0.0.0", "[::]")
+        assert len(set(ports)) == 1
+        for host in ("127.0.0.1", "::1"):
+            async with await trio.open_tcp_stream(host, int(ports[0])):
+                pass
+        with pytest.raises(AddressRefused, match="Address already in use"):
+            await open_listeners(f"*:{ports[0]}")
+
+
+async def test_a_star_is_ipv4_alone_where_there_is_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = trio.open_tcp_listeners
+
+    async def open_tcp_listeners(port: int, *, host: str, backlog: int) -> list[trio.SocketListener]:
+        if host == "::":
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        return await really(port, host=host, backlog=backlog)
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", open_tcp_listeners)
+    [listener] = await open_listeners("*:0")
+    async with listener:
+        assert bound_address(listener).startswith("0.0.0.0:")
+
+
+async def test_the_ipv6_wildcard_is_ipv6_alone() -> None:
+    [listener] = await open_listeners("[::]:0")
+    async with listener:
+        with pytest.raises(OSError, match=r"all attempts to connect to 127\.0\.0\.1:\d+ failed"):
+            await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
 
 
 async def test_an_address_in_use_is_refused_by_its_name() -> None:

@@ -129,7 +129,12 @@ async def test_its_relay_is_no_other(url: str) -> None:
         ("ws://127.0.0.1:7777/", "ws://[::1]:7777/", True),
         ("ws://127.0.0.1:7777/", "ws://localhost:7778", False),
         ("wss://relay.example/inbox/", "wss://relay.example/inbox", True),
-        ("wss://relay.example/inbox/", "wss://relay.example/", False),
+        ("wss://relay.example/inbox/", "wss://relay.example/", True),  # it is served there too
+        ("wss://relay.example/inbox/", "wss://relay.example/outbox", False),
+        ("wss://relay.example/inbox/", "wss://relay.example/inbox/old", False),
+        ("wss://relay.example/b%C3%BCro", "wss://relay.example/büro", True),
+        ("wss://büro.example/", "wss://xn--bro-hoa.example/", True),
+        ("wss://büro.example/", "wss://buro.example/", False),
     ],
 )
 async def test_every_part_of_the_name_counts(name: str, url: str, is_taken: bool) -> None:

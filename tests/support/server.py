@@ -161,12 +161,18 @@ async def open_door(
     """
     store, rules = store or MemoryStore(), rules or Rules(limits or Limits(), has_search=has_search)
     async with open_relay(store, options, rules=rules, sync=sync, clock=clock) as relay:
-        server = Server(relay, Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay)), net or NetOptions())
+        server = served(relay, net)
         listener, stop = MemoryListener(), trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, [listener], stop)
             yield Door(relay, server, listener, stop)
             stop.set()
+
+
+def served(relay: Relay, net: NetOptions | None = None) -> Server:
+    """One more way to a relay."""
+    front = Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay), relay.rules.names)
+    return Server(relay, front, net or NetOptions())
 
 
 def run_threads_inline(monkeypatch: pytest.MonkeyPatch) -> None:

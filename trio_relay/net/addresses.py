@@ -16,7 +16,9 @@ from trio_relay.policy.lists import ListName
 from trio_relay.policy.rules import Rules
 
 UNKNOWN: Final = "unknown"
-"""The address of a peer that has none, such as one on a Unix socket."""
+"""The address of a peer that has none."""
+UNIX: Final = "unix"
+"""The address of a peer on a Unix socket that is listened on."""
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -25,6 +27,8 @@ _IPV6_GROUP: Final = 64
 """Bits of an IPv6 address that tell one customer from another; customers choose the rest themselves."""
 _MAPPED: Final = 96
 """Bits before the IPv4 address in an IPv6 one (RFC 4291, section 2.5.5.2)."""
+_FORWARDED: Final = "forwarded"
+_FOR: Final = re.compile(r"""(?:^|;)[ \t]*for[ \t]*=[ \t]*(?P<quote>"?)(?P<node>[^";]+)(?P=quote)""", re.IGNORECASE)
 _WITH_PORT: Final = re.compile(r"\[(?P<bracketed>[^\]]+)\](?::\d+)?|(?P<plain>[^:]+):\d+")
 
 
@@ -74,26 +78,31 @@ def as_listed(text: str) -> str:
 class Proxies:
     """The proxies whose word is taken for who their clients are.
 
+    Whoever may open the relay's own Unix socket is one of them: the file's mode says who that is, and only a proxy has
+    a use for it.
+
     Args:
-        trusted: addresses and networks; only from these is X-Forwarded-For read.
+        trusted: addresses and networks; only from these is the header read.
+        header: the header in which they write it: addresses with commas between them, or `Forwarded` (RFC 7239).
 
     Raises:
         ValueError: one of them is neither; the message names it.
     """
 
-    def __init__(self, trusted: Iterable[str]) -> None:
+    def __init__(self, trusted: Iterable[str], header: str = "X-Forwarded-For") -> None:
+        self._header = header.lower()
         self._trusted = AddressList()
         for text in trusted:
             self._trusted.add_exactly(parse_network(text))
 
     def is_trusted(self, address: str) -> bool:
         """True if a trusted proxy has this address."""
-        return self._trusted.covers(address, 0)
+        return address == UNIX or self._trusted.covers(address, 0)
 
     def client_address(self, peer: str, headers: Mapping[str, str]) -> str:
         """Where a request really comes from.
 
-        X-Forwarded-For is read from its end, which the nearest proxy wrote, up to the first address that is no trusted
+        The header is read from its end, which the nearest proxy wrote, up to the first address that is no trusted
         proxy's: what stands before it, anyone may have invented. If all are, it is the farthest of them.
 
         Args:
@@ -105,14 +114,17 @@ class Proxies:
             none.
         """
         try:
-            client = peer = str(parse_address(peer))
+            client = peer = peer if peer == UNIX else str(parse_address(peer))
         except ValueError:
             return UNKNOWN
-        for hop in reversed(headers.get("x-forwarded-for", "").split(",")):
+        for hop in reversed(headers.get(self._header, "").split(",")):
             if not self.is_trusted(client):
                 break
             if not (hop := hop.strip()):
                 continue
+            if self._header == _FORWARDED:
+                match = _FOR.search(hop)
+                hop = match["node"].strip() if match is not None else ""
             try:
                 client = str(parse_address(_without_port(hop)))
             except ValueError:

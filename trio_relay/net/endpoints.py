@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.http import Request, Response
+from trio_relay.nostr.urls import plain_path
 
+HEALTH: Final = "/health"
 NOSTR_JSON: Final = "application/nostr+json"
 _READING: Final = "GET, HEAD, OPTIONS"
 _MANAGING: Final = "GET, HEAD, POST, OPTIONS"
@@ -35,6 +38,8 @@ class Endpoints:
         check: tells why the relay cannot store events now, or None.
         greeting: one line for whoever opens the address in a browser.
         management: answers operators (NIP-86); None: there are none.
+        urls: the relay's names, if it has any: the path of each is served, beside `/`, at which a proxy may ask that
+            has taken the path off.
     """
 
     def __init__(
@@ -43,17 +48,23 @@ class Endpoints:
         check: Callable[[], Awaitable[str | None]],
         greeting: str,
         management: AdminApi | None = None,
+        urls: Iterable[str] = (),
     ) -> None:
         self._document = document
         self._check = check
         self._greeting = greeting
         self._management = management if management is not None and management.is_open else None
+        paths = [urlsplit(url).path or "/" for url in urls]
+        plain = [plain_path(path) for path in paths]
+        self._paths = frozenset({"/", *filter(None, plain), *(f"{path}/" for path in plain)})
+        self._elsewhere = Response(404, f"Nothing here; the relay is at {paths[0] if paths else '/'}\n".encode())
 
     async def answer(self, request: Request) -> Response | None:
-        """The response; None for a WebSocket handshake on the one endpoint (NIP-01)."""
-        if request.path not in ("/", "/health"):
-            return Response(404, b"Nothing here; the relay is at /\n")
-        management = self._management if request.path == "/" else None
+        """The response; None for a WebSocket handshake on the one endpoint (NIP-01), whatever path it has."""
+        is_relay = request.path == "/" or unquote(request.path) in self._paths
+        if not is_relay and request.path != HEALTH:
+            return self._elsewhere
+        management = self._management if is_relay else None
         methods = _READING if management is None else _MANAGING
         if request.method == "OPTIONS":
             return Response(204, headers=[*_cors(methods), ("Allow", methods)])
@@ -62,7 +73,7 @@ class Endpoints:
             return replace(response, headers=[*response.headers, *_cors(methods)])
         if request.method not in ("GET", "HEAD"):
             return Response(405, f"{methods} only\n".encode(), headers=[("Allow", methods)])
-        if request.path == "/health":
+        if not is_relay:
             return await self._health()
         if request.wants_websocket:
             return None

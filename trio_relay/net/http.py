@@ -6,6 +6,7 @@ them nor a head that arrives in one read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -23,6 +24,7 @@ log = structlog.get_logger("trio_relay.net")
 _READ_BYTES: Final = 16_384
 _HEAD_BYTES: Final = 16_384
 _BODY_BYTES: Final = 65_536
+_ABSOLUTE: Final = re.compile("[a-z][a-z0-9+.-]*://[^/?#]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,16 @@ class Request:
     @property
     def wants_websocket(self) -> bool:
         """True if this is the start of a WebSocket handshake (RFC 6455, section 4.1)."""
-        upgrades = self.headers.get("upgrade", "").lower().split(",")
-        return self.method == "GET" and "websocket" in (upgrade.strip() for upgrade in upgrades)
+        return self.method == "GET" and self.lists("upgrade", "websocket")
+
+    def lists(self, name: str, token: str) -> bool:
+        """Return True if a header, a list of words in any case (RFC 9110, section 5.6.1), has this one among them.
+
+        Args:
+            name: of the header, in lower case.
+            token: the word, in lower case.
+        """
+        return token in (word.strip(" \t") for word in self.headers.get(name, "").lower().split(","))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +173,9 @@ def _request(head: h11.Request, body: bytes, client_of: ClientOf) -> Request:
 
 def _path(target: str) -> str:
     """The path of a request target; a proxy may send the absolute form (RFC 9112, section 3.2.2)."""
-    if target.startswith(("http://", "https://")):
-        target = "/" + target.split("/", 3)[3] if target.count("/") > 2 else "/"
-    return target.partition("?")[0]
+    if not target.startswith("/") and (absolute := _ABSOLUTE.match(target)) is not None:
+        target = target[absolute.end() :]
+    return target.partition("?")[0] or "/"
 
 
 def _render(connection: h11.Connection, response: Response, head_only: bool = False) -> bytes:

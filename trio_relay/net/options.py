@@ -17,8 +17,12 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         tuple[str, ...],
         Meta(
             min_length=1,
-            description="Addresses to listen on, host:port; [::]:7777 for IPv6, port 0 for any free one.",
-            extra={"unit": "host:port"},
+            description=(
+                "Addresses to listen on. host:port; 0.0.0.0:7777 is all of IPv4 and nothing else, [::]:7777 all of IPv6"
+                " and nothing else, *:7777 both; port 0 is any free one. unix:/path is a Unix socket for a proxy on"
+                " this machine, which its owner and its group may open."
+            ),
+            extra={"unit": "host:port or unix:/path"},
         ),
     ] = ("127.0.0.1:7777",)
     max_connections: Annotated[
@@ -44,12 +48,22 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         tuple[str, ...],
         Meta(
             description=(
-                "Addresses and networks of proxies in front of the relay, such as 127.0.0.1 or 10.0.0.0/8."
-                " X-Forwarded-For is read only from these; they are never blocked, and their own connections are not"
-                " counted."
+                "Addresses and networks of proxies in front of the relay, such as 127.0.0.1 or 10.0.0.0/8;"
+                " address_header is read only from these; they are never blocked, and their own connections are not"
+                " counted. Whoever connects through a Unix socket of net.listen is such a proxy without being named."
             ),
         ),
     ] = ()
+    address_header: Annotated[
+        str,
+        Meta(
+            pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+            description=(
+                "Header in which trusted proxies write whose request it is, such as CF-Connecting-IP, X-Real-IP or"
+                " Forwarded (RFC 7239). They must set it themselves, or remove what a client has put there."
+            ),
+        ),
+    ] = "X-Forwarded-For"
     handshake_seconds: Annotated[
         Seconds, Meta(description="Time for one HTTP request to arrive, including the upgrade to WebSocket.")
     ] = 10.0

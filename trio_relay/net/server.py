@@ -21,13 +21,14 @@ import structlog
 import trio
 
 from trio_relay.net import websocket
-from trio_relay.net.addresses import UNKNOWN, BlockedAddresses, Proxies
+from trio_relay.net.addresses import UNIX, UNKNOWN, BlockedAddresses, Proxies
 from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
 from trio_relay.net.connection import Connection
 from trio_relay.net.connection_limits import ConnectionLimits
 from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.flush import Flushes
 from trio_relay.net.http import Request, Response, Upgrade, converse
+from trio_relay.net.listeners import PatientListener, Shortage
 from trio_relay.net.options import NetOptions
 from trio_relay.net.transport import transport
 from trio_relay.pipeline.relay import Relay
@@ -42,16 +43,11 @@ _MOST_VISITORS_OF_ONE: Final = 100
 """Of them, those from one IPv4 address or one IPv6 /64 network, unless that is a trusted proxy's or this machine's."""
 _READERS: Final = frozenset({ListName.MEMBERS, ListName.BANNED_PUBKEYS})
 """Lists that say who may read."""
-_BACKLOG: Final = 1_024
 _LOOPBACK: Final = ("127.0.0.0/8", "::1")
 _LINGER_NOT: Final = pack("ii", 1, 0)
 
 BLOCKED: Final = CloseReason("blocked", 1008, "blocked: this address is blocked", seconds=1.0, forget=True)
 _CLOSE: Final = ("Connection", "close")
-
-
-class AddressRefused(Exception):
-    """An address cannot be listened on; the message says which and why. For the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ class Server:
         self._options = options
         self._blocked = BlockedAddresses(relay.rules, relay.now)
         self._is_blocked = is_blocked or self._blocked.covers
-        self._proxies = Proxies(options.trusted_proxies)
+        self._proxies = Proxies(options.trusted_proxies, options.address_header)
         self._connection_limits = ConnectionLimits(
             options.max_connections, options.max_connections_per_address, self._proxies
         )
@@ -98,6 +94,8 @@ class Server:
         self._lobby: set[trio.CancelScope] = set()
         self._stopping = False
         self._numbers = count(1)
+        self.shortage = Shortage()
+        """What could not be accepted; listeners for other purposes may note theirs here."""
         self._accepted = 0
         self._refused = 0
         self._close_reasons: Counter[str] = Counter()
@@ -128,12 +126,11 @@ class Server:
         stop: trio.Event,
         task_status: trio.TaskStatus[None],
     ) -> None:
+        patient = [PatientListener(listener, self.shortage) for listener in listeners]
         async with trio.open_nursery() as clients:
             async with trio.open_nursery() as listening:
                 listening.start_soon(self._watch)
-                await listening.start(
-                    partial(trio.serve_listeners, self._converse, list(listeners), handler_nursery=clients)
-                )
+                await listening.start(partial(trio.serve_listeners, self._converse, patient, handler_nursery=clients))
                 task_status.started()
                 await stop.wait()
                 listening.cancel_scope.cancel(reason="the relay is stopping")
@@ -202,9 +199,14 @@ class Server:
 
     async def _shake_hands(self, stream: trio.abc.Stream, upgrade: Upgrade) -> websocket.WebSocket | None:
         """Answer the handshake; None if it was a bad one."""
-        conversation, response = websocket.accept(
-            upgrade.request, self._relay.limits.max_message_length, deflate=self._options.deflate
-        )
+        conversation: websocket.WebSocket | None = None
+        try:
+            conversation, response = websocket.accept(
+                upgrade.request, self._relay.limits.max_message_length, deflate=self._options.deflate
+            )
+        except websocket.HandshakeRefused as refused:
+            response = refused.response
+            log.debug("upgrade refused", address=upgrade.request.client, status=refused.status, reason=str(refused))
         sent = _send_nowait(stream, response)  # all of it, as long as the client has not filled its line with requests
         with self._connection_limits.taken(upgrade.request.client):  # it counts from now on
             if sent < len(response):
@@ -250,6 +252,7 @@ class Server:
             now = trio.current_time()
             for client in list(self._connections):
                 client.watch(now)
+            self.shortage.tell(now)
 
     @property
     def connections(self) -> Collection[Connection]:
@@ -259,26 +262,6 @@ class Server:
     def statistics(self) -> NetStatistics:
         """Who is here and who was."""
         return NetStatistics(len(self._connections), self._accepted, self._refused, dict(self._close_reasons))
-
-
-async def open_listeners(address: str) -> list[trio.SocketListener]:
-    """Bind `host:port`, or `[host]:port` for IPv6; a name may have several addresses, and gets a listener for each.
-
-    Raises:
-        AddressRefused: the address is in use, not of this machine, or needs rights.
-    """
-    host, _, port = address.rpartition(":")
-    try:
-        return await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None, backlog=_BACKLOG)
-    except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
-        reason = error.strerror if isinstance(error, OSError) else "no such name"
-        raise AddressRefused(f"cannot listen on {address}: {reason}") from error
-
-
-def bound_address(listener: trio.SocketListener) -> str:
-    """`host:port` of a listener, with the port that it really got."""
-    host, port = listener.socket.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _send_nowait(stream: trio.abc.Stream, data: bytes) -> int:
@@ -292,6 +275,9 @@ def _peer(stream: trio.abc.Stream) -> str:
     """The address at the other end, without its port."""
     with suppress(OSError, ValueError):  # the latter where addresses have no ports
         if isinstance(stream, trio.SocketStream):
+            if stream.socket.family == socket.AF_UNIX:
+                # Of the two ends only ours has a name, and a pair that was never listened for has none.
+                return UNIX if stream.socket.getsockname() else UNKNOWN
             host, _port = stream.socket.getpeername()[:2]
             return str(host)
     return UNKNOWN

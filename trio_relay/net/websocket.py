@@ -27,17 +27,8 @@ except ImportError:  # pragma: no cover (where websockets was built without a co
 
 # Without takeover a connection keeps no window: with it, each would cost up to 300 KB, and frames could not be shared.
 _DEFLATE: Final = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
-_HANDSHAKE: Final = frozenset(
-    {
-        "connection",
-        "origin",
-        "sec-websocket-extensions",
-        "sec-websocket-key",
-        "sec-websocket-version",
-        "upgrade",
-    }
-)
-"""What the core looks at in a request."""
+_HANDSHAKE: Final = frozenset({"sec-websocket-extensions", "sec-websocket-key", "sec-websocket-version"})
+"""What the core is to look at in a request as it is; `_asked` reads what else it asks for."""
 _ACCEPTED: Final = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 _WHOLE_TEXT: Final = 0x81
 """A frame's first byte: text, and its message's last one, nothing compressed (RFC 6455, section 5.2)."""
@@ -49,31 +40,61 @@ _NO_MASK: Final = bytes(4)
 _MOST_FRAGMENTS: Final = 1_024
 """A message of empty fragments never grows, so its size limit alone would let it go on for ever."""
 
-_quiet = logging.getLogger("trio_relay.websockets")
-_quiet.addHandler(logging.NullHandler())
-_quiet.propagate = False
+_core_log = logging.getLogger("trio_relay.websockets")
+_core_log.setLevel(logging.WARNING)  # below that it tells of each frame, and what is in it
 
 
-def accept(request: Request, max_message_length: int, *, deflate: bool) -> tuple[WebSocket | None, bytes]:
-    """The server's side of a handshake: the connection, or None where it was refused, and the HTTP response to send.
+class HandshakeRefused(Exception):
+    """A handshake is not one of RFC 6455, section 4.2.1; the message says why.
+
+    Attributes:
+        status: of the HTTP response.
+        response: that, to be sent.
+    """
+
+    def __init__(self, reason: str, status: int, response: bytes) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.response = response
+
+
+def accept(request: Request, max_message_length: int, *, deflate: bool) -> tuple[WebSocket, bytes]:
+    """The server's side of a handshake: the connection, and the HTTP response to send.
 
     Args:
         request: asks for it.
         max_message_length: bytes of a message, inflated.
         deflate: agree to permessage-deflate with clients that offer it.
+
+    Raises:
+        HandshakeRefused: it is a bad one.
     """
     extensions = [_DEFLATE] if deflate and "sec-websocket-extensions" in request.headers else []
-    core = ServerProtocol(state=OPEN, extensions=extensions, max_size=max_message_length, logger=_quiet)
-    asked = CoreRequest(request.target, Headers([pair for pair in request.raw_headers if pair[0] in _HANDSHAKE]))
+    core = ServerProtocol(state=OPEN, extensions=extensions, max_size=max_message_length, logger=_core_log)
+    asked = _asked(request)
     try:
         key, agreed, _ = core.process_request(asked)
-    except InvalidHandshake:
+    except InvalidHandshake as error:
         response = core.accept(asked)  # it knows which status says what is wrong
         response.headers["Sec-WebSocket-Version"] = "13"  # for who came with another (RFC 6455, section 4.2.2)
-        return None, response.serialize()
+        raise HandshakeRefused(str(error), response.status_code, response.serialize()) from error
     # Written by hand: the core's own answer takes as long as all of its checks.
     extensions_line = f"Sec-WebSocket-Extensions: {agreed}\r\n" if agreed else ""
     return WebSocket(core), (_ACCEPTED + f"Sec-WebSocket-Accept: {key}\r\n{extensions_line}\r\n").encode("latin-1")
+
+
+def _asked(request: Request) -> CoreRequest:
+    """A request for the core, which is stricter than RFC 9110: with one protocol to upgrade to, and no empty lists.
+
+    It gets no Origin either, since every one is welcome.
+    """
+    headers = [pair for pair in request.raw_headers if pair[0] in _HANDSHAKE and pair[1].strip(", \t")]
+    headers += [(name, word) for name, word in _WORDS if request.lists(name, word)]
+    return CoreRequest(request.target, Headers(headers))
+
+
+_WORDS: Final = (("connection", "upgrade"), ("upgrade", "websocket"))
+"""What two of the headers must list, among other things."""
 
 
 class WebSocket:

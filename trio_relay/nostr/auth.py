@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from collections.abc import Collection
 from hashlib import sha256
 from heapq import heappop, heappush
 from hmac import compare_digest
@@ -30,7 +31,7 @@ _BASE64: Final = re.compile("(?:[A-Za-z0-9+/]*|[A-Za-z0-9_-]*)={0,2}")
 _STANDARD: Final = str.maketrans("-_", "+/")
 
 
-def check_auth(event: Event, challenge: str, relay_url: str, now: int) -> Rejected | None:
+def check_auth(event: Event, challenge: str, relay_url: str, now: int, also: Collection[str] = ()) -> Rejected | None:
     """Return why an event does not authenticate a client on this connection, or None (NIP-42).
 
     The caller verifies the signature (see NIP-42, "Signed Event Verification").
@@ -40,12 +41,14 @@ def check_auth(event: Event, challenge: str, relay_url: str, now: int) -> Reject
         challenge: the latest one sent on the connection.
         relay_url: the relay's public address, a ws or wss URL.
         now: seconds since 1970.
+        also: other URLs at which it can be reached.
     """
     if (refusal := _check_head(event, CLIENT_AUTH, CLIENT_AUTH_SECONDS, now)) is not None:
         return refusal
     if not _same(_first(event, "challenge"), challenge):
         return invalid("the challenge tag is not the challenge of this connection")
-    if (url := _first(event, "relay")) is None or not same_relay(url, relay_url):
+    url = _first(event, "relay")
+    if url is None or not any(same_relay(url, known) for known in (relay_url, *also)):
         return invalid(f"the relay tag does not name this relay, {relay_url}")
     return None
 
@@ -73,7 +76,9 @@ def parse_http_auth(header: str) -> Event:
     return event
 
 
-def check_http_auth(event: Event, *, url: str, method: str, body: bytes, now: int) -> Rejected | None:
+def check_http_auth(
+    event: Event, *, url: str, method: str, body: bytes, now: int, also: Collection[str] = ()
+) -> Rejected | None:
     """Return why an event does not authorise an HTTP request, or None (NIP-98, "Nostr event").
 
     The caller verifies the signature, and by `Replays` that the event is used for the first time.
@@ -85,10 +90,12 @@ def check_http_auth(event: Event, *, url: str, method: str, body: bytes, now: in
         method: the request's, in upper case.
         body: the request's. The `payload` tag must hold its SHA-256 if there is one, and with POST, PUT and PATCH.
         now: seconds since 1970.
+        also: other URLs of the same request.
     """
     if (refusal := _check_head(event, HTTP_AUTH, HTTP_AUTH_SECONDS, now)) is not None:
         return refusal
-    if (named := _first(event, "u")) is None or not same_url(named, url):
+    named = _first(event, "u")
+    if named is None or not any(same_url(named, known) for known in (url, *also)):
         return invalid(f"the u tag is not the URL of this request, {url}")
     if _first(event, "method") != method:
         return invalid(f"the method tag is not the method of this request, {method}")

@@ -14,6 +14,7 @@ SUPPORTED_NIPS: Final = (1, 2, 9, 11, 40, 45, 51, 65)
 """The NIPs that work however the relay is configured; `Capabilities` names the others."""
 SOFTWARE: Final = "https://github.com/trio-relay/trio-relay"
 
+_URL: Final = "wss?://[^/?#]+(/[^?#]*)?"
 Hex = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$", description="64 lowercase hex characters.")]
 
 
@@ -23,13 +24,23 @@ class RelayInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     url: Annotated[
         str,
         Meta(
-            pattern="^(wss?://[^/?#]+(/[^?#]*)?)?$",
+            pattern=f"^({_URL})?$",
             description=(
-                "Public address of the relay, as clients type it; behind a proxy that is the proxy's. NIPs 42, 62, 70"
-                " and 86 need it: if it is empty they are off, unless the relay listens on loopback alone."
+                "Public address of the relay, as clients type it; behind a proxy that is the proxy's. Its path is"
+                " served, and / too, since the proxy may have taken the path off. NIPs 42, 62, 70 and 86 need it: if it"
+                " is empty they are off, unless the relay listens on loopback alone."
             ),
         ),
     ] = ""
+    also_known_as: Annotated[
+        tuple[Annotated[str, Meta(pattern=f"^{_URL}$")], ...],
+        Meta(
+            description=(
+                "Other addresses of the same relay, such as an onion service or a name inside a network; for"
+                " authentication (NIP-42, NIP-98) and requests to vanish (NIP-62) each is as good as url."
+            ),
+        ),
+    ] = ()
     name: Annotated[
         str, Meta(max_length=29, description="Name that clients show; NIP-11 asks for less than 30 characters.")
     ] = "trio-relay"

@@ -1,14 +1,16 @@
 """Comparison of URLs: whether two spellings name the same relay, or the same resource.
 
 Both comparisons treat as equal: http and ws, https and wss, a default port and none, the letter case of scheme and
-host, and all loopback hosts, so that a relay tried out at home answers to `localhost`, `127.0.0.1` and `[::1]`.
+host, a host in letters of any script and the same in ASCII (RFC 3490), and all loopback hosts, so that a relay tried
+out at home answers to `localhost`, `127.0.0.1` and `[::1]`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 _SECURE = ("wss", "https")
@@ -23,11 +25,34 @@ class _Origin(NamedTuple):
 def same_relay(url: str, other: str) -> bool:
     """Return True if both URLs name one relay: by scheme, host, port and path (NIP-42, "Signed Event Verification").
 
-    People write these, so white space around them, a dot after the host, slashes after the path, query and fragment
-    make no difference. A text that is no ws, wss, http or https URL names no relay.
+    People write these, so white space around them, a dot after the host, slashes after the path, characters of the
+    path written as they are or as `%xx`, query and fragment make no difference. A text that is no ws, wss, http or
+    https URL names no relay.
     """
     mine, theirs = _relay(url), _relay(other)
     return mine is not None and mine == theirs
+
+
+def entrances(urls: Iterable[str]) -> tuple[str, ...]:
+    """Return the URLs under which relays of these names can be reached: with and without the slash at their ends.
+
+    The root of each host is one too: a relay answers there as well, since a proxy may have taken the path off.
+
+    Args:
+        urls: ws or wss URLs without query and fragment.
+    """
+    found: dict[str, None] = {}
+    for url in urls:
+        parts = urlsplit(url)
+        root = f"{parts.scheme}://{parts.netloc}"
+        path = parts.path.rstrip("/")
+        found |= dict.fromkeys([url, f"{root}{path}", f"{root}{path}/", f"{root}/"])
+    return tuple(found)
+
+
+def plain_path(path: str) -> str:
+    """Return the path of a URL, or of a request, as paths are compared: decoded, without slashes at its end."""
+    return unquote(path).rstrip("/")
 
 
 def same_url(url: str, other: str) -> bool:
@@ -44,7 +69,7 @@ def _relay(url: str) -> tuple[_Origin, str] | None:
         return None
     origin, parts = found
     host = origin.host.rstrip(".")
-    return (origin._replace(host=_one_loopback(host)), parts.path.rstrip("/")) if host else None
+    return (origin._replace(host=_one_loopback(host)), plain_path(parts.path)) if host else None
 
 
 def _resource(url: str) -> tuple[_Origin, str, str, str, str] | None:
@@ -64,7 +89,15 @@ def _split(url: str) -> tuple[_Origin, SplitResult] | None:
         return None
     if not (host := parts.hostname):
         return None
-    return _Origin(parts.scheme in _SECURE, _one_loopback(host), default if port is None else port), parts
+    return _Origin(parts.scheme in _SECURE, _one_loopback(_ascii(host)), default if port is None else port), parts
+
+
+def _ascii(host: str) -> str:
+    """Return a host as the network has it; one that has no such form stays as it is."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return host
 
 
 def _one_loopback(host: str) -> str:

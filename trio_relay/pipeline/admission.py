@@ -80,7 +80,8 @@ class Admission:
             return Rejected(Prefix.UNSUPPORTED, "authentication is off on this relay (relay.url)")
         if len(identity.keys) >= MOST_KEYS and event.pubkey not in identity.keys:
             return Rejected(Prefix.RESTRICTED, f"at most {MOST_KEYS} keys on a connection")
-        refusal = check_auth(event, identity.challenge, self._rules.relay_url, int(self._clock()))
+        rules = self._rules
+        refusal = check_auth(event, identity.challenge, rules.relay_url, int(self._clock()), rules.entrances)
         if refusal is None and not await verify(event):
             refusal = bad_signature()
         if refusal is None:

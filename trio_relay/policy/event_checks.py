@@ -36,7 +36,6 @@ from trio_relay.nostr.event import (
 from trio_relay.nostr.json_fallback import lenient
 from trio_relay.nostr.kinds import CHAT_MESSAGE, CLIENT_AUTH, FILE_MESSAGE, REPOSTS, SEAL, VANISH, WRAPS
 from trio_relay.nostr.pow import committed_difficulty, difficulty_of
-from trio_relay.nostr.urls import same_relay
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import ListName
 from trio_relay.policy.membership import REQUESTS, check_request
@@ -257,7 +256,7 @@ def _check_vanish(event: Event, identity: Identity, rules: Rules, now: int) -> R
     named = [tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "relay"]
     if not named:
         return invalid("a request to vanish names a relay, or ALL_RELAYS, in a relay tag (NIP-62)")
-    if not any(name == "ALL_RELAYS" or same_relay(name, rules.relay_url) for name in named):
+    if not any(name == "ALL_RELAYS" or rules.is_named(name) for name in named):
         return invalid("this request to vanish names other relays only (NIP-62)")
     return None
 

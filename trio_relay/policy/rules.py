@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo
+from trio_relay.nostr.urls import entrances, same_relay
 from trio_relay.policy.lists import Change, ListName, Lists
 from trio_relay.policy.options import KindRule, MemberOptions, PolicyOptions
 
@@ -29,6 +30,8 @@ class Rules:
         admins: keys that manage the relay, may always write, and read what members read.
         lists: the operators' lists.
         trusted: keys that the web of trust reaches; None: all keys are trusted.
+        also_known_as: other URLs of this relay, which count where `relay_url` does.
+        entrances: all URLs at which clients may have connected to it, or sent a request to.
         by_kind: the rules of `options.rules`, by kind.
         private_kinds: kinds that are served to their authors and recipients only.
         words: `options.denied_words` in the form that contents are searched in.
@@ -44,6 +47,8 @@ class Rules:
     signer: str = ""
     lists: Lists = field(default_factory=Lists)
     trusted: AbstractSet[str] | None = None
+    also_known_as: tuple[str, ...] = ()
+    entrances: tuple[str, ...] = field(init=False)
     admins: frozenset[str] = field(init=False)
     by_kind: dict[int, list[KindRule]] = field(init=False)
     private_kinds: frozenset[int] = field(init=False)
@@ -55,6 +60,7 @@ class Rules:
 
     def __post_init__(self) -> None:
         self.admins = frozenset({*self.options.admins, *filter(None, [self.info.pubkey])})
+        self.entrances = entrances(self.names)
         self.by_kind = {}
         for rule in self.options.rules:
             for kind in rule.kinds:
@@ -74,6 +80,15 @@ class Rules:
         """Replace the lists by what the store has. Only `ModerationState` may call this."""
         self.lists.load(metadata)
         self.plans.clear()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The URLs by which clients know this relay, the public one first; none if it has no name."""
+        return (self.relay_url, *self.also_known_as) if self.relay_url else ()
+
+    def is_named(self, url: str) -> bool:
+        """Return True if this URL names this relay."""
+        return any(same_relay(url, name) for name in self.names)
 
     @property
     def has_bans(self) -> bool:

@@ -69,7 +69,8 @@ class AdminApi:
         """
         relay = self._relay
         event, now = _signed(request), relay.now()
-        fault = check_http_auth(event, url=self._url(request), method=request.method, body=request.body, now=now)
+        url, *also = self._urls(request)
+        fault = check_http_auth(event, url=url, method=request.method, body=request.body, now=now, also=also)
         if fault is None and not await relay.verify(event):
             fault = bad_signature()
         if fault is not None:
@@ -89,10 +90,14 @@ class AdminApi:
         if not self._replays.is_new(event.id, event.created_at, self._relay.now()):
             raise _Unauthorized("this event was used already; every change needs a new one")
 
-    def _url(self, request: Request) -> str:
-        """What the request was sent to: the relay's URL, whichever host is named, with the query of the request."""
+    def _urls(self, request: Request) -> list[str]:
+        """What the request may have been sent to: the relay's URLs, whichever is named, with the query of the request.
+
+        The public one comes first.
+        """
         _, mark, query = request.target.partition("?")
-        return self._relay.rules.relay_url.partition("?")[0] + mark + query
+        rules = self._relay.rules
+        return [url + mark + query for url in (rules.relay_url, *rules.entrances)]
 
     def _check_rights(self, event: Event) -> None:
         rules, now = self._relay.rules, self._relay.now()
