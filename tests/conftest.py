@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -37,9 +38,13 @@ def logged() -> Iterator[list[structlog.typing.EventDict]]:
 @pytest.fixture
 def own_logging(logged: list[structlog.typing.EventDict]) -> Iterator[None]:
     """For tests that set up logging as the program does; afterwards it is again as other tests expect it."""
-    before = structlog.get_config()
+    before, root = structlog.get_config(), logging.getLogger()
+    level, handlers = root.level, root.handlers
     yield
     structlog.configure(**before)
+    logging.captureWarnings(False)
+    root.setLevel(level)
+    root.handlers = handlers
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import warnings
+from typing import Any
 
 import pytest
 import structlog
@@ -65,6 +68,60 @@ def test_less_important_lines_are_left_out(
     for tell in (log.debug, log.info, log.warning, log.error):
         tell("something")
     assert [json.loads(line)["level"] for line in _lines(capsys)] == shown
+
+
+class Odd(Exception):
+    """What goes wrong in a library."""
+
+
+@pytest.mark.parametrize("name", ["trio.serve_listeners", "websockets.server", "httpx", "httpcore.http11", "asyncio"])
+def test_what_libraries_log_has_the_form_of_all_lines(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    configure(LogOptions(format="json"))
+    try:
+        raise Odd("no room")
+    except Odd:
+        logging.getLogger(name).error("accept returned %s; retrying in %s seconds", "EMFILE", 0.1, exc_info=True)
+    [line] = _lines(capsys)
+    entry = json.loads(line)
+    assert entry.pop("timestamp").endswith("Z")
+    assert entry.pop("exception").splitlines()[-1].endswith("Odd: no room")
+    assert entry == {"event": "accept returned EMFILE; retrying in 0.1 seconds", "level": "error", "logger": name}
+
+
+def test_it_is_text_where_the_others_are(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogOptions(format="text"))
+    logging.getLogger("trio").warning("odd")
+    [line] = _lines(capsys)
+    assert "[warning  ] odd" in line
+    assert "trio" in line
+
+
+@pytest.mark.parametrize(("level", "shown"), [("debug", 2), ("info", 2), ("warning", 2), ("error", 1)])
+def test_libraries_speak_from_warnings_on(capsys: pytest.CaptureFixture[str], level: Any, shown: int) -> None:
+    """Below that httpx has a line for each request, and websockets one for each frame, with what is in it."""
+    configure(LogOptions(format="json", level=level))
+    for number in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+        logging.getLogger("httpx").log(number, "HTTP Request")
+    assert len(_lines(capsys)) == shown
+
+
+def test_warnings_of_python_are_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        configure(LogOptions(format="json"))
+        warnings.warn("this will go", DeprecationWarning, stacklevel=1)
+        logging.captureWarnings(False)
+    [line] = _lines(capsys)
+    entry = json.loads(line)
+    assert (entry["level"], entry["logger"]) == ("warning", "py.warnings")
+    assert "DeprecationWarning: this will go" in entry["event"]
+
+
+def test_setting_up_twice_doubles_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        configure(LogOptions(format="json"))
+    logging.getLogger("trio").error("once")
+    assert len(_lines(capsys)) == 1
 
 
 def test_what_is_bound_to_a_connection_is_on_each_of_its_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,6 @@ import math
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
@@ -15,6 +14,7 @@ from typing import BinaryIO, Final, NoReturn, TypeAlias
 
 import click
 import msgspec
+import structlog
 import trio
 from rich.console import Console
 from rich.progress import (
@@ -42,6 +42,8 @@ from trio_relay.store.sqlite import open_sqlite_for_reading
 from trio_relay.transfer import ImportSummary, export_lines, import_lines
 from trio_relay.trends import describe, read_trends, tables
 from trio_relay.version import __version__
+
+log = structlog.get_logger("trio_relay.cli")
 
 CRASHED: Final = 1
 CONFIG_ERROR: Final = 2
@@ -273,7 +275,7 @@ def _exit_codes() -> Iterator[None]:
             case ImportError() as missing:
                 _leave(CONFIG_ERROR, f"pipeline.signatures: {missing}")
             case _:
-                traceback.print_exception(error)
+                log.critical("a part of the relay failed", exc_info=error)
                 _leave(CRASHED, "a part of the relay failed, so it has stopped")
 
 

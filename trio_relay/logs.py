@@ -1,4 +1,4 @@
-"""Logging: structlog to standard error, as text on a terminal and as JSON elsewhere."""
+"""Logging: structlog to standard error, as text on a terminal and as JSON elsewhere; what libraries log included."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ class LogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def configure(options: LogOptions) -> None:
-    """Set up logging for the process; lines about a connection carry its number as `client`."""
+    """Set up logging for the process; lines about a connection carry its number as `client`.
+
+    Libraries log by the standard library, and Python warns by it from here on: their lines get the same form, with the
+    name of the `logger`. They speak from warnings on, whatever the level, since below that some tell of each request,
+    and others of all that is sent.
+    """
     text = sys.stderr.isatty() if options.format == "auto" else options.format == "text"
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer(
@@ -41,11 +46,26 @@ def configure(options: LogOptions) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if not text:
-        processors.append(structlog.processors.format_exc_info)
+    last: list[structlog.types.Processor] = [renderer] if text else [structlog.processors.format_exc_info, renderer]
+    level = logging.getLevelNamesMapping()[options.level.upper()]
     structlog.configure(
-        processors=[*processors, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(options.level.upper())),
+        processors=[*processors, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    _adopt_libraries([*processors, structlog.stdlib.add_logger_name], last, max(level, logging.WARNING))
+
+
+def _adopt_libraries(first: list[structlog.types.Processor], last: list[structlog.types.Processor], level: int) -> None:
+    """Give the lines of the standard library's loggers the same form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=first, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)

@@ -81,6 +81,27 @@ def _net(net: NetStatistics) -> Iterator[Metric]:
     yield _counter("connections_accepted", "WebSocket connections so far", net.accepted)
     yield _counter("connections_refused", "WebSocket connections refused for their number", net.refused)
     yield _labelled("connections_closed", "How connections ended, by reason", "reason", net.close_reasons)
+    yield _labelled(
+        "accepts_failed",
+        "Times that there was no room for a connection, by the system's error",
+        "error",
+        net.accepts_failed,
+    )
+    yield _labelled(
+        "requests_refused",
+        "HTTP requests and handshakes that were refused, by status",
+        "status",
+        net.refusals.requests,
+    )
+    yield _labelled_twice(
+        "refusals", "Messages that were refused, by verb and reason", ("verb", "reason"), net.refusals.messages
+    )
+    yield _labelled_twice(
+        "events_refused",
+        "Events that were refused, by kind and reason",
+        ("kind", "reason"),
+        net.refusals.events,
+    )
 
 
 def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
@@ -95,6 +116,7 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
             {f"refused_{k}": v for k, v in relay.refused.items()},
         ),
     )
+    yield _labelled("events_received", "Well-formed events that came in, by kind", "kind", relay.received)
     yield _counter("messages_refused", "Messages that could not be carried out, bad requests too", relay.unreadable)
     depth = GaugeMetricFamily("trio_relay_channel_depth", "Batches that wait now, by channel", labels=["channel"])
     peak = GaugeMetricFamily("trio_relay_channel_peak", "Batches that waited at most, by channel", labels=["channel"])
@@ -144,6 +166,13 @@ def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Metri
     family = CounterMetricFamily(f"trio_relay_{name}", text, labels=[label])
     for value, number in sorted(values.items()):
         family.add_metric([value], number)
+    return family
+
+
+def _labelled_twice(name: str, text: str, labels: tuple[str, str], values: dict[tuple[str, str], int]) -> Metric:
+    family = CounterMetricFamily(f"trio_relay_{name}", text, labels=labels)
+    for pair, number in sorted(values.items()):
+        family.add_metric(pair, number)
     return family
 
 

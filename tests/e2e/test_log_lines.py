@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from signal import SIGTERM
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.support.keys import ALICE
 from tests.support.program import running
+from tests.support.wire import connected
 
 pytestmark = pytest.mark.slow
 
@@ -27,10 +27,26 @@ async def test_lines_of_a_connection_carry_its_number_and_none_what_was_said(tmp
                 await client.ask(_SECRET, {"#t": [_SECRET]})
                 await client.send_text(f"{_SECRET} is not JSON")
                 assert (await client.receive())[0] == "NOTICE"
+                await client.send(_SECRET, note)
+                assert (await client.receive())[0] == "NOTICE"
+                await client.send("EVENT", {"id": note.id, "content": _SECRET})
+                assert (await client.receive())[:3] == ["OK", note.id, False]
+        async with connected(program.address) as wire:
+            await wire.send(f'["EVENT",{{"content":"{_SECRET}"}}]\r\n\r\n'.encode())
+            assert (await wire.reply()).status == 400
         program.signal(SIGTERM)
         assert await program.wait() == 0
-    lines = [json.loads(line) for line in program.err.splitlines()]
+    lines = program.log
     assert sorted(line["client"] for line in lines if line["event"] == "connected") == [1, 2]
     assert sorted(line["client"] for line in lines if line["event"] == "disconnected") == [1, 2]
     assert [line["event"] for line in lines if line["level"] == "info"] == ["stopping", "listeners closed"]
+    for number in (1, 2):
+        mine = [line for line in lines if line.get("client") == number]
+        assert {line["address"] for line in mine} == {"127.0.0.1"}
+        refused = [line for line in mine if line["event"] == "refused"]
+        assert [line["verb"] for line in refused] == ["EVENT", "other", "other", "EVENT"]
+        assert (refused[0]["event_id"], refused[0]["key"]) == (forged.id, ALICE.pubkey)
+        assert all(line["reason"].startswith("invalid: ") for line in refused)
+    [request] = [line for line in lines if line["event"] == "request refused"]
+    assert (request["address"], request["status"]) == ("127.0.0.1", 400)
     assert _SECRET not in program.err + program.out

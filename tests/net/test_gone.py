@@ -23,6 +23,7 @@ from tests.support.pipeline import Replies, open_desk
 from tests.support.server import open_door, plain, socket_pair
 from tests.support.wire import closing, message, open_wire
 from trio_relay import NetOptions, Relay
+from trio_relay.net import refusals
 from trio_relay.net.client_requests import Subscribed
 from trio_relay.net.connection import Connection
 from trio_relay.net.flush import Flushes
@@ -83,7 +84,8 @@ async def test_a_client_that_is_gone_needs_no_garbage_collector(
 
 def new_client(stream: trio.abc.Stream, relay: Relay) -> Connection:
     core = ServerProtocol(state=OPEN, logger=logging.getLogger("tests.websockets"))
-    return Connection(stream, WebSocket(core), relay, NetOptions(), Flushes(relay.flush_collector))
+    noted = refusals.ClientRefusals(refusals.Refusals(), 1, "unknown")
+    return Connection(stream, WebSocket(core), relay, NetOptions(), Flushes(relay.flush_collector), noted)
 
 
 async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: bool, live: bool) -> None:

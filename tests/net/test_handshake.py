@@ -180,4 +180,4 @@ async def test_a_connection_is_logged_with_its_number(
                 await wire.receive_end()
             await wait_all_tasks_blocked()
     told = [(entry["event"], entry.get("address"), entry.get("reason")) for entry in logged]
-    assert told[:4] == [("connected", "unknown", None), ("disconnected", None, "closed by client")] * 2
+    assert told[:4] == [("connected", "unknown", None), ("disconnected", "unknown", "closed by client")] * 2

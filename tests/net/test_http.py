@@ -51,7 +51,9 @@ async def test_a_bad_request_is_refused_and_the_connection_ends(
         assert (reply.status, reply.headers["connection"]) == (status, "close")
         assert await wire.receive_end() == b""
         assert trio.current_time() == 0
-        assert logged == [{"event": "request refused", "status": status, "log_level": "debug"}]
+        [line] = logged
+        assert line.pop("reason")
+        assert line == {"event": "request refused", "address": "unknown", "status": status, "log_level": "debug"}
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n"])

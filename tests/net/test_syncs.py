@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from tests.support.pipeline import LocalClient, waiting
 from tests.support.syncing import FIRST
 from trio_relay import MemoryStore
+from trio_relay.net import refusals
 from trio_relay.net.client_syncs import ClientSyncs
 from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.filter import Filter
@@ -20,6 +21,7 @@ from trio_relay.policy.identity import Identity
 
 REQUEST: Final = OpenSync("x", Filter(), FIRST)
 LONG: Final = FIRST + bytes(3_000)
+NOTED: Final = refusals.ClientRefusals(refusals.Refusals(), 1, "unknown")
 
 
 class Desk:
@@ -43,7 +45,7 @@ class Desk:
 @pytest.mark.parametrize("refusal", [None, invalid("no")], ids=["opened", "refused"])
 async def test_a_close_in_the_moment_of_the_opening_counts(refusal: Rejected | None) -> None:
     desk, outbox = Desk(refusal), LocalClient()
-    syncs = ClientSyncs(desk, outbox, Identity())  # type: ignore[arg-type]  # a desk for syncs
+    syncs = ClientSyncs(desk, outbox, Identity(), NOTED)  # type: ignore[arg-type]  # a desk for syncs
     async with trio.open_nursery() as nursery:
         nursery.start_soon(syncs.open, trio.CapacityLimiter(1), REQUEST, syncs.expect("x"))
         await wait_all_tasks_blocked()
@@ -55,7 +57,7 @@ async def test_a_close_in_the_moment_of_the_opening_counts(refusal: Rejected | N
 
 async def test_a_message_whose_turn_comes_after_the_close_is_not_answered() -> None:
     desk, outbox = Desk(), LocalClient()
-    syncs = ClientSyncs(desk, outbox, Identity())  # type: ignore[arg-type]  # a desk for syncs
+    syncs = ClientSyncs(desk, outbox, Identity(), NOTED)  # type: ignore[arg-type]  # a desk for syncs
     desk.gate.set()
     turns = trio.CapacityLimiter(1)
     await syncs.open(turns, REQUEST, syncs.expect("x"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import trio
@@ -72,6 +73,19 @@ class Program:
             while not re.search(rf"^{re.escape(line)}.*\n", self.out, re.MULTILINE):
                 assert not self._ended.is_set(), f"no {line!r} in:\n{self.out}\n{self.err}"
                 await self._more.wait()
+
+    async def logs(self, event: str) -> dict[str, Any]:
+        """Wait for a line of its log, in JSON, about this; gives the first."""
+        with trio.fail_after(PATIENCE):
+            while not (found := [line for line in self.log if line["event"] == event]):
+                assert not self._ended.is_set(), f"no {event!r} in:\n{self.err}"
+                await self._more.wait()
+            return found[0]
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The whole lines of its log so far; each must be JSON."""
+        return [json.loads(line) for line in self.err.splitlines(keepends=True) if line.endswith("\n")]
 
     @property
     def address(self) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from typing import Final
 import trio
 
 from trio_relay.net.client_syncs import ClientSyncs
+from trio_relay.net.refusals import ClientRefusals
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
@@ -31,6 +32,7 @@ from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.identity import Identity
 
 _ANYTHING: Final = Filter()
+_UNFINISHED: Final = f"{Prefix.ERROR}: what is stored could not be sent to its end"
 _AT_A_TIME: Final = 2
 """Of one client; a hundred REQs at once wait for each other, and half of the readers stay free for others."""
 
@@ -76,19 +78,23 @@ class ClientRequests:
         relay: answers them.
         outbox: of the client, for answers.
         identity: who asks.
+        refusals: what the client is refused.
     """
 
-    def __init__(self, session: Session, relay: Relay, outbox: Recipient, identity: Identity) -> None:
+    def __init__(
+        self, session: Session, relay: Relay, outbox: Recipient, identity: Identity, refusals: ClientRefusals
+    ) -> None:
         self.tasks: trio.Nursery | None = None
         """The client's; there while it is read."""
         self._session = session
         self._relay = relay
         self._outbox = outbox
         self._identity = identity
+        self._refusals = refusals
         self._has_challenged = False
         self._queries = 0
         """Tasks that send what is stored, those of ended subscriptions included until they have come to their end."""
-        self._syncs = ClientSyncs(relay, outbox, identity)
+        self._syncs = ClientSyncs(relay, outbox, identity, refusals)
         self._turns: trio.CapacityLimiter | None = None
 
     def take(self, request: Subscribe | Count | Unsubscribe | OpenSync | ContinueSync | CloseSync) -> None:
@@ -125,7 +131,7 @@ class ClientRequests:
         over = self._session.open_requests
         self._session.close_all()
         for request in over:
-            self._outbox.send_nowait(closed(request.sub_id, str(refusal)))
+            self._close("REQ", request.sub_id, str(refusal))
         self._syncs.refuse_all(str(refusal))
 
     def watch(self, now: float) -> None:
@@ -150,9 +156,13 @@ class ClientRequests:
         self.challenge(refusal)
         return str(refusal)
 
+    def _close(self, verb: str, sub_id: str, reason: str) -> None:
+        self._refusals.note(verb, reason)
+        self._outbox.send_nowait(closed(sub_id, reason))
+
     def _subscribe(self, request: Subscribe) -> None:
         if (reason := self._refused(request.filters)) is not None:
-            self._outbox.send_nowait(closed(request.sub_id, reason))
+            self._close("REQ", request.sub_id, reason)
             return
         subscription = Subscription(request.sub_id, request.filters, self._outbox, self._identity.reader)
         running = Subscribed(self._relay, subscription)
@@ -175,20 +185,21 @@ class ClientRequests:
             with scope:
                 async with turns:
                     if not await answer.send() and not answer.subscription.is_ended:
+                        self._refusals.note("REQ", _UNFINISHED)
                         self._session.close(answer.subscription.sub_id)
         finally:
             self._queries -= 1
 
     def _count(self, request: Count) -> None:
         if (reason := self._refused(request.filters)) is not None:
-            self._outbox.send_nowait(closed(request.sub_id, reason))
+            self._close("COUNT", request.sub_id, reason)
             return
         counting = _Counting()
         self._session.open(request, counting)
         self._start(self._answer_count, request, counting)
 
     async def _answer_count(self, turns: trio.CapacityLimiter, request: Count, counting: _Counting) -> None:
-        answer = b""
+        answer, reason = b"", ""
         try:
             with counting.scope:
                 async with turns:
@@ -199,10 +210,14 @@ class ClientRequests:
                         )
                         answer = counted(request.sub_id, number, registers)
                     except Rejected as refusal:
-                        answer = closed(request.sub_id, str(refusal))
+                        reason = str(refusal)
         finally:
             self._session.answered(counting)
-        if not counting.scope.cancel_called:  # the answer may come as the client says CLOSE
+        if counting.scope.cancel_called:
+            return  # the answer may come as the client says CLOSE
+        if reason:
+            self._close("COUNT", request.sub_id, reason)
+        else:
             self._outbox.send_nowait(answer)
 
     def _open_sync(self, request: OpenSync) -> None:

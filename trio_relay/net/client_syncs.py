@@ -6,6 +6,7 @@ from typing import Final
 
 import trio
 
+from trio_relay.net.refusals import ClientRefusals
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.message import ContinueSync, OpenSync, sync_error, sync_message
 from trio_relay.pipeline.recipient import Recipient
@@ -28,17 +29,20 @@ class ClientSyncs:
         relay: whose verbs are called.
         outbox: of the client, for answers.
         identity: who asks.
+        refusals: what the client is refused.
     """
 
-    def __init__(self, relay: Relay, outbox: Recipient, identity: Identity) -> None:
+    def __init__(self, relay: Relay, outbox: Recipient, identity: Identity, refusals: ClientRefusals) -> None:
+        self._refusals = refusals
         self._relay = relay
         self._outbox = outbox
         self._identity = identity
         self._opening: dict[str, trio.CancelScope] = {}
         self._open: dict[str, Sync] = {}
 
-    def refuse(self, sync_id: str, reason: str, most: int | None = None) -> None:
+    def refuse(self, sync_id: str, reason: str, most: int | None = None, verb: str = "NEG-OPEN") -> None:
         """Say that a sync is over, or never began."""
+        self._refusals.note(verb, reason)
         self._outbox.send_nowait(sync_error(sync_id, reason, most))
 
     def has_room(self) -> bool:
@@ -77,7 +81,7 @@ class ClientSyncs:
             if sync_id in self._opening:
                 self._end(sync_id, _HASTY)
             else:
-                self.refuse(sync_id, _UNKNOWN)
+                self.refuse(sync_id, _UNKNOWN, verb="NEG-MSG")
         elif session.is_busy:
             self._end(sync_id, _HASTY)
         elif len(message) > _SMALL_BYTES:
@@ -112,7 +116,7 @@ class ClientSyncs:
 
     def _end(self, sync_id: str, reason: str) -> None:
         self.close(sync_id)
-        self.refuse(sync_id, reason)
+        self.refuse(sync_id, reason, verb="NEG-MSG")
 
     def close(self, sync_id: str) -> None:
         """End a sync, if there is one of this id; nothing is said about it."""

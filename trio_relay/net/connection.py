@@ -10,6 +10,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
+import structlog
 import trio
 
 from trio_relay.net.client_requests import ClientRequests
@@ -18,6 +19,7 @@ from trio_relay.net.flush import Flushes
 from trio_relay.net.keepalive import Keepalive, KeepaliveVerdict
 from trio_relay.net.options import NetOptions
 from trio_relay.net.outbox import Outbox
+from trio_relay.net.refusals import ClientRefusals
 from trio_relay.net.transport import transport
 from trio_relay.net.websocket import WebSocket
 from trio_relay.nostr.errors import Prefix, Rejected
@@ -28,6 +30,8 @@ from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
 from trio_relay.turns import Turn
 
+log = structlog.get_logger("trio_relay.net")
+
 _READ_BYTES: Final = 65_536
 _AUTH_SECONDS: Final = 10.0
 _UNVERIFIED: Final = Rejected(Prefix.ERROR, f"the signature was not verified within {_AUTH_SECONDS:g} seconds")
@@ -37,7 +41,13 @@ class Connection:
     """A conversation with one connected client over a stream whose handshake is done."""
 
     def __init__(
-        self, stream: trio.abc.Stream, socket: WebSocket, relay: Relay, options: NetOptions, flushes: Flushes
+        self,
+        stream: trio.abc.Stream,
+        socket: WebSocket,
+        relay: Relay,
+        options: NetOptions,
+        flushes: Flushes,
+        refusals: ClientRefusals,
     ) -> None:
         identity = relay.admission.new_identity()
         self._identity = identity
@@ -55,7 +65,8 @@ class Connection:
             self.hang_up,
             deflates=socket.takes_deflated,
         )
-        self._requests = ClientRequests(self._session, relay, self._outbox, identity)
+        self._refusals = refusals
+        self._requests = ClientRequests(self._session, relay, self._outbox, identity, refusals)
         self._listening = trio.CancelScope()
         self._tasks: trio.Nursery | None = None
         self._close_reason: CloseReason | None = None
@@ -173,6 +184,7 @@ class Connection:
                     await self._authenticate(action.event)
                 elif isinstance(action, RefusedMessage):
                     self._relay.note_unreadable()
+                    self._refusals.note_unreadable(data, action)
                     self._requests.end(action)
                     self._outbox.send_nowait(action.message)
                 else:
@@ -192,16 +204,23 @@ class Connection:
             batch.append(Submission(event, self._reply, now, size))
             return
         self._requests.challenge(refusal)
+        self._refusals.note("EVENT", str(refusal), event)
         self._outbox.send_nowait(ok(event.id, False, str(refusal)))
 
     async def _authenticate(self, event: Event) -> None:
         refusal: Rejected | None = _UNVERIFIED
         with trio.move_on_after(_AUTH_SECONDS):  # it may take a thread, which all others may be waiting for
             refusal = await self._relay.authenticate(event, self._identity)
+        if refusal is None:
+            log.debug("authenticated", key=event.pubkey)
+        else:
+            self._refusals.note("AUTH", str(refusal), event)
         self._outbox.send_nowait(ok(event.id, refusal is None, "" if refusal is None else str(refusal)))
 
     def _reply(self, event: Event, accepted: bool, reason: str) -> None:
         self._unanswered -= 1
+        if not accepted:
+            self._refusals.note("EVENT", reason, event)
         self._outbox.send_nowait(ok(event.id, accepted, reason))
         if self._unanswered == 0 and self._answered is not None:
             self._answered.set()

@@ -13,13 +13,10 @@ from http import HTTPStatus
 from typing import Final, TypeAlias
 
 import h11
-import structlog
 import trio
 
 from trio_relay.net.addresses import UNKNOWN
 from trio_relay.version import __version__
-
-log = structlog.get_logger("trio_relay.net")
 
 _READ_BYTES: Final = 16_384
 _HEAD_BYTES: Final = 16_384
@@ -83,12 +80,24 @@ Respond: TypeAlias = Callable[[Request], Awaitable[Response | None]]
 """Answers a request; None hands the connection over as an `Upgrade`."""
 
 
+NoteRefusal: TypeAlias = Callable[[str, int, str], object]
+"""Is told the address, the status and the reason of a request that was not understood."""
+
+
 def _nobody(_headers: Mapping[str, str]) -> str:
     return UNKNOWN
 
 
+def _pass_over(_address: str, _status: int, _reason: str) -> None:
+    pass
+
+
 async def converse(
-    stream: trio.abc.Stream, answer: Respond, request_seconds: float, client_of: ClientOf = _nobody
+    stream: trio.abc.Stream,
+    answer: Respond,
+    request_seconds: float,
+    client_of: ClientOf = _nobody,
+    note_refusal: NoteRefusal = _pass_over,
 ) -> Upgrade | None:
     """Answer requests until the client disconnects, breaks the rules, is too slow, or becomes a WebSocket.
 
@@ -97,20 +106,25 @@ async def converse(
         answer: says what to answer.
         request_seconds: what one request may take to arrive, counted from the end of the one before.
         client_of: who sent a request; by default nobody is known.
+        note_refusal: told of requests that break the rules or are too slow.
 
     Raises:
         trio.BrokenResourceError: the client went away in the middle.
     """
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+    has_asked = False
     while True:
         request: Request | None = None
         try:
             with trio.CancelScope(relative_deadline=request_seconds) as patience:
                 request = await _read_request(connection, stream, client_of)
         except h11.RemoteProtocolError as error:
+            note_refusal(client_of({}), error.error_status_hint, str(error))
             await _refuse(connection, stream, error.error_status_hint, request_seconds)
             return None
         if patience.cancelled_caught:
+            if not (has_asked and _is_between_requests(connection)):
+                note_refusal(client_of({}), 408, "the request took too long to arrive")
             await _refuse(connection, stream, 408, request_seconds)
             return None
         if request is None:
@@ -123,6 +137,12 @@ async def converse(
         if patience.cancelled_caught or connection.our_state is not h11.DONE:
             return None
         connection.start_next_cycle()
+        has_asked = True
+
+
+def _is_between_requests(connection: h11.Connection) -> bool:
+    """Return True if nothing of a next request has come: who was answered need not ask again."""
+    return connection.their_state is h11.IDLE and not connection.trailing_data[0]
 
 
 async def _read_request(connection: h11.Connection, stream: trio.abc.Stream, client_of: ClientOf) -> Request | None:
@@ -192,7 +212,6 @@ def _render(connection: h11.Connection, response: Response, head_only: bool = Fa
 
 async def _refuse(connection: h11.Connection, stream: trio.abc.SendStream, status: int, seconds: float) -> None:
     """Say what was wrong with a request; nothing has been said to it yet."""
-    log.debug("request refused", status=status)
     # No body: what was refused may be a HEAD, whose answer must not have one, and the status says it all.
     response = Response(status, headers=[("Connection", "close")])
     with trio.move_on_after(seconds):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from itertools import count
 from struct import pack
 from typing import Final
@@ -25,11 +26,12 @@ from trio_relay.net.addresses import UNIX, UNKNOWN, BlockedAddresses, Proxies
 from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
 from trio_relay.net.connection import Connection
 from trio_relay.net.connection_limits import ConnectionLimits
-from trio_relay.net.endpoints import Endpoints
+from trio_relay.net.endpoints import HEALTH, Endpoints
 from trio_relay.net.flush import Flushes
 from trio_relay.net.http import Request, Response, Upgrade, converse
 from trio_relay.net.listeners import PatientListener, Shortage
 from trio_relay.net.options import NetOptions
+from trio_relay.net.refusals import UNANSWERED, ClientRefusals, Refusals, RefusalStatistics
 from trio_relay.net.transport import transport
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
@@ -52,12 +54,17 @@ _CLOSE: Final = ("Connection", "close")
 
 @dataclass(frozen=True, slots=True)
 class NetStatistics:
-    """Connections: open now, accepted so far, refused for their number, and how they ended."""
+    """Connections: open now, accepted so far, refused for their number, how they ended; then what clients were refused.
+
+    `accepts_failed` is how often there was no room for a connection, by the name of the system's error.
+    """
 
     connections: int
     accepted: int
     refused: int
     close_reasons: dict[str, int]
+    refusals: RefusalStatistics
+    accepts_failed: dict[str, int]
 
 
 class Server:
@@ -99,6 +106,7 @@ class Server:
         self._accepted = 0
         self._refused = 0
         self._close_reasons: Counter[str] = Counter()
+        self._refusals = Refusals()
         relay.moderation.state.subscribe(self._follow)
 
     async def serve(
@@ -172,30 +180,37 @@ class Server:
         """One connection, from its first byte to its last; what goes wrong in it stays in it."""
         peer = _peer(stream)
         # No descriptors for plain requests without end, and none at all for those who are shut out.
-        if self._visits.refusal(peer) is not None or self._bars(peer):
+        crowd = self._visits.refusal(peer)
+        if crowd is not None or self._bars(peer):
             self._refused += 1
+            reason = "this address is blocked" if crowd is None else crowd[1].decode()
+            self._refusals.note_request(peer, UNANSWERED, reason)
             return
-        structlog.contextvars.bind_contextvars(client=next(self._numbers))
+        number = next(self._numbers)
+        structlog.contextvars.bind_contextvars(client=number)
         try:
-            await self._speak(stream, peer)
+            await self._speak(stream, peer, number)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as group:
-            log.debug("connection broken", error=repr(group.exceptions[0]))
+            log.debug("connection broken", address=peer, error=repr(group.exceptions[0]))
         except* Exception:
             log.exception("connection failed")
 
-    async def _speak(self, stream: trio.abc.Stream, peer: str) -> None:
+    async def _speak(self, stream: trio.abc.Stream, peer: str, number: int) -> None:
         conversation, upgrade = None, None
         client_of = partial(self._proxies.client_address, peer)
         with self._visits.taken(peer), trio.CancelScope() as visit:
             self._lobby.add(visit)
             try:
-                upgrade = await converse(stream, self._answer, self._options.handshake_seconds, client_of)
+                upgrade = await converse(
+                    stream, self._answer, self._options.handshake_seconds, client_of, self._refusals.note_request
+                )
                 if upgrade is not None:
                     conversation = await self._shake_hands(stream, upgrade)
             finally:
                 self._lobby.discard(visit)
         if upgrade is not None and conversation is not None:
-            await self._serve_client(stream, conversation, upgrade)
+            refusals = ClientRefusals(self._refusals, number, upgrade.request.client)
+            await self._serve_client(stream, conversation, upgrade, refusals)
 
     async def _shake_hands(self, stream: trio.abc.Stream, upgrade: Upgrade) -> websocket.WebSocket | None:
         """Answer the handshake; None if it was a bad one."""
@@ -206,7 +221,7 @@ class Server:
             )
         except websocket.HandshakeRefused as refused:
             response = refused.response
-            log.debug("upgrade refused", address=upgrade.request.client, status=refused.status, reason=str(refused))
+            self._refusals.note_request(upgrade.request.client, refused.status, str(refused))
         sent = _send_nowait(stream, response)  # all of it, as long as the client has not filled its line with requests
         with self._connection_limits.taken(upgrade.request.client):  # it counts from now on
             if sent < len(response):
@@ -215,7 +230,13 @@ class Server:
         return conversation
 
     async def _answer(self, request: Request) -> Response | None:
-        if request.path != "/health" and self._bars(request.client):
+        response = await self._admitted(request)
+        if response is not None and response.status >= HTTPStatus.BAD_REQUEST and request.path != HEALTH:
+            self._refusals.note_request(request.client, response.status, response.body.decode())
+        return response
+
+    async def _admitted(self, request: Request) -> Response | None:
+        if request.path != HEALTH and self._bars(request.client):
             return Response(403, b"blocked: this address is blocked\n", headers=[_CLOSE])
         response = await self._front.answer(request)
         if response is None and (refusal := self._connection_limits.refusal(request.client)) is not None:
@@ -223,9 +244,15 @@ class Server:
             return Response(*refusal, headers=[("Retry-After", "30"), _CLOSE])
         return response
 
-    async def _serve_client(self, stream: trio.abc.Stream, conversation: websocket.WebSocket, upgrade: Upgrade) -> None:
+    async def _serve_client(
+        self,
+        stream: trio.abc.Stream,
+        conversation: websocket.WebSocket,
+        upgrade: Upgrade,
+        refusals: ClientRefusals,
+    ) -> None:
         address = upgrade.request.client
-        client = Connection(stream, conversation, self._relay, self._options, self._flushes)
+        client = Connection(stream, conversation, self._relay, self._options, self._flushes, refusals)
         self._accepted += 1
         self._connections[client] = address
         if self._stopping:
@@ -241,7 +268,8 @@ class Server:
             del self._connections[client]
             self._close_reasons[close_reason.reason] += 1
             note = log.warning if close_reason in (TOO_SLOW, STUCK) else log.debug
-            note("disconnected", reason=close_reason.reason)
+            where = {"address": address} if self._refusals.tells_each else {}
+            note("disconnected", reason=close_reason.reason, **where)
             if close_reason in (TOO_SLOW, STUCK, SILENT):
                 _abort(stream)
 
@@ -253,6 +281,7 @@ class Server:
             for client in list(self._connections):
                 client.watch(now)
             self.shortage.tell(now)
+            self._refusals.tell(now)
 
     @property
     def connections(self) -> Collection[Connection]:
@@ -261,7 +290,14 @@ class Server:
 
     def statistics(self) -> NetStatistics:
         """Who is here and who was."""
-        return NetStatistics(len(self._connections), self._accepted, self._refused, dict(self._close_reasons))
+        return NetStatistics(
+            len(self._connections),
+            self._accepted,
+            self._refused,
+            dict(self._close_reasons),
+            self._refusals.statistics(),
+            dict(self.shortage.counts),
+        )
 
 
 def _send_nowait(stream: trio.abc.Stream, data: bytes) -> int:

@@ -58,6 +58,27 @@ FOLLOW_SET: Final = 30_000
 """NIP-51."""
 
 
+_NAMED: Final = (
+    *(PROFILE, NOTE, FOLLOWS, ENCRYPTED_MESSAGE, DELETION, REPOST, REACTION, GENERIC_REPOST, VANISH, GIFT_WRAP),
+    *(EPHEMERAL_WRAP, COMMENT, REPORT, LABEL, JOIN, INVITE, LEAVE, CLIENT_AUTH, HTTP_AUTH, FOLLOW_SET),
+    *(9_734, 9_735),  # requests for zaps, and zaps (NIP-57)
+    *(10_000, 10_002, 10_050),  # lists of mutes (NIP-51), of relays (NIP-65), of relays for messages (NIP-17)
+    *(24_133, 30_023, 30_078),  # remote signing (NIP-46), articles (NIP-23), data of applications (NIP-78)
+)
+_LABELS: Final = {kind: str(kind) for kind in _NAMED}
+
+
+def kind_label(kind: int) -> str:
+    """Return a kind's number if it is a common one, else the name of its range: one of a few dozen words."""
+    if (label := _LABELS.get(kind)) is not None:
+        return label
+    if is_ephemeral(kind):
+        return "other ephemeral"
+    if is_replaceable(kind):
+        return "other replaceable"
+    return "other addressable" if is_addressable(kind) else "other regular"
+
+
 def is_ephemeral(kind: int) -> bool:
     """True for kinds that are delivered and never stored (NIP-01, "Kinds")."""
     return 20_000 <= kind < 30_000

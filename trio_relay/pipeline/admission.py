@@ -11,6 +11,7 @@ from trio_relay.nostr.auth import check_auth
 from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.kinds import kind_label
 from trio_relay.nostr.session import Session
 from trio_relay.policy.event_checks import check_bans, check_event
 from trio_relay.policy.filter_checks import check_filters
@@ -34,6 +35,8 @@ class Admission:
         """The identity of a client that has not authenticated."""
         self.refused: Counter[str] = Counter()
         """Events that were refused, by prefix."""
+        self.received: Counter[str] = Counter()
+        """All events, by kind (see `kind_label`)."""
         self._rules = rules
         self._clock = clock
 
@@ -57,6 +60,7 @@ class Admission:
             identity: who sends it; None: somebody who has not authenticated.
             size: bytes of the message that it came in, if known.
         """
+        self.received[kind_label(event.kind)] += 1
         refusal = check_event(event, identity or self.stranger, self._rules, int(self._clock()), size)
         if refusal is not None:
             self.refused[refusal.prefix] += 1

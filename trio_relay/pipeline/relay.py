@@ -173,6 +173,7 @@ class Relay:
         return RelayStatistics(
             signatures=stages.backend.name,
             verifiers=stages.width,
+            received=dict(self.admission.received),
             refused=dict(self.admission.refused),
             unreadable=self._unreadable,
             channels=stages.channels(),

@@ -117,6 +117,7 @@ class RelayStatistics:
 
     signatures: BackendName
     verifiers: int
+    received: dict[str, int]
     refused: dict[str, int]
     unreadable: int
     channels: dict[str, ChannelStatistics]

@@ -104,6 +104,7 @@ class AdminApi:
         if event.pubkey in rules.admins:
             return
         if rules.is_banned(event.pubkey, now) or not granted(rules.lists, ListName.METHODS, event.pubkey, now):
+            log.debug("management refused", key=event.pubkey, reason="this key may not manage the relay")
             raise Rejected(Prefix.RESTRICTED, "this key may not manage the relay")
 
     def _call(self, body: _Body, caller: str, request: Request) -> Call:
@@ -123,6 +124,9 @@ class AdminApi:
                 self._check_replay(event)
             await self._do(call, outcome)
         except Rejected as refusal:
+            log.debug(
+                "management refused", address=call.client, method=call.method, key=call.caller, reason=str(refusal)
+            )
             return _refused(503 if refusal.prefix is Prefix.ERROR else 200, str(refusal))
         return _json(200, {"result": outcome.result})
 

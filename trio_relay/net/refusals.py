@@ -1,0 +1,147 @@
+"""What clients are refused: each in a line at debug, all of a minute by reason in one line at info, and in numbers.
+
+Neither lines nor labels hold what a client has written: events are named by id, key and kind, all else is in our own
+words.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import structlog
+
+from trio_relay.nostr.errors import Prefix
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import kind_label
+from trio_relay.nostr.message import RefusedMessage
+
+log = structlog.get_logger("trio_relay.net")
+
+UNANSWERED: Final = 0
+"""Instead of a status: the connection was closed without an answer."""
+_TELL_SECONDS: Final = 60.0
+_PREFIXES: Final = frozenset(Prefix)
+_OTHER: Final = "other"
+_VERB: Final = re.compile(rb'\s*\[\s*"(EVENT|REQ|COUNT|CLOSE|AUTH|NEG-OPEN|NEG-MSG|NEG-CLOSE)"')
+_QUOTATION: Final = re.compile(r"[: ]*(?:bytearray\()?b?['\"]")
+_decode_answer: Final = msgspec.json.Decoder(list[object]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalStatistics:
+    """Refusals so far: messages by verb and reason, events by kind and reason, requests by HTTP status."""
+
+    messages: dict[tuple[str, str], int]
+    events: dict[tuple[str, str], int]
+    requests: dict[str, int]
+
+
+class Refusals:
+    """Counts what all clients are refused."""
+
+    def __init__(self) -> None:
+        self.tells_each = bool(log.is_enabled_for(logging.DEBUG))
+        """True if each is to be logged; looked up once, so that the others cost no more than a number."""
+        self._messages: Counter[tuple[str, str]] = Counter()
+        self._events: Counter[tuple[str, str]] = Counter()
+        self._requests: Counter[str] = Counter()
+        self._untold: Counter[str] = Counter()
+        self._told: float | None = None
+
+    def note_message(self, verb: str, reason: str, event: Event | None) -> None:
+        """Count a refused message."""
+        prefix = reason.partition(":")[0]
+        if prefix not in _PREFIXES:
+            prefix = _OTHER
+        self._messages[verb, prefix] += 1
+        self._untold[f"{verb} {prefix}"] += 1
+        if event is not None:
+            self._events[kind_label(event.kind), prefix] += 1
+
+    def note_request(self, address: str, status: int, reason: str) -> None:
+        """Count and tell that an HTTP request, or a whole connection (`UNANSWERED`), was refused.
+
+        Args:
+            address: of who has sent it.
+            status: of the answer.
+            reason: in words; quotations are left out.
+        """
+        told = "unanswered" if status == UNANSWERED else str(status)
+        self._requests[told] += 1
+        self._untold[f"HTTP {told}"] += 1
+        if self.tells_each:
+            log.debug("request refused", address=address, status=status, reason=_unquoted(reason.strip()))
+
+    def tell(self, now: float) -> None:
+        """Tell what has been refused since the last line, if that is a minute ago; to be called about every second."""
+        if self._told is None:
+            self._told = now
+        if now - self._told < _TELL_SECONDS:
+            return
+        self._told = now
+        if self._untold:
+            log.info("refusals", total=self._untold.total(), reasons=dict(self._untold.most_common()))
+            self._untold.clear()
+
+    def statistics(self) -> RefusalStatistics:
+        """What has been refused so far."""
+        return RefusalStatistics(dict(self._messages), dict(self._events), dict(self._requests))
+
+
+class ClientRefusals:
+    """Notes what one client is refused.
+
+    Args:
+        refusals: of all clients.
+        client: its number in the log.
+        address: where it comes from.
+    """
+
+    __slots__ = ("_address", "_all", "_client")
+
+    def __init__(self, refusals: Refusals, client: int, address: str) -> None:
+        self._all = refusals
+        self._client = client
+        self._address = address
+
+    def note(self, verb: str, reason: str, event: Event | None = None) -> None:
+        """Note that a message was refused.
+
+        Args:
+            verb: of the message.
+            reason: what the client was told, in our words alone.
+            event: what it has sent or signed in with.
+        """
+        self._all.note_message(verb, reason, event)
+        if self._all.tells_each:
+            named = {} if event is None else {"event_id": event.id, "key": event.pubkey, "kind": event.kind}
+            self._tell(verb, reason, named)
+
+    def note_unreadable(self, data: bytes, refused: RefusedMessage) -> None:
+        """Note that a message was refused before it was known to ask for anything.
+
+        Args:
+            data: the message.
+            refused: its answer.
+        """
+        match = _VERB.match(data)
+        verb = _OTHER if match is None else match[1].decode("ascii")
+        answer, *named, reason = _decode_answer(refused.message)
+        told = _unquoted(str(reason))
+        self._all.note_message(verb, told, None)
+        if self._all.tells_each:
+            self._tell(verb, told, {"event_id": named[0]} if answer == "OK" else {})
+
+    def _tell(self, verb: str, reason: str, named: dict[str, object]) -> None:
+        # Answers also come from the tasks of stages, which do not know whose they are.
+        log.debug("refused", client=self._client, address=self._address, verb=verb, reason=reason, **named)
+
+
+def _unquoted(text: str) -> str:
+    """Return a reason up to what it quotes of a client."""
+    return _QUOTATION.split(text, maxsplit=1)[0]
