@@ -11,7 +11,6 @@ from trio_relay.nostr.auth import check_auth
 from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.kinds import kind_label
 from trio_relay.nostr.session import Session
 from trio_relay.policy.event_checks import check_bans, check_event
 from trio_relay.policy.filter_checks import check_filters
@@ -35,8 +34,8 @@ class Admission:
         """The identity of a client that has not authenticated."""
         self.refused: Counter[str] = Counter()
         """Events that were refused, by prefix."""
-        self.received: Counter[str] = Counter()
-        """All events, by kind (see `kind_label`)."""
+        self.received: Counter[int] = Counter()
+        """All events, by kind, of which there are 65,536."""
         self._rules = rules
         self._clock = clock
 
@@ -60,7 +59,7 @@ class Admission:
             identity: who sends it; None: somebody who has not authenticated.
             size: bytes of the message that it came in, if known.
         """
-        self.received[kind_label(event.kind)] += 1
+        self.received[event.kind] += 1
         refusal = check_event(event, identity or self.stranger, self._rules, int(self._clock()), size)
         if refusal is not None:
             self.refused[refusal.prefix] += 1

@@ -7,7 +7,8 @@ It decides nothing itself: verdicts are given by `admission`, operators' state i
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -19,6 +20,7 @@ from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
+from trio_relay.nostr.kinds import kind_label
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import document
 from trio_relay.pipeline.admission import Admission
@@ -173,7 +175,7 @@ class Relay:
         return RelayStatistics(
             signatures=stages.backend.name,
             verifiers=stages.width,
-            received=dict(self.admission.received),
+            received=_by_label(self.admission.received),
             refused=dict(self.admission.refused),
             unreadable=self._unreadable,
             channels=stages.channels(),
@@ -184,6 +186,13 @@ class Relay:
             syncing=self._sync_sets.statistics(),
             store=self._store.statistics(),
         )
+
+
+def _by_label(kinds: Mapping[int, int]) -> dict[str, int]:
+    labelled: Counter[str] = Counter()
+    for kind, number in kinds.items():
+        labelled[kind_label(kind)] += number
+    return dict(labelled)
 
 
 @asynccontextmanager
