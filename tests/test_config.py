@@ -67,6 +67,9 @@ def test_every_table_is_read(tmp_path: Path) -> None:
     assert config.log.level == "debug"
 
 
+CLUSTER = {"backend": "opensearch"}
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting.section}.{setting.key}")
 def test_every_default_may_be_written_out(setting: Setting) -> None:
     assert check({setting.section: {setting.key: msgspec.to_builtins(setting.default)}}) == Config()
@@ -112,6 +115,25 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
         ({"relay": {"name": "n" * 30}}, "relay.name: expected `str` of length <= 29"),
         ({"relay": {"pubkey": "A" * 64}}, "relay.pubkey: expected `str` matching regex '^([0-9a-f]{64})?$'"),
         ({"relay": {"url": "http://a/"}}, "relay.url: expected `str` matching regex '^(wss?://[^/?#]+(/[^?#]*)?)?$'"),
+        ({"members": {"claims": ["sesame"]}}, "members.claims: needs members.enabled"),
+        ({"members": {"members_read": True}}, "members.members_read: needs members.enabled"),
+        ({"members": {"receive_kinds": [9_735]}}, "members.receive_kinds: needs members.enabled"),
+        (
+            {"policy": {"challenge": "connect"}, "net": {"listen": ["*:7777"]}},
+            "policy.challenge: needs relay.url, without which no client can authenticate (NIP-42)",
+        ),
+        (
+            {"store": CLUSTER, "opensearch": {"api_key": "a2V5", "username": "relay"}},
+            "opensearch.api_key: cannot be sent together with opensearch.username",
+        ),
+        (
+            {"store": CLUSTER, "opensearch": {"password": "sesame"}},
+            "opensearch.password: needs opensearch.username",
+        ),
+        (
+            {"store": CLUSTER, "opensearch": {"ca_file": "ca.pem"}},
+            "opensearch.ca_file: needs an https URL in opensearch.urls",
+        ),
         ({"relay": {"url": "wss://a:b/"}}, "relay.url: must be a ws or wss URL with a host and a valid port"),
         (
             {"relay": {"url": "wss://a@b/"}},

@@ -238,8 +238,11 @@ def _check_together(config: Config) -> None:
         _check_url("relay.url", config.relay.url)
     for url in config.relay.also_known_as:
         _check_url("relay.also_known_as", url)
-    if config.members.members_read and not config.members.enabled:
-        raise ConfigError("members.members_read: needs members.enabled")
+    for key in ("members_read", "claims", "receive_kinds"):
+        if getattr(config.members, key) and not config.members.enabled:
+            raise ConfigError(f"members.{key}: needs members.enabled")
+    if config.store.backend == "opensearch":
+        _check_credentials(config.opensearch)
     for address in config.net.listen:
         _check_listen("net.listen", address)
     if config.metrics.listen:
@@ -252,9 +255,19 @@ def _check_nameless(config: Config) -> None:
         raise ConfigError("relay.also_known_as: needs relay.url, the first of the relay's names")
     if config.members.enabled:
         raise ConfigError("members.enabled: needs relay.url, since joining needs authentication (NIP-42)")
-    for key in ("auth_to_read", "auth_to_write"):
-        if getattr(config.policy, key):
+    for key, value in (("auth_to_read", True), ("auth_to_write", True), ("challenge", "connect")):
+        if getattr(config.policy, key) == value:
             raise ConfigError(f"policy.{key}: needs relay.url, without which no client can authenticate (NIP-42)")
+
+
+def _check_credentials(options: OpenSearchOptions) -> None:
+    """Check that none of the credentials would be passed over."""
+    if options.api_key and options.username:
+        raise ConfigError("opensearch.api_key: cannot be sent together with opensearch.username")
+    if options.password and not options.username:
+        raise ConfigError("opensearch.password: needs opensearch.username")
+    if options.ca_file and not any(url.startswith("https:") for url in options.urls):
+        raise ConfigError("opensearch.ca_file: needs an https URL in opensearch.urls")
 
 
 def _check_url(key: str, url: str) -> None:

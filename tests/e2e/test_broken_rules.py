@@ -54,4 +54,4 @@ async def test_every_broken_rule_has_its_code_and_ends_that_connection_alone(tmp
     assert [entry["reason"] for entry in logged if entry["event"] == "disconnected"][: len(_FRAMES)] == [
         f"protocol error {code}" for code in _FRAMES
     ]
-    assert [entry["status"] for entry in logged if entry["event"] == "request refused"] == [400, 431]
+    assert [entry["status"] for entry in logged if entry["event"] == "request refused"] == [400, 404, 405, 431]

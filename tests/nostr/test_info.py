@@ -45,7 +45,6 @@ def test_the_document_as_it_stands_without_any_configuration() -> None:
 @pytest.mark.parametrize(
     ("limit", "field"),
     [
-        ("max_message_length", "max_message_length"),
         ("max_content_length", "max_content_length"),
         ("max_event_tags", "max_event_tags"),
         ("max_subscriptions", "max_subscriptions"),
@@ -58,6 +57,12 @@ def test_a_changed_limit_is_published(limit: str, field: str) -> None:
     before = published()["limitation"]
     after = published(limits=msgspec.structs.replace(Limits(), **{limit: 1234}))["limitation"]
     assert after == before | {field: 1234}
+
+
+def test_no_content_is_promised_that_no_message_could_hold() -> None:
+    before = published()["limitation"]
+    after = published(limits=Limits(max_message_length=2_000))["limitation"]
+    assert after == before | {"max_message_length": 2_000, "max_content_length": 2_000}
 
 
 def test_how_old_events_may_be_is_told_only_where_there_is_a_limit() -> None:

@@ -67,18 +67,30 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     handshake_seconds: Annotated[
         Seconds, Meta(description="Time for one HTTP request to arrive, including the upgrade to WebSocket.")
     ] = 10.0
-    ping_seconds: Annotated[Seconds, Meta(description="How long a client may be silent before it is sent a ping.")] = (
-        30.0
-    )
+    ping_seconds: Annotated[
+        Seconds, Meta(description="How long a client may be silent before it is sent a ping; looked at once a second.")
+    ] = 30.0
     pong_seconds: Annotated[
         Seconds,
-        Meta(description="Time after a ping within which something must arrive, else the connection is aborted."),
+        Meta(
+            description=(
+                "Time after a ping within which something must arrive, else the connection is aborted; looked at once a"
+                " second."
+            )
+        ),
     ] = 20.0
     send_seconds: Annotated[
-        Seconds, Meta(description="Time for a client to take 64 KiB, else the connection is aborted.")
+        Seconds,
+        Meta(description="Time for a client to take 64 KiB, else the connection is aborted; looked at once a second."),
     ] = 20.0
     close_seconds: Annotated[
-        Seconds, Meta(description="Time for the closing handshake, after the relay has sent its last message.")
+        Seconds,
+        Meta(
+            description=(
+                "Time for the closing handshake, after the relay has sent its last message; clients that are too slow,"
+                " or blocked, get one second."
+            )
+        ),
     ] = 5.0
     grace_seconds: Annotated[
         float,

@@ -101,7 +101,7 @@ def document(info: RelayInfo, limits: Limits, standing: Capabilities | None = No
         "max_limit": limits.max_limit,
         "max_subid_length": MAX_SUB_ID_LENGTH,
         "max_event_tags": limits.max_event_tags,
-        "max_content_length": limits.max_content_length,
+        "max_content_length": min(limits.max_content_length, limits.max_message_length),  # a character has a byte
         "min_pow_difficulty": standing.min_pow_difficulty,
         "auth_required": standing.auth_required,
         "payment_required": False,

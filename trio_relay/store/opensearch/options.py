@@ -51,7 +51,10 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         int,
         Meta(
             ge=0,
-            description="Copies of each shard; 1 or more if there is more than one node.",
+            description=(
+                "Copies of each shard of an index that `trio-relay migrate` makes; 1 or more if there is more than one"
+                " node."
+            ),
             extra={"unit": "copies"},
         ),
     ] = 0
@@ -59,8 +62,8 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Literal["request", "async"],
         Meta(
             description=(
-                "request: OK true is sent after the event is on the disks of all copies. async: a crash of nodes may"
-                " lose the last five seconds."
+                "Of an index that `trio-relay migrate` makes. request: OK true is sent after the event is on the disks"
+                " of all copies. async: a crash of nodes may lose the last five seconds."
             )
         ),
     ] = "request"
