@@ -8,6 +8,7 @@ from signal import SIGTERM
 import pytest
 
 from tests.support.keys import ALICE
+from tests.support.named_relay import auth_event
 from tests.support.program import running
 from tests.support.wire import connected
 
@@ -25,6 +26,12 @@ async def test_lines_of_a_connection_carry_its_number_and_none_what_was_said(tmp
                 await client.publish(note)
                 await client.publish(forged)
                 await client.ask(_SECRET, {"#t": [_SECRET]})
+                await client.send("REQ", "private", {"kinds": [4]})
+                _, challenge = await client.receive()
+                assert (await client.receive())[0] == "CLOSED"
+                host, port = program.address
+                await client.send("AUTH", auth_event(ALICE, challenge, f"ws://{host}:{port}/"))
+                assert (await client.receive())[2] is True
                 await client.send_text(f"{_SECRET} is not JSON")
                 assert (await client.receive())[0] == "NOTICE"
                 await client.send(_SECRET, note)
@@ -44,9 +51,11 @@ async def test_lines_of_a_connection_carry_its_number_and_none_what_was_said(tmp
         mine = [line for line in lines if line.get("client") == number]
         assert {line["address"] for line in mine} == {"127.0.0.1"}
         refused = [line for line in mine if line["event"] == "refused"]
-        assert [line["verb"] for line in refused] == ["EVENT", "other", "other", "EVENT"]
+        assert [line["verb"] for line in refused] == ["EVENT", "REQ", "other", "other", "EVENT"]
         assert (refused[0]["event_id"], refused[0]["key"]) == (forged.id, ALICE.pubkey)
-        assert all(line["reason"].startswith("invalid: ") for line in refused)
+        assert [line["key"] for line in mine if line["event"] == "authenticated"] == [ALICE.pubkey]
+        told = ["invalid", "auth-required", "invalid", "invalid", "invalid"]
+        assert [line["reason"].partition(":")[0] for line in refused] == told
     [request] = [line for line in lines if line["event"] == "request refused"]
     assert (request["address"], request["status"]) == ("127.0.0.1", 400)
     assert _SECRET not in program.err + program.out

@@ -49,10 +49,11 @@ async def test_a_minute_s_failures_are_one_line_and_then_it_goes_on(autojump_clo
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-async def test_every_lack_of_room_passes(number: int, autojump_clock: MockClock) -> None:
+async def test_every_lack_of_room_passes(number: int, autojump_clock: MockClock, logged: Lines) -> None:
     shortage = listeners.Shortage()
     await listeners.PatientListener(FullListener(0.05, number), shortage).accept()
     assert shortage.counts == {errno.errorcode[number]: 1}
+    assert ["hint" in line for line in logged] == [number in (errno.EMFILE, errno.ENFILE)]
 
 
 async def test_any_other_error_does_not(autojump_clock: MockClock, logged: Lines) -> None:

@@ -31,6 +31,8 @@ _BACKLOG: Final = 1_024
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What accept(2) says when the process or the system has no room for one more connection."""
+_NO_FILES: Final = frozenset({"EMFILE", "ENFILE"})
+_FEWER_FILES: Final = "raise the limit of open files (LimitNOFILE), or lower net.max_connections"
 _RETRY_SECONDS: Final = 0.1
 _TELL_SECONDS: Final = 60.0
 
@@ -207,12 +209,8 @@ class Shortage:
         """Say what was not said yet, unless the last line is younger than a minute; to be called now and then."""
         if self._untold and now - self._told >= _TELL_SECONDS:
             self._told = now
-            log.error(
-                "connections not accepted",
-                attempts=self._untold.total(),
-                errors=dict(self._untold),
-                hint="raise the limit of open files (LimitNOFILE), or lower net.max_connections",
-            )
+            hint = {"hint": _FEWER_FILES} if self._untold.keys() & _NO_FILES else {}
+            log.error("connections not accepted", attempts=self._untold.total(), errors=dict(self._untold), **hint)
             self._untold.clear()
 
 

@@ -187,7 +187,7 @@ class Server:
             self._refusals.note_request(peer, UNANSWERED, reason)
             return
         number = next(self._numbers)
-        structlog.contextvars.bind_contextvars(client=number)
+        structlog.contextvars.bind_contextvars(client=number, **self._place(peer))
         try:
             await self._speak(stream, peer, number)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as group:
@@ -209,6 +209,7 @@ class Server:
             finally:
                 self._lobby.discard(visit)
         if upgrade is not None and conversation is not None:
+            structlog.contextvars.bind_contextvars(**self._place(upgrade.request.client))
             refusals = ClientRefusals(self._refusals, number, upgrade.request.client)
             await self._serve_client(stream, conversation, upgrade, refusals)
 
@@ -268,10 +269,13 @@ class Server:
             del self._connections[client]
             self._close_reasons[close_reason.reason] += 1
             note = log.warning if close_reason in (TOO_SLOW, STUCK) else log.debug
-            where = {"address": address} if self._refusals.tells_each else {}
-            note("disconnected", reason=close_reason.reason, **where)
+            note("disconnected", reason=close_reason.reason, **self._place(address))
             if close_reason in (TOO_SLOW, STUCK, SILENT):
                 _abort(stream)
+
+    def _place(self, address: str) -> dict[str, str]:
+        """What is told of where somebody is: nothing, above debug."""
+        return {"address": address} if self._refusals.tells_each else {}
 
     async def _watch(self) -> None:
         """Ping and give up connections; one task for all of them."""
