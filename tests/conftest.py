@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -40,11 +42,13 @@ def own_logging(logged: list[structlog.typing.EventDict]) -> Iterator[None]:
     """For tests that set up logging as the program does; afterwards it is again as other tests expect it."""
     before, root = structlog.get_config(), logging.getLogger()
     level, handlers = root.level, root.handlers
+    hooks = sys.unraisablehook, threading.excepthook
     yield
     structlog.configure(**before)
     logging.captureWarnings(False)
     root.setLevel(level)
     root.handlers = handlers
+    sys.unraisablehook, threading.excepthook = hooks
 
 
 @pytest.fixture(scope="session")

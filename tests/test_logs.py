@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -115,6 +117,40 @@ def test_warnings_of_python_are_lines_too(capsys: pytest.CaptureFixture[str]) ->
     entry = json.loads(line)
     assert (entry["level"], entry["logger"]) == ("warning", "py.warnings")
     assert "DeprecationWarning: this will go" in entry["event"]
+
+
+class Stubborn:
+    """Something whose end goes wrong; its text is not to be told."""
+
+    def __del__(self) -> None:
+        raise Odd("too late")
+
+    def __repr__(self) -> str:
+        return "what an event says"
+
+
+def test_errors_that_nobody_can_catch_are_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogOptions(format="json"))
+    Stubborn()
+    gc.collect()
+    [line] = _lines(capsys)
+    entry = json.loads(line)
+    assert (entry["level"], entry["event"]) == ("error", "an exception was ignored")
+    assert entry["exception"].endswith("Odd: too late")
+    assert "what an event says" not in line
+
+
+@pytest.mark.parametrize(("error", "count"), [(Odd("no room"), 1), (SystemExit(1), 0)])
+def test_so_are_those_that_end_a_thread(capsys: pytest.CaptureFixture[str], error: BaseException, count: int) -> None:
+    def fail() -> None:
+        raise error
+
+    configure(LogOptions(format="json"))
+    thread = threading.Thread(target=fail, name="writer")
+    thread.start()
+    thread.join()
+    told = [json.loads(line) for line in _lines(capsys)]
+    assert [(entry["event"], entry["thread"]) for entry in told] == [("a thread has failed", "writer")] * count
 
 
 def test_setting_up_twice_doubles_no_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import Annotated, Literal
 
 import msgspec
 import structlog
 from msgspec import Meta
+
+log = structlog.get_logger("trio_relay.logs")
 
 
 class LogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,7 +19,7 @@ class LogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description="The least important lines that are shown; debug logs each connection."),
+        Meta(description="The least important lines that are shown; debug logs each connection and each refusal."),
     ] = "info"
     format: Annotated[
         Literal["auto", "text", "json"],
@@ -28,8 +31,8 @@ def configure(options: LogOptions) -> None:
     """Set up logging for the process; lines about a connection carry its number as `client`.
 
     Libraries log by the standard library, and Python warns by it from here on: their lines get the same form, with the
-    name of the `logger`. They speak from warnings on, whatever the level, since below that some tell of each request,
-    and others of all that is sent.
+    name of the `logger`. So do errors that Python would print by itself, of threads and of destructors. Libraries speak
+    from warnings on, whatever the level, since below that some tell of each request, and others of all that is sent.
     """
     text = sys.stderr.isatty() if options.format == "auto" else options.format == "text"
     renderer: structlog.types.Processor = (
@@ -69,3 +72,17 @@ def _adopt_libraries(first: list[structlog.types.Processor], last: list[structlo
     root.handlers = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
+    sys.unraisablehook = _note_unraisable
+    threading.excepthook = _note_death
+
+
+def _note_unraisable(found: sys.UnraisableHookArgs) -> None:
+    """Log what Python would print: an error that nobody can catch, of a destructor say."""
+    # Not what it came from, nor Python's words for that: they might hold what an event says.
+    log.error("an exception was ignored", exc_info=found.exc_value)
+
+
+def _note_death(found: threading.ExceptHookArgs) -> None:
+    """Log what Python would print: the error by which a thread has ended."""
+    if found.exc_type is not SystemExit:
+        log.error("a thread has failed", thread=found.thread.name if found.thread else "", exc_info=found.exc_value)

@@ -312,7 +312,7 @@ async def test_a_relay_without_a_name_has_no_authentication() -> None:
 def test_nothing_can_need_it_where_nobody_can_authenticate(key: str) -> None:
     needy: dict[str, Any] = {"policy": {key: True}}
     reason = rf"^policy\.{key}: needs relay\.url, without which no client can authenticate \(NIP-42\)$"
-    for listen in (["0.0.0.0:7777"], ["127.0.0.1:7777", "[::]:7777"]):
+    for listen in (["0.0.0.0:7777"], ["*:7777"], ["127.0.0.1:7777", "[::]:7777"], ["unix:/run/relay.sock"]):
         with pytest.raises(ConfigError, match=reason):
             check({**needy, "net": {"listen": listen}})
         check({**needy, "net": {"listen": listen}, "relay": {"url": URL}})
