@@ -147,7 +147,7 @@ def test_however_a_run_ends_it_has_its_code(
     last: str,
     depth: int,
 ) -> None:
-    async def run_to_its_end(_config: Config, _announce: Callable[[str], None]) -> None:
+    async def run_to_its_end(_config: Config, _announce: Callable[[str], None], _lists: object = None) -> None:
         if end is not None:
             raise _wrapped(end, depth)
 
@@ -162,7 +162,7 @@ def _wrapped(error: BaseException, depth: int) -> BaseException:
 
 
 def test_two_faults_at_once_are_both_shown(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail_twice(_config: Config, _announce: Callable[[str], None]) -> None:
+    async def fail_twice(_config: Config, _announce: Callable[[str], None], _lists: object = None) -> None:
         raise ExceptionGroup("from a nursery", [app.StoppedNow(), RuntimeError("the writer fell over")])
 
     monkeypatch.setattr(app, "main", fail_twice)

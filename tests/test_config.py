@@ -113,7 +113,20 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
         ({"log": {"level": "loud"}}, "log.level: invalid enum value 'loud'"),
         ({"store": {"path": ""}}, "store.path: expected `str` of length >= 1"),
         ({"relay": {"name": "n" * 30}}, "relay.name: expected `str` of length <= 29"),
-        ({"relay": {"pubkey": "A" * 64}}, "relay.pubkey: expected `str` matching regex '^([0-9a-f]{64})?$'"),
+        (
+            {"relay": {"pubkey": "A" * 63}},
+            "relay.pubkey: 'AAAAAAAAAAAAAAAAAAAAAAAA…' is no key: a key is 64 hex characters, or starts with npub1 or"
+            " nprofile1",
+        ),
+        (
+            {"policy": {"admins": ["npub1" + "q" * 58]}},
+            "policy.admins: 'npub1qqqqqqqqqqqqqqqqqqq…' is no key: a character is missing or wrong",
+        ),
+        (
+            {"policy": {"denied_pubkeys": ["nsec1" + "q" * 58]}},
+            "policy.denied_pubkeys: a secret key (nsec1…) must stand nowhere but with its owner: give its npub",
+        ),
+        ({"policy": {"admins": [1]}}, "policy.admins: expected `str`, got `int`"),
         ({"relay": {"url": "http://a/"}}, "relay.url: expected `str` matching regex '^(wss?://[^/?#]+(/[^?#]*)?)?$'"),
         ({"members": {"claims": ["sesame"]}}, "members.claims: needs members.enabled"),
         ({"members": {"members_read": True}}, "members.members_read: needs members.enabled"),
@@ -290,3 +303,28 @@ def test_a_setting_tells_its_bounds_and_choices() -> None:
     assert bounds["net.ping_seconds"] == "> 0"
     assert bounds["store.synchronous"] == '"full" | "normal"'
     assert bounds["relay.description"] == ""
+
+
+NPUB = "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6"
+HEX = "3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d"
+
+
+def test_a_key_may_be_written_in_each_of_its_spellings_wherever_one_is() -> None:
+    """Every setting that is made of 64 hex characters is a key."""
+    hexes = [setting for setting in settings() if _is_of_keys(setting)]
+    assert {(setting.section, setting.key) for setting in hexes} == {
+        ("relay", "pubkey"),
+        ("policy", "admins"),
+        ("policy", "allowed_pubkeys"),
+        ("policy", "denied_pubkeys"),
+    }
+    for setting in hexes:
+        value = NPUB if setting.key == "pubkey" else [HEX.upper(), NPUB]
+        table = getattr(check({setting.section: {setting.key: value}}), setting.section)
+        assert getattr(table, setting.key) == (HEX if setting.key == "pubkey" else (HEX, HEX))
+
+
+def _is_of_keys(setting: Setting) -> bool:
+    (section,) = (field for field in msgspec.structs.fields(Config) if field.name == setting.section)
+    (field,) = (field for field in msgspec.structs.fields(section.type) if field.name == setting.key)
+    return "[0-9a-f]{64}" in str(field.type)

@@ -23,6 +23,7 @@ import trio
 from msgspec.structs import replace
 
 from trio_relay.config import Config, is_private
+from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import Endpoints, MetricsEndpoint
@@ -33,6 +34,7 @@ from trio_relay.net.server import Server
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.relay import Relay, open_relay
 from trio_relay.pipeline.sync_sets import SyncOptions
+from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 from trio_relay.store.memory import MemoryStore
@@ -54,12 +56,13 @@ class StoppedNow(Exception):
     """A second signal came: the relay stops without waiting for anything."""
 
 
-async def main(config: Config, announce: Callable[[str], None]) -> None:
+async def main(config: Config, announce: Callable[[str], None], lists: ListFiles | None = None) -> None:
     """Run a relay until SIGINT or SIGTERM, then stop it gracefully.
 
     Args:
         config: checked.
         announce: called with each line for the operator: the banner, then `listening on …` once it listens.
+        lists: sees when lists of the configuration change; None if none stands in a file.
 
     Raises:
         StoreRefused: the store cannot be opened.
@@ -79,7 +82,7 @@ async def main(config: Config, announce: Callable[[str], None]) -> None:
             _listening(config.net.listen) as listeners,
             open_relay(store, config.pipeline, rules=rules_of(config, listeners), sync=_sync_options(config)) as relay,
         ):
-            await _serve(config, store, relay, listeners, stop, announce)
+            await _serve(config, store, relay, listeners, stop, announce, lists)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
@@ -136,6 +139,7 @@ async def _serve(
     listeners: Sequence[BoundListener],
     stop: trio.Event,
     announce: Callable[[str], None],
+    lists: ListFiles | None,
 ) -> None:
     greeting = f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n"
     front = Endpoints(relay.document, relay.check, greeting, AdminApi(relay), relay.rules.names)
@@ -149,6 +153,13 @@ async def _serve(
             show = partial(_show, MetricsEndpoint(page.render), config.net)
             patient = [PatientListener(listener, server.shortage) for listener in metrics_listeners]
             watching.start_soon(trio.serve_listeners, show, patient)
+        if lists is not None:
+
+            def take(options: PolicyOptions) -> None:
+                relay.rules.take_options(options)
+                server.recheck()
+
+            watching.start_soon(lists.run, config.policy, take)
         for line in _banner(config, store, relay, metrics_listeners):
             announce(line)
         async with trio.open_nursery() as serving:

@@ -29,7 +29,8 @@ from rich.progress import (
 )
 
 from trio_relay import app, logs
-from trio_relay.config import Config, ConfigError, load
+from trio_relay.config import Config, ConfigError, list_files, load
+from trio_relay.list_files import ListFiles
 from trio_relay.net.listeners import AddressRefused
 from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.trends import Trends
@@ -233,7 +234,7 @@ async def _migrate(config: Config, *, dry_run: bool) -> None:
 def _serve(path: Path | None) -> None:
     config = _load(path)
     with _exit_codes():
-        trio.run(app.main, config, partial(click.echo, nl=True))
+        trio.run(app.main, config, partial(click.echo, nl=True), _list_files(path, config))
     click.echo("stopped")
 
 
@@ -244,6 +245,11 @@ def _load(path: Path | None) -> Config:
         _leave(CONFIG_ERROR, str(error))
     logs.configure(config.log)
     return config
+
+
+def _list_files(path: Path | None, config: Config) -> ListFiles | None:
+    files = list_files(path, os.environ)
+    return ListFiles(files, lambda: load(path, os.environ).policy, config.policy.files_seconds) if files else None
 
 
 def _load_lasting(path: Path | None) -> Config:

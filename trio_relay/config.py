@@ -12,12 +12,13 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from trio_relay.list_files import ListFileError, expand, files_of
 from trio_relay.logs import LogOptions
 from trio_relay.metrics import MetricsOptions
 from trio_relay.net.addresses import AddressEntry, AddressList, Proxies
@@ -25,6 +26,7 @@ from trio_relay.net.endpoints import HEALTH
 from trio_relay.net.listeners import check_address
 from trio_relay.net.options import NetOptions
 from trio_relay.nostr.limits import Limits
+from trio_relay.nostr.nip19 import pubkey_of
 from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.nostr.urls import is_loopback, plain_path, same_relay
 from trio_relay.pipeline.options import RelayOptions
@@ -67,7 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log: LogOptions = LogOptions()
 
 
-class ConfigError(Exception):
+class ConfigError(ValueError):
     """An error in the configuration; the message names the key, the reason, and the nearest known key."""
 
 
@@ -98,6 +100,22 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: what is wrong, for the operator.
     """
+    source = _decoded(path, environment)
+    if isinstance(policy := source.get("policy"), dict):
+        try:
+            expand(policy)
+        except ListFileError as error:
+            raise ConfigError(str(error)) from error
+    return check(source)
+
+
+def list_files(path: Path | None, environment: Mapping[str, str]) -> dict[str, list[Path]]:
+    """Return the files that lists of the table `policy` stand in, by key; raises what `load` does."""
+    policy = _decoded(path, environment).get("policy")
+    return files_of(policy) if isinstance(policy, dict) else {}
+
+
+def _decoded(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
     source: dict[str, Any] = {}
     if path is not None:
         try:
@@ -107,7 +125,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not TOML: {error}") from error
     _override(source, environment)
-    return check(source)
+    return source
 
 
 def check(source: dict[str, Any]) -> Config:
@@ -117,6 +135,7 @@ def check(source: dict[str, Any]) -> Config:
         ConfigError: what is wrong, for the operator.
     """
     _check_keys(source)
+    _spell_out_keys(source)
     try:
         config = msgspec.convert(source, Config)
     except msgspec.ValidationError as error:
@@ -200,6 +219,28 @@ def _check_keys(source: dict[str, Any]) -> None:
         for key in table:
             if key not in known[section]:
                 raise ConfigError(f"{section}.{key}: unknown key{_nearest(f'{section}.{key}', everything)}")
+
+
+_PUBKEYS: Final = (
+    ("relay", "pubkey"),
+    ("policy", "admins"),
+    ("policy", "allowed_pubkeys"),
+    ("policy", "denied_pubkeys"),
+)
+"""Settings that hold public keys, in any of their spellings."""
+
+
+def _spell_out_keys(source: dict[str, Any]) -> None:
+    """Write all public keys as hex; what is no text is left to the check of types."""
+    for section, key in _PUBKEYS:
+        value = source.get(section, {}).get(key)
+        try:
+            if isinstance(value, str) and value:
+                source[section][key] = pubkey_of(value)
+            elif isinstance(value, list):
+                source[section][key] = [pubkey_of(item) if isinstance(item, str) else item for item in value]
+        except ValueError as error:
+            raise ConfigError(f"{section}.{key}: {error}") from None
 
 
 def _nearest(name: str, known: list[str]) -> str:

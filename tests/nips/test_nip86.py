@@ -13,6 +13,7 @@ from trio_relay import MemoryStore
 from trio_relay.store.base import Store
 
 HEX = "ab" * 32
+A_KEY = "a key is 64 hex characters, or starts with npub1 or nprofile1"
 PAIRS = [
     ("banpubkey", "unbanpubkey", "listbannedpubkeys", "pubkey", HEX),
     ("allowpubkey", "unallowpubkey", "listallowedpubkeys", "pubkey", HEX),
@@ -124,8 +125,16 @@ class TestMethods:
             ("allowpubkey", [HEX, "", NOW + 1], "invalid: allowpubkey takes 2 parameters at most"),
             ("unbanpubkey", [HEX, "", 1], "invalid: unbanpubkey takes 2 parameters at most"),
             *(
-                ("banpubkey", params, "invalid: parameter 1 of banpubkey must be a pubkey, 64 lowercase hex characters")
-                for params in ([], [None], [1], [HEX[1:]], [f"{HEX}a"], [HEX.upper()], ["npub1xyz"], [[HEX]])
+                ("banpubkey", params, "invalid: parameter 1 of banpubkey must be a pubkey, a text")
+                for params in ([], [None], [1], [[HEX]])
+            ),
+            *(
+                ("banpubkey", [text], f"invalid: parameter 1 of banpubkey must be a pubkey: {reason}")
+                for text, reason in (
+                    (HEX[1:], f"'{HEX[1:25]}…' is no key: {A_KEY}"),
+                    ("alice", f"'alice' is no key: {A_KEY}"),
+                    ("npub1xyz", "'npub1xyz' is no key: a character is missing or wrong"),
+                )
             ),
             (
                 "banevent",

@@ -245,7 +245,7 @@ def _without_port(hop: str) -> str:
 
 
 class BlockedAddresses:
-    """Looks up both lists; `refresh` it when the operators' has changed.
+    """Looks up both lists, the operators' and the configuration's; `refresh` it when one has changed.
 
     Args:
         rules: have both.
@@ -258,11 +258,11 @@ class BlockedAddresses:
     def __init__(self, rules: Rules, now: Callable[[], int]) -> None:
         self._rules = rules
         self._now = now
-        self._denied = AddressList(map(AddressEntry, rules.options.denied_addresses))
         self.refresh()
 
     def refresh(self) -> None:
-        """Be what the operators' list says now."""
+        """Be what both lists say now."""
+        self._denied = AddressList(map(AddressEntry, self._rules.options.denied_addresses))
         entries = self._rules.lists.entries(ListName.BLOCKED_ADDRESSES, 0)
         self._listed = AddressList(
             AddressEntry(address, entry.reason, entry.until) for address, entry in entries.items()

@@ -115,9 +115,13 @@ class Connection:
             if not (self._accepting and close_reason is STOPPING):
                 self._listening.cancel(reason=close_reason.reason)
 
-    def recheck(self, keys: Collection[str]) -> None:
-        """End what is open if one of these keys is the client's, and it may read no more; sync, from any task."""
-        if not self._identity.keys.isdisjoint(keys):
+    def recheck(self, keys: Collection[str] | None = None) -> None:
+        """End what is open if the client may read no more; sync, from any task.
+
+        Args:
+            keys: look only at a client that has authenticated one of these; None: at any.
+        """
+        if keys is None or not self._identity.keys.isdisjoint(keys):
             self._requests.recheck()
 
     def watch(self, now: float) -> None:

@@ -167,6 +167,13 @@ class Server:
             for client in self._connections if keys else ():
                 client.recheck(keys)
 
+    def recheck(self) -> None:
+        """Have the configuration's lists, which have changed, hold for those who are here already; sync."""
+        self._blocked.refresh()
+        self.close_blocked()
+        for client in self._connections:
+            client.recheck()
+
     def close_blocked(self) -> None:
         """Hang up on every client whose address is blocked by now; sync, from any task."""
         for client, address in self._connections.items():

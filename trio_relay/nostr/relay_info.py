@@ -47,7 +47,7 @@ class RelayInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     description: Annotated[str, Meta(description="What this relay is for.")] = "A Nostr relay on Trio"
     banner: Annotated[str, Meta(description="URL of a wide picture.")] = ""
     icon: Annotated[str, Meta(description="URL of a square picture.")] = ""
-    pubkey: Annotated[Hex, Meta(description="Key of the operator, 64 lowercase hex characters.")] = ""
+    pubkey: Annotated[Hex, Meta(description="Key of the operator, as hex, npub or nprofile.")] = ""
     contact: Annotated[str, Meta(description="How to reach the operator, a URI such as mailto:.")] = ""
     terms_of_service: Annotated[str, Meta(description="URL of the terms of service.")] = ""
     eose_hints: Annotated[

@@ -29,11 +29,19 @@ class KindRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may write and read what. These lists cannot be changed at run time; those of NIP-86 count in addition."""
+    """Who may write and read what; the lists of NIP-86 count in addition.
+
+    A list may stand in a file: `denied_pubkeys = "file:denied.txt"`, one item a line, read again when it changes.
+    """
 
     admins: Annotated[
         tuple[Pubkey, ...],
-        Meta(description="Keys that may manage the relay (NIP-86) and always write, in addition to relay.pubkey."),
+        Meta(
+            description=(
+                "Keys that may manage the relay (NIP-86) and always write, in addition to relay.pubkey; hex, npub or"
+                " nprofile, as all keys here."
+            )
+        ),
     ] = ()
     challenge: Annotated[
         Literal["needed", "connect"],
@@ -77,6 +85,14 @@ class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tuple[Word, ...],
         Meta(description="Addresses and networks that may not connect, such as 203.0.113.0/24."),
     ] = ()
+    files_seconds: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            description="How often files of lists are looked at for changes.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 5.0
     private_kinds: Annotated[
         tuple[Kind, ...],
         Meta(

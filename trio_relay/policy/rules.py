@@ -59,6 +59,9 @@ class Rules:
     _allowed: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._derive()
+
+    def _derive(self) -> None:
         self.admins = frozenset({*self.options.admins, *filter(None, [self.info.pubkey])})
         self.entrances = entrances(self.names)
         self.by_kind = {}
@@ -69,6 +72,12 @@ class Rules:
         self._denied = frozenset(self.options.denied_pubkeys)
         self._allowed = frozenset(self.options.allowed_pubkeys)
         self.words = tuple(word.casefold() for word in self.options.denied_words)
+
+    def take_options(self, options: PolicyOptions) -> None:
+        """Go by other options from now on: lists that stand in files have changed."""
+        self.options = options
+        self._derive()
+        self.plans.clear()
 
     def apply(self, changes: Sequence[Change]) -> list[Change]:
         """Change the lists, for checks from now on; returns what undoes it. Only `ModerationState` may call this."""

@@ -11,6 +11,7 @@ from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import MAX_KIND
+from trio_relay.nostr.nip19 import pubkey_of
 from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.rules import Rules
@@ -53,16 +54,25 @@ class Call:
             raise invalid(f"{self.method} takes {count or 'no'} parameters{' at most' if count else ''}")
 
     def pubkey(self, place: int) -> str:
-        """The parameter at this place, counted from 0, as a pubkey; likewise for what follows.
+        """The parameter at this place, counted from 0, as a pubkey, in any of its spellings; likewise for what follows.
 
         Raises:
             Rejected: it is missing, or is something else.
         """
-        return self._hex(place, "a pubkey")
+        value = self._at(place)
+        if not isinstance(value, str):
+            raise self._wrong(place, "a pubkey, a text")
+        try:
+            return pubkey_of(value)
+        except ValueError as error:
+            raise self._wrong(place, f"a pubkey: {error}") from None
 
     def event_id(self, place: int) -> str:
         """An event's id."""
-        return self._hex(place, "an event's id")
+        value = self._at(place)
+        if not isinstance(value, str) or not is_hex64(value):
+            raise self._wrong(place, "an event's id, 64 lowercase hex characters")
+        return value
 
     def kind(self, place: int) -> str:
         """A kind; a list has it as digits."""
@@ -109,12 +119,6 @@ class Call:
 
     def _at(self, place: int) -> object:
         return self.params[place] if place < len(self.params) else None
-
-    def _hex(self, place: int, what: str) -> str:
-        value = self._at(place)
-        if not isinstance(value, str) or not is_hex64(value):
-            raise self._wrong(place, f"{what}, 64 lowercase hex characters")
-        return value
 
     def _wrong(self, place: int, expected: str) -> Rejected:
         return invalid(f"parameter {place + 1} of {self.method} must be {expected}")

@@ -1,0 +1,161 @@
+"""Lists of the table `policy` that stand in files of their own, one item a line, and are read again when they change.
+
+`denied_pubkeys = "file:denied.txt"` takes a whole list from a file; a list may name files among its items, too. Paths
+are relative to the working directory, as `store.path` is. Empty lines and what follows `#` at the start of a line, or
+behind a space, are left out.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import trio
+from msgspec.structs import replace
+
+from trio_relay.net.addresses import AddressEntry, AddressList
+from trio_relay.nostr.kinds import MAX_KIND
+from trio_relay.nostr.nip19 import pubkey_of
+from trio_relay.policy.options import PolicyOptions
+
+log = structlog.get_logger("trio_relay.app")
+
+PREFIX: Final = "file:"
+_MOST_BYTES: Final = 2**26
+"""Of one file: a million keys."""
+
+
+def _kind(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_KIND):
+        raise ValueError(f"{text!r} is no kind: a kind is an integer from 0 to {MAX_KIND}")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    AddressList([AddressEntry(text)])
+    return text
+
+
+LISTS: Final[dict[str, Callable[[str], object]]] = {
+    "admins": pubkey_of,
+    "allowed_pubkeys": pubkey_of,
+    "denied_pubkeys": pubkey_of,
+    "allowed_kinds": _kind,
+    "denied_kinds": _kind,
+    "denied_words": str,
+    "denied_addresses": _address,
+}
+"""The keys of `policy` whose lists may stand in files, with what reads an item; it raises ValueError."""
+
+
+class ListFileError(ValueError):
+    """A file that cannot be read, or holds what cannot be; the message names the key, the file and the line."""
+
+
+def files_of(policy: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """Return the files that the lists of a decoded table `policy` name, by key."""
+    named = {key: [item[len(PREFIX) :] for item in _items(policy.get(key)) if _is_file(item)] for key in LISTS}
+    return {key: list(map(Path, paths)) for key, paths in named.items() if paths}
+
+
+def expand(policy: dict[str, Any]) -> None:
+    """Replace, in a decoded table `policy`, each file by the items that it holds.
+
+    Raises:
+        ListFileError: a file is not there, or holds what its list cannot.
+    """
+    for key in files_of(policy):
+        items: list[object] = []
+        for item in _items(policy[key]):
+            items += _read(key, Path(item[len(PREFIX) :])) if _is_file(item) else [item]
+        policy[key] = items
+
+
+def _items(value: object) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    return [value] if _is_file(value) else []
+
+
+def _is_file(item: object) -> bool:
+    return isinstance(item, str) and item.startswith(PREFIX)
+
+
+def _read(key: str, path: Path) -> list[object]:
+    where = f"policy.{key}: {path}"
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ListFileError(f"{where} has more than {_MOST_BYTES} bytes")
+        text = data.removeprefix(codecs.BOM_UTF8).decode()
+    except OSError as error:
+        raise ListFileError(f"{where}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ListFileError(f"{where} is not UTF-8") from error
+    items: list[object] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        item = "" if line.startswith("#") else line.partition(" #")[0].strip()
+        if item:
+            try:
+                items.append(LISTS[key](item))
+            except ValueError as error:
+                raise ListFileError(f"{where}, line {number}: {error}") from None
+    return items
+
+
+class ListFiles:
+    """Sees when files of lists change, and hands on what they hold then.
+
+    Args:
+        files: by key of `policy`; see `files_of`.
+        read: reads the whole configuration again, in a thread; raises ValueError. Then the lists stay as they are.
+        seconds: between two looks.
+    """
+
+    def __init__(self, files: Mapping[str, list[Path]], read: Callable[[], PolicyOptions], seconds: float) -> None:
+        self._files = files
+        self._read = read
+        self._seconds = seconds
+
+    async def run(self, options: PolicyOptions, take: Callable[[PolicyOptions], None]) -> None:
+        """Look at the files again and again; `take` gets the options of the moment with the lists that have changed.
+
+        Args:
+            options: as the files were read last.
+            take: sync.
+        """
+        seen: object = None
+        while True:
+            stamps = await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
+            if stamps != seen:
+                seen = stamps
+                changed = await self._changed(options)
+                if changed:
+                    options = replace(options, **changed)
+                    take(options)
+                    log.info("lists read again", **{key: len(items) for key, items in changed.items()})
+            await trio.sleep(self._seconds)
+
+    async def _changed(self, options: PolicyOptions) -> dict[str, tuple[object, ...]]:
+        try:
+            read = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+        except ValueError as error:
+            log.warning("lists stay as they are", error=str(error))
+            return {}
+        lists = {key: getattr(read, key) for key in self._files}
+        return {key: items for key, items in lists.items() if items != getattr(options, key)}
+
+    def _stamps(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(path) for paths in self._files.values() for path in paths]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
