@@ -115,8 +115,12 @@ def test_a_name_has_less_than_30_characters() -> None:
         check({"relay": {"name": "é" * 30}})
 
 
-@pytest.mark.parametrize("pubkey", [ALICE.pubkey.upper(), ALICE.pubkey[:-1], ALICE.pubkey + "0", "npub1"])
-def test_a_pubkey_is_hex_as_in_events(pubkey: str) -> None:
+def test_a_pubkey_is_told_as_hex_as_in_events() -> None:
+    assert check({"relay": {"pubkey": ALICE.pubkey.upper()}}).relay.pubkey == ALICE.pubkey
+
+
+@pytest.mark.parametrize("pubkey", [ALICE.pubkey[:-1], ALICE.pubkey + "0", "npub1"])
+def test_what_is_no_pubkey_is_refused(pubkey: str) -> None:
     with pytest.raises(ConfigError, match=r"^relay\.pubkey: "):
         check({"relay": {"pubkey": pubkey}})
 
