@@ -15,7 +15,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from trio_relay import Relay, RelayOptions, __version__, app, cli, open_relay
+from trio_relay import Relay, RelayOptions, __version__, app, backup, open_relay
 from trio_relay.cli import main
 from trio_relay.config import Config
 from trio_relay.policy.rules import Rules
@@ -199,7 +199,7 @@ def test_an_import_takes_the_time_it_needs(run: Callable[..., Result], monkeypat
         given.append(options)
         return open_relay(store, options, rules=rules)
 
-    monkeypatch.setattr(cli, "open_relay", spied)
+    monkeypatch.setattr(backup, "open_relay", spied)
     assert run("import", pipeline__drain_seconds="1").exit_code == 0
     assert [options.drain_seconds for options in given] == [math.inf]
 

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from tests.support.keys import ALICE, BOB, NOW
 from trio_relay import MemoryStore, RelayOptions, open_relay
 from trio_relay.cli import main
+from trio_relay.jsonl import Line, read_lines
 from trio_relay.nostr.event import Event, encode
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.transfer import ImportSummary, export_lines, import_lines
@@ -50,18 +51,29 @@ def test_an_import_says_what_became_of_every_line(tmp_path: Path) -> None:
     lines = _lines(DELETION, NOTE, NEW, OLD, typing, NOTE, GONE, future, wrong_id, wrong_id, forged)
     ended = _run(tmp_path / "relay.db", "import", stdin=lines + b"not JSON\n[1]\n\n  \r\n{}\n")
     first, *reasons = ended.stdout.splitlines()
-    assert ended.exit_code == 0
-    assert first == "14 events: 3 stored, 1 known, 1 superseded, 1 ephemeral, 8 refused"
+    assert ended.exit_code == 1
+    assert first == "14 events: 3 stored, 1 known, 1 superseded, 1 ephemeral, 1 gone, 7 refused"
     assert sorted(reasons) == [
-        "  1 refused: blocked: deleted by its author, or older than a version that has expired",
-        "  1 refused: invalid: EVENT takes an event, an object",
-        "  1 refused: invalid: created_at is more than 900 seconds ahead (created_at_ahead)",
-        "  1 refused: invalid: id is missing",
-        "  1 refused: invalid: not a JSON array that can be read",
-        "  1 refused: invalid: sig is not a valid signature of the id by the pubkey",
-        "  2 refused: invalid: id is not the hash of the event",
+        "  1 gone: deleted by its author, or older than a version that has expired",
+        "  1 refused: created_at is more than 900 seconds ahead (created_at_ahead)",
+        "  1 refused: id is missing",
+        "  1 refused: sig is not a valid signature of the id by the pubkey",
+        "  1 refused: the line holds an array that is no EVENT message",
+        "  1 refused: the line is no JSON that can be read",
+        "  2 refused: id is not the hash of the event",
     ]
-    assert reasons[0] == "  2 refused: invalid: id is not the hash of the event"
+    assert reasons[0] == "  2 refused: id is not the hash of the event"
+    *told, last = ended.stderr.splitlines()
+    assert sorted(told, key=lambda line: int(line.removeprefix("line ").partition(":")[0])) == [
+        "line 8: created_at is more than 900 seconds ahead (created_at_ahead)",
+        "line 9: id is not the hash of the event",
+        "line 10: id is not the hash of the event",
+        "line 11: sig is not a valid signature of the id by the pubkey",
+        "line 12: the line is no JSON that can be read",
+        "line 13: the line holds an array that is no EVENT message",
+        "line 16: id is missing",
+    ]
+    assert last == "trio-relay: not all lines were taken (--lenient: that is no failure)"
 
 
 def test_what_was_imported_is_exported_field_by_field_in_the_order_in_which_it_came(tmp_path: Path) -> None:
@@ -90,7 +102,7 @@ def test_an_import_again_changes_nothing(tmp_path: Path) -> None:
     lines = _lines(NOTE, NEW, DELETION)
     for counts in ("3 stored, 0 known", "0 stored, 3 known"):
         ended = _run(tmp_path / "relay.db", "import", stdin=lines)
-        assert ended.stdout == f"3 events: {counts}, 0 superseded, 0 ephemeral, 0 refused\n"
+        assert ended.stdout == f"3 events: {counts}, 0 superseded, 0 ephemeral, 0 gone, 0 refused\n"
 
 
 def test_what_was_deleted_and_replaced_is_not_exported(tmp_path: Path) -> None:
@@ -119,9 +131,9 @@ async def test_progress_adds_up_to_the_bytes_read_and_the_events_written() -> No
     written: list[int] = []
     with trio.fail_after(60):
         async with open_relay(store, RelayOptions(verifiers=1)) as relay:
-            await import_lines(relay, lines, summary, read.append)
+            await import_lines(relay, read_lines(io.BytesIO(b"".join(lines)), read.append), summary)
         assert await export_lines(store, out, written.append) == 1_234
-    assert (sum(read), len(read)) == (sum(map(len, lines)), 13)
+    assert sum(read) == sum(map(len, lines))
     assert sum(written) == 1_234
     assert (summary.total, summary.counts) == (1_234, {"stored": 1_234})
     assert out.getvalue() == b"".join(lines)
@@ -131,11 +143,11 @@ async def test_an_import_never_holds_more_than_the_pipeline_does() -> None:
     """The file may be larger than memory: lines are read as fast as the relay takes them."""
     taken = 0
 
-    def lines() -> Iterator[bytes]:
+    def lines() -> Iterator[Line]:
         nonlocal taken
         for number in range(2_000):
             taken += 1
-            yield encode(ALICE.event(f"{number}"))
+            yield Line(number, 300, ALICE.event(f"{number}"))
 
     class Stuck(MemoryStore):
         async def known(self, ids: object) -> set[str]:
@@ -149,7 +161,7 @@ async def test_an_import_never_holds_more_than_the_pipeline_does() -> None:
     async with open_relay(Stuck(), options) as relay:
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(import_lines, relay, lines(), ImportSummary(), lambda _bytes: None)
+                nursery.start_soon(import_lines, relay, lines(), ImportSummary())
                 await trio.testing.wait_all_tasks_blocked()
                 assert taken == 400  # one batch at the verifier, two in the channel, one that waits to get in
                 nursery.cancel_scope.cancel()
@@ -165,8 +177,8 @@ def test_an_import_into_a_failing_store_says_so_and_ends_with_1(
     ended = _run(tmp_path / "relay.db", "import", stdin=_lines(NOTE))
     assert ended.exit_code == 1
     assert ended.stdout.splitlines() == [
-        "1 events: 0 stored, 0 known, 0 superseded, 0 ephemeral, 1 refused",
-        "  1 refused: error: the relay's disk is full",
+        "1 events: 0 stored, 0 known, 0 superseded, 0 ephemeral, 0 gone, 1 refused",
+        "  1 refused: the relay's disk is full",
     ]
     assert ended.stderr.endswith("trio-relay: the store failed; the same import can be run again\n")
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn, TypeAlias
+from typing import BinaryIO, Final, NoReturn, TextIO, TypeAlias
 
 import click
 import msgspec
@@ -29,18 +28,19 @@ from rich.progress import (
 )
 
 from trio_relay import app, logs
+from trio_relay.backup import bring_in, read_state, write_events, write_state
 from trio_relay.config import Config, ConfigError, list_files, load
 from trio_relay.list_files import ListFiles
 from trio_relay.net.listeners import AddressRefused
 from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.trends import Trends
-from trio_relay.pipeline.relay import open_relay
-from trio_relay.store.base import Scannable, StoreError, StoreRefused
+from trio_relay.state_file import StateRefused
+from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.opensearch import migrate as migrate_opensearch
 from trio_relay.store.opensearch import open_opensearch
 from trio_relay.store.sqlite import migrate as migrate_sqlite
 from trio_relay.store.sqlite import open_sqlite_for_reading
-from trio_relay.transfer import ImportSummary, export_lines, import_lines
+from trio_relay.transfer import ImportSummary
 from trio_relay.trends import describe, read_trends, tables
 from trio_relay.version import __version__
 
@@ -95,50 +95,123 @@ def check_config(group_path: Path | None, config_path: Path | None) -> None:
     click.echo(f"{path or 'the default configuration'} is good")
 
 
+_state_option = partial(click.option, "--state", "state_path", metavar="STATE")
+_with_key_option = partial(click.option, "--with-key", is_flag=True)
+
+
 @main.command("import")
 @_config_option
-@click.option("--backup", is_flag=True, help="FILE is an export of this relay: take protected events too (NIP-70).")
-@click.argument("file", type=click.File("rb"), default="-")
+@click.option(
+    "--backup",
+    is_flag=True,
+    help="FILE is an export of this relay: ask only whether its events are whole, not whether they may come in.",
+)
+@click.option("--lenient", is_flag=True, help="Exit code 0 although lines were refused.")
+@_state_option(
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Restore from this file what operators had decided, before any event: all of it or nothing.",
+)
+@_with_key_option(help="Take the relay's own key from STATE, too.")
+@click.option("--replace", is_flag=True, help="STATE takes the place of what the store has of that sort.")
+@click.argument("file", type=click.File("rb"), required=False)
 @click.pass_obj
-def import_command(group_path: Path | None, config_path: Path | None, backup: bool, file: BinaryIO) -> None:
+def import_command(
+    group_path: Path | None,
+    config_path: Path | None,
+    backup: bool,
+    lenient: bool,
+    state_path: Path | None,
+    with_key: bool,
+    replace: bool,
+    file: BinaryIO | None,
+) -> None:
     """Store events from FILE, one JSON object a line, or from standard input.
 
-    They go through the same checks as a client's, but for authentication. The relay must not run on the same store
-    meanwhile. Exit code 1 if the store failed for any of them.
+    FILE may be compressed by gzip, and its lines may be EVENT messages. Without --backup events go through the same
+    checks as a client's, but for authentication. With --state alone no events are read; - is standard input. The
+    relay must not run on the same store meanwhile.
+
+    Each refused line is told on standard error, by its number. Exit code 1 if any was refused, unless --lenient; if
+    the store failed; or if FILE could not be read to its end.
     """
+    file = _events_file(file, sys.stdin, state_path, backup=backup, with_key=with_key, replace=replace)
     config = _load_lasting(config_path or group_path)
-    summary = ImportSummary()
+    summary = ImportSummary(partial(click.echo, err=True))
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with _progress("importing", columns, _size(file)) as advance, _exit_codes():
-        trio.run(_import, config, file, summary, advance, backup)
-    named = ", ".join(f"{summary.counts[name]} {name}" for name in _OUTCOMES)
-    click.echo(f"{summary.total} events: {named}")
-    for reason, number in summary.reasons.most_common():
-        click.echo(f"  {number} refused: {reason}")
+    with _progress("importing", columns, None if file is None else _size(file)) as advance, _exit_codes():
+        state = None if state_path is None else read_state(state_path, with_key=with_key)
+        trio.run(partial(bring_in, config, state, file, summary, advance, is_backup=backup, replaces=replace))
+    if state is not None:
+        click.echo(f"{state_path}: {state}")
+    if file is not None:
+        _tell(summary, lenient=lenient)
+
+
+def _tell(summary: ImportSummary, *, lenient: bool) -> None:
+    """Say what became of the lines; leaves with exit code 1 if not all is in the store that should be."""
+    for line in summary.lines():
+        click.echo(line)
+    if summary.broken is not None:
+        _leave(CRASHED, f"{summary.broken}; what came before is imported")
     if summary.store_failed:
         _leave(CRASHED, "the store failed; the same import can be run again")
+    if summary.counts["refused"] and not lenient:
+        _leave(CRASHED, "not all lines were taken (--lenient: that is no failure)")
 
 
 @main.command("export")
 @_config_option
-@click.argument("file", type=click.File("wb", lazy=False), default="-")
+@_state_option(
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write to this file what operators have decided: lists, bans, members, roles, the relay's name.",
+)
+@_with_key_option(help="Write the relay's own secret key to STATE, too.")
+@click.argument("file", type=click.File("wb", lazy=False), required=False)
 @click.pass_obj
-def export_command(group_path: Path | None, config_path: Path | None, file: BinaryIO) -> None:
+def export_command(
+    group_path: Path | None, config_path: Path | None, state_path: Path | None, with_key: bool, file: BinaryIO | None
+) -> None:
     """Write all stored events to FILE, one JSON object a line, or to standard output.
 
-    In the order in which they came, so that an import of it gives the same store. The relay may run meanwhile.
+    In the order in which they came, so that an import of it gives the same store; compressed by gzip if the name of
+    FILE ends in .gz. With --state alone no events are written; - is standard output. The relay may run meanwhile.
     """
+    file = _events_file(file, sys.stdout, state_path, with_key=with_key)
     config = _load_lasting(config_path or group_path)
     columns = (BarColumn(), TextColumn("{task.completed} events"), TimeElapsedColumn())
+    total, state = None, None
     with _progress("exporting", columns) as advance, _exit_codes():
         try:
-            total = trio.run(_export, config, file, advance)
-            file.flush()
+            if file is not None:
+                gzip = str(getattr(file, "name", "")).endswith(".gz")
+                total = trio.run(partial(write_events, config, file, advance, gzip=gzip))
+            if state_path is not None:
+                state = trio.run(partial(write_state, config, state_path, with_key=with_key))
         except BrokenPipeError:
             raise
         except OSError as error:
             _leave(CRASHED, f"cannot write: {error.strerror}")
-    click.echo(f"{total} events", err=True)
+    if total is not None:
+        click.echo(f"{total} events", err=True)
+    if state is not None:
+        click.echo(f"{state_path}: {state}", err=True)
+
+
+def _events_file(file: BinaryIO | None, standard: TextIO, state_path: Path | None, **needing: bool) -> BinaryIO | None:
+    """Return where events come from or go to: a standard stream if nothing is named, nothing with a state alone.
+
+    Args:
+        file: as it was named.
+        standard: the stream that it is if nothing was named.
+        state_path: the file of a state, if there is one.
+        needing: options by their names: one about events needs FILE beside a state, the others need a state.
+    """
+    if needing.pop("backup", False) and file is None and state_path is not None:
+        raise click.UsageError("--backup beside --state needs FILE, or - for standard input")
+    for name, is_given in needing.items():
+        if is_given and state_path is None:
+            raise click.UsageError(f"--{name.replace('_', '-')} needs --state")
+    return standard.buffer if file is None and state_path is None else file
 
 
 @main.command("migrate")
@@ -189,29 +262,6 @@ def trends_command(
     else:
         for part in tables(found, described):
             Console().print(part)
-
-
-_OUTCOMES: Final = ("stored", "known", "superseded", "ephemeral", "refused")
-
-
-async def _import(config: Config, file: BinaryIO, summary: ImportSummary, advance: Advance, is_backup: bool) -> None:
-    # An import waits until everything is stored, however long that takes.
-    unhurried = msgspec.structs.replace(config.pipeline, drain_seconds=math.inf)
-    async with (
-        app.open_store(config) as store,
-        open_relay(store, unhurried, rules=app.rules_of(config)) as relay,
-    ):
-        await import_lines(relay, file, summary, advance, is_backup=is_backup)
-
-
-async def _export(config: Config, file: BinaryIO, advance: Advance) -> int:
-    opened: AbstractAsyncContextManager[Scannable] = (
-        open_sqlite_for_reading(config.store)
-        if config.store.backend == "sqlite"
-        else open_opensearch(config.opensearch)
-    )
-    async with opened as store:
-        return await export_lines(store, file, advance)
 
 
 async def _trends(config: Config, since: int, until: int, limit: int) -> tuple[Trends, dict[str, str]]:
@@ -274,6 +324,10 @@ def _exit_codes() -> Iterator[None]:
                 sys.exit(CRASHED)  # the reader of our output has gone, so nobody would see a message
             case StoreRefused() as refused:
                 _leave(STORE_REFUSED, str(refused))
+            case StateRefused() as refused:
+                _leave(CONFIG_ERROR, str(refused))
+            case StoreError() as failed:
+                _leave(CRASHED, str(failed))
             case AddressRefused() as refused:
                 _leave(ADDRESS_REFUSED, str(refused))
             case app.StoppedNow():

@@ -1,4 +1,8 @@
-"""Import and export of JSONL; an import goes through the same pipeline as a client's events."""
+"""Import and export of events; an import goes through the same pipeline as a client's events.
+
+What comes in from others is judged by the rules of the day. This relay's own export is not: it was let in once, so only
+what has happened to it since counts, and whether it is whole.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,25 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
+from gzip import GzipFile
 from typing import BinaryIO, Final
 
-import msgspec
 import trio
 
-from trio_relay.nostr.errors import Prefix
-from trio_relay.nostr.event import Event
+from trio_relay.jsonl import BrokenFile, Line
+from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.nostr.event import Event, has_expired
 from trio_relay.nostr.kinds import is_ephemeral
-from trio_relay.nostr.message import Publish, RefusedMessage, parse
 from trio_relay.pipeline.relay import Relay
-from trio_relay.pipeline.submission import Submission
+from trio_relay.pipeline.submission import ANSWERS, Submission
 from trio_relay.policy.identity import Identity
-from trio_relay.store.base import Scannable
+from trio_relay.store.base import Saved, Scannable
 
+OUTCOMES: Final = ("stored", "known", "superseded", "ephemeral", "gone", "refused")
+"""What becomes of a line, in the order in which it is told."""
 _PARCEL: Final = 100
+_WITHDRAWN: Final = frozenset(ANSWERS[outcome][1] for outcome in (Saved.DELETED, Saved.VANISHED))
 
 
 @dataclass(slots=True)
@@ -28,83 +36,115 @@ class ImportSummary:
     """The outcomes of an import's lines.
 
     Attributes:
-        counts: by outcome: stored, known, superseded, ephemeral, refused.
-        reasons: why lines were refused, and how many for each reason.
+        tell: called with each refusal, which names its line.
+        counts: by outcome. Gone is what is not to be in the store any more: it was deleted, its author has vanished,
+            it has expired, or, of a backup, it was banned. Only what is refused is missing in the store.
+        reasons: by outcome and reason, how many lines are gone or were refused.
+        broken: why the file could not be read to its end; None if it could.
     """
 
+    tell: Callable[[str], None] = lambda _refusal: None
     counts: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    broken: str | None = None
 
-    def reply(self, event: Event, accepted: bool, reason: str) -> None:
+    def reply(self, line: int, event: Event, accepted: bool, reason: str) -> None:
         """Count one answer of the pipeline."""
-        if accepted and not reason:
-            self.counts["ephemeral" if is_ephemeral(event.kind) else "stored"] += 1
-        elif accepted:
-            self.counts["known"] += 1
-        elif reason.startswith("duplicate:"):
+        if accepted:
+            self.counts["known" if reason else "stored"] += 1
+        elif reason.startswith(f"{Prefix.DUPLICATE}:"):
             self.counts["superseded"] += 1
+        elif reason in _WITHDRAWN:
+            self.leave_out(_without_prefix(reason))
         else:
-            self.refuse(reason)
+            self.refuse(line, _without_prefix(reason), is_failure=reason.startswith(f"{Prefix.ERROR}:"))
 
-    def refuse(self, reason: str) -> None:
-        """Count a line that was refused."""
+    def leave_out(self, reason: str) -> None:
+        """Count a line whose event is gone."""
+        self.counts["gone"] += 1
+        self.reasons["gone", reason] += 1
+
+    def refuse(self, line: int, reason: str, *, is_failure: bool = False) -> None:
+        """Count a line that was refused, and tell which; a failure is the store's."""
         self.counts["refused"] += 1
-        self.reasons[reason] += 1
+        self.reasons["failed" if is_failure else "refused", reason] += 1
+        self.tell(f"line {line}: {reason}")
 
     @property
     def store_failed(self) -> bool:
         """True if a line was refused because the store failed."""
-        return any(reason.startswith(f"{Prefix.ERROR}:") for reason in self.reasons)
+        return any(outcome == "failed" for outcome, _ in self.reasons)
 
     @property
     def total(self) -> int:
         """The number of lines that have been answered."""
         return self.counts.total()
 
+    def lines(self) -> list[str]:
+        """The whole in words: all outcomes, then each reason with its number, the most frequent first."""
+        named = ", ".join(f"{self.counts[name]} {name}" for name in OUTCOMES)
+        reasons = (
+            f"  {number} {'gone' if outcome == 'gone' else 'refused'}: {reason}"
+            for (outcome, reason), number in self.reasons.most_common()
+        )
+        return [f"{self.total} events: {named}", *reasons]
 
-async def import_lines(
-    relay: Relay,
-    lines: Iterable[bytes],
-    summary: ImportSummary,
-    progress: Callable[[int], None],
-    *,
-    is_backup: bool = False,
-) -> None:
-    """Publish one event a line, as fast as the pipeline takes them; all are answered when the relay's context ends.
+
+async def import_lines(relay: Relay, lines: Iterable[Line], summary: ImportSummary, *, is_backup: bool = False) -> None:
+    """Publish each line's event, as fast as the pipeline takes them; all are answered when the relay's context ends.
 
     Args:
         relay: the relay to publish to.
-        lines: JSON objects; blank lines are passed over.
+        lines: see `jsonl.read_lines`. Where they break off, what came before is published.
         summary: filled as answers come.
-        progress: called with the bytes that were read, after each batch.
-        is_backup: True if this relay exported them, so that protected events came from their authors (NIP-70).
+        is_backup: True if this relay exported them: see `event_checks.check_restored`.
     """
     operator = Identity(is_operator=True, brings_backup=is_backup)
     batch: list[Submission] = []
-    read = 0
-    for line in lines:
-        read += len(line)
-        if not line.strip():
-            continue
-        match parse(b'["EVENT",%b]' % line.strip(), max_filters=1):
-            case Publish(event):
-                if (refusal := relay.admission.admit(event, operator, len(line))) is None:
-                    batch.append(Submission(event, summary.reply, trio.current_time(), len(line)))
-                else:
-                    summary.refuse(str(refusal))
-            case RefusedMessage(message):  # pragma: no branch (an EVENT gives one of these two)
-                summary.refuse(_reason(message))
-        if len(batch) >= _PARCEL:
-            await relay.publish(batch)
-            batch = []
-            progress(read)
-            read = 0
+    try:
+        for line in lines:
+            if (submission := _submission(relay, line, operator, summary)) is not None:
+                batch.append(submission)
+            if len(batch) >= _PARCEL:
+                await relay.publish(batch)
+                batch = []
+    except BrokenFile as error:  # told at the end: an error from here would cancel what is on its way
+        summary.broken = str(error)
     if batch:
         await relay.publish(batch)
-    progress(read)
 
 
-async def export_lines(store: Scannable, out: BinaryIO, progress: Callable[[int], None]) -> int:
+def _submission(relay: Relay, line: Line, operator: Identity, summary: ImportSummary) -> Submission | None:
+    """Return what is to be published of a line, if anything; else its outcome is counted."""
+    event = line.event
+    if event is None:
+        summary.refuse(line.number, line.fault)
+    elif is_ephemeral(event.kind):  # never stored, and nobody listens; a request to join makes nobody a member here
+        summary.counts["ephemeral"] += 1
+    elif has_expired(event, relay.now()):
+        summary.leave_out("it has expired (NIP-40)")
+    elif (refusal := relay.admission.admit(event, operator, line.size)) is None:
+        reply = partial(summary.reply, line.number)
+        return Submission(event, reply, trio.current_time(), line.size, is_restored=operator.brings_backup)
+    elif operator.brings_backup and refusal.prefix is Prefix.BLOCKED:
+        summary.leave_out(refusal.reason)
+    else:
+        summary.refuse(line.number, _in_a_file(refusal))
+    return None
+
+
+def _in_a_file(refusal: Rejected) -> str:
+    """Return why an event is refused, in words about a file: nobody who imports can authenticate."""
+    if refusal.prefix is Prefix.AUTH_REQUIRED:
+        return "it is protected: only its author may publish it, or this relay's own backup restore it (NIP-70)"
+    return refusal.reason
+
+
+def _without_prefix(reason: str) -> str:
+    return reason.partition(": ")[2]
+
+
+async def export_lines(store: Scannable, out: BinaryIO | GzipFile, progress: Callable[[int], None]) -> int:
     """Write every stored event as a line, in the order in which they came; returns their number.
 
     Args:
@@ -119,9 +159,3 @@ async def export_lines(store: Scannable, out: BinaryIO, progress: Callable[[int]
             total += len(page)
             progress(len(page))
     return total
-
-
-def _reason(answer: bytes) -> str:
-    """Return the text of an OK or NOTICE, its last item."""
-    items: list[str] = msgspec.json.decode(answer)
-    return items[-1]

@@ -24,7 +24,7 @@ async def test_a_relay_serves_what_was_imported_and_exports_it_while_it_runs(
 ) -> None:
     lines = b"".join(encode(event) + b"\n" for event in EVENTS)
     imported = await finished(tmp_path, "import", settings=store_settings, stdin=lines)
-    assert imported.stdout == b"1400 events: 1400 stored, 0 known, 0 superseded, 0 ephemeral, 0 refused\n"
+    assert imported.stdout == b"1400 events: 1400 stored, 0 known, 0 superseded, 0 ephemeral, 0 gone, 0 refused\n"
     assert (imported.returncode, imported.stderr) == (0, b"")
     late = ALICE.event("came by a client", created_at=NOW + 9_999)
     async with running(tmp_path, store_settings) as program, program.client() as client:

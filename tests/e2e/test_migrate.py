@@ -57,7 +57,7 @@ async def test_an_index_is_made_once_and_then_events_go_in_and_out(
     events = [ALICE.event(f"{n}") for n in range(20)]
     lines = b"".join(encode(event) + b"\n" for event in events)
     imported = await finished(tmp_path, "import", "--config", str(CONFIG), settings=settings, stdin=lines)
-    assert imported.stdout == b"20 events: 20 stored, 0 known, 0 superseded, 0 ephemeral, 0 refused\n"
+    assert imported.stdout == b"20 events: 20 stored, 0 known, 0 superseded, 0 ephemeral, 0 gone, 0 refused\n"
     exported = await finished(tmp_path, "export", "--config", str(CONFIG), settings=settings)
     assert (exported.returncode, exported.stderr) == (0, b"20 events\n")
     assert sorted(exported.stdout.splitlines()) == sorted(lines.splitlines())

@@ -14,6 +14,7 @@ from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.server import plain
 from trio_relay import MemoryStore, open_relay
 from trio_relay.cli import main
+from trio_relay.jsonl import Line
 from trio_relay.nostr.event import Event, encode
 from trio_relay.store.base import Store
 from trio_relay.transfer import ImportSummary, import_lines
@@ -162,12 +163,14 @@ async def test_a_repost_that_is_protected_itself_is_its_authors_to_publish() -> 
 async def test_an_import_takes_it_only_from_the_relays_own_export(is_backup: bool) -> None:
     """What others have mirrored came from its author no more than what any client sends."""
     store, summary = MemoryStore(), ImportSummary()
-    lines = [encode(event) + b"\n" for event in (PROTECTED, repost(embedded(PROTECTED)), BOB.event("free"))]
+    reposted = repost(embedded(PROTECTED))
+    lines = [Line(number, 0, event) for number, event in enumerate((PROTECTED, reposted, BOB.event("free")))]
     with trio.fail_after(60):
         async with open_relay(store, rules=rules_for()) as relay:
-            await import_lines(relay, lines, summary, lambda _bytes: None, is_backup=is_backup)
-    refused = {REPOSTED: 1} if is_backup else {REPOSTED: 1, f"auth-required: {OF_ITS_AUTHOR}": 1}
-    assert (dict(summary.reasons), summary.counts["stored"]) == (refused, 2 if is_backup else 1)
+            await import_lines(relay, lines, summary, is_backup=is_backup)
+    alone = "it is protected: only its author may publish it, or this relay's own backup restore it (NIP-70)"
+    refused = {} if is_backup else {("refused", "what it reposts is protected (NIP-70)"): 1, ("refused", alone): 1}
+    assert (dict(summary.reasons), summary.counts["stored"]) == (refused, 3 if is_backup else 1)
 
 
 @pytest.mark.usefixtures("own_logging")

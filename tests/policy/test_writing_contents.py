@@ -91,7 +91,6 @@ def test_a_protected_event_is_taken_of_its_author_alone() -> None:
     assert verdict(PROTECTED, rules_of(), identity(BOB)) == f"restricted: {ALONE}"
     assert verdict(PROTECTED, rules_of(), identity(BOB, ALICE)) is None
     assert verdict(PROTECTED, rules_of(), Identity(is_operator=True)) == f"auth-required: {ALONE}"
-    assert verdict(PROTECTED, rules_of(), Identity(is_operator=True, brings_backup=True)) is None
 
 
 def test_where_nobody_can_authenticate_no_protected_event_is_taken() -> None:

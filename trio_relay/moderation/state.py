@@ -253,3 +253,25 @@ class ModerationState:
 
     def _entry(self, key: _Key) -> ListEntry | None:
         return self.rules.lists.get(*key, 0)
+
+
+async def restore(store: Metadata, changes: Sequence[Change], secret: bytes | None) -> None:
+    """Store changes of the lists, and the relay's own key unless it is None, in a store that no relay uses now.
+
+    All of it or nothing: where a store without transactions fails, what was there is put back.
+
+    Raises:
+        StoreError: it failed; the message says so if a part is kept all the same.
+    """
+    before = await store.get_metadata()
+    wanted = as_metadata(changes)
+    if secret is not None:
+        wanted[SECRET_NAME] = secret
+    try:
+        await store.put_metadata(wanted)
+    except StoreError as error:
+        try:
+            await store.put_metadata({name: before.get(name) for name in wanted})
+        except StoreError:
+            raise StoreError(f"{error}; a part may be kept: the same can be done again") from error
+        raise

@@ -12,7 +12,7 @@ from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.session import Session
-from trio_relay.policy.event_checks import check_bans, check_event
+from trio_relay.policy.event_checks import check_bans, check_event, check_restored
 from trio_relay.policy.filter_checks import check_filters
 from trio_relay.policy.identity import MOST_KEYS, Identity
 from trio_relay.policy.lists import ListName
@@ -60,7 +60,11 @@ class Admission:
             size: bytes of the message that it came in, if known.
         """
         self.received[event.kind] += 1
-        refusal = check_event(event, identity or self.stranger, self._rules, int(self._clock()), size)
+        now = int(self._clock())
+        if identity is not None and identity.brings_backup:
+            refusal = check_restored(event, self._rules, now)
+        else:
+            refusal = check_event(event, identity or self.stranger, self._rules, now, size)
         if refusal is not None:
             self.refused[refusal.prefix] += 1
         return refusal

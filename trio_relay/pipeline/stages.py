@@ -132,7 +132,8 @@ class Stages:
             raise
 
     def _note_stored(self, stored: Sequence[Submission]) -> None:
-        if reports := [submission.event for submission in stored if submission.event.kind == REPORT]:
+        reports = [one.event for one in stored if one.event.kind == REPORT and not one.is_restored]
+        if reports:
             self._note_reports(reports)
 
     def channels(self) -> dict[str, ChannelStatistics]:

@@ -11,6 +11,7 @@ The strategy is one table, `_CHECKS`, and plans made from it:
 The first refusal wins, so the order of the table is part of the wire: it decides which reason a client is told. Nothing
 here needs the signature, so all of this is decided before one is verified and before any thread is used. `check_bans`
 is asked once more when the event reaches the writer, since an operator may have banned its author in the meantime.
+What comes back from this relay's own export is judged by `check_restored` instead, and by none of the table.
 
 A check returns None ("nothing against it"), or the refusal that the client gets. To add one: write `_check_…`, give it
 a row in `_CHECKS`, and let its condition be false for as many kinds as possible.
@@ -87,6 +88,28 @@ def check_bans(event: Event, rules: Rules, now: int) -> Rejected | None:
 
 
 _ANYBODY: Final = Identity()
+
+
+def check_restored(event: Event, rules: Rules, now: int) -> Rejected | None:
+    """Check an event of this relay's own export: only that it is whole, and that it was not banned since.
+
+    It was let in once, by the rules of that day. Those of today, such as its age, its length, its work, who may write
+    and which kinds are taken, are about what comes in. What operators ban is removed, so it does not come back either;
+    its author is looked at alone, as a ban does not remove what was sent to that key. The signature is still to be
+    verified.
+
+    Args:
+        event: of the right shape.
+        rules: whose lists have the bans.
+        now: seconds since 1970.
+    """
+    if event.kind != VANISH and rules.lists.get(ListName.BANNED_PUBKEYS, event.pubkey, now) is not None:
+        return Rejected(Prefix.BLOCKED, "the author of this event is banned here")
+    if (refusal := _check_list_of_events(event, _ANYBODY, rules, now)) is not None:
+        return refusal
+    if has_expired(event, now):
+        return invalid(f"the event has expired at {expiry_of(event)} (NIP-40)")
+    return None if id_matches(event) else invalid("id is not the hash of the event")
 
 
 def _check_age(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
@@ -173,7 +196,6 @@ def _is_for_member(event: Event, rules: Rules, now: int) -> bool:
 def _check_request(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     if (refusal := check_request(event, now)) is not None:
         return refusal
-    # An import of a backup makes nobody a member.
     return None if event.pubkey in identity.keys else _unauthenticated(identity, "a request to join or to leave")
 
 
@@ -217,7 +239,7 @@ def _check_tags(event: Event, identity: Identity, rules: Rules, now: int) -> Rej
         return invalid("the expiration tag must hold an integer, seconds since 1970 (NIP-40)")
     if has_expired(event, now):
         return invalid(f"the event has expired at {expiry_of(event)} (NIP-40)")
-    if is_protected(event) and event.pubkey not in identity.keys and not identity.brings_backup:
+    if is_protected(event) and event.pubkey not in identity.keys:
         if not rules.has_auth:
             return Rejected(
                 Prefix.BLOCKED, "protected events are not accepted here: clients cannot authenticate (relay.url)"

@@ -18,7 +18,7 @@ class Identity:
         challenge: what its AUTH events must name; empty where authentication is off.
         private_kinds: kinds that are served to their authors and recipients only.
         is_operator: True for an import: whoever can open the store needs no authentication.
-        brings_backup: True for an import of this relay's own export, protected events included.
+        brings_backup: True for an import of this relay's own export: what was let in once is not judged again.
         keys: pubkeys that the connection has authenticated (NIP-42), for as long as it lasts.
         reader: the same keys as `nostr.access` sees them.
     """

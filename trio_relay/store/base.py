@@ -136,8 +136,8 @@ class Queryable(Protocol):
         ...
 
 
-class Metadata(Protocol):
-    """The part of a store that keeps the relay's own small values by name, such as its bans; durable."""
+class ReadableMetadata(Protocol):
+    """The part of a store that tells the relay's own small values by name, such as its bans."""
 
     async def get_metadata(self) -> dict[str, bytes]:
         """Return all values by name.
@@ -146,6 +146,10 @@ class Metadata(Protocol):
             StoreError: the store could not answer.
         """
         ...
+
+
+class Metadata(ReadableMetadata, Protocol):
+    """The part of a store that keeps these values; durable."""
 
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         """Put values under names, or delete those whose value is None; all or nothing if there are transactions.

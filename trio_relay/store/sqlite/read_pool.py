@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -102,6 +102,18 @@ class ReadPool:
             while page := await self._read(partial(fetch.next_page, cursor=cursor)):
                 yield page
 
+    async def get_metadata(self) -> dict[str, bytes]:
+        # On a connection of its own: a value may be longer than a page of answers, which readers are held to.
+        def read() -> dict[str, bytes]:
+            with closing(apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+                schema.tune(connection, cache_bytes=self._options.cache_bytes)
+                return kept(connection)
+
+        try:
+            return await trio.to_thread.run_sync(read)
+        except apsw.Error as error:
+            raise store_error(error) from error
+
     def close(self) -> None:
         """Close every connection; blocks."""
         for connection in (*self._idle, self._knower, self._quick_connection):
@@ -138,6 +150,12 @@ async def open_sqlite_for_reading(options: SqliteOptions) -> AsyncIterator[ReadP
         yield store
     finally:
         store.close()
+
+
+def kept(connection: apsw.Connection) -> dict[str, bytes]:
+    """Return the relay's own values by name; blocks."""
+    rows: list[tuple[str, bytes]] = connection.execute("SELECT name, value FROM kept").fetchall()  # type: ignore[assignment]  # as the table is
+    return dict(rows)
 
 
 def opened(make: Callable[[SqliteOptions], R], options: SqliteOptions) -> R:

@@ -25,7 +25,7 @@ from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.store.sqlite.lock import PidLock
 from trio_relay.store.sqlite.options import SqliteOptions
-from trio_relay.store.sqlite.read_pool import ReadPool, opened, store_error
+from trio_relay.store.sqlite.read_pool import ReadPool, kept, opened, store_error
 from trio_relay.store.sqlite.threads import Worker
 from trio_relay.store.sqlite.upgrade import prepare_words, upgrade
 
@@ -139,8 +139,8 @@ class SqliteStore(ReadPool):
         return True
 
     async def get_metadata(self) -> dict[str, bytes]:
-        # On the writer's connection: a value may be longer than a page of answers.
-        return dict(await self._write(partial(_kept, self._connection)))
+        # On the writer's connection: it is open, and a value may be longer than a page of answers.
+        return await self._write(partial(kept, self._connection))
 
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         await self._commit(partial(self._writer.put_metadata, changes))
@@ -270,11 +270,6 @@ def _probe(connection: apsw.Connection) -> None:
         connection.execute("INSERT INTO probe VALUES (zeroblob(?))", (_PROBE_BYTES,)).fetchall()
     with connection:
         connection.execute("DELETE FROM probe").fetchall()
-
-
-def _kept(connection: apsw.Connection) -> list[tuple[str, bytes]]:
-    rows: list[tuple[str, bytes]] = connection.execute("SELECT name, value FROM kept").fetchall()  # type: ignore[assignment]  # as the table is
-    return rows
 
 
 def _size(path: Path) -> int:

@@ -1,0 +1,152 @@
+"""A whole relay out of its store and into one again: its events and what its operators have decided.
+
+The events are written first and brought in last: what is banned in between is then banned in the state, and does not
+come back with them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from gzip import GzipFile
+from pathlib import Path
+from time import time
+from typing import BinaryIO, Final, Protocol
+
+import msgspec
+
+from trio_relay import app
+from trio_relay.config import Config
+from trio_relay.jsonl import read_lines
+from trio_relay.moderation.state import restore
+from trio_relay.pipeline.relay import open_relay
+from trio_relay.state_file import (
+    Decisions,
+    StateRefused,
+    changes_between,
+    from_json,
+    kept_in,
+    lost,
+    to_json,
+    write_file,
+)
+from trio_relay.store.base import Metadata, ReadableMetadata, Scannable
+from trio_relay.store.opensearch import open_opensearch
+from trio_relay.store.sqlite import open_sqlite_for_reading
+from trio_relay.transfer import ImportSummary, export_lines, import_lines
+
+_LEVEL: Final = 6
+"""Of gzip: a higher one takes several times as long for a few percent."""
+
+
+class Readable(Scannable, ReadableMetadata, Protocol):
+    """The part of a store that is written out."""
+
+
+def open_for_reading(config: Config) -> AbstractAsyncContextManager[Readable]:
+    """Open the store that the configuration names for reading, also while relays use it.
+
+    Raises:
+        StoreRefused: on entering: it cannot be opened.
+    """
+    if config.store.backend == "sqlite":
+        return open_sqlite_for_reading(config.store)
+    return open_opensearch(config.opensearch)
+
+
+async def write_events(config: Config, file: BinaryIO, progress: Callable[[int], None], *, gzip: bool) -> int:
+    """Write all events to a file, one a line; returns their number. The same events give the same bytes.
+
+    Raises:
+        OSError: it could not be written.
+        StoreError: the store could not answer.
+    """
+    out = GzipFile(filename="", mode="wb", fileobj=file, compresslevel=_LEVEL, mtime=0) if gzip else file
+    async with open_for_reading(config) as store:
+        total = await export_lines(store, out, progress)
+    if isinstance(out, GzipFile):
+        out.close()  # not before all is there: what breaks off is not to look whole
+    file.flush()
+    return total
+
+
+async def write_state(config: Config, path: Path, *, with_key: bool) -> Decisions:
+    """Write what operators have decided to a file, and with it the relay's own key if that is asked for; returns it.
+
+    Raises:
+        StateRefused: the store keeps something that this version does not know.
+        OSError: it could not be written; a file that was there is as it was.
+        StoreError: the store could not answer.
+    """
+    async with open_for_reading(config) as store:
+        state = kept_in(await store.get_metadata())
+    state = state if with_key else replace(state, secret=None)
+    write_file(path, to_json(state))
+    return state
+
+
+def read_state(path: Path, *, with_key: bool) -> Decisions:
+    """Read such a file; the key in it counts only if that is asked for.
+
+    Raises:
+        StateRefused: it cannot be used.
+    """
+    try:
+        state = from_json(path.read_bytes())
+    except OSError as error:
+        raise StateRefused(f"{path}: {error.strerror}") from error
+    except StateRefused as refused:
+        raise StateRefused(f"{path}: {refused}") from None
+    if with_key and state.secret is None:
+        raise StateRefused(f"{path}: the relay's key is not in it")
+    return state if with_key else replace(state, secret=None)
+
+
+async def bring_in(
+    config: Config,
+    state: Decisions | None,
+    events: BinaryIO | None,
+    summary: ImportSummary,
+    progress: Callable[[int], None],
+    *,
+    is_backup: bool,
+    replaces: bool,
+) -> None:
+    """Put a state into the store, then events; each may be left out.
+
+    Args:
+        config: names the store.
+        state: takes the place of what the store has.
+        events: see `jsonl.read_lines`.
+        summary: filled as events are stored.
+        progress: called with the bytes that were read of the events' file.
+        is_backup: see `transfer.import_lines`.
+        replaces: False: refuse the state where the store has entries or a key of its own that would be lost.
+
+    Raises:
+        StateRefused: something would be lost; nothing is changed.
+        StoreError: the state could not be stored; see `moderation.state.restore`.
+    """
+    async with app.open_store(config) as store:
+        if state is not None:
+            await _put(store, state, replaces=replaces)
+        if events is not None:
+            # Until everything is stored, however long that takes.
+            unhurried = msgspec.structs.replace(config.pipeline, drain_seconds=math.inf)
+            rules = app.rules_of(_silent(config) if is_backup else config)
+            async with open_relay(store, unhurried, rules=rules) as relay:
+                await import_lines(relay, read_lines(events, progress), summary, is_backup=is_backup)
+
+
+def _silent(config: Config) -> Config:
+    """Return the same without membership: else the relay would publish its members anew before it has those it knew."""
+    return msgspec.structs.replace(config, members=msgspec.structs.replace(config.members, enabled=False))
+
+
+async def _put(store: Metadata, state: Decisions, *, replaces: bool) -> None:
+    there = kept_in(await store.get_metadata())
+    if not replaces and (words := lost(there, state)):
+        raise StateRefused(f"the store has a state of its own that would be lost: {words} (--replace)")
+    await restore(store, changes_between(there, state, int(time())), state.secret)

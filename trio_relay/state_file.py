@@ -1,0 +1,232 @@
+"""What operators have decided, as one readable JSON file that goes with an export of events.
+
+It holds every list of `ListName` but the removals, which only say what is still to be done, and by request the key that
+the relay signs with. Not in it are what a configuration says, what the store derives from its events (tombstones, the
+words of searches), and what lasts minutes: used signatures (NIP-98), challenges, the web of trust.
+
+A file is taken whole or not at all: what this version does not know or cannot use is refused by its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from trio_relay.moderation.removals import pending_after
+from trio_relay.moderation.state import SECRET_NAME
+from trio_relay.net.addresses import as_listed
+from trio_relay.nostr.event import MAX_TIME, is_hex64
+from trio_relay.nostr.kinds import MAX_KIND
+from trio_relay.nostr.signer import Signer
+from trio_relay.policy.lists import Change, ListEntry, ListName, Lists
+
+FORMAT: Final = "trio-relay state"
+VERSION: Final = 1
+CARRIED: Final = tuple(name for name in ListName if name is not ListName.REMOVALS)
+"""The lists that a file holds; a restored ban has its removals made anew."""
+_MOST_ITEM: Final = 200
+"""Characters; a store takes a little more."""
+
+
+class StateRefused(Exception):
+    """A state that is not written, read or restored; the message says why, for the operator."""
+
+
+class StrictEntry(ListEntry, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An entry as a file has it: with nothing that this version does not know."""
+
+
+class StateFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The file as JSON.
+
+    Attributes:
+        format: `FORMAT`.
+        version: `VERSION`.
+        lists: by name, each item with its entry.
+        secret_key: of the relay itself, 64 hex characters.
+    """
+
+    format: str
+    version: int
+    lists: dict[str, dict[str, StrictEntry]]
+    secret_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What a file or a store holds.
+
+    Attributes:
+        entries: by list and item.
+        secret: the relay's own key, 32 bytes; None if there is none.
+    """
+
+    entries: Mapping[tuple[ListName, str], ListEntry]
+    secret: bytes | None = None
+
+    def __str__(self) -> str:
+        """How much there is, for the operator."""
+        sizes = Counter(name for name, _ in self.entries)
+        told = ", ".join(f"{size} in {name}" for name, size in sizes.items()) or "no entries"
+        return f"{told}; {'with' if self.secret else 'without'} the relay's key"
+
+
+def kept_in(metadata: Mapping[str, bytes]) -> Decisions:
+    """Return what a store keeps.
+
+    Raises:
+        StateRefused: it keeps something that this version does not know, so that a file would not be whole.
+    """
+    known = {SECRET_NAME, *ListName}
+    if unknown := sorted({name.partition("/")[0] for name in metadata} - known):
+        raise StateRefused(f"the store keeps {', '.join(unknown)}, which this version does not know")
+    kept = Lists()
+    kept.load(metadata)
+    entries: dict[tuple[ListName, str], ListEntry] = {
+        (name, item): entry for name in CARRIED for item, entry in kept.entries(name, 0).items()
+    }
+    return Decisions(entries, metadata.get(SECRET_NAME))
+
+
+def to_json(state: Decisions) -> bytes:
+    """Return the file: the same for the same state, one entry a line or two."""
+    lists: dict[str, dict[str, StrictEntry]] = {name.value: {} for name in CARRIED}
+    for (name, item), entry in state.entries.items():
+        lists[name][item] = StrictEntry(entry.reason, entry.until, entry.since, entry.data)
+    secret = None if state.secret is None else state.secret.hex()
+    return msgspec.json.format(msgspec.json.encode(StateFile(FORMAT, VERSION, lists, secret)), indent=2) + b"\n"
+
+
+def from_json(data: bytes) -> Decisions:
+    """Read a file.
+
+    Raises:
+        StateRefused: it is no such file, of another version, or holds something unknown or impossible.
+    """
+    try:
+        found = msgspec.json.decode(data)
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise StateRefused(f'this is no state of a relay, which has "format": "{FORMAT}"')
+        if found.get("version") != VERSION:
+            raise StateRefused(f"this is version {found.get('version')!r}; this program reads version {VERSION}")
+        file = msgspec.convert(found, StateFile)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise StateRefused(f"it cannot be read: {error}") from error
+    entries = {}
+    for name, items in file.lists.items():
+        if name not in CARRIED:
+            raise StateRefused(f"it holds a list {name!r}, which this version does not know")
+        for item, entry in items.items():
+            _check(ListName(name), item, entry)
+            entries[ListName(name), item] = ListEntry(entry.reason, entry.until, entry.since, entry.data)
+    return Decisions(entries, None if file.secret_key is None else _secret(file.secret_key))
+
+
+def changes_between(store: Decisions, file: Decisions, now: int) -> list[Change]:
+    """Return what makes the lists of a store those of a file, and has what the file bans removed."""
+    off = [Change(*key) for key in store.entries if key not in file.entries]
+    put = [Change(*key, entry) for key, entry in file.entries.items() if store.entries.get(key) != entry]
+    return [*off, *put, *pending_after(put, now)]
+
+
+def lost(store: Decisions, file: Decisions) -> str:
+    """Return, in words, what a store has that a file would take from it; empty if nothing."""
+    entries = Counter(name for (name, item), entry in store.entries.items() if file.entries.get((name, item)) != entry)
+    words = [f"{number} in {name}" for name, number in entries.items()]
+    if file.secret is not None and store.secret not in (None, file.secret):
+        words.append("its own key")
+    return ", ".join(words)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, since it holds codes and a key; the old one stays until it is whole.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+    part.replace(path)
+
+
+def _check(name: ListName, item: str, entry: ListEntry) -> None:
+    is_item, what = _ITEMS[name]
+    if not is_item(item):
+        raise StateRefused(f"{name}: {item[:_MOST_ITEM]!r} is not {what}")
+    for field, seconds in (("since", entry.since), ("until", entry.until)):
+        if seconds is not None and not 0 <= seconds <= MAX_TIME:
+            raise StateRefused(f"{name}: {item!r}: {field} must be between 0 and {MAX_TIME}")
+    fields = _FIELDS.get(name, {})
+    for field, value in entry.data.items():
+        if field not in fields:
+            raise StateRefused(f"{name}: {item!r}: data has {field!r}, which this version does not know")
+        if value is not None and not isinstance(value, fields[field]):
+            raise StateRefused(f"{name}: {item!r}: {field} is of the wrong type")
+
+
+def _secret(text: str) -> bytes:
+    try:
+        secret = bytes.fromhex(text)
+        Signer(secret)
+    except ValueError as error:
+        raise StateRefused("secret_key is not the secret key of anybody, 64 hex characters") from error
+    return secret
+
+
+def _is_kind(item: str) -> bool:
+    return item.isascii() and item.isdigit() and len(item) <= 5 and int(item) <= MAX_KIND and str(int(item)) == item
+
+
+def _is_address(item: str) -> bool:
+    try:
+        return as_listed(item) == item
+    except ValueError:
+        return False
+
+
+def _is_text(item: str) -> bool:
+    return 0 < len(item) <= _MOST_ITEM
+
+
+_Item = tuple[Callable[[str], bool], str]
+_PUBKEY: Final[_Item] = (is_hex64, "a pubkey, 64 lowercase hex characters")
+_EVENT: Final[_Item] = (is_hex64, "an event's id, 64 lowercase hex characters")
+_KIND: Final[_Item] = (_is_kind, f"a kind, 0 to {MAX_KIND}")
+_TEXT: Final[_Item] = (_is_text, f"a text of 1 to {_MOST_ITEM} characters")
+_IDENTITY: Final[_Item] = (frozenset({"name", "description", "icon"}).__contains__, "name, description or icon")
+_ADDRESS: Final[_Item] = (_is_address, "an IP address or network as the relay writes it")
+_ITEMS: Final[Mapping[ListName, _Item]] = {
+    ListName.BANNED_PUBKEYS: _PUBKEY,
+    ListName.ALLOWED_PUBKEYS: _PUBKEY,
+    ListName.BANNED_EVENTS: _EVENT,
+    ListName.ALLOWED_EVENTS: _EVENT,
+    ListName.REPORTED_EVENTS: _EVENT,
+    ListName.BLOCKED_ADDRESSES: _ADDRESS,
+    ListName.ALLOWED_KINDS: _KIND,
+    ListName.DISALLOWED_KINDS: _KIND,
+    ListName.ROLES: _TEXT,
+    ListName.ROLE_HOLDERS: _PUBKEY,
+    ListName.METHODS: _PUBKEY,
+    ListName.MEMBERS: _PUBKEY,
+    ListName.CLAIMS: _TEXT,
+    ListName.IDENTITY: _IDENTITY,
+}
+_FIELDS: Final[Mapping[ListName, Mapping[str, type]]] = {
+    ListName.REPORTED_EVENTS: {"reporters": list},
+    ListName.ROLES: {"label": str, "description": str, "color": int, "order": int},
+    ListName.ROLE_HOLDERS: {"roles": list},
+    ListName.METHODS: {"methods": list},
+    ListName.CLAIMS: {"by": str},
+}
+"""What the entries of a list may have as data, and of which type."""
