@@ -104,11 +104,11 @@ class Program:
             yield Talker(connection)
             nursery.cancel_scope.cancel()
 
-    async def get(self, path: str) -> httpx.Response:
+    async def get(self, path: str, **headers: str) -> httpx.Response:
         """A plain HTTP request to it."""
         host, port = self.address
         async with httpx.AsyncClient(timeout=PATIENCE) as client:
-            return await client.get(f"http://{host}:{port}{path}")
+            return await client.get(f"http://{host}:{port}{path}", headers=headers)
 
     def signal(self, number: signal.Signals) -> None:
         """What Ctrl-C or a service manager does."""
