@@ -155,8 +155,9 @@ class _Source(io.RawIOBase):
     """The bytes of a file, counted as they are read; its start can be looked at without a seek."""
 
     def __init__(self, file: BinaryIO, progress: Callable[[int], None]) -> None:
-        # What is there is enough: a pipe's writer may be slow, and its lines should not wait for others.
-        self._read_into: Callable[[WriteableBuffer], int] = getattr(file, "readinto1", None) or file.readinto  # type: ignore[attr-defined]  # every binary file has one of them
+        # What is there is enough: a pipe's writer may be slow, and its lines should not wait for others. `readinto1`
+        # would wait for more as long as there is room.
+        self._read: Callable[[int], bytes] = getattr(file, "read1", file.read)
         self._progress = progress
         self._held = b""
 
@@ -177,6 +178,7 @@ class _Source(io.RawIOBase):
             held, self._held = self._held[: len(room)], self._held[len(room) :]
             room[: len(held)] = held
             return len(held)
-        size = self._read_into(room)
-        self._progress(size)
-        return size
+        found = self._read(len(room))
+        room[: len(found)] = found
+        self._progress(len(found))
+        return len(found)

@@ -74,7 +74,7 @@ class JoinStage:
                 answered.set()
 
         now = trio.current_time()
-        await verified.send([Submission(event, reply, now) for event in events])
+        await verified.send([Submission(event, reply, now, is_own=True) for event in events])
         self._answered = answered
         await answered.wait()
         if refused:

@@ -132,7 +132,7 @@ class Stages:
             raise
 
     def _note_stored(self, stored: Sequence[Submission]) -> None:
-        reports = [one.event for one in stored if one.event.kind == REPORT and not one.is_restored]
+        reports = [one.event for one in stored if one.event.kind == REPORT and not one.is_own]
         if reports:
             self._note_reports(reports)
 

@@ -37,27 +37,28 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
         reply: tells its sender what became of it.
         arrived: Trio's time when it came off the wire.
         size: bytes of the message that it came in; batches are bounded by it.
-        is_restored: True if it comes from this relay's own export, where it has been let in and noted before.
+        is_own: True if it is the relay's own, signed by itself or out of its own export: nothing bars it, and what it
+            reports was noted before.
     """
 
     event: Event
     reply: Reply
     arrived: float
     size: int = 0
-    is_restored: bool = False
+    is_own: bool = False
 
 
 def still_welcome(batch: list[Submission], bars: Bars, outcomes: Counter[str]) -> list[Submission]:
     """Those whose author has not been banned since they were admitted; the others are refused, and counted.
 
-    What is restored was admitted by other rules, of which none can change before it gets here.
+    What is the relay's own was never admitted by these rules.
     """
     barred = bars() if batch else None
     if barred is None:
         return batch
     still = []
     for submission in batch:
-        if submission.is_restored or (refusal := barred(submission.event)) is None:
+        if submission.is_own or (refusal := barred(submission.event)) is None:
             still.append(submission)
         else:
             outcomes["barred"] += 1
