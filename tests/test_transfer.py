@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import subprocess
@@ -17,13 +18,16 @@ import trio
 import trio.testing
 from click.testing import CliRunner, Result
 
-from tests.support.keys import ALICE, BOB, NOW
+from tests.support.backends import everything
+from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import MemoryStore, RelayOptions, open_relay
 from trio_relay.cli import main
 from trio_relay.jsonl import Line, read_lines
 from trio_relay.nostr.event import Event, encode
+from trio_relay.policy.options import PolicyOptions
+from trio_relay.policy.rules import Rules
 from trio_relay.store.sqlite.batch_writer import BatchWriter
-from trio_relay.transfer import ImportSummary, export_lines, import_lines
+from trio_relay.transfer import OUTCOMES, ImportSummary, export_lines, import_lines
 
 pytestmark = pytest.mark.usefixtures("own_logging")
 
@@ -83,6 +87,98 @@ def test_what_was_imported_is_exported_field_by_field_in_the_order_in_which_it_c
     ended = _run(tmp_path / "relay.db", "export", str(tmp_path / "out.jsonl"))
     assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", "4 events\n")
     assert (tmp_path / "out.jsonl").read_bytes() == lines
+
+
+def test_an_export_to_a_name_that_ends_in_gz_is_compressed_and_the_same_each_time(tmp_path: Path) -> None:
+    lines = _lines(NOTE, AWKWARD)
+    _run(tmp_path / "relay.db", "import", stdin=lines)
+    for name in ("one.jsonl.gz", "two.gz"):
+        assert _run(tmp_path / "relay.db", "export", str(tmp_path / name)).exit_code == 0
+    packed = (tmp_path / "one.jsonl.gz").read_bytes()
+    assert (gzip.decompress(packed), (tmp_path / "two.gz").read_bytes()) == (lines, packed)
+    ended = _run(tmp_path / "other.db", "import", str(tmp_path / "two.gz"))
+    assert (ended.exit_code, ended.stdout[:19]) == (0, "2 events: 2 stored,")
+
+
+def test_what_people_have_is_read_from_a_pipe_too(tmp_path: Path) -> None:
+    """A byte-order mark, gzip, blank lines, and messages as a client has written them down."""
+    messages = b'["EVENT","sub",%b]\n\n["EVENT",%b]\n' % (encode(NOTE), encode(AWKWARD))
+    for number, stdin in enumerate((b"\xef\xbb\xbf" + messages, gzip.compress(messages))):
+        ended = _run(tmp_path / f"{number}.db", "import", stdin=stdin)
+        assert (ended.exit_code, ended.stderr) == (0, "")
+        assert _run(tmp_path / f"{number}.db", "export").stdout_bytes == _lines(NOTE, AWKWARD)
+
+
+def test_a_file_that_breaks_off_ends_with_1_and_what_came_before_is_stored(tmp_path: Path) -> None:
+    lines = [encode(ALICE.event(f"{number} {os.urandom(8).hex()}")) for number in range(250)]
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(b"\n".join(lines))[:-2_000])
+    ended = _run(tmp_path / "relay.db", "import", "--lenient", str(tmp_path / "cut.gz"))
+    stored = _run(tmp_path / "relay.db", "export").stdout_bytes.splitlines()
+    assert 100 < len(stored) < 250
+    assert stored == lines[: len(stored)]
+    assert ended.exit_code == 1
+    assert ended.stderr == (
+        f"trio-relay: after line {len(stored)}: the gzip data end too early, so a part is missing;"
+        " what came before is imported\n"
+    )
+
+
+def test_a_file_of_another_form_is_refused_as_a_whole(tmp_path: Path) -> None:
+    ended = _run(tmp_path / "relay.db", "import", stdin=_lines(NOTE).decode().encode("utf-16"))
+    assert (ended.exit_code, ended.stdout) == (
+        1,
+        "0 events: " + ", ".join(f"0 {outcome}" for outcome in OUTCOMES) + "\n",
+    )
+    assert ended.stderr == (
+        "trio-relay: the file is UTF-16; convert it to UTF-8 first, as by iconv; what came before is imported\n"
+    )
+
+
+def test_refusals_make_it_1_unless_that_is_no_failure(tmp_path: Path) -> None:
+    lines = _lines(NOTE) + b"{}\n"
+    for arguments, code in ((["import"], 1), (["import", "--backup"], 1), (["import", "--lenient"], 0)):
+        ended = _run(tmp_path / "relay.db", *arguments, stdin=lines)
+        assert (ended.exit_code, ended.stderr.splitlines()[0]) == (code, "line 2: id is missing")
+
+
+def test_what_is_gone_is_no_failure(tmp_path: Path) -> None:
+    """A backup is older than what happens to its events: some expire, and some are deleted while it is written."""
+    over = ALICE.event("over", tags=[["expiration", "1"]])
+    for arguments in (["import"], ["import", "--backup"]):
+        ended = _run(tmp_path / f"{len(arguments)}.db", *arguments, stdin=_lines(NOTE, over, over, DELETION, GONE))
+        assert (ended.exit_code, ended.stderr) == (0, "")
+        assert ended.stdout.splitlines() == [
+            "5 events: 2 stored, 0 known, 0 superseded, 0 ephemeral, 3 gone, 0 refused",
+            "  2 gone: it has expired (NIP-40)",
+            "  1 gone: deleted by its author",
+        ]
+
+
+def test_a_forged_backup_is_refused(tmp_path: Path) -> None:
+    forged = msgspec.structs.replace(NOTE, sig=AWKWARD.sig)
+    ended = _run(tmp_path / "relay.db", "import", "--backup", stdin=_lines(forged, AWKWARD))
+    assert (ended.exit_code, ended.stdout[:19]) == (1, "2 events: 1 stored,")
+    assert ended.stderr.startswith("line 1: sig is not a valid signature of the id by the pubkey\n")
+
+
+async def test_what_is_restored_passes_the_writer_too_and_is_not_reported_anew() -> None:
+    """While any key is banned the writer looks once more who may write: that was settled when it was let in."""
+    store, summary = MemoryStore(), ImportSummary()
+    await store.put_metadata({f"banned-pubkeys/{CAROL.pubkey}": b"{}", f"allowed-pubkeys/{CAROL.pubkey}": b"{}"})
+    wrap = BOB.event(kind=1_059, tags=[["p", CAROL.pubkey]])
+    report = ALICE.event(kind=1_984, tags=[["e", NOTE.id, "spam"]])
+    events = [NOTE, wrap, report, CAROL.event("banned")]
+    rules = Rules(options=PolicyOptions(denied_pubkeys=(ALICE.pubkey,)))
+    with trio.fail_after(60):
+        async with open_relay(store, RelayOptions(verifiers=1), rules=rules) as relay:
+            lines = [Line(number, 0, event) for number, event in enumerate(events, 1)]
+            await import_lines(relay, lines, summary, is_backup=True)
+    assert summary.lines() == [
+        "4 events: 3 stored, 0 known, 0 superseded, 0 ephemeral, 1 gone, 0 refused",
+        "  1 gone: the author of this event is banned here",
+    ]
+    assert [event.id for event in await everything(store)] == [NOTE.id, wrap.id, report.id]
+    assert not [name for name in await store.get_metadata() if name.startswith("reported-events/")]
 
 
 def test_standard_input_and_output_do_as_files_do(tmp_path: Path) -> None:

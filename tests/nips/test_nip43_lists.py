@@ -25,6 +25,7 @@ from tests.nips.members_relay import (
 from tests.support.keys import ALICE, BOB, CAROL
 from tests.support.named_relay import open_client
 from trio_relay.moderation import announcements
+from trio_relay.nostr.signer import Signer
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import MemberOptions
 from trio_relay.store.base import Store
@@ -147,3 +148,12 @@ async def test_a_role_that_is_deleted_goes_and_may_come_back(store: Store) -> No
             await stored_soon(store, door, ROLES, [])
             address = f"{ROLES}:{door.relay.rules.signer}:host"
             assert await told(watcher, 1) == [(5, [["-"], ["a", address], ["k", str(ROLES)]])]
+
+
+async def test_what_the_relay_says_is_barred_by_no_list(store: Store) -> None:
+    """Its own events do not come in: a ban of its key, as another relay on the store can have made, is about others."""
+    secret = bytes(31) + b"\x01"
+    await store.put_metadata({"self": secret, f"banned-pubkeys/{Signer(secret).pubkey}": b"{}"})
+    async with open_door(store) as door:
+        await joined(door, ALICE)
+        await stored_soon(store, door, MEMBERS, [listed(ALICE)])
