@@ -51,6 +51,7 @@ def restored(event: Event, rules: Rules) -> str | None:
         (NOTE, listed(rules_of(), ListName.ALLOWED_PUBKEYS, BOB.pubkey)),
         (NOTE, listed(rules_of(), ListName.ALLOWED_KINDS, "0")),
         (NOTE, listed(rules_of(), ListName.DISALLOWED_KINDS, "1")),
+        (ALICE.event(tags=[["expiration", "soon"]]), rules_of()),
         (ALICE.event(tags=[["-"]]), rules_of()),
         (ALICE.event(tags=[["-"]]), rules_of(url="")),
         (ALICE.event('{"tags":[["-"]]}', kind=6), rules_of()),
@@ -62,7 +63,7 @@ def restored(event: Event, rules: Rules) -> str | None:
         (ALICE.event(kind=62, tags=[["relay", "wss://other.example/"]]), rules_of()),
         (ALICE.event(kind=62, tags=[["relay", "ALL_RELAYS"]]), rules_of(url="")),
     ],
-    ids=range(30),
+    ids=range(31),
 )  # fmt: skip
 def test_what_might_not_come_in_comes_back(event: Event, rules: Rules) -> None:
     assert verdict(event, rules, size=1_000) is not None
