@@ -82,8 +82,19 @@ def test_the_key_goes_where_it_is_asked_for_on_both_ways(store: Path, tmp_path: 
     assert run(tmp_path / "two.db", "import", "--state", state, "--with-key").exit_code == 0
     assert kept(tmp_path / "two.db") == KEPT
     ended = run(tmp_path / "three.db", "import", "--state", without, "--with-key")
-    assert (ended.exit_code, ended.stderr) == (2, f"trio-relay: {without}: the relay's key is not in it\n")
+    assert (ended.exit_code, ended.stderr) == (2, f"trio-relay: {without}: it was written without --with-key\n")
     assert not (tmp_path / "three.db").exists()
+
+
+def test_a_relay_that_has_no_key_goes_with_the_same_options(tmp_path: Path) -> None:
+    store, other, state = tmp_path / "relay.db", tmp_path / "other.db", str(tmp_path / "state.json")
+    keep(store, BAN)
+    told = f"{state}: 1 in banned-pubkeys; the relay has no key\n"
+    assert run(store, "export", "--state", state, "--with-key").stderr == told
+    keep(other, {"self": ANOTHER})
+    ended = run(other, "import", "--state", state, "--with-key")
+    assert (ended.exit_code, ended.stdout) == (0, told)
+    assert kept(other) == {**BAN, "self": ANOTHER}
 
 
 def test_events_and_state_go_together_and_the_state_comes_first(store: Path, tmp_path: Path) -> None:

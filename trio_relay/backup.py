@@ -100,7 +100,7 @@ def read_state(path: Path, *, with_key: bool) -> Decisions:
     except StateRefused as refused:
         raise StateRefused(f"{path}: {refused}") from None
     if with_key and state.secret is None:
-        raise StateRefused(f"{path}: the relay's key is not in it")
+        raise StateRefused(f"{path}: it was written without --with-key")
     return state if with_key else replace(state, secret=None)
 
 

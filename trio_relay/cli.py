@@ -180,17 +180,12 @@ def export_command(
     config = _load_lasting(config_path or group_path)
     columns = (BarColumn(), TextColumn("{task.completed} events"), TimeElapsedColumn())
     total, state = None, None
-    with _progress("exporting", columns) as advance, _exit_codes():
-        try:
-            if file is not None:
-                gzip = str(getattr(file, "name", "")).endswith(".gz")
-                total = trio.run(partial(write_events, config, file, advance, gzip=gzip))
-            if state_path is not None:
-                state = trio.run(partial(write_state, config, state_path, with_key=with_key))
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            _leave(CRASHED, f"cannot write: {error.strerror}")
+    with _progress("exporting", columns) as advance, _exit_codes(writes=True):
+        if file is not None:
+            gzip = str(getattr(file, "name", "")).endswith(".gz")
+            total = trio.run(partial(write_events, config, file, advance, gzip=gzip))
+        if state_path is not None:
+            state = trio.run(partial(write_state, config, state_path, with_key=with_key))
     if total is not None:
         click.echo(f"{total} events", err=True)
     if state is not None:
@@ -310,8 +305,12 @@ def _load_lasting(path: Path | None) -> Config:
 
 
 @contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Turn the end of a run into a line for the operator and an exit code; a traceback only for our own faults."""
+def _exit_codes(*, writes: bool = False) -> Iterator[None]:
+    """Turn the end of a run into a line for the operator and an exit code; a traceback only for our own faults.
+
+    Args:
+        writes: True if the system's errors are those of the files that are written.
+    """
     try:
         yield
     except BaseException as error:
@@ -322,6 +321,8 @@ def _exit_codes() -> Iterator[None]:
                 _leave(STOPPED_NOW, "interrupted")
             case BrokenPipeError():
                 sys.exit(CRASHED)  # the reader of our output has gone, so nobody would see a message
+            case OSError() as unwritten if writes:
+                _leave(CRASHED, f"cannot write: {unwritten.strerror}")
             case StoreRefused() as refused:
                 _leave(STORE_REFUSED, str(refused))
             case StateRefused() as refused:

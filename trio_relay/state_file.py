@@ -49,7 +49,7 @@ class StateFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
         format: `FORMAT`.
         version: `VERSION`.
         lists: by name, each item with its entry.
-        secret_key: of the relay itself, 64 hex characters.
+        secret_key: of the relay itself, 64 hex characters; empty if it has none; left out if nobody has asked for it.
     """
 
     format: str
@@ -64,7 +64,7 @@ class Decisions:
 
     Attributes:
         entries: by list and item.
-        secret: the relay's own key, 32 bytes; None if there is none.
+        secret: the relay's own key, 32 bytes; empty if it has none; None if that is not told.
     """
 
     entries: Mapping[tuple[ListName, str], ListEntry]
@@ -74,6 +74,8 @@ class Decisions:
         """How much there is, for the operator."""
         sizes = Counter(name for name, _ in self.entries)
         told = ", ".join(f"{size} in {name}" for name, size in sizes.items()) or "no entries"
+        if self.secret == b"":
+            return f"{told}; the relay has no key"
         return f"{told}; {'with' if self.secret else 'without'} the relay's key"
 
 
@@ -91,7 +93,7 @@ def kept_in(metadata: Mapping[str, bytes]) -> Decisions:
     entries: dict[tuple[ListName, str], ListEntry] = {
         (name, item): entry for name in CARRIED for item, entry in kept.entries(name, 0).items()
     }
-    return Decisions(entries, metadata.get(SECRET_NAME))
+    return Decisions(entries, metadata.get(SECRET_NAME, b""))
 
 
 def to_json(state: Decisions) -> bytes:
@@ -139,7 +141,7 @@ def lost(store: Decisions, file: Decisions) -> str:
     """Return, in words, what a store has that a file would take from it; empty if nothing."""
     entries = Counter(name for (name, item), entry in store.entries.items() if file.entries.get((name, item)) != entry)
     words = [f"{number} in {name}" for name, number in entries.items()]
-    if file.secret is not None and store.secret not in (None, file.secret):
+    if file.secret and store.secret and store.secret != file.secret:
         words.append("its own key")
     return ", ".join(words)
 
@@ -176,6 +178,8 @@ def _check(name: ListName, item: str, entry: ListEntry) -> None:
 
 
 def _secret(text: str) -> bytes:
+    if not text:
+        return b""
     try:
         secret = bytes.fromhex(text)
         Signer(secret)

@@ -233,6 +233,24 @@ async def elsewhere(folder: Path, settings: dict[str, str]) -> dict[str, str]:
     return other
 
 
+async def test_a_relay_moves_from_sqlite_to_opensearch_by_the_steps_of_that_page(
+    tmp_path: Path, opensearch: dict[str, str]
+) -> None:
+    page = (ROOT / "docs" / "opensearch.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```\n(trio-relay export .*?)^```$", page, re.MULTILINE | re.DOTALL)
+    away, into = block.splitlines()
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "relay.toml").write_text("")
+    (tmp_path / "config" / "opensearch.toml").write_text(STRICT.format(alice=ALICE.pubkey))
+    everything_there = lines(NOTE, ARTICLE, PROTECTED, WRAP, DELETION, VANISHING)
+    assert (await finished(tmp_path, "import", "--backup", stdin=everything_there)).returncode == 0
+    for line, settings in ((away, {}), (into, opensearch)):
+        ended = await typed(tmp_path, line, settings)
+        assert ended.returncode == 0, (line, ended.stdout, ended.stderr)
+    exported = await finished(tmp_path, "export", settings=opensearch)
+    assert sorted(exported.stdout.splitlines()) == sorted(everything_there.splitlines())
+
+
 async def test_without_backup_the_rules_of_the_day_are_asked(tmp_path: Path) -> None:
     (tmp_path / "relay.toml").write_text(STRICT.format(alice=ALICE.pubkey))
     ended = await finished(tmp_path, "import", "--config", "relay.toml", stdin=lines(NOTE, OF_BOB))

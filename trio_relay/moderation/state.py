@@ -256,7 +256,7 @@ class ModerationState:
 
 
 async def restore(store: Metadata, changes: Sequence[Change], secret: bytes | None) -> None:
-    """Store changes of the lists, and the relay's own key unless it is None, in a store that no relay uses now.
+    """Store changes of the lists, and the relay's own key unless there is none, in a store that no relay uses now.
 
     All of it or nothing: where a store without transactions fails, what was there is put back.
 
@@ -265,7 +265,7 @@ async def restore(store: Metadata, changes: Sequence[Change], secret: bytes | No
     """
     before = await store.get_metadata()
     wanted = as_metadata(changes)
-    if secret is not None:
+    if secret:
         wanted[SECRET_NAME] = secret
     try:
         await store.put_metadata(wanted)
