@@ -150,7 +150,7 @@ def test_what_is_gone_is_no_failure(tmp_path: Path) -> None:
         assert ended.stdout.splitlines() == [
             "5 events: 2 stored, 0 known, 0 superseded, 0 ephemeral, 3 gone, 0 refused",
             "  2 gone: it has expired (NIP-40)",
-            "  1 gone: deleted by its author",
+            "  1 gone: deleted by its author, or older than a version that has expired",
         ]
 
 
