@@ -235,7 +235,7 @@ def _check_tags(event: Event, identity: Identity, rules: Rules, now: int) -> Rej
             break
     else:
         return _check_repost(event)
-    if not has_readable_expiry(event) and not identity.brings_backup:
+    if not has_readable_expiry(event):
         return invalid("the expiration tag must hold an integer, seconds since 1970 (NIP-40)")
     if has_expired(event, now):
         return invalid(f"the event has expired at {expiry_of(event)} (NIP-40)")
