@@ -122,6 +122,7 @@ def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:
         config.relay,
         names[0] if names else "",
         has_search=config.store.search,
+        search_prefix=config.store.search_prefix,
         has_sync=config.sync.enabled,
         also_known_as=tuple(names[1:]),
     )

@@ -47,7 +47,7 @@ class StoreOptions(SqliteOptions, frozen=True, kw_only=True, forbid_unknown_fiel
             description=(
                 "sqlite: events in one file; opensearch: in an index that `trio-relay migrate` makes (see"
                 " [opensearch]); memory: events are lost when the relay stops. The other keys of this table are for"
-                " sqlite, but search is for all."
+                " sqlite, but search and search_prefix are for all."
             )
         ),
     ] = "sqlite"

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter, parse_filter
+from trio_relay import Event, Filter
+from trio_relay.nostr.filter import parse_filter
 from trio_relay.store.base import Store
 
 DAY: Final = 86_400
@@ -17,11 +17,14 @@ TEA = ALICE.event("Green tea, black TEA!", created_at=NOW + 1, tags=[["t", "drin
 MORNING = BOB.event("Good morning. Don't forget the tea", created_at=NOW + 2, tags=[["l", "en", "ISO-639-1"]])
 CAT = CAROL.event("猫が好きです and tea", created_at=NOW + 3, tags=[["content-warning", "cats"]])
 EVENING = ALICE.event("Good evening, see https://example.com/a-b", created_at=NOW + 4, tags=[["t", "tea"]])
-ARTICLE = BOB.event("A morning for coffee: ＣＡＦÉ", kind=30_023, created_at=NOW + 5, tags=[["d", "x"]])
+ARTICLE = BOB.event(
+    "A morning for coffee: ＣＡＦÉ", kind=30_023, created_at=NOW + 5, tags=[["d", "x"], ["title", "For guests"]]
+)
+PEOPLE = CAROL.event("tea", kind=30_000, created_at=NOW - 1, tags=[["title", "Friends of tea"], ["t", "greenery"]])
 PROFILE = BOB.event('{"name":"Bob","about":"tea","nip05":"bob@Example.com"}', kind=0, created_at=NOW)
 SECRET = ALICE.event("tea", kind=4, created_at=NOW + 6)
 LIST = ALICE.event("tea", kind=10_002, created_at=NOW + 7)
-ALL: Final = [TEA, MORNING, CAT, EVENING, ARTICLE, PROFILE, SECRET, LIST]
+ALL: Final = [TEA, MORNING, CAT, EVENING, ARTICLE, PROFILE, SECRET, LIST, PEOPLE]
 
 
 def looking_for(text: str, **keys: object) -> Filter:
@@ -30,7 +33,7 @@ def looking_for(text: str, **keys: object) -> Filter:
 
 
 FOUND: Final[dict[str, tuple[Filter, list[Event]]]] = {
-    "a word": (looking_for("tea"), [TEA, MORNING, CAT, PROFILE]),
+    "a word": (looking_for("tea"), [TEA, MORNING, CAT, EVENING, PROFILE, PEOPLE]),
     "a word in another case": (looking_for("CAFé"), [ARTICLE]),
     "two words in any order": (looking_for("morning good"), [MORNING]),
     "a phrase": (looking_for('"good morning"'), [MORNING]),
@@ -39,29 +42,36 @@ FOUND: Final[dict[str, tuple[Filter, list[Event]]]] = {
     "a link": (looking_for("https://example.com/a-b"), [EVENING]),
     "part of a link, or of an address": (looking_for("example.com"), [EVENING, PROFILE]),
     "part of a word": (looking_for("morn"), []),
-    "what only a tag says": (looking_for("drinks"), []),
+    "what only a hashtag says": (looking_for("drinks"), [TEA]),
+    "what only a title says": (looking_for("guests"), [ARTICLE]),
+    "the name of a list": (looking_for("friends of tea"), [PEOPLE]),
+    "what a list holds": (looking_for("greenery"), []),
+    "a phrase that reaches from the content into a tag": (looking_for('"café for"'), []),
+    "a single character": (looking_for("好"), [CAT]),
+    "a single character that is the last": (looking_for("す"), [CAT]),
+    "without a single character": (looking_for("tea -好", kinds=[1]), [TEA, MORNING, EVENING]),
     "part of a text without spaces": (looking_for("好き"), [CAT]),
-    "without a word": (looking_for("tea -black -猫が"), [MORNING, PROFILE]),
+    "without a word": (looking_for("tea -black -猫が"), [MORNING, EVENING, PROFILE, PEOPLE]),
     "without a phrase": (looking_for('good -"good evening"'), [MORNING]),
-    "without a word alone": (looking_for("-tea", kinds=[1, 30_023]), [EVENING, ARTICLE]),
+    "without a word alone": (looking_for("-tea", kinds=[1, 30_023]), [ARTICLE]),
     "a language": (looking_for("tea language:en"), [MORNING]),
     "a language alone": (looking_for("language:EN"), [MORNING]),
     "another language": (looking_for("tea language:de"), []),
-    "safe for work": (looking_for("tea nsfw:false", kinds=[1]), [TEA, MORNING]),
+    "safe for work": (looking_for("tea nsfw:false", kinds=[1]), [TEA, MORNING, EVENING]),
     "safe for work alone": (looking_for("nsfw:false", kinds=[1]), [TEA, MORNING, EVENING]),
     "a domain": (looking_for("morning domain:example.com"), [MORNING, ARTICLE]),
     "a domain alone": (looking_for("domain:example.com"), [MORNING, ARTICLE, PROFILE]),
     "a domain of nobody": (looking_for("morning domain:example.org"), []),
     "an extension that is not known": (looking_for("good autocomplete:true"), [MORNING, EVENING]),
     "a kind": (looking_for("morning", kinds=[30_023]), [ARTICLE]),
-    "an author": (looking_for("tea", authors=[ALICE.pubkey]), [TEA]),
+    "an author": (looking_for("tea", authors=[ALICE.pubkey]), [TEA, EVENING]),
     "authors of a language": (looking_for("language:en", authors=[ALICE.pubkey, BOB.pubkey]), [MORNING]),
     "a tag": (looking_for("good", **{"#t": ["tea"]}), [EVENING]),
     "a tag without a word": (looking_for("-good domain:example.com", **{"#d": ["x"]}), [ARTICLE]),
     "a tag of what is safe for work": (looking_for("nsfw:false", **{"#t": ["tea", "drinks"]}), [EVENING, TEA]),
     "times": (looking_for("tea", since=NOW + 1, until=NOW + 2), [TEA, MORNING]),
-    "ids": (looking_for("tea", ids=[TEA.id, EVENING.id]), [TEA]),
-    "ids without a word": (looking_for("-tea", ids=[TEA.id, EVENING.id]), [EVENING]),
+    "ids": (looking_for("tea", ids=[TEA.id, ARTICLE.id]), [TEA]),
+    "ids without a word": (looking_for("-tea", ids=[TEA.id, ARTICLE.id]), [ARTICLE]),
     "no word at all": (looking_for("🤙"), []),
     "an empty list": (looking_for("tea", kinds=[]), []),
     "limit 0": (looking_for("tea", limit=0), []),

@@ -8,15 +8,15 @@ from msgspec.structs import replace
 
 from tests.support.keys import ALICE
 from tests.support.strategies import unicode_texts
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 from trio_relay.nostr.search import Search, marks_of, parse_search, text_of, vote_of
 
 TEXT = "Good morning, world! Don't stop; https://example.com/cats 猫が好き"
 NOTE = Event("1" * 64, "a" * 64, 1, 1, [["t", "tagged"]], TEXT, "5" * 128)
 
 
-def matches(text: str, event: Event = NOTE) -> bool:
-    search = parse_search(text)
+def matches(text: str, event: Event = NOTE, prefix: int = 0) -> bool:
+    search = parse_search(text, prefix)
     assert search is not None
     return search.matches(event)
 
@@ -29,6 +29,9 @@ def matches(text: str, event: Event = NOTE) -> bool:
             "猫が",
             "好き",
             "猫が好",
+            "猫",
+            "き",
+            "tagged",
             "good -evening",
             '-"world morning"',
             "-evening",
@@ -44,7 +47,7 @@ def test_all_that_is_asked_for_must_be_there_and_nothing_excluded(text: str) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        *("evening", "good evening", '"world morning"', '"good world"', "goo", "orning", "tagged", "🤙", "好が"),
+        *("evening", "good evening", '"world morning"', '"good world"', "goo", "orning", "🤙", "黒", "好が"),
         *("good -world", '-"good morning"', "-good", "good language:en"),
     ],
 )
@@ -70,16 +73,50 @@ def test_what_is_encrypted_or_no_text_is_not_searched(kind: int) -> None:
     assert text_of(replace(NOTE, kind=kind)) == ""
 
 
+@pytest.mark.parametrize(
+    ("kind", "tags", "expected"),
+    [
+        (1, [["subject", "Of cats"], ["t", "Cats"]], "miau · of cats"),
+        (1, [["t", "miau"], ["t", "cats"]], "miau · cats"),
+        (1, [["t"], [], ["summary"], ["name", "!"], ["description", "x"], ["x", "y"]], "miau"),
+        (30_023, [["title", "Ὀδύσσεια"], ["summary", "s"], ["alt", "a"]], "miau · οδυσσεια · s · a"),
+        (30_617, [["name", "A relay"], ["description", "Of mine"]], "miau · a relay · of mine"),
+        (9_735, [["description", "{}{1}"]], "miau"),
+        (30_000, [["title", "Friends"], ["description", "of cats"], ["t", "x"], ["p", "y"]], "friends · of cats"),
+        (3, [["name", "x"]], ""),
+        (10_002, [["alt", "x"]], ""),
+        (4, [["subject", "x"]], ""),
+        (30_078, [["title", "x"]], ""),
+        (0, [["t", "x"]], "miau"),
+    ],
+)
+def test_tags_that_say_in_words_what_an_event_is_are_searched(kind: int, tags: list[list[str]], expected: str) -> None:
+    assert text_of(replace(NOTE, kind=kind, content="Miau", tags=tags)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        *[("goo", True), ("go", True), ("g", False), ("good mor", True), ("orn", False), ("good-mor", True)],
+        *[("mor good", False), ("world-mor", False), ("evening mor", False), ('"mor"', False), ("mor ", False)],
+        ("good -morn", True),
+    ],
+)
+def test_of_a_word_that_is_being_typed_the_beginning_is_enough(text: str, is_found: bool) -> None:
+    assert matches(text, prefix=2) == is_found
+    assert not matches("goo")
+
+
 @pytest.mark.parametrize("kind", [1, 5, 7, 11, 1111, 9735, 30_023, 30_402, 30_818, 65_535])
 def test_the_content_of_other_kinds_is_searched(kind: int) -> None:
-    expected = "good morning world don t stop https example com cats 猫が が好 好き"
+    expected = "good morning world don t stop https example com cats 猫が が好 好き き · tagged"
     assert text_of(replace(NOTE, kind=kind)) == expected
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ('{"name":"Al","about":"Line\\nTwo","nip05":"al@x.org","picture":"https://y"}', "al line two al x org"),
+        ('{"name":"Al","about":"Line\\nTwo","nip05":"al@x.org","picture":"https://y"}', "al · line two · al x org"),
         ('{"name":1,"display_name":["x"],"website":"W"}', "w"),
         ("{}", ""),
         ("[]", ""),

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_relay import Filter
 from trio_relay.nostr.errors import Rejected
-from trio_relay.nostr.filter import Filter, parse_filter
+from trio_relay.nostr.filter import parse_filter
 from trio_relay.nostr.search import Search, parse_search
 
 
@@ -100,14 +101,50 @@ def test_a_search_is_a_string(value: object) -> None:
 
 
 def test_a_search_has_at_most_a_thousand_characters() -> None:
-    assert parse_filter({"search": "é" * 1_000}).search == Search((("é" * 64,),))
+    assert parse_filter({"search": "é" * 1_000}).search == Search((("e" * 64,),))
     with pytest.raises(Rejected, match=r"^invalid: search must have at most 1000 characters$"):
         parse_filter({"search": "é" * 1_001})
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sato", Search((("sato*",),))),
+        ("hello sato", Search((("hello",), ("sato*",)))),
+        ("hello sato ", Search((("hello",), ("sato",)))),
+        ("sato\u3000", Search((("sato",),))),
+        ("s", Search((("s",),))),
+        ("example.co", Search((("example", "co*"),))),
+        ('"good morn', Search((("good", "morn*"),))),
+        ('"good morn"', Search((("good", "morn"),))),
+        ('all "good morn" ', Search((("all",), ("good", "morn")))),
+        ("“good morn”", Search((("good", "morn"),))),
+        ("tea -cof", Search((("tea",),), (("cof",),))),
+        ("tea -", Search((("tea",),))),
+        ("sato sort:hot", Search((("sato*",),), sort="hot")),
+        ("sato sort:hot ", Search((("sato*",),), sort="hot")),
+        ('"sato" sort:hot', Search((("sato",),), sort="hot")),
+        ("sort:hot", Search(sort="hot")),
+        ("sato 🤙", Search((("sato",),))),
+        ("tea 猫", Search((("tea",), ("猫*",)))),
+        ("sato*", Search((("sato*",),))),
+    ],
+)
+def test_the_last_word_may_be_the_beginning_of_one_while_it_is_being_typed(text: str, expected: Search) -> None:
+    assert parse_search(text, 2) == expected
+    assert parse_filter({"search": text}, prefix=2).search == expected
+    assert parse_search(text) == Search(
+        tuple(
+            (*phrase[:-1], phrase[-1] if "猫" in phrase[-1] else phrase[-1].rstrip("*")) for phrase in expected.phrases
+        ),
+        expected.excluded,
+        sort=expected.sort,
+    )
+
+
 @given(st.text(max_size=60) | st.text(st.sampled_from('ab -":“猫🤙sort:hotlanguage:en'), max_size=60))
 def test_any_text_is_parsed_and_says_what_it_found(text: str) -> None:
-    search = parse_search(text)
+    search = parse_search(text, 2)
     if search is not None:
         assert search.is_void or search != Search()
         assert not (search.is_void and search.phrases)

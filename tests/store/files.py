@@ -13,10 +13,12 @@ from trio_relay.store.sqlite import ReadPool, SqliteStore, open_sqlite_for_readi
 
 
 @asynccontextmanager
-async def opened(path: Path, *, readers: int = 2) -> AsyncIterator[SqliteStore]:
-    """The store on this file; the test fails if it needs a minute."""
+async def opened(path: Path, *, readers: int = 2, worded: bool = False) -> AsyncIterator[SqliteStore]:
+    """The store on this file, with `worded` when all events have words; fails after a minute."""
     with trio.fail_after(60):
         async with open_sqlite(options(path, readers=readers)) as store:
+            if worded:
+                await store.worded.wait()
             yield store
 
 

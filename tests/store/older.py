@@ -8,6 +8,8 @@ from typing import Final
 import apsw
 
 _STEPS: Final = {
+    4: "DROP TABLE numbering; DROP TABLE worded; CREATE TABLE worded (until INTEGER) STRICT;"
+    " INSERT INTO worded VALUES (NULL)",
     3: "DROP TABLE expiry; DROP TABLE kept; DROP TABLE vanishing; ALTER TABLE tag DROP COLUMN sketch",
     2: "DROP TABLE word; DROP TABLE worded",
 }

@@ -187,7 +187,7 @@ async def test_events_without_tags_are_brought_over(tmp_path: Path) -> None:
 
 async def test_the_operator_is_told_once(old: Path, logged: list[structlog.typing.EventDict]) -> None:
     for _ in range(2):
-        async with opened(old):
+        async with opened(old, worded=True):
             pass
     assert logged == [
         {
@@ -198,11 +198,12 @@ async def test_the_operator_is_told_once(old: Path, logged: list[structlog.typin
             "log_level": "info",
         },
         {
-            "event": "making the index of words",
+            "event": "making the index of words beside the relay",
             "path": str(old),
-            "events": len(numbered()),
+            "events": numbered()[-1][0],
             "log_level": "info",
         },
+        {"event": "the index of words is complete", "path": str(old), "log_level": "info"},
     ]
 
 

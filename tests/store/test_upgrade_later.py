@@ -1,4 +1,4 @@
-"""Files of versions 2 and 3 learn who carries which tag, and what expires when."""
+"""Files of versions 1 to 4 learn who carries which tag, what expires when, and by which rules words were made."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reacting(number: int) -> Event:
 EVENTS: Final = [reacting(number) for number in range(200)]
 
 
-@pytest.fixture(params=[1, 2, 3])
+@pytest.fixture(params=[1, 2, 3, 4])
 async def old(path: Path, request: pytest.FixtureRequest) -> Path:
     """A file of this version with `EVENTS`."""
     if request.param == 1:
@@ -57,7 +57,7 @@ async def old(path: Path, request: pytest.FixtureRequest) -> Path:
 async def test_what_it_becomes_is_what_a_new_one_would_be(old: Path, tmp_path: Path) -> None:
     """The same tables, the same rows in those of events."""
     new = tmp_path / "new.db"
-    async with opened(old), opened(new) as store:
+    async with opened(old, worded=True), opened(new) as store:
         await store.save_many(EVENTS)
     makings = []
     for path in (old, new):
@@ -65,7 +65,7 @@ async def test_what_it_becomes_is_what_a_new_one_would_be(old: Path, tmp_path: P
         assert connection.pragma("user_version") == schema.VERSION
         assert connection.pragma("integrity_check") == "ok"
         rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name").fetchall()
-        for table in ("event", "tag", "expiry", "kept", "worded"):
+        for table in ("event", "tag", "expiry", "kept", "worded", "numbering"):
             rows += connection.execute(f"SELECT * FROM {table}").fetchall()
         makings.append(rows)
         connection.close()
@@ -111,8 +111,9 @@ async def test_the_operator_is_told_how_far_it_is(
     make_older(path, 3)
     monkeypatch.setattr(upgrade_module, "EVENTS_AT_A_TIME", 10)
     monkeypatch.setattr(upgrade_module, "EVENTS_BETWEEN_NEWS", 75)
-    async with opened(path):
+    async with opened(path, worded=True):
         pass
+    logged = [entry for entry in logged if "words" not in entry["event"]]
     assert [(entry["event"], entry.get("version"), entry.get("events", 0) > 0) for entry in logged] == [
         ("bringing the store to a newer version", 3, False),
         *[("still bringing the store to a newer version", None, True)] * (len(logged) - 1),

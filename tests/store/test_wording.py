@@ -17,12 +17,10 @@ from tests.store.inside import inside
 from tests.store.older import make_older
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE, BOB, NOW, made_up
-from trio_relay import open_sqlite
-from trio_relay.nostr.event import Event
+from trio_relay import Event, open_sqlite
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.store.base import StoreError
-from trio_relay.store.sqlite import schema, upgrade
-from trio_relay.store.sqlite.batch_writer import insert_words
+from trio_relay.store.sqlite import schema
 
 TEA: Final = parse_filter({"search": "tea"})
 ENGLISH: Final = parse_filter({"search": "language:en"})
@@ -45,6 +43,7 @@ async def found(path: Path) -> list[list[Event]]:
     """What a relay with search finds by word and by mark."""
     with trio.fail_after(30):
         async with open_sqlite(options(path)) as store:
+            await store.worded.wait()
             rows = inside(store).connection.execute("SELECT count(*) FROM word").get
             assert rows == await store.count([parse_filter({"search": "tea"})])
             return [await ask(store, TEA), await ask(store, ENGLISH)]
@@ -80,20 +79,23 @@ async def test_switched_on_again_what_came_meanwhile_is_found_too(
     assert logged == []
     expected = [tea(number) for number in (5, 4, 3, 2, 1)]
     assert await found(path) == [expected, expected]
-    made = {"event": "making the index of words", "path": str(path), "events": 3, "log_level": "info"}
-    assert logged == [made]
+    said = [
+        {"event": "making the index of words beside the relay", "path": str(path), "events": 3, "log_level": "info"},
+        {"event": "the index of words is complete", "path": str(path), "log_level": "info"},
+    ]
+    assert logged == said
     assert await found(path) == [expected, expected]
-    assert logged == [made]
+    assert logged == said
 
 
-async def test_the_number_of_a_removed_event_is_not_given_again_while_words_are_missing(path: Path) -> None:
+async def test_the_number_of_a_removed_event_is_not_given_again(path: Path) -> None:
     """Else the event that got it would pass for one whose words are kept."""
     await save(path, tea(1), tea(2))
-    await save(path, ALICE.event(kind=5, created_at=NOW, tags=[["e", tea(2).id]]), search=False)
-    connection = apsw.Connection(str(path))
-    connection.execute("DELETE FROM event WHERE seq > 1; DELETE FROM tag WHERE seq > 1").fetchall()
-    connection.close()
+    async with open_sqlite(replace(options(path), search=False)) as store:
+        assert await store.remove([parse_filter({"ids": [tea(2).id]})]) == 1
     await save(path, tea(3), search=False)
+    async with open_sqlite(replace(options(path), search=False)) as store:
+        assert inside(store).connection.execute("SELECT group_concat(seq) FROM event").get == "1,3"
     assert await found(path) == [[tea(3), tea(1)]] * 2
 
 
@@ -130,43 +132,10 @@ async def test_a_file_of_an_older_version_is_brought_over_without_words_where_se
     assert await found(path) == [[tea(2), tea(1)]] * 2
 
 
-async def test_an_index_that_is_half_made_is_finished(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrade, "EVENTS_AT_A_TIME", 4)
-    events = [tea(number) for number in range(10)]
-    await save(path, *events, search=False)
-    parts = 0
-
-    def insert(connection: apsw.Connection, numbered: list[tuple[int, Event]]) -> None:
-        nonlocal parts
-        parts += 1
-        insert_words(connection, numbered)
-        if parts == 2:
-            raise InterruptedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(upgrade, "insert_words", insert)
-        with pytest.raises(InterruptedError):
-            await found(path)
-    assert await found(path) == [events[::-1]] * 2
-
-
 async def test_a_file_without_events_is_worded_at_once(path: Path, logged: list[structlog.typing.EventDict]) -> None:
     await save(path, search=False)
     assert await found(path) == [[], []]
     assert logged == []
-
-
-async def test_a_disk_too_full_to_fold_the_log_back_prevents_nothing(path: Path) -> None:
-    class FullDisk(apsw.Connection):
-        def wal_checkpoint(self, dbname: str | None = None, mode: int = 0) -> tuple[int, int]:
-            raise apsw.FullError("database or disk is full")
-
-    await save(path, tea(1), search=False)
-    connection = FullDisk(str(path))
-    upgrade.prepare_words(connection, str(path), search=True)
-    assert upgrade.is_worded(connection)
-    connection.close()
-    assert await found(path) == [[tea(1)], [tea(1)]]
 
 
 async def test_events_without_words_leave_no_row(path: Path) -> None:

@@ -1,24 +1,29 @@
 """The stupid twins: obvious, slow, and written from the NIPs alone, so that they can judge the real ones."""
 
+# ruff: noqa: RUF001  # letters of many scripts
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from unicodedata import category, name, normalize
+from unicodedata import category, decimal, name, normalize
 
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
+from trio_relay import Event, Filter
 from trio_relay.nostr.search import Search, marks_of
 
 _SPACELESS = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "COMBINING KATAKANA")
-_INVISIBLE = "\u00ad\u034f\u061c\u200d\u200e\u200f\u2060\ufeff"
+_INVISIBLE = "\u00ad\u034f\u061c\u0640\u200d\u200e\u200f\u2060\ufeff"
+_APOSTROPHES = "ʹʻʼʽʾʿˈˮ"
+_TYPED = dict(zip("ıłøđɖðħŧŋəǝɓɗƙƴىیکةہٱँ", "ilodddhtneebdkyييكههاं", strict=True)) | {"þ": "th", "æ": "ae", "œ": "oe"}
 
 
 def naive_words(text: str) -> list[str]:
     """The words of a text, character by character."""
     for _ in range(5):
         text = "".join(one for one in text if one not in _INVISIBLE and "VARIATION SELECTOR" not in name(one, ""))
-        text = normalize("NFKC", normalize("NFKC", text).casefold())
+        apart = normalize("NFKD", text)
+        bare = [one for before, one in zip("." + apart, apart, strict=False) if not _is_left_off(before, one)]
+        text = normalize("NFKC", "".join(_TYPED.get(one, one) for one in "".join(bare).casefold()))
+    text = "".join(str(decimal(one, one)) if one not in _APOSTROPHES else " " for one in text)
     found: list[str] = []
     run = ""
     for one in text + " ":
@@ -33,14 +38,32 @@ def naive_words(text: str) -> list[str]:
 
 def _words_of_a_run(run: str) -> list[str]:
     if run and _is_spaceless(run[0]):
-        return [run] if len(run) == 1 else [run[at : at + 2] for at in range(len(run) - 1)]
+        return [run] if len(run) == 1 else [run[at : at + 2] for at in range(len(run))]
     while run and not run[0].isalnum():
         run = run[1:]
     return [run[:64]] if run else []
 
 
 def _is_spaceless(one: str) -> bool:
-    return name(one, "").startswith(_SPACELESS) and "HALFWIDTH" not in name(one)
+    return name(one, "").startswith((*_SPACELESS, "HANGUL")) and "HALFWIDTH" not in name(one)
+
+
+def _is_left_off(before: str, one: str) -> bool:
+    """Whether readers of a mark's script leave it off; `before` is the character that it stands on."""
+    called = name(one, "")
+    if category(one) != "Mn":
+        return False
+    if called in ("ARABIC MADDAH ABOVE", "ARABIC HAMZA ABOVE", "ARABIC HAMZA BELOW"):
+        return before == "ا"
+    if called.startswith("DEVANAGARI"):
+        return called.endswith("NUKTA") or "STRESS SIGN" in called or "ACCENT" in called
+    if called.startswith(("HEBREW", "ARABIC", "SYRIAC", "GURMUKHI SIGN NUKTA")):
+        return one != "\u0711"  # an alaph, written above
+    if name(before, "").startswith("CYRILLIC") and category(before)[0] == "L":
+        is_stress = one in "\u0300\u0301" or 0x483 <= ord(one) <= 0x487
+        return is_stress or (before in "еЕ" and one == "\u0308")
+    blocks = [(0x300, 0x36F), (0x483, 0x487), (0x1AB0, 0x1ACE), (0x1DC0, 0x1DFF), (0x20D0, 0x20F0), (0xFE20, 0xFE2F)]
+    return any(first <= ord(one) <= last for first, last in blocks)
 
 
 def naive_search(search: Search, event: Event, known: Iterable[Event] = ()) -> bool:
@@ -51,9 +74,16 @@ def naive_search(search: Search, event: Event, known: Iterable[Event] = ()) -> b
         profiles = [other for other in known if other.kind == 0 and other.pubkey == event.pubkey]
         if not any(f'@{search.domain}"' in profile.content.lower() for profile in profiles):
             return False
-    said = [] if event.kind in (3, 10_002) else naive_words(event.content)
+    said = naive_words(event.content)
     if event.kind == 0 and event.content.startswith("{"):
-        said = naive_words(" ".join(json.loads(event.content).values()))
+        shown = list(map(naive_words, json.loads(event.content).values()))
+        said = [word for words in shown for word in ["·", *words]]
+    told = ["title", "subject", "summary", "name", "alt", "t", *(["description"] if event.kind >= 30_000 else [])]
+    for tag in event.tags if event.kind != 0 else ():
+        if len(tag) > 1 and tag[0] in told:
+            said = [*said, "·", *naive_words(tag[1])]
+    if event.kind in (3, 10_002):
+        said = []
     conditions = [_has_phrase(said, phrase) for phrase in search.phrases]
     conditions += [not _has_phrase(said, phrase) for phrase in search.excluded]
     if search.language is not None:
@@ -64,6 +94,9 @@ def naive_search(search: Search, event: Event, known: Iterable[Event] = ()) -> b
 
 
 def _has_phrase(said: Sequence[str], phrase: Sequence[str]) -> bool:
+    if phrase[-1].endswith("*"):
+        begun = [word for word in set(said) if word.startswith(phrase[-1][:-1])]
+        return any(_has_phrase(said, [*phrase[:-1], word]) for word in begun)
     return any(list(said[at : at + len(phrase)]) == list(phrase) for at in range(len(said)))
 
 

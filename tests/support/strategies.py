@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.support.keys import NOW
+from trio_relay import Filter
 from trio_relay.nostr.event import Event, compute_id
-from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search
 
 PUBKEYS = [letter * 64 for letter in "abc"]
@@ -26,6 +26,11 @@ VOCABULARY = [
     "猫が好き",
     "猫",
     "ティー",
+    "好",
+    "teatime",
+    "비트코인을",
+    "비트",
+    "İstanbul",
     "🤙",
     "x" * 70,
 ]
@@ -129,7 +134,12 @@ def _widened(filter_: Filter, ids: bool, authors: bool, kinds: bool, tags: bool)
     )
 
 
-_labels = st.sampled_from([["l", "en", "ISO-639-1"], ["l", "de", "ISO-639-1"], ["content-warning"], ["t", "nsfw"]])
+_labels = st.sampled_from(
+    [
+        *(["l", "en", "ISO-639-1"], ["l", "de", "ISO-639-1"], ["content-warning"], ["t", "nsfw"]),
+        *(["title", "Tea & cake"], ["subject", "猫"], ["description", "tea"], ["summary"]),
+    ]
+)
 _texts = st.lists(st.sampled_from(VOCABULARY), max_size=5).map(" ".join)
 _profiles = st.sampled_from(['{"nip05":"tea@Example.com"}', '{"name":"Tea","nip05":"x@cake.org"}'])
 
@@ -145,12 +155,25 @@ _asked = st.one_of(
     _wanted,
     _wanted.map(lambda text: f'"{text}"'),
     _wanted.map(lambda text: f'-"{text}"'),
-    st.sampled_from(["language:en", "nsfw:false", "domain:example.com", "domain:cake.org", "foo:bar", "-tea", "-猫"]),
+    st.sampled_from(
+        [
+            "te",
+            "ca",
+            "istan",
+            "language:en",
+            "nsfw:false",
+            "domain:example.com",
+            "domain:cake.org",
+            "foo:bar",
+            "-tea",
+            "-猫",
+        ]
+    ),
 )
 
 
 @st.composite
 def searches(draw: st.DrawFn, known: list[Event]) -> Filter:
     """Filters with a search of those words, or of none; they may ask for nothing else."""
-    search = parse_search(" ".join(draw(st.lists(_asked, max_size=3))))
+    search = parse_search(" ".join(draw(st.lists(_asked, max_size=3))), draw(st.sampled_from([0, 2])))
     return replace(draw(filters(known) | st.builds(Filter, limit=st.integers(1, 30))), search=search)

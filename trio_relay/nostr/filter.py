@@ -126,12 +126,13 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
         return self if limit == self.limit else msgspec.structs.replace(self, limit=limit, is_clamped=True)
 
 
-def parse_filter(source: object, *, all_of: bool = False) -> Filter:
+def parse_filter(source: object, *, all_of: bool = False, prefix: int = 0) -> Filter:
     """Turn a decoded JSON value into a `Filter`.
 
     Args:
         source: what the client sent.
         all_of: take `&x` too, a list of values all of which an event must carry (NIP-91, draft).
+        prefix: see `parse_search`.
 
     Raises:
         Rejected: `invalid:` naming the key that is wrong, `unsupported:` naming the key that is not known.
@@ -144,6 +145,8 @@ def parse_filter(source: object, *, all_of: bool = False) -> Filter:
     for key, value in source.items():
         if (parse := _FIELDS.get(key)) is not None:
             fields[key] = parse(key, value)
+        elif key == "search":
+            fields[key] = _search(value, prefix)
         elif len(key) == 2 and key[0] == "#" and key[1].isascii() and key[1].isalpha():
             tags.append((key[1], _tag_set(key, value)))
         elif all_of and len(key) == 2 and key[0] == "&" and key[1].isascii() and key[1].isalpha():
@@ -224,10 +227,10 @@ def _natural(key: str, value: object) -> int:
     return min(value, 2**53)
 
 
-def _search(key: str, value: object) -> Search | None:
+def _search(value: object, prefix: int) -> Search | None:
     if not isinstance(value, str):
-        raise invalid(f"{key} must be a string")
-    return parse_search(value)
+        raise invalid("search must be a string")
+    return parse_search(value, prefix)
 
 
 _FIELDS: Final[dict[str, Callable[[str, object], object]]] = {
@@ -237,7 +240,6 @@ _FIELDS: Final[dict[str, Callable[[str, object], object]]] = {
     "since": _time,
     "until": _time,
     "limit": _natural,
-    "search": _search,
 }
 
 

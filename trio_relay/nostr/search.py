@@ -1,7 +1,8 @@
 """Searches (NIP-50): what a client searches for, and which text of an event is searched.
 
-The content is searched; of a profile, the fields that are shown. Tags are not searched, nor are kinds whose content is
-encrypted, is another event, or is data of an application.
+The content is searched, and the tags that say in words what an event is: its title, subject, summary, name, alt text
+(NIP-31) and hashtags; of a profile, the fields that are shown; of a list, whose content may be encrypted, its name and
+description. Nothing is searched of what is encrypted, is another event, or is data of an application.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from trio_relay.nostr.kinds import (
     REACTION,
     REPOSTS,
     SEAL,
+    is_addressable,
     is_replaceable,
 )
-from trio_relay.nostr.tokenizer import words
+from trio_relay.nostr.tokenizer import ANY_END, APART, asked, words
 
 __all__ = [
     "COLOURS",
@@ -47,7 +49,8 @@ __all__ = [
 ]
 
 Phrase: TypeAlias = tuple[str, ...]
-"""Words that must follow one another; a single word is a phrase of one word."""
+"""Words that must follow one another; a single word is a phrase of one word. The last may end in `ANY_END`, and then
+stands for all words that begin so."""
 Sort: TypeAlias = Literal["top", "hot", "rising", "controversial"]
 
 MOST_CHARACTERS: Final = 1_000
@@ -55,14 +58,21 @@ MOST_CHARACTERS: Final = 1_000
 
 _SHOWN: Final = ("name", "display_name", "about", "nip05", "website", "lud16")
 """The fields of a profile that are searched: those that clients show as text (NIP-01, NIP-24)."""
-_LISTS: Final = (*range(30_000, 30_008), 30_015, 30_030)
+_NAMES: Final = frozenset({"title", "subject", "summary", "name", "alt"})
+"""Tags by which an event says in words what it is."""
+_TOLD: Final = frozenset({*_NAMES, "t"})
+_DESCRIBED: Final = frozenset({*_NAMES, "description"})
+_TOLD_OF_ADDRESSABLE: Final = frozenset({*_DESCRIBED, "t"})
+"""In the receipt of a zap, which is a regular event, `description` is a whole event once more (NIP-57)."""
+_LISTS: Final = frozenset({*range(30_000, 30_008), 30_015, 30_030})
+"""Sets and lists with a name (NIP-51): their content may be encrypted, and their tags are their members."""
 _PRIVATE: Final = (
     *(ENCRYPTED_MESSAGE, SEAL, 44, 443, 444, 445, GIFT_WRAP, 1060, 7374, 7375, 7376),
     *(EPHEMERAL_WRAP, 23_194, 23_195, 24_133, 30_078, 31_234),
 )
-_UNSEARCHED: Final = frozenset({FOLLOWS, *REPOSTS, CLIENT_AUTH, HTTP_AUTH, *_PRIVATE, *_LISTS})
+_UNSEARCHED: Final = frozenset({FOLLOWS, *REPOSTS, CLIENT_AUTH, HTTP_AUTH, *_PRIVATE})
 """Kinds that are not searched, beside all that is replaceable (lists, relays, wallets) but profiles. The content of a
-repost is a whole event once more; that of messages, wraps, groups, wallets, drafts and lists may be encrypted."""
+repost is a whole event once more; that of messages, wraps, groups, wallets and drafts may be encrypted."""
 
 
 class Search(msgspec.Struct, frozen=True, gc=False):
@@ -110,7 +120,7 @@ class Search(msgspec.Struct, frozen=True, gc=False):
         if self.is_void or self.domain is not None:
             return False
         if self.phrases or self.excluded:
-            text = text_of(event)
+            text = _text_once(event)
             held = _words_in(text)
             if not all(_holds(text, held, phrase) for phrase in self.phrases):
                 return False
@@ -130,6 +140,14 @@ def _words_in(text: str) -> frozenset[str]:
 
 def _holds(text: str, held: frozenset[str], phrase: Phrase) -> bool:
     """Return True if a text has these words one after another; it is only looked through if it has all of them."""
+    last = phrase[-1]
+    if last.endswith(ANY_END):
+        if not held.issuperset(phrase[:-1]):
+            return False
+        if len(phrase) == 1:
+            begun = last[:-1]
+            return any(word.startswith(begun) for word in held)
+        return f" {' '.join(phrase)[:-1]}" in f" {text}"
     if not held.issuperset(phrase):
         return False
     return len(phrase) == 1 or f" {' '.join(phrase)} " in f" {text} "
@@ -138,13 +156,20 @@ def _holds(text: str, held: frozenset[str], phrase: Phrase) -> bool:
 _NOTHING: Final = Search()
 
 
-def parse_search(text: str) -> Search | None:
+def parse_search(text: str, prefix: int = 0) -> Search | None:
     """Parse the text of a search; None if it asks for nothing: no text, or only extensions that change nothing.
 
     The text has words, "phrases" in quotation marks (the last mark may be missing), both with a `-` before them to
     exclude them, and extensions `key:value`. NIP-50's extensions that the relay knows are taken, the last one if a key
     comes twice; other extensions and meaningless values are ignored. Links and mentions are text. A text without any
     word, such as an emoji, does ask for something, which no event has.
+
+    While it is being typed, its last word may be the beginning of one: until a space or a closing mark comes after it,
+    unless it is excluded.
+
+    Args:
+        text: what the client sent.
+        prefix: of how many characters or more the last word may be the beginning of a word; 0: it is whole.
 
     Raises:
         Rejected: the text is too long.
@@ -155,12 +180,14 @@ def parse_search(text: str) -> Search | None:
     excluded: dict[Phrase, None] = {}
     extensions: dict[str, str | bool] = {}
     has_text = False
-    for token in _TOKEN.finditer(text):
-        minus, quoted, plain = token.groups()
-        if not minus and plain and (extension := _EXTENSION.fullmatch(plain)) and not _is_link(*extension.groups()):
-            extensions.update(_known(*extension.groups()))
+    tokens: list[_Token] = _TOKEN.findall(text)
+    typed = _being_typed(text, tokens) if prefix else -1
+    for place, token in enumerate(tokens):
+        minus, quoted, plain = token
+        if _is_extension(token):
+            extensions.update(_known(*plain.split(":", 1)))
             continue
-        phrase = tuple(words(plain or quoted or ""))
+        phrase = asked(plain or quoted, prefix if place == typed else 0)
         if phrase:
             (excluded if minus else phrases)[phrase] = None
         has_text = has_text or not minus
@@ -171,6 +198,36 @@ def parse_search(text: str) -> Search | None:
 
 _TOKEN: Final = re.compile(r"""(-?)(?:["“”]([^"“”]*)(?:["“”]|$)|([^\s"“”]+))""")
 _EXTENSION: Final = re.compile(r"([A-Za-z]+):(.+)")
+
+
+_Token: TypeAlias = tuple[str, str, str]
+"""A minus, what stands in quotation marks, and what stands without."""
+
+
+def _is_extension(token: _Token) -> bool:
+    """Return True for `key:value` that is neither a link nor excluded."""
+    minus, _, plain = token
+    extension = None if minus else _EXTENSION.fullmatch(plain)
+    return extension is not None and not _is_link(*extension.groups())
+
+
+def _being_typed(text: str, tokens: list[_Token]) -> int:
+    """Return the place of the token whose last word is still being typed; -1 if there is none.
+
+    Extensions do not count: applications add them to what somebody types.
+    """
+    last = len(tokens) - 1
+    place = last
+    while place >= 0 and _is_extension(tokens[place]):
+        place -= 1
+    if place < 0 or tokens[place][0]:
+        return -1
+    is_over = text[-1] in _ENDS if place == last else not tokens[place][2]
+    return -1 if is_over else place
+
+
+_ENDS: Final = frozenset('"\u201c\u201d \t\r\n\u3000')
+"""What ends a word that is being typed: a closing mark, or a space."""
 _SCHEMES: Final = frozenset(
     [
         *("http", "https", "ws", "wss", "nostr", "mailto", "magnet"),
@@ -203,27 +260,58 @@ def _known(key: str, value: str) -> dict[str, str | bool]:
 
 
 def text_of(event: Event) -> str:
-    """Return the words of an event that are searched, with spaces between; empty for kinds that are not searched."""
-    if event.kind == PROFILE:
+    """Return the words of an event that are searched, with spaces between; empty for kinds that are not searched.
+
+    What tags say comes after the content, unless the content says the same.
+    """
+    kind = event.kind
+    if kind == PROFILE:
         return _profile_text(event.content)
-    if event.kind in _UNSEARCHED or is_replaceable(event.kind):
+    if kind in _UNSEARCHED or is_replaceable(kind):
         return ""
-    return _text(event.content)
+    if kind in _LISTS:
+        text, names = "", _DESCRIBED
+    else:
+        text, names = _text(event.content), _TOLD_OF_ADDRESSABLE if is_addressable(kind) else _TOLD
+    for tag in event.tags:
+        if tag and tag[0] in names and len(tag) > 1 and (told := _text(tag[1])):
+            text = _with(text, told)
+    return text
 
 
-# Many subscriptions ask about the same event, one after another.
-@lru_cache(maxsize=4)
+def _with(text: str, told: str) -> str:
+    """Add the words of a further text, unless they are there already, as those of hashtags mostly are."""
+    if not text:
+        return told
+    return text if f" {told} " in f" {text} " else f"{text} {APART} {told}"
+
+
+def _text_once(event: Event) -> str:
+    """Return what `text_of` does, for one event after another: many subscriptions ask about the same."""
+    last, text = _last[0]
+    if last is not event:
+        text = text_of(event)
+        _last[0] = (event, text)  # in one step, whatever thread asks
+    return text
+
+
+_last: Final[list[tuple[Event | None, str]]] = [(None, "")]
+
+
 def _text(content: str) -> str:
     return " ".join(words(content))
 
 
-@lru_cache(maxsize=4)
 def _profile_text(content: str) -> str:
     """Return the searched text of a profile's content; all of it if the content is no profile."""
     profile = _profile(content)
     if profile is None:
         return _text(content)
-    return " ".join(words("\n".join(text for key in _SHOWN if isinstance(text := profile.get(key), str))))
+    text = ""
+    for key in _SHOWN:
+        if isinstance(shown := profile.get(key), str) and (told := _text(shown)):
+            text = _with(text, told)
+    return text
 
 
 def _profile(content: str) -> dict[str, object] | None:

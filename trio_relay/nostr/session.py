@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from trio_relay.nostr.errors import Prefix, Rejected
-from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.message import (
     ClientMessage,
@@ -56,17 +57,24 @@ class Session:
         has_search: False: filters that search for words are refused.
         has_sync: False: sync (NIP-77) is refused.
         and_tags: take filters with `&x` (NIP-91, draft).
+        search_prefix: of how many characters or more the last word of a search may be the beginning of one; 0: never.
     """
 
-    __slots__ = ("_and_tags", "_asked", "_has_search", "_has_sync", "_limits", "_open", "_values")
+    __slots__ = ("_asked", "_has_search", "_has_sync", "_limits", "_open", "_read_filter", "_values")
 
     def __init__(
-        self, limits: Limits, *, has_search: bool = True, has_sync: bool = True, and_tags: bool = False
+        self,
+        limits: Limits,
+        *,
+        has_search: bool = True,
+        has_sync: bool = True,
+        and_tags: bool = False,
+        search_prefix: int = 0,
     ) -> None:
         self._limits = limits
         self._has_search = has_search
         self._has_sync = has_sync
-        self._and_tags = and_tags
+        self._read_filter = partial(parse_filter, all_of=and_tags, prefix=search_prefix)
         # A subscription stands under its id, a COUNT under what answers it: several may have one id.
         self._open: dict[str | OpenRequest, OpenRequest] = {}
         self._values = 0
@@ -109,7 +117,7 @@ class Session:
 
         A `Subscribe` with an open id replaces that subscription (NIP-01); its filters have their limits clamped.
         """
-        message = parse(data, max_filters=self._limits.max_filters, all_of=self._and_tags)
+        message = parse(data, max_filters=self._limits.max_filters, read_filter=self._read_filter)
         if isinstance(message, Subscribe):
             return self._subscribe(message)
         if isinstance(message, Count):

@@ -48,7 +48,11 @@ class Admission:
         """The protocol state of a new connection, held to what this relay can do."""
         rules = self._rules
         return Session(
-            rules.limits, has_search=rules.has_search, has_sync=rules.has_sync, and_tags=rules.options.and_tags
+            rules.limits,
+            has_search=rules.has_search,
+            has_sync=rules.has_sync,
+            and_tags=rules.options.and_tags,
+            search_prefix=rules.search_prefix,
         )
 
     def admit(self, event: Event, identity: Identity | None = None, size: int = 0) -> Rejected | None:

@@ -25,6 +25,7 @@ class Rules:
         info: how the relay describes itself.
         relay_url: the URL by which clients know this relay; empty: NIPs 42, 62, 70 and 86 are off.
         has_search: False: filters that search for words are refused.
+        search_prefix: of how many characters or more the last word of a search may be the beginning of one; 0: never.
         has_sync: False: sync (NIP-77) is refused.
         signer: the relay's own pubkey (NIP-43); empty if it signs nothing.
         admins: keys that manage the relay, may always write, and read what members read.
@@ -43,6 +44,7 @@ class Rules:
     info: RelayInfo = field(default_factory=RelayInfo)
     relay_url: str = ""
     has_search: bool = True
+    search_prefix: int = 2
     has_sync: bool = True
     signer: str = ""
     lists: Lists = field(default_factory=Lists)

@@ -17,6 +17,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, registers_of
 from trio_relay.nostr.ranking import candidates, ranked, reference_window, references_of
 from trio_relay.nostr.search import Search, marks_of, text_of
+from trio_relay.nostr.tokenizer import ANY_END
 from trio_relay.store.base import Listener, Page, Saved, StoreStatistics
 from trio_relay.store.judge import Facts, judge
 
@@ -199,4 +200,11 @@ def _pages(events: list[Event]) -> list[Page]:
 
 def _occurrences(search: Search, event: Event) -> int:
     text = f" {text_of(event)} ".replace(" ", "  ")  # so that one word may end where the next begins
-    return sum(text.count(f" {'  '.join(phrase)} ") for phrase in search.phrases)
+    count = 0
+    for phrase in search.phrases:
+        joined = f" {'  '.join(phrase)} "
+        if joined.endswith(f"{ANY_END} "):  # a whole word counts twice
+            joined = joined.replace(f"{ANY_END} ", " ")
+            count += text.count(joined[:-1])
+        count += text.count(joined)
+    return count

@@ -10,7 +10,7 @@ from typing import Any, Final
 from trio_relay.store.opensearch.documents import Source
 from trio_relay.store.opensearch.options import OpenSearchOptions
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The version of the layout; raise it with any change of `_PROPERTIES`, the index sort or the documents' content."""
 
 _KEYWORD: Final = {"type": "keyword"}

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import GIFT_WRAP, WRAPS
+from trio_relay.nostr.tokenizer import ANY_END
 from trio_relay.store.opensearch.documents import REQUESTS, tag_term
 
 Query: TypeAlias = dict[str, Any]
@@ -20,6 +21,7 @@ NEWEST_FIRST: Final[list[Query]] = [{"created_at": "desc"}, {"id": "asc"}]
 """NIP-01's order, in which the index is sorted."""
 BEST_FIRST: Final[list[Query]] = [{"_score": "desc"}, *NEWEST_FIRST]
 AN_EVENT: Final[Query] = {"exists": {"field": "id"}}
+_MOST_ENDINGS: Final = 4_096
 TARGETS_AT_A_TIME: Final = 200
 """Targets in one condition: up to four clauses each, of which OpenSearch takes 1,024."""
 
@@ -114,10 +116,20 @@ def _kinds(kinds: Iterable[int]) -> list[str]:
 
 
 def phrase(words: Sequence[str]) -> Query:
-    """Make the condition of words that follow one another."""
+    """Make the condition of words that follow one another; whole words count twice where a beginning is enough.
+
+    A word alone is looked up among all that begin so; the last of a phrase among the first `_MOST_ENDINGS` of them.
+    """
+    joined = " ".join(words)
+    if joined.endswith(ANY_END):
+        joined = joined[:-1]
+        begun: Query = {"prefix": {"words": {"value": joined}}}
+        if len(words) > 1:
+            begun = {"match_phrase_prefix": {"words": {"query": joined, "max_expansions": _MOST_ENDINGS}}}
+        return {"bool": {"should": [phrase([*words[:-1], words[-1][:-1]]), begun]}}
     if len(words) == 1:
-        return {"term": {"words": words[0]}}
-    return {"match_phrase": {"words": " ".join(words)}}
+        return {"term": {"words": joined}}
+    return {"match_phrase": {"words": joined}}
 
 
 def either(conditions: Sequence[Query]) -> Query:

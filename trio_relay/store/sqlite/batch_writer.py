@@ -23,21 +23,19 @@ from trio_relay.store.sqlite.rows import (
     INSERT_EXPIRIES,
     INSERT_TAGS,
     INSERT_TOMBSTONES,
-    INSERT_WORDS,
     address_key,
     address_tombstone,
     event_record,
     expiry_records,
     id_record,
     id_tombstone,
-    mark_records,
     rank_of,
     records_of,
     run,
     tag_records,
     vanish_tombstone,
-    word_records,
 )
+from trio_relay.store.sqlite.words import index_portion, insert_words
 
 _SWEPT_AT_A_TIME: Final = 500
 """Events removed in one commit, so that the next batch does not wait for long."""
@@ -48,7 +46,7 @@ class BatchWriter:
 
     Args:
         connection: for writing.
-        search: put words and marks into their index too (`upgrade.prepare_words` has to come first).
+        search: put words and marks into their index too (`words.prepare_words` has to come first).
 
     Attributes:
         changes: added and removed events of each transaction, if `is_followed`; taken from the left by the loop.
@@ -59,7 +57,7 @@ class BatchWriter:
     def __init__(self, connection: apsw.Connection, *, search: bool = True) -> None:
         self._connection = connection
         self._search = search
-        self._next_seq = last_seq(connection) + 1
+        self._first_seq = self._next_seq = last_seq(connection) + 1
         self.earliest = earliest_expiry(connection)
         self.is_followed = False
         self.changes: deque[tuple[list[Event], Gone]] = deque()
@@ -138,6 +136,15 @@ class BatchWriter:
         self.earliest = earliest_expiry(self._connection)
         return len(swept)
 
+    def index_words(self) -> int:
+        """Make the words of some hundred events that were stored without; returns their last number, 0 if all have.
+
+        Raises:
+            apsw.Error: nothing was written.
+        """
+        with self._transaction():
+            return index_portion(self._connection, self._first_seq - 1)
+
     def _note(self, added: list[Event], removed: Gone) -> None:
         if self.is_followed and (added or removed):
             self.changes.append((added, removed))
@@ -195,17 +202,9 @@ def insert_events(connection: apsw.Connection, numbered: Sequence[tuple[int, Eve
     return bool(expiries)
 
 
-def insert_words(connection: apsw.Connection, numbered: Sequence[tuple[int, Event]]) -> None:
-    """Insert words and marks of stored events into their index, inside the caller's transaction."""
-    run(connection, INSERT_WORDS, records_of(word_records, numbered))
-    run(connection, INSERT_TAGS, records_of(mark_records, numbered))
-
-
 def last_seq(connection: apsw.Connection) -> int:
-    """Return the highest number of an event, also of a removed one whose words are missing: it is not given again."""
-    last: int = connection.execute(
-        "SELECT max(coalesce(max(seq), 0), (SELECT coalesce(until, 0) FROM worded)) FROM event"
-    ).get
+    """Return the highest number that any event had: none is given again."""
+    last: int = connection.execute("SELECT max(coalesce(max(seq), 0), (SELECT last FROM numbering)) FROM event").get
     return last
 
 

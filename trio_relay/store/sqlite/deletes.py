@@ -23,14 +23,13 @@ from trio_relay.store.sqlite.rows import (
     DELETE_TAGS,
     DELETE_WORDS,
     FIND_EVENTS,
-    expiry_records,
     id_record,
     mark_records,
+    number_records,
     records_of,
     run,
     tag_key,
     tag_records,
-    word_records,
 )
 
 EVENTS_AT_A_TIME: Final = 100
@@ -77,11 +76,13 @@ def _take_out(connection: apsw.Connection, found: str, bound: object) -> Gone:
         return []
     gone = [body.partition(b" ") for body in bodies.split(b"\n")]
     events = [(int(seq), decode(body)) for seq, _, body in gone]
+    numbers = number_records(seq for seq, _ in events)
     # Events that came while search was off have neither words nor marks; removing none does no harm.
-    run(connection, DELETE_WORDS, records_of(word_records, events))
+    run(connection, DELETE_WORDS, numbers)
     run(connection, DELETE_TAGS, records_of(tag_records, events) + records_of(mark_records, events))
-    run(connection, DELETE_EXPIRIES, records_of(expiry_records, events))
-    run(connection, _DELETE, [seq for seq, _, _ in gone])
+    run(connection, DELETE_EXPIRIES, numbers)
+    run(connection, _DELETE, numbers)
+    connection.execute(_GIVEN, (max(seq for seq, _ in events),)).fetchall()
     return [(event.created_at, event.id) for _, event in events]
 
 
@@ -93,6 +94,10 @@ ON CONFLICT (target, pubkey) DO UPDATE SET until = max(until, excluded.until)
 """  # noqa: S608  # all of it is our own text
 _BODIES: Final = "SELECT CAST(group_concat(seq || ' ' || json, char(10)) AS BLOB) FROM {}"
 _DELETE: Final = "DELETE FROM event WHERE seq IN (SELECT CAST(value AS INTEGER) FROM carray(?1))"
+# So that no later event gets the number of one whose tags or marks this make would find under other keys.
+_GIVEN: Final = """
+UPDATE numbering SET last = max(last, ?1) WHERE ?1 > (SELECT coalesce(max(seq), 0) FROM event)
+"""
 _BELONGING: Final = f"""
 SELECT group_concat(seq) FROM (
     SELECT seq FROM event INDEXED BY event_author_kind WHERE pubkey = ?1 AND created_at <= ?2

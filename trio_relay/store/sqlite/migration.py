@@ -30,6 +30,7 @@ async def migrate(options: SqliteOptions, say: Callable[[str], None], *, dry_run
         say(f"{would}bring {options.path} from schema {version} to {schema.VERSION}")
     if not dry_run:
         async with open_sqlite(options) as store:
+            await store.worded.wait()
             say(f"{store.description} is ready")
 
 

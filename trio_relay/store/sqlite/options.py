@@ -40,7 +40,19 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             description=(
                 "Keep an index of words; if off, filters with `search` are refused. After it is switched on again, the"
-                " next start indexes the events that came in the meantime."
+                " events that came in the meantime are indexed beside the running relay."
             )
         ),
     ] = True
+    search_prefix: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description=(
+                "Of how many characters or more the last word of a search is taken for the beginning of a word, so that"
+                " `sato` finds Satoshi while it is being typed; 0: words are always whole."
+            ),
+            extra={"unit": "characters"},
+        ),
+    ] = 2

@@ -15,10 +15,11 @@ import trio
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.base import Page, StoreError, StoreRefused
-from trio_relay.store.sqlite import fetch, schema, upgrade
+from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.loop_reader import LoopReader
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.threads import run_interruptibly
+from trio_relay.store.sqlite.words import is_worded
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,7 +42,7 @@ class ReadPool:
         self._knowing = trio.CapacityLimiter(1)
         self._knower = self._connect(apsw.SQLITE_OPEN_READONLY)
         schema.check(self._knower, options.path, is_read_only=True)
-        self._is_worded = upgrade.is_worded(self._knower)
+        self._is_worded = is_worded(self._knower)
         self._quick_connection = self._connect(apsw.SQLITE_OPEN_READONLY)
         self._quick = LoopReader(self._quick_connection)
 

@@ -151,22 +151,26 @@ def word_records(event: Event, seq: int) -> list[bytes]:
     return [b"%016d%b" % (seq, text.encode())] if text else []
 
 
-DELETE_WORDS: Final = "DELETE FROM word WHERE rowid IN (SELECT CAST(substr(value, 1, 16) AS INTEGER) FROM carray(?1))"
-"""Takes the same records as INSERT_WORDS."""
+DELETE_WORDS: Final = "DELETE FROM word WHERE rowid IN (SELECT CAST(value AS INTEGER) FROM carray(?1))"
+"""Takes `number_records`: what a text gives today need not be what it gave when it was stored."""
 
 INSERT_EXPIRIES: Final = """
 INSERT INTO expiry (seq, at) SELECT CAST(substr(value, 1, 16) AS INTEGER), CAST(substr(value, 17) AS INTEGER)
 FROM carray(?1)
 """
-DELETE_EXPIRIES: Final = """
-DELETE FROM expiry WHERE seq IN (SELECT CAST(substr(value, 1, 16) AS INTEGER) FROM carray(?1))
-"""
+DELETE_EXPIRIES: Final = "DELETE FROM expiry WHERE seq IN (SELECT CAST(value AS INTEGER) FROM carray(?1))"
+"""Takes `number_records`, too."""
 
 
 def expiry_records(event: Event, seq: int) -> list[bytes]:
     """Pack the row of `expiry` for one event, if it expires (`event.has_expired`): seq in 16 digits, then when."""
     expiry = expiry_of(event)
     return [] if expiry is None or is_ephemeral(event.kind) else [b"%016d%d" % (seq, expiry)]
+
+
+def number_records(seqs: Iterable[int]) -> list[bytes]:
+    """Pack the numbers of events, each by itself."""
+    return [b"%d" % seq for seq in seqs]
 
 
 FIND_EVENTS: Final = (
@@ -240,7 +244,9 @@ def run(connection: apsw.Connection, sql: str, records: Sequence[bytes]) -> None
         connection.execute(sql, (apsw.carray(tuple(records)),)).fetchall()
 
 
-def read_page(connection: apsw.Connection, sql: str, after: int, most: int) -> list[tuple[int, Event]]:
+def read_page(
+    connection: apsw.Connection, sql: str, after: int, most: int, characters: int | None = None
+) -> list[tuple[int, Event]]:
     """Read a page of numbers and events: up to `most`, fewer if they are large; empty at the end.
 
     Args:
@@ -248,14 +254,15 @@ def read_page(connection: apsw.Connection, sql: str, after: int, most: int) -> l
         sql: selects number and JSON where the number is above its first parameter, in order, limited by the second.
         after: the last number of the page before.
         most: the largest number of events.
+        characters: of JSON after which no further event is read; None: `PAGE_CHARACTERS`.
     """
     page: list[tuple[int, Event]] = []
-    characters = 0
+    most_characters, characters = characters or PAGE_CHARACTERS, 0
     with closing(connection.execute(sql, (after, most))) as rows:
         for seq, json in rows:
             text = str(json)
             page.append((int(str(seq)), decode(text)))
             characters += len(text)
-            if characters >= PAGE_CHARACTERS:
+            if characters >= most_characters:
                 break
     return page

@@ -6,9 +6,10 @@ from typing import Final
 
 import apsw
 
+from trio_relay.nostr.tokenizer import RULES
 from trio_relay.store.base import StoreRefused
 
-VERSION: Final = 4
+VERSION: Final = 5
 _APPLICATION_ID: Final = 0x7472656C  # "trel"
 
 # `created_at DESC, rank` ends every index, so that each answers in NIP-01's order from the index alone and rows are
@@ -67,9 +68,19 @@ CREATE TABLE kept (
 WORD_TABLES: Final = """
 CREATE VIRTUAL TABLE word USING fts5 (text, content = '', contentless_delete = 1, tokenize = 'ascii');
 
--- One row: the words of all events are kept if `until` is NULL, else those of events up to this number.
-CREATE TABLE worded (until INTEGER) STRICT;
 """
+WORDED_TABLE: Final = """
+-- One row: the words of all events are kept if `until` is NULL, else those of events up to this number; and the rules
+-- by which they were made (`tokenizer.RULES`).
+CREATE TABLE worded (until INTEGER, rules TEXT NOT NULL) STRICT;
+"""
+NUMBERING_TABLE: Final = """
+-- One row: the highest number that a removed event had while it was the highest of all. No number is given twice.
+CREATE TABLE numbering (last INTEGER NOT NULL) STRICT;
+INSERT INTO numbering
+SELECT coalesce(max(id), 0) FROM word_docsize WHERE id > (SELECT coalesce(max(seq), 0) FROM event);
+"""
+"""Older makes may have left words of removed events: FTS5's own table has the numbers of all rows."""
 _OTHER_TABLES: Final = """
 -- A target is an id or the hash of an address, each 32 bytes of SHA-256, or the pubkey itself, which then has vanished
 -- (`rows.vanish_tombstone`). `until` is 0 for ids.
@@ -94,8 +105,9 @@ def prepare(connection: apsw.Connection, path: str) -> None:
     if connection.pragma("application_id") == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
         connection.pragma("journal_mode", "wal")
         with connection:
-            connection.execute(EVENT_TABLES + LATER_TABLES + WORD_TABLES + _OTHER_TABLES).fetchall()
-            connection.execute("INSERT INTO worded VALUES (NULL)").fetchall()
+            connection.execute(EVENT_TABLES + LATER_TABLES + WORD_TABLES + WORDED_TABLE).fetchall()
+            connection.execute(NUMBERING_TABLE + _OTHER_TABLES).fetchall()
+            connection.execute("INSERT INTO worded VALUES (NULL, ?)", (RULES,)).fetchall()
             connection.pragma("application_id", _APPLICATION_ID)
             connection.pragma("user_version", VERSION)
     else:

@@ -13,6 +13,7 @@ from trio_relay.nostr.access import Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import WRAPS
 from trio_relay.nostr.search import Phrase, Search
+from trio_relay.nostr.tokenizer import ANY_END
 from trio_relay.store.sqlite.rows import MARK, tag_key
 
 _MOST_INLINE: Final = 4
@@ -147,9 +148,10 @@ def array_of(values: Sequence[bytes] | Sequence[int]) -> object:
 def all_of(search: Search) -> str:
     """Make the FTS5 query for all phrases of a search but none of those excluded; there must be phrases.
 
-    Words are letters and digits alone, so nothing has to be escaped.
+    Words are letters and digits alone, so nothing has to be escaped. FTS5 looks up the beginning of a word in its list
+    of words, which is in order; the deadline of a query bounds how long it may take.
     """
-    wanted = " AND ".join(map(_quoted, search.phrases))
+    wanted = " AND ".join(map(_wanted, search.phrases))
     return f"({wanted}) NOT ({any_of(search.excluded)})" if search.excluded else wanted
 
 
@@ -158,5 +160,13 @@ def any_of(phrases: Sequence[Phrase]) -> str:
     return " OR ".join(map(_quoted, phrases))
 
 
+def _wanted(phrase: Phrase) -> str:
+    """Whole words count twice, so that they come before those that only begin so."""
+    begun = _quoted(phrase)
+    return f"({begun[:-2]} OR {begun})" if phrase[-1].endswith(ANY_END) else begun
+
+
 def _quoted(phrase: Phrase) -> str:
-    return f'"{" ".join(phrase)}"'
+    """What stands outside of the quotation marks makes the last word a beginning."""
+    joined = " ".join(phrase)
+    return f'"{joined[:-1]}" *' if joined.endswith(ANY_END) else f'"{joined}"'

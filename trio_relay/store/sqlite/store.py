@@ -22,12 +22,13 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Listener, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.sqlite import fetch, schema
-from trio_relay.store.sqlite.batch_writer import BatchWriter
+from trio_relay.store.sqlite.batch_writer import BatchWriter, last_seq
 from trio_relay.store.sqlite.lock import PidLock
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.read_pool import ReadPool, kept, opened, store_error
 from trio_relay.store.sqlite.threads import Worker
-from trio_relay.store.sqlite.upgrade import prepare_words, upgrade
+from trio_relay.store.sqlite.upgrade import upgrade
+from trio_relay.store.sqlite.words import prepare_words
 
 log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")
@@ -43,6 +44,9 @@ REMOVED_AT_A_TIME: Final = 500
 """Events removed in one commit, so that the next batch does not wait for long."""
 _WRITER_BUSY_MS: Final = 250
 CLOSE_SECONDS: Final = 10
+EVENTS_BETWEEN_NEWS: Final = 100_000
+SECONDS_AFTER_FAILURE: Final = 60
+"""Until the making of words is tried again."""
 
 
 class Folded(Enum):
@@ -67,8 +71,11 @@ class SqliteStore(ReadPool):
         schema.tune(connection, cache_bytes=options.cache_bytes)
         schema.prepare(connection, options.path)
         upgrade(connection, options.path)
-        prepare_words(connection, options.path, search=options.search)
+        self._unworded = prepare_words(connection, last_seq(connection), search=options.search)
         super().__init__(options, clock)
+        self._is_worded = options.search  # as far as they are made: see `complete_words`
+        self.worded = trio.Event()
+        """Set when the index has the words of all events."""
         self._connection = connection
         self._connection.pragma("synchronous", options.synchronous)
         # Only a whole checkpoint waits, for readers, and no event is stored in the meantime.
@@ -192,6 +199,34 @@ class SqliteStore(ReadPool):
             if folded is Folded.NOT:
                 await trio.sleep(1)
 
+    async def complete_words(self) -> None:
+        """Make the words that are missing in portions, beside everything else; then set `worded`.
+
+        Searches find what has its words by then. A portion is followed by a rest of its own length, so that the writer
+        has half of its time for new events whatever there is to do.
+        """
+        if self._unworded:
+            log.info("making the index of words beside the relay", path=str(self._path), events=self._unworded)
+            reported = 0
+            while (until := await self._word_portion()) is not None:
+                if until - reported >= EVENTS_BETWEEN_NEWS:
+                    log.info("still making the index of words", events=until)
+                    reported = until
+            log.info("the index of words is complete", path=str(self._path))
+        self.worded.set()
+
+    async def _word_portion(self) -> int | None:
+        """Return the number of the last event that has its words now, 0 if it failed; None if all have."""
+        began = trio.current_time()
+        try:
+            until = await self._portion(self._writer.index_words)
+        except StoreError as error:
+            log.warning("the index of words has to wait", error=str(error))
+            await trio.sleep(SECONDS_AFTER_FAILURE)
+            return 0
+        await trio.sleep(trio.current_time() - began)
+        return until or None
+
     def close(self) -> None:
         """Run a last checkpoint and close every connection; blocks."""
         super().close()
@@ -243,6 +278,7 @@ async def open_sqlite(options: SqliteOptions, *, clock: Callable[[], float] = ti
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(store.checkpoint_regularly)
+                nursery.start_soon(store.complete_words)
                 yield store
                 nursery.cancel_scope.cancel()
         finally:

@@ -1,8 +1,7 @@
-"""Upgrades older files when a store is opened, and completes the index of words. Blocks.
+"""Upgrades older files when a store is opened. Blocks.
 
-Older tables are read and written again in one transaction. While search is off, events are stored without their words:
-the file remembers up to which event number it has words, so that only the rest has to be read when search is switched
-on, or after the upgrade of a file without an index.
+Older tables are read and written again in one transaction. Words are not made here but beside the running relay
+(`words`): that takes the longest, and a relay can do without for a while.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from typing import Final
 import apsw
 import structlog
 
+from trio_relay.nostr.tokenizer import RULES
 from trio_relay.store.sqlite import schema
-from trio_relay.store.sqlite.batch_writer import insert_events, insert_words, last_seq
+from trio_relay.store.sqlite.batch_writer import insert_events
 from trio_relay.store.sqlite.rows import (
     INSERT_EXPIRIES,
     SET_SKETCHES,
@@ -29,7 +29,6 @@ from trio_relay.store.sqlite.rows import (
 log = structlog.get_logger("trio_relay.store")
 
 EVENTS_AT_A_TIME: Final = 1_000
-_PAGES_BETWEEN_CHECKPOINTS: Final = 4_000
 EVENTS_BETWEEN_NEWS: Final = 100_000
 
 
@@ -37,8 +36,8 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
     """Upgrade the tables of a store to this version, if they are older. Blocks: a minute for a million events.
 
     Everything that has changed since version 1 follows from the events themselves, so only their JSON is read. Version
-    3 added the index of words, which starts empty here: `prepare_words` completes it. Version 4 added sketches of tags,
-    and the table of expiring events.
+    3 added the index of words, which starts empty here. Version 4 added sketches of tags, and the table of expiring
+    events. Version 5 has other words, and notes by which rules they were made and which numbers were given.
 
     Raises:
         apsw.Error: the database could not be read or written; it is as it was.
@@ -48,14 +47,15 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
         return
     log.info("bringing the store to a newer version", path=path, version=version, newer=schema.VERSION)
     with connection:
-        connection.execute(schema.LATER_TABLES).fetchall()
+        if version < 4:
+            connection.execute(schema.LATER_TABLES).fetchall()
         if version == 1:
             _write_anew(connection)
-        else:
+        elif version < 4:
             _complete(connection)
-        if version < 3:
-            connection.execute(schema.WORD_TABLES).fetchall()
-            connection.execute("INSERT INTO worded VALUES (0)").fetchall()
+        connection.execute(schema.WORD_TABLES if version < 3 else "DROP TABLE worded").fetchall()
+        connection.execute(schema.WORDED_TABLE + schema.NUMBERING_TABLE).fetchall()
+        connection.execute("INSERT INTO worded VALUES (0, ?)", (RULES,)).fetchall()
         connection.pragma("user_version", schema.VERSION)
     # The log holds all of it now; a checkpoint now means that the first events need not wait for one. If it fails, as
     # while an older version still reads, nothing is lost: a later checkpoint does it.
@@ -97,46 +97,3 @@ SELECT seq, json FROM event
 WHERE seq > ? AND (kind IN ({", ".join(map(str, SKETCHED_LETTERS))}) OR json LIKE '%"expiration"%')
 ORDER BY seq LIMIT ?
 """  # noqa: S608  # all of it is our own text
-
-
-def is_worded(connection: apsw.Connection) -> bool:
-    """Return True if the words of all events are in the index."""
-    return connection.execute("SELECT until FROM worded").get is None
-
-
-def prepare_words(connection: apsw.Connection, path: str, *, search: bool) -> None:
-    """Complete the index of words, or note that new events will be missing in it; has to come before any write.
-
-    It takes about a minute for a million events, and continues where it was if the process ends in between.
-
-    Raises:
-        apsw.Error: the database could not be read or written.
-    """
-    until = connection.execute("SELECT until FROM worded").get
-    if not search and until is None:
-        _note(connection, last_seq(connection))
-    elif search and until is not None:
-        connection.pragma("wal_autocheckpoint", _PAGES_BETWEEN_CHECKPOINTS)
-        _index_words(connection, path, until)
-        connection.pragma("wal_autocheckpoint", 0)
-        # So that the first events need not wait for a checkpoint; if it fails, a later one does it.
-        with suppress(apsw.Error):
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-
-
-def _index_words(connection: apsw.Connection, path: str, until: int) -> None:
-    if missing := connection.execute("SELECT count(*) FROM event WHERE seq > ?", (until,)).get:
-        log.info("making the index of words", path=path, events=missing)
-    while numbered := read_page(connection, _NEXT, until, EVENTS_AT_A_TIME):
-        until = numbered[-1][0]
-        with connection:
-            insert_words(connection, numbered)
-            _note(connection, until)
-    _note(connection, None)
-
-
-def _note(connection: apsw.Connection, until: int | None) -> None:
-    connection.execute("UPDATE worded SET until = ?", (until,)).fetchall()
-
-
-_NEXT: Final = "SELECT seq, json FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
