@@ -163,5 +163,6 @@ def test_a_letter_with_a_hundred_thousand_accents_is_a_word_like_any_other() -> 
     many = "\u0315" * 50_000 + "\u0300" * 50_000
     assert words(f"a{many} b") == ["a", "b"]
     assert words(f"{many}c") == ["c"]
+    assert words("\u0627\u0654" + "\u0654" * 100_000) == ["\u0627"]
     assert words("e\u0301" + "\u0323" * 5) == words("e" + "\u0323" * 5 + "\u0301") == ["e"]
     assert words(f"и{many} b") == [normalize("NFC", "и\u0315"), "b"]

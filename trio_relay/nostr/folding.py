@@ -24,8 +24,14 @@ def fold(text: str) -> str:
 
 def _folded_once(text: str) -> str:
     """Apply, one after another, Unicode's compatibility forms, what is left off, its case folding, and our table."""
-    bare = _LEFT_OFF.sub("", normalize("NFKD", text))
-    return normalize("NFKC", bare.casefold().translate(_TYPED))
+    text = normalize("NFKD", text)
+    # A look for the characters costs a fraction of looking at the places where they stand, or of a table.
+    if _COULD_BE_LEFT_OFF.search(text) is not None:
+        text = _LEFT_OFF.sub("", text)
+    text = text.casefold()
+    if _IN_TABLE.search(text) is not None:
+        text = text.translate(_TYPED)
+    return normalize("NFKC", text)
 
 
 # Joiners, direction marks, soft hyphens, variation selectors and the Arabic tatweel stand inside words and mean nothing
@@ -41,23 +47,25 @@ _STACKS: Final = re.compile(f"([{_MARKS}]{{{_MOST_MARKS}}})[{_MARKS}]+")
 
 _CYRILLIC: Final = "\u0400-\u0481\u048a-\u052f\u1c80-\u1c8a\ua640-\ua66d\ua680-\ua69b"
 _ACCENTS: Final = "\u0300-\u036f\u1ab0-\u1abd\u1abf-\u1ace\u1dc0-\u1dff\u20d0-\u20dc\u20e1\u20e5-\u20f0\ufe20-\ufe2f"
-_LEFT_OFF: Final = re.compile(
-    "|".join(
-        [
-            # Latin, Greek and all else that shares their marks, but not Cyrillic, where й and ї are other letters.
-            f"(?<![{_CYRILLIC}])[{_ACCENTS}]+",
-            # Cyrillic: stress, the dots of ё, and what church books put above letters.
-            "[\u0300\u0301]|(?<=[Ее])\u0308|[\u0483-\u0487]",
-            # Hebrew: accents and points.
-            "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\ufb1e]",
-            # Arabic: vowels, what recitation adds, and hamza or madda on an alef. Syriac: vowels.
-            "[\u0610-\u061a\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed]",
-            "[\u0898-\u089f\u08ca-\u08e1\u08e3-\u08ff]|(?<=\u0627)[\u0653-\u0655]|[\u0730-\u074a]",
-            # Devanagari and Gurmukhi: the dot below, and accents of the Vedas.
-            "[\u093c\u0951-\u0954\u0a3c]",
-        ]
-    )
+_POINTS: Final = (
+    # Cyrillic: what church books put above letters. Hebrew: accents and points.
+    "\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\ufb1e"
+    # Arabic: vowels, and what recitation adds. Syriac: vowels.
+    "\u0610-\u061a\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
+    "\u0898-\u089f\u08ca-\u08e1\u08e3-\u08ff\u0730-\u074a"
+    # Devanagari and Gurmukhi: the dot below, and accents of the Vedas.
+    "\u093c\u0951-\u0954\u0a3c"
 )
+_ALEF_MARKS: Final = "\u0653-\u0655"
+_LEFT_OFF: Final = re.compile(
+    # Latin, Greek and all else that shares their marks, but not Cyrillic, where й and ї are other letters.
+    f"(?<![{_CYRILLIC}])[{_ACCENTS}]+"
+    # Cyrillic: stress, and the dots of ё.
+    "|[\u0300\u0301]|(?<=[Ее])\u0308"
+    # Hamza and madda on an alef.
+    f"|(?<=\u0627)[{_ALEF_MARKS}]+|[{_POINTS}]"
+)
+_COULD_BE_LEFT_OFF: Final = re.compile(f"[{_ACCENTS}{_ALEF_MARKS}{_POINTS}]")
 _TYPED: Final = str.maketrans(
     # Latin letters whose stroke, hook or shape is no mark to Unicode.
     dict(zip("ıłøđɖðħŧŋəǝɓɗƙƴ", "ilodddhtneebdky", strict=True))
@@ -68,3 +76,4 @@ _TYPED: Final = str.maketrans(
     # Devanagari: chandrabindu, which is typed as anusvara.
     | {"\u0901": "\u0902"}
 )
+_IN_TABLE: Final = re.compile(f"[{''.join(map(chr, _TYPED))}]")

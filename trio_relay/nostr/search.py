@@ -273,17 +273,18 @@ def text_of(event: Event) -> str:
         text, names = "", _DESCRIBED
     else:
         text, names = _text(event.content), _TOLD_OF_ADDRESSABLE if is_addressable(kind) else _TOLD
-    for tag in event.tags:
-        if tag and tag[0] in names and len(tag) > 1 and (told := _text(tag[1])):
-            text = _with(text, told)
-    return text
+    told = [tag[1] for tag in event.tags if len(tag) > 1 and tag[0] in names]
+    return _with(text, told) if told else text
 
 
-def _with(text: str, told: str) -> str:
-    """Add the words of a further text, unless they are there already, as those of hashtags mostly are."""
-    if not text:
-        return told
-    return text if f" {told} " in f" {text} " else f"{text} {APART} {told}"
+def _with(text: str, told: list[str]) -> str:
+    """Add the words of further texts, unless they are there already, as those of hashtags mostly are."""
+    padded = f" {text} "
+    for more in map(_text, told):
+        if more and f" {more} " not in padded:
+            padded += f"{APART} {more} " if text else f"{more} "
+            text = padded
+    return padded.strip()
 
 
 def _text_once(event: Event) -> str:
@@ -307,11 +308,7 @@ def _profile_text(content: str) -> str:
     profile = _profile(content)
     if profile is None:
         return _text(content)
-    text = ""
-    for key in _SHOWN:
-        if isinstance(shown := profile.get(key), str) and (told := _text(shown)):
-            text = _with(text, told)
-    return text
+    return _text("\n".join(text for key in _SHOWN if isinstance(text := profile.get(key), str)))
 
 
 def _profile(content: str) -> dict[str, object] | None:
