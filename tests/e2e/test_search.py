@@ -25,7 +25,7 @@ NOTES: Final = [
     ALICE.event("Cats! Cats, cats.", created_at=NOW),
     BOB.event("A black cat and a white dog met in the old town by night", created_at=NOW + 1),
     BOB.event("The night was long, and there were cats in the old town, and dogs", created_at=NOW + 2),
-    ALICE.event("The town is old. Nobody knows the way: 東京タワー", created_at=NOW + 3, tags=[["t", "cats"]]),
+    ALICE.event("The town is old. Nobody knows the way: 東京タワー", created_at=NOW + 3, tags=[["t", "towers"]]),
     ALICE.event("ÉTÉ à la plage", created_at=NOW + 4, tags=[["content-warning", ""]]),
 ]
 SEARCHES: Final[dict[str, tuple[dict[str, Any], list[int]]]] = {
@@ -38,7 +38,11 @@ SEARCHES: Final[dict[str, tuple[dict[str, Any], list[int]]]] = {
     "any case and form": ({"search": "e\u0301te\u0301"}, [4]),
     "a part of a text without spaces": ({"search": "京タ"}, [3]),
     "with other keys": ({"search": "town", "authors": [ALICE.pubkey]}, [3]),
-    "tags are not searched": ({"search": "cats", "#t": ["cats"]}, []),
+    "what a hashtag says": ({"search": "towers", "#t": ["towers"]}, [3]),
+    "without accents": ({"search": "ete a la plage"}, [4]),
+    "a single character": ({"search": "タ"}, [3]),
+    "the beginning of the last word": ({"search": "la plag"}, [4]),
+    "a word that is not the last is whole": ({"search": "plag la"}, []),
     "nsfw:false": ({"search": "plage nsfw:false"}, []),
     "an extension that nobody knows": ({"search": "plage colour:blue"}, [4]),
     "no event has these words": ({"search": "unicorn"}, []),

@@ -86,6 +86,18 @@ async def test_a_search_says_so_too(store: Store, filters: list[dict[str, Any]],
         assert (len(found), hint) == (number, end)
 
 
+async def test_while_words_are_being_made_a_search_says_nothing() -> None:
+    """It may not find all that it should; other filters do."""
+    store = MemoryStore()
+    await store.save_many(NOTES)
+    store.has_all_words = False
+    async with open_named(store, hinting()) as door, open_client(door) as identity:
+        assert await answered(identity, {"search": "tea"}) == (IDS, NO_HINT)
+        assert await answered(identity, {"kinds": [1]}) == (IDS, FINISH)
+        store.has_all_words = True
+        assert await answered(identity, {"search": "tea"}) == (IDS, FINISH)
+
+
 def tied(number: int, at: int = 0) -> list[Event]:
     """Events of one second, in the order of an answer."""
     events = [ALICE.event(f"{at} {each}", created_at=NOW + at) for each in range(number)]

@@ -109,7 +109,7 @@ def test_a_document_holds_the_event_as_it_is_sent_and_what_it_is_found_by() -> N
         "created_at": 0,
         "tags": ["T:x", "t:nostr"],
         "marks": ["nsfw"],
-        "words": "hello world",
+        "words": "hello world · nostr · no",
         "event": encode(event).decode(),
     }
 

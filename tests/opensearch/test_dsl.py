@@ -153,6 +153,13 @@ def test_one_word_is_a_term_and_several_are_a_phrase() -> None:
     assert phrase(("a", "b")) == {"match_phrase": {"words": "a b"}}
 
 
+def test_of_a_last_word_the_beginning_is_enough_and_the_whole_word_is_better() -> None:
+    beginning = {"prefix": {"words": {"value": "sa"}}}
+    assert phrase(("sa*",)) == {"bool": {"should": [{"term": {"words": "sa"}}, beginning]}}
+    begun = {"match_phrase_prefix": {"words": {"query": "a sa", "max_expansions": 4_096}}}
+    assert phrase(("a", "sa*")) == {"bool": {"should": [{"match_phrase": {"words": "a sa"}}, begun]}}
+
+
 def test_what_meets_either_condition_is_found_without_relevance() -> None:
     one, other = condition(Filter(since=1)), condition(Filter(until=2))
     assert either([one]) == one

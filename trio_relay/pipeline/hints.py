@@ -49,7 +49,7 @@ class Hints:
             reader: who asked.
             found: events of the answer.
         """
-        if _says_nothing(filters):
+        if self._says_nothing(filters):
             return None
         if at_risk(filters, found):
             return UNSURE
@@ -76,7 +76,7 @@ class Hints:
             trio.TooSlowError: a step took too long.
             StoreError: the store could not answer.
         """
-        if _says_nothing(filters):
+        if self._says_nothing(filters):
             return None
         for filter_ in at_risk(filters, found):
             if await self._is_cut(filter_, ids):
@@ -88,6 +88,12 @@ class Hints:
             if self._holds_private:
                 return None
         return FINISH
+
+    def _says_nothing(self, filters: Sequence[Filter]) -> bool:
+        """True if nothing can be said: stored events are not asked for, are chosen among, or may not be found yet."""
+        if any(filter_.limit == 0 for filter_ in filters) or is_inexact(filters):
+            return True
+        return not self._store.has_all_words and any(filter_.search is not None for filter_ in filters)
 
     async def holds(self, filter_: Filter) -> bool:
         """True if anything stored matches the filter; raises what `tell` does."""
@@ -124,11 +130,6 @@ class Hints:
 def _private(reader: Reader) -> Filter:
     """Any private event at all."""
     return Filter(kinds=reader.private_kinds, limit=1)
-
-
-def _says_nothing(filters: Sequence[Filter]) -> bool:
-    """True if nothing can be said: stored events are not even asked for, or chosen among."""
-    return any(filter_.limit == 0 for filter_ in filters) or is_inexact(filters)
 
 
 def _has_all_ids(filters: Sequence[Filter], found: int) -> bool:

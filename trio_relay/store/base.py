@@ -88,6 +88,11 @@ class Scannable(Protocol):
 class Queryable(Protocol):
     """The part of a store that answers questions."""
 
+    @property
+    def has_all_words(self) -> bool:
+        """False while words of stored events are being made, so that searches may not find all of these yet."""
+        ...
+
     def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
         """Return the whole answer of `query` at once; None if that could hold up the loop for more than a moment.
 

@@ -34,6 +34,7 @@ class MemoryStore:
     description = "memory (forgets everything when it stops)"
     writers = 1
     is_shared = False
+    has_all_words = True
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -46,6 +46,7 @@ class OpenSearchStore:
     """A `Store` over one alias; made by `open_opensearch`."""
 
     is_shared = True
+    has_all_words = True
 
     def __init__(self, client: OpenSearchClient, options: OpenSearchOptions, clock: Callable[[], float]) -> None:
         alias = alias_of(options)

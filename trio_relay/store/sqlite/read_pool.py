@@ -46,6 +46,10 @@ class ReadPool:
         self._quick_connection = self._connect(apsw.SQLITE_OPEN_READONLY)
         self._quick = LoopReader(self._quick_connection)
 
+    @property
+    def has_all_words(self) -> bool:
+        return self._is_worded
+
     async def known(self, ids: Sequence[str]) -> set[str]:
         async with self._knowing:
             return await _answer(self._knower, partial(fetch.known, ids=ids))

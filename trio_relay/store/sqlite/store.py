@@ -97,6 +97,10 @@ class SqliteStore(ReadPool):
     def description(self) -> str:
         return f"sqlite {self._path} (synchronous={self._options.synchronous})"
 
+    @property
+    def has_all_words(self) -> bool:
+        return self.worded.is_set()
+
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
         outcomes = await self._commit(partial(self._writer.save, events))
         for place, event in enumerate(events if self._writer.vanishing else ()):
