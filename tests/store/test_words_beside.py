@@ -98,6 +98,30 @@ async def test_a_restart_in_the_midst_goes_on_from_there(path: Path, monkeypatch
         assert inside(store).connection.execute("SELECT count(*) FROM word").get == 31
 
 
+async def test_portions_are_small_in_events_and_in_characters(
+    path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[structlog.typing.EventDict]
+) -> None:
+    """So that no batch waits for long, whatever events there are."""
+    large = [ALICE.event("x" * 150_000, created_at=NOW + 50 + number) for number in range(4)]
+    await make_old(path, monkeypatch)
+    async with open_sqlite(replace(options(path), search=False)) as one:
+        await one.save_many(large)
+    portions: list[int] = []
+    index_words = BatchWriter.index_words
+
+    def index_and_note(writer: BatchWriter) -> int:
+        portions.append(index_words(writer))
+        return portions[-1]
+
+    monkeypatch.setattr(BatchWriter, "index_words", index_and_note)
+    monkeypatch.setattr(words, "EVENTS_AT_A_TIME", 20)
+    monkeypatch.setattr(store, "EVENTS_BETWEEN_NEWS", 30)
+    async with opened(path, worded=True):
+        pass
+    assert portions == [20, 33, 35, 0]
+    assert [entry.get("events") for entry in logged if "index of words" in entry["event"]] == [35, 33, None]
+
+
 async def test_what_is_removed_or_replaced_in_the_midst_stays_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await make_old(path, monkeypatch)
     gone = [CAFES[2], CAFES[20]]
