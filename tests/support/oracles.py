@@ -76,8 +76,7 @@ def naive_search(search: Search, event: Event, known: Iterable[Event] = ()) -> b
             return False
     said = naive_words(event.content)
     if event.kind == 0 and event.content.startswith("{"):
-        shown = list(map(naive_words, json.loads(event.content).values()))
-        said = [word for words in shown for word in ["·", *words]]
+        said = naive_words(" ".join(json.loads(event.content).values()))
     told = ["title", "subject", "summary", "name", "alt", "t", *(["description"] if event.kind >= 30_000 else [])]
     for tag in event.tags if event.kind != 0 else ():
         if len(tag) > 1 and tag[0] in told:
