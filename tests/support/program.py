@@ -152,12 +152,16 @@ async def running(
 
 
 async def finished(
-    folder: Path, *arguments: str, settings: Mapping[str, str] | None = None, stdin: bytes = b""
+    folder: Path,
+    *arguments: str,
+    settings: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    command: Sequence[str] = MODULE,
 ) -> subprocess.CompletedProcess[bytes]:
     """The program with these arguments, run to its end."""
     with trio.fail_after(PATIENCE):
         return await trio.run_process(
-            [*MODULE, *arguments],
+            [*command, *arguments],
             stdin=stdin,
             capture_stdout=True,
             capture_stderr=True,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import apsw
@@ -35,6 +34,7 @@ from trio_relay.store.sqlite.rows import (
     tag_records,
     vanish_tombstone,
 )
+from trio_relay.store.sqlite.transaction import transaction
 from trio_relay.store.sqlite.words import index_portion, insert_words
 
 _SWEPT_AT_A_TIME: Final = 500
@@ -69,7 +69,7 @@ class BatchWriter:
         Raises:
             apsw.Error: nothing of the batch was stored.
         """
-        with self._transaction():
+        with transaction(self._connection):
             ruling = judge(batch, self._look_up(batch))
             removed = remove_ids(self._connection, ruling.remove)
             at_once, later = deletes.part(self._connection, ruling)
@@ -96,7 +96,7 @@ class BatchWriter:
         if (vanishing := self.vanishing.get(request_id)) is None:
             return True
         stored: list[Event] = []
-        with self._transaction():
+        with transaction(self._connection):
             removed = remove_seqs(self._connection, vanishing.seqs[-deletes.AT_A_TIME :])
             is_over = len(vanishing.seqs) <= deletes.AT_A_TIME
             if is_over and deletes.finish(self._connection, vanishing.request):
@@ -115,7 +115,7 @@ class BatchWriter:
         Raises:
             apsw.Error: nothing was removed.
         """
-        with self._transaction():
+        with transaction(self._connection):
             removed = remove_seqs(self._connection, seqs)
         self._note([], removed)
         return len(removed)
@@ -126,7 +126,7 @@ class BatchWriter:
         Raises:
             apsw.Error: nothing was removed.
         """
-        with self._transaction():
+        with transaction(self._connection):
             joined = self._connection.execute(_LAPSED, (now, _SWEPT_AT_A_TIME)).get
             seqs = list(map(int, joined.split(","))) if joined else []
             deletes.bar_addresses(self._connection, seqs)
@@ -142,7 +142,7 @@ class BatchWriter:
         Raises:
             apsw.Error: nothing was written.
         """
-        with self._transaction():
+        with transaction(self._connection):
             return index_portion(self._connection, self._first_seq - 1)
 
     def _note(self, added: list[Event], removed: Gone) -> None:
@@ -155,24 +155,12 @@ class BatchWriter:
         Raises:
             apsw.Error: nothing was kept or forgotten.
         """
-        with self._transaction():
+        with transaction(self._connection):
             for name, value in changes.items():
                 if value is None:
                     self._connection.execute("DELETE FROM kept WHERE name = ?", (name,)).fetchall()
                 else:
                     self._connection.execute(_KEEP, (name, value)).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            # SQLite may have rolled back by itself, as on a full disk.
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
     def _insert(self, events: list[Event]) -> None:
         numbered = list(enumerate(events, self._next_seq))

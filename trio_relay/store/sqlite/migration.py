@@ -12,6 +12,7 @@ from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.store import open_sqlite
+from trio_relay.store.sqlite.transaction import described
 
 
 async def migrate(options: SqliteOptions, say: Callable[[str], None], *, dry_run: bool = False) -> None:
@@ -44,4 +45,4 @@ def _version(path: str) -> int | None:
                 schema.check(connection, path)
             return int(connection.pragma("user_version"))
     except apsw.Error as error:
-        raise StoreRefused(f"{path}: {error}") from error
+        raise StoreRefused(f"{path}: {described(error)}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import apsw
+import structlog
 import trio
 
 from trio_relay.nostr.filter import Filter
@@ -19,8 +20,10 @@ from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.loop_reader import LoopReader
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.threads import run_interruptibly
+from trio_relay.store.sqlite.transaction import described
 from trio_relay.store.sqlite.words import is_worded
 
+log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -171,8 +174,14 @@ def opened(make: Callable[[SqliteOptions], R], options: SqliteOptions) -> R:
     """
     try:
         return make(options)
+    except apsw.CantOpenError as error:
+        if not Path(options.path).is_file():
+            raise StoreRefused(f"{options.path}: {described(error)}") from error
+        # What cannot be opened is its log, or the memory beside it.
+        raise schema.no_log(options.path, described(error)) from error
     except apsw.Error as error:
-        raise StoreRefused(f"{options.path}: {error}") from error
+        log.error("the store cannot be opened", path=options.path, error=described(error))
+        raise StoreRefused(f"{options.path}: {described(error)}") from error
 
 
 async def _answer(connection: apsw.Connection, work: Callable[[apsw.Connection], T]) -> T:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 import apsw
+import structlog
 
 from trio_relay.nostr.tokenizer import RULES
 from trio_relay.store.base import StoreRefused
+from trio_relay.store.sqlite.transaction import described, transaction
+
+log = structlog.get_logger("trio_relay.store")
 
 VERSION: Final = 5
 _APPLICATION_ID: Final = 0x7472656C  # "trel"
+BUSY_MS: Final = 5_000
+"""How long a connection waits for another one that holds the file."""
 
 # `created_at DESC, rank` ends every index, so that each answers in NIP-01's order from the index alone and rows are
 # fetched last. `rank` is the start of the id as a number (`rows.rank_of`): a quarter of its size, the same order.
@@ -98,13 +104,15 @@ CREATE TABLE probe (filling BLOB NOT NULL) STRICT;
 def prepare(connection: apsw.Connection, path: str) -> None:
     """Make the tables in a new file, or check that those of an old one can be used, perhaps after an upgrade.
 
+    A copy that was made by `VACUUM INTO` is not in the log's mode (WAL), so that is set at every start.
+
     Raises:
-        StoreRefused: the file is of a newer version, or no store of a relay.
+        StoreRefused: the file is of a newer version, no store of a relay, or cannot be written in the log's mode.
     """
     # A new file may have a page: setting the log mode writes one, and the process may end right after that.
     if connection.pragma("application_id") == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
-        connection.pragma("journal_mode", "wal")
-        with connection:
+        _use_log(connection, path)
+        with transaction(connection):
             connection.execute(EVENT_TABLES + LATER_TABLES + WORD_TABLES + WORDED_TABLE).fetchall()
             connection.execute(NUMBERING_TABLE + _OTHER_TABLES).fetchall()
             connection.execute("INSERT INTO worded VALUES (NULL, ?)", (RULES,)).fetchall()
@@ -112,6 +120,7 @@ def prepare(connection: apsw.Connection, path: str) -> None:
             connection.pragma("user_version", VERSION)
     else:
         check(connection, path)
+        _use_log(connection, path)
 
 
 def check(connection: apsw.Connection, path: str, *, is_read_only: bool = False) -> None:
@@ -132,11 +141,46 @@ def check(connection: apsw.Connection, path: str, *, is_read_only: bool = False)
             f"{path} has schema version {version}, this trio-relay knows versions up to {VERSION}:"
             " start the newer trio-relay that wrote it"
         )
+    if (encoding := connection.pragma("encoding")) != "UTF-8":
+        raise StoreRefused(f"{path} keeps text as {encoding}, not as UTF-8: SQLite cannot change that in a file")
+
+
+def _use_log(connection: apsw.Connection, path: str) -> None:
+    """Make sure that the file is written in the log's mode, in which readers and the writer do not wait for each other.
+
+    Raises:
+        StoreRefused: it cannot be.
+    """
+    if connection.readonly("main"):
+        raise StoreRefused(f"{path} is read-only: the relay's user must be allowed to write it")
+    before = connection.pragma("journal_mode")
+    try:
+        mode = connection.pragma("journal_mode", "wal")
+        connection.pragma("user_version")  # the first read opens the log
+    except apsw.Error as error:
+        raise no_log(path, described(error)) from error
+    if mode not in _LOGGED:
+        raise no_log(path, f"it stays in mode {mode}")
+    if before != mode and connection.pragma("application_id"):
+        log.info("the store is in WAL mode again", path=path, before=before)
+
+
+def no_log(path: str, reason: str) -> StoreRefused:
+    """Return the refusal of a file that cannot be read and written in the log's mode, for this reason."""
+    return StoreRefused(
+        f"{path} cannot be used in SQLite's WAL mode: {reason}. No other program may have the file open, the relay's"
+        " user must be allowed to write its folder, and the folder must not be on a file system of the network, which"
+        " has no memory that processes share"
+    )
+
+
+_LOGGED: Final = frozenset({"wal", "memory"})
+"""What is kept in memory alone has no log."""
 
 
 def tune(connection: apsw.Connection, *, cache_bytes: int) -> None:
     """Set up a connection: no checkpoint inside a commit, waiting instead of failing, a cache in bytes."""
-    connection.set_busy_timeout(5_000)
+    connection.set_busy_timeout(BUSY_MS)
     connection.pragma("wal_autocheckpoint", 0)
     connection.pragma("cache_size", -(cache_bytes // 1024))
     connection.pragma("temp_store", "memory")

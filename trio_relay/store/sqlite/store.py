@@ -27,12 +27,14 @@ from trio_relay.store.sqlite.lock import PidLock
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.read_pool import ReadPool, kept, opened, store_error
 from trio_relay.store.sqlite.threads import Worker
+from trio_relay.store.sqlite.transaction import described, transaction
 from trio_relay.store.sqlite.upgrade import upgrade
 from trio_relay.store.sqlite.words import prepare_words
 
 log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")
 
+_PAGE_BYTES: Final = 4_096
 PAGES_BEFORE_CHECKPOINT: Final = 4_000
 PAGES_BEFORE_PAUSING: Final = 16_384
 """A log of 64 MiB: work of many commits then lets a checkpoint finish first."""
@@ -81,6 +83,7 @@ class SqliteStore(ReadPool):
         # Only a whole checkpoint waits, for readers, and no event is stored in the meantime.
         self._connection.set_busy_timeout(_WRITER_BUSY_MS)
         self._wal_pages = 0
+        self._page_bytes = int(connection.pragma("page_size"))
         self._connection.set_wal_hook(self._wal_grew)
         self._writer = BatchWriter(self._connection, search=options.search)
         self._finish_vanishing()
@@ -240,7 +243,8 @@ class SqliteStore(ReadPool):
         self._connection.close()
 
     def _wal_grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
-        self._wal_pages = pages
+        # The limits are meant for pages of 4 KiB; a copy may have others.
+        self._wal_pages = pages * self._page_bytes // _PAGE_BYTES
         return apsw.SQLITE_OK
 
     async def _write(self, work: Callable[[], T]) -> T:
@@ -300,15 +304,15 @@ def _checkpoint(connection: apsw.Connection, mode: int) -> Folded:
         return Folded.PARTLY  # a reader goes on; the next checkpoint gets the rest
     except apsw.Error as error:
         # Nothing is lost: the log keeps what the database does not have yet.
-        log.warning("checkpoint failed", error=str(error))
+        log.warning("checkpoint failed", error=described(error))
         return Folded.NOT
     return Folded.WHOLE
 
 
 def _probe(connection: apsw.Connection) -> None:
-    with connection:
+    with transaction(connection):
         connection.execute("INSERT INTO probe VALUES (zeroblob(?))", (_PROBE_BYTES,)).fetchall()
-    with connection:
+    with transaction(connection):
         connection.execute("DELETE FROM probe").fetchall()
 
 

@@ -25,6 +25,7 @@ from trio_relay.store.sqlite.rows import (
     run,
     sketch_records,
 )
+from trio_relay.store.sqlite.transaction import transaction
 
 log = structlog.get_logger("trio_relay.store")
 
@@ -46,7 +47,7 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
     if version == schema.VERSION:
         return
     log.info("bringing the store to a newer version", path=path, version=version, newer=schema.VERSION)
-    with connection:
+    with transaction(connection):
         if version < 4:
             connection.execute(schema.LATER_TABLES).fetchall()
         if version == 1:
