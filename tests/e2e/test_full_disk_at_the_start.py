@@ -15,7 +15,7 @@ from tests.store import version_1
 from tests.support.keys import ALICE
 from tests.support.program import MODULE, finished, launcher, running
 from tests.support.program_load import everything
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 from trio_relay.store.sqlite import schema
 
 pytestmark = pytest.mark.slow

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from tests.opensearch.cluster import Asked, Reply, in_turn, scripted
 from tests.opensearch.test_bulk import CONFLICT, DONE, FAILED, carried_out, items, new, outcomes, sent
+from tests.opensearch.test_client import pressed
 from trio_relay.store.opensearch.bulk import Bulk, Write, _parts
 from trio_relay.store.opensearch.documents import Document, Record
 
@@ -76,3 +77,60 @@ async def test_a_half_that_is_not_taken_is_sent_again_alone(busy: Reply, autojum
     _, cluster = await carried_out(writes, in_turn(413, items(201, 201), busy, items(201, 201)))
     assert sent(cluster) == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"], ["c", "d"]]
     assert outcomes(writes) == [DONE] * 4
+
+
+async def test_what_a_node_has_no_room_for_now_is_tried_again_in_halves(autojump_clock: MockClock) -> None:
+    writes = new(*"abcdefgh", size=50_000)
+
+    async def answer(asked: Asked) -> Reply:
+        return 429 if len(asked.body) > 110_000 else items(*[201] * (len(asked.lines) // 2))
+
+    async with scripted(answer) as cluster:
+        bulk = Bulk(cluster.client, "some", 2**20, 5.0)
+        await bulk.carry_out(writes)
+    assert sent(cluster) == [list(slots) for slots in ("abcdefgh", "abcd", "ab", "cd", "ef", "gh")]
+    assert outcomes(writes) == [DONE] * 8
+    assert bulk.trouble is None
+
+
+async def test_so_is_what_it_refuses_item_by_item(autojump_clock: MockClock) -> None:
+    writes = new(*"abcd", size=50_000)
+    _, cluster = await carried_out(writes, in_turn(items(201, 429, 429, 429), items(201, 201), items(201)))
+    assert sent(cluster) == [["a", "b", "c", "d"], ["b", "c"], ["d"]]
+    assert outcomes(writes) == [DONE] * 4
+
+
+async def test_halves_are_not_tried_without_end(autojump_clock: MockClock) -> None:
+    writes = new(*map(str, range(100)), size=10_000)
+
+    async def answer(asked: Asked) -> Reply:
+        return 429
+
+    async with scripted(answer) as cluster:
+        await Bulk(cluster.client, "some", 2**20, 60.0).carry_out(writes)
+    assert outcomes(writes) == [FAILED] * 100
+    sizes = [len(asked.body) for asked in cluster.asked]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) <= 66  # pauses of a second or more, after some that are shorter
+    assert 50_000 <= sizes[-1] <= 65_536
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_what_no_node_ever_takes_is_split_at_once_and_in_order(*, is_whole: bool) -> None:
+    writes = new(*"abcde")
+
+    async def answer(asked: Asked) -> Reply:
+        number = len(asked.lines) // 2
+        if number > 2 or not is_whole:
+            return pressed(number * 100, 250 if is_whole else 50)
+        return items(*[201] * number)
+
+    async with scripted(answer) as cluster:
+        await Bulk(cluster.client, "some", 2**20, 5.0).carry_out(writes)
+    if is_whole:
+        assert sent(cluster) == [list("abcde"), ["a", "b"], list("cde"), ["c"], ["d", "e"]]
+        assert outcomes(writes) == [DONE] * 5
+    else:
+        assert outcomes(writes) == [FAILED] * 5
+        assert {write.reason for write in writes} == {"the relay's store takes no request of this size"}
+        assert len(cluster.asked) == 9

@@ -11,9 +11,16 @@ import httpx
 import pytest
 
 from tests.opensearch.cluster import Asked, Reply, in_turn, scripted
-from trio_relay.store.base import StoreError, StoreRefused
+from trio_relay.store.base import QueryTooLarge, StoreError, StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions
-from trio_relay.store.opensearch.client import Busy, ClusterRefusal, RequestTooLarge, Unreachable, open_client
+from trio_relay.store.opensearch.client import (
+    Busy,
+    ClusterRefusal,
+    Overloaded,
+    RequestTooLarge,
+    Unreachable,
+    open_client,
+)
 
 THREE: Final = ("http://a:9200", "http://b:9200/", "http://c:9200")
 AWAY: Final = "the relay's store is away"
@@ -27,14 +34,63 @@ def refused(kind: str) -> httpx.Response:
     return httpx.Response(400, json={"error": {"type": kind, "reason": "with [foreign] text"}, "status": 400})
 
 
+TOO_LARGE: Final = "the relay's store takes no request of this size"
+TOO_MUCH: Final = "these filters ask for more at once than the relay can search; ask for less, or in parts"
+
+
+def pressed(operation: int, most: int) -> httpx.Response:
+    """What a node of 2.19 says to a `_bulk` of so many bytes."""
+    reason = (
+        "rejected execution of coordinating operation [coordinating_and_primary_bytes=60, replica_bytes=0,"
+        f" all_bytes=60, coordinating_operation_bytes={operation}, max_coordinating_and_primary_bytes={most}]"
+    )
+    return httpx.Response(429, json={"error": {"type": "rejected_execution_exception", "reason": reason}})
+
+
+def searched(status: int, cause: str, reason: str) -> httpx.Response:
+    """What it says to a search, with what has caused that."""
+    causes = [{"type": cause, "reason": reason}]
+    error = {"type": "search_phase_execution_exception", "reason": "all shards failed", "root_cause": causes}
+    return httpx.Response(status, json={"error": error, "status": status})
+
+
 ENDED: Final = {
-    "429": (429, Busy, "the relay's store is busy"),
+    "429": (429, Overloaded, "the relay's store is busy"),
     "502": (page(502, "<h1>Bad gateway"), Unreachable, "the relay's store is away"),
     "503": (503, Busy, "the relay's store is busy"),
     "504": (504, Unreachable, "the relay's store is away"),
     "413": (413, RequestTooLarge, "the relay's store takes no request of this size"),
     "late": (httpx.ReadTimeout("late"), Unreachable, "the relay's store takes too long"),
     "writing late": (httpx.WriteTimeout("late"), Unreachable, "the relay's store takes too long"),
+    "more than a node ever takes at a time": (pressed(200, 100), RequestTooLarge, TOO_LARGE),
+    "more than it takes now": (pressed(50, 100), Overloaded, "the relay's store is busy"),
+    "a search of too many clauses in all": (
+        searched(
+            500, "too_many_nested_clauses", "Query contains too many nested clauses; maxClauseCount is set to 1024"
+        ),
+        QueryTooLarge,
+        TOO_MUCH,
+    ),
+    "one of too many in one": (
+        searched(400, "query_shard_exception", "failed to create query: maxClauseCount is set to 1024"),
+        QueryTooLarge,
+        TOO_MUCH,
+    ),
+    "one of too many terms": (
+        searched(400, "query_shard_exception", "failed to create query: The number of terms [70000] used in …"),
+        QueryTooLarge,
+        TOO_MUCH,
+    ),
+    "one that is wrong": (
+        searched(400, "query_shard_exception", "failed to create query: Cannot search on field [w]"),
+        ClusterRefusal,
+        "the relay's store has refused a request (400: search_phase_execution_exception)",
+    ),
+    "a search that failed": (
+        searched(500, "null_pointer_exception", ""),
+        ClusterRefusal,
+        "the relay's store has refused a request (500: search_phase_execution_exception)",
+    ),
     "refused": (
         refused("parsing_exception"),
         ClusterRefusal,

@@ -15,7 +15,7 @@ from tests.support.indices import made, make, options_for
 from tests.support.keys import ALICE
 from trio_relay.store.base import Saved, StoreError, StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions, migrate, open_opensearch
-from trio_relay.store.opensearch.client import OpenSearchClient, open_client
+from trio_relay.store.opensearch.client import Busy, OpenSearchClient, Overloaded, RequestTooLarge, open_client
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, template
 from trio_relay.store.opensearch.upgrade import _migrate, _parts, _write, check
 
@@ -194,9 +194,55 @@ async def test_a_copy_waits_for_a_cluster_that_is_busy(autojump_clock: MockClock
     def items(*statuses: int) -> Reply:
         return {"items": [{"index": {"status": status}} for status in statuses]}
 
-    async with scripted(in_turn(429, 503, items(201, 429, 429), items(201, 429), items(409))) as cluster:
+    async with scripted(in_turn(503, items(201, 429, 429), items(201, 429), items(409))) as cluster:
         assert await _write(cluster.client, "new", [b"1", b"2", b"3"]) == 2
-    assert [asked.body.split() for asked in cluster.asked[2:]] == [[b"1", b"2", b"3"], [b"2", b"3"], [b"3"]]
+    assert [asked.body.split() for asked in cluster.asked[1:]] == [[b"1", b"2", b"3"], [b"2", b"3"], [b"3"]]
+
+
+@pytest.mark.parametrize("refusal", [429, 413])
+async def test_a_copy_that_is_refused_whole_is_sent_in_halves(refusal: int, autojump_clock: MockClock) -> None:
+    async def answer(asked: Asked) -> Reply:
+        lines = asked.body.split()
+        return refusal if len(lines) > 1 else {"items": [{"index": {"status": 201}}]}
+
+    async with scripted(answer) as cluster:
+        assert await _write(cluster.client, "new", [b"1", b"2", b"3"]) == 3
+    assert [asked.body.split() for asked in cluster.asked] == [
+        [b"1", b"2", b"3"],
+        [b"1"],
+        [b"2", b"3"],
+        [b"2"],
+        [b"3"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind", "most"),
+    [(429, Overloaded, 130), (503, Busy, 130), (413, RequestTooLarge, 1)],
+    ids=["overloaded", "starting", "too large"],
+)
+async def test_a_copy_that_is_refused_for_good_is_given_up(
+    refusal: int, kind: type[StoreError], most: int, autojump_clock: MockClock
+) -> None:
+    async def answer(asked: Asked) -> Reply:
+        return refusal
+
+    began = trio.current_time()
+    async with scripted(answer) as cluster:
+        with pytest.raises(kind):
+            await _write(cluster.client, "new", [b"1"])
+    assert len(cluster.asked) <= most
+    assert trio.current_time() - began <= 61
+
+
+async def test_so_is_one_of_which_no_document_is_ever_taken(autojump_clock: MockClock) -> None:
+    async def answer(asked: Asked) -> Reply:
+        return {"items": [{"index": {"status": 429}}]}
+
+    async with scripted(answer) as cluster:
+        with pytest.raises(StoreError, match=r"^the relay's store is busy$"):
+            await _write(cluster.client, "new", [b"1"])
+    assert len(cluster.asked) <= 130
 
 
 def test_copies_are_written_in_parts_that_are_not_too_large() -> None:

@@ -81,6 +81,17 @@ async def test_a_failing_store_refuses(logged: list[structlog.typing.EventDict])
     assert desk.statistics().counts == {"failed": 1}
 
 
+async def test_a_count_that_asks_for_too_much_at_once_is_refused_as_that(
+    logged: list[structlog.typing.EventDict],
+) -> None:
+    store = await filled_store()
+    store.too_large["count"] = "ask for less"
+    desk = queries(store)
+    with pytest.raises(Rejected, match=r"^invalid: ask for less$"):
+        await desk.count([Filter()], NOBODY)
+    assert (logged, desk.statistics().counts) == ([], {"too_large": 1})
+
+
 async def test_a_count_runs_like_a_query_and_cancelling_it_ends_the_stores_work() -> None:
     store = await filled_store()
     store.block("count")

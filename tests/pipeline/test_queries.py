@@ -79,6 +79,18 @@ async def test_a_failing_store_is_closed_and_never_eose(method: str, logged: lis
 
 
 @pytest.mark.parametrize("method", ["query", "page"])
+async def test_what_asks_for_too_much_at_once_is_closed_as_that_and_is_no_failure(
+    method: str, logged: list[structlog.typing.EventDict]
+) -> None:
+    store = await filled_store()
+    store.too_large[method] = "ask for less"
+    desk, target = queries(store), subscription()
+    assert await desk.answer(target).send() is False
+    assert await waiting(target.recipient) == [["CLOSED", "sub", "invalid: ask for less"]]
+    assert (logged, desk.statistics().outcomes) == ([], {"too_large": 1})
+
+
+@pytest.mark.parametrize("method", ["query", "page"])
 async def test_a_query_that_takes_too_long_is_closed_and_its_work_ends(method: str, autojump_clock: MockClock) -> None:
     store = await filled_store()
     store.block(method)

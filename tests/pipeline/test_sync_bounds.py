@@ -102,6 +102,14 @@ async def test_a_set_that_fails_at_a_later_page_gives_its_room_back(one: Filter)
     assert syncing.statistics() == SyncStatistics(sessions=0, sets_read=1, kept=0, held=0)
 
 
+async def test_one_that_asks_for_too_much_at_once_is_refused_as_that() -> None:
+    store = SyncedStore(page_events=2)
+    syncing = await syncing_of(store, *NOTES)
+    store.too_large["record page"] = "ask for less"
+    assert await refused(syncing, Filter(kinds=frozenset([1]))) == "invalid: ask for less"
+    assert syncing.statistics().sessions == 0
+
+
 @both_sets
 async def test_so_does_one_that_is_cancelled(one: Filter) -> None:
     store = SyncedStore(page_events=2)

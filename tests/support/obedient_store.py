@@ -12,7 +12,7 @@ from tests.support.oracles import naive_query
 from trio_relay import MemoryStore
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Page, Saved, StoreError, StoreStatistics
+from trio_relay.store.base import Page, QueryTooLarge, Saved, StoreError, StoreStatistics
 
 
 class ObedientStore(MemoryStore):
@@ -37,6 +37,7 @@ class ObedientStore(MemoryStore):
         self.cancelled: Counter[str] = Counter()
         self.batches: list[list[str]] = []
         self.failing: dict[str, str] = {}
+        self.too_large: dict[str, str] = {}
         self._gates: dict[str, trio.Event] = {}
         self._page_events = page_events
 
@@ -110,6 +111,8 @@ class ObedientStore(MemoryStore):
             raise
         if (reason := self.failing.get(method)) is not None:
             raise StoreError(reason)
+        if (reason := self.too_large.get(method)) is not None:
+            raise QueryTooLarge(reason)
         self.completed[method] += 1
 
 

@@ -16,7 +16,7 @@ from trio_relay.pipeline.hints import Hints
 from trio_relay.pipeline.statistics import QueriesStatistics
 from trio_relay.pipeline.stored_answer import AnswerSource, StoredAnswer, Unstored
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.store.base import Store, StoreError
+from trio_relay.store.base import QueryTooLarge, Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
 
@@ -66,6 +66,9 @@ class Queries:
         except trio.TooSlowError:
             self._counts["timed_out"] += 1
             raise source.timeout() from None
+        except QueryTooLarge as error:
+            self._counts["too_large"] += 1
+            raise Rejected(Prefix.INVALID, str(error)) from error
         except StoreError as error:
             self._counts["failed"] += 1
             log.error("count failed", error=str(error))

@@ -43,7 +43,7 @@ from trio_relay.pipeline.hints import Hints, Unsure
 from trio_relay.pipeline.paging import paged
 from trio_relay.pipeline.statistics import SECONDS, Histogram
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.store.base import ID_SLICE, Page, Store, StoreError
+from trio_relay.store.base import ID_SLICE, Page, QueryTooLarge, Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
 
@@ -170,6 +170,10 @@ class StoredAnswer:
         except trio.TooSlowError:
             source.outcomes["timed_out"] += 1
             subscription.refuse(str(source.timeout()))
+            return False
+        except QueryTooLarge as error:
+            source.outcomes["too_large"] += 1
+            subscription.refuse(f"{Prefix.INVALID}: {error}")
             return False
         except StoreError as error:
             source.outcomes["failed"] += 1

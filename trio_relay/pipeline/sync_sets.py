@@ -23,7 +23,7 @@ from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import reply
 from trio_relay.pipeline.paging import paged
 from trio_relay.pipeline.statistics import SyncStatistics
-from trio_relay.store.base import Store, StoreError
+from trio_relay.store.base import QueryTooLarge, Store, StoreError
 
 _RECORD: Final = 40
 _KEPT_SECONDS: Final = 600.0
@@ -116,6 +116,9 @@ class SyncSets:
             self._sessions -= 1
             reason = f"the sync's set took more than {self._seconds:g} seconds to read (query_seconds)"
             raise Rejected(Prefix.ERROR, reason) from None
+        except QueryTooLarge as error:
+            self._sessions -= 1
+            raise Rejected(Prefix.INVALID, str(error)) from error
         except StoreError as error:
             self._sessions -= 1
             raise Rejected(Prefix.ERROR, str(error)) from error

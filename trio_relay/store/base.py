@@ -58,6 +58,10 @@ class StoreError(Exception):
     """A failure of the store; the message may be sent to clients. Sending the same events again may help."""
 
 
+class QueryTooLarge(StoreError):
+    """A question that asks for more at once than the store can look for: asking it again does not help."""
+
+
 class StoreRefused(Exception):
     """A store that cannot be opened, with the reason for the operator: it is in use, or of a newer version."""
 

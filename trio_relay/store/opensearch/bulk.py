@@ -17,7 +17,15 @@ import structlog
 import trio
 
 from trio_relay.store.base import StoreError
-from trio_relay.store.opensearch.client import Busy, OpenSearchClient, RequestTooLarge, Unreachable, encode, read
+from trio_relay.store.opensearch.client import (
+    Busy,
+    OpenSearchClient,
+    Overloaded,
+    RequestTooLarge,
+    Unreachable,
+    encode,
+    read,
+)
 from trio_relay.store.opensearch.documents import Document, Record
 
 log = structlog.get_logger("trio_relay.store")
@@ -26,6 +34,8 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 _BLOCKED_PAUSE: Final = 0.5
 """Seconds before a blocked record is read again; an upgrade blocks for some seconds."""
+_FEWEST_BYTES: Final = 65_536
+"""A request that a node has refused for now is tried again in halves, but not in smaller ones than this."""
 _PASSING: Final = frozenset({429, 502, 503, 504})
 _BLOCKED: Final = "cluster_block_exception"
 """The disk is full, or an upgrade moves the index: the operator or the upgrade ends the block."""
@@ -122,8 +132,10 @@ class Bulk:
         """Try until each write has an outcome, or the time is over; writes that are still open have FAILED then."""
         pause = _FIRST_PAUSE
         deadline = trio.current_time() + self._seconds
+        most = self._most_bytes
         while left := [write for write in writes if write.wrote is None]:
-            await self._attempt(left)
+            if (refused := await self._attempt(left, most)) > _FEWEST_BYTES:
+                most = max(refused // 2, _FEWEST_BYTES)
             left = [write for write in left if write.wrote is None]
             if not left:
                 break
@@ -143,31 +155,35 @@ class Bulk:
                     # It may be an upgrade's block: then another index has the record, in a state of its own.
                     write.wrote = Wrote.CONFLICT
 
-    async def _attempt(self, writes: list[Write]) -> None:
+    async def _attempt(self, writes: list[Write], most: int) -> int:
+        """Send the writes once; returns the bytes of the request in which a node found too much to do, or else 0."""
         pairs = [(write, write.lines()) for write in writes]
-        for part in _parts(pairs, self._most_bytes):
+        refused = 0
+        for part in _parts(pairs, most):
             try:
-                await self._send(part)
+                if await self._send(part):
+                    refused = max(refused, _size(part))
             except Unreachable as error:
                 self.trouble = str(error)
                 for write, _ in part:
                     write.is_uncertain = True
-                return
+                break
             except Busy as error:
                 self.trouble = str(error)
-                return
+                return max(refused, _size(part)) if isinstance(error, Overloaded) else refused
+        return refused
 
-    async def _send(self, part: list[tuple[Write, bytes]]) -> None:
+    async def _send(self, part: list[tuple[Write, bytes]]) -> bool:
+        """Send one request, or several if it is too large; returns True if a node had too much to do for some of it."""
         try:
             answer = read(_decode, await self._client.ask_lines(self._path, [lines for _, lines in part]))
         except RequestTooLarge as error:
             if len(part) == 1:
                 _fail(part[0][0], str(error))
-                return
+                return False
             half = len(part) // 2
-            await self._send(part[:half])
-            await self._send(part[half:])
-            return
+            is_refused = await self._send(part[:half])
+            return await self._send(part[half:]) or is_refused
         except (Unreachable, Busy):
             raise
         except StoreError as error:
@@ -175,13 +191,14 @@ class Bulk:
                 raise Busy(str(error)) from error
             for write, _ in part:
                 _fail(write, str(error))
-            return
+            return False
         if len(answer.items) != len(part):
             raise Unreachable("what answers for the relay's store is no OpenSearch")
-        self._take([write for write, _ in part], answer.items)
+        return self._take([write for write, _ in part], answer.items)
 
-    def _take(self, writes: list[Write], items: Iterable[dict[str, _Item]]) -> None:
+    def _take(self, writes: list[Write], items: Iterable[dict[str, _Item]]) -> bool:
         trouble = None
+        is_refused = False
         for write, item in zip(writes, items, strict=True):
             (result,) = item.values()
             if result.status < 300:
@@ -195,11 +212,17 @@ class Bulk:
                 trouble = "the relay's store takes no writes now"
             elif result.status in _PASSING:
                 trouble = "the relay's store is busy"
+                is_refused = is_refused or result.status == 429
             else:
                 error = result.error or _ItemError()
                 log.error("a document was refused", slot=write.slot, type=error.type, reason=str(error.reason)[:500])
                 _fail(write, f"the relay's store has refused it ({error.type})")
         self.trouble = trouble
+        return is_refused
+
+
+def _size(part: Iterable[tuple[Write, bytes]]) -> int:
+    return sum(len(lines) for _, lines in part)
 
 
 def _fail(write: Write, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import httpx
 import msgspec
 import trio
 
-from trio_relay.store.base import StoreError, StoreRefused
+from trio_relay.store.base import QueryTooLarge, StoreError, StoreRefused
 from trio_relay.store.opensearch.options import OpenSearchOptions
 
 T = TypeVar("T")
@@ -20,7 +21,6 @@ T = TypeVar("T")
 _ZIPPED_FROM: Final = 1_400
 _ZIPPED_IN_THREAD_FROM: Final = 65_536
 _LEVEL: Final = 1
-_BUSY: Final = frozenset({429, 503})
 _LOST: Final = frozenset({502, 504})
 """Answers of a gateway, which does not know whether the request was carried out."""
 _MANY_LINES: Final = "application/x-ndjson"
@@ -37,8 +37,12 @@ class Busy(StoreError):
     """The cluster has refused the request for now; it was not carried out. A retry may help."""
 
 
+class Overloaded(Busy):
+    """As `Busy`, because a node has too much to do at a time: less at a time may help."""
+
+
 class RequestTooLarge(StoreError):
-    """The request is larger than the cluster accepts."""
+    """The request is larger than the cluster accepts, however little else it has to do: a part of it may fit."""
 
 
 class ClusterRefusal(StoreError):
@@ -195,21 +199,72 @@ def _content(response: httpx.Response) -> bytes:
     if status < 300:
         return response.content
     if status == 413:
-        raise RequestTooLarge("the relay's store takes no request of this size")
+        raise RequestTooLarge(_TOO_LARGE)
     if status in _LOST:
         raise Unreachable(_AWAY)
-    if status in _BUSY:
-        raise Busy("the relay's store is busy")
-    raise ClusterRefusal(f"the relay's store has refused a request ({status}: {_reason(response.content)})", status)
+    error = _error(response.content)
+    if status == 429 and is_larger_than_any(error):
+        raise RequestTooLarge(_TOO_LARGE)
+    if status == 429:
+        raise Overloaded(_IS_BUSY)
+    if status == 503:
+        raise Busy(_IS_BUSY)
+    if error.is_of_too_large_query:
+        raise QueryTooLarge(TOO_MUCH_AT_ONCE)
+    raise ClusterRefusal(f"the relay's store has refused a request ({status}: {error.type})", status)
 
 
-def _reason(content: bytes) -> str:
-    """Return the type of an OpenSearch error; empty for any other content, which may be any server's page."""
+_IS_BUSY: Final = "the relay's store is busy"
+_TOO_LARGE: Final = "the relay's store takes no request of this size"
+TOO_MUCH_AT_ONCE: Final = "these filters ask for more at once than the relay can search; ask for less, or in parts"
+_TOO_LARGE_QUERIES: Final = frozenset({"too_many_nested_clauses", "too_many_clauses"})
+_LARGE_TERMS: Final = re.compile(r"maxClauseCount|number of terms \[\d+\]")
+_PRESSURE: Final = re.compile(r"_operation_bytes=(\d+), max_coordinating_and_primary_bytes=(\d+)")
+
+
+class Cause(msgspec.Struct, gc=False):
+    """What has caused an error."""
+
+    type: str = ""
+    reason: Any = ""
+
+
+class ClusterError(msgspec.Struct, gc=False):
+    """An error as OpenSearch tells it."""
+
+    type: str = "no reason given"
+    reason: Any = ""
+    root_cause: list[Cause] = []
+
+    @property
+    def is_of_too_large_query(self) -> bool:
+        """True if a search has more clauses or terms than OpenSearch takes; the status of that is 400 or 500."""
+        return any(
+            cause.type in _TOO_LARGE_QUERIES
+            or (cause.type == "query_shard_exception" and _LARGE_TERMS.search(str(cause.reason)) is not None)
+            for cause in self.root_cause
+        )
+
+
+class _Failed(msgspec.Struct, gc=False):
+    error: ClusterError = msgspec.field(default_factory=ClusterError)
+
+
+_decode_failed: Final = msgspec.json.Decoder(_Failed).decode
+
+
+def _error(content: bytes) -> ClusterError:
+    """Return an OpenSearch error; an empty one for any other content, which may be any server's page."""
     try:
-        error = msgspec.json.decode(content)["error"]
-        return str(error["type"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return "no reason given"
+        return _decode_failed(content).error
+    except msgspec.DecodeError:
+        return ClusterError()
+
+
+def is_larger_than_any(error: ClusterError) -> bool:
+    """Return True for a write that alone exceeds what a node takes at a time, a tenth of its heap."""
+    sizes = _PRESSURE.search(str(error.reason))
+    return sizes is not None and int(sizes[1]) > int(sizes[2])
 
 
 async def _zipped(content: bytes) -> bytes:

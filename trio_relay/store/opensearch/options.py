@@ -92,7 +92,15 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = 2
     bulk_bytes: Annotated[
         int,
-        Meta(ge=65_536, description="Longest `_bulk` request; a larger batch is split.", extra={"unit": "bytes"}),
+        Meta(
+            ge=65_536,
+            le=104_857_600,
+            description=(
+                "Longest `_bulk` request; a larger batch is split. All `writers` together use a twentieth of the"
+                " smallest node's heap at most: nodes refuse more than a tenth."
+            ),
+            extra={"unit": "bytes"},
+        ),
     ] = 8_388_608
     gzip: Annotated[
         bool, Meta(description="Compress requests: useful for nodes behind a slow network, not on this machine.")

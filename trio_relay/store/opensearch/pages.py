@@ -11,8 +11,8 @@ import msgspec
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import is_addressable, is_replaceable
-from trio_relay.store.base import Page, StoreError
-from trio_relay.store.opensearch.client import OpenSearchClient, encode, read
+from trio_relay.store.base import Page, QueryTooLarge, StoreError
+from trio_relay.store.opensearch.client import TOO_MUCH_AT_ONCE, ClusterError, OpenSearchClient, encode, read
 from trio_relay.store.opensearch.documents import Source
 from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, condition, search_body
 from trio_relay.store.opensearch.recent import Recent, State
@@ -27,7 +27,7 @@ _ANSWER_BYTES: Final = 2**22
 _HEADER: Final = b"{}"
 _ONLY: Final = (
     "filter_path=responses.hits.hits._id,responses.hits.hits._version,responses.hits.hits.sort,"
-    "responses.hits.hits._source.event,responses.error.type,responses.timed_out,responses._shards.failed"
+    "responses.hits.hits._source.event,responses.error.type,responses.error.root_cause,responses.timed_out,responses._shards.failed"
 )
 
 
@@ -60,24 +60,23 @@ class _Hits(msgspec.Struct, gc=False):
     hits: list[Hit] = []
 
 
-class _SearchError(msgspec.Struct, gc=False):
-    type: str = ""
-
-
 class SearchResponse(msgspec.Struct, gc=False):
     """The answer to one search of many; `check` it first."""
 
     hits: _Hits = msgspec.field(default_factory=_Hits)
     timed_out: bool = False
     shards: Shards = msgspec.field(name="_shards", default_factory=Shards)
-    error: _SearchError | None = None
+    error: ClusterError | None = None
 
     def check(self) -> list[Hit]:
         """Return the hits if every shard has answered.
 
         Raises:
+            QueryTooLarge: the search has too many conditions.
             StoreError: some have not: a part of an answer must not pass for all of it.
         """
+        if self.error is not None and self.error.is_of_too_large_query:
+            raise QueryTooLarge(TOO_MUCH_AT_ONCE)
         if self.error is not None or self.timed_out or self.shards.failed:
             raise StoreError(f"the relay's store could not search ({self.error.type if self.error else 'in part'})")
         return self.hits.hits

@@ -18,6 +18,7 @@ from trio_relay.nostr.trends import Trends
 from trio_relay.store.base import Listener, Page, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.opensearch.aggregates import trends
 from trio_relay.store.opensearch.bulk import Bulk
+from trio_relay.store.opensearch.bulk_size import fitting_bytes
 from trio_relay.store.opensearch.cas import Records, keep, kept
 from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.client import OpenSearchClient, open_client
@@ -223,7 +224,8 @@ async def open_opensearch(
     async with open_client(options) as client:
         if (reason := await check(client, options)) is not None:
             raise StoreRefused(reason)
-        store = OpenSearchStore(client, options, clock)
+        fitting = replace(options, bulk_bytes=await fitting_bytes(client, options))
+        store = OpenSearchStore(client, fitting, clock)
         await store.show()
         try:
             await store.look()

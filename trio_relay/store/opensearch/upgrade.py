@@ -17,10 +17,13 @@ import trio
 
 from trio_relay.nostr.event import decode
 from trio_relay.store.base import StoreError, StoreRefused
+from trio_relay.store.opensearch.bulk_size import fitting_bytes
 from trio_relay.store.opensearch.client import (
     Busy,
     ClusterRefusal,
     OpenSearchClient,
+    Overloaded,
+    RequestTooLarge,
     Unreachable,
     encode,
     open_client,
@@ -37,6 +40,8 @@ Say: TypeAlias = Callable[[str], None]
 
 FEW_CHANGES: Final = 1_000
 """After a pass with at most so many changes the next one will be short, so writing is blocked for it."""
+_BUSY_SECONDS: Final = 60.0
+"""How long the cluster may refuse every document before the upgrade gives up."""
 _MOST_PASSES: Final = 10
 _OVERLAP_SECONDS: Final = 120
 """Seconds that passes overlap: clocks differ, and a write takes up to `retry_seconds`, at most 60."""
@@ -192,21 +197,38 @@ async def _copy(client: OpenSearchClient, old: str, new: str, since: int, option
     """Copy what was written since then, made again from the events; newer states overwrite older ones."""
     await client.ask("POST", f"/{old}/_refresh")
     copied = 0
+    most = await fitting_bytes(client, options)
     written: Query = {"bool": {"should": [{"range": {field: {"gte": since}}} for field in ("arrived", "changed")]}}
     async with aclosing(scan(client, old, written)) as pages:
         async for hits in pages:
-            for part in _parts([_copied(hit) for hit in hits], options.bulk_bytes):
+            for part in _parts([_copied(hit) for hit in hits], most):
                 copied += await _write(client, new, part)
     return copied
 
 
 async def _write(client: OpenSearchClient, index: str, lines: Sequence[bytes]) -> int:
-    """Write documents, retrying while the cluster is too busy; returns how many had not been copied before."""
+    """Write documents, in smaller requests while the cluster refuses them; returns how many were not copied before.
+
+    Raises:
+        StoreError: it has taken none for a minute.
+    """
     copied = 0
+    deadline = trio.current_time() + _BUSY_SECONDS
     while lines:
         try:
             answer = await client.ask_lines(f"/{index}/_bulk?filter_path=items.*.status,items.*.error.type", lines)
+        except (Overloaded, RequestTooLarge) as error:
+            if len(lines) > 1:
+                half = len(lines) // 2
+                await trio.sleep(_PAUSE)
+                return copied + sum([await _write(client, index, part) for part in (lines[:half], lines[half:])])
+            if isinstance(error, RequestTooLarge) or trio.current_time() > deadline:
+                raise
+            await trio.sleep(_PAUSE)
+            continue
         except Busy:
+            if trio.current_time() > deadline:
+                raise
             await trio.sleep(_PAUSE)
             continue
         again = []
@@ -219,6 +241,10 @@ async def _write(client: OpenSearchClient, index: str, lines: Sequence[bytes]) -
             # A conflict: this state or a newer one was copied before.
             elif result["status"] != 409:
                 raise StoreError(f"{index} has refused a document ({result['status']}: {result.get('error')})")
+        if len(again) < len(lines):
+            deadline = trio.current_time() + _BUSY_SECONDS
+        elif trio.current_time() > deadline:
+            raise StoreError("the relay's store is busy")
         lines = again
         await trio.sleep(_PAUSE if lines else 0)
     return copied
