@@ -22,7 +22,7 @@ _PATIENT = {"net.grace_seconds": "3600", "net.close_seconds": "3600"}
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
-async def test_one_signal_closes_with_1001_and_exits_with_0(tmp_path: Path, number: Signals) -> None:
+async def test_one_signal_closes_with_1012_and_exits_with_0(tmp_path: Path, number: Signals) -> None:
     async with running(tmp_path) as program:
         async with program.client() as client:
             assert await client.ask("a", {"limit": 1}) == []
@@ -31,7 +31,7 @@ async def test_one_signal_closes_with_1001_and_exits_with_0(tmp_path: Path, numb
                 await client.receive()
         code = await program.wait()
     assert closed.value.reason is not None
-    assert (closed.value.reason.code, closed.value.reason.reason) == (1001, "the relay is stopping")
+    assert (closed.value.reason.code, closed.value.reason.reason) == (1012, "the relay is stopping")
     assert code == 0
     assert program.out.splitlines()[-1] == "stopped"
 
@@ -80,7 +80,7 @@ async def test_events_in_flight_at_the_signal_are_stored_and_answered_or_neither
         assert await program.wait() == 0
     async with running(tmp_path, store_settings) as again, again.client() as client:
         stored = {event["id"] for event in await everything(client)}
-    assert [sender.close_code for sender in senders] == [1001, 1001, 1001]
+    assert [sender.close_code for sender in senders] == [1012, 1012, 1012]
     assert stored == set.union(*[sender.accepted for sender in senders])
 
 

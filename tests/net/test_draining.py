@@ -189,8 +189,8 @@ async def test_a_goodbye_waits_until_all_has_left(autojump_clock: MockClock) -> 
         await trio.sleep(3)
         received = [await wire.receive() for _ in range(len(LONG) + 1)]
         assert received == [*(["EVENT", "all", plain(event)] for event in LONG), ["EOSE", "all"]]
-        assert await wire.receive_close() == (1001, "the relay is stopping")
-        await wire.send(closing(1001))
+        assert await wire.receive_close() == (1012, "the relay is stopping")
+        await wire.send(closing(1012))
         assert await wire.receive_end() == b""
         assert trio.current_time() == 3
 

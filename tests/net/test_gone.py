@@ -71,7 +71,7 @@ async def test_a_client_that_is_gone_needs_no_garbage_collector(
                 await wait_all_tasks_blocked()
             elif end == "is sent away":
                 door.stop.set()
-                assert await wire.receive_close() == (1001, "the relay is stopping")
+                assert await wire.receive_close() == (1012, "the relay is stopping")
         await wait_all_tasks_blocked()
         assert door.server.statistics().connections == 0
         # Each task of the relay still holds what it had last, until it gets something else.

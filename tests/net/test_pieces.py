@@ -101,7 +101,7 @@ def test_after_a_close_frame_nothing_is_inflated(who: str) -> None:
     if who == "client":
         socket.receive(closing(1000))
     else:
-        socket.close(1001, "the relay is stopping")
+        socket.close(1012, "the relay is stopping")
     tracemalloc.start()
     try:
         found = [*pieces(socket, BOMB * BOMBS), *pieces(socket, BOMB * BOMBS)]
@@ -170,6 +170,6 @@ async def test_a_relay_that_stops_finds_the_close_frame_among_what_it_has_not_lo
 
         monkeypatch.setattr(WebSocket, "receive", last_words)
         await wire.send(frame(TEXT, b"[]") * 600, closing(1000))
-        assert await wire.receive_close() == (1001, "the relay is stopping")
+        assert await wire.receive_close() == (1012, "the relay is stopping")
         assert await wire.receive_end() == b""
         assert trio.current_time() == 0

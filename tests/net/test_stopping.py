@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("inline_threads")
 
 NOTES = [ALICE.event(str(number)) for number in range(6)]
 NARROW = RelayOptions(channel_parcels=0, verifiers=1, verify_batch=1, write_batch=1)
-STOPPING = (1001, "the relay is stopping")
+STOPPING = (1012, "the relay is stopping")
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def test_doors_close_first(autojump_clock: MockClock, logged: list[structl
         assert await wire.receive_close() == STOPPING
         assert door.listener.closed
         assert not stopped.is_set()
-        await wire.send(closing(1001))
+        await wire.send(closing(1012))
         assert await wire.receive_end() == b""
         await trio.aclose_forcefully(wire.stream)
         assert await wait(stopped) == 0
@@ -138,7 +138,7 @@ async def test_a_client_whose_handshake_is_answered_in_the_moment_of_the_stop_is
     async with open_stoppable() as (door, stopped), open_stream(door, pair) as wire:
         await wire.open()
         assert await wire.receive_close() == STOPPING
-        await wire.send(closing(1001))
+        await wire.send(closing(1012))
         await trio.aclose_forcefully(wire.stream)
         assert await wait(stopped) == 0
 
@@ -155,7 +155,7 @@ async def test_unanswered_events_are_answered_before_the_close(autojump_clock: M
         answers = [await wire.receive() for _ in NOTES]
         assert answers == [["OK", note.id, True, ""] for note in NOTES]
         assert await wire.receive_close() == STOPPING
-        await wire.send(closing(1001))
+        await wire.send(closing(1012))
         await trio.aclose_forcefully(wire.stream)
         assert await wait(stopped) == 0
 
@@ -175,7 +175,7 @@ async def test_an_event_that_waits_for_the_pipeline_is_stored_and_answered_all_t
         store.release("save_many")
         assert [await wire.receive() for _ in range(3)] == [["OK", note.id, True, ""] for note in NOTES[:3]]
         assert await wire.receive_close() == STOPPING
-        await wire.send(closing(1001))
+        await wire.send(closing(1012))
         await trio.aclose_forcefully(wire.stream)
         await wait(stopped)
     assert store.contents() == {note.id for note in NOTES[:3]}
@@ -214,7 +214,7 @@ async def test_what_a_client_still_says_is_not_heard(sent: bytes, autojump_clock
     async with open_stoppable(store) as (door, stopped), open_wire(door) as wire:
         door.stop.set()
         assert await wire.receive_close() == STOPPING
-        await wire.send(sent, closing(1001))
+        await wire.send(sent, closing(1012))
         assert await wire.receive_end() == b""
         await trio.aclose_forcefully(wire.stream)
         assert await wait(stopped) == 0
@@ -255,7 +255,7 @@ async def leave_after(door: Door, seconds: float) -> None:
     async with open_wire(door) as wire:
         assert await wire.receive_close() == STOPPING
         await trio.sleep(seconds)
-        await wire.send(closing(1001))
+        await wire.send(closing(1012))
         await receive_end(wire)
 
 
@@ -270,7 +270,7 @@ async def test_what_arrives_together_with_the_stop_holds_nothing_up(autojump_clo
         started = trio.current_time()
         await wire.send(message("EVENT", ALICE.event()))
         client.hang_up(FAREWELL)
-        assert await wire.receive_frame() == (CLOSE, (1001).to_bytes(2) + b"the relay is stopping")
+        assert await wire.receive_frame() == (CLOSE, (1012).to_bytes(2) + b"the relay is stopping")
         assert trio.current_time() == started
 
 

@@ -254,7 +254,7 @@ async def test_a_relay_that_stops_meanwhile_takes_what_came_before_and_waits_no_
         door.stop.set()
         assert [(await wire.receive())[0] for _ in verbs] == verbs
         if verbs:
-            assert await wire.receive_close() == (1001, "the relay is stopping")
+            assert await wire.receive_close() == (1012, "the relay is stopping")
         await wire.stream.aclose()
     assert trio.current_time() - before == min(grace_seconds, 10)
     assert (await store.count([Filter()]) == 1) is bool(verbs)

@@ -27,7 +27,9 @@ class CloseReason:
 
 CLOSED_BY_CLIENT: Final = CloseReason("closed by client")
 LOST: Final = CloseReason("lost")
-STOPPING: Final = CloseReason("stopping", 1001, "the relay is stopping")
+STOPPING: Final = CloseReason("stopping", 1012, "the relay is stopping")
+"""Service restart (the registry of RFC 6455, 11.7): after 1001, "going away", some clients think that all is well and
+never come back; after 1012 more of them do. docs/clients.md has the table."""
 TOO_SLOW: Final = CloseReason("too slow", 1008, "too slow: messages wait to be read", seconds=1.0, forget=True)
 SILENT: Final = CloseReason("silent", seconds=0.0)
 STUCK: Final = CloseReason("stuck", seconds=0.0)
