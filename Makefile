@@ -6,10 +6,11 @@ MEASURED ?= build/perf
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PYTEST = $(VENV)/bin/python -m pytest
 WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
-ELSEWHERE = opensearch or redis or picture or exhaustive
+ELSEWHERE = opensearch or redis or picture or clients or exhaustive
+CLIENTS = $(wildcard tests/clients/*.json tests/clients/go.* tests/clients/*/*.txt tests/clients/go/* tests/clients/javascript/*)
 SOURCES = pyproject.toml setup.py constraints.txt trio_relay/nostr/batch_build.py
 
-.PHONY: run quick test test-all test-rest check pytest format docs perf opensearch clean
+.PHONY: run quick test test-all test-rest check pytest format docs clients perf opensearch clean
 
 run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C.
 	@exec $(VENV)/bin/trio-relay --config $(CONFIG)
@@ -26,7 +27,7 @@ test-all:  ## The same and the rest, with coverage of both.
 	$(MAKE) --no-print-directory test COVERED=1
 	$(MAKE) --no-print-directory test-rest
 
-test-rest: $(VENV)/installed-all  ## What `test` leaves out: OpenSearch, Redis, pictures, all examples; adds to its coverage.
+test-rest: $(VENV)/installed-all build/clients/installed  ## What `test` leaves out: OpenSearch, Redis, pictures, clients, all examples; adds to its coverage.
 	$(PYTEST) $(WORKERS) -m '$(ELSEWHERE) or hypothesis' --cov --cov-append --cov-report=term $(ARGS)
 
 check: $(VENV)/installed-test  ## Format, lint and types.
@@ -43,6 +44,8 @@ format: $(VENV)/installed-test  ## Put the code into its form.
 
 docs: $(VENV)/installed  ## Write the pages and the sample file that come from the code.
 	$(VENV)/bin/python -m docs.generate
+
+clients: build/clients/installed  ## Install the client libraries that the tests run against the relay: needs Node, Go.
 
 perf: $(VENV)/installed-perf  ## Measure, beside other relays that are here; a part of it: make perf PERF='--no-peers ingest id'.
 	$(VENV)/bin/python -m perf --json $(MEASURED).json --picture $(MEASURED).svg $(PERF)
@@ -66,6 +69,10 @@ $(VENV)/installed-all: $(VENV)/installed-test
 
 $(VENV)/installed-perf: $(VENV)/installed
 	$(PIP) --editable '.[perf]'
+	@touch $@
+
+build/clients/installed: $(CLIENTS) $(VENV)/installed-test
+	$(VENV)/bin/python -m tests.clients.install
 	@touch $@
 
 clean:  ## Remove what was installed and built; the relay's data stay.

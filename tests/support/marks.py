@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 NODE_FIXTURES = frozenset({"node", "node_3", "index", "prefix", "mortal", "mortal_prefix", "opensearch"})
 """Each brings up a node of OpenSearch, or names on one."""
 FEW_USE = frozenset({"node_3", "mortal"})
+CLIENTS_FIXTURE = "installed_clients"
+"""The client libraries that a test runs against the relay."""
 STORE_FIXTURES = ("backend", "store_settings", "opening")
 """Their parameter is the name of a store."""
 PROFILES = {"full": 100, "few": 20, "quick": 5}
@@ -33,7 +35,7 @@ def examples(full: int) -> int:
 
 
 def mark_by_use(items: Iterable[pytest.Item]) -> None:
-    """Mark tests by the store that they choose and by the node of OpenSearch that they need.
+    """Mark tests by the store that they choose, by the node of OpenSearch that they need, and by clients that they run.
 
     Nodes that only a few tests need are for one worker, so that no two are started.
     """
@@ -44,6 +46,8 @@ def mark_by_use(items: Iterable[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.sqlite)
             if store.startswith("opensearch") or NODE_FIXTURES & set(item.fixturenames):
                 item.add_marker(pytest.mark.opensearch)
+            if CLIENTS_FIXTURE in item.fixturenames:
+                item.add_marker(pytest.mark.clients)
             for name in FEW_USE & set(item.fixturenames):
                 item.add_marker(pytest.mark.xdist_group(name))
 
