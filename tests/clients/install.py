@@ -65,6 +65,7 @@ def _told(name: str, command: list[str], folder: Path, chosen: dict[str, str]) -
 
 
 if __name__ == "__main__":
-    install()
+    if install():
+        (BUILT / "installed").touch()
     missing = [library.name for library in LIBRARIES if library.needed and not library.needed.exists()]
     print("clients that are missing:", ", ".join(missing) or "none")
