@@ -109,6 +109,14 @@ def test_what_cannot_be_read_is_refused_with_its_file_and_line(
     assert str(refused.value) == message
 
 
+def test_neither_a_folder_nor_a_pipe_is_a_list(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    for name in ("pipe", "."):
+        with pytest.raises(ConfigError) as refused:
+            load(configured(f'denied_pubkeys = "file:{name}"'), {})
+        assert str(refused.value) == f"policy.denied_pubkeys: {name} is no regular file"
+
+
 def test_only_lists_stand_in_files() -> None:
     with pytest.raises(ConfigError) as refused:
         load(configured('private_kinds = "file:list.txt"'), {})

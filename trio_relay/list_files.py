@@ -87,6 +87,8 @@ def _is_file(item: object) -> bool:
 def _read(key: str, path: Path) -> list[object]:
     where = f"policy.{key}: {path}"
     try:
+        if path.exists() and not path.is_file():  # reading a pipe could wait for ever
+            raise ListFileError(f"{where} is no regular file")
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
