@@ -111,10 +111,12 @@ def test_what_cannot_be_read_is_refused_with_its_file_and_line(
 
 def test_neither_a_folder_nor_a_pipe_is_a_list(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
-    for name in ("pipe", "."):
+    for name, reason in (("pipe", "no regular file"), (".", "Is a directory")):
         with pytest.raises(ConfigError) as refused:
             load(configured(f'denied_pubkeys = "file:{name}"'), {})
-        assert str(refused.value) == f"policy.denied_pubkeys: {name} is no regular file"
+        assert str(refused.value) == f"policy.denied_pubkeys: {name}: {reason}"
+    with pytest.raises(ConfigError, match="embedded null byte"):
+        load(configured('denied_pubkeys = "file:a\\u0000b"'), {})
 
 
 def test_only_lists_stand_in_files() -> None:
@@ -138,17 +140,17 @@ async def test_a_file_that_changes_is_read_again_and_a_broken_one_changes_nothin
         assert taken == []
         file.write_text(f"{ALICE.pubkey}\n{CAROL.pubkey}")
         configured(f'denied_pubkeys = "file:list.txt"\nallowed_kinds = [7]\nadmins = ["{BOB.pubkey}"]')
-        await trio.sleep(6)
+        await trio.sleep(11)
         assert [one.denied_pubkeys for one in taken] == [(ALICE.pubkey, CAROL.pubkey)]
         assert taken[0].allowed_kinds == (1,)  # that is no file
         file.write_text("carol")
-        await trio.sleep(6)
+        await trio.sleep(60)
         file.unlink()
-        await trio.sleep(6)
+        await trio.sleep(11)
         assert len(taken) == 1
         (folder / "new").write_text("")
         os.replace(folder / "new", file)
-        await trio.sleep(6)
+        await trio.sleep(11)
         assert taken[1].denied_pubkeys == ()
         nursery.cancel_scope.cancel()
     said = [(line["event"], line.get("denied_pubkeys"), line.get("error")) for line in logged]
@@ -173,6 +175,52 @@ def test_what_changed_between_the_start_and_the_first_look_is_taken(folder: Path
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert [one.denied_kinds for one in taken] == [(4, 5)]
+
+
+async def test_what_could_not_be_read_for_another_reason_is_read_once_that_is_mended(
+    folder: Path, inline_threads: None, autojump_clock: MockClock
+) -> None:
+    """As when the file of the configuration is being edited while the list changes."""
+    path = configured('denied_kinds = "file:list.txt"')
+    (folder / "list.txt").write_text("4")
+    options, taken = load(path, {}).policy, list[PolicyOptions]()
+    lists = ListFiles(list_files(path, {}), lambda: load(path, {}).policy, 5)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lists.run, options, taken.append)
+        await trio.sleep(12)
+        configured("denied_kinds = [")
+        (folder / "list.txt").write_text("4\n5")
+        await trio.sleep(30)
+        assert taken == []
+        configured('denied_kinds = "file:list.txt"')
+        await trio.sleep(6)
+        assert [one.denied_kinds for one in taken] == [(4, 5)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_list_is_not_read_while_it_is_being_written_and_never_opens_the_relay_to_everybody(
+    folder: Path, inline_threads: None, autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
+) -> None:
+    path, file = configured('allowed_pubkeys = "file:list.txt"'), folder / "list.txt"
+    file.write_text(ALICE.pubkey)
+    options, taken = load(path, {}).policy, list[PolicyOptions]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ListFiles(list_files(path, {}), lambda: load(path, {}).policy, 5).run, options, taken.append)
+        await trio.sleep(12)
+        for number in range(10):  # at each look it is another one
+            file.write_text("# a new line\n" * number + BOB.pubkey)
+            await trio.sleep(5)
+        assert taken == []
+        await trio.sleep(6)
+        assert [one.allowed_pubkeys for one in taken] == [(BOB.pubkey,)]
+        file.write_text("")
+        await trio.sleep(60)
+        assert len(taken) == 1
+        nursery.cancel_scope.cancel()
+    said = [(line["event"], line.get("error")) for line in logged]
+    assert said[1:] == [
+        ("lists stay as they are", "policy.allowed_pubkeys would be empty, which would let in everybody")
+    ]
 
 
 @pytest.mark.slow

@@ -6,10 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn, TextIO, TypeAlias
+from typing import BinaryIO, Final, NoReturn, TypeAlias
 
 import click
 import msgspec
@@ -34,7 +34,7 @@ from trio_relay.list_files import ListFiles
 from trio_relay.net.listeners import AddressRefused
 from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.trends import Trends
-from trio_relay.state_file import StateRefused
+from trio_relay.state_file import StateRefused, written_whole
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.opensearch import migrate as migrate_opensearch
 from trio_relay.store.opensearch import open_opensearch
@@ -134,7 +134,9 @@ def import_command(
     Each refused line is told on standard error, by its number. Exit code 1 if any was refused, unless --lenient; if
     the store failed; or if FILE could not be read to its end.
     """
-    file = _events_file(file, sys.stdin, state_path, backup=backup, with_key=with_key, replace=replace)
+    _check_options(file is not None, state_path, backup=backup, with_key=with_key, replace=replace)
+    if file is None and state_path is None:
+        file = sys.stdin.buffer
     config = _load_lasting(config_path or group_path)
     summary = ImportSummary(partial(click.echo, err=True))
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
@@ -166,24 +168,27 @@ def _tell(summary: ImportSummary, *, lenient: bool) -> None:
     help="Write to this file what operators have decided: lists, bans, members, roles, the relay's name.",
 )
 @_with_key_option(help="Write the relay's own secret key to STATE, too.")
-@click.argument("file", type=click.File("wb", lazy=False), required=False)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), required=False)
 @click.pass_obj
 def export_command(
-    group_path: Path | None, config_path: Path | None, state_path: Path | None, with_key: bool, file: BinaryIO | None
+    group_path: Path | None, config_path: Path | None, state_path: Path | None, with_key: bool, file: Path | None
 ) -> None:
     """Write all stored events to FILE, one JSON object a line, or to standard output.
 
     In the order in which they came, so that an import of it gives the same store; compressed by gzip if the name of
     FILE ends in .gz. With --state alone no events are written; - is standard output. The relay may run meanwhile.
+    A FILE that is there stays as it is until the new one is whole.
     """
-    file = _events_file(file, sys.stdout, state_path, with_key=with_key)
+    _check_options(file is not None, state_path, with_key=with_key)
     config = _load_lasting(config_path or group_path)
     columns = (BarColumn(), TextColumn("{task.completed} events"), TimeElapsedColumn())
     total, state = None, None
     with _progress("exporting", columns) as advance, _exit_codes(writes=True):
-        if file is not None:
-            gzip = str(getattr(file, "name", "")).endswith(".gz")
-            total = trio.run(partial(write_events, config, file, advance, gzip=gzip))
+        if file is not None or state_path is None:
+            path = None if file == Path("-") else file
+            with nullcontext(sys.stdout.buffer) if path is None else written_whole(path) as out:
+                gzip = path is not None and path.suffix == ".gz"
+                total = trio.run(partial(write_events, config, out, advance, gzip=gzip))
         if state_path is not None:
             state = trio.run(partial(write_state, config, state_path, with_key=with_key))
     if total is not None:
@@ -192,21 +197,19 @@ def export_command(
         click.echo(f"{state_path}: {state}", err=True)
 
 
-def _events_file(file: BinaryIO | None, standard: TextIO, state_path: Path | None, **needing: bool) -> BinaryIO | None:
-    """Return where events come from or go to: a standard stream if nothing is named, nothing with a state alone.
+def _check_options(has_file: bool, state_path: Path | None, **needing: bool) -> None:
+    """Refuse options without what they are about.
 
     Args:
-        file: as it was named.
-        standard: the stream that it is if nothing was named.
+        has_file: whether FILE was named.
         state_path: the file of a state, if there is one.
         needing: options by their names: one about events needs FILE beside a state, the others need a state.
     """
-    if needing.pop("backup", False) and file is None and state_path is not None:
+    if needing.pop("backup", False) and not has_file and state_path is not None:
         raise click.UsageError("--backup beside --state needs FILE, or - for standard input")
     for name, is_given in needing.items():
         if is_given and state_path is None:
             raise click.UsageError(f"--{name.replace('_', '-')} needs --state")
-    return standard.buffer if file is None and state_path is None else file
 
 
 @main.command("migrate")

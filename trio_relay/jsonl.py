@@ -84,7 +84,7 @@ def read_lines(
             number += 1
             if len(text) > most and not text.endswith(b"\n"):
                 yield Line(number, _skip(stream, len(text)), None, f"the line is longer than {most} bytes")
-            elif stripped := text.strip().removeprefix(_BOM):
+            elif stripped := text.strip().removeprefix(_BOM).lstrip():
                 read = event_in(stripped)
                 yield Line(number, len(text), *((None, read) if isinstance(read, str) else (read,)))
     except EOFError as error:

@@ -8,6 +8,8 @@ behind a space, are left out.
 from __future__ import annotations
 
 import codecs
+import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +53,10 @@ LISTS: Final[dict[str, Callable[[str], object]]] = {
 """The keys of `policy` whose lists may stand in files, with what reads an item; it raises ValueError."""
 
 
+_OPENING: Final = frozenset({"allowed_pubkeys", "allowed_kinds"})
+"""Lists that let in everybody where they are empty."""
+
+
 class ListFileError(ValueError):
     """A file that cannot be read, or holds what cannot be; the message names the key, the file and the line."""
 
@@ -87,15 +93,13 @@ def _is_file(item: object) -> bool:
 def _read(key: str, path: Path) -> list[object]:
     where = f"policy.{key}: {path}"
     try:
-        if path.exists() and not path.is_file():  # reading a pipe could wait for ever
-            raise ListFileError(f"{where} is no regular file")
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise ListFileError(f"{where} has more than {_MOST_BYTES} bytes")
-        text = data.removeprefix(codecs.BOM_UTF8).decode()
+        data = _bytes_in(path)
     except OSError as error:
         raise ListFileError(f"{where}: {error.strerror}") from error
+    except ValueError as error:
+        raise ListFileError(f"{where}: {error}") from error
+    try:
+        text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise ListFileError(f"{where} is not UTF-8") from error
     items: list[object] = []
@@ -109,8 +113,29 @@ def _read(key: str, path: Path) -> list[object]:
     return items
 
 
+def _bytes_in(path: Path) -> bytes:
+    """Read a regular file; a pipe could wait for ever.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is none, or too large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("no regular file")
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"more than {_MOST_BYTES} bytes")
+    return data
+
+
 class ListFiles:
     """Sees when files of lists change, and hands on what they hold then.
+
+    A change is taken when two looks in a row have seen it, since a file may be written in several steps; and a list of
+    what is allowed does not become empty, since that would open the relay to everybody. What cannot be read is tried
+    again at each look.
 
     Args:
         files: by key of `policy`; see `files_of`.
@@ -122,6 +147,8 @@ class ListFiles:
         self._files = files
         self._read = read
         self._seconds = seconds
+        self._complaint = ""
+        """What was wrong at the last look, which is said once."""
 
     async def run(self, options: PolicyOptions, take: Callable[[PolicyOptions], None]) -> None:
         """Look at the files again and again; `take` gets the options of the moment with the lists that have changed.
@@ -130,26 +157,38 @@ class ListFiles:
             options: as the files were read last.
             take: sync.
         """
-        seen: object = None
+        taken: object = None
+        last = await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
         while True:
             stamps = await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
-            if stamps != seen:
-                seen = stamps
-                changed = await self._changed(options)
-                if changed:
-                    options = replace(options, **changed)
-                    take(options)
-                    log.info("lists read again", **{key: len(items) for key, items in changed.items()})
+            if stamps != taken and stamps == last:
+                try:
+                    changed = await self._changed(options)
+                except ValueError as error:
+                    self._complain(str(error))
+                else:
+                    taken = stamps
+                    if changed:
+                        options = replace(options, **changed)
+                        take(options)
+                        log.info("lists read again", **{key: len(items) for key, items in changed.items()})
+            last = stamps
             await trio.sleep(self._seconds)
 
     async def _changed(self, options: PolicyOptions) -> dict[str, tuple[object, ...]]:
-        try:
-            read = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
-        except ValueError as error:
-            log.warning("lists stay as they are", error=str(error))
-            return {}
+        read = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
         lists = {key: getattr(read, key) for key in self._files}
-        return {key: items for key, items in lists.items() if items != getattr(options, key)}
+        changed = {key: items for key, items in lists.items() if items != getattr(options, key)}
+        for key in _OPENING & changed.keys():
+            if not changed[key]:
+                raise ListFileError(f"policy.{key} would be empty, which would let in everybody")
+        self._complaint = ""
+        return changed
+
+    def _complain(self, reason: str) -> None:
+        if reason != self._complaint:
+            self._complaint = reason
+            log.warning("lists stay as they are", error=reason)
 
     def _stamps(self) -> list[tuple[int, int, int] | None]:
         return [_stamp(path) for paths in self._files.values() for path in paths]
@@ -158,6 +197,6 @@ class ListFiles:
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # the latter of a path with a NUL
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -9,8 +9,7 @@ import pytest
 
 from tests.support.backends import BACKENDS, Backend, everything
 from tests.support.keys import ALICE, BOB, CAROL, NOW
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
+from trio_relay import Event, Filter
 from trio_relay.store.base import Saved, Store
 
 NOTE, OTHER = ALICE.event("note"), BOB.event("other")

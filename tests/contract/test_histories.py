@@ -11,8 +11,7 @@ from tests.support.backends import Backend, ask, everything
 from tests.support.marks import examples
 from tests.support.oracles import NaiveStore, naive_query
 from tests.support.strategies import filters, histories, wide_filters
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
+from trio_relay import Event, Filter
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.backends import ask
 from tests.support.keys import ALICE
-from trio_relay.nostr.filter import Filter
+from trio_relay import Filter
 from trio_relay.store.base import Store
 
 

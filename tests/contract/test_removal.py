@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from tests.support.backends import ask, everything, records
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from trio_relay import Event
 from trio_relay.nostr.access import NOBODY
-from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.hyperloglog import offset_of
 from trio_relay.store.base import Saved, Store

@@ -14,8 +14,8 @@ from tests.support.backends import Backend, everything
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.marks import examples
 from tests.support.oracles import naive_match, naive_registers
+from trio_relay import Filter
 from trio_relay.nostr.event import Event, compute_id
-from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import CANONICAL, canonical_offset, offset_of
 from trio_relay.store.base import Store
 

@@ -9,8 +9,8 @@ import trio
 
 from tests.support.backends import ask, everything, lines
 from tests.support.keys import ALICE, NOW, made_up
+from trio_relay import Filter
 from trio_relay.nostr.event import Event, encode
-from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import ID_SLICE, Saved, Store
 
 MANY = 2_300

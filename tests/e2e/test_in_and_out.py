@@ -49,3 +49,15 @@ async def test_an_import_into_a_store_on_which_a_relay_runs_is_refused_with_3(tm
         program.signal(SIGTERM)
         assert await program.wait() == 0
     assert (await finished(tmp_path, "export")).stdout == b""
+
+
+@pytest.mark.parametrize(
+    "settings", [{"store.path": "nowhere/relay.db"}, {"limits.max_limit": "none"}], ids=["", "config"]
+)
+async def test_an_export_that_cannot_be_made_leaves_the_last_one_as_it_is(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    backup = tmp_path / "backup.jsonl"
+    backup.write_bytes(b"yesterday")
+    assert (await finished(tmp_path, "export", "backup.jsonl", settings=settings)).returncode != 0
+    assert backup.read_bytes() == b"yesterday"

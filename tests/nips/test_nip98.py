@@ -15,6 +15,7 @@ from tests.support.operators import ADMIN, Clock, Operator, error_of, header, ma
 from tests.support.wire import open_stream, request
 from trio_relay import MemoryStore, RelayInfo
 from trio_relay.net.admin.api import CONTENT_TYPE
+from trio_relay.net.admin.methods import METHODS, READING
 from trio_relay.nostr.event import encode
 
 BODY = b'{"method":"listbannedpubkeys","params":[]}'
@@ -121,6 +122,24 @@ async def test_an_event_changes_something_once() -> None:
             assert reply.status == 401
             assert error_of(reply) == "this event was used already; every change needs a new one"
         assert (await admin.send(CHANGE, header(signed(ADMIN, CHANGE)))).status == 200
+
+
+async def test_a_change_that_there_was_nothing_of_is_not_made_later_by_the_same_event() -> None:
+    unban = msgspec.json.encode({"method": "unbanpubkey", "params": ["b" * 64]})
+    async with managed(MemoryStore()) as door, operator(door) as admin:
+        authorization = header(signed(ADMIN, unban))
+        assert (await admin.send(unban, authorization)).status == 200
+        assert (await admin.send(CHANGE, header(signed(ADMIN, CHANGE)))).status == 200
+        assert (await admin.send(unban, authorization)).status == 401
+        assert [entry["pubkey"] for entry in await admin.call("listbannedpubkeys")] == ["b" * 64]
+
+
+def test_the_reading_methods_are_those_that_list_and_tell() -> None:
+    assert {*METHODS, "supportedmethods"} >= READING
+    changing = METHODS.keys() - READING
+    assert {name.rstrip("s") for name in changing if name.startswith(("list", "supported", "stat"))} == set()
+    verbs = ("ban", "unban", "allow", "unallow", "disallow", "undisallow", "block", "unblock", "change", "create")
+    assert all(name.startswith((*verbs, "edit", "delete", "assign", "unassign")) for name in changing)
 
 
 async def test_reading_calls_may_use_an_event_again_within_its_minute() -> None:

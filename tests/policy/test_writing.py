@@ -6,13 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from tests.policy.verdicts import listed, rules_of, verdict
-from tests.support.keys import ALICE, NOW
+from tests.support.keys import ALICE, BOB, NOW
 from trio_relay import Limits
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, encode
 from trio_relay.policy.event_checks import check_bans, check_event
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import Change, ListEntry, ListName
+from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
 
 LIMITS = Limits(max_content_length=4, max_event_tags=2, created_at_ahead=10)
@@ -186,4 +187,10 @@ def test_bans_are_asked_for_again_before_an_event_is_stored(name: ListName, item
 
 
 def test_without_any_ban_nothing_is_barred() -> None:
-    assert check_bans(ALICE.event(), rules_of(denied_pubkeys=(ALICE.pubkey,)), NOW) is None
+    assert check_bans(ALICE.event(), rules_of(allowed_pubkeys=(BOB.pubkey,)), NOW) is None
+
+
+def test_a_key_that_a_file_has_denied_meanwhile_is_barred() -> None:
+    rules = rules_of()
+    rules.take_options(PolicyOptions(denied_pubkeys=(ALICE.pubkey,)))
+    assert str(check_bans(ALICE.event(), rules, NOW)) == "blocked: the author of this event is banned here"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.support.keys import made_up
-from trio_relay.nostr.filter import Filter
+from trio_relay import Filter
 from trio_relay.store.sqlite.loop_reader import LoopReader
 
 EVENTS: Final = [made_up(str(number)) for number in range(500)]

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 from trio_relay.store.base import Saved
 from trio_relay.store.judge import Facts, Questions, Ruling, Version, judge, questions, version_of
 
@@ -66,6 +66,7 @@ def test_a_deletion_removes_what_is_stored_and_buries_it_for_its_author_alone() 
         [Saved.STORED],
         insert={REQUEST.id: REQUEST},
         remove={NOTE.id},
+        deleted={NOTE.id},
         id_tombstones={(NOTE.id, ALICE.pubkey), (OLD.id, ALICE.pubkey)},
         address_tombstones={PROFILE: NOW},
     )
@@ -75,7 +76,7 @@ def test_a_deletion_of_an_event_whose_address_nobody_asked_for_removes_it() -> N
     """The batch asks for the id alone, so the facts have no head to drop."""
     request = ALICE.event(kind=5, tags=[["e", ARTICLE.id]])
     ruling = judge([request], Facts(stored={ARTICLE.id: version(ARTICLE)}))
-    assert ruling.remove == {ARTICLE.id}
+    assert ruling.remove == ruling.deleted == {ARTICLE.id}
 
 
 def test_an_earlier_deletion_doesnt_shorten_a_later_one() -> None:

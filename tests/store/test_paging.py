@@ -13,8 +13,8 @@ import pytest
 from tests.store.files import opened
 from tests.support.backends import lines
 from tests.support.keys import ALICE, NOW, made_up
+from trio_relay import Filter
 from trio_relay.nostr.event import Event, encode
-from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page
 from trio_relay.store.sqlite import SqliteStore, fetch, loop_reader
 

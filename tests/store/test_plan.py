@@ -9,7 +9,7 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
-from trio_relay.nostr.filter import Filter
+from trio_relay import Filter
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.planner import plan, plan_single
 from trio_relay.store.sqlite.sql import Select

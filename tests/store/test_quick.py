@@ -13,8 +13,8 @@ import pytest
 
 from tests.store.quickness import EVENTS, EVERYTHING, IDS, SMALL, SOME_IDS, Clock, Speed, all_events, known, of_a_kind
 from tests.support.keys import ALICE
+from trio_relay import Filter
 from trio_relay.nostr.event import encode
-from trio_relay.nostr.filter import Filter
 from trio_relay.store.sqlite import fetch, loop_reader
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.store.sqlite.loop_reader import LoopReader

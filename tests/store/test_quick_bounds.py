@@ -23,8 +23,8 @@ from tests.store.quickness import (
     lone_known,
     of_a_kind,
 )
+from trio_relay import Filter
 from trio_relay.nostr.event import encode
-from trio_relay.nostr.filter import Filter
 from trio_relay.store.sqlite import fetch
 from trio_relay.store.sqlite.loop_reader import LoopReader
 from trio_relay.store.sqlite.sql import Select

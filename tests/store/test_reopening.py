@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.store.files import content, opened
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE, BOB, NOW
-from trio_relay.nostr.filter import Filter
+from trio_relay import Filter
 from trio_relay.store.base import Saved, StoreStatistics
 
 NOTE, OTHER = ALICE.event("note", tags=[["t", "x"]]), BOB.event("other")

@@ -10,7 +10,18 @@ from unicodedata import category, decimal, name, normalize
 from trio_relay import Event, Filter
 from trio_relay.nostr.search import Search, marks_of
 
-_SPACELESS = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "COMBINING KATAKANA")
+_SPACELESS = (
+    "CJK",
+    "IDEOGRAPHIC",
+    "HIRAGANA",
+    "HENTAIGANA",
+    "KATAKANA",
+    "THAI",
+    "LAO",
+    "KHMER",
+    "MYANMAR",
+    "COMBINING KATAKANA",
+)
 _INVISIBLE = "\u00ad\u034f\u061c\u0640\u200d\u200e\u200f\u2060\ufeff"
 _APOSTROPHES = "ʹʻʼʽʾʿˈˮ"
 _TYPED = dict(zip("ıłøđɖðħŧŋəǝɓɗƙƴىیکةہٱँ", "ilodddhtneebdkyييكههاं", strict=True)) | {"þ": "th", "æ": "ae", "œ": "oe"}

@@ -15,7 +15,6 @@ from unicodedata import combining, normalize
 
 def fold(text: str) -> str:
     """Return the one form of a text; folding it again changes nothing."""
-    text = _STACKS.sub(r"\1", _INVISIBLE.sub("", text))
     # Each step may give what another folds further; it settles after two or three rounds.
     while (again := _folded_once(text)) != text:
         text = again
@@ -24,7 +23,7 @@ def fold(text: str) -> str:
 
 def _folded_once(text: str) -> str:
     """Apply, one after another, Unicode's compatibility forms, what is left off, its case folding, and our table."""
-    text = normalize("NFKD", text)
+    text = normalize("NFKD", _STACKS.sub(r"\1", _INVISIBLE.sub("", text)))
     # A look for the characters costs a fraction of looking at the places where they stand, or of a table.
     if _COULD_BE_LEFT_OFF.search(text) is not None:
         text = _LEFT_OFF.sub("", text)
@@ -40,7 +39,10 @@ _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u0640\u180b-\u180f\u200d-\u200f\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]"
 )
 _MOST_MARKS: Final = 30
-_MARKS: Final = "".join(character for character in map(chr, range(0x300, 0x1_F000)) if combining(character))
+_MARKS: Final = "".join(
+    character for character in map(chr, range(0x300, 0x1_F000)) if combining(normalize("NFKD", character)[0])
+)
+"""Five of them are marks only once they are decomposed."""
 # No script puts more marks on a letter (UAX 15, "Stream-Safe Text Format"). Sorting them takes the square of their
 # number: a quarter of a million, which an event may have, took minutes.
 _STACKS: Final = re.compile(f"([{_MARKS}]{{{_MOST_MARKS}}})[{_MARKS}]+")

@@ -8,6 +8,7 @@ description. Nothing is searched of what is encrypted, is another event, or is d
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
@@ -138,6 +139,11 @@ def _words_in(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+@lru_cache(maxsize=4)
+def _sorted_words_in(text: str) -> list[str]:
+    return sorted(_words_in(text))
+
+
 def _holds(text: str, held: frozenset[str], phrase: Phrase) -> bool:
     """Return True if a text has these words one after another; it is only looked through if it has all of them."""
     last = phrase[-1]
@@ -145,8 +151,9 @@ def _holds(text: str, held: frozenset[str], phrase: Phrase) -> bool:
         if not held.issuperset(phrase[:-1]):
             return False
         if len(phrase) == 1:
-            begun = last[:-1]
-            return any(word.startswith(begun) for word in held)
+            in_order, begun = _sorted_words_in(text), last[:-1]
+            place = bisect_left(in_order, begun)
+            return place < len(in_order) and in_order[place].startswith(begun)
         return f" {' '.join(phrase)[:-1]}" in f" {text}"
     if not held.issuperset(phrase):
         return False
@@ -279,12 +286,22 @@ def text_of(event: Event) -> str:
 
 def _with(text: str, told: list[str]) -> str:
     """Add the words of further texts, unless they are there already, as those of hashtags mostly are."""
-    padded = f" {text} "
-    for more in map(_text, told):
-        if more and f" {more} " not in padded:
-            padded += f"{APART} {more} " if text else f"{more} "
-            text = padded
-    return padded.strip()
+    parts, held, padded = [text] if text else [], set(text.split()), f" {text} "
+    looks = _MOST_LOOKS
+    for more in dict.fromkeys(map(_text, told)):
+        several = more.split()
+        is_there = held.issuperset(several)
+        if is_there and len(several) > 1:
+            looks -= 1  # each takes as long as the content is
+            is_there = looks >= 0 and f" {more} " in padded
+        if not is_there:
+            parts.append(more)
+            held.update(several)
+    return f" {APART} ".join(parts)
+
+
+_MOST_LOOKS: Final = 20
+"""Texts of several words that are looked for in the content; further ones are kept twice at worst."""
 
 
 def _text_once(event: Event) -> str:

@@ -212,11 +212,11 @@ class StoredAnswer:
             is_whole = await self._send_ties(filter_, oldest) and is_whole
         if hints is None:
             return None
-        if cut.is_cut and (not filled or await hints.holds(older_than(wanted[0], oldest))):
-            return MORE
-        if not is_whole:
-            return None
         try:
+            if cut.is_cut and (not filled or await hints.holds(older_than(wanted[0], oldest))):
+                return MORE
+            if not is_whole:
+                return None
             return await hints.tell(self._filters, reader, self._sent, self._ids)
         except trio.TooSlowError:
             return None  # all that was asked for has been sent: that counts, not what can be said of it

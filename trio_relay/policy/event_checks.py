@@ -81,8 +81,7 @@ def check_event(event: Event, identity: Identity, rules: Rules, now: int, size: 
 
 def check_bans(event: Event, rules: Rules, now: int) -> Rejected | None:
     """Check again, like `check_event`, what may have been banned while the event was on its way."""
-    lists = rules.lists
-    if lists.holds_any(ListName.BANNED_PUBKEYS) and (refusal := _check_key(event, _ANYBODY, rules, now)) is not None:
+    if rules.has_bans and (refusal := _check_key(event, _ANYBODY, rules, now)) is not None:
         return refusal
     return _check_list_of_events(event, _ANYBODY, rules, now)
 

@@ -28,6 +28,7 @@ class Version(NamedTuple):
     kind: int
     created_at: int
     address: str | None
+    """A store need not tell the address of an event that is looked up by its id, unless the batch depends on it."""
     claimants: tuple[str, ...] = ()
     """`event.claimants` of a gift wrap; empty for other events, which only their pubkey may delete."""
 
@@ -79,11 +80,15 @@ class Ruling:
     First `remove` and `vanish` are carried out, then `insert`: ids may be in both. `vanish` is by pubkey: everything
     that was stored before this batch, belongs to the key and is as old as the time or older goes, requests of any kind
     included. What of it is among the facts is in `remove`, too.
+
+    Of `deleted`, events that were deleted by their ids, the store bars the addresses up to their times, if it has not
+    told their addresses (see `Version`); those that it told are in `address_tombstones`.
     """
 
     outcomes: list[Saved] = field(default_factory=list)
     insert: dict[str, Event] = field(default_factory=dict)
     remove: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
     id_tombstones: set[tuple[str, str]] = field(default_factory=set)
     address_tombstones: dict[str, int] = field(default_factory=dict)
     vanish: dict[str, int] = field(default_factory=dict)
@@ -179,6 +184,7 @@ def _delete(request: Event, facts: Facts, ruling: Ruling) -> None:
         stored = facts.stored.get(target)
         if stored is not None and request.pubkey in stored.belongs_to and stored.kind not in _REQUESTS:
             _drop(stored, facts, ruling)
+            ruling.deleted.add(stored.id)
             if stored.address is not None:  # else an older version would come back and stand again
                 _bar(stored.address, stored.created_at, facts, ruling)
     for address in addresses:

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from trio_relay.net.admin.methods import carry_out
+from trio_relay.net.admin.methods import READING, carry_out
 from trio_relay.net.admin.params import Call, Outcome
 from trio_relay.net.http import Request, Response
 from trio_relay.nostr.auth import Replays, check_http_auth, parse_http_auth
@@ -120,7 +120,7 @@ class AdminApi:
         try:
             # Nothing waits between the decision and the change of the lists.
             outcome = carry_out(call)
-            if outcome.changes or outcome.removed:
+            if call.method not in READING:  # also where there is nothing to do now: later there might be
                 self._check_replay(event)
             await self._do(call, outcome)
         except Rejected as refusal:

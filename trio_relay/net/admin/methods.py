@@ -130,3 +130,5 @@ METHODS: Final[dict[str, Method]] = {
     "stats": tell_statistics,
 }
 """NIP-86's, but for `supportedmethods`; beyond it `unallowkind`, `undisallowkind`, `listroles` and `stats`."""
+READING: Final = frozenset({SUPPORTED, "stats", *(name for name in METHODS if name.startswith("list"))})
+"""Those that change nothing, whenever they are called."""

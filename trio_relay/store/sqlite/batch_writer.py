@@ -71,6 +71,7 @@ class BatchWriter:
         """
         with transaction(self._connection):
             ruling = judge(batch, self._look_up(batch))
+            deletes.bar_addresses_of_ids(self._connection, ruling.deleted & ruling.remove)
             removed = remove_ids(self._connection, ruling.remove)
             at_once, later = deletes.part(self._connection, ruling)
             removed += remove_seqs(self._connection, at_once)
@@ -257,10 +258,10 @@ def _remember(facts: Facts, address: str | None, target: str, pubkey: str, until
 
 def _versions(rows: Iterable[Any], addresses: dict[bytes, str]) -> Iterable[Version]:
     for event_id, pubkey, kind, created_at, key, tags in rows:
-        if tags is not None:
+        if tags is not None:  # of a gift wrap, which obeys its recipients
             yield version_of(Event(event_id, pubkey, created_at, kind, tags, "", ""))
         else:
-            # The key is empty if there is no address.
+            # An address that was not asked for is known by its key only; the key is empty if there is no address.
             yield Version(event_id, pubkey, kind, created_at, addresses.get(bytes.fromhex(key)))
 
 
@@ -270,24 +271,20 @@ def _array(values: Sequence[bytes]) -> object:
 
 _rows: Final = msgspec.json.Decoder(list[Any]).decode
 
-_VERSION: Final = """
+_VERSION: Final = f"""
 json_group_array(json_array(
     lower(hex(id)), lower(hex(pubkey)), kind, created_at, lower(hex(address)),
-    CASE WHEN {} THEN json(event.json -> '$.tags') END
+    CASE kind WHEN {GIFT_WRAP} THEN json(event.json -> '$.tags') END
 ))
 """
-# A gift wrap obeys its recipients, who are in its tags. An event that is looked up by its id may have an address that
-# was not asked for: there is but the hash of it, and its name is in the tags.
-_VERSION_BY_ID: Final = _VERSION.format(f"kind = {GIFT_WRAP} OR address IS NOT NULL")
-_VERSION_BY_ADDRESS: Final = _VERSION.format("false")
 _IS_NEW: Final = """
 SELECT NOT EXISTS (SELECT 1 FROM event WHERE rank = ?1 AND id = ?2)
    AND NOT EXISTS (SELECT 1 FROM tombstone WHERE target = ?2 AND pubkey = ?3)
    AND NOT EXISTS (SELECT 1 FROM tombstone WHERE target = ?3 AND pubkey = ?3 AND until > ?4)
 """
 _FACTS: Final = f"""
-SELECT (SELECT {_VERSION_BY_ID} FROM {FIND_EVENTS})
-    || char(10) || (SELECT {_VERSION_BY_ADDRESS} FROM carray(?2) CROSS JOIN event ON address = value)
+SELECT (SELECT {_VERSION} FROM {FIND_EVENTS})
+    || char(10) || (SELECT {_VERSION} FROM carray(?2) CROSS JOIN event ON address = value)
     || char(10) || (
         SELECT json_group_array(json_array(lower(hex(target)), lower(hex(pubkey)), until))
         FROM carray(?3) CROSS JOIN tombstone ON target = substr(value, 1, 32) AND pubkey = substr(value, 33, 32)

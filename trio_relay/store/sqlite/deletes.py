@@ -63,6 +63,12 @@ def bar_addresses(connection: apsw.Connection, seqs: Sequence[int]) -> None:
         connection.execute(_BAR, (apsw.carray(array("q", seqs)),)).fetchall()
 
 
+def bar_addresses_of_ids(connection: apsw.Connection, ids: Iterable[str]) -> None:
+    """Do what `bar_addresses` does for the events of these ids; before they are removed."""
+    if bound := tuple(map(id_record, ids)):
+        connection.execute(_BAR_IDS, (apsw.carray(bound),)).fetchall()
+
+
 def belonging(connection: apsw.Connection, pubkey: str, until: int) -> list[int]:
     """Find the numbers of all events that belong to a pubkey and are as old as `until` or older (NIP-62)."""
     joined = connection.execute(_BELONGING, (bytes.fromhex(pubkey), until, tag_key("p", pubkey))).get
@@ -87,11 +93,13 @@ def _take_out(connection: apsw.Connection, found: str, bound: object) -> Gone:
 
 
 _NUMBERED: Final = "carray(?1) CROSS JOIN event ON seq = value"
-_BAR: Final = f"""
+_BAR_ALL: Final = """
 INSERT INTO tombstone (target, pubkey, until)
-SELECT address, pubkey, created_at FROM {_NUMBERED} WHERE address IS NOT NULL
+SELECT address, pubkey, created_at FROM {} WHERE address IS NOT NULL
 ON CONFLICT (target, pubkey) DO UPDATE SET until = max(until, excluded.until)
-"""  # noqa: S608  # all of it is our own text
+"""
+_BAR: Final = _BAR_ALL.format(_NUMBERED)
+_BAR_IDS: Final = _BAR_ALL.format(FIND_EVENTS)
 _BODIES: Final = "SELECT CAST(group_concat(seq || ' ' || json, char(10)) AS BLOB) FROM {}"
 _DELETE: Final = "DELETE FROM event WHERE seq IN (SELECT CAST(value AS INTEGER) FROM carray(?1))"
 # So that no later event gets the number of one whose tags or marks this make would find under other keys.
