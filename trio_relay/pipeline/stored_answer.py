@@ -146,7 +146,7 @@ class StoredAnswer:
             hint = MORE if cut.is_cut else source.hints.tell_nowait(self._filters, reader, len(sent))
         if (
             not isinstance(hint, Unsure)
-            and not (sent and to_be_filled(wanted, len(sent), _oldest(sent), is_cut=cut.is_cut))
+            and not self._is_to_be_filled(cut, sent)
             and self.subscription.deliver_at_once(sent, source.pending_ids, hint)
         ):
             source.outcomes["answered"] += 1
@@ -154,6 +154,12 @@ class StoredAnswer:
             return True
         self._found = page
         return False
+
+    def _is_to_be_filled(self, cut: _Cut, sent: Page) -> bool:
+        wanted = self._wanted
+        if not sent or not (cut.is_cut or len(wanted) > 1):
+            return False  # most answers: their last event need not be decoded
+        return bool(to_be_filled(wanted, len(sent), _oldest(sent), is_cut=cut.is_cut))
 
     async def send(self) -> bool:
         """Send what is stored and EOSE, and give True; or CLOSED with the reason, and give False.
