@@ -23,6 +23,7 @@ import msgspec
 from trio_relay.moderation.removals import pending_after
 from trio_relay.moderation.state import SECRET_NAME
 from trio_relay.net.addresses import as_listed
+from trio_relay.net.admin.params import MOST_ITEM
 from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.kinds import MAX_KIND
 from trio_relay.nostr.signer import Signer
@@ -32,8 +33,6 @@ FORMAT: Final = "trio-relay state"
 VERSION: Final = 1
 CARRIED: Final = tuple(name for name in ListName if name is not ListName.REMOVALS)
 """The lists that a file holds; a restored ban has its removals made anew."""
-_MOST_ITEM: Final = 200
-"""Characters; a store takes a little more."""
 
 
 class StateRefused(Exception):
@@ -188,7 +187,7 @@ def write_file(path: Path, data: bytes) -> None:
 def _check(name: ListName, item: str, entry: ListEntry) -> None:
     is_item, what = _ITEMS[name]
     if not is_item(item):
-        raise StateRefused(f"{name}: {item[:_MOST_ITEM]!r} is not {what}")
+        raise StateRefused(f"{name}: {item[:MOST_ITEM]!r} is not {what}")
     for field, seconds in (("since", entry.since), ("until", entry.until)):
         if seconds is not None and not 0 <= seconds <= MAX_TIME:
             raise StateRefused(f"{name}: {item!r}: {field} must be between 0 and {MAX_TIME}")
@@ -223,14 +222,14 @@ def _is_address(item: str) -> bool:
 
 
 def _is_text(item: str) -> bool:
-    return 0 < len(item) <= _MOST_ITEM
+    return 0 < len(item) <= MOST_ITEM
 
 
 _Item = tuple[Callable[[str], bool], str]
 _PUBKEY: Final[_Item] = (is_hex64, "a pubkey, 64 lowercase hex characters")
 _EVENT: Final[_Item] = (is_hex64, "an event's id, 64 lowercase hex characters")
 _KIND: Final[_Item] = (_is_kind, f"a kind, 0 to {MAX_KIND}")
-_TEXT: Final[_Item] = (_is_text, f"a text of 1 to {_MOST_ITEM} characters")
+_TEXT: Final[_Item] = (_is_text, f"a text of 1 to {MOST_ITEM} characters")
 _IDENTITY: Final[_Item] = (frozenset({"name", "description", "icon"}).__contains__, "name, description or icon")
 _ADDRESS: Final[_Item] = (_is_address, "an IP address or network as the relay writes it")
 _ITEMS: Final[Mapping[ListName, _Item]] = {

@@ -143,20 +143,27 @@ def claimants(event: Event) -> list[str]:
 
 def expiry_of(event: Event) -> int | None:
     """Return when an event expires (NIP-40), seconds since 1970; None if never or if the tag holds no number."""
-    for tag in event.tags:
-        if tag and tag[0] == "expiration":
-            text = tag[1] if len(tag) > 1 else ""
-            # No clock reaches so many digits; SQLite could not hold more.
-            return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
-    return None
+    text = _expiration(event)
+    # No clock reaches so many digits; SQLite could not hold more.
+    return int(text) if text is not None and _is_digits(text) and len(text) <= _MOST_DIGITS else None
 
 
 def has_readable_expiry(event: Event) -> bool:
     """Return False if the event says that it expires, but not when: in no digits, such as "1e9" or "soon" (NIP-40)."""
+    text = _expiration(event)
+    return text is None or _is_digits(text)
+
+
+def _expiration(event: Event) -> str | None:
+    """Return what the first `expiration` tag says; None if there is no such tag."""
     for tag in event.tags:
         if tag and tag[0] == "expiration":
-            return len(tag) > 1 and tag[1].isascii() and tag[1].isdigit()
-    return True
+            return tag[1] if len(tag) > 1 else ""
+    return None
+
+
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def has_expired(event: Event, now: int) -> bool:
@@ -191,7 +198,7 @@ def deletion_targets(event: Event) -> tuple[set[str], set[str]]:
 def _own_address(text: str, pubkey: str) -> str | None:
     kind, _, rest = text.partition(":")
     author, second_colon, d = rest.partition(":")  # d may hold colons of its own
-    if author != pubkey or not (kind.isascii() and kind.isdigit() and len(kind) <= 5):
+    if author != pubkey or not (_is_digits(kind) and len(kind) <= 5):
         return None
     number = int(kind)
     if is_addressable(number) and second_colon:

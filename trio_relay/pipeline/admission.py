@@ -91,8 +91,8 @@ class Admission:
             return Rejected(Prefix.UNSUPPORTED, "authentication is off on this relay (relay.url)")
         if len(identity.keys) >= MOST_KEYS and event.pubkey not in identity.keys:
             return Rejected(Prefix.RESTRICTED, f"at most {MOST_KEYS} keys on a connection")
-        rules = self._rules
-        refusal = check_auth(event, identity.challenge, rules.relay_url, int(self._clock()), rules.entrances)
+        url, *also = self._rules.entrances
+        refusal = check_auth(event, identity.challenge, url, int(self._clock()), also)
         if refusal is None and not await verify(event):
             refusal = bad_signature()
         if refusal is None:

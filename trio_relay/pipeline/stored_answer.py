@@ -146,7 +146,7 @@ class StoredAnswer:
             hint = MORE if cut.is_cut else source.hints.tell_nowait(self._filters, reader, len(sent))
         if (
             not isinstance(hint, Unsure)
-            and not self._is_to_be_filled(cut, sent)
+            and not self._to_be_filled(cut, len(sent), sent)[0]
             and self.subscription.deliver_at_once(sent, source.pending_ids, hint)
         ):
             source.outcomes["answered"] += 1
@@ -155,11 +155,19 @@ class StoredAnswer:
         self._found = page
         return False
 
-    def _is_to_be_filled(self, cut: _Cut, sent: Page) -> bool:
+    def _to_be_filled(self, cut: _Cut, found: int, last: Page) -> tuple[list[Filter], int]:
+        """The filters of which the rest of a second has to be sent, too, and which second that is.
+
+        Args:
+            cut: has seen the whole answer.
+            found: events of the answer.
+            last: the end of it.
+        """
         wanted = self._wanted
-        if not sent or not (cut.is_cut or len(wanted) > 1):
-            return False  # most answers: their last event need not be decoded
-        return bool(to_be_filled(wanted, len(sent), _oldest(sent), is_cut=cut.is_cut))
+        if not last or not (cut.is_cut or len(wanted) > 1):
+            return [], 0  # most answers: their last event need not be decoded
+        oldest = decode(last[-1]).created_at
+        return to_be_filled(wanted, found, oldest, is_cut=cut.is_cut), oldest
 
     async def send(self) -> bool:
         """Send what is stored and EOSE, and give True; or CLOSED with the reason, and give False.
@@ -211,8 +219,7 @@ class StoredAnswer:
         wanted, hints = self._wanted, self._source.hints
         cut = _Cut(wanted)
         of_last = await self._send_pages(cut) if wanted else []
-        oldest = _oldest(of_last) if of_last else 0
-        filled = to_be_filled(wanted, self._sent, oldest, is_cut=cut.is_cut) if of_last else []
+        filled, oldest = self._to_be_filled(cut, self._sent, of_last)
         is_whole = True
         for filter_ in filled:
             is_whole = await self._send_ties(filter_, oldest) and is_whole
@@ -287,8 +294,3 @@ class _Cut:
         self.is_cut = len(taken) < len(page)
         self._left -= len(taken)
         return taken
-
-
-def _oldest(page: Page) -> int:
-    """`created_at` of the last event."""
-    return decode(page[-1]).created_at

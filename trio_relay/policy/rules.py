@@ -32,7 +32,7 @@ class Rules:
         lists: the operators' lists.
         trusted: keys that the web of trust reaches; None: all keys are trusted.
         also_known_as: other URLs of this relay, which count where `relay_url` does.
-        entrances: all URLs at which clients may have connected to it, or sent a request to.
+        entrances: all URLs at which clients may have connected to it, or sent a request to; `relay_url` comes first.
         by_kind: the rules of `options.rules`, by kind.
         private_kinds: kinds that are served to their authors and recipients only.
         words: `options.denied_words` in the form that contents are searched in.
@@ -61,11 +61,11 @@ class Rules:
     _allowed: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.entrances = entrances(self.names)
         self._derive()
 
     def _derive(self) -> None:
         self.admins = frozenset({*self.options.admins, *filter(None, [self.info.pubkey])})
-        self.entrances = entrances(self.names)
         self.by_kind = {}
         for rule in self.options.rules:
             for kind in rule.kinds:

@@ -68,9 +68,15 @@ class Facts:
     id_tombstones: set[tuple[str, str]] = field(default_factory=set)
     """(id, pubkey): that author has asked to delete that id."""
     address_tombstones: dict[str, int] = field(default_factory=dict)
-    """By address: versions up to this time are deleted, or have expired or been replaced."""
+    """By address: no version up to this time comes back, since one that stood was deleted or has expired."""
     vanished: dict[str, int] = field(default_factory=dict)
     """By pubkey: what belongs to it up to this time has vanished."""
+
+    def bar(self, address: str, until: int) -> int:
+        """Let no version of an address come back that is as old as this, or older; returns up to when none does."""
+        until = max(until, self.address_tombstones.get(address, -1))
+        self.address_tombstones[address] = until
+        return until
 
 
 @dataclass(slots=True)
@@ -186,18 +192,12 @@ def _delete(request: Event, facts: Facts, ruling: Ruling) -> None:
             _drop(stored, facts, ruling)
             ruling.deleted.add(stored.id)
             if stored.address is not None:  # else an older version would come back and stand again
-                _bar(stored.address, stored.created_at, facts, ruling)
+                ruling.address_tombstones[stored.address] = facts.bar(stored.address, stored.created_at)
     for address in addresses:
-        _bar(address, request.created_at, facts, ruling)
+        ruling.address_tombstones[address] = facts.bar(address, request.created_at)
         head = facts.heads.get(address)
         if head is not None and head.created_at <= request.created_at:
             _drop(head, facts, ruling)
-
-
-def _bar(address: str, until: int, facts: Facts, ruling: Ruling) -> None:
-    """Let no version of an address come back that is as old as this, or older."""
-    until = max(until, facts.address_tombstones.get(address, -1))
-    facts.address_tombstones[address] = ruling.address_tombstones[address] = until
 
 
 def _vanish(request: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) -> None:

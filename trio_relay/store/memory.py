@@ -99,10 +99,9 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         now = int(self._clock())
         expired = [event for event in self._events.values() if has_expired(event, now)]
-        untils = self._facts.address_tombstones
         for event in expired:
             if (address := address_of(event)) is not None:
-                untils[address] = max(event.created_at, untils.get(address, -1))
+                self._facts.bar(address, event.created_at)
         return self._drop(expired)
 
     def _drop(self, gone: list[Event]) -> int:

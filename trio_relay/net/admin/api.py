@@ -96,8 +96,7 @@ class AdminApi:
         The public one comes first.
         """
         _, mark, query = request.target.partition("?")
-        rules = self._relay.rules
-        return [url + mark + query for url in (rules.relay_url, *rules.entrances)]
+        return [url + mark + query for url in self._relay.rules.entrances]
 
     def _check_rights(self, event: Event) -> None:
         rules, now = self._relay.rules, self._relay.now()
