@@ -62,9 +62,9 @@ def test_zero_is_no_limit() -> None:
         assert places.refusal("203.0.113.7") is None
 
 
-def test_nothing_is_kept_of_who_has_left() -> None:
-    places = ConnectionLimits(100, 1, PROXIES)
-    for number in range(50):
-        with places.taken(f"203.0.113.{number}"):
-            places.refusal(f"198.51.100.{number}")
-    assert places._of_one == {}
+def test_a_client_counts_as_its_address_or_its_network() -> None:
+    places = ConnectionLimits(1, 1, PROXIES)
+    assert places.origin("203.0.113.7") == "203.0.113.7"
+    assert places.origin("2001:db8:1:2:3::4") == "2001:db8:1:2::/64"
+    assert places.origin("10.1.2.3") is None
+    assert places.origin("unknown") is None

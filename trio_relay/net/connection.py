@@ -38,7 +38,17 @@ _UNVERIFIED: Final = Rejected(Prefix.ERROR, f"the signature was not verified wit
 
 
 class Connection:
-    """A conversation with one connected client over a stream whose handshake is done."""
+    """A conversation with one connected client over a stream whose handshake is done.
+
+    Args:
+        stream: to the client.
+        socket: has done the handshake.
+        relay: whose verbs are called.
+        options: bounds and deadlines.
+        flushes: sends what waits.
+        refusals: what the client is refused.
+        origin: whom it counts as, see `Identity`.
+    """
 
     def __init__(
         self,
@@ -48,8 +58,9 @@ class Connection:
         options: NetOptions,
         flushes: Flushes,
         refusals: ClientRefusals,
+        origin: str | None = None,
     ) -> None:
-        identity = relay.admission.new_identity()
+        identity = relay.admission.new_identity(origin)
         self._identity = identity
         self._transport = transport(stream)
         self._socket = socket

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from trio_relay.net.addresses import UNKNOWN, Proxies, group
+from trio_relay.shares import Lack, Shares
 
-_FULL: Final = (503, b"too many connections\n")
-_CROWDED: Final = (429, b"too many connections from this address\n")
+_REFUSALS: Final = {
+    Lack.ALL: (503, b"too many connections\n"),
+    Lack.ONE: (429, b"too many connections from this address\n"),
+}
 
 
 class ConnectionLimits:
@@ -25,33 +27,24 @@ class ConnectionLimits:
     """
 
     def __init__(self, most: int, most_of_one: int, proxies: Proxies) -> None:
-        self._most = most
-        self._most_of_one = most_of_one
         self._proxies = proxies
-        self._all = 0
-        self._of_one: Counter[str] = Counter()
+        self._places: Shares[str] = Shares(most, most_of_one)
 
     def refusal(self, address: str) -> tuple[int, bytes] | None:
         """The HTTP status and the words for a client at this address for whom there is no place, or None."""
-        if self._all >= self._most:
-            return _FULL
-        if self._counts(address) and self._of_one[group(address)] >= self._most_of_one:
-            return _CROWDED
-        return None
+        lack = self._places.lack(self.origin(address))
+        return None if lack is None else _REFUSALS[lack]
 
     @contextmanager
     def taken(self, address: str) -> Iterator[None]:
         """A client at this address has a place meanwhile."""
-        one = group(address) if self._counts(address) else ""
-        self._all += 1
-        self._of_one[one] += 1
+        origin = self.origin(address)
+        self._places.take(origin)
         try:
             yield
         finally:
-            self._all -= 1
-            self._of_one[one] -= 1
-            if not self._of_one[one]:
-                del self._of_one[one]  # or there would be one for each address that ever came
+            self._places.give_back(origin)
 
-    def _counts(self, address: str) -> bool:
-        return self._most_of_one > 0 and address != UNKNOWN and not self._proxies.is_trusted(address)
+    def origin(self, address: str) -> str | None:
+        """Whom a client at this address counts as: its address or network; None for those that count as nobody."""
+        return None if address == UNKNOWN or self._proxies.is_trusted(address) else group(address)

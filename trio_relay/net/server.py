@@ -260,7 +260,8 @@ class Server:
         refusals: ClientRefusals,
     ) -> None:
         address = upgrade.request.client
-        client = Connection(stream, conversation, self._relay, self._options, self._flushes, refusals)
+        origin = self._connection_limits.origin(address)
+        client = Connection(stream, conversation, self._relay, self._options, self._flushes, refusals, origin)
         self._accepted += 1
         self._connections[client] = address
         if self._stopping:

@@ -39,10 +39,15 @@ class Admission:
         self._rules = rules
         self._clock = clock
 
-    def new_identity(self) -> Identity:
-        """The identity of a new client, with a challenge of its own where clients can authenticate."""
+    def new_identity(self, origin: str | None = None) -> Identity:
+        """The identity of a new client, with a challenge of its own where clients can authenticate.
+
+        Args:
+            origin: whom it counts as, see `Identity`.
+        """
         rules = self._rules
-        return Identity(secrets.token_hex(16) if rules.has_auth else "", private_kinds=rules.private_kinds)
+        challenge = secrets.token_hex(16) if rules.has_auth else ""
+        return Identity(challenge, private_kinds=rules.private_kinds, origin=origin)
 
     def open_session(self) -> Session:
         """The protocol state of a new connection, held to what this relay can do."""

@@ -19,6 +19,8 @@ class Identity:
         private_kinds: kinds that are served to their authors and recipients only.
         is_operator: True for an import: whoever can open the store needs no authentication.
         brings_backup: True for an import of this relay's own export: what was let in once is not judged again.
+        origin: the IPv4 address or the IPv6 /64 network that its requests are counted under, where something is bounded
+            by address; None: they count under none.
         keys: pubkeys that the connection has authenticated (NIP-42), for as long as it lasts.
         reader: the same keys as `nostr.access` sees them.
     """
@@ -27,6 +29,7 @@ class Identity:
     private_kinds: frozenset[int] = PRIVATE_KINDS
     is_operator: bool = False
     brings_backup: bool = False
+    origin: str | None = None
     keys: set[str] = field(default_factory=set)
     reader: Reader = field(init=False)
 

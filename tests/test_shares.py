@@ -1,0 +1,53 @@
+"""Places with shares, against plain sums over a list of who took what."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_relay.shares import Lack, Shares
+
+HOLDERS = st.sampled_from(["a", "b", "c", None])
+STEPS = st.lists(st.tuples(HOLDERS, st.integers(1, 5), st.booleans()), max_size=40)
+
+
+@given(most=st.integers(0, 12), most_of_one=st.integers(0, 6), steps=STEPS)
+def test_shares_say_what_sums_say(most: int, most_of_one: int, steps: list[tuple[str | None, int, bool]]) -> None:
+    shares: Shares[str] = Shares(most, most_of_one)
+    taken: list[tuple[str | None, int]] = []
+    for holder, size, gives in steps:
+        if gives and taken:
+            shares.give_back(*taken.pop(0))
+        of_one = sum(n for who, n in taken if who == holder)
+        expected = None
+        if sum(n for _, n in taken) + size > most:
+            expected = Lack.ALL
+        elif most_of_one and holder is not None and of_one + size > most_of_one:
+            expected = Lack.ONE
+        assert shares.lack(holder, size) is expected
+        if expected is None:
+            shares.take(holder, size)
+            taken.append((holder, size))
+        assert shares.held == sum(n for _, n in taken)
+        sums = {who: sum(n for other, n in taken if other == who) for who, _ in taken if who is not None}
+        assert all(shares.held_by(who) == n for who, n in sums.items())
+        greediest = shares.greediest()
+        assert (greediest is None) if not sums else sums[greediest or ""] == max(sums.values())
+
+
+def test_nothing_is_kept_of_who_holds_nothing() -> None:
+    shares: Shares[int] = Shares(10, 2)
+    for holder in range(100):
+        shares.take(holder, 2)
+        shares.give_back(holder, 2)
+    assert shares.held == 0
+    assert shares.greediest() is None
+
+
+def test_who_has_no_share_is_bounded_by_all_places_only() -> None:
+    shares: Shares[str] = Shares(3, 1)
+    shares.take(None, 2)
+    assert shares.lack(None) is None
+    assert shares.lack("a", 2) is Lack.ALL
+    shares.take("a")
+    assert shares.lack(None) is Lack.ALL
