@@ -17,12 +17,13 @@ ALLOWED = {
     "version": [],
     "turns": [],
     "shares": [],
+    "private_files": [],
     "nostr": ["version"],
     "policy": ["nostr"],
-    "store": ["turns", "nostr"],
+    "store": ["turns", "private_files", "nostr"],
     "moderation": ["turns", "shares", "nostr", "policy", "store.base"],
     "pipeline": ["turns", "shares", "nostr", "policy", "store.base", "moderation"],
-    "net": ["turns", "shares", "version", "nostr", "policy", "moderation", "pipeline"],
+    "net": ["turns", "shares", "private_files", "version", "nostr", "policy", "moderation", "pipeline"],
     "metrics": ["version", "pipeline", "net"],
     "logs": [],
     "list_files": ["nostr", "policy", "net"],
@@ -30,11 +31,12 @@ ALLOWED = {
     "app": ["version", "nostr", "policy", "store", "pipeline", "net", "metrics", "logs", "list_files", "config"],
     "jsonl": ["nostr"],
     "transfer": ["nostr", "policy", "store", "pipeline", "jsonl"],
-    "state_file": ["nostr", "policy", "moderation", "net"],
+    "state_file": ["private_files", "nostr", "policy", "moderation", "net"],
     "backup": ["moderation", "store", "pipeline", "config", "app", "jsonl", "transfer", "state_file"],
     "trends": ["nostr", "store"],
     "cli": [
         "version",
+        "private_files",
         "nostr",
         "policy",
         "store",
@@ -168,6 +170,26 @@ def test_a_confined_library_is_imported_in_its_place_alone(file: str) -> None:
     assert [name for name in imports(file) if any(within(name, lib) for lib in strangers)] == []
 
 
+MAKING = {"mkdir", "makedirs", "mkdtemp", "mkstemp", "touch", "chmod", "fchmod", "write_text", "write_bytes"}
+
+
+def makes_files(file: str) -> Iterator[int]:
+    """The lines of a file where something may be made or cut short on disk, or get a mode."""
+    for node in ast.walk(TREES[file]):
+        if isinstance(node, ast.Attribute) and (node.attr in MAKING or node.attr in ("O_CREAT", "O_TRUNC")):
+            yield node.lineno
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "open":
+            modes = [item.value for item in node.args[:2] if isinstance(item, ast.Constant)]
+            if any(re.fullmatch("[rwaxbt+]*[wax+][bt+]*", str(mode)) for mode in modes):
+                yield node.lineno
+
+
+@each_file
+def test_files_are_made_in_one_place(file: str) -> None:
+    """There they are for their owner alone, and no link is followed."""
+    assert bool(list(makes_files(file))) is (file == "private_files.py")
+
+
 def unbounded_shields(file: str) -> Iterator[int]:
     """The lines of a file where cancellation is kept off for a time that nothing bounds."""
     for node in ast.walk(TREES[file]):
@@ -216,7 +238,6 @@ LONE_AND_SMALL = {
     "nostr/pow.py": "NIP-13, found by its name",
     "pipeline/maintenance.py": "one round of upkeep over four rooms",
     "policy/filter_checks.py": "the twin of `event_checks`",
-    "store/sqlite/lock.py": "who may open a file: the one thing that happens before there is a store",
     "store/sqlite/migration.py": "the command needs a whole store, which itself upgrades",
 }
 """Modules of less than `FEWEST_LINES` that one other module imports, and why they stand alone all the same."""

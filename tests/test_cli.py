@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import resource
 import socket
@@ -66,6 +67,33 @@ def test_check_config_takes_the_file_before_or_after_the_command(
     option, command = ["--config", str(path)], ["check-config"]
     ended = run(*(option + command if before else command + option))
     assert (ended.exit_code, ended.stdout) == (0, f"{path} is good\n")
+
+
+SECRET = '[store]\nbackend = "opensearch"\n[opensearch]\nusername = "relay"\npassword = "sesame-open"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "secrets"),
+    [
+        (SECRET, 0o644, ["opensearch.password"]),
+        (SECRET, 0o640, []),
+        ("[limits]\nmax_filters = 3\n", 0o644, []),
+    ],
+)
+def test_a_configuration_whose_secrets_everybody_may_read_is_told(
+    tmp_path: Path, run: Callable[..., Result], text: str, mode: int, secrets: list[str]
+) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text(text)
+    path.chmod(mode)
+    ended = run("check-config", "--config", str(path))
+    assert (ended.exit_code, ended.stdout) == (0, f"{path} is good\n")
+    found = [json.loads(line) for line in ended.stderr.splitlines()]
+    what = "everybody on this machine may read the configuration"
+    assert [(line["event"], line["level"], line["secrets"]) for line in found] == [
+        (what, "warning", secrets) for _ in secrets
+    ]
+    assert "sesame" not in ended.stderr
 
 
 @pytest.mark.parametrize("command", [[], ["serve"], ["check-config"], ["import", "-"], ["export", "-"]])

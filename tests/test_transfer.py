@@ -201,6 +201,17 @@ def test_an_import_again_changes_nothing(tmp_path: Path) -> None:
         assert ended.stdout == f"3 events: {counts}, 0 superseded, 0 ephemeral, 0 gone, 0 refused\n"
 
 
+def test_an_export_replaces_nothing_through_a_link(tmp_path: Path) -> None:
+    """Who put it there would decide which file is replaced."""
+    (tmp_path / "victim").write_bytes(b"of somebody else")
+    (tmp_path / "out.jsonl").symlink_to("victim")
+    _run(tmp_path / "relay.db", "import", stdin=_lines(NOTE))
+    ended = _run(tmp_path / "relay.db", "export", str(tmp_path / "out.jsonl"))
+    why = "cannot write: a symbolic link lies in its place, and is not followed"
+    assert (ended.exit_code, ended.stderr) == (1, f"trio-relay: {why}\n")
+    assert (tmp_path / "victim").read_bytes() == b"of somebody else"
+
+
 def test_what_was_deleted_and_replaced_is_not_exported(tmp_path: Path) -> None:
     _run(tmp_path / "relay.db", "import", stdin=_lines(GONE, OLD, NEW, DELETION))
     assert _run(tmp_path / "relay.db", "export").stdout_bytes == _lines(NEW, DELETION)

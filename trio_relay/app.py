@@ -16,6 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -99,9 +100,16 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
     elif config.store.backend == "opensearch":
         opened = open_opensearch(config.opensearch)
     else:
-        opened = open_sqlite(config.store)
+        opened = open_sqlite(config.store, has_folder=not _is_shared(Path(config.store.path).parent, config))
     async with opened as store:
         yield store
+
+
+def _is_shared(folder: Path, config: Config) -> bool:
+    """Return True if a proxy has to reach a Unix socket in this folder."""
+    addresses = (*config.net.listen, config.metrics.listen)
+    sockets = [Path(address.removeprefix("unix:")) for address in addresses if address.startswith("unix:")]
+    return folder.resolve() in [socket.parent.resolve() for socket in sockets]
 
 
 def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:

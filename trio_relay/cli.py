@@ -29,12 +29,13 @@ from rich.progress import (
 
 from trio_relay import app, logs
 from trio_relay.backup import bring_in, read_state, write_events, write_state
-from trio_relay.config import Config, ConfigError, list_files, load
+from trio_relay.config import Config, ConfigError, exposed, list_files, load
 from trio_relay.list_files import ListFiles
 from trio_relay.net.listeners import AddressRefused
 from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.trends import Trends
-from trio_relay.state_file import StateRefused, written_whole
+from trio_relay.private_files import written_whole
+from trio_relay.state_file import StateRefused
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.opensearch import migrate as migrate_opensearch
 from trio_relay.store.opensearch import open_opensearch
@@ -289,9 +290,12 @@ def _serve(path: Path | None) -> None:
 def _load(path: Path | None) -> Config:
     try:
         config = load(path, os.environ)
+        open_secrets = [] if path is None else exposed(path)
     except ConfigError as error:
         _leave(CONFIG_ERROR, str(error))
     logs.configure(config.log)
+    if open_secrets:
+        log.warning("everybody on this machine may read the configuration", path=str(path), secrets=open_secrets)
     return config
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -115,17 +116,34 @@ def list_files(path: Path | None, environment: Mapping[str, str]) -> dict[str, l
     return files_of(policy) if isinstance(policy, dict) else {}
 
 
+def exposed(path: Path) -> list[str]:
+    """Return the settings in a file that are secrets, if everybody on this machine may read it; raises as `load`."""
+    try:
+        is_open = path.stat().st_mode & stat.S_IROTH
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    if not is_open:
+        return []
+    source = _read(path)
+    return [f"{section}.{key}" for section, key in _SECRETS if source.get(section, {}).get(key)]
+
+
+_SECRETS: Final = (("members", "claims"), ("opensearch", "password"), ("opensearch", "api_key"))
+
+
 def _decoded(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
-    source: dict[str, Any] = {}
-    if path is not None:
-        try:
-            source = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not TOML: {error}") from error
+    source = {} if path is None else _read(path)
     _override(source, environment)
     return source
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 def check(source: dict[str, Any]) -> Config:

@@ -9,14 +9,11 @@ A file is taken whole or not at all: what this version does not know or cannot u
 
 from __future__ import annotations
 
-import os
-import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 
@@ -28,6 +25,7 @@ from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.kinds import MAX_KIND
 from trio_relay.nostr.signer import Signer
 from trio_relay.policy.lists import Change, ListEntry, ListName, Lists
+from trio_relay.private_files import written_whole
 
 FORMAT: Final = "trio-relay state"
 VERSION: Final = 1
@@ -147,40 +145,9 @@ def lost(store: Decisions, file: Decisions) -> str:
     return ", ".join(words)
 
 
-@contextmanager
-def written_whole(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
-    """Open a file for writing; what was there stays until the new one is whole, and if that fails.
-
-    Args:
-        path: where it is in the end; what is no regular file, such as a pipe, is written as it is.
-        mode: its permissions; None: those of the old one, or the usual ones.
-
-    Raises:
-        OSError: it could not be written.
-    """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        with path.open("wb") as file:
-            yield file
-        return
-    part = path.with_name(f"{path.name}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666 if mode is None else mode)
-    try:
-        with open(descriptor, "wb") as file:
-            if mode is not None or path.exists():
-                os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode) if mode is None else mode)
-            yield file
-            file.flush()
-            os.fsync(descriptor)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, since it holds codes and a key; raises as `written_whole` does."""
-    with written_whole(path, 0o600) as file:
+    """Write a file; raises as `written_whole` does."""
+    with written_whole(path) as file:
         file.write(data)
 
 

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import apsw
 import pytest
 import trio
 
-from tests.store.files import content, opened, opened_for_reading, overwrite
+from tests.store.files import content, exists, opened, opened_for_reading, overwrite
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE
 from trio_relay import Filter
@@ -141,3 +142,51 @@ def test_a_lock_that_cannot_be_written_is_not_held(tmp_path: Path, monkeypatch: 
         with pytest.raises(OSError, match="No space left"):
             PidLock(tmp_path / "relay.db")
     PidLock(tmp_path / "relay.db").release()
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A file that no link may lead to."""
+    path = tmp_path / "victim"
+    overwrite(path, b"of somebody else")
+    return path
+
+
+async def test_a_link_in_the_locks_place_is_not_followed(tmp_path: Path, victim: Path) -> None:
+    path = tmp_path / "relay.db"
+    os.symlink(victim, f"{path}.lock")
+    with pytest.raises(StoreRefused) as refused:
+        async with opened(path):
+            raise AssertionError("it was opened")
+    assert str(refused.value) == f"{path}.lock: a symbolic link lies in its place, and is not followed"
+    assert (content(victim), exists(path)) == (b"of somebody else", False)
+
+
+async def test_a_pipe_in_the_locks_place_is_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    os.mkfifo(f"{path}.lock")
+    with pytest.raises(StoreRefused, match=r"relay\.db\.lock: it is no regular file$"):
+        async with opened(path):
+            raise AssertionError("it was opened")
+
+
+async def test_no_store_is_made_through_a_link(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    os.symlink(tmp_path / "elsewhere", path)
+    with pytest.raises(StoreRefused, match=r"relay\.db: a symbolic link lies in its place, and is not followed$"):
+        async with opened(path):
+            raise AssertionError("it was opened")
+    assert not exists(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+async def test_no_link_beside_the_store_is_followed(tmp_path: Path, victim: Path, suffix: str) -> None:
+    """SQLite opens these by itself."""
+    path = tmp_path / "data" / "relay.db"
+    async with opened(path):
+        pass
+    os.symlink(victim, f"{path}{suffix}")
+    with pytest.raises((StoreRefused, apsw.Error)):
+        async with opened(path) as store:
+            await store.save_many([NOTE])
+    assert content(victim) == b"of somebody else"

@@ -20,6 +20,8 @@ from typing import Final, TypeAlias
 import structlog
 import trio
 
+from trio_relay.private_files import set_mode
+
 log = structlog.get_logger("trio_relay.net")
 
 _UNIX: Final = "unix:"
@@ -124,7 +126,7 @@ def _open_unix(path: Path) -> UnixListener:
         with _alone_in(path.parent):
             _clear(path)
             bound.bind(os.fspath(path))
-            path.chmod(_MODE)  # before it is listened on: until then nobody can connect
+            set_mode(path, _MODE)  # before it is listened on: until then nobody can connect
             bound.listen(_BACKLOG)
             return UnixListener(trio.SocketListener(trio.socket.from_stdlib_socket(bound)), path)
     except (OSError, AddressRefused) as error:

@@ -1,12 +1,18 @@
-"""The lock of a store's file, for one process at a time; the kernel releases it with the process."""
+"""Who may open a store's file: one process at a time, and nobody but the relay's own user."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
+from trio_relay.private_files import close_to_others, open_private
 from trio_relay.store.base import StoreRefused
+
+_LOCK: Final = ".lock"
+_BESIDE: Final = ("-wal", "-shm", "-journal", _LOCK)
+"""What lies beside the database, by what is added to its name."""
 
 
 class PidLock:
@@ -14,11 +20,11 @@ class PidLock:
 
     Raises:
         StoreRefused: another process holds it; the message names its pid.
-        OSError: the lock cannot be made here.
+        OSError: the lock cannot be made here, or a link lies in its place.
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = open_private(Path(f"{path}{_LOCK}"))
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._fd, 0)
@@ -34,3 +40,27 @@ class PidLock:
     def release(self) -> None:
         """Release the lock. The file stays: removing it would let two processes lock two files of one name."""
         os.close(self._fd)
+
+
+def keep_from_others(path: Path, *, has_folder: bool) -> None:
+    """Let nobody else open a database or what lies beside it; to be called by whoever holds its lock.
+
+    A new one is made, empty, for its owner only: SQLite gives the log and all else that it makes the same mode. Older
+    ones are closed to others where they are ours. So is the folder, if nothing else is in it.
+
+    Args:
+        path: of the database; a link to one that is there counts as that, since SQLite keeps its log there.
+        has_folder: True if the folder is for nothing else.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    if not path.exists():
+        os.close(open_private(path, is_new=True))  # fails on a link to nothing, through which SQLite would make a file
+    file = path.resolve()
+    own = [file, *(Path(f"{file}{suffix}") for suffix in _BESIDE)]
+    close_to_others(*own)
+    if path.is_symlink():
+        close_to_others(Path(f"{path}{_LOCK}"))
+    if has_folder and {one.name for one in file.parent.iterdir()} <= {one.name for one in own}:
+        close_to_others(file.parent)

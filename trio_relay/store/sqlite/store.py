@@ -20,10 +20,11 @@ import trio
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
+from trio_relay.private_files import make_folder
 from trio_relay.store.base import Listener, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter, last_seq
-from trio_relay.store.sqlite.lock import PidLock
+from trio_relay.store.sqlite.lock import PidLock, keep_from_others
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.read_pool import ReadPool, kept, opened, store_error
 from trio_relay.store.sqlite.threads import Worker
@@ -265,23 +266,27 @@ class SqliteStore(ReadPool):
 
 
 @asynccontextmanager
-async def open_sqlite(options: SqliteOptions, *, clock: Callable[[], float] = time.time) -> AsyncIterator[SqliteStore]:
-    """Open the store in this file, for this process alone, for as long as the context lasts.
+async def open_sqlite(
+    options: SqliteOptions, *, clock: Callable[[], float] = time.time, has_folder: bool = True
+) -> AsyncIterator[SqliteStore]:
+    """Open the store in this file, for this process and this user alone, for as long as the context lasts.
 
     Args:
         options: the file, and how it is used.
         clock: seconds since 1970, for expiry and for searches that look at ages.
+        has_folder: False if others have to reach something in its folder, so that this stays open to them.
 
     Raises:
         StoreRefused: another process holds the file, it is of a newer version, or it cannot be opened.
     """
     path = Path(options.path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         lock = PidLock(path)
     except OSError as error:
-        raise StoreRefused(f"{path}: {error.strerror}") from error
+        raise StoreRefused(f"{error.filename or path}: {error.strerror}") from error
     try:
+        _keep_from_others(path, has_folder=has_folder)
         store = opened(partial(SqliteStore, clock=clock), options)
         try:
             async with trio.open_nursery() as nursery:
@@ -294,6 +299,13 @@ async def open_sqlite(options: SqliteOptions, *, clock: Callable[[], float] = ti
                 await trio.to_thread.run_sync(store.close, abandon_on_cancel=True)
     finally:
         lock.release()
+
+
+def _keep_from_others(path: Path, *, has_folder: bool) -> None:
+    try:
+        keep_from_others(path, has_folder=has_folder)
+    except OSError as error:
+        raise StoreRefused(f"{error.filename or path}: {error.strerror}") from error
 
 
 def _checkpoint(connection: apsw.Connection, mode: int) -> Folded:

@@ -1,0 +1,164 @@
+"""Files and folders that are the relay's alone: made for their owner only, never through a link in their place.
+
+Whatever this program makes or cuts short on disk goes through here: a database with private messages and the relay's
+own key, its lock, exports and states. What is there already and is open to others is closed, and that is said.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import structlog
+
+log = structlog.get_logger("trio_relay.private_files")
+
+FILE_MODE: Final = 0o600
+FOLDER_MODE: Final = 0o700
+_OTHERS: Final = 0o077
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+_IS_LINK: Final = frozenset({errno.ELOOP, errno.EMLINK})
+"""What open(2) says of a link that it is not to follow, on Linux and macOS, and on FreeBSD."""
+_LINK: Final = "a symbolic link lies in its place, and is not followed"
+
+
+def make_folder(folder: Path) -> bool:
+    """Make a folder, and those that lead to it, for their owner only; False if it was there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    try:
+        folder.mkdir(FOLDER_MODE)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    except FileNotFoundError:
+        make_folder(folder.parent)  # `mkdir(parents=True)` would open those to others
+        return make_folder(folder)
+    return True
+
+
+def open_private(path: Path, *, is_new: bool = False) -> int:
+    """Open a regular file for reading and writing; it is made for its owner only if it is not there.
+
+    Nothing in it is changed. Returns the descriptor.
+
+    Args:
+        path: of the file.
+        is_new: True: it must not be there.
+
+    Raises:
+        FileExistsError: it is there although it must not be.
+        OSError: it cannot be opened, is a link, or no regular file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | _NO_LINK | (os.O_EXCL if is_new else 0)
+    try:
+        descriptor = os.open(path, flags, FILE_MODE)
+    except OSError as error:
+        if error.errno in _IS_LINK or path.is_symlink():
+            raise OSError(error.errno, _LINK, str(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
+
+
+def close_to_others(*paths: Path) -> None:
+    """Take from others whatever they may do with these files and folders, where they are ours; say what was done.
+
+    What belongs to somebody else, or cannot be closed, is said and left as it is. What is not there is passed over.
+    """
+    for path in paths:
+        try:
+            _close(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warning("open to others", path=str(path), error=error.strerror)
+
+
+def _close(path: Path) -> None:
+    found = path.lstat()
+    mode = stat.S_IMODE(found.st_mode)
+    if stat.S_ISLNK(found.st_mode):
+        log.warning("a link where there should be a file", path=str(path))
+    elif found.st_uid != os.geteuid():
+        log.warning("belongs to somebody else", path=str(path), owner=found.st_uid, mode=_shown(mode))
+    elif mode & _OTHERS:
+        set_mode(path, mode & ~_OTHERS)
+        if stat.S_IMODE(path.lstat().st_mode) & _OTHERS:  # some file systems take a mode and keep none
+            log.warning("open to others", path=str(path), error="the file system keeps no modes")
+        else:
+            log.info("closed to others", path=str(path), before=_shown(mode))
+
+
+def set_mode(path: Path, mode: int) -> None:
+    """Set the mode of what lies at a path, but not of what a link there names.
+
+    Raises:
+        OSError: it cannot be set, or there is a link.
+    """
+    try:
+        os.chmod(path, mode, follow_symlinks=False)
+    except NotImplementedError:  # an older C library
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, _LINK, str(path)) from None
+        path.chmod(mode)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing, for its owner only; what was there stays until the new one is whole, and if that fails.
+
+    What is no regular file, such as a pipe or `/dev/stdout`, is written as it is. A link to a regular file is refused:
+    who put it there would decide which file is replaced.
+
+    Args:
+        path: where it is in the end; until then it lies beside that, under a name that ends in `.part`.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    try:
+        before = path.lstat().st_mode
+    except FileNotFoundError:
+        before = 0
+    if before and not stat.S_ISREG(before):
+        with open(_opened_for_writing(path), "wb") as file:
+            yield file
+        return
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
+    part = Path(name)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if before & _OTHERS:
+        log.info("closed to others", path=str(path), before=_shown(stat.S_IMODE(before)))
+
+
+def _opened_for_writing(path: Path) -> int:
+    """Open what is there and no regular file; nothing is made, and nothing cut short."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ELOOP, _LINK, str(path))
+    return descriptor
+
+
+def _shown(mode: int) -> str:
+    return f"{mode:04o}"
