@@ -55,7 +55,9 @@ def configuration_page() -> str:
         "`trio-relay check-config --config FILE` does only that check.",
         "",
         "An environment variable overrides its key, in the file or not: `TRIO_RELAY_<TABLE>__<KEY>`, in capitals, with two underscores between table and key.",
-        "Its text is read as a TOML value (`300`, `true`, `'[\"0.0.0.0:7777\"]'`), and as plain text where it is none.",
+        "Where the setting is a text, so is the variable's, whatever it looks like: a password of digits needs no quotes (and those around the whole are taken off).",
+        "Where it is true or false, `yes`, `no`, `on`, `off`, `1` and `0` will do, too. All else is written as in TOML: `300`, `0.5`, `'[\"0.0.0.0:7777\"]'`.",
+        "A variable that is empty is an empty text, and an error where no text is due.",
     ]
     for section, group in groupby(settings(), key=lambda setting: setting.section):
         lines += ["", f"## [{section}]", "", _summary(section), ""]

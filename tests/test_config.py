@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
         ({"net": {"ping_seconds": float("nan")}}, "net.ping_seconds: expected `float` > 0.0"),
         ({"net": {"listen": "127.0.0.1:1"}}, "net.listen: expected `array`, got `str`"),
         ({"net": {"listen": []}}, "net.listen: expected `array` of length >= 1"),
-        ({"net": {"listen": ["127.0.0.1:1", 2]}}, "net.listen: expected `str`, got `int`"),
+        ({"net": {"listen": ["127.0.0.1:1", 2]}}, "net.listen: expected `str`, got `int`; a text stands in quotes"),
         ({"net": {"listen": ["127.0.0.1"]}}, "net.listen: '127.0.0.1' is not host:port"),
         ({"net": {"listen": [":7777"]}}, "net.listen: ':7777' is not host:port"),
         ({"net": {"listen": ["localhost:ws"]}}, "net.listen: 'localhost:ws' is not host:port"),
@@ -126,7 +127,7 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
             {"policy": {"denied_pubkeys": ["nsec1" + "q" * 58]}},
             "policy.denied_pubkeys: a secret key (nsec1…) must stand nowhere but with its owner: give its npub",
         ),
-        ({"policy": {"admins": [1]}}, "policy.admins: expected `str`, got `int`"),
+        ({"policy": {"admins": [1]}}, "policy.admins: expected `str`, got `int`; a text stands in quotes"),
         ({"relay": {"url": "http://a/"}}, "relay.url: expected `str` matching regex '^(wss?://[^/?#]+(/[^?#]*)?)?$'"),
         ({"members": {"claims": ["sesame"]}}, "members.claims: needs members.enabled"),
         ({"members": {"members_read": True}}, "members.members_read: needs members.enabled"),
@@ -262,12 +263,75 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
             "TRIO_RELAY_LIMITS_MAX_FILTERS: two underscores must stand between table and key",
         ),
         ({"TRIO_RELAY_STOR__PATH": "x"}, "stor: unknown table; the nearest known is store"),
+        (
+            {"TRIO_RELAY_LIMITS__MAX_FILTERS": " "},
+            "TRIO_RELAY_LIMITS__MAX_FILTERS: is empty; unset it, or give it a value",
+        ),
+        ({"TRIO_RELAY_LIMITS__MAX_FILTERS": "1979-05-27"}, "limits.max_filters: expected `int`, got `date`"),
+        ({"TRIO_RELAY_LIMITS__MAX_FILTERS": "3\nmax_limit = 4"}, "limits.max_filters: expected `int`, got `str`"),
+        ({"TRIO_RELAY_SYNC__ENABLED": "maybe"}, "sync.enabled: expected `bool`, got `str`"),
+        ({"TRIO_RELAY_NET__LISTEN": "127.0.0.1:1"}, "net.listen: expected `array`, got `str`"),
+        (
+            {"TRIO_RELAY_POLICY__DENIED_WORDS": "[1]"},
+            "policy.denied_words: expected `str`, got `int`; a text stands in quotes",
+        ),
     ],
 )
 def test_the_environment_is_checked_as_the_file_is(environment: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         load(None, environment)
     assert str(refused.value) == message
+
+
+TEXTS = ["1234567890123456", "007", "1_000", "1e3", "0.5", "inf", "true", "no", "1979-05-27", "07:32:00"]
+TEXTS += ["[1]", "{a = 1}", "[", "#x", "a # b", " a ", "", '"', "'a", '"a"\nb = "c"', "é\n"]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=ascii)
+def test_where_a_text_is_due_a_variable_is_one_whatever_it_looks_like(text: str) -> None:
+    """A password, above all."""
+    config = load(None, {"TRIO_RELAY_OPENSEARCH__PASSWORD": text, "TRIO_RELAY_OPENSEARCH__USERNAME": "1"})
+    assert (config.opensearch.password, config.opensearch.username) == (text, "1")
+
+
+@pytest.mark.parametrize("text", [text for text in TEXTS if "\n" not in text], ids=ascii)
+def test_a_text_in_quotes_is_what_stands_in_them(text: str) -> None:
+    assert load(None, {"TRIO_RELAY_RELAY__CONTACT": json.dumps(text)}).relay.contact == text
+
+
+@pytest.mark.parametrize(
+    ("text", "is_on"),
+    [
+        *((text, True) for text in ("true", "True", "YES", "on", " 1 ")),
+        *((text, False) for text in ("false", "FALSE", "no", "Off", "0")),
+    ],
+)
+def test_a_variable_says_yes_and_no_as_people_do(text: str, is_on: bool) -> None:
+    assert load(None, {"TRIO_RELAY_STORE__SEARCH": text}).store.search is is_on
+
+
+def test_a_number_where_a_text_is_due_is_refused_in_a_file_with_the_way_out(tmp_path: Path) -> None:
+    """TOML has lost by then how it was written."""
+    path = _toml(tmp_path, 'opensearch.username = "relay"\nopensearch.password = 0x1F\n')
+    with pytest.raises(ConfigError) as refused:
+        load(path, {})
+    assert str(refused.value) == "opensearch.password: expected `str`, got `int`; a text stands in quotes"
+
+
+def test_other_types_read_a_variable_as_a_file_would() -> None:
+    environment = {
+        "TRIO_RELAY_LIMITS__MAX_FILTERS": "1_0",
+        "TRIO_RELAY_NET__GRACE_SECONDS": " 2 ",
+        "TRIO_RELAY_POLICY__DENIED_WORDS": "['1', \"2\"]",
+        "TRIO_RELAY_POLICY__RULES": "[{kinds = [1], max_age = 60}]",
+        "TRIO_RELAY_LOG__LEVEL": '"debug"',
+        "TRIO_RELAY_STORE__SYNCHRONOUS": "normal",
+    }
+    config = load(None, environment)
+    assert (config.limits.max_filters, config.net.grace_seconds) == (10, 2.0)
+    assert config.policy.denied_words == ("1", "2")
+    assert [(rule.kinds, rule.max_age) for rule in config.policy.rules] == [((1,), 60)]
+    assert (config.log.level, config.store.synchronous) == ("debug", "normal")
 
 
 def test_a_variable_cannot_mend_what_is_no_table(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from trio_relay.environment import PREFIX, VariableError, override
 from trio_relay.list_files import ListFileError, expand, files_of
 from trio_relay.logs import LogOptions
 from trio_relay.metrics import MetricsOptions
@@ -35,8 +36,6 @@ from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.sqlite import SqliteOptions
-
-ENVIRONMENT_PREFIX = "TRIO_RELAY_"
 
 
 class StoreOptions(SqliteOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,7 +87,7 @@ class Setting:
     @property
     def environment(self) -> str:
         """The variable that overrides the key."""
-        return f"{ENVIRONMENT_PREFIX}{self.section}__{self.key}".upper()
+        return f"{PREFIX}{self.section}__{self.key}".upper()
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Config:
@@ -133,7 +132,10 @@ _SECRETS: Final = (("members", "claims"), ("opensearch", "password"), ("opensear
 
 def _decoded(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
     source = {} if path is None else _read(path)
-    _override(source, environment)
+    try:
+        override(source, environment, Config)
+    except VariableError as error:
+        raise ConfigError(str(error)) from error
     return source
 
 
@@ -203,27 +205,6 @@ def _limits(meta: Meta) -> list[tuple[str, float | None]]:
     return [("≥", meta.ge), (">", meta.gt), ("≤", meta.le), ("<", meta.lt)]
 
 
-def _override(source: dict[str, Any], environment: Mapping[str, str]) -> None:
-    for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX):
-            continue
-        section, separator, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-        if not separator and section.partition("_")[0] in Config.__struct_fields__:
-            raise ConfigError(f"{variable}: two underscores must stand between table and key")
-        if separator:
-            table = source.setdefault(section, {})
-            if isinstance(table, dict):
-                table[key] = _value(text)
-
-
-def _value(text: str) -> object:
-    """Read a variable's text as a TOML value; as plain text if it is none."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
 def _check_keys(source: dict[str, Any]) -> None:
     known = {setting.section: set[str]() for setting in settings()}
     for setting in settings():
@@ -270,7 +251,8 @@ def _readable(error: msgspec.ValidationError) -> str:
     """Rewrite msgspec's sentence (`Expected `int`… - at `$.limits.max_filters`) with the key in front."""
     reason, _, where = str(error).rpartition(" - at ")
     key = re.sub(r"\[.*", "", where.strip("`").removeprefix("$."))
-    return f"{key}: {reason[:1].lower()}{reason[1:]}"
+    hint = "; a text stands in quotes" if reason.startswith("Expected `str`, got ") else ""
+    return f"{key}: {reason[:1].lower()}{reason[1:]}{hint}"
 
 
 def _check_together(config: Config) -> None:
