@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,10 +12,10 @@ import pytest
 
 from tests.support.keys import ALICE, NOW
 from tests.support.named_relay import URL, open_named, rules_for
-from tests.support.operators import ADMIN, Clock, Operator, error_of, header, managed, operator, signed
+from tests.support.operators import ADMIN, MODERATOR, Clock, Operator, error_of, header, managed, operator, signed
 from tests.support.wire import open_stream, request
 from trio_relay import MemoryStore, RelayInfo
-from trio_relay.net.admin.api import CONTENT_TYPE
+from trio_relay.net.admin import api, replays
 from trio_relay.net.admin.methods import METHODS, READING
 from trio_relay.nostr.event import encode
 
@@ -31,7 +32,7 @@ async def test_a_request_that_an_admin_has_signed_is_answered() -> None:
     async with managed(MemoryStore()) as door, operator(door) as admin:
         reply = await admin.send(BODY, header(signed(ADMIN, BODY)))
         assert (reply.status, json.loads(reply.body)) == (200, {"result": []})
-        assert reply.headers["content-type"] == CONTENT_TYPE
+        assert reply.headers["content-type"] == api.CONTENT_TYPE
         assert reply.headers["cache-control"] == "no-store"
         assert reply.headers.items() >= CORS.items()
 
@@ -154,6 +155,20 @@ async def test_reading_calls_may_use_an_event_again_within_its_minute() -> None:
         assert (await admin.send(BODY, authorization)).status == 401
 
 
+async def test_a_moderator_cannot_use_up_the_changes_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that changes nothing is remembered as well: later it might change something."""
+    monkeypatch.setattr(api, "Replays", partial(replays.Replays, 12, 10))
+    nothing = msgspec.json.encode({"method": "unbanevent", "params": ["b" * 64]})
+    async with managed(MemoryStore()) as door, operator(door) as admin, operator(door, MODERATOR) as moderator:
+        assert await admin.call("assignmethod", MODERATOR.pubkey, "unbanevent") == [True, "assigned"]
+        assert {(await moderator.post(nothing)).status for _ in range(10)} == {200}
+        reply = await moderator.post(nothing)
+        words = "this key has made 10 changes within the last 2 minutes; try again in a minute"
+        assert (reply.status, reply.headers["retry-after"], error_of(reply)) == (429, "60", words)
+        assert await moderator.call("supportedmethods") == ["unbanevent"]
+        assert {(await admin.post(CHANGE)).status for _ in range(11)} == {200}
+
+
 async def test_what_was_used_before_a_restart_is_not_used_again() -> None:
     clock, store, authorization = Clock(), MemoryStore(), header(signed(ADMIN, CHANGE))
     async with managed(store, clock) as door, operator(door) as admin:
@@ -178,7 +193,7 @@ async def test_what_was_used_before_a_restart_is_not_used_again() -> None:
 )
 async def test_the_query_of_a_request_is_signed_too(target: str, url: str, status: int) -> None:
     async with managed(MemoryStore()) as door, open_stream(door) as wire:
-        headers = {"Content-Type": CONTENT_TYPE, "Authorization": header(signed(ADMIN, BODY, url=url))}
+        headers = {"Content-Type": api.CONTENT_TYPE, "Authorization": header(signed(ADMIN, BODY, url=url))}
         await wire.send(request("POST", target, headers, BODY))
         assert (await wire.reply()).status == status
 
@@ -193,7 +208,11 @@ async def test_a_body_that_cannot_be_read_is_400(body: bytes) -> None:
 
 async def test_a_body_may_be_sent_when_the_relay_says_so() -> None:
     async with managed(MemoryStore()) as door, operator(door) as admin:
-        named = {"Content-Type": CONTENT_TYPE, "Authorization": header(signed(ADMIN, BODY)), "Expect": "100-continue"}
+        named = {
+            "Content-Type": api.CONTENT_TYPE,
+            "Authorization": header(signed(ADMIN, BODY)),
+            "Expect": "100-continue",
+        }
         await admin.wire.send(request("POST", "/", {**named, "Content-Length": str(len(BODY))}))
         assert (await admin.wire.reply()).status == 100
         await admin.wire.send(BODY)

@@ -9,7 +9,6 @@ import re
 from base64 import b64decode
 from collections.abc import Collection
 from hashlib import sha256
-from heapq import heappop, heappush
 from hmac import compare_digest
 from typing import Final
 
@@ -81,7 +80,7 @@ def check_http_auth(
 ) -> Rejected | None:
     """Return why an event does not authorise an HTTP request, or None (NIP-98, "Nostr event").
 
-    The caller verifies the signature, and by `Replays` that the event is used for the first time.
+    The caller verifies the signature, and that the event is used for the first time.
 
     Args:
         event: from `parse_http_auth`.
@@ -106,36 +105,6 @@ def check_http_auth(
     if not _same(payload.lower(), sha256(body).hexdigest()):
         return invalid("the payload tag is not the SHA-256 of the body")
     return None
-
-
-class Replays:
-    """Remembers the HTTP auth events that were used, for as long as they could be used again.
-
-    What it forgets is too old to pass `check_http_auth`. It holds at most `most` ids and refuses new ones while it is
-    full. A caller that asks only about events of permitted keys cannot be shut out by others.
-    """
-
-    def __init__(self, most: int = 10_000) -> None:
-        self._most = most
-        self._used: set[str] = set()
-        self._ages: list[tuple[int, str]] = []
-
-    def is_new(self, event_id: str, created_at: int, now: int) -> bool:
-        """Return True once for each event, then False; False too for an event that is too old, or if it is full.
-
-        Args:
-            event_id: the event's.
-            created_at: the event's, seconds since 1970.
-            now: seconds since 1970.
-        """
-        oldest = now - HTTP_AUTH_SECONDS
-        while self._ages and self._ages[0][0] < oldest:
-            self._used.discard(heappop(self._ages)[1])
-        if created_at < oldest or event_id in self._used or len(self._used) >= self._most:
-            return False
-        self._used.add(event_id)
-        heappush(self._ages, (created_at, event_id))
-        return True
 
 
 def _check_head(event: Event, kind: int, seconds: int, now: int) -> Rejected | None:

@@ -9,8 +9,9 @@ import structlog
 
 from trio_relay.net.admin.methods import READING, carry_out
 from trio_relay.net.admin.params import Call, Outcome
+from trio_relay.net.admin.replays import Replayed, Replays, TooManyChanges
 from trio_relay.net.http import Request, Response
-from trio_relay.nostr.auth import Replays, check_http_auth, parse_http_auth
+from trio_relay.nostr.auth import HTTP_AUTH_SECONDS, check_http_auth, parse_http_auth
 from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
@@ -57,6 +58,8 @@ class AdminApi:
             return await self._carry_out(request, event)
         except _Unauthorized as error:
             return _refused(401, str(error), [("WWW-Authenticate", "Nostr")])
+        except TooManyChanges as error:
+            return _refused(429, str(error), [("Retry-After", str(HTTP_AUTH_SECONDS))])
         except Rejected as refusal:
             return _refused(403, str(refusal))
 
@@ -83,12 +86,17 @@ class AdminApi:
 
         Reading calls may use theirs again within its minute: two equal ones of one second have the same id, since a
         signature is as fine as whole seconds. The event holds the hash of the body, so it can ask nothing else.
+
+        Raises:
+            TooManyChanges: the key has used up its share.
         """
         if event.created_at < self._since:  # it may have been used; what was, the last process has forgotten
             raise _Unauthorized("this event was made before the relay started; every change needs a new one")
-        # Asked of those alone who may call something: others cannot fill it.
-        if not self._replays.is_new(event.id, event.created_at, self._relay.now()):
-            raise _Unauthorized("this event was used already; every change needs a new one")
+        is_admin = event.pubkey in self._relay.rules.admins
+        try:
+            self._replays.use(event, self._relay.now(), is_admin=is_admin)
+        except Replayed as error:
+            raise _Unauthorized(str(error)) from None
 
     def _urls(self, request: Request) -> list[str]:
         """What the request may have been sent to: the relay's URLs, whichever is named, with the query of the request.
