@@ -27,7 +27,7 @@ from trio_relay.nostr.event import Event, encode
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.sqlite.batch_writer import BatchWriter
-from trio_relay.transfer import OUTCOMES, ImportSummary, export_lines, import_lines
+from trio_relay.transfer import MOST_REASONS, MOST_TOLD, OUTCOMES, ImportSummary, export_lines, import_lines
 
 pytestmark = pytest.mark.usefixtures("own_logging")
 
@@ -53,20 +53,20 @@ def test_an_import_says_what_became_of_every_line(tmp_path: Path) -> None:
     forged = msgspec.structs.replace(BOB.event("forged"), sig=ALICE.event().sig)
     typing = ALICE.event(kind=20_001)
     lines = _lines(DELETION, NOTE, NEW, OLD, typing, NOTE, GONE, future, wrong_id, wrong_id, forged)
-    ended = _run(tmp_path / "relay.db", "import", stdin=lines + b"not JSON\n[1]\n\n  \r\n{}\n")
+    ended = _run(tmp_path / "relay.db", "import", "--each", stdin=lines + b"not JSON\n[1]\n\n  \r\n{}\n")
     first, *reasons = ended.stdout.splitlines()
     assert ended.exit_code == 1
     assert first == "14 events: 3 stored, 1 known, 1 superseded, 1 ephemeral, 1 gone, 7 refused"
     assert sorted(reasons) == [
         "  1 gone: deleted by its author, or older than a version that has expired",
-        "  1 refused: created_at is more than 900 seconds ahead (created_at_ahead)",
-        "  1 refused: id is missing",
-        "  1 refused: sig is not a valid signature of the id by the pubkey",
-        "  1 refused: the line holds an array that is no EVENT message",
-        "  1 refused: the line is no JSON that can be read",
-        "  2 refused: id is not the hash of the event",
+        "  1 refused: created_at is more than 900 seconds ahead (created_at_ahead) (line 8)",
+        "  1 refused: id is missing (line 16)",
+        "  1 refused: sig is not a valid signature of the id by the pubkey (line 11)",
+        "  1 refused: the line holds an array that is no EVENT message (line 13)",
+        "  1 refused: the line is no JSON that can be read (line 12)",
+        "  2 refused: id is not the hash of the event (line 9)",
     ]
-    assert reasons[0] == "  2 refused: id is not the hash of the event"
+    assert reasons[0] == "  2 refused: id is not the hash of the event (line 9)"
     *told, last = ended.stderr.splitlines()
     assert sorted(told, key=lambda line: int(line.removeprefix("line ").partition(":")[0])) == [
         "line 8: created_at is more than 900 seconds ahead (created_at_ahead)",
@@ -78,6 +78,37 @@ def test_an_import_says_what_became_of_every_line(tmp_path: Path) -> None:
         "line 16: id is missing",
     ]
     assert last == "trio-relay: not all lines were taken (--lenient: that is no failure)"
+
+
+def test_of_thousands_of_reasons_the_ten_most_frequent_are_told(tmp_path: Path) -> None:
+    """A hostile file has another one in each line, each as long as the file likes."""
+    lines = _lines(*(ALICE.event(kind=1_000 + number) for number in range(40))) + b"{}\n" * 3
+    environment = {"TRIO_RELAY_STORE__PATH": str(tmp_path / "relay.db"), "TRIO_RELAY_POLICY__ALLOWED_KINDS": "[1]"}
+    ended = CliRunner().invoke(main, ["import"], input=lines, env=environment)
+    assert ended.stderr == "trio-relay: not all lines were taken (--lenient: that is no failure)\n"
+    assert ended.stdout.splitlines()[1:] == [
+        "  3 refused: id is missing (line 41)",
+        *(
+            f"  1 refused: kind {1_000 + number} is not among the kinds that are accepted here (line {number + 1})"
+            for number in range(9)
+        ),
+        "  31 refused for other reasons",
+    ]
+
+
+def test_a_summary_tells_ten_reasons_with_an_example_each_and_counts_the_others() -> None:
+    summary = ImportSummary()
+    for line in range(1, 5_001):
+        summary.refuse(line, f"reason {line}")
+        assert len(summary.examples) <= MOST_REASONS
+    for line in range(6_000, 5_980, -1):
+        summary.refuse(line, "the most frequent")
+        summary.leave_out("gone by now")
+    first, *told = summary.lines()
+    assert first.endswith(", 20 gone, 5020 refused")
+    assert sorted(told[:2]) == ["  20 gone: gone by now", "  20 refused: the most frequent (line 5981)"]
+    assert told[2:-1] == [f"  1 refused: reason {line} (line {line})" for line in range(1, MOST_TOLD)]
+    assert told[-1] == f"  {5_000 - MOST_TOLD + 1} refused for other reasons"
 
 
 def test_what_was_imported_is_exported_field_by_field_in_the_order_in_which_it_came(tmp_path: Path) -> None:
@@ -138,7 +169,7 @@ def test_refusals_make_it_1_unless_that_is_no_failure(tmp_path: Path) -> None:
     lines = _lines(NOTE) + b"{}\n"
     for arguments, code in ((["import"], 1), (["import", "--backup"], 1), (["import", "--lenient"], 0)):
         ended = _run(tmp_path / "relay.db", *arguments, stdin=lines)
-        assert (ended.exit_code, ended.stderr.splitlines()[0]) == (code, "line 2: id is missing")
+        assert (ended.exit_code, ended.stdout.splitlines()[-1]) == (code, "  1 refused: id is missing (line 2)")
 
 
 def test_what_is_gone_is_no_failure(tmp_path: Path) -> None:
@@ -158,7 +189,7 @@ def test_a_forged_backup_is_refused(tmp_path: Path) -> None:
     forged = msgspec.structs.replace(NOTE, sig=AWKWARD.sig)
     ended = _run(tmp_path / "relay.db", "import", "--backup", stdin=_lines(forged, AWKWARD))
     assert (ended.exit_code, ended.stdout[:19]) == (1, "2 events: 1 stored,")
-    assert ended.stderr.startswith("line 1: sig is not a valid signature of the id by the pubkey\n")
+    assert ended.stdout.endswith("refused: sig is not a valid signature of the id by the pubkey (line 1)\n")
 
 
 async def test_what_is_restored_passes_the_writer_too_and_is_not_reported_anew() -> None:
@@ -285,7 +316,7 @@ def test_an_import_into_a_failing_store_says_so_and_ends_with_1(
     assert ended.exit_code == 1
     assert ended.stdout.splitlines() == [
         "1 events: 0 stored, 0 known, 0 superseded, 0 ephemeral, 0 gone, 1 refused",
-        "  1 refused: the relay's disk is full",
+        "  1 refused: the relay's disk is full (line 1)",
     ]
     assert ended.stderr.endswith("trio-relay: the store failed; the same import can be run again\n")
 

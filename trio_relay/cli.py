@@ -107,6 +107,7 @@ _with_key_option = partial(click.option, "--with-key", is_flag=True)
     is_flag=True,
     help="FILE is an export of this relay: ask only whether its events are whole, not whether they may come in.",
 )
+@click.option("--each", is_flag=True, help="Name each refused line on standard error, with the reason.")
 @click.option("--lenient", is_flag=True, help="Exit code 0 although lines were refused.")
 @_state_option(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -120,6 +121,7 @@ def import_command(
     group_path: Path | None,
     config_path: Path | None,
     backup: bool,
+    each: bool,
     lenient: bool,
     state_path: Path | None,
     with_key: bool,
@@ -132,14 +134,15 @@ def import_command(
     checks as a client's, but for authentication. With --state alone no events are read; - is standard input. The
     relay must not run on the same store meanwhile.
 
-    Each refused line is told on standard error, by its number. Exit code 1 if any was refused, unless --lenient; if
-    the store failed; or if FILE could not be read to its end.
+    At the end it is said how many lines were refused, the ten most frequent reasons with the first line of each, and
+    how many others; --each names every line. Exit code 1 if any was refused, unless --lenient; if the store failed; or
+    if FILE could not be read to its end.
     """
     _check_options(file is not None, state_path, backup=backup, with_key=with_key, replace=replace)
     if file is None and state_path is None:
         file = sys.stdin.buffer
     config = _load_lasting(config_path or group_path)
-    summary = ImportSummary(partial(click.echo, err=True))
+    summary = ImportSummary(partial(click.echo, err=True) if each else None)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with _progress("importing", columns, None if file is None else _size(file)) as advance, _exit_codes():
         state = None if state_path is None else read_state(state_path, with_key=with_key)

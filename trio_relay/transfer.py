@@ -27,6 +27,10 @@ from trio_relay.store.base import Saved, Scannable
 
 OUTCOMES: Final = ("stored", "known", "superseded", "ephemeral", "gone", "refused")
 """What becomes of a line, in the order in which it is told."""
+MOST_TOLD: Final = 10
+"""Reasons that are told of lines that are gone, and of those that were refused."""
+MOST_REASONS: Final = 1_000
+"""Reasons that are told apart; a file can have another one in each line."""
 _PARCEL: Final = 100
 _WITHDRAWN: Final = frozenset(ANSWERS[outcome][1] for outcome in (Saved.DELETED, Saved.VANISHED))
 
@@ -36,17 +40,22 @@ class ImportSummary:
     """The outcomes of an import's lines.
 
     Attributes:
-        tell: called with each refusal, which names its line.
+        tell: called with each refusal, which names its line; None: only the most frequent reasons are told, at the end.
         counts: by outcome. Gone is what is not to be in the store any more: it was deleted, its author has vanished,
             it has expired, or, of a backup, it was banned. Only what is refused is missing in the store.
-        reasons: by outcome and reason, how many lines are gone or were refused.
+        reasons: by outcome and reason, how many lines are gone or were refused. Of more than `MOST_REASONS` reasons the
+            rarer half is forgotten, so that each number is a least one then.
+        examples: the first line that was refused, by reason.
         broken: why the file could not be read to its end; None if it could.
+        store_failed: True if a line was refused because the store failed.
     """
 
-    tell: Callable[[str], None] = lambda _refusal: None
+    tell: Callable[[str], None] | None = None
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    examples: dict[str, int] = field(default_factory=dict)
     broken: str | None = None
+    store_failed: bool = False
 
     def reply(self, line: int, event: Event, accepted: bool, reason: str) -> None:
         """Count one answer of the pipeline."""
@@ -61,19 +70,22 @@ class ImportSummary:
 
     def leave_out(self, reason: str) -> None:
         """Count a line whose event is gone."""
-        self.counts["gone"] += 1
-        self.reasons["gone", reason] += 1
+        self._count("gone", reason)
 
     def refuse(self, line: int, reason: str, *, is_failure: bool = False) -> None:
-        """Count a line that was refused, and tell which; a failure is the store's."""
-        self.counts["refused"] += 1
-        self.reasons["failed" if is_failure else "refused", reason] += 1
-        self.tell(f"line {line}: {reason}")
+        """Count a line that was refused; a failure is the store's."""
+        self.examples[reason] = min(line, self.examples.get(reason, line))
+        self._count("refused", reason)
+        self.store_failed = self.store_failed or is_failure
+        if self.tell is not None:
+            self.tell(f"line {line}: {reason}")
 
-    @property
-    def store_failed(self) -> bool:
-        """True if a line was refused because the store failed."""
-        return any(outcome == "failed" for outcome, _ in self.reasons)
+    def _count(self, outcome: str, reason: str) -> None:
+        self.counts[outcome] += 1
+        self.reasons[outcome, reason] += 1
+        if len(self.reasons) > MOST_REASONS:  # what is frequent stays
+            self.reasons = Counter(dict(self.reasons.most_common(MOST_REASONS // 2)))
+            self.examples = {why: line for why, line in self.examples.items() if ("refused", why) in self.reasons}
 
     @property
     def total(self) -> int:
@@ -81,13 +93,22 @@ class ImportSummary:
         return self.counts.total()
 
     def lines(self) -> list[str]:
-        """The whole in words: all outcomes, then each reason with its number, the most frequent first."""
+        """The whole in words: all outcomes, then why lines are gone or were refused, the most frequent reasons first.
+
+        Of each of the two no more than `MOST_TOLD` reasons, and how many other lines there are; a reason why lines were
+        refused comes with one of them.
+        """
         named = ", ".join(f"{self.counts[name]} {name}" for name in OUTCOMES)
-        reasons = (
-            f"  {number} {'gone' if outcome == 'gone' else 'refused'}: {reason}"
-            for (outcome, reason), number in self.reasons.most_common()
-        )
-        return [f"{self.total} events: {named}", *reasons]
+        told, left = list[str](), self.counts.copy()
+        places = Counter({outcome: MOST_TOLD for outcome, _ in self.reasons})
+        for (outcome, reason), number in self.reasons.most_common():
+            if places[outcome]:
+                places[outcome] -= 1
+                left[outcome] -= number
+                example = f" (line {self.examples[reason]})" if outcome == "refused" else ""
+                told.append(f"  {number} {outcome}: {reason}{example}")
+        others = [f"  {left[outcome]} {outcome} for other reasons" for outcome in places if left[outcome]]
+        return [f"{self.total} events: {named}", *told, *others]
 
 
 async def import_lines(relay: Relay, lines: Iterable[Line], summary: ImportSummary, *, is_backup: bool = False) -> None:

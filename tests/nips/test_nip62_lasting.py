@@ -107,6 +107,6 @@ def test_an_import_heeds_no_request_to_other_relays(tmp_path: Path) -> None:
     elsewhere = ALICE.event(kind=62, created_at=NOW + 5, tags=[["relay", "wss://other.example/"]])
     assert imported(tmp_path / "relay.db", NOTE, elsewhere, options=("--lenient",)) == [
         "2 events: 1 stored, 0 known, 0 superseded, 0 ephemeral, 0 gone, 1 refused",
-        "  1 refused: this request to vanish names other relays only (NIP-62)",
+        "  1 refused: this request to vanish names other relays only (NIP-62) (line 2)",
     ]
     assert exported(tmp_path / "relay.db") == encode(NOTE) + b"\n"
