@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
 from click.testing import CliRunner
 
-from tests.support.keys import ALICE, BOB, CAROL
+from tests.support.keys import ALICE, BOB, CAROL, NOW
 from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.server import plain
 from trio_relay import MemoryStore, open_relay
@@ -126,20 +127,67 @@ async def test_a_repost_that_embeds_it_is_refused_even_of_its_author(kind: int, 
         assert await client.ask({}) == []
 
 
+UNREADABLE: Final = "blocked: what it reposts cannot be read, and may be protected (NIP-70)"
+UNREADABLE_REPOSTS: Final = {
+    "an event and more": (f"{embedded(PROTECTED)} and more", REPOSTED),
+    "more and an event": (f"\ufeff{embedded(PROTECTED)}", REPOSTED),
+    "an event that was cut": (embedded(PROTECTED)[:-1], REPOSTED),
+    "a number that is none": (embedded(PROTECTED).replace(f":{NOW}", ":1e"), REPOSTED),
+    "a lone surrogate": (embedded(PROTECTED).replace('"content":"', r'"content":"\ud800'), REPOSTED),
+    "a control character": (embedded(PROTECTED).replace('"content":"', '"content":"\x01'), REPOSTED),
+    "its tags first": ('{"tags":[["-"]],"tags":[]}', REPOSTED),
+    "its tags last": ('{"tags":[],"tags":[["-"]]}', REPOSTED),
+    "a list of events": (f"[{embedded(PROTECTED)}]", REPOSTED),
+    "no tag": ('{"tags":["-",1,[],["x","-"]]}', REPOSTED),
+    "nested too deep": (f"{'[' * 5_000}{embedded(PROTECTED)}{']' * 5_000}", REPOSTED),
+    "encoded twice": (json.dumps(embedded(PROTECTED)), UNREADABLE),
+    "encoded three times": (json.dumps(json.dumps(embedded(PROTECTED))), UNREADABLE),
+    "encoded twice, escaped": (json.dumps(embedded(PROTECTED)).replace('\\"', r"\u0022"), UNREADABLE),
+    "other quotation marks": (embedded(PROTECTED).replace('"', "'"), UNREADABLE),
+    "a comment": ('{"tags":[[/**/"-"]]}', UNREADABLE),
+    "no list": ('{"tags":{"-":"-"}}', UNREADABLE),
+    "no lists": ('{"tags":[1],"content":"","x":"-"}', UNREADABLE),
+    "no JSON": ('so it says: "-"', UNREADABLE),
+    "too deep": ('{"-":' * 20_000, UNREADABLE),
+}
+
+
+@pytest.mark.parametrize("kind", [6, 16])
+@pytest.mark.parametrize(("content", "refused"), UNREADABLE_REPOSTS.values(), ids=UNREADABLE_REPOSTS)
+async def test_a_repost_that_cannot_be_read_and_may_be_of_it_is_refused(kind: int, content: str, refused: str) -> None:
+    """Some client may read what this relay cannot."""
+    async with open_named(MemoryStore()) as door, open_client(door, ALICE, BOB) as client:
+        assert await client.publish(repost(content, kind)) == [False, refused]
+        assert await client.ask({}) == []
+
+
 @pytest.mark.parametrize("kind", [6, 16])
 @pytest.mark.parametrize(
     "content",
     [
         "",
         embedded(ALICE.event("free")),
-        embedded(ALICE.event('a "-" in its text', tags=[["t", "-"]])),
-        '{"tags":{"-":"-"}}',
-        '{"tags":["-",1,[],["x","-"]]}',
-        '["-"]',
-        'so it says: "-"',
-        '{"-":' * 20_000,
+        embedded(ALICE.event("a [\"-\"] in its text, and '-'", tags=[["t", "-"]])),
+        json.dumps(plain(ALICE.event('a ["-"] in its text', tags=[["t", "-"]])), indent=2),
+        "so true",
+        "not - at all -",
+        "it's -'s own",
+        '{"tags":',
+        "[]",
+        '{"content":"-"}',
     ],
-    ids=["by its id", "another", "with a hyphen", "no list", "no tag", "no event", "no JSON", "too deep"],
+    ids=[
+        "by its id",
+        "another",
+        "with a hyphen",
+        "indented",
+        "no JSON",
+        "hyphens",
+        "marks",
+        "cut",
+        "no event",
+        "no tags",
+    ],
 )
 async def test_other_reposts_are_taken(kind: int, content: str) -> None:
     async with open_named(MemoryStore()) as door, open_client(door) as client:

@@ -19,6 +19,7 @@ a row in `_CHECKS`, and let its condition be false for as many kinds as possible
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -251,24 +252,46 @@ _TELLING: Final = frozenset({"-", "expiration"})
 
 
 def _check_repost(event: Event) -> Rejected | None:
-    # Parsing is the exception: most events are no reposts, and most reposts hold no such tag in any spelling.
-    if event.kind not in REPOSTS or not ('"-"' in event.content or "\\u002" in event.content):
+    """Refuse a repost of what is protected, and of what cannot be read and may be (NIP-70).
+
+    Decoding is the exception: most events are no reposts, and few reposts hold a hyphen in quotation marks. In JSON
+    only a tag can begin with one, whatever decoder reads it, the first or the last of two members of one name.
+    """
+    content = event.content
+    if event.kind not in REPOSTS or not any(sign in content for sign in _HYPHENS):
         return None
-    tags = _embedded_tags(event.content)
-    if isinstance(tags, list) and any(isinstance(tag, list) and tag[:1] == ["-"] for tag in tags):
+    if _PROTECTING.search(content) is not None:
         return Rejected(Prefix.BLOCKED, "what it reposts is protected (NIP-70)")
+    if _QUOTED_HYPHEN.search(content) is not None and not _is_readable(content):
+        return Rejected(Prefix.BLOCKED, "what it reposts cannot be read, and may be protected (NIP-70)")
     return None
 
 
-def _embedded_tags(content: str) -> object:
-    """Return the tags of the event that a repost holds; None if no client could read it."""
+_HYPHENS: Final = ('-"', "-'", "-`", "-\\", "\\u002", "\\x2")
+"""One of these is in whatever `_PROTECTING` or `_QUOTED_HYPHEN` find: to look for them costs next to nothing."""
+_PROTECTING: Final = re.compile(r'\[\s*"(?:-|\\u002[dD])"')
+"""The beginning of a list that begins with a hyphen, in any spelling that JSON has for one."""
+_MARK: Final = r"""(?:["'`]|\\u002[27])"""
+_QUOTED_HYPHEN: Final = re.compile(rf"{_MARK}(?:-|\\+u002[dD]|\\+x2[dD])\\*{_MARK}")
+"""A hyphen in marks of any kind, for what is no JSON object, such as one that was encoded twice."""
+
+
+def _is_readable(content: str) -> bool:
+    """Return True for one JSON object whose tags, if it has any, are lists: all decoders read it alike."""
+    embedded: object = None
     try:
-        return _decode_embedded(content).get("tags")
+        embedded = _decode_embedded(content)
     except RecursionError:
-        return None
+        return False
     except msgspec.DecodeError:
-        read = lenient(content.encode())  # some clients accept lone surrogates and huge numbers
-        return read.get("tags") if isinstance(read, dict) else None
+        if len(content) <= _MOST_READ_AGAIN:
+            embedded = lenient(content.encode())  # some clients accept lone surrogates and huge numbers
+    tags = embedded.get("tags", []) if isinstance(embedded, dict) else None
+    return isinstance(tags, list) and all(isinstance(tag, list) for tag in tags)
+
+
+_MOST_READ_AGAIN: Final = 65_536
+"""Characters of a repost that is decoded by the standard library, which is slow."""
 
 
 def _check_vanish(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
