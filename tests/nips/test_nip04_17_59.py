@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.named_relay import open_client, open_named, rules_for
@@ -63,6 +64,25 @@ async def test_requests_counts_and_syncs_find_what_their_reader_may_read(
             assert await identity.count(*filters) == {"count": len(expected)}
             if len(filters) == 1:
                 assert await synced(identity, filters[0]) == set(expected)
+
+
+BAD: Final = "invalid: sig is not a valid signature of the id by the pubkey"
+KNOWN: Final = "duplicate: already have this event"
+
+
+@pytest.mark.parametrize("event", [MESSAGE, TO_BOB, NOTE], ids=["message", "wrap", "note"])
+@pytest.mark.parametrize("names", [[], [DAVE], [BOB]], ids=["nobody", "a stranger", "whom it is for"])
+async def test_only_who_may_read_an_event_is_told_that_it_is_stored(
+    store: Store, event: Event, names: list[Author]
+) -> None:
+    """Not who has its id alone, nor who has all of it: both are answered as if it were new."""
+    forged = replace(event, sig="0" * 128)
+    async with open_named(store) as door, open_client(door, *names) as sender:
+        answers = [[await sender.publish(one) for one in (forged, event)] for _ in range(2)]
+    may_read = event is NOTE or BOB in names
+    unknown = [[False, BAD], [True, ""]]
+    known = [[True, KNOWN] if event is NOTE else [False, BAD], [True, KNOWN]]
+    assert answers == [unknown, known if may_read else unknown]
 
 
 @pytest.mark.slow

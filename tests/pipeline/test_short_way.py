@@ -98,6 +98,18 @@ async def test_a_known_event_is_answered_and_not_verified() -> None:
     assert stage.verifier.statistics().outcomes == {"duplicate": 1}
 
 
+async def test_what_is_private_is_verified_whether_it_is_stored_or_not() -> None:
+    stored, new = (ALICE.event(text, kind=1_059, tags=[["p", BOB.pubkey]]) for text in ("stored", "new"))
+    store = MemoryStore()
+    await store.save_many([stored])
+    stage = Stage(store)
+    for event in (stored, new):
+        assert stage.passes(replace(event, sig="0" * 128)) is True
+        assert stage.passes(event) is True
+    assert stage.replies.heard == [(stored.id, False, BAD), (new.id, False, BAD)]
+    assert stage.came_out() == ([stored.id, new.id], [])
+
+
 async def test_a_bad_signature_is_answered_and_goes_no_further() -> None:
     stage = Stage(MemoryStore())
     assert stage.passes(FORGED) is True

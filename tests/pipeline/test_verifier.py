@@ -71,6 +71,26 @@ async def test_good_events_go_on_as_one_batch_and_are_not_answered_yet() -> None
     assert outcome.calls == [[NOTE, REPLY]]
 
 
+@pytest.mark.parametrize("is_quick", [False, True])
+@pytest.mark.parametrize("kind", [4, 1_059])
+async def test_what_is_private_is_verified_whether_it_is_stored_or_not(is_quick: bool, kind: int) -> None:
+    """Who has no signature, and so need not have the event, learns nothing; the rest is for the writer to find."""
+    stored, new = (ALICE.event(text, kind=kind, tags=[["p", BOB.pubkey]]) for text in ("stored", "new"))
+    forged = [replace(event, sig="0" * 128) for event in (stored, new)]
+    store = ObedientStore(is_quick=is_quick)
+    await store.save_many([stored, NOTE])
+    outcome = await verify(store, [*forged, stored, new, NOTE])
+    assert outcome.replies.heard == [(NOTE.id, True, DUPLICATE), *((event.id, False, BAD) for event in forged)]
+    assert outcome.verified == [[stored, new]]
+    assert outcome.calls == [[*forged, stored, new]]
+
+
+async def test_the_store_is_not_asked_for_what_is_private_alone() -> None:
+    store = ObedientStore()
+    await verify(store, [ALICE.event(kind=4, tags=[["p", BOB.pubkey]])])
+    assert store.calls["known"] == 0
+
+
 async def test_a_bad_signature_is_answered_and_goes_no_further() -> None:
     outcome = await verify(ObedientStore(), [NOTE, FORGED, REPLY, FORGED_EPHEMERAL])
     assert outcome.verified == [[NOTE, REPLY]]

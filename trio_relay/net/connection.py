@@ -236,6 +236,8 @@ class Connection:
         self._unanswered -= 1
         if not accepted:
             self._refusals.note("EVENT", reason, event)
+        elif reason:
+            reason = self._relay.admission.told(reason, event, self._identity)
         self._outbox.send_nowait(ok(event.id, accepted, reason))
         if self._unanswered == 0 and self._answered is not None:
             self._answered.set()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+from trio_relay.nostr.access import may_read
 from trio_relay.nostr.auth import check_auth
 from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
@@ -77,6 +78,11 @@ class Admission:
         if refusal is not None:
             self.refused[refusal.prefix] += 1
         return refusal
+
+    def told(self, reason: str, event: Event, identity: Identity) -> str:
+        """What the sender of an accepted event is told of it: whether it was here before, only if he may read it."""
+        is_told = may_read(event, identity.reader) or not reason.startswith(f"{Prefix.DUPLICATE}:")
+        return reason if is_told else ""
 
     def bars(self) -> Callable[[Event], Rejected | None] | None:
         """What tells why an admitted event is not welcome any more; None while nobody and nothing is banned."""

@@ -1,4 +1,8 @@
-"""Batches in, verified events out: known ids are answered at once, the others' signatures checked a batch a call."""
+"""Batches in, verified events out: known ids are answered at once, the others' signatures checked a batch a call.
+
+Ids of private kinds are never known here: an answer to whoever has an id and no signature would tell that the event is
+stored. The writer finds them, when it is sure that their sender has them too.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import Final
 import structlog
 import trio
 
+from trio_relay.nostr.access import PRIVATE_KINDS
 from trio_relay.nostr.errors import Prefix, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import is_ephemeral
@@ -39,6 +44,7 @@ class Verifier:
         requests: kinds that are asked of the relay itself; they go neither to the writer nor to subscribers.
         bars: gives what tells why an ephemeral event may not be delivered after all, or None if all may be.
         is_heard: tells whether anybody would get an ephemeral event; None: its sender is not told.
+        private_kinds: are verified whether they are known or not.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Verifier:
         requests: Collection[int] = (),
         bars: Bars = lambda: None,
         is_heard: Callable[[Event], bool] | None = None,
+        private_kinds: frozenset[int] = PRIVATE_KINDS,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -59,6 +66,7 @@ class Verifier:
         self._requests = requests
         self._bars = bars
         self._is_heard = is_heard
+        self._private_kinds = private_kinds
         self._counter = trio.Lock()
         self._pending = 0
         self._last = trio.Event()
@@ -84,7 +92,7 @@ class Verifier:
         event = submission.event
         if self._pending or not self._is_quick or event.kind in self._requests:
             return False
-        known = self._store.known_nowait([event.id])
+        known = set() if event.kind in self._private_kinds else self._store.known_nowait([event.id])
         if known is None:
             return False
         if known:
@@ -138,8 +146,11 @@ class Verifier:
                 after.set()
 
     async def _unknown(self, batch: list[Submission]) -> list[Submission]:
-        """What is new; the rest is answered as duplicate, its signature not looked at."""
-        ids = [submission.event.id for submission in batch]
+        """What is new or private; the rest is answered as duplicate, its signature not looked at."""
+        private = self._private_kinds
+        ids = [submission.event.id for submission in batch if submission.event.kind not in private]
+        if not ids:
+            return batch
         try:
             known = self._store.known_nowait(ids)
             if known is None:
@@ -152,7 +163,7 @@ class Verifier:
             return batch
         fresh = []
         for submission in batch:
-            if submission.event.id in known:
+            if submission.event.id in known:  # never one of a private kind: the kind is part of what an id is made of
                 self._duplicate(submission)
             else:
                 fresh.append(submission)
