@@ -37,15 +37,16 @@ ANSWERS: Final[dict[str, tuple[list[dict[str, Any]], list[str], list[Any]]]] = {
     "less than the limit": ([{"kinds": [1], "limit": 7}], IDS, FINISH),
     "no stored events": ([{"limit": 0}], [], NO_HINT),
     "ids": ([{"ids": IDS[:2]}], IDS[:2], FINISH),
-    "ids of which one is not stored": ([{"ids": [IDS[0], "f" * 64]}], IDS[:1], FINISH),
+    "ids of which one is not stored": ([{"ids": [IDS[0], "f" * 64]}], IDS[:1], NO_HINT),
+    "ids of which one is not stored, of a kind": ([{"ids": [IDS[0], "f" * 64], "kinds": [1]}], IDS[:1], FINISH),
     "fewer ids than asked for": ([{"ids": IDS[:3], "limit": 2}], IDS[:2], MORE),
-    "a time": ([{"since": NOW - 3, "until": NOW - 1}], IDS[1:4], FINISH),
+    "a time": ([{"kinds": [1], "since": NOW - 3, "until": NOW - 1}], IDS[1:4], FINISH),
     "a part of a time": ([{"since": NOW - 3, "until": NOW - 1, "limit": 2}], IDS[1:3], MORE),
     "filters": ([{"kinds": [1]}, {"kinds": [7]}], [*IDS, VOTE.id], FINISH),
     "filters with one limit of all": ([{"kinds": [1], "limit": 6}, {"kinds": [7]}], [*IDS, VOTE.id], FINISH),
     "filters of which one is cut": ([{"kinds": [1], "limit": 5}, {"kinds": [7]}], [*IDS[:5], VOTE.id], MORE),
     "filters that are both cut": ([{"kinds": [1], "limit": 2}, {"kinds": [1], "limit": 4}], IDS[:4], MORE),
-    "filters with one answer": ([{"kinds": [1], "limit": 6}, {"ids": IDS, "limit": 6}], IDS, FINISH),
+    "filters with one answer": ([{"kinds": [1], "limit": 6}, {"ids": IDS, "kinds": [1], "limit": 6}], IDS, FINISH),
     "a limit, and no stored events": ([{"kinds": [1]}, {"limit": 0}], IDS, NO_HINT),
     "a cut answer, and no stored events": ([{"kinds": [1], "limit": 2}, {"limit": 0}], IDS[:2], MORE),
     "a limit, and nothing": ([{"kinds": [1], "limit": 6}, {"ids": []}], IDS, FINISH),
@@ -112,12 +113,14 @@ async def told(store: Store, *filters: dict[str, Any], limits: Limits = LIMITS) 
         return await answered(identity, *filters)
 
 
-@pytest.mark.parametrize("one", [{}, {"limit": 6}], ids=["no limit", "a limit above the relay's"])
+@pytest.mark.parametrize(
+    "one", [{"kinds": [1]}, {"kinds": [1], "limit": 6}], ids=["no limit", "a limit above the relay's"]
+)
 @pytest.mark.parametrize("number", [2, 3, 4, 5, 6])
 async def test_the_relays_own_limit_is_told_at_the_limit_and_one_above(
     store: Store, one: dict[str, Any], number: int
 ) -> None:
-    most = 5 if one else 3
+    most = 5 if "limit" in one else 3
     await store.save_many(NOTES[:number])
     assert await told(store, one) == (IDS[: min(number, most)], FINISH if number <= most else MORE)
 
@@ -148,7 +151,7 @@ async def test_the_relays_own_limit_never_cuts_a_second_and_the_clients_is_never
 ) -> None:
     """ "Semantics around created_at ties"."""
     await store.save_many(stored)
-    assert await told(store, one) == ([event.id for event in stored][:number], end)
+    assert await told(store, {"kinds": [1], **one}) == ([event.id for event in stored][:number], end)
 
 
 async def test_more_events_in_a_second_than_the_relay_ever_sends_leave_it_unsaid() -> None:
@@ -164,7 +167,7 @@ async def test_more_events_in_a_second_than_the_relay_ever_sends_leave_it_unsaid
 async def test_the_first_of_all_seconds_has_nothing_older(store: Store) -> None:
     notes = sorted((ALICE.event(str(number), created_at=0) for number in range(4)), key=lambda note: note.id)
     await store.save_many(notes)
-    assert await told(store, {}) == ([note.id for note in notes], FINISH)
+    assert await told(store, {"kinds": [1]}) == ([note.id for note in notes], FINISH)
 
 
 async def test_who_goes_on_with_until_finds_every_event_once(store: Store) -> None:
@@ -172,7 +175,7 @@ async def test_who_goes_on_with_until_finds_every_event_once(store: Store) -> No
     stored = [event for at in range(0, -6, -1) for event in tied(3, at)]
     await store.save_many(stored)
     found: list[str] = []
-    one: dict[str, Any] = {}
+    one: dict[str, Any] = {"kinds": [1]}
     async with open_named(store, hinting(LIMITS)) as door, open_client(door) as identity:
         while True:
             ids, end = await answered(identity, one)
@@ -252,14 +255,25 @@ async def test_who_names_others_is_not_told_by_a_hint_whether_they_have_messages
             assert (await answered(identity, {"#p": [BOB.pubkey], "kinds": [1]}))[1] == FINISH
 
 
-async def test_a_relay_without_any_private_event_says_finish_to_every_filter(store: Store) -> None:
+TOLD_BEFORE: Final[list[dict[str, Any]]] = [
+    *({}, {"authors": [ALICE.pubkey]}, {"#p": [BOB.pubkey]}, {"ids": ["0" * 64]}, {"since": NOW}),
+    *({"kinds": [1]}, {"search": "coffee"}),
+]
+
+
+async def test_the_first_private_event_of_a_relay_changes_no_hint(store: Store) -> None:
     await store.save_many([NOTES[0]])
     async with open_named(store, hinting()) as door, open_client(door) as nobody:
-        for one in ({}, {"authors": [ALICE.pubkey]}, {"#p": [BOB.pubkey]}, {"ids": ["0" * 64]}, {"since": NOW}):
-            assert (await answered(nobody, one))[1] == FINISH
-        await store.save_many([OTHERS])
-        for one in ({}, {"authors": [ALICE.pubkey]}, {"#p": [BOB.pubkey]}, {"ids": ["0" * 64]}, {"since": NOW}):
-            assert (await answered(nobody, one))[1] == NO_HINT
+        for stored in ([], [OTHERS]):
+            await store.save_many(stored)
+            hints = [(await answered(nobody, one))[1] for one in TOLD_BEFORE]
+            assert hints == [*(5 * [NO_HINT]), FINISH, FINISH]
+
+
+async def test_where_no_kind_is_private_finish_is_said_to_every_filter() -> None:
+    rules = rules_for(info=RelayInfo(url=URL, eose_hints=True), private_kinds=())
+    async with open_named(MemoryStore(), rules) as door, open_client(door) as nobody:
+        assert (await answered(nobody, {}))[1] == FINISH
 
 
 @pytest.mark.parametrize("one", [{}, {"limit": 2}, {"limit": 0}], ids=["finish", "more", "no hint"])

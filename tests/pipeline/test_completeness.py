@@ -63,7 +63,7 @@ async def test_one_event_more_is_asked_for_and_not_sent(
     is_quick: bool, page_events: int, limit: int | None, end: list[Any]
 ) -> None:
     store = await filled(NOTES, is_quick=is_quick, page_events=page_events)
-    found = await answer(store, *asked({} if limit is None else {"limit": limit}))
+    found = await answer(store, *asked({"kinds": [1]} if limit is None else {"kinds": [1], "limit": limit}))
     assert ids(found[:-1]) == [note.id for note in NOTES[: limit or DEFAULT]]
     assert found[-1] == end
 
@@ -95,6 +95,10 @@ async def test_where_a_second_has_more_than_is_ever_sent_nothing_is_said(is_quic
         assert (ids(found[:-1]), found[-1]) == (first, end)
 
 
+AT_RISK: Final = ({"kinds": [1], "limit": 2}, {"kinds": [7]})
+"""As long an answer as the first one's limit, which may have cut it: that takes a look."""
+
+
 class Hesitant(SyncedStore):
     """Answers only the first question at once."""
 
@@ -103,13 +107,13 @@ class Hesitant(SyncedStore):
         return page if self.calls["query_nowait"] == 1 else None
 
 
-@pytest.mark.parametrize(("stored", "end"), [(NOTES[:2], FINISH), ([*NOTES[:2], WRAP], NO_HINT)])
+@pytest.mark.parametrize(("stored", "end"), [(NOTES[:2], FINISH), (NOTES[:3], MORE)])
 async def test_where_only_the_hint_takes_a_while_the_answer_is_not_searched_for_again(
     stored: list[Event], end: list[Any]
 ) -> None:
     store = Hesitant(is_quick=True)
     await store.save_many(stored)
-    found = await answer(store, *asked({}))
+    found = await answer(store, *asked(*AT_RISK))
     assert ids(found[:-1]) == [note.id for note in NOTES[:2]]
     assert found[-1] == end
     assert (store.calls["query"], store.calls["records"]) == (0, 1)
@@ -122,7 +126,7 @@ async def test_a_hint_that_takes_too_long_is_left_out_and_the_answer_stands(
     store = (Hesitant if is_quick else SyncedStore)(is_quick=is_quick)
     await store.save_many(NOTES[:2])
     store.block("records")
-    assert ids(found := await answer(store, *asked({}))) == [NOTES[0].id, NOTES[1].id, "EOSE"]
+    assert ids(found := await answer(store, *asked(*AT_RISK))) == [NOTES[0].id, NOTES[1].id, "EOSE"]
     assert found[-1] == NO_HINT
     assert trio.current_time() == 2.5
 
@@ -138,7 +142,18 @@ async def test_whether_anything_older_is_left_may_take_too_long_too(autojump_clo
 async def test_a_hint_that_the_store_cannot_give_closes_the_subscription() -> None:
     store = await filled(NOTES[:2])
     store.failing["records"] = "disk is gone"
-    assert (await answer(store, *asked({})))[-1] == ["CLOSED", "sub", "error: disk is gone"]
+    assert (await answer(store, *asked(*AT_RISK)))[-1] == ["CLOSED", "sub", "error: disk is gone"]
+
+
+@pytest.mark.parametrize("stored", [NOTES[:2], [*NOTES[:2], WRAP]], ids=["nothing private", "a wrap"])
+@pytest.mark.parametrize("is_quick", [False, True])
+async def test_whether_anything_private_is_stored_is_neither_looked_up_nor_told(
+    is_quick: bool, stored: list[Event]
+) -> None:
+    store = await filled(stored, is_quick=is_quick)
+    assert (await answer(store, *asked({})))[-1] == NO_HINT
+    assert store.calls["query_nowait"] + store.calls["query"] == 1
+    assert store.calls["records"] == 0
 
 
 @pytest.mark.parametrize("method", ["query", "page"])
@@ -161,7 +176,7 @@ async def test_nothing_is_left_running_in_the_store() -> None:
 
 def read(one: dict[str, Any], *keys: str, private: frozenset[int] = PRIVATE_KINDS) -> tuple[Filter, Reader]:
     reader = Reader(frozenset(keys), private)
-    return parse_filter(one).with_limit(default=DEFAULT, most=MOST).read_by(reader), reader
+    return parse_filter(one).with_limit(default=DEFAULT, most=MOST), reader
 
 
 ME, YOU = ALICE.pubkey, BOB.pubkey
@@ -180,6 +195,8 @@ HIDDEN: Final[dict[str, tuple[dict[str, Any], list[str], bool]]] = {
     "what names another": ({"#p": [YOU]}, [ME], True),
     "what can match nothing": ({"#p": []}, [ME], False),
     "no authors": ({"authors": [], "kinds": [4]}, [ME], False),
+    "words, which nothing private has": ({"search": "tea"}, [], False),
+    "no words": ({"search": "-tea"}, [], True),
 }
 
 
@@ -188,6 +205,11 @@ def test_only_private_kinds_that_may_be_of_others_can_be_hidden(
     one: dict[str, Any], keys: list[str], could: bool
 ) -> None:
     assert could_hide(*read(one, *keys)) is could
+
+
+def test_words_of_kinds_that_are_private_here_can_be_hidden() -> None:
+    assert could_hide(*read({"search": "tea"}, private=frozenset([4, 30_023])))
+    assert not could_hide(*read({"search": "tea", "kinds": [1]}, private=frozenset([4, 30_023])))
 
 
 def test_several_filters_are_at_risk_where_the_whole_answer_is_as_long_as_a_limit() -> None:
@@ -287,7 +309,6 @@ def judge(sent: list[str], hint: list[Any], known: list[Event], filters: Sequenc
         assert not is_whole
     else:
         assert hint == []
-        could = any(could_hide(filter_.read_by(reader), reader) for filter_ in filters)
-        withheld = could and any(event.kind in reader.private_kinds for event in known)
+        withheld = any(could_hide(filter_, reader) for filter_ in filters)
         busiest = max((sum(other.created_at == event.created_at for other in known) for event in known), default=0)
         assert any(filter_.limit == 0 for filter_ in filters) or withheld or busiest >= MOST

@@ -1,26 +1,27 @@
 """The four orders of `sort:` (NIP-50 names none; these are the original relay's), by the references to a note.
 
-An event refers to a note by an `e` tag that names it; any kind counts but deletions and private ones. Each key counts
-once for a note however often it refers to it, so that one key cannot make a note popular; a key that voted both up and
-down counts once for each. A note without references is left out.
+An event refers to a note by an `e` tag that names it; any kind counts but deletions and private ones, whoever asks.
+Each key counts once for a note however often it refers to it, so that one key cannot make a note popular; a key that
+voted both up and down counts once for each. A note without references is left out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from trio_relay.nostr.access import PRIVATE_KINDS
+from trio_relay.nostr.access import PRIVATE_KINDS, Reader
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import DELETION
-from trio_relay.nostr.search import Sort, vote_of
+from trio_relay.nostr.search import Sort, is_searched, vote_of
 
 MUTE_KINDS: Final = frozenset({DELETION, *PRIVATE_KINDS})
-"""Kinds whose references do not count: deletions, and private kinds, which must not show in anybody's ranking."""
+"""Kinds whose references never count: deletions, and kinds that are private by their NIPs; see `mute_kinds`."""
 HOUR: Final = 3_600
 WINDOWS: Final[dict[Sort, int | None]] = {
     "top": None,
@@ -74,6 +75,24 @@ def reference_window(filter_: Filter) -> tuple[int | None, int | None]:
     return filter_.since, filter_.until
 
 
+def mute_kinds(reader: Reader | None) -> frozenset[int]:
+    """Return the kinds whose references do not count in what this reader is told.
+
+    Private kinds count for nobody, not even for those who may read the events: else a ranking would tell somebody who
+    asks with one key after another, and the same question had as many answers as there are readers.
+    """
+    return MUTE_KINDS if reader is None else MUTE_KINDS | reader.private_kinds
+
+
+def hides_words(reader: Reader | None) -> bool:
+    """Return True if words of stored events may be hidden from this reader.
+
+    Then relevance must not say how rare a word is, or how long a text is for the texts that are stored: that counts
+    what is hidden too. Kinds that are private by their NIPs have no words.
+    """
+    return reader is not None and any(map(is_searched, reader.private_kinds))
+
+
 class Voices(NamedTuple):
     """The numbers of keys that refer to one note, that vote for it and that vote against it."""
 
@@ -82,9 +101,9 @@ class Voices(NamedTuple):
     down: int = 0
 
 
-def references_of(event: Event) -> Iterator[Reference]:
-    """Yield the references of an event, one for each note that its `e` tags name; none for `MUTE_KINDS`."""
-    if event.kind not in MUTE_KINDS:
+def references_of(event: Event, mute: AbstractSet[int] = MUTE_KINDS) -> Iterator[Reference]:
+    """Yield the references of an event, one for each note that its `e` tags name; none for these kinds."""
+    if event.kind not in mute:
         vote = vote_of(event)
         for target in {tag[1] for tag in event.tags if tag[:1] == ["e"] and len(tag) > 1}:
             yield Reference(target, event.pubkey, vote)

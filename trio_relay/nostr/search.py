@@ -42,6 +42,7 @@ __all__ = [
     "Phrase",
     "Search",
     "Sort",
+    "is_searched",
     "marks_of",
     "parse_search",
     "text_of",
@@ -266,6 +267,11 @@ def _known(key: str, value: str) -> dict[str, str | bool]:
     return {}
 
 
+def is_searched(kind: int) -> bool:
+    """True for kinds of which anything is searched."""
+    return kind == PROFILE or not (kind in _UNSEARCHED or is_replaceable(kind))
+
+
 def text_of(event: Event) -> str:
     """Return the words of an event that are searched, with spaces between; empty for kinds that are not searched.
 
@@ -274,7 +280,7 @@ def text_of(event: Event) -> str:
     kind = event.kind
     if kind == PROFILE:
         return _profile_text(event.content)
-    if kind in _UNSEARCHED or is_replaceable(kind):
+    if not is_searched(kind):
         return ""
     if kind in _LISTS:
         text, names = "", _DESCRIBED

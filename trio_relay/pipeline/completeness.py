@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import WRAPS
+from trio_relay.nostr.search import is_searched
 
 FILLED_FROM: Final = 100
 """A client that asks for so many events reads pages; one that asks for fewer wants just these."""
@@ -90,10 +91,16 @@ def could_hide(filter_: Filter, reader: Reader) -> bool:
 
     It goes by the filter alone, never by what is stored: else a missing hint would tell that somebody has messages, and
     narrower and narrower filters would tell when they were written.
+
+    Args:
+        filter_: as the client wrote it.
+        reader: who asked.
     """
-    if filter_.reader is None or filter_.is_hopeless:
+    if filter_.is_hopeless:
         return False
     kinds = reader.private_kinds if filter_.kinds is None else filter_.kinds & reader.private_kinds
+    if filter_.search is not None and filter_.search.phrases:
+        kinds = frozenset(filter(is_searched, kinds))  # what has no words cannot match
     named = [values for letter, values in filter_.tags if letter == "p"]
     if any(values and values <= reader.keys for values in named):
         return False  # all of them name the reader

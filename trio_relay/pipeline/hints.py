@@ -9,10 +9,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from trio_relay.nostr.access import Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import FINISH, MORE
-from trio_relay.pipeline.completeness import at_risk, could_hide, is_inexact
+from trio_relay.pipeline.completeness import at_risk, is_inexact
 from trio_relay.pipeline.paging import paged
 from trio_relay.store.base import ID_SLICE, Page, Queryable
 
@@ -38,38 +37,26 @@ class Hints:
     def __init__(self, store: Queryable, seconds: float) -> None:
         self._store = store
         self._seconds = seconds
-        self._holds_private = False
-        """True once any private event was seen to be stored, which may be withheld from somebody; it stays so."""
 
-    def tell_nowait(self, filters: Sequence[Filter], reader: Reader, found: int) -> str | Unsure | None:
+    def tell_nowait(self, filters: Sequence[Filter], found: int, *, is_gated: bool) -> str | Unsure | None:
         """The hint for an answer of so many events that was not cut; None for no hint, `UNSURE` where it takes `tell`.
 
         Args:
-            filters: of the request, for this reader.
-            reader: who asked.
+            filters: of the request, for its reader.
             found: events of the answer.
+            is_gated: whether the request could match what is withheld from its reader (`completeness.could_hide`).
         """
         if self._says_nothing(filters):
             return None
         if at_risk(filters, found):
             return UNSURE
-        if _has_all_ids(filters, found):
-            return FINISH
-        if any(could_hide(filter_, reader) for filter_ in filters):
-            if not self._holds_private:
-                page = self._store.query_nowait([_private(reader)])
-                if page is None:
-                    return UNSURE
-                self._holds_private = bool(page)
-            if self._holds_private:
-                return None
-        return FINISH
+        return _at_the_end(filters, found, is_gated=is_gated)
 
-    async def tell(self, filters: Sequence[Filter], reader: Reader, found: int, ids: set[bytes]) -> str | None:
+    async def tell(self, filters: Sequence[Filter], found: int, ids: set[bytes], *, is_gated: bool) -> str | None:
         """The same, however long it takes.
 
         Args:
-            filters, reader, found: see `tell_nowait`.
+            filters, found, is_gated: see `tell_nowait`.
             ids: what was sent, in hex, if there are several filters.
 
         Raises:
@@ -81,13 +68,7 @@ class Hints:
         for filter_ in at_risk(filters, found):
             if await self._is_cut(filter_, ids):
                 return MORE
-        if _has_all_ids(filters, found):
-            return FINISH
-        if any(could_hide(filter_, reader) for filter_ in filters):
-            self._holds_private = self._holds_private or await self.holds(_private(reader))
-            if self._holds_private:
-                return None
-        return FINISH
+        return _at_the_end(filters, found, is_gated=is_gated)
 
     def _says_nothing(self, filters: Sequence[Filter]) -> bool:
         """True if nothing can be said: stored events are not asked for, are chosen among, or may not be found yet."""
@@ -127,11 +108,11 @@ class Hints:
                     yield {json[ID_SLICE] for json in page}
 
 
-def _private(reader: Reader) -> Filter:
-    """Any private event at all."""
-    return Filter(kinds=reader.private_kinds, limit=1)
+def _at_the_end(filters: Sequence[Filter], found: int, *, is_gated: bool) -> str | None:
+    """The hint for an answer that no limit has cut.
 
-
-def _has_all_ids(filters: Sequence[Filter], found: int) -> bool:
-    """True if each event was asked for by its id, and came."""
-    return len(filters) == 1 and filters[0].ids is not None and len(filters[0].ids) == found
+    Whether anything is withheld is never looked up: a relay that said `finish` to everything until it holds the first
+    private event would tell when that came.
+    """
+    has_all_ids = len(filters) == 1 and filters[0].ids is not None and len(filters[0].ids) == found
+    return FINISH if has_all_ids or not is_gated else None

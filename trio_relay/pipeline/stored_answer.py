@@ -34,6 +34,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import MORE
 from trio_relay.pipeline.completeness import (
     could_be_filled,
+    could_hide,
     older_than,
     ties_of,
     to_be_filled,
@@ -119,11 +120,15 @@ class StoredAnswer:
         self._ids = _NO_IDS
         """Ids that were sent, in hex; empty where nobody will ask for them."""
 
-    def _begin(self) -> Reader:
+    def _begin(self) -> None:
         reader = self._reader = self.subscription.reader.now()
         self._filters = [filter_.read_by(reader) for filter_ in self.subscription.filters]
         self._wanted = [filter_ for filter_ in self._filters if filter_.wants_stored]
-        return reader
+
+    def _is_gated(self) -> bool:
+        """True if the request could match what is withheld from who asked."""
+        reader = self._reader or self.subscription.reader
+        return any(could_hide(filter_, reader) for filter_ in self.subscription.filters)
 
     def send_nowait(self) -> bool:
         """Send what is stored and EOSE at once, and give True; or False, nothing sent, where that is not cheap.
@@ -133,7 +138,7 @@ class StoredAnswer:
         source = self._source
         if source.unstored is not None and source.unstored.is_asked_by(self.subscription):
             return False
-        reader = self._begin()
+        self._begin()
         wanted = self._wanted
         page = source.store.query_nowait(with_one_more(wanted, hints=source.hints is not None))
         if page is None:
@@ -143,7 +148,7 @@ class StoredAnswer:
         sent = cut.take(page)
         hint: str | Unsure | None = None
         if source.hints is not None:
-            hint = MORE if cut.is_cut else source.hints.tell_nowait(self._filters, reader, len(sent))
+            hint = MORE if cut.is_cut else source.hints.tell_nowait(self._filters, len(sent), is_gated=self._is_gated())
         if (
             not isinstance(hint, Unsure)
             and not self._to_be_filled(cut, len(sent), sent)[0]
@@ -215,7 +220,8 @@ class StoredAnswer:
             trio.TooSlowError: a step took too long.
             StoreError: the store could not answer.
         """
-        reader = self._reader or self._begin()
+        if self._reader is None:
+            self._begin()
         wanted, hints = self._wanted, self._source.hints
         cut = _Cut(wanted)
         of_last = await self._send_pages(cut) if wanted else []
@@ -230,7 +236,7 @@ class StoredAnswer:
                 return MORE
             if not is_whole:
                 return None
-            return await hints.tell(self._filters, reader, self._sent, self._ids)
+            return await hints.tell(self._filters, self._sent, self._ids, is_gated=self._is_gated())
         except trio.TooSlowError:
             return None  # all that was asked for has been sent: that counts, not what can be said of it
 
