@@ -32,6 +32,7 @@ from trio_relay.backup import bring_in, read_state, write_events, write_state
 from trio_relay.config import Config, ConfigError, exposed, list_files, load
 from trio_relay.list_files import ListFiles
 from trio_relay.net.listeners import AddressRefused
+from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.trends import Trends
 from trio_relay.private_files import written_whole
@@ -249,7 +250,8 @@ def trends_command(
 ) -> None:
     """Show which notes, tags and authors most keys referred to in a window of time.
 
-    Each key counts once for each. The relay may run meanwhile.
+    Each key counts once for each. What is private is left out (policy.private_kinds), so that the result may be shown
+    to anybody. The relay may run meanwhile.
     """
     config = _load_lasting(config_path or group_path)
     end = int(time.time()) if until is None else until
@@ -267,13 +269,14 @@ def trends_command(
 
 
 async def _trends(config: Config, since: int, until: int, limit: int) -> tuple[Trends, dict[str, str]]:
+    anybody = Reader(private_kinds=frozenset(config.policy.private_kinds))
     if config.store.backend == "opensearch":
         async with open_opensearch(config.opensearch) as index:
-            found = await index.trends(since, until, limit)
-            return found, await describe(index, found)
+            found = await index.trends(since, until, limit, anybody)
+            return found, await describe(index, found, anybody)
     async with open_sqlite_for_reading(config.store) as file:
-        found = await read_trends(file, since, until, limit)
-        return found, await describe(file, found)
+        found = await read_trends(file, since, until, limit, anybody)
+        return found, await describe(file, found, anybody)
 
 
 async def _migrate(config: Config, *, dry_run: bool) -> None:

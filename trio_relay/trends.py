@@ -12,8 +12,10 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.ranking import mute_kinds
 from trio_relay.nostr.trends import Tally, Trends
 from trio_relay.store.base import Queryable, StoreError
 
@@ -23,17 +25,17 @@ _SHOWN: Final = 64
 """Most characters that are shown of a text that others wrote; as many as an id has."""
 
 
-async def read_trends(store: Queryable, since: int, until: int, limit: int) -> Trends:
-    """Count what most keys refer to in a window of time; see `Trends`.
+async def read_trends(store: Queryable, since: int, until: int, limit: int, reader: Reader = NOBODY) -> Trends:
+    """Count what most keys refer to in a window of time, in events that this reader may read; see `Trends`.
 
     Raises:
         StoreError: the store could not answer, or one second has more events than can be read at a time.
     """
-    tally = Tally()
+    tally = Tally(mute_kinds(reader))
     seen: set[str] = set()
     end, step = until, FIRST_STEP
     while True:
-        events = await _newest(store, Filter(since=since, until=end, limit=step))
+        events = await _newest(store, Filter(since=since, until=end, limit=step, reader=reader))
         for event in events:
             if event.id not in seen:
                 tally.add(event)
@@ -54,16 +56,18 @@ async def _newest(store: Queryable, filter_: Filter) -> list[Event]:
         return [decode(json) async for page in pages for json in page]
 
 
-async def describe(store: Queryable, trends: Trends) -> dict[str, str]:
+async def describe(store: Queryable, trends: Trends, reader: Reader = NOBODY) -> dict[str, str]:
     """Describe notes and authors, by id and pubkey: by the start of the content, and by the name in the profile.
+
+    What this reader may not read is not described: anybody can refer to a note of somebody else's.
 
     Raises:
         StoreError: the store could not answer.
     """
     notes = frozenset(trend.name for trend in trends.notes)
     authors = frozenset(trend.name for trend in trends.authors)
-    said = {event.id: _line(event.content) for event in await _all(store, Filter(ids=notes))}
-    profiles = await _all(store, Filter(kinds=frozenset([0]), authors=authors))
+    said = {event.id: _line(event.content) for event in await _all(store, Filter(ids=notes, reader=reader))}
+    profiles = await _all(store, Filter(kinds=frozenset([0]), authors=authors, reader=reader))
     return said | {profile.pubkey: _name(profile.content) for profile in profiles}
 
 

@@ -159,5 +159,5 @@ def test_a_search_is_gated_as_all_else() -> None:
         one = replace(parse_filter({"search": text}), limit=10, reader=SOMEBODY)
         select = plan_newest(one, 7)
         assert select.sql.count("?") == len(select.bindings)
-        assert "NOT kind IN" in select.sql
+        assert "NOT event.kind IN" in select.sql
         assert "expiry" in select.sql

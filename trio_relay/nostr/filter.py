@@ -110,11 +110,17 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
     def read_by(self, reader: Reader) -> Filter:
         """Return the same filter for this reader, with the keys of this moment.
 
-        Most filters name kinds, none of them private: these stay as they are and cost nothing more.
+        Most filters name kinds, none of them private: these stay as they are and cost nothing more. Who has not
+        authenticated is concerned by no private event, so no store is asked for what he names of their kinds: it would
+        take the longer the more there are. A search keeps its reader, since its order and the domains of authors come
+        from other events than those that it finds.
         """
-        if self.kinds is not None and self.kinds.isdisjoint(reader.private_kinds):
-            return self
-        return msgspec.structs.replace(self, reader=reader.now())
+        kinds = self.kinds
+        if kinds is not None and not reader.keys:
+            kinds = kinds - reader.private_kinds
+        if kinds is not None and self.search is None and kinds.isdisjoint(reader.private_kinds):
+            return self if kinds == self.kinds else msgspec.structs.replace(self, kinds=kinds)
+        return msgspec.structs.replace(self, kinds=kinds, reader=reader.now())
 
     def with_limit(self, *, default: int, most: int) -> Filter:
         """Return the same filter limited to at most `most` stored events.

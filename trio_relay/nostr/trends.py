@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ from trio_relay.nostr.kinds import FOLLOW_SET, FOLLOWS, PROFILE, is_replaceable
 from trio_relay.nostr.ranking import MUTE_KINDS, references_of
 
 SILENT_KINDS: Final = rf"{PROFILE}|{FOLLOWS}|{'|'.join(map(str, sorted(MUTE_KINDS)))}|1[0-9]{{4}}|{FOLLOW_SET}"
-"""The kinds that `speaks` leaves out, as a regular expression for Lucene."""
+"""The kinds that `speaks` leaves out for everybody, as a regular expression for Lucene."""
 
 
 class Trend(msgspec.Struct, frozen=True, gc=False):
@@ -42,15 +43,20 @@ class Trends(msgspec.Struct, frozen=True, gc=False):
     authors: list[Trend]
 
 
-def speaks(event: Event) -> bool:
-    """Return True for an event whose references count at its time: no replaceable list, and none of `MUTE_KINDS`."""
-    return not (event.kind in MUTE_KINDS or event.kind == FOLLOW_SET or is_replaceable(event.kind))
+def speaks(event: Event, mute: AbstractSet[int] = MUTE_KINDS) -> bool:
+    """Return True for an event whose references count at its time: no replaceable list, and none of these kinds."""
+    return not (event.kind in mute or event.kind == FOLLOW_SET or is_replaceable(event.kind))
 
 
 class Tally:
-    """Counts the keys that refer to things, event by event."""
+    """Counts the keys that refer to things, event by event.
 
-    def __init__(self) -> None:
+    Args:
+        mute: kinds that do not count; `ranking.mute_kinds` gives those of a reader.
+    """
+
+    def __init__(self, mute: AbstractSet[int] = MUTE_KINDS) -> None:
+        self._mute = mute
         self._events = 0
         self._notes: dict[str, set[str]] = {}
         self._tags: dict[str, set[str]] = {}
@@ -58,10 +64,10 @@ class Tally:
 
     def add(self, event: Event) -> None:
         """Count the references of one event, if it has any that count."""
-        if not speaks(event):
+        if not speaks(event, self._mute):
             return
         self._events += 1
-        for reference in references_of(event):
+        for reference in references_of(event, self._mute):
             self._notes.setdefault(reference.target, set()).add(event.pubkey)
         for tag in event.tags:
             if len(tag) > 1 and tag[0] in ("t", "p"):

@@ -54,7 +54,7 @@ class Queries:
             Rejected: it took too long, or the store could not tell.
         """
         source = self._source
-        hopeful = [filter_.read_by(reader) for filter_ in filters if not filter_.is_hopeless]
+        hopeful = [asked for filter_ in filters if not (asked := filter_.read_by(reader)).is_hopeless]
         source.running += 1
         number: Sketch | int = 0
         try:

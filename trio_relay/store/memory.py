@@ -12,10 +12,11 @@ from itertools import islice
 import trio
 from msgspec.structs import replace
 
+from trio_relay.nostr.access import may_read
 from trio_relay.nostr.event import Event, address_of, encode, has_expired
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, registers_of
-from trio_relay.nostr.ranking import candidates, ranked, reference_window, references_of
+from trio_relay.nostr.ranking import candidates, mute_kinds, ranked, reference_window, references_of
 from trio_relay.nostr.search import Search, marks_of, text_of
 from trio_relay.nostr.tokenizer import ANY_END
 from trio_relay.store.base import Listener, Page, Saved, StoreStatistics
@@ -159,8 +160,8 @@ class MemoryStore:
             wider = candidates(filter_, now)
             notes = islice(filter(self._with_authors(wider).matches, self._newest_first()), wider.limit)
             since, until = reference_window(filter_)
-            window = Filter(since=since, until=until)
-            said = [each for event in self._living() if window.matches(event) for each in references_of(event)]
+            window, mute = Filter(since=since, until=until), mute_kinds(filter_.reader)
+            said = [each for event in self._living() if window.matches(event) for each in references_of(event, mute)]
             return ranked(search.sort, [(note.id, note.created_at) for note in notes], said, now, filter_.limit)
         matching = list(filter(self._with_authors(filter_).matches, self._newest_first()))
         if search is not None:
@@ -168,10 +169,15 @@ class MemoryStore:
         return [event.id for event in matching[: filter_.limit]]
 
     def _with_authors(self, filter_: Filter) -> Filter:
-        """Return the same filter with its `domain:` replaced by the authors of that domain."""
+        """Return the same filter with its `domain:` replaced by the authors of that domain, as its reader may know."""
         if filter_.search is None or (mark := filter_.search.author_mark) is None:
             return filter_
-        authors = {event.pubkey for event in self._living() if mark in marks_of(event)}
+        reader = filter_.reader
+        authors = {
+            event.pubkey
+            for event in self._living()
+            if mark in marks_of(event) and (reader is None or may_read(event, reader))
+        }
         return replace(
             filter_,
             authors=frozenset(authors if filter_.authors is None else authors & filter_.authors),

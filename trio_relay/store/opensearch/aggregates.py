@@ -6,13 +6,15 @@ not count.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from trio_relay.nostr.hyperloglog import REGISTERS, Sketch
+from trio_relay.nostr.ranking import MUTE_KINDS
 from trio_relay.nostr.trends import SILENT_KINDS, Trend, Trends
 from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.pages import search_whole
-from trio_relay.store.opensearch.query import Query, expired
+from trio_relay.store.opensearch.query import Query, expired, of_kinds
 from trio_relay.store.opensearch.responses import Buckets, Sketched, Trended
 
 # The twin of `hyperloglog.observation`: the seven bytes after the register's own, in a number of 64 bits. That has 8
@@ -65,19 +67,27 @@ _TERMS: Final = {"notes": f"e:{_HEX}", "tags": "t:.+", "authors": f"p:{_HEX}"}
 """The terms of `tags` that are counted, as regular expressions for Lucene; long values, kept as hashes, are not."""
 
 
-async def trends(client: OpenSearchClient, alias: str, since: int, until: int, limit: int, now: int) -> Trends:
-    """Count what most keys refer to in a window, without what has expired by `now`; see `Trends`.
+async def trends(
+    client: OpenSearchClient,
+    alias: str,
+    since: int,
+    until: int,
+    limit: int,
+    now: int,
+    mute: AbstractSet[int] = MUTE_KINDS,
+) -> Trends:
+    """Count what most keys refer to in a window, without these kinds and what has expired by `now`; see `Trends`.
 
     Raises:
         StoreError: the cluster could not answer.
     """
-    answer = await search_whole(client, alias, _trends_body(since, until, limit, now), Trended)
+    answer = await search_whole(client, alias, _trends_body(since, until, limit, now, mute), Trended)
     found = answer.aggregations
     notes, tags, authors = (_trends(buckets) for buckets in (found.notes, found.tags, found.authors))
     return Trends(since, until, answer.hits.total.value, notes, tags, authors)
 
 
-def _trends_body(since: int, until: int, limit: int, now: int) -> Query:
+def _trends_body(since: int, until: int, limit: int, now: int, mute: AbstractSet[int]) -> Query:
     keys: Query = {"keys": {"cardinality": {"field": "pubkey", "precision_threshold": _PRECISION}}}
     order = [{"keys": "desc"}, {"_key": "asc"}]
     return {
@@ -86,7 +96,7 @@ def _trends_body(since: int, until: int, limit: int, now: int) -> Query:
         "query": {
             "bool": {
                 "filter": [{"range": {"created_at": {"gte": since, "lte": until}}}],
-                "must_not": [{"regexp": {"kind": SILENT_KINDS}}, expired(now)],
+                "must_not": [{"regexp": {"kind": SILENT_KINDS}}, of_kinds(mute), expired(now)],
             }
         },
         "aggs": {

@@ -7,11 +7,13 @@ A filter that can match nothing is not asked (`Filter.wants_stored`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias
 
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import GIFT_WRAP, WRAPS
+from trio_relay.nostr.ranking import hides_words
 from trio_relay.nostr.tokenizer import ANY_END
 from trio_relay.store.opensearch.documents import REQUESTS, tag_term
 
@@ -42,13 +44,14 @@ def condition(filter_: Filter, authors: Collection[str] | None = None, *, now: i
         clauses.append({"range": {"created_at": times}})
     parts: dict[str, list[Query]] = {"must_not": []}
     if (search := filter_.search) is not None:
-        parts["must"] = [phrase(words) for words in search.phrases]
+        wanted = unweighed if hides_words(filter_.reader) else phrase
+        parts["must"] = [wanted(words) for words in search.phrases]
         parts["must_not"] += [phrase(words) for words in search.excluded]
         clauses += [{"term": {"marks": mark}} for mark in search.marks]
         parts["must_not"] += [{"term": {"marks": mark}} for mark in search.unwanted_marks]
     clauses = clauses or [AN_EVENT]  # what follows only excludes, and the index holds more than events
     if filter_.reader is not None:
-        clauses.append(readable(filter_.reader))
+        clauses.append(readable(filter_.reader, filter_.kinds))
     if now is not None:
         parts["must_not"].append(expired(now))
     parts["filter"] = clauses
@@ -69,17 +72,30 @@ def expired(now: int) -> Query:
     return {"range": {"expires": {"lte": now}}}
 
 
-def readable(reader: Reader) -> Query:
-    """Make the condition of events that a reader may read, like `access.may_read`."""
-    public: Query = {"bool": {"must_not": [{"terms": {"kind": _kinds(reader.private_kinds)}}]}}
+def of_kinds(kinds: Iterable[int]) -> Query:
+    """Make the condition of events of any of these kinds."""
+    return {"terms": {"kind": _kinds(kinds)}}
+
+
+def readable(reader: Reader, kinds: AbstractSet[int] | None = None) -> Query:
+    """Make the condition of events that a reader may read, like `access.may_read`.
+
+    Args:
+        reader: whose keys count.
+        kinds: what the events are of, if that is known: where all of them are private, the cluster looks at no event
+            but those that concern the reader.
+    """
+    public: Query = {"bool": {"must_not": [of_kinds(reader.private_kinds)]}}
     if not reader.keys:
         return public
     keys = sorted(reader.keys)
     own: Query = {
-        "bool": {"filter": [{"terms": {"pubkey": keys}}], "must_not": [{"terms": {"kind": _kinds(WRAPS)}}]},
+        "bool": {"filter": [{"terms": {"pubkey": keys}}], "must_not": [of_kinds(WRAPS)]},
     }
     addressed: Query = {"terms": {"tags": [tag_term("p", key) for key in keys]}}
-    return {"bool": {"should": [public, own, addressed]}}
+    concerning = [own, addressed]
+    is_private = kinds is not None and kinds <= reader.private_kinds
+    return {"bool": {"should": concerning if is_private else [public, *concerning]}}
 
 
 def belonging_to(pubkey: str, until: int) -> Query:
@@ -107,7 +123,7 @@ def deletable(targets: Iterable[tuple[str, str]]) -> Iterator[Query]:
         asked: list[Query] = [
             {"bool": {"filter": [{"terms": {"id": named}}, _owned_by(pubkey)]}} for pubkey, named in ids.items()
         ]
-        requests: Query = {"terms": {"kind": _kinds(REQUESTS)}}
+        requests = of_kinds(REQUESTS)
         yield {"bool": {"filter": [{"bool": {"should": asked}}], "must_not": [requests]}}
 
 
@@ -130,6 +146,23 @@ def phrase(words: Sequence[str]) -> Query:
     if len(words) == 1:
         return {"term": {"words": joined}}
     return {"match_phrase": {"words": joined}}
+
+
+def unweighed(words: Sequence[str]) -> Query:
+    """Make the same condition where words may be hidden from the reader (`ranking.hides_words`).
+
+    It counts 1 for a match, and 1 more for a whole word where a beginning is enough, however rare that is. The last
+    word of a phrase is whole: which words begin so would be looked up among the hidden ones too.
+    """
+    whole = [*words[:-1], words[-1].removesuffix(ANY_END)]
+    found: list[Query] = [_counting_one(phrase(whole))]
+    if words[-1].endswith(ANY_END) and len(words) == 1:
+        found.append(_counting_one({"prefix": {"words": {"value": whole[0]}}}))
+    return {"bool": {"should": found}}
+
+
+def _counting_one(query: Query) -> Query:
+    return {"constant_score": {"filter": query}}
 
 
 def either(conditions: Sequence[Query]) -> Query:

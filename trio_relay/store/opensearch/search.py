@@ -6,16 +6,27 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
+from trio_relay.nostr.access import Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
-from trio_relay.nostr.ranking import MUTE_KINDS, Voices, candidates, ranked_by, reference_window
+from trio_relay.nostr.ranking import Voices, candidates, mute_kinds, ranked_by, reference_window
 from trio_relay.nostr.search import Sort
 from trio_relay.store.base import Page
 from trio_relay.store.opensearch.aggregates import sketch
 from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.documents import tag_term
 from trio_relay.store.opensearch.pages import Appetite, Hit, search_many, search_whole
-from trio_relay.store.opensearch.query import BEST_FIRST, NEWEST_FIRST, Query, condition, either, expired, search_body
+from trio_relay.store.opensearch.query import (
+    BEST_FIRST,
+    NEWEST_FIRST,
+    Query,
+    condition,
+    either,
+    expired,
+    of_kinds,
+    readable,
+    search_body,
+)
 from trio_relay.store.opensearch.responses import Counted, Profiles, Spoken, Whole
 from trio_relay.store.opensearch.scan import records
 
@@ -112,13 +123,14 @@ class Searcher:
 
     async def _authors_of(self, filter_: Filter) -> list[str] | None:
         mark = filter_.search.author_mark if filter_.search is not None else None
-        return None if mark is None else await self._authors(mark)
+        return None if mark is None else await self._authors(mark, filter_.reader)
 
-    async def _authors(self, mark: str) -> list[str]:
+    async def _authors(self, mark: str, reader: Reader | None) -> list[str]:
         """Find the authors whose profile carries this mark; if there are too many, the newest profiles."""
-        query: Query = {
-            "bool": {"filter": [{"term": {"marks": mark}}], "must_not": [expired(int(self._clock()))]},
-        }
+        claims: list[Query] = [{"term": {"marks": mark}}]
+        if reader is not None:
+            claims.append(readable(reader))
+        query: Query = {"bool": {"filter": claims, "must_not": [expired(int(self._clock()))]}}
         body = search_body(query, NEWEST_FIRST, _MOST_AUTHORS) | {"_source": False, "docvalue_fields": ["pubkey"]}
         found = await self._search(body, Profiles)
         return [pubkey for hit in found.hits.hits for pubkey in hit.fields.pubkey]
@@ -175,7 +187,7 @@ class Searcher:
             "query": {
                 "bool": {
                     "filter": [condition(speaking, now=int(self._clock()))],
-                    "must_not": [{"terms": {"kind": sorted(map(str, MUTE_KINDS))}}],
+                    "must_not": [of_kinds(mute_kinds(filter_.reader))],
                 }
             },
             "size": 0,

@@ -11,9 +11,11 @@ import structlog
 import trio
 from msgspec.structs import replace
 
+from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
+from trio_relay.nostr.ranking import mute_kinds
 from trio_relay.nostr.trends import Trends
 from trio_relay.store.base import Listener, Page, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.opensearch.aggregates import trends
@@ -149,14 +151,14 @@ class OpenSearchStore:
         """
         await self._refresher.cover(of_others=of_others)
 
-    async def trends(self, since: int, until: int, limit: int) -> Trends:
-        """Count what most keys refer to in a window of time, all of it in the cluster.
+    async def trends(self, since: int, until: int, limit: int, reader: Reader = NOBODY) -> Trends:
+        """Count what most keys refer to in a window of time, in events that this reader may read, in the cluster.
 
         Raises:
             StoreError: the cluster could not answer.
         """
         await self.refresh(of_others=True)
-        return await trends(self._client, self._alias, since, until, limit, self._now())
+        return await trends(self._client, self._alias, since, until, limit, self._now(), mute_kinds(reader))
 
     async def scan(self) -> AsyncGenerator[Page, None]:
         await self.refresh(of_others=True)

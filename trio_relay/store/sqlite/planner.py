@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import WRAPS
+from trio_relay.nostr.ranking import hides_words
 from trio_relay.store.sqlite.rows import MARK, rank_of
-from trio_relay.store.sqlite.sql import AUTHOR, Select, Where, all_of, keys_of, raw
+from trio_relay.store.sqlite.sql import AUTHOR, Select, Where, all_of, keys_of, raw, whole_of
 
 _MOST_KIND_WALKS: Final = 32
 _MOST_TAG_WALKS: Final = 4
@@ -47,7 +48,10 @@ def plan(filters: Sequence[Filter], expired_by: int | None = None) -> Select | N
 
 
 def plan_one(filter_: Filter, expired_by: int | None = None) -> Select:
-    """Plan one SELECT of (created_at, rank, seq) for a filter with a search: best first; newest if it has no words."""
+    """Plan one SELECT of (created_at, rank, seq) for a filter with a search: best first; newest if it has no words.
+
+    Where words may be hidden from the reader, whole words come before beginnings, and nothing else counts.
+    """
     return (
         _by_words(filter_, _BEST_FIRST, expired_by)
         if _has_words(filter_)
@@ -220,12 +224,18 @@ def _by_words(filter_: Filter, order: str, expired_by: int | None) -> Select:
         where.is_in("rank", list(map(rank_of, raw(filter_.ids)))).is_in("id", raw(filter_.ids))
     where.served(filter_, expired_by=expired_by).bindings.insert(0, all_of(filter_.search))
     hits = _SCORED_HITS if order is _BEST_FIRST else _HITS
+    if order is _BEST_FIRST and hides_words(filter_.reader):
+        hits = _WHOLE_FIRST
+        where.bindings.insert(0, whole_of(filter_.search))
     head = f"SELECT created_at, rank, seq FROM ({hits}) AS hit CROSS JOIN event ON event.seq = hit.found"
     return _finish(head, where, filter_, order)
 
 
 _HITS: Final = "SELECT rowid AS found FROM word WHERE word MATCH ?"
 _SCORED_HITS: Final = "SELECT rowid AS found, bm25(word) AS score FROM word WHERE word MATCH ?"
+_WHOLE_FIRST: Final = """
+SELECT rowid AS found, rowid NOT IN (SELECT rowid FROM word WHERE word MATCH ?) AS score FROM word WHERE word MATCH ?
+"""
 
 
 def _has_words(filter_: Filter) -> bool:

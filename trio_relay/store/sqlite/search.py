@@ -13,7 +13,7 @@ import apsw
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import REACTION
-from trio_relay.nostr.ranking import MUTE_KINDS, Voices, candidates, ranked_by, reference_window
+from trio_relay.nostr.ranking import Voices, candidates, mute_kinds, ranked_by, reference_window
 from trio_relay.nostr.search import COLOURS, DISLIKES, LIKES, Sort
 from trio_relay.store.sqlite.planner import plan_newest, plan_one
 from trio_relay.store.sqlite.rows import tag_key
@@ -84,6 +84,7 @@ def _voices(
     targets = {tag_key("e", note): note for note in notes}
     since, until = reference_window(filter_)
     heard_then = Where().times(Filter(since=since, until=until), "tag.").living(expired_by, "tag")
+    heard_then.is_not_in("tag.kind", sorted(mute_kinds(filter_.reader)))
     counts = [_count("", heard_then)]
     if sort == "controversial":
         counts += [_count(f" AND {_REACTION} IN ({answers})", heard_then) for answers in (_LIKES, _DISLIKES)]
@@ -112,11 +113,10 @@ def _texts(texts: Sequence[str]) -> str:
 _LIKES: Final = _texts(sorted(LIKES))
 _DISLIKES: Final = _texts(sorted(DISLIKES))
 _REACTION: Final = f"tag.kind = {REACTION} AND rtrim(event.json ->> '$.content', '{COLOURS}')"
-_MUTE: Final = ", ".join(map(str, sorted(MUTE_KINDS)))
-_VOICES: Final = f"""
+_VOICES: Final = """
 SELECT count(DISTINCT event.pubkey) FROM tag CROSS JOIN event ON event.seq = tag.seq
-WHERE tag.key = target.value AND tag.kind NOT IN ({_MUTE}){{}}{{}}
-"""  # noqa: S608  # all of it is our own text
+WHERE tag.key = target.value{}{}
+"""
 _NUMBERS_BYTES: Final = 2**29
 _NUMBERS: Final = "SELECT group_concat(seq) FROM ({})"
 _NOTES: Final = """

@@ -83,15 +83,18 @@ class Where:
             self._carries([tag_key(MARK, mark)], table, "IS NULL")
         if search.author_mark is not None:
             author = "pubkey" if table == "event" else AUTHOR
-            claims = Where(["claim.key = ?"], [tag_key(MARK, search.author_mark)]).living(expired_by, "claim")
+            claims = Where(["claim.key = ?"], [tag_key(MARK, search.author_mark)])
+            if filter_.reader is not None:
+                claims._readable(filter_.reader, "claim", "profile.pubkey")
+            claims.living(expired_by, "claim")
             self.terms.append(f"{author} IN ({_CLAIMANTS} {' AND '.join(claims.terms)})")
             self.bindings += claims.bindings
         return self
 
     def served(self, filter_: Filter, table: str = "event", expired_by: int | None = None) -> Where:
         """Keep only what the filter's reader may read, like `access.may_read`, and what has not expired."""
-        if filter_.reader is not None and filter_.reader.private_kinds:
-            self._readable(filter_.reader, table)
+        if filter_.reader is not None:
+            self._readable(filter_.reader, table, "event.pubkey" if table == "event" else AUTHOR)
         return self.living(expired_by, table)
 
     def living(self, expired_by: int | None, table: str = "event") -> Where:
@@ -102,11 +105,13 @@ class Where:
             self.bindings.append(expired_by)
         return self
 
-    def _readable(self, reader: Reader, table: str) -> None:
-        ways = Where().is_not_in("kind", sorted(reader.private_kinds))
+    def _readable(self, reader: Reader, table: str, author: str) -> None:
+        if not reader.private_kinds:
+            return
+        ways = Where().is_not_in(f"{table}.kind", sorted(reader.private_kinds))
         if reader.keys:
             keys = sorted(reader.keys)
-            own = Where().is_not_in("kind", sorted(WRAPS)).is_in("pubkey" if table == "event" else AUTHOR, raw(keys))
+            own = Where().is_not_in(f"{table}.kind", sorted(WRAPS)).is_in(author, raw(keys))
             ways.terms.append(" AND ".join(own.terms))
             ways.bindings += own.bindings
             ways._carries(keys_of(("p", frozenset(keys))), table, "IS NOT NULL")
@@ -153,6 +158,11 @@ def all_of(search: Search) -> str:
     """
     wanted = " AND ".join(map(_wanted, search.phrases))
     return f"({wanted}) NOT ({any_of(search.excluded)})" if search.excluded else wanted
+
+
+def whole_of(search: Search) -> str:
+    """Make the FTS5 query for all phrases of a search, the last word of each being whole."""
+    return " AND ".join(_quoted((*phrase[:-1], phrase[-1].removesuffix(ANY_END))) for phrase in search.phrases)
 
 
 def any_of(phrases: Sequence[Phrase]) -> str:
