@@ -67,7 +67,7 @@ PURE = [
     "pipeline/completeness.py", "pipeline/subscription_index.py", "pipeline/statistics.py",
     "net/addresses.py", "net/addresses.py", "net/frames.py", "net/keepalive.py",
     "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/methods.py",
-    "net/admin/lists.py", "net/connection_limits.py", "net/websocket.py",
+    "net/admin/lists.py", "net/connection_limits.py", "net/request_head.py", "net/websocket.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {

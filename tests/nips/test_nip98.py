@@ -275,7 +275,8 @@ async def test_a_relay_without_admins_or_a_name_has_nothing_to_manage(rules: dic
     async with open_named(MemoryStore(), given, clock=Clock()) as door, operator(door) as admin:
         reply = await admin.post(BODY)
         assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
-        supported = json.loads((await admin.wire.ask(Accept="application/nostr+json")).body)["supported_nips"]
+    async with open_named(MemoryStore(), given, clock=Clock()) as door, open_stream(door) as wire:
+        supported = json.loads((await wire.ask(Accept="application/nostr+json")).body)["supported_nips"]
         assert {86, 98}.isdisjoint(supported)
 
 

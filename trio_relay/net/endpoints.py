@@ -59,9 +59,16 @@ class Endpoints:
         self._paths = frozenset({"/", *filter(None, plain), *(f"{path}/" for path in plain)})
         self._elsewhere = Response(404, f"Nothing here; the relay is at {paths[0] if paths else '/'}\n".encode())
 
+    def takes_body(self, request: Request) -> bool:
+        """True for a call of an operator alone: nothing else here reads what a request carries."""
+        return request.method == "POST" and self._management is not None and self._is_relay(request)
+
+    def _is_relay(self, request: Request) -> bool:
+        return request.path == "/" or unquote(request.path) in self._paths
+
     async def answer(self, request: Request) -> Response | None:
         """The response; None for a WebSocket handshake on the one endpoint (NIP-01), whatever path it has."""
-        is_relay = request.path == "/" or unquote(request.path) in self._paths
+        is_relay = self._is_relay(request)
         if not is_relay and request.path != HEALTH:
             return self._elsewhere
         management = self._management if is_relay else None

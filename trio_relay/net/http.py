@@ -1,14 +1,15 @@
 """HTTP/1.1 on one connection, by h11: requests are answered in turn, until one of them asks for something else.
 
-Knows nothing of Nostr; `front` says what there is to be had. Bodies are read and capped here, since h11 caps neither
-them nor a head that arrives in one read.
+Knows nothing of Nostr; `front` says what there is to be had. What comes is bounded before h11 parses it, and of bodies
+nothing is read that nobody wants: who sends one all the same is answered, and the connection ends.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
@@ -16,11 +17,25 @@ import h11
 import trio
 
 from trio_relay.net.addresses import UNKNOWN
+from trio_relay.net.request_head import bad_request, end_of_head, has_body, parse_head
+from trio_relay.net.transport import transport
+from trio_relay.turns import Turn
 from trio_relay.version import __version__
 
 _READ_BYTES: Final = 16_384
-_HEAD_BYTES: Final = 16_384
 _BODY_BYTES: Final = 65_536
+_PIECE_BYTES: Final = 4_096
+"""Of a body, given to the parser at a time."""
+_MOST_PIECES: Final = 512
+"""Of a body, chunks too, which h11 takes about 15 µs each to read."""
+_MOST_REQUESTS: Final = 1_000
+"""On one connection; the last one's answer closes it."""
+_EAGER_READS: Final = 16
+"""Of one request; after so many it is read `1 / _CRUMB_SECONDS` times a second."""
+_CRUMB_SECONDS: Final = 0.05
+_SEE_OUT_SECONDS: Final = 1.0
+_SEE_OUT_READS: Final = 16
+_CLOSE: Final = ("Connection", "close")
 _ABSOLUTE: Final = re.compile("[a-z][a-z0-9+.-]*://[^/?#]*", re.IGNORECASE)
 
 
@@ -29,6 +44,7 @@ class Request:
     """One request; header names in lower case, repeated headers joined by commas.
 
     Attributes:
+        body: empty where it was not wanted.
         client: the address of whoever sent it, without a port; behind a trusted proxy, the one that the proxy tells.
     """
 
@@ -39,11 +55,12 @@ class Request:
     target: str
     body: bytes = b""
     client: str = UNKNOWN
+    http_version: str = "1.1"
 
     @property
     def wants_websocket(self) -> bool:
-        """True if this is the start of a WebSocket handshake (RFC 6455, section 4.1)."""
-        return self.method == "GET" and self.lists("upgrade", "websocket")
+        """True if this is the start of a WebSocket handshake (RFC 6455, section 4.1), never by HTTP/1.0."""
+        return self.method == "GET" and self.http_version == "1.1" and self.lists("upgrade", "websocket")
 
     def lists(self, name: str, token: str) -> bool:
         """Return True if a header, a list of words in any case (RFC 9110, section 5.6.1), has this one among them.
@@ -79,6 +96,8 @@ ClientOf: TypeAlias = Callable[[Mapping[str, str]], str]
 Respond: TypeAlias = Callable[[Request], Awaitable[Response | None]]
 """Answers a request; None hands the connection over as an `Upgrade`."""
 
+TakesBody: TypeAlias = Callable[[Request], bool]
+"""Tells from its head whether the body of a request is wanted."""
 
 NoteRefusal: TypeAlias = Callable[[str, int, str], object]
 """Is told the address, the status and the reason of a request that was not understood."""
@@ -92,12 +111,17 @@ def _pass_over(_address: str, _status: int, _reason: str) -> None:
     pass
 
 
+def _never(_request: Request) -> bool:
+    return False
+
+
 async def converse(
     stream: trio.abc.Stream,
     answer: Respond,
     request_seconds: float,
     client_of: ClientOf = _nobody,
     note_refusal: NoteRefusal = _pass_over,
+    takes_body: TakesBody = _never,
 ) -> Upgrade | None:
     """Answer requests until the client disconnects, breaks the rules, is too slow, or becomes a WebSocket.
 
@@ -107,88 +131,138 @@ async def converse(
         request_seconds: what one request may take to arrive, counted from the end of the one before.
         client_of: who sent a request; by default nobody is known.
         note_refusal: told of requests that break the rules or are too slow.
+        takes_body: whether a body is to be read; else the request is answered without it, and the connection closed.
 
     Raises:
         trio.BrokenResourceError: the client went away in the middle.
     """
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
-    has_asked = False
-    while True:
-        request: Request | None = None
+    arrivals = _Arrivals(stream)
+    for left in reversed(range(_MOST_REQUESTS)):
+        exchange: _Exchange | None = None
+        refusal: tuple[int, str] | None = None
         try:
             with trio.CancelScope(relative_deadline=request_seconds) as patience:
-                request = await _read_request(connection, stream, client_of)
+                exchange = await _read_request(arrivals, client_of, takes_body)
         except h11.RemoteProtocolError as error:
-            note_refusal(client_of({}), error.error_status_hint, str(error))
-            await _refuse(connection, stream, error.error_status_hint, request_seconds)
-            return None
+            refusal = error.error_status_hint, str(error)
         if patience.cancelled_caught:
-            if not (has_asked and _is_between_requests(connection)):
-                note_refusal(client_of({}), 408, "the request took too long to arrive")
-            await _refuse(connection, stream, 408, request_seconds)
+            refusal = 408, "the request took too long to arrive"
+        if refusal is not None:
+            if not (arrivals.is_idle and left < _MOST_REQUESTS - 1):  # who was answered need not ask again
+                note_refusal(client_of({}), *refusal)
+            await _refuse(stream, refusal[0], request_seconds)
             return None
-        if request is None:
+        if exchange is None:
             return None
-        response = await answer(request)
+        response = await answer(exchange.request)
+        if response is None and not exchange.leaves_body:
+            return Upgrade(exchange.request, bytes(arrivals.waiting))
         if response is None:
-            return Upgrade(request, connection.trailing_data[0])
-        with trio.move_on_after(request_seconds) as patience:
-            await stream.send_all(_render(connection, response, request.method == "HEAD"))
-        if patience.cancelled_caught or connection.our_state is not h11.DONE:
+            note_refusal(exchange.request.client, 400, "a handshake with a body")
+            response = Response(400, b"a handshake has no body\n")
+        if not await _respond(stream, exchange, response, request_seconds, is_last=left == 0):
             return None
-        connection.start_next_cycle()
-        has_asked = True
+    return None
 
 
-def _is_between_requests(connection: h11.Connection) -> bool:
-    """Return True if nothing of a next request has come: who was answered need not ask again."""
-    return connection.their_state is h11.IDLE and not connection.trailing_data[0]
+class _Arrivals:
+    """What the client has sent and nobody has read yet."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self.waiting = bytearray()
+        self.is_idle = True
+        """True until something of the next request has come."""
+        self._reads = 0
+
+    def begin_request(self) -> None:
+        """What is read from now on belongs to the next request."""
+        self.is_idle = not self.waiting
+        self._reads = 0
+
+    async def more(self) -> bool:
+        """Wait for more; False at the end of the stream."""
+        if self._reads >= _EAGER_READS:  # crumbs: a moment later there are more of them in one read
+            await trio.sleep(_CRUMB_SECONDS)
+        data = await self.stream.receive_some(_READ_BYTES)
+        self.waiting += data
+        self._reads += 1
+        self.is_idle = False
+        return bool(data)
+
+    def take(self, most: int) -> bytes:
+        """Take up to so many of the bytes that wait."""
+        taken = bytes(self.waiting[:most])
+        del self.waiting[:most]
+        return taken
 
 
-async def _read_request(connection: h11.Connection, stream: trio.abc.Stream, client_of: ClientOf) -> Request | None:
-    """The next request with its body; None if the client has left."""
-    head: h11.Request | None = None
-    body = b""
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            if head is not None and connection.they_are_waiting_for_100_continue:
-                await stream.send_all(_go_on(connection, head))
-            connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
-        elif isinstance(event, h11.Request):
-            if sum(len(name) + len(value) for name, value in event.headers) > _HEAD_BYTES:
-                raise h11.RemoteProtocolError("head too large", error_status_hint=431)
-            head = event
-        elif isinstance(event, h11.Data):
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """A request and what writes its response."""
+
+    request: Request
+    connection: h11.Connection
+    leaves_body: bool
+    """True if it has a body that is not wanted."""
+
+
+async def _read_request(arrivals: _Arrivals, client_of: ClientOf, takes_body: TakesBody) -> _Exchange | None:
+    """The next request, with its body if that is wanted; None if the client has left."""
+    arrivals.begin_request()
+    known = 0
+    while not (size := end_of_head(arrivals.waiting, known)):
+        known = len(arrivals.waiting)
+        if not await arrivals.more():
+            return None
+    connection, head = parse_head(arrivals.take(size))
+    request = _request(head, client_of)
+    if not has_body(head):
+        connection.next_event()  # the end of the message
+        return _Exchange(request, connection, leaves_body=False)
+    if not takes_body(request):
+        return _Exchange(request, connection, leaves_body=True)
+    if int(request.headers.get("content-length", "0")) > _BODY_BYTES:
+        raise bad_request(413, "body too large")
+    body = await _read_body(connection, arrivals)
+    return None if body is None else _Exchange(replace(request, body=body), connection, leaves_body=False)
+
+
+async def _read_body(connection: h11.Connection, arrivals: _Arrivals) -> bytes | None:
+    """The body of a request; None if the client has left. Its pieces are bounded as its bytes are: each costs time."""
+    body, pieces, received, turn = bytearray(), 0, 0, Turn()
+    while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+        if isinstance(event, h11.Data):
             body += event.data
-            if len(body) > _BODY_BYTES:
-                raise h11.RemoteProtocolError("body too large", error_status_hint=413)
-        elif isinstance(event, h11.EndOfMessage) and head is not None:
-            return _request(head, body, client_of)
-        else:  # ConnectionClosed
-            return None
+            pieces += 1
+        elif not arrivals.waiting:
+            if connection.they_are_waiting_for_100_continue:  # whether to send it at all (RFC 9110, section 10.1.1)
+                await arrivals.stream.send_all(_go_on(connection))
+            if not await arrivals.more():
+                return None
+        else:
+            received += len(piece := arrivals.take(_PIECE_BYTES))
+            connection.receive_data(piece)
+        if len(body) > _BODY_BYTES or received > 2 * _BODY_BYTES or pieces > _MOST_PIECES:
+            raise bad_request(413, "body too large, or in too many pieces")
+        if turn.is_over:
+            await turn.give()
+    arrivals.waiting[:0] = connection.trailing_data[0]  # of the next request
+    return bytes(body)
 
 
-def _go_on(connection: h11.Connection, head: h11.Request) -> bytes:
-    """What makes a client send its body that asks first whether to (RFC 9110, section 10.1.1).
-
-    Raises:
-        h11.RemoteProtocolError: it shall not.
-    """
-    if head.method != b"POST":
-        raise h11.RemoteProtocolError("no other request here needs a body", error_status_hint=417)
-    if any(name == b"content-length" and int(value) > _BODY_BYTES for name, value in head.headers):
-        raise h11.RemoteProtocolError("body too large", error_status_hint=413)
+def _go_on(connection: h11.Connection) -> bytes:
     return connection.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")) or b""
 
 
-def _request(head: h11.Request, body: bytes, client_of: ClientOf) -> Request:
+def _request(head: h11.Request, client_of: ClientOf) -> Request:
     headers: dict[str, str] = {}
     raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
     for name, value in raw:
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     target = head.target.decode("latin-1")
-    return Request(head.method.decode("ascii"), _path(target), headers, raw, target, body, client_of(headers))
+    version = head.http_version.decode("ascii")
+    return Request(head.method.decode("ascii"), _path(target), headers, raw, target, b"", client_of(headers), version)
 
 
 def _path(target: str) -> str:
@@ -196,6 +270,24 @@ def _path(target: str) -> str:
     if not target.startswith("/") and (absolute := _ABSOLUTE.match(target)) is not None:
         target = target[absolute.end() :]
     return target.partition("?")[0] or "/"
+
+
+async def _respond(
+    stream: trio.abc.Stream, exchange: _Exchange, response: Response, seconds: float, *, is_last: bool
+) -> bool:
+    """Send a response; False if nothing can follow it."""
+    is_last = is_last or exchange.leaves_body
+    if is_last and _CLOSE not in response.headers:
+        response = replace(response, headers=[*response.headers, _CLOSE])
+    rendered = _render(exchange.connection, response, exchange.request.method == "HEAD")
+    with trio.move_on_after(seconds) as patience:
+        await stream.send_all(rendered)
+    if patience.cancelled_caught:
+        return False
+    if is_last:
+        await _see_out(stream)
+        return False
+    return exchange.connection.our_state is h11.DONE
 
 
 def _render(connection: h11.Connection, response: Response, head_only: bool = False) -> bytes:
@@ -210,9 +302,25 @@ def _render(connection: h11.Connection, response: Response, head_only: bool = Fa
     return b"".join(part for part in parts if part)
 
 
-async def _refuse(connection: h11.Connection, stream: trio.abc.SendStream, status: int, seconds: float) -> None:
+async def _refuse(stream: trio.abc.Stream, status: int, seconds: float) -> None:
     """Say what was wrong with a request; nothing has been said to it yet."""
     # No body: what was refused may be a HEAD, whose answer must not have one, and the status says it all.
-    response = Response(status, headers=[("Connection", "close")])
-    with trio.move_on_after(seconds):
-        await stream.send_all(_render(connection, response))
+    rendered = _render(h11.Connection(h11.SERVER), Response(status, headers=[_CLOSE]))
+    with trio.move_on_after(seconds) as patience:
+        await stream.send_all(rendered)
+    if not patience.cancelled_caught:
+        await _see_out(stream)
+
+
+async def _see_out(stream: trio.abc.Stream) -> None:
+    """Say that nothing more comes, and for a moment pass over what the client still sends, without reading it.
+
+    Closing with input unread makes the kernel reset the connection, and the client loses what it was told (RFC 9112,
+    section 9.6).
+    """
+    out = transport(stream)
+    with trio.move_on_after(_SEE_OUT_SECONDS), suppress(trio.BrokenResourceError):
+        await out.send_eof()
+        for _ in range(_SEE_OUT_READS):
+            if not await out.receive(_READ_BYTES):
+                return

@@ -209,7 +209,12 @@ class Server:
             self._lobby.add(visit)
             try:
                 upgrade = await converse(
-                    stream, self._answer, self._options.handshake_seconds, client_of, self._refusals.note_request
+                    stream,
+                    self._answer,
+                    self._options.handshake_seconds,
+                    client_of,
+                    self._refusals.note_request,
+                    self._takes_body,
                 )
                 if upgrade is not None:
                     conversation = await self._shake_hands(stream, upgrade)
@@ -236,6 +241,9 @@ class Server:
                 with trio.fail_after(self._options.handshake_seconds):
                     await stream.send_all(response[sent:])
         return conversation
+
+    def _takes_body(self, request: Request) -> bool:
+        return self._front.takes_body(request) and not self._bars(request.client)
 
     async def _answer(self, request: Request) -> Response | None:
         response = await self._admitted(request)

@@ -7,6 +7,7 @@ whole messages out of fragments, their UTF-8, and a bound on their number. Anoth
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Final
 
 from websockets.datastructures import Headers
@@ -71,11 +72,13 @@ def accept(request: Request, max_message_length: int, *, deflate: bool) -> tuple
     """
     extensions = [_DEFLATE] if deflate and "sec-websocket-extensions" in request.headers else []
     core = ServerProtocol(state=OPEN, extensions=extensions, max_size=max_message_length, logger=_core_log)
-    asked = _asked(request)
+    asked: CoreRequest | None = None
     try:
+        asked = _asked(request)
         key, agreed, _ = core.process_request(asked)
     except InvalidHandshake as error:
-        response = core.accept(asked)  # it knows which status says what is wrong
+        # It knows which status says what is wrong; but for what is no header at all.
+        response = core.reject(HTTPStatus.BAD_REQUEST, f"{error}\n") if asked is None else core.accept(asked)
         response.headers["Sec-WebSocket-Version"] = "13"  # for who came with another (RFC 6455, section 4.2.2)
         raise HandshakeRefused(str(error), response.status_code, response.serialize()) from error
     # Written by hand: the core's own answer takes as long as all of its checks.
@@ -87,6 +90,9 @@ def _asked(request: Request) -> CoreRequest:
     """A request for the core, which is stricter than RFC 9110: with one protocol to upgrade to, and no empty lists.
 
     It gets no Origin either, since every one is welcome.
+
+    Raises:
+        InvalidHandshake: a header's value holds what no header may hold.
     """
     headers = [pair for pair in request.raw_headers if pair[0] in _HANDSHAKE and pair[1].strip(", \t")]
     headers += [(name, word) for name, word in _WORDS if request.lists(name, word)]
