@@ -7,13 +7,15 @@ import json
 import logging
 import sys
 import threading
+import tracemalloc
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import structlog
 
-from trio_relay.logs import LogOptions, configure
+from trio_relay.logs import LogOptions, Sparing, configure
 
 pytestmark = pytest.mark.usefixtures("own_logging")
 
@@ -181,3 +183,144 @@ def test_a_traceback_shows_no_values_of_variables(capsys: pytest.CaptureFixture[
     assert "Traceback (most recent call last)" in told
     assert "RuntimeError: 18 characters were too many" in told
     assert content not in told
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2Ja\nb\rc\x9b31m\u202egnp\u2028d\x00\x7f\ud800"
+
+
+class Impolite:
+    """Something that shows itself without care."""
+
+    def __repr__(self) -> str:
+        return f"<{HOSTILE}>"
+
+
+@pytest.mark.parametrize("value", [HOSTILE, [HOSTILE], {HOSTILE: HOSTILE}, ValueError(HOSTILE), Impolite()])
+def test_text_lines_hold_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str], value: object) -> None:
+    configure(LogOptions(format="text"))
+    structlog.get_logger().warning("refused", value=value, other=HOSTILE)
+    [line] = _lines(capsys)
+    assert line.isprintable()
+    assert r"\x1b[2Ja\nb\rc\x9b31m\u202egnp\u2028d\x00\x7f\ud800" in line
+
+
+@pytest.mark.parametrize("options", [LogOptions(format="text"), LogOptions(format="json")])
+def test_neither_do_texts_of_lines(capsys: pytest.CaptureFixture[str], options: LogOptions) -> None:
+    configure(options)
+    structlog.get_logger().warning(HOSTILE)
+    logging.getLogger("websockets").error("odd: %s", HOSTILE)
+    lines = _lines(capsys)
+    assert len(lines) == 2
+    assert all(line.isprintable() and r"\u202egnp" in line for line in lines)
+
+
+def test_what_is_bound_to_a_connection_is_escaped_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogOptions(format="text"))
+    with structlog.contextvars.bound_contextvars(address=HOSTILE):
+        structlog.get_logger().warning("connected")
+    [line] = _lines(capsys)
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("by", ["structlog", "logging"])
+def test_the_texts_of_exceptions_cannot_be_taken_for_lines(capsys: pytest.CaptureFixture[str], by: str) -> None:
+    configure(LogOptions(format="text"))
+    forged = "2026-01-01T00:00:00Z [info     ] managed by=you"
+    try:
+        raise ValueError(f"{HOSTILE}\n{forged}")
+    except ValueError:
+        if by == "structlog":
+            structlog.get_logger().exception("connection failed")
+        else:
+            logging.getLogger("trio").exception("connection failed")
+    first, *others = _lines(capsys)
+    assert "connection failed" in first
+    assert f"    {forged}" in others
+    assert all(line.startswith("    ") and line.isprintable() for line in others)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_lines_are_bounded(capsys: pytest.CaptureFixture[str], form: Any) -> None:
+    configure(LogOptions(format=form))
+    structlog.get_logger().warning("a" * 10**6, b="c" * 10**6, d=["e" * 10**6])
+    logging.getLogger("httpx").warning("x" * 10**6)
+    if form == "text":
+        assert max(map(len, _lines(capsys))) < 4_000
+    else:
+        entries = [json.loads(line) for line in _lines(capsys)]
+        assert {len(text) for entry in entries for text in entry.values() if len(text) > 100} == {1_001}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_tracebacks_are_bounded(capsys: pytest.CaptureFixture[str], form: Any) -> None:
+    def deep(left: int) -> None:
+        if left == 0:
+            raise Odd("at the bottom " + "x" * 100_000 + " the end")
+        deep(left - 1)
+
+    configure(LogOptions(format=form))
+    try:
+        deep(50)
+    except Odd:
+        structlog.get_logger().exception("connection failed")
+    told = "\n".join(_lines(capsys))
+    assert len(told) < 12_000
+    assert "Traceback (most recent call last)" in told
+    assert "the end" in told
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _passed(sparing: Sparing, level: str, event: str, count: int) -> list[object]:
+    """What was left out before each of so many lines, of those that were not left out."""
+    told: list[object] = []
+    for _ in range(count):
+        with suppress(structlog.DropEvent):
+            told.append(sparing(None, level, {"event": event, "level": level}).get("left_out"))
+    return told
+
+
+@pytest.mark.parametrize("level", ["warning", "error", "critical"])
+def test_of_one_kind_twenty_lines_a_minute_are_shown_and_the_rest_is_counted(level: str) -> None:
+    clock = Clock()
+    sparing = Sparing(clock)
+    assert _passed(sparing, level, "too slow", 1_000) == [None] * 19 + ["all like this until the minute is over"]
+    assert _passed(sparing, level, "another", 3) == [None] * 3
+    clock.now = 59.9
+    assert _passed(sparing, level, "too slow", 5) == []
+    clock.now = 60
+    assert _passed(sparing, level, "too slow", 3) == [985, None, None]
+    clock.now = 130
+    assert _passed(sparing, level, "too slow", 1) == [None]
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_what_operators_asked_to_see_is_all_shown(level: str) -> None:
+    assert _passed(Sparing(Clock()), level, "managed", 1_000) == [None] * 1_000
+
+
+def test_many_kinds_of_lines_cost_no_memory() -> None:
+    sparing = Sparing(Clock())
+    tracemalloc.start()
+    for number in range(10_000):
+        assert len(_passed(sparing, "error", f"kind {number}", 1)) == 1
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 100_000
+
+
+def test_libraries_are_bounded_by_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogOptions(format="json"))
+    for number in range(100):
+        logging.getLogger("websockets").error("frame %d", number)
+        structlog.get_logger().warning("disconnected", number=number)
+    told = [json.loads(line) for line in _lines(capsys)]
+    assert len(told) == 40
+    assert [entry["event"] for entry in told if "logger" in entry] == [f"frame {number}" for number in range(20)]

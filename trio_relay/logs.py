@@ -1,17 +1,33 @@
-"""Logging: structlog to standard error, as text on a terminal and as JSON elsewhere; what libraries log included."""
+"""Logging: structlog to standard error, as text on a terminal and as JSON elsewhere; what libraries log included.
+
+Strangers can make the relay log what they have written, and have it log often. So what is shown of a value is bounded
+and holds no character that a terminal obeys, and warnings and errors of one kind are bounded a minute.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 import threading
-from typing import Annotated, Literal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
 
 import msgspec
 import structlog
 from msgspec import Meta
 
 log = structlog.get_logger("trio_relay.logs")
+
+_MOST_CHARACTERS: Final = 1_000
+"""Of a value; the longest of our own lines have some hundred."""
+_MOST_OF_TRACEBACK: Final = 8_000
+_MINUTE: Final = 60.0
+_MOST_A_MINUTE: Final = 20
+"""Lines of one kind, from warnings on."""
+_MOST_KINDS: Final = 256
+_GRAVE: Final = frozenset({"warning", "error", "critical"})
 
 
 class LogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,34 +51,125 @@ def configure(options: LogOptions) -> None:
     from warnings on, whatever the level, since below that some tell of each request, and others of all that is sent.
     """
     text = sys.stderr.isatty() if options.format == "auto" else options.format == "text"
-    renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            # The default one prints local variables, and with them what events say.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-        if text
-        else structlog.processors.JSONRenderer()
+    # Its own formatter of exceptions prints local variables, and with them what events say.
+    console = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
+    last: list[structlog.types.Processor] = [structlog.processors.format_exc_info, _cut]
+    last += [_escape, console] if text else [structlog.processors.JSONRenderer()]
     processors: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: list[structlog.types.Processor] = [renderer] if text else [structlog.processors.format_exc_info, renderer]
+    sparing = Sparing()
     level = logging.getLevelNamesMapping()[options.level.upper()]
     structlog.configure(
-        processors=[*processors, *last],
+        processors=[*processors, sparing, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    _adopt_libraries([*processors, structlog.stdlib.add_logger_name], last, max(level, logging.WARNING))
+    _adopt_libraries([*processors, structlog.stdlib.add_logger_name], last, max(level, logging.WARNING), sparing)
 
 
-def _adopt_libraries(first: list[structlog.types.Processor], last: list[structlog.types.Processor], level: int) -> None:
+class Sparing:
+    """Leaves out warnings and errors of which there were enough in a minute; the next one tells how many.
+
+    Args:
+        clock: seconds, from any time on.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kinds: dict[str, _Kind] = {}
+
+    def __call__(self, _logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        """Be a processor of structlog: the kind of a line is its text."""
+        if line.get("level") not in _GRAVE:
+            return line
+        kind, before = self._count(str(line["event"]))
+        if kind.lines > _MOST_A_MINUTE:
+            raise structlog.DropEvent
+        if kind.lines == _MOST_A_MINUTE:
+            line["left_out"] = "all like this until the minute is over"
+        elif before:
+            line["left_out"] = before
+        return line
+
+    def lets_pass(self, record: logging.LogRecord) -> bool:
+        """Be a filter of the standard library: a line's kind is its logger, since libraries put values into texts."""
+        return self._count(f"logger {record.name}")[0].lines <= _MOST_A_MINUTE
+
+    def _count(self, name: str) -> tuple[_Kind, int]:
+        """Count a line; gives its kind, and how many were left out before, if a minute begins with it."""
+        now = self._clock()
+        kind = self._kinds.get(name)
+        if kind is not None and now - kind.began < _MINUTE:
+            kind.lines += 1
+            return kind, 0
+        if len(self._kinds) >= _MOST_KINDS:
+            self._kinds.clear()
+        fresh = self._kinds[name] = _Kind(now)
+        return fresh, max(0, kind.lines - _MOST_A_MINUTE) if kind is not None else 0
+
+
+@dataclass(slots=True)
+class _Kind:
+    began: float
+    lines: int = 1
+
+
+def _cut(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Bound what is shown of each text and each traceback."""
+    for name, value in line.items():
+        if isinstance(value, str) and len(value) > _MOST_CHARACTERS:
+            if name != "exception":
+                line[name] = f"{value[:_MOST_CHARACTERS]}…"
+            elif len(value) > _MOST_OF_TRACEBACK:  # where it began, and what it was
+                half = _MOST_OF_TRACEBACK // 2
+                line[name] = f"{value[:half]}\n[…]\n{value[-half:]}"
+    return line
+
+
+def _escape(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Write what a terminal would obey, and what would begin a new line, as `\\x1b`: in every value."""
+    for name, value in line.items():
+        if name == "exception":
+            # Each line stands back, so that none of them can be taken for a line of the log.
+            line[name] = "\n".join(f"    {printable(text)}" for text in str(value).split("\n"))
+        elif name == "event":
+            line[name] = printable(str(value))
+        elif not isinstance(value, str):
+            line[name] = _Shown(printable(repr(value))[:_MOST_CHARACTERS])
+        elif not value.isprintable():
+            line[name] = _Shown(repr(value))
+    return line
+
+
+class _Shown:
+    """What stands in a line as it is."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def printable(text: str) -> str:
+    """Return a text in which control characters, line ends and marks of direction are written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _adopt_libraries(
+    first: list[structlog.types.Processor], last: list[structlog.types.Processor], level: int, sparing: Sparing
+) -> None:
     """Give the lines of the standard library's loggers the same form."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(sparing.lets_pass)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=first, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
