@@ -13,7 +13,7 @@ from trio_relay.nostr.message import ClientMessage, Publish, RefusedMessage, par
 
 EVENT = ALICE.event("hello", tags=[["t", "x"]])
 FIELDS: dict[str, object] = msgspec.to_builtins(EVENT)
-DEEP = 100_000
+DEEP = 10_000
 
 HEX64, HEX128 = "must be 64 lowercase hex characters", "must be 128 lowercase hex characters"
 CREATED_AT_TYPE = "created_at must be an integer between 0 and 8589934591"

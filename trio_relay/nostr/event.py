@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -65,38 +66,56 @@ def is_hex64(text: str) -> bool:
     return _HEX64.fullmatch(text) is not None
 
 
-# NIP-01 escapes seven characters and sends all others verbatim, control characters included.
-_ESCAPES: Final = str.maketrans(
-    {"\n": "\\n", '"': '\\"', "\\": "\\\\", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
-)
+_NOT_CONTROL: Final = bytes(byte for byte in range(256) if byte >= 32 or byte in b"\n\r\t\b\f")
+"""All but the control characters that NIP-01 sends verbatim and JSON encoders escape."""
+_LONG: Final = 65_536
+_MOST_CONTROLS: Final = 4
+"""Different ones in a long event: each costs a look at all of it, and texts for terminals hold one or two."""
+_MOST_PLACES: Final = 65_536
+"""Of such characters in an event."""
 
 
 def id_matches(event: Event) -> bool:
     """True if `event.id` is the SHA-256 of the event's canonical array (NIP-01, "Events and signatures").
 
     Control characters without an escape of their own stand verbatim in NIP-01's form, but JSON encoders write them as
-    `\\u00xx`, and clients built on those hash that form: both are taken.
+    `\\u00xx`, and clients built on those hash that form: both are taken. Of an event with more than 65,536 of them, or
+    of more than 64 KiB with more than four different ones, only the latter is.
     """
     common = orjson.dumps([0, event.pubkey, event.created_at, event.kind, event.tags, event.content])
     if sha256(common).hexdigest() == event.id:
         return True
-    # Without such characters both forms are the same bytes, so the slow form is tried only if there is one.
-    return b"\\u00" in common and sha256(_verbatim(event)).hexdigest() == event.id
+    if not 0 < common.count(b"\\u00") <= _MOST_PLACES:  # without any both forms are the same bytes
+        return False
+    controls = _controls(event.tags, event.content)
+    if len(common) > _LONG and len(controls) > _MOST_CONTROLS:
+        return False
+    return sha256(_verbatim(common, controls)).hexdigest() == event.id
 
 
-def _verbatim(event: Event) -> bytes:
-    """Write the canonical array exactly as NIP-01 says."""
-    tags = ",".join("[" + ",".join(map(_quoted, tag)) + "]" for tag in event.tags)
-    return (f'[0,"{event.pubkey}",{event.created_at},{event.kind},[{tags}],{_quoted(event.content)}]').encode()
+def _controls(tags: list[list[str]], content: str) -> set[int]:
+    """Return which control characters an event holds verbatim in NIP-01's form."""
+    text = "".join([content, *chain.from_iterable(tags)])
+    return set(text.encode().translate(None, _NOT_CONTROL))
 
 
-def _quoted(text: str) -> str:
-    return f'"{text.translate(_ESCAPES)}"'
+def _verbatim(common: bytes, controls: set[int]) -> bytes:
+    """Return the canonical array exactly as NIP-01 says: seven characters are escaped, all others stand as they are.
+
+    Once for each character, since once for each place takes many times as long.
+    """
+    if controls:
+        common = common.replace(rb"\\", b"\xff")  # which is no UTF-8: what follows is not taken for an escape
+        for control in controls:
+            common = common.replace(b"\\u%04x" % control, bytes([control]))
+        common = common.replace(b"\xff", rb"\\")
+    return common
 
 
 def compute_id(pubkey: str, created_at: int, kind: int, tags: list[list[str]], content: str) -> str:
     """Compute the id of an event with these fields, 64 hex characters, in NIP-01's verbatim form."""
-    return sha256(_verbatim(Event("", pubkey, created_at, kind, tags, content, ""))).hexdigest()
+    common = orjson.dumps([0, pubkey, created_at, kind, tags, content])
+    return sha256(_verbatim(common, _controls(tags, content))).hexdigest()
 
 
 def address_of(event: Event) -> str | None:

@@ -13,20 +13,25 @@ from typing import Final
 from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.kinds import MAX_KIND
 
-_MOST_BYTES: Final = 65_536
-"""Most bytes that are decoded again; no real event is a longer message with such numbers."""
+MOST_BYTES: Final = 65_536
+"""Most bytes that are decoded again: some milliseconds."""
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def lenient(data: bytes) -> object:
-    """Decode a message by the standard library, with lone surrogates, NaN and huge numbers; None if it cannot."""
+    """Decode a message by the standard library, with lone surrogates, NaN and huge numbers.
+
+    Returns:
+        None if it cannot be read, or has more than `MOST_BYTES`.
+    """
+    if len(data) > MOST_BYTES:
+        return None
     try:
         return _loads(data)
     except RecursionError:
         return None
     except ValueError:
-        if len(data) > _MOST_BYTES:
-            return None
+        pass
     try:
         # Python refuses integers of more than 4,300 digits; cut short they are still out of every range.
         return _loads(data, parse_int=lambda digits: int(digits[:32]))

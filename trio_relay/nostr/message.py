@@ -2,7 +2,8 @@
 
 `parse` never fails on any input: for what cannot be read it returns the `RefusedMessage` that says so to the client. An
 event is decoded by msgspec straight into its type; what that refuses is decoded again by the standard library's
-lenient decoder, only to find the id that the answer should name and the field that was wrong.
+lenient decoder, only to find the id that the answer should name and the field that was wrong. That is slow, so it is
+done for short messages only; of long ones the two ends are searched for the id.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import msgspec
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import Event, check_shape
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.nostr.json_fallback import SURROGATE, fault, lenient
-from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH
+from trio_relay.nostr.json_fallback import MOST_BYTES, SURROGATE, fault, lenient
+from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH, Limits
+from trio_relay.nostr.message_bounds import MessageBounds
 
 
 class Publish(msgspec.Struct, frozen=True, gc=False):
@@ -145,15 +147,25 @@ def event_head(sub_id: str) -> bytes:
 _decode_auth = msgspec.json.Decoder(tuple[Literal["AUTH"], Event]).decode
 _decode_event = msgspec.json.Decoder(tuple[Literal["EVENT"], Event]).decode
 _decode_any = msgspec.json.Decoder(list[object]).decode
-_EVENT_START: Final = re.compile(rb'\s*\[\s*"EVENT"')
+_EVENT_START: Final = re.compile(rb'\s*\[\s*"(?:EVENT|(AUTH))"')
 _HEX_ID: Final = re.compile("[0-9a-fA-F]{64}")
+_AN_END: Final = 1_024
+"""Bytes at each end of a long message that are searched for what its answer can name."""
+_OPENING: Final = re.compile(
+    rb'\s*\[\s*"(EVENT|AUTH|REQ|COUNT|NEG-OPEN)"\s*,\s*(?:"([^"\\]{1,%d})")?' % MAX_SUB_ID_LENGTH
+)
+_NAMED_ID: Final = re.compile(rb'"id"\s*:\s*"([0-9a-fA-F]{64})"')  # in a string its quotes would be escaped
+_AT_FIELD: Final = re.compile(r"`\$\[1\]\.(\w+)|missing required field `(\w+)`")
+_DEFAULT_BOUNDS: Final = MessageBounds.of(Limits())
 
 
 ReadFilter: TypeAlias = Callable[[object], Filter]
 """Makes a filter of a decoded JSON value, as `parse_filter` does, or raises `Rejected`."""
 
 
-def parse(data: bytes, *, max_filters: int, read_filter: ReadFilter = parse_filter) -> ClientMessage:
+def parse(
+    data: bytes, *, max_filters: int, read_filter: ReadFilter = parse_filter, bounds: MessageBounds = _DEFAULT_BOUNDS
+) -> ClientMessage:
     """Parse one message of a client, UTF-8, into what it asks for.
 
     Any bytes may come in; for what is no valid message a `RefusedMessage` says why.
@@ -162,26 +174,34 @@ def parse(data: bytes, *, max_filters: int, read_filter: ReadFilter = parse_filt
         data: the message.
         max_filters: of one REQ or COUNT.
         read_filter: `parse_filter`, with what the relay is set to.
+        bounds: what a long message may hold.
     """
-    if _EVENT_START.match(data) is not None:
-        return _parse_event(data)
+    opening = _EVENT_START.match(data)
+    if (excess := (bounds.requests if opening is None else bounds.events).excess(data)) is not None:
+        return _refuse_unread(data, excess)
+    if opening is not None:
+        return _parse_event(data) if opening.lastindex is None else _parse_auth(data)
     try:
         array = _decode_any(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return _second_reading(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return _second_reading(data, error)
     if array[:1] == ["EVENT"]:  # its letters can be spelt as escapes, which the pattern does not see
         return _parse_event(data)
     if array[:1] == ["AUTH"]:
-        read = _parse_event(data, _decode_auth)
-        return Authenticate(read.event) if isinstance(read, Publish) else read
+        return _parse_auth(data)
     return _parse_request(array, max_filters, read_filter)
+
+
+def _parse_auth(data: bytes) -> Authenticate | RefusedMessage:
+    read = _parse_event(data, _decode_auth)
+    return Authenticate(read.event) if isinstance(read, Publish) else read
 
 
 def _parse_event(data: bytes, decode: Callable[[bytes], tuple[str, Event]] = _decode_event) -> Publish | RefusedMessage:
     try:
         _, event = decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return _second_reading(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return _second_reading(data, error)
     if (fault := check_shape(event)) is not None:
         return _refusal(event.id, fault)
     return Publish(event)
@@ -264,8 +284,10 @@ def _parse_filters(
     return tuple(map(read_filter, filters))
 
 
-def _second_reading(data: bytes) -> RefusedMessage:
+def _second_reading(data: bytes, error: Exception) -> RefusedMessage:
     """Refuse what the fast decoder could not read, by the id of the event or subscription if it names one."""
+    if len(data) > MOST_BYTES:
+        return _refuse_unread(data, _told_by(error))
     match lenient(data):
         case ["EVENT" | "AUTH", dict() as event]:
             return _refusal(event.get("id"), fault(event))
@@ -283,6 +305,27 @@ def _second_reading(data: bytes) -> RefusedMessage:
             return _notice("the message holds text or numbers that JSON cannot carry")
         case _:
             return _notice("not a JSON array that can be read")
+
+
+def _told_by(error: Exception) -> str:
+    """Return what the fast decoder tells of a message that is too long to be read again."""
+    field = _AT_FIELD.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
+    if field is None:
+        return "the message is not valid JSON of the form that its verb needs"
+    return f"{field[1]} is not of the form that NIP-01 gives it" if field[1] else f"{field[2]} is missing"
+
+
+def _refuse_unread(data: bytes, reason: str) -> RefusedMessage:
+    """Refuse a long message by the id that stands at one of its ends, if any does; nothing between is looked at."""
+    opening = _OPENING.match(data[:_AN_END])
+    verb, sub_id = ("", None) if opening is None else (opening[1].decode(), opening[2])
+    if verb in ("EVENT", "AUTH"):
+        found = _NAMED_ID.search(data[:_AN_END]) or _NAMED_ID.search(data[-_AN_END:])
+        return _refusal(None if found is None else found[1].decode(), reason)
+    if sub_id is None:
+        return _notice(reason)
+    refuse = {"REQ": close, "COUNT": refuse_count, "NEG-OPEN": refuse_sync}[verb]
+    return refuse(sub_id.decode(errors="replace"), f"{Prefix.INVALID}: {reason}")
 
 
 def close(sub_id: str, reason: str) -> RefusedMessage:

@@ -23,6 +23,7 @@ from trio_relay.nostr.message import (
     refuse_count,
     refuse_sync,
 )
+from trio_relay.nostr.message_bounds import MessageBounds
 
 
 class OpenRequest(ABC):
@@ -60,7 +61,7 @@ class Session:
         search_prefix: of how many characters or more the last word of a search may be the beginning of one; 0: never.
     """
 
-    __slots__ = ("_asked", "_has_search", "_has_sync", "_limits", "_open", "_read_filter", "_values")
+    __slots__ = ("_asked", "_bounds", "_has_search", "_has_sync", "_limits", "_open", "_read_filter", "_values")
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Session:
         search_prefix: int = 0,
     ) -> None:
         self._limits = limits
+        self._bounds = MessageBounds.of(limits)
         self._has_search = has_search
         self._has_sync = has_sync
         self._read_filter = partial(parse_filter, all_of=and_tags, prefix=search_prefix)
@@ -117,7 +119,7 @@ class Session:
 
         A `Subscribe` with an open id replaces that subscription (NIP-01); its filters have their limits clamped.
         """
-        message = parse(data, max_filters=self._limits.max_filters, read_filter=self._read_filter)
+        message = parse(data, max_filters=self._limits.max_filters, read_filter=self._read_filter, bounds=self._bounds)
         if isinstance(message, Subscribe):
             return self._subscribe(message)
         if isinstance(message, Count):

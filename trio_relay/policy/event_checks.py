@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import chain
 from typing import Final, TypeAlias
 
 import msgspec
@@ -75,7 +76,7 @@ def check_event(event: Event, identity: Identity, rules: Rules, now: int, size: 
         if (refusal := check(event, identity, rules, now)) is not None:
             return refusal
     longest = limits.max_tag_value_length
-    if not 0 < size <= longest and any(len(item) > longest for tag in event.tags for item in tag):
+    if not 0 < size <= longest and max(map(len, chain.from_iterable(event.tags)), default=0) > longest:
         return invalid(f"a tag's item is longer than {longest} characters (max_tag_value_length)")
     return None if id_matches(event) else invalid("id is not the hash of the event")
 
