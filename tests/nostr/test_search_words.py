@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.oracles import naive_words
 from tests.support.strategies import unicode_texts
-from trio_relay.nostr import folding, tokenizer
+from trio_relay.nostr import folding
 from trio_relay.nostr.tokenizer import RULES, asked, words
 
 ascii_texts = st.text(st.characters(max_codepoint=127), max_size=300)
@@ -64,11 +64,6 @@ long_words = st.integers(60, 70).map(lambda length: "." + "x" * length + "É" + 
 
 
 @given(scripts | unicode_texts | ascii_texts | long_words)
-def test_the_quick_way_gives_what_the_slow_way_gives(text: str) -> None:
-    assert words(text) == tokenizer._folded_words(text)
-
-
-@given(scripts | unicode_texts | ascii_texts)
 def test_words_are_those_of_the_naive_twin(text: str) -> None:
     assert words(text) == naive_words(text)
 
@@ -133,7 +128,7 @@ def test_the_rules_have_the_number_of_what_they_do() -> None:
     known = [chr(code) for code in range(sys.maxunicode + 1) if ucd_3_2_0.category(chr(code)) not in ("Cn", "Cs", "Co")]
     texts = ["".join(known[start : start + 7]) for start in range(len(known))]
     made = blake2b("\n".join(" ".join(words(text)) for text in texts).encode(), digest_size=8).hexdigest()
-    assert (RULES.partition(",")[0], made) == ("2", "7c2e552cd91f04f1")
+    assert (RULES.partition(",")[0], made) == ("3", "7c2e552cd91f04f1")
 
 
 @pytest.mark.parametrize("mark", list("\u0301\u0f73\u0f75\u0f81\uff9e\uff9f"), ids=ascii)

@@ -1,38 +1,20 @@
-"""Searches (NIP-50): what a client searches for, and which text of an event is searched.
-
-The content is searched, and the tags that say in words what an event is: its title, subject, summary, name, alt text
-(NIP-31) and hashtags; of a profile, the fields that are shown; of a list, whose content may be encrypted, its name and
-description. Nothing is searched of what is encrypted, is another event, or is data of an application.
-"""
+"""Searches (NIP-50): what a client searches for, and whether an event is one of these."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 import msgspec
-import orjson
 
 from trio_relay.nostr.errors import invalid
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.kinds import (
-    CLIENT_AUTH,
-    ENCRYPTED_MESSAGE,
-    EPHEMERAL_WRAP,
-    FOLLOWS,
-    GIFT_WRAP,
-    HTTP_AUTH,
-    LABEL,
-    PROFILE,
-    REACTION,
-    REPOSTS,
-    SEAL,
-    is_addressable,
-    is_replaceable,
-)
-from trio_relay.nostr.tokenizer import ANY_END, APART, asked, words
+from trio_relay.nostr.event_text import DOMAIN, LANGUAGE, is_searched, marks_of, text_of
+from trio_relay.nostr.kinds import REACTION
+from trio_relay.nostr.tokenizer import ANY_END, asked_of, words, words_of_each
 
 __all__ = [
     "COLOURS",
@@ -41,8 +23,10 @@ __all__ = [
     "MOST_CHARACTERS",
     "Phrase",
     "Search",
+    "Searched",
     "Sort",
     "is_searched",
+    "look_at",
     "marks_of",
     "parse_search",
     "text_of",
@@ -57,24 +41,9 @@ Sort: TypeAlias = Literal["top", "hot", "rising", "controversial"]
 
 MOST_CHARACTERS: Final = 1_000
 """Characters in the longest text of a search."""
-
-_SHOWN: Final = ("name", "display_name", "about", "nip05", "website", "lud16")
-"""The fields of a profile that are searched: those that clients show as text (NIP-01, NIP-24)."""
-_NAMES: Final = frozenset({"title", "subject", "summary", "name", "alt"})
-"""Tags by which an event says in words what it is."""
-_TOLD: Final = frozenset({*_NAMES, "t"})
-_DESCRIBED: Final = frozenset({*_NAMES, "description"})
-_TOLD_OF_ADDRESSABLE: Final = frozenset({*_DESCRIBED, "t"})
-"""In the receipt of a zap, which is a regular event, `description` is a whole event once more (NIP-57)."""
-_LISTS: Final = frozenset({*range(30_000, 30_008), 30_015, 30_030})
-"""Sets and lists with a name (NIP-51): their content may be encrypted, and their tags are their members."""
-_PRIVATE: Final = (
-    *(ENCRYPTED_MESSAGE, SEAL, 44, 443, 444, 445, GIFT_WRAP, 1060, 7374, 7375, 7376),
-    *(EPHEMERAL_WRAP, 23_194, 23_195, 24_133, 30_078, 31_234),
-)
-_UNSEARCHED: Final = frozenset({FOLLOWS, *REPOSTS, CLIENT_AUTH, HTTP_AUTH, *_PRIVATE})
-"""Kinds that are not searched, beside all that is replaceable (lists, relays, wallets) but profiles. The content of a
-repost is a whole event once more; that of messages, wraps, groups, wallets and drafts may be encrypted."""
+PHRASE_SIZE: Final = 100
+"""What a phrase of several words counts for beside its words: to find that a long text has all of them, but not one
+after another, takes a millisecond, where a word takes a microsecond at most."""
 
 
 class Search(msgspec.Struct, frozen=True, gc=False):
@@ -96,6 +65,11 @@ class Search(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size(self) -> int:
+        """What it counts for among the values of a filter: 1 a word, and 100 more a phrase of several words."""
+        return self.words + PHRASE_SIZE * sum(len(phrase) > 1 for phrase in (*self.phrases, *self.excluded))
+
+    @property
+    def words(self) -> int:
         """The number of words in it."""
         return sum(map(len, self.phrases)) + sum(map(len, self.excluded))
 
@@ -119,46 +93,104 @@ class Search(msgspec.Struct, frozen=True, gc=False):
 
         Always False for a search with a `domain`, which stands in the author's profile and not in the event.
         """
-        if self.is_void or self.domain is not None:
+        return not self.is_void and self.domain is None and _seen(event).answers(self)
+
+
+class Searched:
+    """An event as searches see it: its words and its marks are made once, however many searches ask about it.
+
+    `judge` may be called in a thread, for one object by one thread at a time; its verdicts are used afterwards.
+    """
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        # By identity, since a hash takes as long as a search is; they are kept, so that no other gets the same one.
+        self._verdicts: dict[int, tuple[Search, bool]] = {}
+        self._asking: dict[int, Search] | None = None
+
+    def answers(self, search: Search) -> bool:
+        """Return True if this event is one that is searched for."""
+        if self._asking is not None:
+            self._asking[id(search)] = search
             return False
-        if self.phrases or self.excluded:
-            text = _text_once(event)
-            held = _words_in(text)
-            if not all(_holds(text, held, phrase) for phrase in self.phrases):
-                return False
-            if any(_holds(text, held, phrase) for phrase in self.excluded):
-                return False
-        if self.language is None and self.nsfw:
+        if self._verdicts and (verdict := self._verdicts.get(id(search))) is not None:
+            return verdict[1]
+        return self._is_found(search)
+
+    def who_asks(self, match: Callable[[Event], object]) -> list[Search]:
+        """Return the searches that ask about the event while `match` runs; for the moment they are all told no."""
+        self._asking = {}
+        try:
+            look_at(self)
+            match(self.event)
+            return list(self._asking.values())
+        finally:
+            self._asking = None
+
+    def judge(self, searches: list[Search], is_over: Callable[[], bool]) -> None:
+        """Make the verdicts on these searches, which may take seconds; ends early once `is_over` says so."""
+        equal: dict[Search, bool] = {}
+        for search in searches:
+            if is_over():
+                return
+            if (verdict := equal.get(search)) is None:
+                verdict = equal[search] = self._is_found(search)
+            self._verdicts[id(search)] = search, verdict
+
+    def _is_found(self, search: Search) -> bool:
+        if not all(map(self._has, search.phrases)) or any(map(self._has, search.excluded)):
+            return False
+        if search.language is None and search.nsfw:
             return True
-        marks = marks_of(event)
-        return marks.issuperset(self.marks) and marks.isdisjoint(self.unwanted_marks)
+        return self._marks.issuperset(search.marks) and self._marks.isdisjoint(search.unwanted_marks)
 
+    @cached_property
+    def _text(self) -> str:
+        return f" {text_of(self.event)} "
 
-# Many subscriptions ask about the same event, one after another, and each may ask for hundreds of words.
-@lru_cache(maxsize=4)
-def _words_in(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        return frozenset(self._text.split())
 
+    @cached_property
+    def _words_in_order(self) -> list[str]:
+        return sorted(self._words)
 
-@lru_cache(maxsize=4)
-def _sorted_words_in(text: str) -> list[str]:
-    return sorted(_words_in(text))
+    @cached_property
+    def _marks(self) -> frozenset[str]:
+        return marks_of(self.event)
 
-
-def _holds(text: str, held: frozenset[str], phrase: Phrase) -> bool:
-    """Return True if a text has these words one after another; it is only looked through if it has all of them."""
-    last = phrase[-1]
-    if last.endswith(ANY_END):
-        if not held.issuperset(phrase[:-1]):
+    def _has(self, phrase: Phrase) -> bool:
+        """Return True if the text has these words one after another; it is only looked through if it has them all."""
+        last = phrase[-1]
+        if last.endswith(ANY_END):
+            if not self._words.issuperset(phrase[:-1]):
+                return False
+            if len(phrase) == 1:
+                begun = last[:-1]
+                place = bisect_left(self._words_in_order, begun)
+                return place < len(self._words_in_order) and self._words_in_order[place].startswith(begun)
+            return f" {' '.join(phrase)[:-1]}" in self._text
+        if not self._words.issuperset(phrase):
             return False
-        if len(phrase) == 1:
-            in_order, begun = _sorted_words_in(text), last[:-1]
-            place = bisect_left(in_order, begun)
-            return place < len(in_order) and in_order[place].startswith(begun)
-        return f" {' '.join(phrase)[:-1]}" in f" {text}"
-    if not held.issuperset(phrase):
-        return False
-    return len(phrase) == 1 or f" {' '.join(phrase)} " in f" {text} "
+        return len(phrase) == 1 or f" {' '.join(phrase)} " in self._text
+
+
+def look_at(searched: Searched) -> None:
+    """Have all searches that are asked about this event next ask this object."""
+    _last[0] = searched
+
+
+def _seen(event: Event) -> Searched:
+    # Many searches ask about the same event, one after another.
+    last = _last[0]
+    if last is None or last.event is not event:
+        last = Searched(event)
+        look_at(last)
+    return last
+
+
+_last: Final[list[Searched | None]] = [None]
 
 
 _NOTHING: Final = Search()
@@ -190,12 +222,14 @@ def parse_search(text: str, prefix: int = 0) -> Search | None:
     has_text = False
     tokens: list[_Token] = _TOKEN.findall(text)
     typed = _being_typed(text, tokens) if prefix else -1
+    # At once, which costs a fraction of token by token.
+    found = words_of_each([plain or quoted for _, quoted, plain in tokens])
     for place, token in enumerate(tokens):
-        minus, quoted, plain = token
+        minus, _, plain = token
         if _is_extension(token):
             extensions.update(_known(*plain.split(":", 1)))
             continue
-        phrase = asked(plain or quoted, prefix if place == typed else 0)
+        phrase = asked_of(found[place], prefix if place == typed else 0)
         if phrase:
             (excluded if minus else phrases)[phrase] = None
         has_text = has_text or not minus
@@ -243,8 +277,6 @@ _SCHEMES: Final = frozenset(
     ]
 )
 _SORTS: Final = frozenset({"top", "hot", "rising", "controversial"})
-_LANGUAGE: Final = re.compile("[a-z]{2}")
-_DOMAIN: Final = re.compile(r"[^\s/@:]{1,253}")
 
 
 def _is_link(key: str, value: str) -> bool:
@@ -256,123 +288,15 @@ def _known(key: str, value: str) -> dict[str, str | bool]:
     match key.lower(), value.lower():
         case "sort", sort if sort in _SORTS:
             return {"sort": sort}
-        case "language", language if _LANGUAGE.fullmatch(language):
+        case "language", language if LANGUAGE.fullmatch(language):
             return {"language": language}
-        case "domain", domain if _DOMAIN.fullmatch(domain):
+        case "domain", domain if DOMAIN.fullmatch(domain):
             return {"domain": domain}
         case "nsfw", "true" | "false" as answer:
             return {"nsfw": answer == "true"}
         case "include", "spam":
             return {"include_spam": True}
     return {}
-
-
-def is_searched(kind: int) -> bool:
-    """True for kinds of which anything is searched."""
-    return kind == PROFILE or not (kind in _UNSEARCHED or is_replaceable(kind))
-
-
-def text_of(event: Event) -> str:
-    """Return the words of an event that are searched, with spaces between; empty for kinds that are not searched.
-
-    What tags say comes after the content, unless the content says the same.
-    """
-    kind = event.kind
-    if kind == PROFILE:
-        return _profile_text(event.content)
-    if not is_searched(kind):
-        return ""
-    if kind in _LISTS:
-        text, names = "", _DESCRIBED
-    else:
-        text, names = _text(event.content), _TOLD_OF_ADDRESSABLE if is_addressable(kind) else _TOLD
-    told = [tag[1] for tag in event.tags if len(tag) > 1 and tag[0] in names]
-    return _with(text, told) if told else text
-
-
-def _with(text: str, told: list[str]) -> str:
-    """Add the words of further texts, unless they are there already, as those of hashtags mostly are."""
-    parts, held, padded = [text] if text else [], set(text.split()), f" {text} "
-    looks = _MOST_LOOKS
-    for more in dict.fromkeys(map(_text, told)):
-        several = more.split()
-        is_there = held.issuperset(several)
-        if is_there and len(several) > 1:
-            looks -= 1  # each takes as long as the content is
-            is_there = looks >= 0 and f" {more} " in padded
-        if not is_there:
-            parts.append(more)
-            held.update(several)
-    return f" {APART} ".join(parts)
-
-
-_MOST_LOOKS: Final = 20
-"""Texts of several words that are looked for in the content; further ones are kept twice at worst."""
-
-
-def _text_once(event: Event) -> str:
-    """Return what `text_of` does, for one event after another: many subscriptions ask about the same."""
-    last, text = _last[0]
-    if last is not event:
-        text = text_of(event)
-        _last[0] = (event, text)  # in one step, whatever thread asks
-    return text
-
-
-_last: Final[list[tuple[Event | None, str]]] = [(None, "")]
-
-
-def _text(content: str) -> str:
-    return " ".join(words(content))
-
-
-def _profile_text(content: str) -> str:
-    """Return the searched text of a profile's content; all of it if the content is no profile."""
-    profile = _profile(content)
-    if profile is None:
-        return _text(content)
-    return _text("\n".join(text for key in _SHOWN if isinstance(text := profile.get(key), str)))
-
-
-def _profile(content: str) -> dict[str, object] | None:
-    try:
-        profile = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
-    return profile if isinstance(profile, dict) else None
-
-
-def marks_of(event: Event) -> frozenset[str]:
-    """Return how an event marks itself: "nsfw", "language:en", and for a profile "domain:example.com".
-
-    They come from a content warning (NIP-36) or the tag `nsfw`; from a label on itself in the namespace ISO-639-1
-    (NIP-32); from the domain of its `nip05`, as claimed and not verified (NIP-05).
-    """
-    marks: set[str] = set()
-    for tag in event.tags:
-        if not tag or tag[0] not in _TELLING:
-            continue
-        if tag[0] == "content-warning" or (tag[0] == "t" and tag[1:2] and tag[1].lower() == "nsfw"):
-            marks.add("nsfw")
-        # A label event labels others.
-        elif (
-            tag[0] == "l" and tag[2:3] == ["ISO-639-1"] and event.kind != LABEL and _LANGUAGE.fullmatch(tag[1].lower())
-        ):
-            marks.add(f"language:{tag[1].lower()}")
-    if event.kind == PROFILE and (domain := _claimed_domain(event.content)):
-        marks.add(f"domain:{domain}")
-    return frozenset(marks)
-
-
-_TELLING: Final = frozenset({"content-warning", "t", "l"})
-
-
-def _claimed_domain(content: str) -> str | None:
-    address = (_profile(content) or {}).get("nip05")
-    if not isinstance(address, str):
-        return None
-    domain = address.strip().rpartition("@")[2].lower()
-    return domain if _DOMAIN.fullmatch(domain) else None
 
 
 def vote_of(event: Event) -> int:

@@ -9,14 +9,16 @@ that begin with it.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from operator import add
 from typing import Final
 from unicodedata import category, decimal, unidata_version
 
-from trio_relay.nostr.folding import fold
+from trio_relay.nostr.folding import FEWEST, LONGEST_WHOLE, MOST, fold, slices
 
-RULES: Final = f"2, Unicode {unidata_version}"
+RULES: Final = f"3, Unicode {unidata_version}"
 """What the words depend on: our own rules, counted, and the data of this Python. Raise the number with any change of
 words or of `search.text_of`: a store whose words were made by other rules makes them again."""
 LONGEST: Final = 64
@@ -25,15 +27,33 @@ APART: Final = "·"
 """Stands between two texts whose words are kept together, so that no phrase reaches across; it is no word itself."""
 ANY_END: Final = "*"
 """Stands at the end of the last word that is asked for if that is only the beginning of a word; no word has it."""
+WIDEST: Final = 2
+"""The words of a text have together at most so many times the letters that the text has characters: as many as scripts
+without spaces have, whose every character stands in two words. It is only exceeded by what Unicode spreads to many
+letters, such as U+FDFA to fifteen, where a text is made of little else; then the rest of the text has no words."""
+SPARE: Final = 256
+"""Letters that the words of any text may have above that: a greeting in one character may be all of a note."""
 _LONGEST_KNOWN: Final = 32
-"""Most characters of a text whose words are cached, so that nobody can fill the memory."""
+"""Most characters of a text whose words are remembered."""
+_MOST_KNOWN: Final = 4_096
+_MOST_LEARNT: Final = 256
+"""Chunks of one text that are remembered; of a text with more of them none is, so that it does not push out others."""
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text in their order: folded, no punctuation, never empty, at most 64 characters each."""
-    if not text.isascii():
-        # Folding never reaches across white space, so each chunk is taken alone: most are ASCII, others are cached.
-        text = " ".join([chunk if chunk.isascii() else _folded_chunk(chunk) for chunk in text.split()])
+    """Return the words of a text in their order: folded, no punctuation, never empty, at most 64 characters each.
+
+    They are bounded by `WIDEST` and `SPARE`, and made in a time that grows with the text alone.
+    """
+    return _plain_words(text if text.isascii() else _folded([text])[0])
+
+
+def words_of_each(texts: Sequence[str]) -> list[list[str]]:
+    """Return the words of each of several texts; all together are bounded as those of one text are."""
+    return list(map(_plain_words, texts if all(map(str.isascii, texts)) else _folded(texts)))
+
+
+def _plain_words(text: str) -> list[str]:
     # A table of bytes translates all ASCII at once; everything else is folded already and stays as it is.
     raw = text.encode()
     found = raw.translate(_LOWER).decode().split()
@@ -52,18 +72,21 @@ def asked(text: str, prefix: int = 0) -> tuple[str, ...]:
         text: what somebody has typed.
         prefix: of how many characters or more the last word may be the beginning of a word; 0: it is whole.
     """
-    found = words(text)
+    return asked_of(words(text), prefix)
+
+
+def asked_of(found: list[str], prefix: int = 0) -> tuple[str, ...]:
+    """Return what `asked` does, of the words of a text."""
     if not found:
         return ()
     last = found[-1]
     if _SPACELESS.match(last) is None:
         if prefix and prefix <= len(last) < LONGEST:
-            found[-1] = last + ANY_END
-    elif len(found) > 1 and _ends_with(found[-2], last):
-        del found[-1]  # which only says that the text ends here
-    else:
-        found[-1] = last + ANY_END
-    return tuple(found)
+            return (*found[:-1], last + ANY_END)
+        return tuple(found)
+    if len(found) > 1 and _ends_with(found[-2], last):
+        return tuple(found[:-1])  # the last one only says that the text ends here
+    return (*found[:-1], last + ANY_END)
 
 
 def _ends_with(pair: str, last: str) -> bool:
@@ -71,19 +94,125 @@ def _ends_with(pair: str, last: str) -> bool:
     return len(pair) == 2 and pair[1] == last and _SPACELESS.match(pair) is not None
 
 
-def _folded_chunk(chunk: str) -> str:
-    return _known_chunk(chunk) if len(chunk) <= _LONGEST_KNOWN else " ".join(_folded_words(chunk))
+def _folded(texts: Sequence[str]) -> list[str]:
+    """Return texts of which `_plain_words` gives the words, while there is room for them.
+
+    Folding never reaches across white space, so each chunk is taken alone: most are ASCII, others mostly known.
+    """
+    chunked = [text.split() for text in texts]
+    known = known_chunks
+    try:
+        folded = [" ".join([chunk if chunk.isascii() else known[chunk] for chunk in chunks]) for chunks in chunked]
+    except KeyError:
+        foreign = dict.fromkeys(chunk for chunks in chunked for chunk in chunks if not chunk.isascii())
+        known = _learnt(foreign, _room(texts))
+        folded = [" ".join([known.get(chunk, chunk) for chunk in chunks]) for chunks in chunked]
+    room = _room(texts)
+    return folded if sum(map(_letters, folded)) <= room else _cut(folded, room)
 
 
-@lru_cache(maxsize=4_096)
-def _known_chunk(chunk: str) -> str:
-    return " ".join(_folded_words(chunk))
+def _room(texts: Sequence[str]) -> int:
+    """Return how many letters the words of these texts may have together."""
+    return WIDEST * sum(map(len, texts)) + SPARE
 
 
-def _folded_words(text: str) -> list[str]:
-    """Return what `words` does for any characters, at many times the cost."""
+def _letters(text: str) -> int:
+    return len(text) - text.count(" ")
+
+
+def _cut(folded: list[str], room: int) -> list[str]:
+    """Leave out the words in which the room ends, and all after it."""
+    kept: list[str] = []
+    for text in folded:
+        found = text.split(" ")
+        ends = list(accumulate(map(len, found)))
+        kept.append(" ".join(found[: bisect_right(ends, room)]))
+        room = room - ends[-1] if ends[-1] <= room else -1
+    return kept
+
+
+def _learnt(chunks: Iterable[str], room: int) -> dict[str, str]:
+    """Return the words of each of these chunks, up to those for which there is no room."""
+    made: dict[str, str] = {}
+    new: list[str] = []
+    for chunk in chunks:
+        if (found := known_chunks.get(chunk)) is None:
+            new.append(chunk)
+        else:
+            made[chunk] = found
+    for batch in _batches(new):
+        folded = _folded_at_once(batch)
+        made.update(zip(batch, folded, strict=True))
+        room -= sum(map(_letters, folded))
+        if room < 0:
+            return made
+    if len(new) <= _MOST_LEARNT:
+        if len(known_chunks) > _MOST_KNOWN - _MOST_LEARNT:
+            known_chunks.clear()
+        known_chunks.update((chunk, made[chunk]) for chunk in new if len(chunk) <= _LONGEST_KNOWN)
+    return made
+
+
+def _batches(chunks: list[str]) -> Iterator[list[str]]:
+    """Yield the chunks in batches of about as many characters as a slice, since most of the cost is that of a call.
+
+    One that is cut into slices stands alone.
+    """
+    batch: list[str] = []
+    size, most = 0, FEWEST
+    for chunk in chunks:
+        if len(chunk) > LONGEST_WHOLE:
+            yield batch
+            yield [chunk]
+            batch, size = [], 0
+            continue
+        batch.append(chunk)
+        size += len(chunk)
+        if size >= most:
+            yield batch
+            batch, size, most = [], 0, min(2 * most, MOST)
+    yield batch
+
+
+def _folded_at_once(chunks: list[str]) -> list[str]:
+    """Return the words of each chunk of a batch, with spaces between."""
+    if len(chunks) < 2:
+        return [" ".join(_words_in(_folded_in_slices(chunk))) for chunk in chunks]
+    folded = fold("\n".join(chunks)).translate(_SEPARATORS)
+    if _SPACELESS.search(folded) is not None:
+        return [" ".join(_words_in(text)) for text in folded.split("\n")]
+    # Most chunks are one word.
+    return [
+        text[:LONGEST] if text[:1].isalnum() and " " not in text else " ".join(_words_in(text))
+        for text in folded.split("\n")
+    ]
+
+
+def _folded_in_slices(chunk: str) -> str:
+    """Return a chunk folded, with spaces for all that parts words."""
+    parts: list[str] = []
+    room = _room([chunk])
+    for part in slices(chunk):
+        parts.append(fold(part).translate(_SEPARATORS))
+        room -= len(parts[-1]) + _spaceless(parts[-1])
+        if room < 0:
+            break
+    return "".join(parts)
+
+
+def _spaceless(text: str) -> int:
+    """Count the characters of scripts without spaces."""
+    return len(text) - len(_SPACELESS_RUN.sub("", text))
+
+
+known_chunks: Final[dict[str, str]] = {}
+"""The words of chunks that have been seen of late, with spaces between. Each use of it is one step, for all threads."""
+
+
+def _words_in(text: str) -> list[str]:
+    """Return the words of a text that is folded and has nothing else but spaces in it."""
     found: list[str] = []
-    for run in fold(text).translate(_SEPARATORS).split():
+    for run in text.split():
         if _SPACELESS.search(run) is None:
             _add(found, run)
             continue
@@ -100,6 +229,9 @@ def _folded_words(text: str) -> list[str]:
 
 def _add(found: list[str], run: str) -> None:
     """Add the words of a run; marks before its first letter or digit belong to something else, such as an emoji."""
+    if run[0].isalnum():
+        found.append(run[:LONGEST])
+        return
     start = next((place for place, character in enumerate(run) if character.isalnum()), None)
     if start is not None:
         found.append(run[start : start + LONGEST])
@@ -116,8 +248,8 @@ class _Separators(dict[int, int | str]):
         result = code if (kind[0] in "LN" or kind in ("Mn", "Mc")) and code not in _APOSTROPHES else " "
         if kind == "Nd":
             result = str(decimal(chr(code)))
-        # The million code points that are no characters are not remembered.
-        if kind not in ("Cn", "Co", "Cs"):
+        # The million code points that are no characters are not remembered; those below are too few to fill the memory.
+        if code < 0x10000 or kind not in ("Cn", "Co", "Cs"):
             self[code] = result
         return result
 
@@ -129,6 +261,7 @@ _OUTLINE: Final = "".join(_ASCII).translate(dict.fromkeys(range(33, 128), 120)).
 _TOO_LONG: Final = b"x" * (LONGEST + 1)
 _APOSTROPHES: Final = frozenset(map(ord, "\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\u02c8\u02ee"))
 _SEPARATORS: Final = _Separators()
+_SEPARATORS[ord("\n")] = "\n"  # stands between chunks that are folded at once
 # Han, Hiragana, Katakana, Thai, Lao, Burmese, Khmer, their own marks included; Hangul, its single letters included.
 _RANGES: Final = (
     "\u1100-\u11ff\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb"
@@ -137,4 +270,5 @@ _RANGES: Final = (
     "\U0001aff0-\U0001b16f\U00020000-\U0003ffff"
 )
 _SPACELESS: Final = re.compile(f"[{_RANGES}]")
+_SPACELESS_RUN: Final = re.compile(f"[{_RANGES}]+")
 _PARTS: Final = re.compile(f"[{_RANGES}]+|[^{_RANGES}]+")

@@ -10,6 +10,7 @@ import trio
 from trio_relay.nostr.access import PRIVATE_KINDS, concerned
 from trio_relay.nostr.event import Event, encode, has_expired
 from trio_relay.pipeline.batches import Batches
+from trio_relay.pipeline.live_searches import LiveSearches
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import CollectedFlushes, FlushCollector, Frame
 from trio_relay.pipeline.statistics import SECONDS, BroadcasterStatistics, Histogram
@@ -44,6 +45,7 @@ class Broadcaster:
         self._pending_ids = pending_ids
         self._collector = collector
         self._index: SubscriptionIndex[Subscription] = SubscriptionIndex()
+        self._searches = LiveSearches()
         self._events = 0
         self._deliveries = 0
         self._latency = Histogram(SECONDS)
@@ -51,13 +53,17 @@ class Broadcaster:
     def add(self, subscription: Subscription) -> None:
         """Deliver to this subscription from the next event on."""
         self._index.add(subscription)
+        self._searches.add(subscription)
 
     def remove(self, subscription: Subscription) -> None:
         """Deliver nothing more to it."""
         self._index.remove(subscription)
+        self._searches.remove(subscription)
 
     def is_heard(self, event: Event) -> bool:
-        """True if any subscription would get this event now."""
+        """True if any subscription would get this event now, or may get it by a search that takes long."""
+        if self._searches.take_long(event) and self._searches.may_want(event, self._index.match):
+            return True
         targets = self._index.match(event)
         return bool(targets) and bool(self._receivers(event, targets))
 
@@ -71,6 +77,10 @@ class Broadcaster:
         collected = self._collector.collected()
         turn, flushed = Turn(), trio.current_time()
         for submission in batch:
+            if self._searches.take_long(submission.event):
+                await collected.flush()  # nobody's events wait for this one's words
+                await self._searches.prepare(submission.event, self._index.match)
+                turn, flushed = Turn(), trio.current_time()
             self._deliver(submission.event, collected)
             now = trio.current_time()
             self._latency.observe(now - submission.arrived)

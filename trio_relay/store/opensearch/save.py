@@ -28,15 +28,17 @@ The states of an event in `_Batch.outcomes`, and who moves it:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import structlog
 import trio
 
 from trio_relay.nostr.event import Event, claimants
+from trio_relay.nostr.event_text import is_long
 from trio_relay.nostr.kinds import DELETION, VANISH
 from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.judge import Ruling, judge
@@ -48,6 +50,8 @@ from trio_relay.store.opensearch.documents import REQUESTS, Record, document, sl
 from trio_relay.store.opensearch.recent import Overlay
 from trio_relay.store.opensearch.tombstones import Tombstones, left_by
 from trio_relay.turns import Turn
+
+T = TypeVar("T")
 
 log = structlog.get_logger("trio_relay.store")
 
@@ -147,7 +151,9 @@ class Saver:
         turn = Turn()
         for place in places:
             (slot,) = batch.touched[place]
-            writes.append(Write(slot, NEVER_WRITTEN, document(batch.events[place], batch.arrived[place])))
+            event = batch.events[place]
+            made = await _made(partial(document, event, batch.arrived[place]), [event])
+            writes.append(Write(slot, NEVER_WRITTEN, made))
             if turn.is_over:
                 await turn.give()
         if writes:
@@ -229,7 +235,9 @@ class Saver:
             for place, outcome in zip(places, ruling.outcomes, strict=True)
             if outcome is Saved.STORED
         }
-        writes = changes(ruling, known, arrived, self._records.arrivals(len(known))[0])
+        first = self._records.arrivals(len(known))[0]
+        worded = (*ruling.insert.values(), *(record.event for record in known.values() if record.event is not None))
+        writes = await _made(partial(changes, ruling, known, arrived, first), worded)
         depends = [
             batch.touched[place] | (found if batch.events[place].kind == DELETION else set()) for place in places
         ]
@@ -289,6 +297,13 @@ class Saver:
             # If only `until` has changed, the event in the record stays.
             now = event or (before if write.document.id else None)
             self._records.note(write, None if before is None else before.id, now)
+
+
+async def _made(make: Callable[[], T], events: Iterable[Event]) -> T:
+    """Make documents of events: in a thread where their words may take longer than a turn of the loop."""
+    if any(map(is_long, events)):
+        return await trio.to_thread.run_sync(make, abandon_on_cancel=True)
+    return make()
 
 
 @dataclass(slots=True, eq=False)
