@@ -128,7 +128,8 @@ class Searched:
             self._asking = None
 
     def judge(self, searches: list[Search], is_over: Callable[[], bool]) -> None:
-        """Make the verdicts on these searches, which may take seconds; ends early once `is_over` says so."""
+        """Make the words and the verdicts on these searches; ends early once `is_over` says so."""
+        assert self._text  # for those who ask later
         equal: dict[Search, bool] = {}
         for search in searches:
             if is_over():
