@@ -14,9 +14,8 @@ from tests.support.pipeline import LocalClient, Replies, ids, subscription, wait
 from trio_relay import Event, Filter, Submission, Subscription
 from trio_relay.nostr import event_text, search
 from trio_relay.nostr import filter as filters
-from trio_relay.pipeline.broadcaster import Broadcaster
-from trio_relay.pipeline.pending_ids import PendingIds
-from trio_relay.pipeline.recipient import FlushCollector
+from trio_relay.pipeline import broadcaster as broadcasters
+from trio_relay.pipeline import pending_ids, recipient
 
 LONG = ALICE.event("tea and " * 2_000, created_at=NOW)
 TAGGED = ALICE.event("short", created_at=NOW, tags=[["t", f"tea{number}"] for number in range(1_000)])
@@ -51,14 +50,14 @@ def asking(*texts: str) -> Subscription:
     return subscription(*[filters.parse_filter({"search": text}) for text in texts], recipient=LocalClient(2**30))
 
 
-def opened(*subscriptions: Subscription) -> Broadcaster:
-    broadcaster = Broadcaster(PendingIds(), FlushCollector(), lambda: NOW)
+def opened(*subscriptions: Subscription) -> broadcasters.Broadcaster:
+    broadcaster = broadcasters.Broadcaster(pending_ids.PendingIds(), recipient.FlushCollector(), lambda: NOW)
     for one in subscriptions:
         broadcaster.add(one)
     return broadcaster
 
 
-async def broadcast(broadcaster: Broadcaster, *events: Event) -> None:
+async def broadcast(broadcaster: broadcasters.Broadcaster, *events: Event) -> None:
     live_in, live = trio.open_memory_channel[list[Submission]](1)
     live_in.send_nowait(Replies().batch(*events))
     live_in.close()
