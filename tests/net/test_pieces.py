@@ -17,12 +17,13 @@ from tests.support.wire import PING, PONG, TEXT, closing, deflated, frame, open_
 from trio_relay import Limits
 from trio_relay.net.close_reasons import STOPPING
 from trio_relay.net.websocket import WebSocket
+from trio_relay.nostr import message, session
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
 OFFER = "permessage-deflate; client_max_window_bits"
 MOST = Limits().max_message_length
-PIECE_BYTES, PIECE_FRAMES = 2**20, 512
+PIECE_BYTES, PIECE_FRAMES = 2**18, 512
 BOMB = frame(0x40 | TEXT, deflated(b" " * MOST))
 BOMBS = 65_536 // len(BOMB)
 """In one read."""
@@ -42,7 +43,7 @@ def pieces(socket: WebSocket, data: bytes) -> list[list[bytes]]:
     return found
 
 
-def test_bombs_are_given_back_about_a_megabyte_at_a_time_and_take_no_more_memory() -> None:
+def test_bombs_are_given_back_one_at_a_time_and_take_no_more_memory() -> None:
     assert BOMBS * MOST > 20 * PIECE_BYTES
     socket, sizes = new_socket(), list[int]()
     tracemalloc.start()
@@ -54,8 +55,15 @@ def test_bombs_are_given_back_about_a_megabyte_at_a_time_and_take_no_more_memory
     finally:
         tracemalloc.stop()
     assert sum(sizes) == BOMBS * MOST
-    assert max(sizes) <= PIECE_BYTES + MOST
+    assert sizes == [MOST] * BOMBS
     assert peak < PIECE_BYTES + 6 * MOST
+
+
+@pytest.mark.parametrize("size", [100_000, MOST // 2, MOST - 1])
+def test_what_is_inflated_at_a_time_is_bounded(size: int) -> None:
+    found = pieces(new_socket(), frame(0x40 | TEXT, deflated(b" " * size)) * 50)
+    assert sum(map(len, found)) == 50
+    assert max(sum(map(len, piece)) for piece in found) < PIECE_BYTES + size
 
 
 @pytest.mark.parametrize("text", [b"", b"[]"])
@@ -173,3 +181,44 @@ async def test_a_relay_that_stops_finds_the_close_frame_among_what_it_has_not_lo
         assert await wire.receive_close() == (1012, "the relay is stopping")
         assert await wire.receive_end() == b""
         assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "waits"),
+    [
+        pytest.param(70_000, 0.003, True, id="a long one that took a while to inflate"),
+        pytest.param(70_000, 0.001, False, id="a long one that did not"),
+        pytest.param(60_000, 0.003, False, id="a short one"),
+    ],
+)
+async def test_inflating_counts_before_a_long_message_is_parsed(
+    size: int, seconds: float, waits: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, between = 0, list[int]()
+    receive, parse = WebSocket.receive, session.Session.receive
+
+    def slow(socket: WebSocket, data: bytes) -> list[bytes]:
+        found = receive(socket, data)
+        autojump_clock.jump(seconds)
+        between.append(taken)
+        return found
+
+    def noted(conversation: session.Session, data: bytes) -> message.ClientMessage:
+        between.append(taken)
+        return parse(conversation, data)
+
+    monkeypatch.setattr(WebSocket, "receive", slow)
+    monkeypatch.setattr(session.Session, "receive", noted)
+    async with open_door() as door, open_wire(door, offer=OFFER) as wire, trio.open_nursery() as nursery:
+
+        async def take_turns() -> None:
+            nonlocal taken
+            while True:
+                await trio.lowlevel.checkpoint()
+                taken += 1
+
+        nursery.start_soon(take_turns)
+        await wire.send(frame(0x40 | TEXT, deflated(b'["REQ","a",{"limit":0}]' + b" " * size)))
+        assert await wire.receive() == ["EOSE", "a"]
+        nursery.cancel_scope.cancel()
+    assert (between[1] > between[0]) is waits

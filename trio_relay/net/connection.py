@@ -33,6 +33,8 @@ from trio_relay.turns import Turn
 log = structlog.get_logger("trio_relay.net")
 
 _READ_BYTES: Final = 65_536
+_LONG: Final = 65_536
+"""Bytes of a message before which others get their turn even if it is the first one: parsing it takes a while."""
 _AUTH_SECONDS: Final = 10.0
 _UNVERIFIED: Final = Rejected(Prefix.ERROR, f"the signature was not verified within {_AUTH_SECONDS:g} seconds")
 
@@ -151,18 +153,20 @@ class Connection:
         data = first or await self._receive()
         while True:
             self._keepalive.busy()
+            now = trio.current_time()
             messages = self._socket.receive(data)
             while (
                 self._close_reason is None
             ):  # else it came while these bytes were on their way: they were not accepted
                 self._accepting = True
-                await self._take(messages)
+                await self._take(messages, now)
                 self._accepting = False
                 if not self._socket.is_open:
                     self.hang_up(self._socket_close_reason())
                 if not self._socket.has_more:
                     break
                 await trio.lowlevel.cancel_shielded_checkpoint()
+                now = trio.current_time()
                 messages = self._socket.more()
             if self._close_reason is not None:
                 return
@@ -182,14 +186,18 @@ class Connection:
         self._keepalive.listening(trio.current_time())
         return await self._transport.receive(_READ_BYTES)
 
-    async def _take(self, messages: list[bytes]) -> None:
-        """Do what all messages of one read ask for; their events go on as one batch, their answers in one piece."""
+    async def _take(self, messages: list[bytes], now: float) -> None:
+        """Do what all messages of one read ask for; their events go on as one batch, their answers in one piece.
+
+        Args:
+            messages: of the read, or of a piece of it.
+            now: when the relay began to look at it, by Trio's clock; inflating it counts.
+        """
         batch: list[Submission] = []
-        now = trio.current_time()
         turn = Turn(now)
         with self._outbox.held():
             for place, data in enumerate(messages):
-                if place and turn.is_over:
+                if (place or len(data) > _LONG) and turn.is_over:
                     self._outbox.flush()
                     await turn.give_shielded()  # half of what one read brought must not be lost
                 action = self._session.receive(data)

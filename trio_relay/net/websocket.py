@@ -34,8 +34,8 @@ _ACCEPTED: Final = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nCo
 _WHOLE_TEXT: Final = 0x81
 """A frame's first byte: text, and its message's last one, nothing compressed (RFC 6455, section 5.2)."""
 _MOST_FRAMES: Final = 512
-_MOST_BYTES: Final = 2**20
-"""What is given back at a time, about: some milliseconds of work."""
+_MOST_BYTES: Final = 2**18
+"""What is given back at a time, and the rest of the message that reaches it: some milliseconds of work."""
 _MASKED: Final = 0x80
 _NO_MASK: Final = bytes(4)
 _MOST_FRAGMENTS: Final = 1_024

@@ -71,7 +71,7 @@ _NOT_CONTROL: Final = bytes(byte for byte in range(256) if byte >= 32 or byte in
 _LONG: Final = 65_536
 _MOST_CONTROLS: Final = 4
 """Different ones in a long event: each costs a look at all of it, and texts for terminals hold one or two."""
-_MOST_PLACES: Final = 65_536
+_MOST_PLACES: Final = 32_768
 """Of such characters in an event."""
 
 
@@ -79,7 +79,7 @@ def id_matches(event: Event) -> bool:
     """True if `event.id` is the SHA-256 of the event's canonical array (NIP-01, "Events and signatures").
 
     Control characters without an escape of their own stand verbatim in NIP-01's form, but JSON encoders write them as
-    `\\u00xx`, and clients built on those hash that form: both are taken. Of an event with more than 65,536 of them, or
+    `\\u00xx`, and clients built on those hash that form: both are taken. Of an event with more than 32,768 of them, or
     of more than 64 KiB with more than four different ones, only the latter is.
     """
     common = orjson.dumps([0, event.pubkey, event.created_at, event.kind, event.tags, event.content])

@@ -14,7 +14,7 @@ from trio_relay.nostr.limits import Limits
 
 _LONG: Final = 131_072
 """Bytes; what fits into less is decoded in a few milliseconds, whatever it is."""
-_ITEMS_OF_A_TAG: Final = 10
+_ITEMS_OF_A_TAG: Final = 6
 """On average over the tags of a long event; those of follow lists have four."""
 _LISTS_OF_A_FILTER: Final = 128
 """A filter has a list for each of 52 letters, twice (NIP-91), and a few more."""
@@ -74,7 +74,7 @@ class MessageBounds(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, limits: Limits) -> MessageBounds:
-        """Return bounds that nothing meets which these limits allow: an event's tags may have ten items each."""
+        """Return bounds that nothing meets which these limits allow: an event's tags may have six items each."""
         items = _ITEMS_OF_A_TAG * limits.max_event_tags
         return cls(
             Bounds(
