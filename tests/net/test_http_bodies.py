@@ -8,10 +8,10 @@ import h11
 import pytest
 import structlog
 import trio
-from trio.testing import MockClock, memory_stream_pair
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.support.operators import managed
-from tests.support.server import open_door
+from tests.support.server import open_door, socket_pair
 from tests.support.wire import Reply, Wire, open_stream, request, upgrade
 from trio_relay import MemoryStore
 from trio_relay.net import http
@@ -190,3 +190,28 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_failure(
         assert await wire.receive_end() == b""
         assert trio.current_time() == 0
     assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == []
+
+
+async def test_a_client_that_is_answered_before_its_body_was_read_learns_the_answer() -> None:
+    """A kernel that closes a connection with input unread resets it, and may drop what the client has not read yet."""
+    async with open_door() as door, open_stream(door, socket_pair) as wire:
+        with trio.fail_after(10):
+            await wire.send(request("POST", headers={"Content-Length": "100000"}), b"x" * 50_000)
+            await wire.send(b"x" * 50_000)
+            assert (await wire.reply()).status == 405
+            assert await wire.stream.receive_some() == b""  # not broken
+
+
+async def test_a_client_that_goes_on_sending_is_cut_off(autojump_clock: MockClock) -> None:
+    async with open_door() as door, open_stream(door) as wire:
+        await wire.send(request("POST", headers=CHUNKED))
+        assert (await wire.reply()).status == 405
+        with pytest.raises(trio.BrokenResourceError):
+            await send_crumbs(wire)
+        assert trio.current_time() <= 1
+
+
+async def send_crumbs(wire: Wire) -> None:
+    for _ in range(1_000):
+        await wire.send(b"1\r\nx\r\n" * 4_000)
+        await wait_all_tasks_blocked()

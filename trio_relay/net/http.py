@@ -18,7 +18,6 @@ import trio
 
 from trio_relay.net.addresses import UNKNOWN
 from trio_relay.net.request_head import bad_request, end_of_head, has_body, parse_head
-from trio_relay.net.transport import transport
 from trio_relay.turns import Turn
 from trio_relay.version import __version__
 
@@ -318,9 +317,10 @@ async def _see_out(stream: trio.abc.Stream) -> None:
     Closing with input unread makes the kernel reset the connection, and the client loses what it was told (RFC 9112,
     section 9.6).
     """
-    out = transport(stream)
+    if not isinstance(stream, trio.abc.HalfCloseableStream):
+        return
     with trio.move_on_after(_SEE_OUT_SECONDS), suppress(trio.BrokenResourceError):
-        await out.send_eof()
+        await stream.send_eof()
         for _ in range(_SEE_OUT_READS):
-            if not await out.receive(_READ_BYTES):
+            if not await stream.receive_some(_READ_BYTES):
                 return

@@ -19,7 +19,7 @@ from trio_relay.nostr.event import Event, check_shape
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.json_fallback import MOST_BYTES, SURROGATE, fault, lenient
 from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH, Limits
-from trio_relay.nostr.message_bounds import MessageBounds
+from trio_relay.nostr.message_bounds import LONG, MessageBounds
 
 
 class Publish(msgspec.Struct, frozen=True, gc=False):
@@ -177,7 +177,7 @@ def parse(
         bounds: what a long message may hold.
     """
     opening = _EVENT_START.match(data)
-    if (excess := (bounds.requests if opening is None else bounds.events).excess(data)) is not None:
+    if len(data) > LONG and (excess := (bounds.requests if opening is None else bounds.events).excess(data)):
         return _refuse_unread(data, excess)
     if opening is not None:
         return _parse_event(data) if opening.lastindex is None else _parse_auth(data)

@@ -12,7 +12,7 @@ import msgspec
 
 from trio_relay.nostr.limits import Limits
 
-_LONG: Final = 131_072
+LONG: Final = 131_072
 """Bytes; what fits into less is decoded in a few milliseconds, whatever it is."""
 _ITEMS_OF_A_TAG: Final = 6
 """On average over the tags of a long event; those of follow lists have four."""
@@ -44,7 +44,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
         Brackets, colons and commas within strings count only in a message of more than 65,536 strings.
         """
-        if len(data) <= _LONG or self._hold(data):
+        if len(data) <= LONG or self._hold(data):
             return None
         if b"\\" in data:  # first the escaped escapes, so that what is left of them stands before quotes alone
             data = data.replace(rb"\\", b"").replace(rb"\"", b"")
