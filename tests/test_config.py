@@ -129,7 +129,8 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
         ),
         ({"policy": {"admins": [1]}}, "policy.admins: expected `str`, got `int`; a text stands in quotes"),
         ({"relay": {"url": "http://a/"}}, "relay.url: expected `str` matching regex '^(wss?://[^/?#]+(/[^?#]*)?)?$'"),
-        ({"members": {"claims": ["sesame"]}}, "members.claims: needs members.enabled"),
+        ({"members": {"claims": ["open-sesame"]}}, "members.claims: needs members.enabled"),
+        ({"members": {"enabled": True, "claims": ["sesame!"]}}, "members.claims: expected `str` of length >= 8"),
         ({"members": {"members_read": True}}, "members.members_read: needs members.enabled"),
         ({"members": {"receive_kinds": [9_735]}}, "members.receive_kinds: needs members.enabled"),
         (

@@ -34,7 +34,7 @@ PUBLIC: Final = {
     "policy.challenge": "connect",
     "members.enabled": "true",
     "members.members_write": "false",
-    "members.claims": '["sesame"]',
+    "members.claims": '["open-sesame"]',
 }
 STRICT: Final = """
 [limits]
@@ -141,7 +141,7 @@ async def live_a_little(program: Program) -> None:
             if key is ALICE:
                 host, port = program.address
                 assert await client.authenticate(key, url=f"ws://{host}:{port}/") == [True, ""]
-            joining = key.event(kind=28_934, created_at=int(time.time()), tags=[["-"], ["claim", "sesame"]])
+            joining = key.event(kind=28_934, created_at=int(time.time()), tags=[["-"], ["claim", "open-sesame"]])
             assert (await client.publish(joining))[0] is True
         await client.send("REQ", "invites", {"kinds": [28_935]})
         assert (await client.receive())[:2] == ["EVENT", "invites"]

@@ -18,7 +18,7 @@ from tests.support.pipeline import Replies, ids, subscription, waiting
 from trio_relay import Filter, Relay, RelayOptions, open_relay
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.kinds import INVITE, JOIN, MEMBER_ADDED, MEMBERS
+from trio_relay.nostr.kinds import INVITE, JOIN, LEAVE, MEMBER_ADDED, MEMBERS
 from trio_relay.pipeline import join_stage
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.lists import Change, ListEntry, ListName
@@ -239,6 +239,32 @@ async def test_changes_of_other_lists_publish_nothing(autojump_clock: MockClock)
         await relay.moderation.state.amend([Change(ListName.BANNED_EVENTS, "a" * 64, ListEntry())])
         await wait_all_tasks_blocked()
         assert store.calls["query"] == before
+
+
+async def test_who_joins_and_leaves_is_told_in_one_line_a_minute(
+    autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
+) -> None:
+    def told() -> list[structlog.typing.EventDict]:
+        return [entry for entry in logged if entry["event"] == "membership"]
+
+    store, guests = Notebook(), [Author(f"guest {number}") for number in range(12)]
+    async with open_club(store) as (relay, replies):
+        await relay.publish(replies.batch(join(BOB)))
+        await wait_all_tasks_blocked()
+        assert told() == [{"event": "membership", "log_level": "info", "joined": 1, "keys": [BOB.pubkey]}]
+        for guest in guests:
+            for event in (join(guest), guest.event(kind=LEAVE, tags=[["-"]])) * 5:
+                await relay.publish(replies.batch(event))
+                await wait_all_tasks_blocked()
+        await trio.sleep(59)
+        assert len(told()) == 1
+        await trio.sleep(2)
+        keys = [guest.pubkey for guest in guests[:10]]
+        assert told()[1:] == [{"event": "membership", "log_level": "info", "joined": 60, "left": 60, "keys": keys}]
+        await relay.publish(replies.batch(join(CAROL)))
+        await wait_all_tasks_blocked()
+        assert len(told()) == 2
+    assert told()[2:] == [{"event": "membership", "log_level": "info", "joined": 1, "keys": [CAROL.pubkey]}]
 
 
 async def test_a_code_that_cannot_be_kept_is_not_given(

@@ -15,6 +15,7 @@ from tests.nips.members_relay import (
     NOW,
     OPEN,
     REFUSED,
+    Clock,
     join,
     joined,
     leave,
@@ -96,6 +97,28 @@ async def test_who_names_another_code_or_none_is_refused(claim: str | None, answ
     async with open_door(MemoryStore()) as door, open_client(door, ALICE) as client:
         assert await client.publish(join(ALICE, claim)) == answer
         assert not door.relay.rules.is_member(ALICE.pubkey, NOW)
+
+
+async def test_codes_cannot_be_tried_and_others_get_in_meanwhile() -> None:
+    clock = Clock()
+    async with open_door(MemoryStore(), clock=clock) as door, open_client(door, ALICE) as guesser:
+        guesses = [join(ALICE, f"guess {number}") for number in range(100)]
+        for guess in guesses:  # all at once: none is answered before the next one is there
+            await guesser.send("EVENT", guess)
+        answers = [(await guesser.receive())[2:] for _ in guesses]
+        assert answers.count(REFUSED) == 5
+        assert [answer for answer in answers if answer != REFUSED] == [TOO_MANY] * 95
+        assert await guesser.publish(join(ALICE)) == TOO_MANY
+        await joined(door, BOB)
+        clock.now += 60
+        assert await guesser.publish(join(ALICE)) == [True, "info: welcome to club"]
+
+
+TOO_MANY = [
+    False,
+    "rate-limited: too many requests to join or to leave within a minute, of which a wrong code counts as 10;"
+    " try again in a minute",
+]
 
 
 @pytest.mark.parametrize("author", [ALICE, ADMIN])

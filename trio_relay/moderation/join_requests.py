@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Collection, Sequence
+from typing import Final
 
 import structlog
+import trio
 
 from trio_relay.moderation.state import ModerationState
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.kinds import INVITE
+from trio_relay.nostr.kinds import INVITE, JOIN
 from trio_relay.policy.membership import REQUESTS, host_among, invite, judge
 from trio_relay.store.base import StoreError
 
 log = structlog.get_logger("trio_relay.moderation")
+
+_TELL_SECONDS: Final = 60.0
+_MOST_KEYS: Final = 10
+"""Keys that one line names."""
 
 
 class JoinRequests:
@@ -29,6 +36,9 @@ class JoinRequests:
         self.kinds: frozenset[int] = REQUESTS if state.rules.has_membership else frozenset()
         """Of the events that `answer` takes; none where there is no membership."""
         self._state = state
+        self._untold: Counter[str] = Counter()
+        self._keys: dict[str, None] = {}
+        self._noted = trio.Event()
 
     async def answer(self, request: Event) -> tuple[bool, str]:
         """Do what a request asks for if it may; gives the last two items of its OK.
@@ -43,8 +53,29 @@ class JoinRequests:
             await self._state.amend(verdict.changes)
         except StoreError as error:
             return False, f"{Prefix.ERROR}: {error}"
-        log.info("membership", pubkey=request.pubkey, told=verdict.reason)
+        self._note(request)
         return verdict.accepted, verdict.reason
+
+    def _note(self, request: Event) -> None:
+        self._untold["joined" if request.kind == JOIN else "left"] += 1
+        if len(self._keys) < _MOST_KEYS:
+            self._keys.setdefault(request.pubkey)
+        self._noted.set()
+
+    async def tell_regularly(self) -> None:
+        """Tell who has joined and left: at once, and then of each minute in one line."""
+        while True:
+            await self._noted.wait()
+            self.tell()
+            await trio.sleep(_TELL_SECONDS)
+
+    def tell(self) -> None:
+        """Tell who has joined and left since the last line, if anybody has."""
+        if self._untold:
+            log.info("membership", **self._untold, keys=list(self._keys))
+        self._untold.clear()
+        self._keys.clear()
+        self._noted = trio.Event()
 
     def wants_invite(self, filters: Sequence[Filter]) -> bool:
         """True if one of these asks for a code that lets somebody in."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+from trio_relay.moderation.join_attempts import JoinAttempts
 from trio_relay.nostr.access import may_read
 from trio_relay.nostr.auth import check_auth
 from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
@@ -17,6 +18,7 @@ from trio_relay.policy.event_checks import check_bans, check_event, check_restor
 from trio_relay.policy.filter_checks import check_filters
 from trio_relay.policy.identity import MOST_KEYS, Identity
 from trio_relay.policy.lists import ListName
+from trio_relay.policy.membership import REQUESTS
 from trio_relay.policy.rules import Rules
 
 Verify: TypeAlias = Callable[[Event], Awaitable[bool]]
@@ -39,6 +41,8 @@ class Admission:
         """All events, by kind, of which there are 65,536."""
         self._rules = rules
         self._clock = clock
+        self._join_attempts = JoinAttempts(rules)
+        self._requests = REQUESTS if rules.has_membership else frozenset[int]()
 
     def new_identity(self, origin: str | None = None) -> Identity:
         """The identity of a new client, with a challenge of its own where clients can authenticate.
@@ -75,6 +79,8 @@ class Admission:
             refusal = check_restored(event, self._rules, now)
         else:
             refusal = check_event(event, identity or self.stranger, self._rules, now, size)
+            if refusal is None and event.kind in self._requests:
+                refusal = self._join_attempts.take(event, (identity or self.stranger).origin, now)
         if refusal is not None:
             self.refused[refusal.prefix] += 1
         return refusal

@@ -49,10 +49,12 @@ class JoinStage:
         with verified, self._to_answer:
             async with trio.open_nursery() as announcing:
                 announcing.start_soon(self._announcements.run, publish)
+                announcing.start_soon(self._requests.tell_regularly)
                 async for submissions in self._to_answer:
                     for submission in submissions:
                         submission.reply(submission.event, *await self._requests.answer(submission.event))
                 announcing.cancel_scope.cancel(reason="the relay stops")
+            self._requests.tell()
             await self._answered.wait()  # what is on its way is said: only then the store tells what is not
             await self._announcements.finish(publish)
 

@@ -71,10 +71,9 @@ def judge(event: Event, rules: Rules, now: int) -> JoinVerdict:
         return _leave(event.pubkey, rules, now)
     if rules.is_member(event.pubkey, now):
         return JoinVerdict(True, f"{Prefix.DUPLICATE}: you are a member already")
-    claim = next((tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "claim"), "")
-    if not claim:
+    if not _value(event, "claim"):
         return JoinVerdict(False, f"{Prefix.RESTRICTED}: a request to join needs a code in a claim tag")
-    if claim not in rules.members.claims and not _is_invited(claim, rules, now):
+    if not lets_in(event, rules, now):
         return JoinVerdict(False, f"{Prefix.RESTRICTED}: this code lets nobody in, or not any more")
     if rules.lists.size(ListName.MEMBERS) >= rules.members.max_members:
         return JoinVerdict(False, f"{Prefix.RESTRICTED}: there is no room for more members (max_members)")
@@ -91,6 +90,12 @@ def _leave(pubkey: str, rules: Rules, now: int) -> JoinVerdict:
     return JoinVerdict(
         True, f"{Prefix.INFO}: you are a member no more", (Change(ListName.MEMBERS, pubkey), *roles, *invites)
     )
+
+
+def lets_in(event: Event, rules: Rules, now: int) -> bool:
+    """Return True if a request to join names a code that counts."""
+    claim = _value(event, "claim")
+    return claim in rules.members.claims or _is_invited(claim, rules, now)
 
 
 def _is_invited(claim: str, rules: Rules, now: int) -> bool:

@@ -14,6 +14,7 @@ Pubkey = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Kind = Annotated[int, Meta(ge=0, le=MAX_KIND)]
 TagName = Annotated[str, Meta(min_length=1, max_length=64)]
 Word = Annotated[str, Meta(min_length=1)]
+Code = Annotated[str, Meta(min_length=8)]
 
 
 class KindRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,7 +148,13 @@ class MemberOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = False
     claims: Annotated[
-        tuple[Word, ...], Meta(description="Codes with which anybody can join; members can have further codes made.")
+        tuple[Code, ...],
+        Meta(
+            description=(
+                "Codes with which anybody can join, each of 8 characters or more: best 16 random ones, as"
+                " `openssl rand -hex 8` makes them; members can have further codes made."
+            )
+        ),
     ] = ()
     members_write: Annotated[bool, Meta(description="Only members and admins may write.")] = True
     members_read: Annotated[

@@ -143,6 +143,15 @@ class Rules:
         """Return True for members and for admins, who need not join."""
         return pubkey in self.admins or self.lists.get(ListName.MEMBERS, pubkey, now) is not None
 
+    def is_known(self, pubkey: str, now: float) -> bool:
+        """Return True for keys that the operators, the members or the web of trust vouch for: others cost nothing."""
+        return (
+            self.is_member(pubkey, now)
+            or pubkey in self._allowed
+            or self.lists.get(ListName.ALLOWED_PUBKEYS, pubkey, now) is not None
+            or (self.trusted is not None and pubkey in self.trusted)
+        )
+
     def is_banned(self, pubkey: str, now: float) -> bool:
         """Return True if this key is banned from writing."""
         return pubkey in self._denied or self.lists.get(ListName.BANNED_PUBKEYS, pubkey, now) is not None
