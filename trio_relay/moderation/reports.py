@@ -6,18 +6,20 @@ It changes and is stored in the background, so that no answer to a report waits 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import structlog
 import trio
 
 from trio_relay.moderation.due import Due
+from trio_relay.moderation.report_queue import ReportQueue
 from trio_relay.moderation.state import ModerationState
 from trio_relay.nostr.event import Event, is_hex64
 from trio_relay.nostr.kinds import REPORT
-from trio_relay.policy.lists import MOST_REPORTS, Change, ListEntry, ListName, Lists, reporters
+from trio_relay.policy.lists import Change, ListEntry, ListName, Lists, reporters
 from trio_relay.policy.rules import Rules
+from trio_relay.shares import Shares
 from trio_relay.store.base import StoreError
 from trio_relay.turns import Turn
 
@@ -33,7 +35,9 @@ _FAILURE: Final = "the moderation queue is not kept"
 _LAST_SECONDS: Final = 5.0
 """How long it may take to store the queue when the relay stops."""
 _MOST_WAITING: Final = 2_000
-"""Reports; of more, the oldest are left out. What they name would have to make room in the queue soon."""
+"""Reports; more are left out. What they name would have to make room in the queue soon."""
+_MOST_WAITING_OF_ONE: Final = _MOST_WAITING // 10
+"""Of one address or key."""
 
 
 class Reports:
@@ -45,22 +49,35 @@ class Reports:
 
     def __init__(self, state: ModerationState) -> None:
         self._state = state
-        self._waiting: deque[Event] = deque(maxlen=_MOST_WAITING)
+        self._queue = ReportQueue(state.rules)
+        self._waiting: deque[tuple[Event, str | None]] = deque()
+        self._places: Shares[str] = Shares(_MOST_WAITING, _MOST_WAITING_OF_ONE)
         self._noted = trio.Event()
         self._stale = Due()
         state.subscribe(self._follow)
 
     def start(self, nursery: trio.Nursery) -> None:
-        """Begin; cancelling the nursery ends it."""
+        """Begin, once the state has been recalled; cancelling the nursery ends it."""
+        self._queue.load()
         nursery.start_soon(self._run)
 
-    def note(self, stored: Iterable[Event]) -> None:
-        """Have what the reports among these events name put on the queue; sync, and never waits."""
-        if reports := [event for event in stored if event.kind == REPORT]:
-            self._waiting += reports
-            self._noted.set()
+    def note(self, stored: Iterable[Event], origins: Mapping[str, str | None] | None = None) -> None:
+        """Have what the reports among these events name put on the queue; sync, and never waits.
+
+        Args:
+            stored: events of any kind.
+            origins: by the ids of events, where they came from (see `Identity`), as far as that is known.
+        """
+        for report in stored:
+            if report.kind == REPORT:
+                origin = (origins or {}).get(report.id)
+                if self._places.lack(origin or report.pubkey) is None:
+                    self._places.take(origin or report.pubkey)
+                    self._waiting.append((report, origin))
+                    self._noted.set()
 
     def _follow(self, changes: Sequence[Change]) -> None:
+        self._queue.follow(changes)
         if any(change.name is ListName.REPORTED_EVENTS for change in changes):
             self._stale.set()
 
@@ -81,7 +98,9 @@ class Reports:
         """Put what waits on the queue, in turns."""
         turn = Turn()
         while self._waiting:
-            for changes in queueing(self._waiting.popleft(), self._state.rules, self._state.now()):
+            report, origin = self._waiting.popleft()
+            self._places.give_back(origin or report.pubkey)
+            for changes in queueing(report, self._queue, self._state.rules, self._state.now(), origin):
                 self._state.defer(changes)
             if turn.is_over:
                 await turn.give()
@@ -93,17 +112,20 @@ class Reports:
             log.warning(_FAILURE, error=str(error))
 
 
-def queueing(report: Event, rules: Rules, now: int) -> Iterator[list[Change]]:
+def queueing(
+    report: Event, queue: ReportQueue, rules: Rules, now: int, origin: str | None = None
+) -> Iterator[list[Change]]:
     """What puts the events that a stored report names on the queue, one after the other.
 
     Each event is there once, with the reason of its first report and the keys of all who reported it. Left out are
-    those that an operator has banned or allowed, and all that a banned key reports. In a full queue, of those that the
-    fewest have reported, the one makes room that was reported last the longest ago.
+    those that an operator has banned or allowed, all that a banned key reports, and what the queue has no room for.
 
     Args:
         report: of kind `REPORT`.
+        queue: tells who makes room.
         rules: as they stand; each step's changes are to be made before the next step.
         now: seconds since 1970.
+        origin: where the report came from, see `Identity`; None: unknown.
     """
     lists = rules.lists
     if rules.is_banned(report.pubkey, now):
@@ -112,9 +134,14 @@ def queueing(report: Event, rules: Rules, now: int) -> Iterator[list[Change]]:
         if any(lists.get(name, event_id, now) is not None for name in _VERDICTS):
             continue
         known = lists.get(ListName.REPORTED_EVENTS, event_id, now)
-        entry = _counted(known or ListEntry(reason, since=now), report.pubkey)
-        if entry is not None:
-            room = _making_room(lists) if known is None else []
+        entry = _counted(known or ListEntry(reason, since=now), report.pubkey, rules, now)
+        if entry is None:
+            continue
+        room: list[Change] | None = []
+        if known is None:
+            room = queue.making_room(report.pubkey, origin, now)
+            queue.note_origin(event_id, None if room is None else origin)
+        if room is not None:
             yield [*room, Change(ListName.REPORTED_EVENTS, event_id, entry)]
 
 
@@ -146,15 +173,24 @@ def _named(report: Event) -> dict[str, str]:
     return named
 
 
-def _counted(entry: ListEntry, reporter: str) -> ListEntry | None:
-    """The entry with one more reporter; None if that key counts already, or there are enough."""
-    known = reporters(entry)
-    if reporter in known or len(known) >= MOST_REPORTERS:
+def _counted(entry: ListEntry, reporter: str, rules: Rules, now: int) -> ListEntry | None:
+    """The entry with one more reporter; None if that key counts already, or there are enough.
+
+    Known keys come first. One takes the place of the last stranger where that is needed: nobody can keep it out.
+    """
+    names = reporters(entry)
+    if reporter in names:
         return None
-    return ListEntry(entry.reason, since=entry.since, data={"reporters": [*known, reporter]})
+    known = known_among(names, rules, now)
+    if rules.is_known(reporter, now) and known < MOST_REPORTERS:
+        names = [*names[:known], reporter, *names[known:]][:MOST_REPORTERS]
+    elif len(names) < MOST_REPORTERS:
+        names = [*names, reporter]
+    else:
+        return None
+    return ListEntry(entry.reason, since=entry.since, data={"reporters": names})
 
 
-def _making_room(lists: Lists) -> list[Change]:
-    if len(lists.reported) >= MOST_REPORTS and (weakest := lists.reported.first()) is not None:
-        return [Change(ListName.REPORTED_EVENTS, weakest)]
-    return []
+def known_among(names: list[str], rules: Rules, now: int) -> int:
+    """How many of the reporters of an event are known; they come first among them."""
+    return next((place for place, key in enumerate(names) if not rules.is_known(key, now)), len(names))

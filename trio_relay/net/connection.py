@@ -224,7 +224,7 @@ class Connection:
     def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:
         refusal = self._relay.admission.admit(event, self._identity, size)
         if refusal is None:
-            batch.append(Submission(event, self._reply, now, size))
+            batch.append(Submission(event, self._reply, now, size, False, self._identity.origin))
             return
         self._requests.challenge(refusal)
         self._refusals.note("EVENT", str(refusal), event)

@@ -10,7 +10,7 @@ last batch. Beside the writers stands the join stage, where there is membership:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -41,7 +41,7 @@ class Stages:
         options: how wide the pipeline is.
         bars: gives what tells why an event that was admitted is not to be stored or delivered after all.
         join_stage: takes what is asked of the relay itself.
-        note_reports: told of reports that were stored; sync.
+        note_reports: told of reports that were stored, and by their ids whose they are; sync.
         clock: seconds since 1970.
         private_kinds: of all other kinds the gate refuses nobody anything.
 
@@ -55,7 +55,7 @@ class Stages:
         options: RelayOptions,
         bars: Bars,
         join_stage: JoinStage,
-        note_reports: Callable[[Sequence[Event]], None],
+        note_reports: Callable[[Sequence[Event], Mapping[str, str | None]], None],
         clock: Callable[[], float],
         private_kinds: frozenset[int],
     ) -> None:
@@ -133,9 +133,9 @@ class Stages:
             raise
 
     def _note_stored(self, stored: Sequence[Submission]) -> None:
-        reports = [one.event for one in stored if one.event.kind == REPORT and not one.is_own]
+        reports = [one for one in stored if one.event.kind == REPORT and not one.is_own]
         if reports:
-            self._note_reports(reports)
+            self._note_reports([one.event for one in reports], {one.event.id: one.origin for one in reports})
 
     def channels(self) -> dict[str, ChannelStatistics]:
         """How full each channel is, by the name of its sending end."""

@@ -39,6 +39,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
         size: bytes of the message that it came in; batches are bounded by it.
         is_own: True if it is the relay's own, signed by itself or out of its own export: nothing bars it, and what it
             reports was noted before.
+        origin: whom its sender counts as, see `Identity`.
     """
 
     event: Event
@@ -46,6 +47,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     arrived: float
     size: int = 0
     is_own: bool = False
+    origin: str | None = None
 
 
 def still_welcome(batch: list[Submission], bars: Bars, outcomes: Counter[str]) -> list[Submission]:

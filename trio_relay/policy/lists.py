@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 MOST_REPORTS: Final = 1_000
-"""Most reported events that wait for a verdict; anyone can report, so weaker ones make room."""
+"""Most reported events that wait for a verdict; anyone can report, so weaker ones make room (`report_queue`)."""
 
 
 class ListName(StrEnum):
@@ -71,15 +71,10 @@ _decode: Final = msgspec.json.Decoder(ListEntry).decode
 
 
 class Lists:
-    """All lists; items are pubkeys, ids, addresses, kinds as digits, names of roles.
-
-    Attributes:
-        reported: the events of `REPORTED_EVENTS`, by how many keys have reported them.
-    """
+    """All lists; items are pubkeys, ids, addresses, kinds as digits, names of roles."""
 
     def __init__(self) -> None:
         self._lists: dict[ListName, dict[str, ListEntry]] = {name: {} for name in ListName}
-        self.reported = Weakest()
 
     def entries(self, name: ListName, now: float) -> dict[str, ListEntry]:
         """Return the entries of a list that still count, in the order in which they were added."""
@@ -106,16 +101,8 @@ class Lists:
             undoing.append(Change(change.name, change.item, entries.pop(change.item, None)))
             if change.entry is not None:
                 entries[change.item] = change.entry
-            if change.name is ListName.REPORTED_EVENTS:
-                self._rank(change.item, change.entry)
         undoing.reverse()
         return undoing
-
-    def _rank(self, event_id: str, entry: ListEntry | None) -> None:
-        if entry is None:
-            self.reported.drop(event_id)
-        else:
-            self.reported.put(event_id, len(reporters(entry)))
 
     def expired(self, now: float) -> list[Change]:
         """Return the changes that take expired entries off."""
@@ -128,7 +115,7 @@ class Lists:
 
     def load(self, kept: Mapping[str, bytes]) -> None:
         """Replace all lists by what the store has; other names in it are left alone."""
-        self._lists, self.reported = {name: {} for name in ListName}, Weakest()
+        self._lists = {name: {} for name in ListName}
         found: list[tuple[ListName, str, ListEntry]] = []
         for key, value in kept.items():
             name, separator, item = key.partition("/")
@@ -136,8 +123,6 @@ class Lists:
                 found.append((ListName(name), item, _decode(value)))
         for which, item, entry in sorted(found, key=lambda row: (row[2].since, row[1])):
             self._lists[which][item] = entry
-            if which is ListName.REPORTED_EVENTS:
-                self._rank(item, entry)
 
     def differences(self, kept: Mapping[str, bytes]) -> list[Change]:
         """Return the changes that make these lists equal to what the store has.
@@ -154,41 +139,6 @@ class Lists:
             for item in dict.fromkeys([*self._lists[name], *entries])
             if entries.get(item) != self._lists[name].get(item) and (name is not ListName.REMOVALS or item in entries)
         ]
-
-
-class Weakest:
-    """Finds which item of a full list makes room: the oldest of those with the lowest standing.
-
-    An item's standing is a small number, such as how many keys have reported an event. Searching a thousand items would
-    take longer than everything else about a report, and anyone may report, so no step depends on the number of items.
-    There are few different standings at a time, and `first` looks at one item of each.
-    """
-
-    def __init__(self) -> None:
-        self._standings: dict[str, int] = {}
-        self._ranks: dict[int, dict[str, None]] = {}
-
-    def __len__(self) -> int:
-        return len(self._standings)
-
-    def put(self, item: str, standing: int) -> None:
-        """Set the standing of an item; it counts as the newest of those with the same standing."""
-        self.drop(item)
-        self._standings[item] = standing
-        self._ranks.setdefault(standing, {})[item] = None
-
-    def drop(self, item: str) -> None:
-        """Forget an item, if it is here."""
-        standing = self._standings.pop(item, None)
-        if standing is not None:
-            rank = self._ranks[standing]
-            del rank[item]
-            if not rank:
-                del self._ranks[standing]
-
-    def first(self) -> str | None:
-        """Return the item that makes room next; None if there is none."""
-        return next(iter(self._ranks[min(self._ranks)])) if self._ranks else None
 
 
 def as_metadata(changes: Iterable[Change]) -> dict[str, bytes | None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from trio_relay.moderation.reports import without_reporter
+from trio_relay.moderation.reports import known_among, without_reporter
 from trio_relay.net.addresses import AddressList, as_listed
 from trio_relay.net.admin.params import Call, Method, Outcome
 from trio_relay.nostr.errors import Prefix, Rejected
@@ -149,10 +149,15 @@ def block_address(call: Call) -> Outcome:
 
 
 def list_reported(call: Call) -> Outcome:
-    """The moderation queue; what most keys have reported comes first."""
+    """The moderation queue; what most known keys have reported comes first, and then what most keys have."""
     call.at_most(0)
-    queue = call.rules.lists.entries(ListName.REPORTED_EVENTS, call.now)
-    ordered = sorted(queue.items(), key=lambda item: (-len(reporters(item[1])), item[1].since, item[0]))
+
+    def order(item: tuple[str, ListEntry]) -> tuple[int, int, int, str]:
+        event_id, entry = item
+        names = reporters(entry)
+        return -known_among(names, call.rules, call.now), -len(names), entry.since, event_id
+
+    ordered = sorted(call.rules.lists.entries(ListName.REPORTED_EVENTS, call.now).items(), key=order)
     return Outcome([{"id": event_id, "reason": _told(entry)} for event_id, entry in ordered])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_relay.policy.lists import Weakest
+from trio_relay.moderation.report_queue import Weakest
 
 STEPS = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 3) | st.none()))
 
