@@ -11,7 +11,8 @@ from tests.support.keys import ALICE, BOB
 from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.operators import ADMIN, MODERATOR, Clock, Operator, managed, operator
 from trio_relay import MemoryStore, RelayInfo
-from trio_relay.policy.lists import ListName
+from trio_relay.net.admin import methods
+from trio_relay.policy import lists
 from trio_relay.store.base import Store
 
 
@@ -88,7 +89,7 @@ class TestRoles:
             await admin.call("deleterole", "baker")
             await admin.call("createrole", "baker")
             assert [role["pubkeys"] for role in await admin.call("listroles")] == [[ALICE.pubkey], []]
-            holders = door.relay.rules.lists.entries(ListName.ROLE_HOLDERS, 0)
+            holders = door.relay.rules.lists.entries(lists.ListName.ROLE_HOLDERS, 0)
             assert {key: entry.data for key, entry in holders.items()} == {ALICE.pubkey: {"roles": ["miller"]}}
 
     async def test_a_role_is_taken_from_one(self) -> None:
@@ -170,6 +171,27 @@ class TestMethodsOfOthers:
                 assert await moderator.refusal(method, "x") == "restricted: you may not call this method"
             assigned = [{"pubkey": MODERATOR.pubkey, "methods": ["banevent", "listbannedevents"]}]
             assert await admin.call("listmethodassignees") == assigned
+
+    async def test_on_a_full_list_only_admins_put_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else a moderator could fill the memory, and nobody could ban any more."""
+        monkeypatch.setattr(methods, "MOST_ON_A_LIST", 2)
+        async with (
+            managed(MemoryStore()) as door,
+            operator(door) as admin,
+            operator(door, MODERATOR) as moderator,
+        ):
+            for method in ("banevent", "unbanevent"):
+                await admin.call("assignmethod", MODERATOR.pubkey, method)
+            ids = [f"{number:064x}" for number in range(4)]
+            assert [await moderator.call("banevent", event_id) for event_id in ids[:2]] == [True, True]
+            words = "restricted: this list has 2 items; only an admin can put more on it"
+            assert await moderator.refusal("banevent", ids[2]) == words
+            assert await moderator.call("banevent", ids[1], "another reason") is True
+            assert await admin.call("banevent", ids[2]) is True
+            assert await moderator.refusal("banevent", ids[3]) == words
+            for event_id in ids[:2]:
+                assert await moderator.call("unbanevent", event_id) is True
+            assert await moderator.call("banevent", ids[3]) is True
 
     async def test_a_method_that_is_unassigned_is_gone_at_once(self) -> None:
         async with managed(MemoryStore()) as door, operator(door) as admin, operator(door, MODERATOR) as moderator:

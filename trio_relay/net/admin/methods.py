@@ -32,6 +32,8 @@ from trio_relay.policy.lists import Change, ListEntry, ListName
 
 _MOST: Final = {"name": 29, "description": 5_000, "icon": 2_000}
 """Characters; NIP-11 asks for a name of less than 30."""
+MOST_ON_A_LIST: Final = 100_000
+"""Items, beyond which only admins put more on a list: all of them are in memory, and looked through each minute."""
 
 
 def changing(field: str) -> Method:
@@ -85,7 +87,22 @@ def carry_out(call: Call) -> Outcome:
         raise Rejected(Prefix.UNSUPPORTED, "there is no such method")
     if not may_call(call, call.method):
         raise Rejected(Prefix.RESTRICTED, "you may not call this method")
-    return method(call)
+    outcome = method(call)
+    _check_room(call, outcome)
+    return outcome
+
+
+def _check_room(call: Call, outcome: Outcome) -> None:
+    """Leave the room that is left on a full list to the admins."""
+    if call.caller in call.rules.admins:
+        return
+    lists = call.rules.lists
+    for change in outcome.changes:
+        is_new = change.entry is not None and lists.get(change.name, change.item, 0) is None
+        if is_new and lists.size(change.name) >= MOST_ON_A_LIST:
+            raise Rejected(
+                Prefix.RESTRICTED, f"this list has {MOST_ON_A_LIST:,} items; only an admin can put more on it"
+            )
 
 
 def _assign_method(call: Call) -> Outcome:
