@@ -78,6 +78,8 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_store_latency_seconds": "histogram",
         "trio_relay_delivery_latency_seconds": "histogram",
         "trio_relay_subscriptions": "gauge",
+        "trio_relay_filter_values": "gauge",
+        "trio_relay_index_keys": "gauge",
         "trio_relay_events_broadcast": "counter",
         "trio_relay_deliveries": "counter",
         "trio_relay_queries_running": "gauge",

@@ -134,6 +134,12 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
         "delivery_latency_seconds", "From the wire to all outboxes", relay.broadcaster.arrived_to_delivered
     )
     yield _gauge("subscriptions", "Subscriptions open now", relay.broadcaster.subscriptions)
+    yield _gauge(
+        "filter_values", "What all open filters count, see max_filter_values_of_all", relay.broadcaster.filter_values
+    )
+    yield _gauge(
+        "index_keys", "Different ids, keys, kinds and tag values that lead to a filter", relay.broadcaster.index_keys
+    )
     yield _counter("events_broadcast", "Events matched with subscriptions", relay.broadcaster.events)
     yield _counter("deliveries", "Live events put into outboxes", relay.broadcaster.deliveries)
     yield _gauge("queries_running", "Stored queries and counts that run now", relay.queries.running)

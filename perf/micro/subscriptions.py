@@ -37,6 +37,7 @@ class Subscribed:
 
     shape: str
     filters: tuple[Filter, ...]
+    origin: str | None = None
 
     @property
     def values(self) -> int:
@@ -84,7 +85,7 @@ def _churn(
     return rows
 
 
-def _seconds(operation: Callable[[Subscribed], None], some: Sequence[Subscribed]) -> float:
+def _seconds(operation: Callable[[Subscribed], object], some: Sequence[Subscribed]) -> float:
     start = time.thread_time()
     for one in some:
         operation(one)

@@ -71,7 +71,7 @@ async def test_a_count_opens_nothing(autojump_clock: MockClock) -> None:
     [
         ([], "invalid: COUNT needs at least one filter"),
         ([{}, {}, {}], "error: at most 2 filters in a COUNT (max_filters)"),
-        ([{"kinds": [1, 2, 3, 4]}], "error: at most 3 values in the filters of a connection (max_filter_values)"),
+        ([{"kinds": [1, 2, 3, 4]}], "error: at most 8 values in the filters of a connection (max_filter_values)"),
         ([{"colour": "red"}], "unsupported: filter key 'colour' is not known here"),
         ([{"search": "word"}], "unsupported: search is off on this relay"),
     ],
@@ -79,7 +79,7 @@ async def test_a_count_opens_nothing(autojump_clock: MockClock) -> None:
 async def test_a_count_that_a_req_would_not_get_is_closed(
     filters: list[dict[str, object]], reason: str, autojump_clock: MockClock
 ) -> None:
-    limits = Limits(max_filters=2, max_filter_values=3)
+    limits = Limits(max_filters=2, max_filter_values=8)
     async with open_door(limits=limits, has_search=False) as door, door.client() as client:
         await client.send("COUNT", "a", *filters)
         assert await client.receive() == ["CLOSED", "a", reason]

@@ -173,7 +173,13 @@ async def test_auth_required_holds_for_every_request() -> None:
         assert await client.ask({}) == []
 
 
-UNPUBLISHED = {"max_filters", "max_filter_values", "max_tag_value_length"}
+UNPUBLISHED = {
+    "max_filters",
+    "max_filter_values",
+    "max_filter_values_per_address",
+    "max_filter_values_of_all",
+    "max_tag_value_length",
+}
 """Limits that the document has no field for; they hold too."""
 
 
@@ -191,13 +197,13 @@ async def test_filters_are_of_one_request() -> None:
 
 
 async def test_values_are_of_all_filters_of_a_connection() -> None:
-    rules = rules_for(limits=Limits(max_filter_values=6))
+    rules = rules_for(limits=Limits(max_filter_values=24))
     async with open_named(MemoryStore(), rules) as door, open_client(door) as client:
         await answered(client, {"kinds": [1, 2], "#t": ["a"]}, {"#t": ["b", "c"]}, sub_id="open")
         assert await client.count({"kinds": [1]}) == {"count": 0}
         assert await client.ask({"kinds": [1]}) == []
         for verb in ("REQ", "COUNT"):
-            reason = "error: at most 6 values in the filters of a connection (max_filter_values)"
+            reason = "error: at most 24 values in the filters of a connection (max_filter_values)"
             assert await client.ask_refused({"kinds": [1], "#t": ["a"]}, verb=verb) == reason
         await client.send("CLOSE", "open")
         assert await client.ask({"kinds": [1], "#t": ["a"]}) == []

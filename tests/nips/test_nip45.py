@@ -90,7 +90,7 @@ REFUSED: Final[dict[str, tuple[list[Any], str]]] = {
     "too many filters": ([{}, {}, {}], "error: at most 2 filters in a COUNT (max_filters)"),
     "too many values": (
         [{"kinds": [1, 2, 3, 4]}],
-        "error: at most 3 values in the filters of a connection (max_filter_values)",
+        "error: at most 8 values in the filters of a connection (max_filter_values)",
     ),
     "a search, where there is none": ([{"search": "tea"}], "unsupported: search is off on this relay"),
 }
@@ -100,7 +100,7 @@ REFUSED: Final[dict[str, tuple[list[Any], str]]] = {
 async def test_a_count_that_is_refused_is_closed_and_a_subscription_of_its_id_goes_on(
     filters: list[Any], reason: str
 ) -> None:
-    rules = rules_for(limits=Limits(max_filters=2, max_filter_values=3), has_search=False)
+    rules = rules_for(limits=Limits(max_filters=2, max_filter_values=8), has_search=False)
     async with open_named(MemoryStore(), rules) as door, open_client(door) as client:
         await client.send("REQ", "x", {})
         assert await client.receive() == ["EOSE", "x"]

@@ -178,10 +178,10 @@ async def test_where_sync_is_off_it_is_unsupported_and_not_advertised() -> None:
 
 
 async def test_a_filter_of_a_sync_counts_like_any_other() -> None:
-    limits = Limits(max_filter_values=3)
+    limits = Limits(max_filter_values=8)
     async with open_named(await filled(), rules_for(limits=limits)) as door, open_client(door) as client:
         assert (await compared(client, {"kinds": [1, 2, 3]})).need == ids_of(NOTES)
-        reason = "error: at most 3 values in the filters of a connection (max_filter_values)"
+        reason = "error: at most 8 values in the filters of a connection (max_filter_values)"
         assert await refused(client, {"kinds": [1, 2, 3, 4]}) == [reason]
 
 

@@ -149,10 +149,10 @@ async def test_sixteen_values_may_be_asked_for(store: Store) -> None:
 
 
 async def test_its_values_count_among_those_of_a_connection() -> None:
-    limited = rules_for(and_tags=True, limits=Limits(max_filter_values=3))
+    limited = rules_for(and_tags=True, limits=Limits(max_filter_values=12))
     async with open_named(MemoryStore(), limited) as door, open_client(door) as client:
         assert await client.ask({"&t": ["a", "b", "c"]}) == []
-        reason = "error: at most 3 values in the filters of a connection (max_filter_values)"
+        reason = "error: at most 12 values in the filters of a connection (max_filter_values)"
         assert await client.ask_refused({"&t": ["a", "b", "c", "d"]}) == reason
 
 

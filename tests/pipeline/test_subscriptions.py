@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from msgspec.structs import replace
 
 from tests.support import strategies
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.oracles import naive_match
 from trio_relay import Event, Filter
+from trio_relay.nostr.search import parse_search
 from trio_relay.pipeline.subscription_index import SubscriptionIndex
 
 
@@ -21,57 +24,109 @@ class Wish:
     """A subscription, told apart by identity as the real ones are."""
 
     filters: tuple[Filter, ...]
+    origin: str | None = None
+
+
+CROWD = [f"{number:064x}" for number in range(1_200)]
+"""More authors than are entered in one piece."""
+wishes = st.builds(
+    Wish,
+    st.lists(
+        strategies.filters([])
+        | strategies.filters([]).map(lambda one: replace(one, authors=(one.authors or frozenset()) | {*CROWD}, tags=()))
+        | st.builds(
+            Filter, until=st.none() | strategies.times, search=st.sampled_from(["hi", "domain:a.org"]).map(parse_search)
+        )
+        | st.builds(Filter, since=st.none() | strategies.times, until=st.none() | strategies.times),
+        min_size=1,
+        max_size=3,
+    ).map(tuple),
+    st.sampled_from([None, "192.0.2.1"]),
+)
 
 
 class IndexBesideBruteForce(RuleBasedStateMachine):
-    """Adds, replaces and removes subscriptions, and compares every match with the naive twin's."""
+    """Adds and removes subscriptions, at once and piece by piece, and compares every match with the naive twin's."""
 
     open_ones = Bundle("open_ones")
 
     def __init__(self) -> None:
         super().__init__()
         self.index: SubscriptionIndex[Wish] = SubscriptionIndex()
-        self.wishes: list[Wish] = []
-        self.seen: list[Event] = []
+        self.whole: list[Wish] = []
+        self.begun: dict[Wish, Iterator[None]] = {}
+        self.leaving: list[Iterator[None]] = []
 
-    @rule(target=open_ones, data=st.data())
-    def add(self, data: st.DataObject) -> Wish:
-        return self.add_it(data)
+    @rule(target=open_ones, wish=wishes)
+    def add(self, wish: Wish) -> Wish:
+        assert self.index.add(wish) is None
+        self.whole.append(wish)
+        return wish
 
-    @rule(target=open_ones, data=st.data(), old=consumes(open_ones))
-    def replace(self, data: st.DataObject, old: Wish) -> Wish:
-        self.remove_it(old)
-        return self.add_it(data)
+    @rule(target=open_ones, wish=wishes)
+    def begin(self, wish: Wish) -> Wish:
+        self.begun[wish] = self.index.adding(wish)
+        self.go_on(wish)
+        return wish
+
+    @rule(author=st.sampled_from(strategies.PUBKEYS), number=st.integers(2, 20))
+    def add_many_under_one_key(self, author: str, number: int) -> None:
+        for kind in range(number):
+            self.add(Wish((Filter(authors=frozenset({author}), kinds=frozenset({kind})),)))
+
+    @rule(wish=open_ones)
+    def go_on(self, wish: Wish) -> None:
+        if wish in self.begun and next(self.begun[wish], END) is END:
+            del self.begun[wish]
+            self.whole.append(wish)
 
     @rule(old=consumes(open_ones))
     def remove(self, old: Wish) -> None:
-        self.remove_it(old)
+        self.index.remove(old)
+        self.forget(old)
+
+    @rule(old=consumes(open_ones))
+    def begin_to_remove(self, old: Wish) -> None:
+        pieces = self.index.removing(old)
+        next(pieces)
+        self.leaving.append(pieces)
+        self.forget(old)
+
+    @rule()
+    def go_on_removing(self) -> None:
+        self.leaving = [pieces for pieces in self.leaving if next(pieces, END) is not END]
 
     @rule(event=strategies.events())
     def match(self, event: Event) -> None:
-        self.seen.append(event)
-        wanted = [wish for wish in self.wishes if any(naive_match(filter_, event) for filter_ in wish.filters)]
         found = self.index.match(event)
-        assert sorted(map(id, found)) == sorted(map(id, wanted))
+        assert len({*found}) == len(found)
+        assert {*wanting(self.whole, event)} <= {*found} <= {*wanting([*self.whole, *self.begun], event)}
 
     @invariant()
     def counts_all(self) -> None:
-        assert len(self.index) == len(self.wishes)
+        assert len(self.index) == len(self.whole) + len(self.begun)
 
     def teardown(self) -> None:
-        for wish in self.wishes:
+        for wish in [*self.whole, *self.begun]:
             self.index.remove(wish)
-        assert self.index._buckets == {}, "what is gone must not take memory"
+        for pieces in self.leaving:
+            for _ in pieces:
+                pass
+        assert self.index.keys == 0, "what is gone must not take memory"
 
-    def add_it(self, data: st.DataObject) -> Wish:
-        wish = Wish(tuple(data.draw(st.lists(strategies.filters(self.seen), min_size=1, max_size=3))))
-        self.index.add(wish)
-        self.wishes.append(wish)
-        return wish
+    def forget(self, old: Wish) -> None:
+        if (pieces := self.begun.pop(old, None)) is None:
+            self.whole.remove(old)
+        else:
+            assert next(pieces, END) is END, "what is being removed is entered no further"
 
-    def remove_it(self, wish: Wish) -> None:
-        self.index.remove(wish)
-        self.wishes.remove(wish)
+
+END = object()
+
+
+def wanting(wishes: Iterable[Wish], event: Event) -> list[Wish]:
+    """Those that want an event."""
+    return [wish for wish in wishes if any(naive_match(filter_, event) for filter_ in wish.filters)]
 
 
 TestIndexBesideBruteForce = pytest.mark.slow(IndexBesideBruteForce.TestCase)
@@ -142,23 +197,26 @@ def test_a_subscription_is_found_once_however_many_of_its_filters_match() -> Non
     assert index.match(EVENT) == []
 
 
-def test_a_tag_that_is_repeated_a_thousand_times_is_looked_at_once() -> None:
+@pytest.mark.parametrize("number", [1, 2, 9])
+def test_a_tag_that_is_repeated_a_thousand_times_is_looked_at_once(number: int, asked: list[Filter]) -> None:
     """Else one event could ask for a thousand times as much work as it should."""
     index: SubscriptionIndex[Wish] = SubscriptionIndex()
-    nobody = Filter(tags=(("t", frozenset({"a"})), ("e", frozenset({"e" * 64, "f" * 64}))))
-    index.add(Wish((nobody,)))
-    event = ALICE.event(tags=[["t", "a"], ["t", "a", "more"]] * 1_000)
-    assert len(index._buckets_of(event)) == 1
-    assert index.match(event) == []
+    for _ in range(number):
+        index.add(Wish((Filter(tags=(("t", frozenset({"a"})), ("e", frozenset({"e" * 64, "f" * 64})))),)))
+    assert index.match(ALICE.event(tags=[["t", "a"], ["t", "a", "more"]] * 1_000)) == []
+    assert len(asked) == number
 
 
-def test_only_buckets_that_exist_are_looked_at_each_once() -> None:
+def test_only_filters_that_could_want_it_are_asked_about_an_event(asked: list[Filter]) -> None:
     index: SubscriptionIndex[Wish] = SubscriptionIndex()
-    wishes = [Wish((one,)) for one in (Filter(), Filter(kinds=frozenset({7})), Filter(ids=frozenset({EVENT.id})))]
-    for wish in wishes:
-        index.add(wish)
-    assert [list(bucket) for bucket in index._buckets_of(EVENT)] == [[wishes[2]], [wishes[1]], [wishes[0]]]
-    assert [list(bucket) for bucket in index._buckets_of(OTHER)] == [[wishes[0]]]
+    filters = (Filter(), Filter(kinds=frozenset({7})), Filter(ids=frozenset({EVENT.id})), Filter(kinds=frozenset({8})))
+    for one in filters:
+        index.add(Wish((one,)))
+    assert len(index.match(EVENT)) == 3
+    assert sorted(map(id, asked)) == sorted(map(id, filters[:3]))
+    asked.clear()
+    assert len(index.match(OTHER)) == 1
+    assert asked == [filters[0]]
 
 
 def test_a_tag_without_a_value_or_a_name_is_in_nobodys_way() -> None:

@@ -38,7 +38,11 @@ _AT_A_TIME: Final = 2
 
 
 class Subscribed(OpenRequest):
-    """A subscription in the index of the relay, and the task that sends what is stored while there is one."""
+    """A subscription in the index of the relay, and the task that sends what is stored while there is one.
+
+    Raises:
+        Rejected: there is no room for it.
+    """
 
     __slots__ = ("_relay", "scope", "subscription")
 
@@ -46,7 +50,8 @@ class Subscribed(OpenRequest):
         self._relay = relay
         self.subscription = subscription
         self.scope: trio.CancelScope | None = None
-        relay.subscribe(subscription)
+        if (refusal := relay.subscribe(subscription)) is not None:
+            raise refusal
 
     def end(self) -> None:
         """Leave the index; what is still on its way is not sent."""
@@ -164,8 +169,20 @@ class ClientRequests:
         if (reason := self._refused(request.filters)) is not None:
             self._close("REQ", request.sub_id, reason)
             return
-        subscription = Subscription(request.sub_id, request.filters, self._outbox, self._identity.reader)
-        running = Subscribed(self._relay, subscription)
+        identity = self._identity
+        subscription = Subscription(
+            request.sub_id,
+            request.filters,
+            self._outbox,
+            identity.reader,
+            origin=identity.origin,
+            size=self._session.asked,
+        )
+        try:
+            running = Subscribed(self._relay, subscription)
+        except Rejected as refusal:
+            self._close("REQ", request.sub_id, str(refusal))
+            return
         self._session.open(request, running)
         answer = self._relay.answer(subscription)
         # A client's answers come in turn: one that waits must not be overtaken for ever by quick ones.
@@ -194,6 +211,9 @@ class ClientRequests:
         if (reason := self._refused(request.filters)) is not None:
             self._close("COUNT", request.sub_id, reason)
             return
+        if (refusal := self._relay.filter_room.take(self._identity.origin, self._session.asked)) is not None:
+            self._close("COUNT", request.sub_id, str(refusal))
+            return
         counting = _Counting()
         self._session.open(request, counting)
         self._start(self._answer_count, request, counting)
@@ -213,6 +233,7 @@ class ClientRequests:
                         reason = str(refusal)
         finally:
             self._session.answered(counting)
+            self._relay.filter_room.give_back(self._identity.origin, counting.size)
         if counting.scope.cancel_called:
             return  # the answer may come as the client says CLOSE
         if reason:
@@ -227,5 +248,18 @@ class ClientRequests:
         elif not self._syncs.has_room():
             most = self._relay.sync_options.max_sessions
             self._syncs.refuse(request.sync_id, f"{Prefix.ERROR}: at most {most} syncs on a connection (max_sessions)")
+        elif (refusal := self._relay.filter_room.take(self._identity.origin, size := self._session.asked)) is not None:
+            self._syncs.refuse(request.sync_id, str(refusal))
         else:
-            self._start(self._syncs.open, request, self._syncs.expect(request.sync_id))
+            self._session.hold(size)
+            self._start(self._open_sync_of, request, self._syncs.expect(request.sync_id), size)
+
+    async def _open_sync_of(
+        self, turns: trio.CapacityLimiter, request: OpenSync, scope: trio.CancelScope, size: int
+    ) -> None:
+        """Read the set of a sync, and answer its first message; its filter counts so long."""
+        try:
+            await self._syncs.open(turns, request, scope)
+        finally:
+            self._session.let_go(size)
+            self._relay.filter_room.give_back(self._identity.origin, size)

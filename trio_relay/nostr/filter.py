@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from sys import getsizeof
 from typing import Final
 
 import msgspec
@@ -107,6 +108,19 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
             size += len(values)
         return size
 
+    @property
+    def weight(self) -> int:
+        """What it counts among `Limits.max_filter_values`, for the memory that it takes while it is open.
+
+        Each value counts one, texts that are longer than an id one for each 128 bytes; each list, and the filter
+        itself, count some more, however little they hold.
+        """
+        weight = _OWN_WEIGHT + self.size + _LIST_WEIGHT * len(self.tags)
+        for letter, values in self.tags:
+            if letter not in _HEX_LETTERS:
+                weight += max(0, sum(map(getsizeof, values)) // _VALUE_BYTES - len(values))
+        return weight
+
     def read_by(self, reader: Reader) -> Filter:
         """Return the same filter for this reader, with the keys of this moment.
 
@@ -162,11 +176,20 @@ def parse_filter(source: object, *, all_of: bool = False, prefix: int = 0) -> Fi
     return Filter(tags=tuple(tags + _demanded(every, tags)), **fields)  # type: ignore[arg-type]  # _FIELDS pairs each name with its type
 
 
+_OWN_WEIGHT: Final = 5
+"""Of a filter without values: it, its subscription and its line in the index take a kilobyte and more."""
+_LIST_WEIGHT: Final = 1
+"""Of a list of tag values, of which a filter may have many; an empty set takes 216 bytes."""
+_VALUE_BYTES: Final = 128
+"""Of a text that counts as one value: an id takes so many."""
+_HEX_LETTERS: Final = "ep"
 _MOST_ADDRESSED: Final = 100
 """Kinds of a filter that are looked at for being addresses; clients name a few."""
 _MOST_DEMANDED: Final = 16
 """Values of all `&x` of a filter: each is a condition of its own."""
 _ONLY_TEXT: Final = frozenset({str})
+_NO_TEXTS: Final[frozenset[str]] = frozenset()
+_SMALL_SET: Final = 100
 
 
 def _hex_set(key: str, value: object) -> frozenset[str]:
@@ -178,7 +201,7 @@ def _hex_set(key: str, value: object) -> frozenset[str]:
 
 def _tag_set(key: str, value: object) -> frozenset[str]:
     # Ids and keys have one spelling; a value in another one could never match (NIP-01).
-    return (_hex_set if key[1] in "ep" else _text_set)(key, value)
+    return (_hex_set if key[1] in _HEX_LETTERS else _text_set)(key, value)
 
 
 def _demanded(
@@ -212,14 +235,17 @@ def _is_hex(text: str) -> bool:
 def _text_set(key: str, value: object) -> frozenset[str]:
     if not isinstance(value, list) or not set(map(type, value)) <= _ONLY_TEXT:
         raise invalid(f"{key} must be a list of strings")
-    return frozenset(value)
+    if not value:
+        return _NO_TEXTS  # one for all: a filter may have a hundred empty lists
+    # A set that grew value by value may be four times as large as its copy.
+    return frozenset(value if len(value) < _SMALL_SET else set(value))
 
 
 def _kind_set(key: str, value: object) -> frozenset[int]:
     """Return the kinds, without those that no event can have: they match nothing, and that is an answer like any."""
     if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value):
         raise invalid(f"{key} must be a list of integers, each 0 or more")
-    return frozenset(item for item in value if item <= MAX_KIND)
+    return frozenset({item for item in value if item <= MAX_KIND})
 
 
 def _time(key: str, value: object) -> int:

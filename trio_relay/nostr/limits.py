@@ -37,10 +37,31 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(
             ge=1,
-            description="Most ids, authors, kinds, tag values and words in the filters that one connection has open.",
+            description=(
+                "Most ids, authors, kinds, tag values and words in the filters that one connection has open; a filter"
+                " counts five more, each of its lists of tag values one more, a text one for each 128 bytes."
+            ),
             extra={"unit": "values"},
         ),
-    ] = 50_000
+    ] = 25_000
+    max_filter_values_per_address: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description=(
+                "The same for all connections of one IPv4 address or one IPv6 /64 network together; 0: no limit."
+            ),
+            extra={"unit": "values"},
+        ),
+    ] = 75_000
+    max_filter_values_of_all: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="The same for all clients together; each value takes up to a quarter of a kilobyte of memory.",
+            extra={"unit": "values"},
+        ),
+    ] = 800_000
     max_limit: Annotated[
         int,
         Meta(

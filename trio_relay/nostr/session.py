@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 from trio_relay.nostr.errors import Prefix, Rejected
@@ -31,7 +30,7 @@ class OpenRequest(ABC):
 
     Attributes:
         sub_id: the id that the client gave it; there once it is in the table, like all of these.
-        size: values in its filters.
+        size: what its filters count, see `Filter.weight`.
         is_ended: True for a COUNT that was stopped and whose task has not come to its end yet.
     """
 
@@ -61,7 +60,7 @@ class Session:
         search_prefix: of how many characters or more the last word of a search may be the beginning of one; 0: never.
     """
 
-    __slots__ = ("_asked", "_bounds", "_has_search", "_has_sync", "_limits", "_open", "_read_filter", "_values")
+    __slots__ = ("_bounds", "_has_search", "_has_sync", "_limits", "_open", "_reading", "_values", "asked")
 
     def __init__(
         self,
@@ -76,13 +75,13 @@ class Session:
         self._bounds = MessageBounds.of(limits)
         self._has_search = has_search
         self._has_sync = has_sync
-        self._read_filter = partial(parse_filter, all_of=and_tags, prefix=search_prefix)
+        self._reading = _Reading(limits.max_filter_values, all_of=and_tags, prefix=search_prefix)
         # A subscription stands under its id, a COUNT under what answers it: several may have one id.
         self._open: dict[str | OpenRequest, OpenRequest] = {}
         self._values = 0
-        """In the filters of all that is open."""
-        self._asked = 0
-        """In the filters of the last request that was found to have room."""
+        """What the filters of all that is open count."""
+        self.asked = 0
+        """The same of the last request that was found to have room."""
 
     @property
     def open_requests(self) -> list[OpenRequest]:
@@ -91,7 +90,7 @@ class Session:
 
     def open(self, request: Subscribe | Count, answerer: OpenRequest) -> None:
         """Put the request that `receive` gave last into the table, as what answers it."""
-        answerer.sub_id, answerer.size, answerer.is_ended = request.sub_id, self._asked, False
+        answerer.sub_id, answerer.size, answerer.is_ended = request.sub_id, self.asked, False
         self._open[request.sub_id if isinstance(request, Subscribe) else answerer] = answerer
         self._values += answerer.size
 
@@ -114,12 +113,21 @@ class Session:
         del self._open[count]
         self._values -= count.size
 
+    def hold(self, size: int) -> None:
+        """Count the filter of a sync while its set is read; `let_go` at last."""
+        self._values += size
+
+    def let_go(self, size: int) -> None:
+        """Count a filter no longer that was held."""
+        self._values -= size
+
     def receive(self, data: bytes) -> ClientMessage:
         """One whole text message, as bytes of valid UTF-8, to what it asks for; never fails on any input.
 
         A `Subscribe` with an open id replaces that subscription (NIP-01); its filters have their limits clamped.
         """
-        message = parse(data, max_filters=self._limits.max_filters, read_filter=self._read_filter, bounds=self._bounds)
+        self._reading.begin()
+        message = parse(data, max_filters=self._limits.max_filters, read_filter=self._reading, bounds=self._bounds)
         if isinstance(message, Subscribe):
             return self._subscribe(message)
         if isinstance(message, Count):
@@ -167,15 +175,15 @@ class Session:
 
     def _refusal(self, filters: Sequence[Filter]) -> Rejected | None:
         """Why one more request with these filters is too much, or more than this relay can do."""
-        limits, size = self._limits, _size(filters)
+        limits, size = self._limits, sum(filter_.weight for filter_ in filters)
         if not self._has_search and any(filter_.search is not None for filter_ in filters):
             return Rejected(Prefix.UNSUPPORTED, "search is off on this relay")
         if len(self._open) >= limits.max_subscriptions:
             most = f"{limits.max_subscriptions} subscriptions on a connection (max_subscriptions)"
         elif self._values + size > limits.max_filter_values:
-            most = f"{limits.max_filter_values} values in the filters of a connection (max_filter_values)"
+            return _too_many_values(limits.max_filter_values)
         else:
-            self._asked = size
+            self.asked = size
             return None
         return Rejected(Prefix.ERROR, f"at most {most}")
 
@@ -183,8 +191,42 @@ class Session:
 _NO_SYNC: Final = f"{Prefix.UNSUPPORTED}: sync (NIP-77) is off on this relay"
 
 
-def _size(filters: Sequence[Filter]) -> int:
-    return sum(filter_.size for filter_ in filters)
+class _Reading:
+    """Reads the filters of a message, and nothing of those that would bring more values than a client may have.
+
+    Args:
+        most: values of one message.
+        all_of, prefix: see `parse_filter`.
+    """
+
+    __slots__ = ("_all_of", "_left", "_most", "_prefix")
+
+    def __init__(self, most: int, *, all_of: bool, prefix: int) -> None:
+        self._all_of = all_of
+        self._prefix = prefix
+        self._most = self._left = most
+
+    def begin(self) -> None:
+        """A new message comes."""
+        self._left = self._most
+
+    def __call__(self, source: object) -> Filter:
+        """Make a filter of a decoded JSON value.
+
+        Raises:
+            Rejected: it is none, or there are too many values; those are not looked at.
+        """
+        if isinstance(source, dict):
+            for value in source.values():
+                if type(value) is list:
+                    self._left -= len(value)
+            if self._left < 0:
+                raise _too_many_values(self._most)
+        return parse_filter(source, all_of=self._all_of, prefix=self._prefix)
+
+
+def _too_many_values(most: int) -> Rejected:
+    return Rejected(Prefix.ERROR, f"at most {most} values in the filters of a connection (max_filter_values)")
 
 
 def _end_count(request: OpenRequest) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import trio
 
 from trio_relay.nostr.access import PRIVATE_KINDS, concerned
+from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event, encode, has_expired
+from trio_relay.nostr.limits import Limits
 from trio_relay.pipeline.batches import Batches
+from trio_relay.pipeline.filter_room import FilterRoom
+from trio_relay.pipeline.index_work import IndexWork
 from trio_relay.pipeline.live_searches import LiveSearches
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import CollectedFlushes, FlushCollector, Frame
@@ -19,6 +24,10 @@ from trio_relay.pipeline.subscription import Subscription
 from trio_relay.pipeline.subscription_index import SubscriptionIndex
 from trio_relay.turns import Turn
 
+_MOST_AT_ONCE: Final = 500
+"""What the filters of a subscription count that is entered at once, in a fifth of a millisecond."""
+_MOST_OUT_AT_ONCE: Final = 100
+"""The same of one that is taken out: a client that leaves may have hundreds of them."""
 _FLUSH_SECONDS: Final = 0.01
 """So long deliveries are collected before they leave: several events for one client in one system call."""
 
@@ -31,6 +40,8 @@ class Broadcaster:
         collector: collects the flushes that deliveries ask for, for several events.
         clock: seconds since 1970.
         private_kinds: of all other kinds the gate refuses nobody anything.
+        room: for the filters of subscriptions.
+        oldest: the least `created_at` that an event can have now.
     """
 
     def __init__(
@@ -39,26 +50,48 @@ class Broadcaster:
         collector: FlushCollector,
         clock: Callable[[], float],
         private_kinds: frozenset[int] = PRIVATE_KINDS,
+        room: FilterRoom | None = None,
+        oldest: Callable[[], int] = lambda: 0,
     ) -> None:
         self._private_kinds = private_kinds | PRIVATE_KINDS
         self._clock = clock
         self._pending_ids = pending_ids
         self._collector = collector
+        self._room = room or FilterRoom(Limits())
+        self._oldest = oldest
         self._index: SubscriptionIndex[Subscription] = SubscriptionIndex()
+        self._large = IndexWork(self._index)
         self._searches = LiveSearches()
         self._events = 0
         self._deliveries = 0
         self._latency = Histogram(SECONDS)
 
-    def add(self, subscription: Subscription) -> None:
-        """Deliver to this subscription from the next event on."""
-        self._index.add(subscription)
-        self._searches.add(subscription)
+    def add(self, subscription: Subscription) -> Rejected | None:
+        """Deliver to this subscription from the next event on, a large one once it is `entered`; or tell why not."""
+        origin, size = subscription.origin, subscription.size
+        if (refusal := self._room.take(origin, size)) is not None:
+            return refusal
+        if size > _MOST_AT_ONCE:
+            subscription.entering = self._large.enter(subscription, self._oldest())
+        elif (refusal := self._index.add(subscription, self._oldest())) is not None:
+            self._room.give_back(origin, size)
+        if refusal is None:
+            self._searches.add(subscription)
+        return refusal
 
     def remove(self, subscription: Subscription) -> None:
-        """Deliver nothing more to it."""
-        self._index.remove(subscription)
+        """Deliver nothing more to a subscription that was added."""
         self._searches.remove(subscription)
+        origin, size = subscription.origin, subscription.size
+        if size > _MOST_OUT_AT_ONCE:
+            self._large.leave(subscription, partial(self._room.give_back, origin, size))
+        else:
+            self._index.remove(subscription)
+            self._room.give_back(origin, size)
+
+    async def enter(self) -> None:
+        """Enter large subscriptions, and take them out; for ever."""
+        await self._large.run()
 
     def is_heard(self, event: Event) -> bool:
         """True if any subscription would get this event now, or may get it by a search that takes long."""
@@ -121,4 +154,11 @@ class Broadcaster:
 
     def statistics(self) -> BroadcasterStatistics:
         """What this stage has seen so far."""
-        return BroadcasterStatistics(len(self._index), self._events, self._deliveries, self._latency.statistics())
+        return BroadcasterStatistics(
+            len(self._index),
+            self._room.held,
+            self._index.keys,
+            self._events,
+            self._deliveries,
+            self._latency.statistics(),
+        )

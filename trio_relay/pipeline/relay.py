@@ -24,6 +24,7 @@ from trio_relay.nostr.kinds import kind_label
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import document
 from trio_relay.pipeline.admission import Admission
+from trio_relay.pipeline.filter_room import FilterRoom
 from trio_relay.pipeline.join_stage import JoinStage
 from trio_relay.pipeline.maintenance import Maintenance
 from trio_relay.pipeline.options import RelayOptions
@@ -60,7 +61,7 @@ class Relay:
         self._unreadable = 0
         join_stage = JoinStage(self.moderation.join_requests, self.moderation.announcements)
         self.stages = Stages(
-            store, options, self.admission.bars, join_stage, self.moderation.reports.note, clock, rules.private_kinds
+            store, options, self.admission.bars, join_stage, self.moderation.reports.note, clock, rules
         )
         """Where events go through. For `open_relay`, and to look at."""
         self._queries = Queries(
@@ -96,6 +97,7 @@ class Relay:
         self.moderation.start(nursery)
         maintenance = Maintenance(self._store, self.moderation.state, self.moderation.removals, self._sync_sets)
         nursery.start_soon(maintenance.run)
+        nursery.start_soon(self.stages.broadcaster.enter)
 
     async def authenticate(self, event: Event, identity: Identity) -> Rejected | None:
         """Add a key to a client's identity if this event proves it (NIP-42); else why it does not."""
@@ -131,9 +133,18 @@ class Relay:
         """
         await self.stages.publish(batch)
 
-    def subscribe(self, subscription: Subscription) -> None:
-        """Let a subscription have live events from now on; send its `answer` next, and `unsubscribe` it at last."""
-        self.stages.broadcaster.add(subscription)
+    @property
+    def filter_room(self) -> FilterRoom:
+        """Room for the filters of all clients: `subscribe` takes it; whoever counts or syncs for a client does, too."""
+        return self.stages.filter_room
+
+    def subscribe(self, subscription: Subscription) -> Rejected | None:
+        """Let a subscription have live events from now on; send its `answer` next, and `unsubscribe` it at last.
+
+        Returns:
+            Why there is no room for it, if there is none: then it is over.
+        """
+        return self.stages.broadcaster.add(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Send the subscription nothing more, not even what its query has found already."""

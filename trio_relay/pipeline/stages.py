@@ -19,6 +19,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import REPORT
 from trio_relay.nostr.schnorr import open_backend
 from trio_relay.pipeline.broadcaster import Broadcaster
+from trio_relay.pipeline.filter_room import FilterRoom
 from trio_relay.pipeline.join_stage import JoinStage
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.pending_ids import PendingIds
@@ -27,6 +28,8 @@ from trio_relay.pipeline.statistics import ChannelStatistics
 from trio_relay.pipeline.submission import Bars, Submission
 from trio_relay.pipeline.verifier import Verifier
 from trio_relay.pipeline.writer import Writer
+from trio_relay.policy.event_checks import oldest_taken
+from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
 _WAITING_BATCHES: Final = 2
@@ -43,7 +46,7 @@ class Stages:
         join_stage: takes what is asked of the relay itself.
         note_reports: told of reports that were stored, and by their ids whose they are; sync.
         clock: seconds since 1970.
-        private_kinds: of all other kinds the gate refuses nobody anything.
+        rules: as they stand.
 
     Raises:
         ImportError: the signature backend that the options force is not there.
@@ -57,14 +60,23 @@ class Stages:
         join_stage: JoinStage,
         note_reports: Callable[[Sequence[Event], Mapping[str, str | None]], None],
         clock: Callable[[], float],
-        private_kinds: frozenset[int],
+        rules: Rules,
     ) -> None:
         self.backend = open_backend(options.signatures)
         self.width = options.verifiers or _cores()
         """Batches that are verified at a time."""
         self.pending_ids = PendingIds()
         self.flush_collector = FlushCollector()
-        self.broadcaster = Broadcaster(self.pending_ids, self.flush_collector, clock, private_kinds)
+        self.filter_room = FilterRoom(rules.limits)
+        """For the filters of all that clients have open."""
+        self.broadcaster = Broadcaster(
+            self.pending_ids,
+            self.flush_collector,
+            clock,
+            rules.private_kinds,
+            self.filter_room,
+            lambda: oldest_taken(rules.limits, int(clock())),
+        )
         self.verifier = Verifier(
             store,
             self.backend,

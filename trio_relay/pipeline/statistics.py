@@ -70,9 +70,13 @@ class WriterStatistics:
 
 @dataclass(frozen=True, slots=True)
 class BroadcasterStatistics:
-    """How delivery is: open subscriptions, events and deliveries so far, seconds from the wire to the last outbox."""
+    """How delivery is: open subscriptions, what all open filters count, the keys under which they stand in the index,
+    events and deliveries so far, seconds from the wire to the last outbox.
+    """
 
     subscriptions: int
+    filter_values: int
+    index_keys: int
     events: int
     deliveries: int
     arrived_to_delivered: Distribution

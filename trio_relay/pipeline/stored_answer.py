@@ -136,6 +136,8 @@ class StoredAnswer:
         Most requests are for a few events, found in a fraction of what a thread's hop costs.
         """
         source = self._source
+        if self.subscription.entering is not None:
+            return False  # what is saved before the whole of it is in the index has to be found stored
         if source.unstored is not None and source.unstored.is_asked_by(self.subscription):
             return False
         self._begin()
@@ -180,6 +182,10 @@ class StoredAnswer:
         Cancelling it ends the query; the subscription's owner takes it out of the index.
         """
         source, subscription = self._source, self.subscription
+        if subscription.entering is not None and (refusal := await subscription.entering.wait()) is not None:
+            source.outcomes["no_room"] += 1
+            subscription.refuse(str(refusal))
+            return False
         if source.unstored is not None and source.unstored.is_asked_by(subscription):
             await source.unstored.deliver(subscription)
         started = trio.current_time()

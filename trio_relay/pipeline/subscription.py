@@ -9,6 +9,7 @@ import trio
 from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import closed, eose, event_head
+from trio_relay.pipeline.index_work import Entering
 from trio_relay.pipeline.recipient import Frame, Recipient
 from trio_relay.store.base import ID_SLICE, Page
 
@@ -31,19 +32,37 @@ class Subscription:
         "_head",
         "_sent_live",
         "_sent_stored",
+        "entering",
         "filters",
         "has_lost_track",
+        "origin",
         "reader",
         "recipient",
+        "size",
         "sub_id",
     )
 
-    def __init__(self, sub_id: str, filters: tuple[Filter, ...], recipient: Recipient, reader: Reader = NOBODY) -> None:
+    def __init__(
+        self,
+        sub_id: str,
+        filters: tuple[Filter, ...],
+        recipient: Recipient,
+        reader: Reader = NOBODY,
+        *,
+        origin: str | None = None,
+        size: int | None = None,
+    ) -> None:
         self.sub_id = sub_id
         self.filters = filters
         self.recipient = recipient
         self.reader = reader
         """Whom events go to: nothing is delivered that they may not read."""
+        self.origin = origin
+        """Whose share of the room for filters it takes, see `Identity`."""
+        self.size = sum(filter_.weight for filter_ in filters) if size is None else size
+        """What its filters count."""
+        self.entering: Entering | None = None
+        """Its way into the index of live events, where that takes a while."""
         self._head = event_head(sub_id)
         self._catching_up = True
         self._ended = False

@@ -38,6 +38,7 @@ from trio_relay.nostr.event import (
 )
 from trio_relay.nostr.json_fallback import lenient
 from trio_relay.nostr.kinds import CHAT_MESSAGE, CLIENT_AUTH, FILE_MESSAGE, REPOSTS, SEAL, VANISH, WRAPS
+from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.pow import committed_difficulty, difficulty_of
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import ListName
@@ -111,6 +112,11 @@ def check_restored(event: Event, rules: Rules, now: int) -> Rejected | None:
     if has_expired(event, now):
         return invalid(f"the event has expired at {expiry_of(event)} (NIP-40)")
     return None if id_matches(event) else invalid("id is not the hash of the event")
+
+
+def oldest_taken(limits: Limits, now: int) -> int:
+    """Return the least `created_at` of an event, of any kind, that may come in now; 0 without a limit."""
+    return now - max(limits.created_at_behind, _WRAPS_LIE_BACK) if limits.created_at_behind else 0
 
 
 def _check_age(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
