@@ -85,7 +85,7 @@ class Stages:
             join_stage.kinds,
             bars,
             self.broadcaster.is_heard if options.mute_unheard else None,
-            private_kinds,
+            rules.private_kinds,
         )
         self.writer = Writer(
             store,
