@@ -13,9 +13,7 @@ from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.receiving import NOTHING, answered
 from tests.support.server import Door
 from tests.support.wire import TEXT, frame, open_stream, open_wire
-from trio_relay import MemoryStore
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.limits import Limits
+from trio_relay import Event, Limits, MemoryStore
 from trio_relay.nostr.negentropy.protocol import initiate
 from trio_relay.store.base import Store
 

@@ -9,9 +9,7 @@ from typing import Any
 
 from tests.support.keys import Author
 from tests.support.server import Door, Talker, open_door
-from trio_relay import RelayInfo
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.limits import Limits
+from trio_relay import Event, Limits, RelayInfo
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store

@@ -9,9 +9,8 @@ from dataclasses import replace
 import trio
 
 from tests.support.oracles import naive_query
-from trio_relay import MemoryStore
+from trio_relay import Filter, MemoryStore
 from trio_relay.nostr.event import Event, encode
-from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page, QueryTooLarge, Saved, StoreError, StoreStatistics
 
 

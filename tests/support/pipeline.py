@@ -10,8 +10,7 @@ from typing import Any
 import trio
 
 from tests.support.keys import NOW
-from trio_relay import Filter, Limits, Relay, RelayOptions, Submission, Subscription, open_relay
-from trio_relay.nostr.event import Event
+from trio_relay import Event, Filter, Limits, Relay, RelayOptions, Submission, Subscription, open_relay
 from trio_relay.pipeline.recipient import Frame, Recipient, unframed
 from trio_relay.store.base import Store
 
