@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import sys
 from typing import Any, Final
 
 import pytest
@@ -233,3 +234,36 @@ def refusal(source: object) -> str:
     with pytest.raises(Rejected) as refused:
         parse_filter(source)
     return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "weight"),
+    [
+        ({}, 5),
+        ({"until": 1, "limit": 0}, 5),
+        ({"kinds": [], "ids": []}, 5),
+        ({"kinds": [1, 2, 2]}, 7),
+        ({"authors": ["a" * 64], "#p": ["b" * 64, "c" * 64]}, 9),
+        ({"#t": []}, 6),
+        ({"#t": ["tea", ""], "#d": ["cake"]}, 10),
+        ({"#t": ["x" * 60]}, 7),
+        ({"#t": ["x" * 600]}, 11),
+        ({"#t": ["x" * 60_000, "y" * 60_000]}, 6 + 938),
+        ({"#t": ["🦀" + "x" * 600]}, 6 + 19),
+        ({"search": "earl grey tea"}, 8),
+    ],
+)
+def test_a_filter_weighs_what_it_takes_to_hold_it(source: dict[str, object], weight: int) -> None:
+    """Nothing is free; texts count by bytes, of which some characters need four for each of a text."""
+    assert abs(parse_filter(source).weight - weight) <= weight // 100, "a text's own bytes differ between versions"
+
+
+def test_a_set_is_as_small_as_it_can_be() -> None:
+    """One that grows value by value may have four times the room."""
+    for number in (150, 20_000):
+        values = [str(one) for one in range(number)]
+        for key in ("#t", "kinds"):
+            one = parse_filter({key: values if key == "#t" else [*range(number)]})
+            held = one.kinds if key == "kinds" else one.tags[0][1]
+            assert held is not None
+            assert sys.getsizeof(held) <= 216 + 64 * number

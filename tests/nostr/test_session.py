@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -12,8 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.support.keys import ALICE
 from tests.support.marks import examples
 from trio_relay import Filter, Limits
+from trio_relay.nostr import session as session_module
 from trio_relay.nostr.event import encode
-from trio_relay.nostr.message import ClientMessage, Publish, RefusedMessage, Subscribe, Unsubscribe, close
+from trio_relay.nostr.filter import parse_filter
+from trio_relay.nostr.message import ClientMessage, OpenSync, Publish, RefusedMessage, Subscribe, Unsubscribe, close
 from trio_relay.nostr.session import OpenRequest, Session
 
 LIMITS = Limits(max_subscriptions=2, max_filters=3, max_limit=8, default_limit=5)
@@ -116,6 +119,47 @@ def test_the_values_of_all_open_filters_count_together() -> None:
     assert isinstance(send(session, "REQ", "a", {"kinds": [1], "#e": ["0" * 64], "#p": ["1" * 64]}), Subscribe)
     assert send(session, "REQ", "a", {"kinds": [*range(10)]}) == close("a", refused)
     assert open_sub_ids(session) == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "filters", "looked_at"),
+    [
+        ("REQ", [{"#t": ["x"] * 31}], 0),
+        ("REQ", [{"ids": [1] * 31}], 0),
+        ("COUNT", [{"kinds": [1] * 16, "#t": ["x"] * 15}], 0),
+        ("NEG-OPEN", [{"foo": [[]] * 31}], 0),
+        ("REQ", [{"#t": ["x"] * 10}] * 4, 3),
+        ("COUNT", [{"#t": ["x"] * 10}] * 4, 3),
+    ],
+)
+def test_lists_that_are_too_long_are_not_looked_at(
+    verb: str, filters: list[dict[str, list[object]]], looked_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither are sets made of them, nor does it matter what is in them, nor over how many filters they are spread."""
+    read: list[object] = []
+
+    def noting(source: object, **options: Any) -> Filter:
+        read.append(source)
+        return parse_filter(source, **options)
+
+    monkeypatch.setattr(session_module, "parse_filter", noting)
+    session = Session(Limits(max_filter_values=30))
+    action = send(session, verb, "a", *filters, *(["00"] if verb == "NEG-OPEN" else []))
+    assert isinstance(action, RefusedMessage)
+    reason = "error: at most 30 values in the filters of a connection (max_filter_values)"
+    assert json.loads(action.message)[1:] == ["a", reason]
+    assert len(read) == looked_at
+    assert isinstance(send(session, "REQ", "a", {"#t": ["x"] * 30}), Subscribe), "the next message is another one"
+
+
+def test_a_filter_of_a_sync_counts_while_it_is_held() -> None:
+    session = Session(Limits(max_filter_values=12))
+    assert isinstance(send(session, "NEG-OPEN", "a", {"kinds": [1, 2]}, "00"), OpenSync)
+    session.hold(session.asked)
+    refused = "error: at most 12 values in the filters of a connection (max_filter_values)"
+    assert send(session, "REQ", "a", {"kinds": [1]}) == close("a", refused)
+    session.let_go(7)
+    assert isinstance(send(session, "REQ", "a", {"kinds": [1]}), Subscribe)
 
 
 @pytest.mark.parametrize(
