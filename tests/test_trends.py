@@ -13,10 +13,11 @@ from tests.support.indices import emptied
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import MemoryStore, trends
 from trio_relay.cli import main
+from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.trends import Tally, Trends
 from trio_relay.store.base import StoreError
-from trio_relay.trends import read_trends
+from trio_relay.trends import describe, read_trends
 
 pytestmark = pytest.mark.usefixtures("own_logging")
 
@@ -63,6 +64,53 @@ async def test_a_second_with_too_many_events_is_an_error_and_not_a_wrong_number(
     store = await _filled([BOB.event(str(number), created_at=NOW) for number in range(4)])
     with pytest.raises(StoreError, match="more than 3 events are of one second"):
         await read_trends(store, NOW, NOW, 10)
+
+
+HIDDEN_NOTE = BOB.event("hidden", kind=30_023, created_at=NOW, tags=[["d", "x"]])
+HIDDEN = [
+    HIDDEN_NOTE,
+    *(
+        author.event(str(kind), kind=kind, created_at=NOW + 2, tags=[["e", NOTE.id], ["p", BOB.pubkey], ["t", "sky"]])
+        for author in (ALICE, BOB, CAROL)
+        for kind in (4, 7, 1_984)
+    ),
+]
+ANYBODY = Reader(private_kinds=frozenset([4, 7, 1_984, 30_023]))
+
+
+async def test_what_is_private_here_is_no_trend() -> None:
+    store = await _filled([*EVENTS, *HIDDEN])
+    assert await read_trends(store, NOW, NOW + 3, 10, ANYBODY) == _tallied(EVENTS, NOW, NOW + 3, 10)
+
+
+@pytest.mark.usefixtures("index")
+async def test_what_is_private_here_is_no_trend_in_the_cluster() -> None:
+    async with emptied() as store:
+        await store.save_many([*EVENTS, *HIDDEN])
+        assert await store.trends(NOW, NOW + 3, 10, ANYBODY) == _tallied(EVENTS, NOW, NOW + 3, 10)
+
+
+async def test_what_is_private_here_is_not_described() -> None:
+    """A note that others may not read can be named by anybody."""
+    spoken = CAROL.event("see", created_at=NOW + 1, tags=[["e", HIDDEN_NOTE.id], ["p", BOB.pubkey]])
+    profile = BOB.event('{"name":"bob"}', kind=0)
+    store = await _filled([HIDDEN_NOTE, profile, spoken])
+    trends_found = await read_trends(store, NOW, NOW + 3, 10, ANYBODY)
+    assert await describe(store, trends_found, ANYBODY) == {BOB.pubkey: "bob"}
+    without_profiles = Reader(private_kinds=frozenset([0]))
+    assert await describe(store, trends_found, without_profiles) == {HIDDEN_NOTE.id: "hidden"}
+
+
+def test_the_program_leaves_out_what_is_private_by_its_configuration(tmp_path: Path) -> None:
+    settings = {
+        "TRIO_RELAY_STORE__PATH": str(tmp_path / "relay.db"),
+        "TRIO_RELAY_POLICY__PRIVATE_KINDS": "[4, 7, 1984, 30023]",
+        "TRIO_RELAY_RELAY__URL": "wss://relay.example/",
+    }
+    _run(settings, "import", stdin=b"".join(encode(event) + b"\n" for event in HIDDEN))
+    result = _trends(settings, "--json")
+    assert result.exit_code == 0, result.output
+    assert msgspec.json.decode(result.output, type=Trends) == _tallied(EVENTS, NOW + 3 - 3_600, NOW + 3, 10)
 
 
 @pytest.mark.usefixtures("index")

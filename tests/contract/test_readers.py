@@ -134,6 +134,51 @@ async def test_any_kind_can_be_private(store: Store) -> None:
         assert (sketch.number, sketch.registers) == (number, registers_of([ALICE.pubkey][:number], offset))
 
 
+@pytest.mark.parametrize("text", ["domain:sea.example", "tea domain:sea.example", "domain:sea.example sort:top"])
+async def test_a_domain_is_told_by_profiles_that_may_be_read(store: Store, text: str) -> None:
+    profile = ALICE.event('{"nip05":"x@sea.example"}', kind=0)
+    note = ALICE.event("tea", created_at=NOW + 1)
+    reply = BOB.event("so true", created_at=NOW + 2, tags=[["e", note.id]])
+    await store.save_many([profile, note, reply])
+    asked = parse_filter({"search": text, "kinds": [1], "since": 0})
+    for keys, expected in (([], []), ([BOB.pubkey], []), ([ALICE.pubkey], [note])):
+        reader = Reader(frozenset(keys), PRIVATE_KINDS | {0})
+        assert await ask(store, asked.read_by(reader)) == expected
+    assert await ask(store, asked.read_by(NOBODY)) == [note]
+
+
+SHORT, LONG = ALICE.event("tea"), ALICE.event(f"tea tea tea {'word ' * 27}", created_at=NOW - 1)
+BEGUN = ALICE.event("teatime", created_at=NOW + 1)
+FILLING: Final = [ALICE.event(f"something else {number}") for number in range(8)]
+HIDDEN: Final = [
+    *(BOB.event(f"hidden {number} {'long ' * 3_000}", kind=30_023, tags=[["d", str(number)]]) for number in range(8)),
+    BOB.event("tea teatime", kind=30_023),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [("tea", {SHORT.id, LONG.id}), ("te", {SHORT.id, LONG.id, BEGUN.id}), ("tea -hidden", {SHORT.id, LONG.id})],
+)
+async def test_hidden_words_change_no_order(store: Store, text: str, least: set[str]) -> None:
+    """How rare a word is and how long texts are, is counted over all that is stored: so it does not count."""
+    asked = parse_filter({"search": text, "kinds": [1]}, prefix=2)
+    told = []
+    for stored in ([SHORT, LONG, BEGUN, *FILLING], HIDDEN):
+        await store.save_many(stored)
+        told.append(await ask(store, asked.read_by(Reader(private_kinds=frozenset([30_023])))))
+    assert told[0] == told[1]
+    assert {event.id for event in told[0]} >= least
+
+
+async def test_where_words_are_hidden_whole_words_come_first_and_the_newest_of_those(store: Store) -> None:
+    newer = ALICE.event("a cup of tea", created_at=NOW + 5)
+    await store.save_many([SHORT, BEGUN, newer])
+    reader = Reader(private_kinds=frozenset([30_023]))
+    for text, expected in (("tea", [newer, SHORT, BEGUN]), ("cup te", [newer]), ("te", [newer, BEGUN, SHORT])):
+        assert await ask(store, parse_filter({"search": text}, prefix=2).read_by(reader)) == expected
+
+
 async def test_where_nothing_is_private_all_is_found(store: Store) -> None:
     await store.save_many(ALL)
     assert await store.count([replace(Filter(), reader=Reader(frozenset(), frozenset()))]) == len(ALL)

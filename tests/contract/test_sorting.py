@@ -9,6 +9,7 @@ import pytest
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay import Event
+from trio_relay.nostr.access import PRIVATE_KINDS, Reader
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.store.base import Store
 
@@ -75,6 +76,26 @@ async def test_what_is_private_speaks_of_no_note(store: Store, kind: int) -> Non
     ]
     await store.save_many([*NOTES, *messages, VOICES[0]])
     assert await ask(store, sorted_by("top")) == [LOVED]
+
+
+@pytest.mark.parametrize("kind", [1, 6, 7, 9_735, 30_023])
+@pytest.mark.parametrize("sort", ["top", "hot", "rising", "controversial"])
+async def test_what_is_private_here_speaks_of_no_note_to_anybody(store: Store, sort: str, kind: int) -> None:
+    """Nor to those who may read it: with one key after another the order would tell who spoke of what."""
+    notes = [ALICE.event(f"tea {number}", kind=11, created_at=NOW + number) for number in range(3)]
+    spoken = [
+        voice.event(vote, kind=kind, created_at=NOW + 9, tags=[["e", notes[0].id], ["p", BOB.pubkey], ["d", vote]])
+        for voice in CROWD
+        for vote in "+-"
+    ]
+    heard = [voice.event(vote, kind=12, tags=[["e", notes[1].id]]) for voice in CROWD[:2] for vote in "+-"]
+    await store.save_many([*notes, *spoken, *heard])
+    asked = sorted_by(sort, "tea", since=0, kinds=[11])
+    for keys in ([], [BOB.pubkey], [CROWD[0].pubkey]):
+        told = await ask(store, asked.read_by(Reader(frozenset(keys), PRIVATE_KINDS | {kind})))
+        assert told == ([] if sort == "controversial" else [notes[1]])
+    public = await ask(store, asked.read_by(Reader()))
+    assert public == ([notes[0]] if kind == 7 else []) if sort == "controversial" else [notes[0], notes[1]]
 
 
 async def test_a_sort_is_one_filter_among_others(store: Store) -> None:
