@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import trio
@@ -135,12 +135,13 @@ async def test_any_kind_can_be_private(store: Store) -> None:
 
 
 @pytest.mark.parametrize("text", ["domain:sea.example", "tea domain:sea.example", "domain:sea.example sort:top"])
-async def test_a_domain_is_told_by_profiles_that_may_be_read(store: Store, text: str) -> None:
+@pytest.mark.parametrize("also", [{"kinds": [1]}, {"kinds": [1, 4], "#t": ["sea"]}, {"#t": ["sea"]}])
+async def test_a_domain_is_told_by_profiles_that_may_be_read(store: Store, text: str, also: dict[str, Any]) -> None:
     profile = ALICE.event('{"nip05":"x@sea.example"}', kind=0)
-    note = ALICE.event("tea", created_at=NOW + 1)
+    note = ALICE.event("tea", created_at=NOW + 1, tags=[["t", "sea"]])
     reply = BOB.event("so true", created_at=NOW + 2, tags=[["e", note.id]])
     await store.save_many([profile, note, reply])
-    asked = parse_filter({"search": text, "kinds": [1], "since": 0})
+    asked = parse_filter({"search": text, "since": 0, **also})
     for keys, expected in (([], []), ([BOB.pubkey], []), ([ALICE.pubkey], [note])):
         reader = Reader(frozenset(keys), PRIVATE_KINDS | {0})
         assert await ask(store, asked.read_by(reader)) == expected

@@ -25,17 +25,24 @@ KEY: Final = "a" * 64
 SOMEBODY: Final = Reader(frozenset([KEY]))
 MANY: Final = Reader(frozenset(f"{number:064x}" for number in range(9)))
 WRAPPED: Final = Filter(kinds=frozenset([1_059]), limit=10)
-OWN: Final = ["SEARCH event INTEGER PRIMARY KEY", LOOKUP]
+OWN: Final = "SEARCH event INDEX event_author_kind"
 
 GATED: Final[dict[str, tuple[Filter, list[str]]]] = {
     "everything": (asking(), ["SCAN event INDEX event_time", LOOKUP]),
     "ids": (asking(ids=2), ["SEARCH event INDEX event_rank", LOOKUP]),
     "an author": (asking(authors=1), ["SEARCH event INDEX event_author_kind", LOOKUP]),
     "kinds": (asking(kinds=2), ["SEARCH event INDEX event_kind", LOOKUP] * 2),
-    "many kinds": (asking(kinds=40), ["SEARCH event INDEX event_kind", LOOKUP]),
-    "a tag": (asking(p=1), [TAG, *OWN]),
-    "a tag of many authors": (asking(p=1, authors=9), [TAG, AUTHOR_OF, *OWN]),
-    "two tags": (asking(p=1, t=1), [TAG, LOOKUP, *OWN]),
+}
+SPLIT: Final[dict[str, tuple[Filter, list[str]]]] = {
+    "many kinds": (asking(kinds=40), ["SEARCH event INDEX event_kind", OWN, TAG]),
+    "a tag": (asking(p=1), [TAG, OWN, LOOKUP, TAG, LOOKUP]),
+    "a tag of many authors": (asking(p=1, authors=9), [TAG, AUTHOR_OF, TAG, AUTHOR_OF, LOOKUP]),
+    "two tags": (asking(t=1, g=1), [TAG, LOOKUP, OWN, LOOKUP, LOOKUP, TAG, LOOKUP, LOOKUP]),
+    "the reader's name": (
+        replace(asking(), tags=(("p", frozenset([KEY])),)),
+        [TAG, OWN, LOOKUP, TAG],
+    ),
+    "the reader's words": (asking(p=1, authors=1, kinds=5), [OWN, LOOKUP, TAG, AUTHOR_OF, LOOKUP]),
 }
 
 
@@ -49,6 +56,19 @@ def test_the_index_of_a_filter_is_the_same_for_whoever_asks(one: Filter, expecte
     assert sorts == [line for line in plain if "TEMP B-TREE" in line]
 
 
+@pytest.mark.parametrize(("one", "expected"), SPLIT.values(), ids=SPLIT)
+def test_private_events_of_others_are_not_looked_at(one: Filter, expected: list[str]) -> None:
+    """What is public comes first; then, by the indexes that find them, what the reader wrote and what names him."""
+    assert steps(explained(replace(one, reader=SOMEBODY))) == expected
+
+
+@pytest.mark.parametrize("one", [one for one, _ in SPLIT.values()], ids=list(SPLIT))
+def test_nobody_is_looked_up_no_private_event(one: Filter) -> None:
+    every = explained(replace(one, reader=Reader(frozenset(), frozenset([40_000]))))
+    asked = explained(one.read_by(NOBODY))
+    assert steps(asked) == steps(every)[: len(steps(asked))]
+
+
 @pytest.mark.parametrize("one", [one for one, _ in GATED.values()], ids=list(GATED))
 def test_for_nobody_kinds_alone_are_looked_at(one: Filter) -> None:
     assert steps(explained(replace(one, reader=NOBODY))) == steps(explained(one))
@@ -56,7 +76,10 @@ def test_for_nobody_kinds_alone_are_looked_at(one: Filter) -> None:
 
 @pytest.mark.parametrize("one", [one for one, _ in GATED.values()], ids=list(GATED))
 def test_without_a_reader_and_with_nothing_expired_there_is_nothing_more_to_ask(one: Filter) -> None:
-    select, another = plan([one]), plan([replace(one, reader=Reader(frozenset([KEY]), frozenset()))])
+    select, another = (
+        plan([replace(one, reader=None)]),
+        plan([replace(one, reader=Reader(frozenset([KEY]), frozenset()))]),
+    )
     assert select is not None
     assert another is not None
     assert select.sql == another.sql
@@ -86,8 +109,12 @@ PRIVATE: Final[dict[str, tuple[Filter, list[str]]]] = {
     "messages and wraps": (Filter(kinds=frozenset([4, 1_059])), [AUTHORS, TAG]),
     "messages and notes": (Filter(kinds=frozenset([1, 4])), [KINDS, AUTHORS, TAG]),
     "wraps and notes": (Filter(kinds=frozenset([1, 1_059])), [KINDS, TAG]),
-    "messages of his own": (Filter(kinds=frozenset([4]), authors=frozenset([KEY])), [AUTHORS, AUTHORS, LOOKUP]),
-    "messages of another": (Filter(kinds=frozenset([4]), authors=frozenset(["b" * 64])), [AUTHORS, LOOKUP]),
+    "messages of his own": (Filter(kinds=frozenset([4]), authors=frozenset([KEY])), [AUTHORS]),
+    "messages of another": (Filter(kinds=frozenset([4]), authors=frozenset(["b" * 64])), [TAG, AUTHOR_OF]),
+    "messages of another and notes": (
+        Filter(kinds=frozenset([1, 4]), authors=frozenset(["b" * 64])),
+        [AUTHORS, TAG, AUTHOR_OF],
+    ),
     "messages of nobody": (Filter(kinds=frozenset([4]), authors=frozenset()), []),
     "messages by id": (
         Filter(kinds=frozenset([4]), ids=frozenset([KEY])),
@@ -147,7 +174,7 @@ def test_records_are_the_newest_first_with_or_without_a_limit() -> None:
 
 def test_a_letter_that_stands_twice_is_asked_for_twice() -> None:
     """`&t` of NIP-91: an event has to carry all of them."""
-    one = replace(parse_filter({"&t": ["a", "b", "c"], "#t": ["d", "e"]}, all_of=True), limit=10)
+    one = replace(parse_filter({"&t": ["a", "b", "c"], "#t": ["d", "e"]}, all_of=True), limit=10, reader=NOBODY)
     assert steps(explained(one)) == [TAG, LOOKUP, LOOKUP, LOOKUP]
     select = plan([one])
     assert select is not None

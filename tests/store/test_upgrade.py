@@ -243,7 +243,7 @@ async def test_a_statement_that_fails_leaves_the_file_as_it_was(
 ) -> None:
     before = version_1.dump(old)
     with monkeypatch.context() as patch:
-        module = upgrade_module if hasattr(upgrade_module, statement) else batch_writer
+        module = batch_writer if hasattr(batch_writer, statement) else upgrade_module
         patch.setattr(module, statement, "SELECT * FROM nowhere WHERE ?1 + ?2")
         with pytest.raises(StoreRefused, match="no such table: nowhere"):
             async with opened(old):

@@ -1,4 +1,4 @@
-"""Files of versions 1 to 4 learn who carries which tag, what expires when, and by which rules words were made."""
+"""Files of versions 1 to 5 learn who carries which tag, what expires when, and by which rules words were made."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TARGETS: Final = ["1a" * 32, "b7" * 32]
 def reacting(number: int) -> Event:
     """One of many keys says something of a target, for ever or for a while."""
     random = Random(number)
-    pubkey, kind = random.randbytes(32).hex(), random.choice([0, 1, 3, 6, 7, 1_111, 30_023])
+    pubkey, kind = random.randbytes(32).hex(), random.choice([0, 1, 3, 4, 6, 7, 1_059, 1_111, 30_023])
     tags = [[letter, random.choice(TARGETS)] for letter in random.sample("eEpqt", 3)]
     tags += random.choice([[], [], [["expiration", random.choice(["7", str(2**40), "no"])]]])
     content = random.choice(["", '"expiration"'])
@@ -41,7 +41,7 @@ def reacting(number: int) -> Event:
 EVENTS: Final = [reacting(number) for number in range(200)]
 
 
-@pytest.fixture(params=[1, 2, 3, 4])
+@pytest.fixture(params=[1, 2, 3, 4, 5])
 async def old(path: Path, request: pytest.FixtureRequest) -> Path:
     """A file of this version with `EVENTS`."""
     if request.param == 1:

@@ -23,6 +23,7 @@ from trio_relay.store.sqlite.rows import (
     DELETE_TAGS,
     DELETE_WORDS,
     FIND_EVENTS,
+    SEALED,
     id_record,
     mark_records,
     number_records,
@@ -71,7 +72,7 @@ def bar_addresses_of_ids(connection: apsw.Connection, ids: Iterable[str]) -> Non
 
 def belonging(connection: apsw.Connection, pubkey: str, until: int) -> list[int]:
     """Find the numbers of all events that belong to a pubkey and are as old as `until` or older (NIP-62)."""
-    joined = connection.execute(_BELONGING, (bytes.fromhex(pubkey), until, tag_key("p", pubkey))).get
+    joined = connection.execute(_BELONGING, (bytes.fromhex(pubkey), until, tag_key(f"{SEALED}p", pubkey))).get
     return list(map(int, joined.split(","))) if joined else []
 
 

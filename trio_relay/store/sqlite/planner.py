@@ -13,8 +13,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.kinds import WRAPS
 from trio_relay.nostr.ranking import hides_words
+from trio_relay.store.sqlite.parts import Part, Way, parts_of
 from trio_relay.store.sqlite.rows import MARK, rank_of
 from trio_relay.store.sqlite.sql import AUTHOR, Select, Where, all_of, keys_of, raw, whole_of
 
@@ -38,7 +38,7 @@ def plan(filters: Sequence[Filter], expired_by: int | None = None) -> Select | N
         filters: each has a limit of its own; none may search for words, which have an order of their own.
         expired_by: events that expire up to this second are left out; None if no stored event does.
     """
-    readable = [(filter_, parts) for filter_ in filters if (parts := _readable(filter_))]
+    readable = [(filter_, parts) for filter_ in filters if (parts := parts_of(filter_))]
     selects = [
         _merge_walks([_plan_one(part, expired_by) for part in parts], "UNION", filter_) for filter_, parts in readable
     ]
@@ -52,18 +52,16 @@ def plan_one(filter_: Filter, expired_by: int | None = None) -> Select:
 
     Where words may be hidden from the reader, whole words come before beginnings, and nothing else counts.
     """
-    return (
-        _by_words(filter_, _BEST_FIRST, expired_by)
-        if _has_words(filter_)
-        else _plan_one(_with_marks(filter_), expired_by)
-    )
+    return _by_words(filter_, _BEST_FIRST, expired_by) if _has_words(filter_) else plan_newest(filter_, expired_by)
 
 
 def plan_newest(filter_: Filter, expired_by: int | None = None) -> Select:
     """Plan the same as `plan_one`, newest first; in no order if there is no limit."""
-    return (
-        _by_words(filter_, _ORDER, expired_by) if _has_words(filter_) else _plan_one(_with_marks(filter_), expired_by)
-    )
+    if _has_words(filter_):
+        return _by_words(filter_, _ORDER, expired_by)
+    marked = _with_marks(filter_)
+    walks = [_plan_one(part, expired_by) for part in parts_of(marked)]
+    return _merge_walks(walks, "UNION", marked) if walks else _plan_one(marked, expired_by)
 
 
 def plan_records(filter_: Filter, expired_by: int | None = None) -> Select | None:
@@ -72,7 +70,7 @@ def plan_records(filter_: Filter, expired_by: int | None = None) -> Select | Non
     None if nothing can match.
     """
     filter_ = filter_ if filter_.limit is not None else replace(filter_, limit=_NO_LIMIT)
-    parts = [plan_newest(part, expired_by) for part in _readable(filter_)]
+    parts = [plan_newest(part, expired_by) for part in parts_of(filter_)]
     return _merge_walks(parts, "UNION", filter_) if parts else None
 
 
@@ -81,7 +79,7 @@ def plan_all(filters: Sequence[Filter], expired_by: int | None = None) -> Select
 
     It has no order. None if nothing can match.
     """
-    selects = [plan_newest(part, expired_by) for filter_ in filters for part in _readable(replace(filter_, limit=None))]
+    selects = [plan_newest(part, expired_by) for filter_ in filters for part in parts_of(replace(filter_, limit=None))]
     if not selects:
         return None
     return selects[0] if len(selects) == 1 else _merge(selects, "UNION")
@@ -114,38 +112,6 @@ def plan_single(filters: Sequence[Filter], expired_by: int | None = None) -> Sel
     )
 
 
-def _readable(filter_: Filter) -> list[Filter]:
-    """Split a filter into filters that together match what its reader may read, without those that can find nothing.
-
-    A reader gets private events of its own and those that name it, and indexes find both; a walk over everybody's
-    private events would be long. Public kinds in the same filter get a filter of their own if that is as good.
-    """
-    parts = [filter_]
-    if filter_.reader is not None and filter_.kinds is not None and filter_.ids is None:
-        private = filter_.kinds & filter_.reader.private_kinds
-        if private == filter_.kinds or (private and _asks_for_kinds_alone(filter_)):
-            parts = _parts(filter_, private, frozenset(filter_.reader.keys))
-    return [part for part in parts if part.wants_stored]
-
-
-def _asks_for_kinds_alone(filter_: Filter) -> bool:
-    return (
-        filter_.authors is None
-        and not filter_.tags
-        and filter_.search is None
-        and len(filter_.kinds or ()) <= _MOST_KIND_WALKS
-    )
-
-
-def _parts(filter_: Filter, private: frozenset[int], keys: frozenset[str]) -> list[Filter]:
-    public = replace(filter_, kinds=(filter_.kinds or frozenset()) - private, reader=None)
-    own = replace(
-        filter_, kinds=private - WRAPS, authors=keys if filter_.authors is None else keys & filter_.authors, reader=None
-    )
-    named = replace(filter_, kinds=private, tags=(*filter_.tags, ("p", keys)), reader=None)
-    return [public, own, named]
-
-
 def _by_id(filter_: Filter) -> Where:
     ids = raw(filter_.ids or ())
     return (
@@ -154,14 +120,14 @@ def _by_id(filter_: Filter) -> Where:
         .is_in("id", ids)
         .kinds(filter_)
         .authors(filter_)
-        .tagged(filter_.tags)
+        .tagged(filter_.tags, sealed_too=True)
     )
 
 
 def _plan_one(filter_: Filter, expired_by: int | None) -> Select:
     if filter_.ids is not None:
         return _from_event("event_rank", filter_, _by_id(filter_), expired_by)
-    if filter_.tags and not (_prefers_authors(filter_)):
+    if filter_.tags and not _prefers_authors(filter_):
         return _by_tag(filter_, expired_by)
     if filter_.authors is not None or (filter_.search is not None and filter_.search.domain is not None):
         # Without kinds, the narrow rows of all that the authors have are gathered and sorted.
@@ -177,15 +143,23 @@ def _plan_one(filter_: Filter, expired_by: int | None) -> Select:
 
 
 def _prefers_authors(filter_: Filter) -> bool:
-    """Return True if the authors surely have fewer events than the tags."""
+    """Return True if the authors surely have fewer events than the tags, or if they are the reader's own keys."""
+    if isinstance(filter_, Part) and filter_.way is not Way.ANY:
+        return filter_.way is Way.OWN
     if filter_.authors is None or len(filter_.authors) > _FEW_AUTHORS:
         return False
-    return not any(letter in _ID_LETTERS for letter, _ in filter_.tags)
+    return not any(_names_one(tag) for tag in filter_.tags)
+
+
+def _names_one(tag: tuple[str, frozenset[str]]) -> bool:
+    return tag[0][-1] in _ID_LETTERS
 
 
 def _by_tag(filter_: Filter, expired_by: int | None) -> Select:
     # Letters that name an event first, then the one with the fewest values.
-    driver = min(filter_.tags, key=lambda tag: (tag[0] not in _ID_LETTERS, len(tag[1])))
+    driver = min(filter_.tags, key=lambda tag: (not _names_one(tag), len(tag[1])))
+    if isinstance(filter_, Part) and filter_.way is Way.NAMED:
+        driver = filter_.tags[0]
     others = [tag for tag in filter_.tags if tag is not driver]
     keys = keys_of(driver)
     groups = [[key] for key in keys] if len(keys) <= _MOST_TAG_WALKS else [keys]

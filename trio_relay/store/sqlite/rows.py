@@ -14,6 +14,7 @@ from typing import Final
 
 import apsw
 
+from trio_relay.nostr.access import PRIVATE_KINDS
 from trio_relay.nostr.event import Event, address_of, decode, encode, expiry_of, single_letter_tags
 from trio_relay.nostr.hyperloglog import CANONICAL, observation, offset_of
 from trio_relay.nostr.kinds import is_ephemeral
@@ -80,13 +81,15 @@ def tag_records(event: Event, seq: int) -> list[bytes]:
     A key of 16 bytes; seq, rank, kind, created_at in 16, 19, 5, 10 digits; a sketch.
 
     Only what a filter of `hyperloglog.CANONICAL` may count has a sketch; it says what the author does to the
-    registers for this tag's value.
+    registers for this tag's value. What is private by its kind has keys of its own (`SEALED`).
     """
     tags = single_letter_tags(event)
     if not tags:
         return []
     tail = _tail(event, seq)
     sketched = SKETCHED_LETTERS.get(event.kind)
+    if event.kind in PRIVATE_KINDS:
+        return [tag_key(SEALED + letter, value) + tail for letter, value in tags]
     if sketched is None:
         return [tag_key(letter, value) + tail for letter, value in tags]
     pubkey = bytes.fromhex(event.pubkey)
@@ -94,6 +97,11 @@ def tag_records(event: Event, seq: int) -> list[bytes]:
         tag_key(letter, value) + tail + (b"%d" % _sketch(pubkey, value) if letter in sketched else b"")
         for letter, value in tags
     ]
+
+
+def unsealed_records(event: Event, seq: int) -> list[bytes]:
+    """Pack the rows of `tag` of a private kind as versions up to 5 of the schema did: under the keys of all others."""
+    return [tag_key(letter, value) + _tail(event, seq) for letter, value in single_letter_tags(event)]
 
 
 def sketch_records(event: Event, seq: int) -> list[bytes]:
@@ -217,6 +225,11 @@ def address_key(address: str) -> bytes:
 
 MARK: Final = "*"
 """The letter of marks in `tag`; no tag has such a letter."""
+SEALED: Final = "!"
+"""What stands before the letters of tags of `access.PRIVATE_KINDS`.
+
+So a walk over all that names somebody meets none of the messages to him, and is as long whether there are any or not.
+"""
 
 
 def tag_key(letter: str, value: str) -> bytes:

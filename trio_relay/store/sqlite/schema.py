@@ -13,7 +13,7 @@ from trio_relay.store.sqlite.transaction import described, transaction
 
 log = structlog.get_logger("trio_relay.store")
 
-VERSION: Final = 5
+VERSION: Final = 6
 _APPLICATION_ID: Final = 0x7472656C  # "trel"
 BUSY_MS: Final = 5_000
 """How long a connection waits for another one that holds the file."""

@@ -14,7 +14,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import WRAPS
 from trio_relay.nostr.search import Phrase, Search
 from trio_relay.nostr.tokenizer import ANY_END
-from trio_relay.store.sqlite.rows import MARK, tag_key
+from trio_relay.store.sqlite.rows import MARK, SEALED, tag_key
 
 _MOST_INLINE: Final = 4
 """Up to so many values of a column are bound one by one: a table costs 10 µs more. Each number is another SQL text."""
@@ -66,9 +66,13 @@ class Where:
                 self.bindings.append(value)
         return self
 
-    def tagged(self, tags: Iterable[tuple[str, frozenset[str]]], table: str = "event") -> Where:
+    def tagged(
+        self, tags: Iterable[tuple[str, frozenset[str]]], table: str = "event", *, sealed_too: bool = False
+    ) -> Where:
+        """Keep only what carries one of the values of each of these; `sealed_too`: also of kinds that are private."""
         for tag in tags:
-            self._carries(keys_of(tag), table, "IS NOT NULL")
+            keys = keys_of(tag) + keys_of(sealed(tag)) if sealed_too else keys_of(tag)
+            self._carries(keys, table, "IS NOT NULL")
         return self
 
     def searched(self, filter_: Filter, table: str = "event", expired_by: int | None = None) -> Where:
@@ -114,7 +118,7 @@ class Where:
             own = Where().is_not_in(f"{table}.kind", sorted(WRAPS)).is_in(author, raw(keys))
             ways.terms.append(" AND ".join(own.terms))
             ways.bindings += own.bindings
-            ways._carries(keys_of(("p", frozenset(keys))), table, "IS NOT NULL")
+            ways.tagged([("p", frozenset(keys))], table, sealed_too=True)
         self.terms.append(f"({' OR '.join(ways.terms)})")
         self.bindings += ways.bindings
 
@@ -141,6 +145,12 @@ def keys_of(tag: tuple[str, frozenset[str]]) -> list[bytes]:
     """Return the keys of `tag` for a letter's values."""
     letter, values = tag
     return [tag_key(letter, value) for value in values]
+
+
+def sealed(tag: tuple[str, frozenset[str]]) -> tuple[str, frozenset[str]]:
+    """Return the same tag as events of `access.PRIVATE_KINDS` carry it; marks are the same for all kinds."""
+    letter, values = tag
+    return (letter if letter == MARK else SEALED + letter, values)
 
 
 def array_of(values: Sequence[bytes] | Sequence[int]) -> object:

@@ -12,11 +12,14 @@ from typing import Final
 import apsw
 import structlog
 
+from trio_relay.nostr.access import PRIVATE_KINDS
 from trio_relay.nostr.tokenizer import RULES
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.batch_writer import insert_events
 from trio_relay.store.sqlite.rows import (
+    DELETE_TAGS,
     INSERT_EXPIRIES,
+    INSERT_TAGS,
     SET_SKETCHES,
     SKETCHED_LETTERS,
     expiry_records,
@@ -24,6 +27,8 @@ from trio_relay.store.sqlite.rows import (
     records_of,
     run,
     sketch_records,
+    tag_records,
+    unsealed_records,
 )
 from trio_relay.store.sqlite.transaction import transaction
 
@@ -39,6 +44,7 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
     Everything that has changed since version 1 follows from the events themselves, so only their JSON is read. Version
     3 added the index of words, which starts empty here. Version 4 added sketches of tags, and the table of expiring
     events. Version 5 has other words, and notes by which rules they were made and which numbers were given.
+    Version 6 has other keys for the tags of private kinds.
 
     Raises:
         apsw.Error: the database could not be read or written; it is as it was.
@@ -54,9 +60,12 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
             _write_anew(connection)
         elif version < 4:
             _complete(connection)
-        connection.execute(schema.WORD_TABLES if version < 3 else "DROP TABLE worded").fetchall()
-        connection.execute(schema.WORDED_TABLE + schema.NUMBERING_TABLE).fetchall()
-        connection.execute("INSERT INTO worded VALUES (0, ?)", (RULES,)).fetchall()
+        if version < 5:
+            connection.execute(schema.WORD_TABLES if version < 3 else "DROP TABLE worded").fetchall()
+            connection.execute(schema.WORDED_TABLE + schema.NUMBERING_TABLE).fetchall()
+            connection.execute("INSERT INTO worded VALUES (0, ?)", (RULES,)).fetchall()
+        if version > 1:
+            _seal(connection)
         connection.pragma("user_version", schema.VERSION)
     # The log holds all of it now; a checkpoint now means that the first events need not wait for one. If it fails, as
     # while an older version still reads, nothing is lost: a later checkpoint does it.
@@ -91,10 +100,23 @@ def _complete(connection: apsw.Connection) -> None:
             reported = last
 
 
+def _seal(connection: apsw.Connection) -> None:
+    """Give the tags of private kinds the keys that they have since version 6."""
+    last = 0
+    while numbered := read_page(connection, _PRIVATE, last, EVENTS_AT_A_TIME):
+        run(connection, DELETE_TAGS, records_of(unsealed_records, numbered))
+        run(connection, INSERT_TAGS, sorted(records_of(tag_records, numbered)))
+        last = numbered[-1][0]
+
+
 _INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'older' AND sql IS NOT NULL"
 _OLDER: Final = "SELECT seq, json FROM older WHERE seq > ? ORDER BY seq LIMIT ?"
 _CONCERNED: Final = f"""
 SELECT seq, json FROM event
 WHERE seq > ? AND (kind IN ({", ".join(map(str, SKETCHED_LETTERS))}) OR json LIKE '%"expiration"%')
 ORDER BY seq LIMIT ?
+"""  # noqa: S608  # all of it is our own text
+_PRIVATE: Final = f"""
+SELECT seq, json FROM event
+WHERE seq > ? AND kind IN ({", ".join(map(str, sorted(PRIVATE_KINDS)))}) ORDER BY seq LIMIT ?
 """  # noqa: S608  # all of it is our own text
