@@ -10,7 +10,7 @@ from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import Event, Filter
 from trio_relay.nostr.filter import parse_filter
-from trio_relay.store.base import Store
+from trio_relay.store.base import Saved, Store
 
 DAY: Final = 86_400
 TEA = ALICE.event("Green tea, black TEA!", created_at=NOW + 1, tags=[["t", "drinks"]])
@@ -136,3 +136,27 @@ async def test_more_than_a_page_is_found_whole(store: Store) -> None:
     await store.save_many(events)
     assert await ask(store, looking_for("tea")) == events[::-1]
     assert len(await ask(store, looking_for("tea", limit=700))) == 700
+
+
+GREETINGS: Final = ALICE.event("ﷺ " * 2_000 + "kettle", created_at=NOW + 8, tags=[["t", "teapot"]])
+"""Made of a character that Unicode spreads to eighteen: more words than a text may have."""
+ONE_GREETING: Final = BOB.event("ﷺ " * 10 + "kettle", created_at=NOW + 9, tags=[["t", "teapot"]])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("صلي", [ONE_GREETING, GREETINGS]),
+        ('"صلي الله عليه وسلم صلي"', [ONE_GREETING, GREETINGS]),
+        ("kettle", [ONE_GREETING]),
+        ("teapot", [ONE_GREETING]),
+        ("صلي -teapot", [GREETINGS]),
+    ],
+)
+async def test_the_words_of_a_text_are_bounded_alike_in_every_store_and_live(
+    store: Store, text: str, found: list[Event]
+) -> None:
+    assert set(await store.save_many([GREETINGS, ONE_GREETING])) == {Saved.STORED}
+    one = looking_for(text)
+    assert [event for event in (ONE_GREETING, GREETINGS) if one.matches(event)] == found
+    assert {event.id for event in await ask(store, one)} == {event.id for event in found}

@@ -168,6 +168,24 @@ def test_a_request_to_vanish_must_name_this_relay_or_all(tags: list[list[str]], 
     assert verdict(ALICE.event(kind=62, tags=tags), rules_of()) == reason
 
 
+def test_of_a_request_to_vanish_so_many_urls_are_read_that_the_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    rules = rules_of()
+
+    def is_named(_rules: object, url: str) -> bool:
+        read.append(url)
+        return False
+
+    monkeypatch.setattr(type(rules), "is_named", is_named)
+    others = [[["relay", f"wss://{letter}{number}.example"] for number in range(1_000)] for letter in "aé"]
+    assert verdict(ALICE.event(kind=62, tags=others[0] + others[1]), rules) == OTHERS
+    assert len(read) <= 210
+    assert sum(not url.isascii() for url in read) <= 10
+    read.clear()
+    assert verdict(ALICE.event(kind=62, tags=[*others[0], ["relay", "ALL_RELAYS"]]), rules) is None
+    assert read == []
+
+
 def test_a_relay_without_a_name_takes_no_request_to_vanish() -> None:
     refused = "blocked: requests to vanish are not accepted here: this relay has no name (relay.url)"
     assert verdict(ALICE.event(kind=62, tags=[["relay", "ALL_RELAYS"]]), rules_of(url="")) == refused

@@ -19,7 +19,7 @@ _END: Final = b"\r\n\r\n"
 _FOREIGN: Final = re.compile(rb"\A[ \t\r]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n|\n[ \t]")
 """What no head has: a blank in front, control characters, a line end of one byte, a folded line (RFC 9112, section 5.2;
 RFC 9110, section 5.5)."""
-_LENGTH: Final = re.compile(rb"\r\n(content-length|transfer-encoding):[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\r\n(content-length|transfer-encoding):([^\r]*)", re.IGNORECASE)
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _VERSIONS: Final = (b"1.1", b"1.0")
 
@@ -86,7 +86,7 @@ def _check_lengths(head: bytes, version: bytes) -> None:
     if len(told) > 1:
         raise bad_request(400, "the length of the body is told twice")
     for name, value in told:
-        if name.lower() == b"content-length" and not value.isdigit():
+        if name.lower() == b"content-length" and not value.strip(b" \t").isdigit():
             raise bad_request(400, "Content-Length must be one number")
         if name.lower() == b"transfer-encoding" and version == b"1.0":
             raise bad_request(400, "HTTP/1.0 knows no Transfer-Encoding")

@@ -307,9 +307,18 @@ def _check_vanish(event: Event, identity: Identity, rules: Rules, now: int) -> R
     named = [tag[1] for tag in event.tags if len(tag) > 1 and tag[0] == "relay"]
     if not named:
         return invalid("a request to vanish names a relay, or ALL_RELAYS, in a relay tag (NIP-62)")
-    if not any(name == "ALL_RELAYS" or rules.is_named(name) for name in named):
+    if "ALL_RELAYS" not in named and not any(map(rules.is_named, _read(named))):
         return invalid("this request to vanish names other relays only (NIP-62)")
     return None
+
+
+def _read(urls: list[str]) -> list[str]:
+    """Return as many URLs as are compared within a turn or two: 25 µs each, up to 1 ms in letters of other scripts."""
+    return [url for url in urls if url.isascii()][:_MOST_READ] + [url for url in urls if not url.isascii()][:_MOST_ODD]
+
+
+_MOST_READ: Final = 200
+_MOST_ODD: Final = 10
 
 
 def _plan(kind: int, rules: Rules) -> tuple[Check, ...]:
