@@ -195,6 +195,14 @@ def test_what_the_limits_allow_is_read_as_before(event: events.Event, write: Cal
     assert conversation.receive(write(("AUTH", event))) == message.Authenticate(event)
 
 
+@pytest.mark.parametrize("blanks", [0, 64, 65, 100_000])
+@pytest.mark.parametrize("verb", ["EVENT", "AUTH"])
+def test_blanks_in_front_change_nothing(blanks: int, verb: str) -> None:
+    note = HONEST[1]
+    found = session.Session(Limits()).receive(b" " * blanks + msgspec.json.encode((verb, note)))
+    assert found == (message.Publish(note) if verb == "EVENT" else message.Authenticate(note))
+
+
 def test_so_are_requests() -> None:
     values = [f"{number:064x}" for number in range(15_000)]
     hashtags = [f"[{number}],:{{}}" for number in range(20_000)]

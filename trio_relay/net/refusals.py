@@ -28,6 +28,8 @@ _TELL_SECONDS: Final = 60.0
 _PREFIXES: Final = frozenset(Prefix)
 _OTHER: Final = "other"
 _VERB: Final = re.compile(rb'\s*\[\s*"(EVENT|REQ|COUNT|CLOSE|AUTH|NEG-OPEN|NEG-MSG|NEG-CLOSE)"')
+_VERB_WITHIN: Final = 256
+"""Bytes; a message may begin with a megabyte of blanks."""
 _QUOTATION: Final = re.compile(r"[: ]*(?:bytearray\()?b?['\"]")
 _decode_answer: Final = msgspec.json.Decoder(list[object]).decode
 
@@ -129,7 +131,7 @@ class ClientRefusals:
             data: the message.
             refused: its answer.
         """
-        match = _VERB.match(data)
+        match = _VERB.match(data, 0, _VERB_WITHIN)
         verb = _OTHER if match is None else match[1].decode("ascii")
         answer, *named, reason = _decode_answer(refused.message)
         told = _unquoted(str(reason))

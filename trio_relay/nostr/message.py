@@ -147,7 +147,8 @@ def event_head(sub_id: str) -> bytes:
 _decode_auth = msgspec.json.Decoder(tuple[Literal["AUTH"], Event]).decode
 _decode_event = msgspec.json.Decoder(tuple[Literal["EVENT"], Event]).decode
 _decode_any = msgspec.json.Decoder(list[object]).decode
-_EVENT_START: Final = re.compile(rb'\s*\[\s*"(?:EVENT|(AUTH))"')
+_EVENT_START: Final = re.compile(rb'\s{0,64}\[\s{0,64}"(?:EVENT|(AUTH))"')
+_BLANKS: Final = frozenset((b" ", b"\t", b"\n", b"\r"))
 _HEX_ID: Final = re.compile("[0-9a-fA-F]{64}")
 _AN_END: Final = 1_024
 """Bytes at each end of a long message that are searched for what its answer can name."""
@@ -177,6 +178,9 @@ def parse(
         bounds: what a long message may hold.
     """
     opening = _EVENT_START.match(data)
+    if opening is None and data[:1] in _BLANKS:
+        data = data.lstrip(b" \t\n\r")
+        opening = _EVENT_START.match(data)
     if len(data) > LONG and (excess := (bounds.requests if opening is None else bounds.events).excess(data)):
         return _refuse_unread(data, excess)
     if opening is not None:
