@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -23,7 +24,7 @@ from perf.versions import versions
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[SCENARIO]... | list | micro [NAME]...")
+@click.argument("names", nargs=-1, metavar="[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of each scenario.")
 @click.option(
     "--peers", "file", default=PEERS, show_default=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -35,6 +36,14 @@ from perf.versions import versions
     help="Shrink all counts, for a trial.",
 )  # fmt: skip
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all numbers into this file.")
+@click.option(
+    "--relay", "python", default=sys.executable, type=click.Path(exists=True, dir_okay=False),
+    help="For stalls and hostile: the Python of another checkout, whose relay is measured instead of this one's.",
+)  # fmt: skip
+@click.option(
+    "--before", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="For stalls: what --json wrote for another state, to be set beside this one.",
+)  # fmt: skip
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw the comparison: .svg, .png or .pdf.")
 def main(
     names: tuple[str, ...],
@@ -44,9 +53,15 @@ def main(
     no_peers: bool,
     scale: float,
     json_file: Path | None,
+    python: str,
+    before: Path | None,
     picture: Path | None,
 ) -> None:
-    """Measure the relay and its peers; without names, in all scenarios."""
+    """Measure the relay and its peers; without names, in all scenarios.
+
+    stalls: how long each kind of message holds the relay's loop, and what it costs; names choose the cases in which
+    they occur. hostile: what 200 hostile clients do to memory and to honest clients.
+    """
     if names[:1] == ("list",):
         click.echo("\n".join(f"{one.name:20} {one.title}" for one in SCENARIOS.values()))
         return
@@ -54,6 +69,9 @@ def main(
         from perf import micro
 
         micro.main(names[1:])
+        return
+    if names[:1] in (("stalls",), ("hostile",)):
+        _withstand(names, python, json_file, before)
         return
     if unknown := [name for name in names if name not in SCENARIOS]:
         raise click.UsageError(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
@@ -64,6 +82,19 @@ def main(
     click.echo(summary(found))
     if picture is not None:
         draw(found, picture)
+
+
+def _withstand(names: tuple[str, ...], python: str, json_file: Path | None, before: Path | None) -> None:
+    """Measure what hostile clients can do."""
+    from perf.stalls import hostile, run
+
+    open_many_files()
+    for name, version in versions([], python).items():
+        click.echo(f"{name} {version}")
+    if names[0] == "stalls":
+        run.main(names[1:], python, json_file, before)
+    else:
+        hostile.main(python, json_file)
 
 
 def _servers(wanted: Sequence[Command]) -> list[Command]:

@@ -68,6 +68,17 @@ def mix(plan: Plan) -> Work:
     return _ask(plan, shares, listeners)
 
 
+def honest(plan: Plan) -> Work:
+    """An event and a request for the notes of an author in turn, over some connections, at a rate."""
+    events = publishing(_sent(plan)[: plan.count // 2])
+    asked = requesting("author-kind", _stored(plan), len(events), plan.connections, _SUB_IDS)
+    shares = [
+        [question for pair in zip(some, others, strict=True) for question in pair]
+        for some, others in zip(_deal(plan, events), _deal(plan, asked), strict=True)
+    ]
+    return _ask(plan, shares)
+
+
 def idle(plan: Plan) -> Work:
     """Connections with a subscription each, and nothing else."""
     pubkeys = [event.pubkey for event in _sent(plan)]
@@ -166,6 +177,7 @@ LOADS: Final[dict[str, Callable[[Plan], Work]]] = {
     "sync-again": sync_again,
     "follow": follow,
     "mix": mix,
+    "honest": honest,
     "idle": idle,
     "bulk": bulk,
 }

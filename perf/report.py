@@ -22,7 +22,7 @@ _RECEIVED: Final = "KB received/op"
 
 def table(run: Run) -> str:
     """One scenario: a row for each server and part, how ours relates to each peer's, the bars."""
-    lines = [units(run.yardstick), *_align([_head(run), *_rows(run)])]
+    lines = [units(run.yardstick), *align([_head(run), *_rows(run)])]
     lines += [f"{name}: skipped, it {why}" for name, why in run.skipped.items()]
     lines += [f"{name}: failed: {why}" for name, why in run.failed.items()]
     lines += map(verdict, run.verdicts)
@@ -150,7 +150,7 @@ def _cell(values: _Number) -> str:
     return "/".join(_NOTHING if value is None else number(value) for value in values)
 
 
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as they must be, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

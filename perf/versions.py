@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -18,11 +19,16 @@ _HERE: Final = Path(__file__).parent
 _SECONDS: Final = 20
 
 
-def versions(servers: Sequence[Command]) -> dict[str, str]:
-    """By name."""
+def versions(servers: Sequence[Command], python: str = sys.executable) -> dict[str, str]:
+    """By name.
+
+    Args:
+        servers: that take part.
+        python: of the environment whose relay takes part.
+    """
     return {
         **{server.name: _say(shlex.split(server.version)) for server in servers if server.version},
-        "commit": _say(["git", "describe", "--always", "--dirty"]),
+        "commit": _say(["git", "describe", "--always", "--dirty"], _folder(python)),
         "python": platform.python_version(),
         **{library: version(library) for library in _LIBRARIES},
         "platform": platform.platform(),
@@ -30,10 +36,17 @@ def versions(servers: Sequence[Command]) -> dict[str, str]:
     }
 
 
-def _say(command: list[str]) -> str:
+def _folder(python: str) -> Path:
+    """Where the relay of an environment is."""
+    # -P: else it would be the one in the current folder.
+    found = Path(_say([python, "-P", "-c", "import trio_relay; print(trio_relay.__file__)"])).parent
+    return found if found.is_absolute() else _HERE
+
+
+def _say(command: list[str], folder: Path = _HERE) -> str:
     """The first line that a command says."""
     try:
-        said = subprocess.run(command, cwd=_HERE, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        said = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return (said.stdout.strip().splitlines() or ["unknown"])[0]

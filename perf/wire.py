@@ -23,19 +23,26 @@ _MOST_SECONDS: Final = 900.0
 """A load that takes longer has failed: whoever measures wants an end."""
 _HANDSHAKE: Final = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
+_OFFER: Final = b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n"
+_TEXT: Final = 0x81
 
 
-def frame(message: bytes) -> bytes:
-    """A client's text frame; its mask is zero, which masks nothing and costs the generator nothing."""
+def handshake(*, deflate: bool = False) -> bytes:
+    """The request for a WebSocket, with the wish to deflate messages if so."""
+    return _HANDSHAKE + (_OFFER if deflate else b"") + b"\r\n"
+
+
+def frame(message: bytes, first: int = _TEXT) -> bytes:
+    """A client's frame, of text by default; its mask is zero, which masks nothing and costs the generator nothing."""
     length = len(message)
     if length < 126:
-        head = struct.pack("!BB", 0x81, 0x80 | length)
+        head = struct.pack("!BB", first, 0x80 | length)
     elif length < 65_536:
-        head = struct.pack("!BBH", 0x81, 0x80 | 126, length)
+        head = struct.pack("!BBH", first, 0x80 | 126, length)
     else:
-        head = struct.pack("!BBQ", 0x81, 0x80 | 127, length)
+        head = struct.pack("!BBQ", first, 0x80 | 127, length)
     return head + bytes(4) + message
 
 
@@ -44,8 +51,8 @@ class Wire:
 
     __slots__ = ("_kept", "_loop", "_pending", "last", "on_data", "socket")
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=STALL_SECONDS)
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), STALL_SECONDS, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.on_data: Callable[[bytes], int] = len
         """Takes bytes and tells how many of them it has understood; the rest comes again."""
@@ -55,9 +62,9 @@ class Wire:
         self._kept = b""
         self._loop: Loop | None = None
 
-    def ask_handshake(self) -> None:
+    def ask_handshake(self, *, deflate: bool = False) -> None:
         """Send the request for a WebSocket; blocks."""
-        self.socket.sendall(_HANDSHAKE)
+        self.socket.sendall(handshake(deflate=deflate))
 
     def end_handshake(self) -> None:
         """Wait for its answer; what comes right behind it, such as a challenge of NIP-42, is kept."""

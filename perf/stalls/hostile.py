@@ -1,0 +1,195 @@
+"""Two hundred hostile clients beside ten honest ones: what memory they make the relay hold, and who waits."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+from typing import Final
+
+import click
+import msgspec
+
+from perf import generator
+from perf.plan import Counted, Failed, Plan
+from perf.report import number, verdict
+from perf.results import Verdict
+from perf.servers import OURS, Server, running
+from perf.stalls.attackers import EACH
+
+MOST_MEMORY: Final = 400e6
+"""Bytes above those of a relay without hostile clients."""
+MOST_WAITING: Final = 0.05
+"""Seconds: the bar for the 99th of a hundred honest answers."""
+STORED: Final = 20_000
+_CORPUS: Final = 45_000
+_HONEST: Final = 10
+_RATE: Final = 400.0
+"""Operations a second of all honest clients together: an event and a small REQ each 50 ms of each."""
+_ALONE: Final = 8
+_BESIDE: Final = 25
+_LOOK: Final = 0.25
+_PATIENCE: Final = 20.0
+"""Seconds for what is to be done at once, such as connecting."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it; seconds and bytes.
+
+    Attributes:
+        alone: latencies of honest clients by kind of answer, p50 and p99, while nobody is hostile.
+        beside: the same while all are.
+        failure: why there are none; empty if there are.
+        idle: memory of the relay before.
+        most: the most of it meanwhile.
+        cores: that it used meanwhile.
+        told: what became of hostile clients, by kind.
+    """
+
+    alone: dict[str, list[float]]
+    beside: dict[str, list[float]]
+    failure: str
+    idle: int
+    most: int
+    cores: float
+    told: dict[str, int]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Both bars."""
+        worst = max((quantiles[1] for quantiles in self.beside.values()), default=None)
+        grown = self.most - self.idle
+        return [
+            Verdict(
+                bar=f"memory grows by no more than {MOST_MEMORY / 1e6:g} MB",
+                value=grown / 1e6,
+                is_reached=grown <= MOST_MEMORY,
+            ),
+            Verdict(
+                bar=f"honest clients wait no longer than {MOST_WAITING * 1e3:g} ms (p99)",
+                value=None if worst is None else worst * 1e3,
+                is_reached=None if worst is None else worst <= MOST_WAITING,
+            ),
+        ]
+
+
+def main(python: str = sys.executable, json_file: Path | None = None, scale: float = 1.0) -> None:
+    """Measure, and tell.
+
+    Args:
+        python: of an environment that has the relay.
+        json_file: gets the outcome.
+        scale: shrinks all of it, for a trial.
+    """
+    outcome = measure(python, scale)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=1) + b"\n")
+    click.echo(report(outcome))
+
+
+def report(outcome: Outcome) -> str:
+    """All of it, in lines."""
+    told = ", ".join(f"{name} {times}" for name, times in sorted(outcome.told.items()))
+    lines = [
+        f"RSS {outcome.idle / 1e6:.0f} MB before, {outcome.most / 1e6:.0f} MB at most; {outcome.cores:.2f} cores",
+        f"honest clients alone (p50/p99 ms): {_latencies(outcome.alone)}",
+        f"beside hostile ones: {outcome.failure or _latencies(outcome.beside)}",
+        f"hostile clients: {told or 'all stay'}",
+        *map(verdict, outcome.verdicts),
+    ]
+    return "\n".join(lines)
+
+
+def _latencies(quantiles: dict[str, list[float]]) -> str:
+    return ", ".join(f"{kind} {'/'.join(number(one * 1e3) for one in some)}" for kind, some in quantiles.items())
+
+
+def measure(python: str, scale: float = 1.0) -> Outcome:
+    """Honest clients alone, and then beside all hostile ones.
+
+    Raises:
+        Failed: the relay doesn't start, or honest clients fail while nobody is hostile.
+    """
+    # -P: else it would be the relay in the current folder.
+    command = replace(OURS, command=f"{shlex.quote(python)} -P -m trio_relay")
+    plan = Plan(load="honest", corpus=round(_CORPUS * scale), stored=round(STORED * scale), connections=_HONEST)
+    with running(command) as server:
+        plan = msgspec.structs.replace(plan, port=server.port)
+        generator.run(msgspec.structs.replace(plan, load="publish", count=plan.stored, window=200), _nothing, _nothing)
+        alone = _honest(server, plan, plan.stored, _ALONE * scale)
+        idle = server.rss()
+        seen = [idle]
+        beside: dict[str, list[float]] = {}
+        failure = ""
+        with _attacked(server.port, max(2, round(EACH * scale))) as told, _watched(server, seen.append):
+            began, cpu = time.perf_counter(), server.cpu()
+            try:
+                first = plan.stored + round(_RATE * _ALONE * scale)
+                beside = _honest(server, plan, first, _BESIDE * scale).latencies
+            except Failed as failed:
+                failure = str(failed)
+            cores = (server.cpu() - cpu) / (time.perf_counter() - began)
+    return Outcome(
+        alone=alone.latencies,
+        beside=beside,
+        failure=failure,
+        idle=idle,
+        most=max(seen),
+        cores=cores,
+        told=told,
+    )
+
+
+def _honest(server: Server, plan: Plan, first: int, seconds: float) -> Counted:
+    paced = msgspec.structs.replace(plan, first=first, count=round(_RATE * seconds), rate=_RATE)
+    try:
+        return generator.run(paced, _nothing, _nothing, seconds + _PATIENCE)
+    except Failed as failed:
+        raise Failed(server.reason(str(failed))) from failed
+
+
+@contextmanager
+def _attacked(port: int, each: int) -> Iterator[dict[str, int]]:
+    """Hostile clients, once they are all at their limits; what became of them is there afterwards."""
+    told: dict[str, int] = {}
+    command = [sys.executable, "-m", "perf.stalls.attackers", str(port), str(each)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            if process.stdout.readline() != b"ready\n":
+                raise Failed("the hostile clients have failed; their traceback is above")
+            yield told
+            process.stdin.close()
+            told.update(msgspec.json.decode(process.stdout.read(), type=dict[str, int]))
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _watched(server: Server, see: Callable[[int], None]) -> Iterator[None]:
+    """Somebody who looks at the relay's memory all the time."""
+    over = Event()
+
+    def watch() -> None:
+        while not over.wait(_LOOK):
+            see(server.rss())
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _nothing() -> None:
+    """Nobody looks."""
