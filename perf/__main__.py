@@ -24,7 +24,9 @@ from perf.versions import versions
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile")
+@click.argument(
+    "names", nargs=-1, metavar="[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile [NAME]..."
+)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of each scenario.")
 @click.option(
     "--peers", "file", default=PEERS, show_default=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -60,7 +62,7 @@ def main(
     """Measure the relay and its peers; without names, in all scenarios.
 
     stalls: how long each kind of message holds the relay's loop, and what it costs; names choose the cases in which
-    they occur. hostile: what 200 hostile clients do to memory and to honest clients.
+    they occur. hostile: what 200 hostile clients do to memory and to honest clients; names choose among the attacks.
     """
     if names[:1] == ("list",):
         click.echo("\n".join(f"{one.name:20} {one.title}" for one in SCENARIOS.values()))
@@ -94,7 +96,7 @@ def _withstand(names: tuple[str, ...], python: str, json_file: Path | None, befo
     if names[0] == "stalls":
         run.main(names[1:], python, json_file, before)
     else:
-        hostile.main(python, json_file)
+        hostile.main(names[1:], python, json_file)
 
 
 def _servers(wanted: Sequence[Command]) -> list[Command]:

@@ -127,6 +127,15 @@ class Asker:
         if burst:
             self.wire.send(b"".join(burst))
 
+    def give_up(self) -> int:
+        """Take what has no answer for answered now; the number of such questions. All must be due."""
+        now = time.perf_counter()
+        unsent = [(question.kind, due) for question, due in zip(self._questions, self._due, strict=False)]
+        late = [*unsent, *((kind, due) for kind, waiting in self._waiting.items() for due in waiting)]
+        for kind, due in late:
+            self._log.latencies[kind].append(now - due)
+        return len(late)
+
     def _take(self, data: bytes) -> int:
         now = time.perf_counter()
         start = data.rfind(b"[", max(len(data) - 8, 0))  # of a verb that is cut off

@@ -10,7 +10,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from threading import Event, Timer
 from typing import IO, Final
 
 import msgspec
@@ -51,14 +50,13 @@ def open_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def run(plan: Plan, before: Callable[[], None], after: Callable[[], None], seconds: float | None = None) -> Counted:
+def run(plan: Plan, before: Callable[[], None], after: Callable[[], None]) -> Counted:
     """The harness's side: a generator for this plan, from its start to its end.
 
     Args:
         plan: names a server that accepts connections.
         before: called when all is prepared, right before the load.
         after: called right after it.
-        seconds: after which it has failed; by default there are only the deadlines of its own waits.
 
     Raises:
         Failed: the server could not do it.
@@ -67,16 +65,7 @@ def run(plan: Plan, before: Callable[[], None], after: Callable[[], None], secon
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        is_late = Event()
-
-        def give_up() -> None:
-            is_late.set()
-            process.kill()
-
-        alarm = Timer(seconds or 0, give_up)
         try:
-            if seconds is not None:
-                alarm.start()
             _tell(process.stdin, msgspec.json.encode(plan))
             _hear(process.stdout)
             before()
@@ -84,13 +73,9 @@ def run(plan: Plan, before: Callable[[], None], after: Callable[[], None], secon
             line = _hear(process.stdout)
             after()
             _tell(process.stdin, b"bye")
-        except BaseException as error:
+        except BaseException:
             process.kill()
-            if is_late.is_set() and isinstance(error, (Failed, OSError)):
-                raise Failed(f"not done after {seconds:g} s") from error
             raise
-        finally:
-            alarm.cancel()
         return msgspec.json.decode(line, type=Counted)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -138,14 +139,20 @@ def _ask(plan: Plan, shares: Sequence[Sequence[Question]], listeners: Sequence[W
                 for asker in askers:
                     asker.ask(plan.window)
             live = log.latencies[LIVE]
-            loop.run(lambda: log.answered == count and len(live) >= deliveries, clock.pace if plan.rate else None)
+            end = start + plan.patience if plan.patience else math.inf
+            loop.run(
+                lambda: (log.answered == count and len(live) >= deliveries) or time.perf_counter() > end,
+                clock.pace if plan.rate else None,
+            )
             seconds = time.perf_counter() - start
+            unanswered = sum(asker.give_up() for asker in askers)
         return Counted(
             operations=deliveries or count,
             messages=log.messages,
             matches=log.matches,
             seconds=seconds,
             latencies={kind: quantiles(values) for kind, values in log.latencies.items() if values},
+            unanswered=unanswered,
         )
 
     return work

@@ -33,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         filled: how many unsigned events the server's store was filled with instead; requests ask for the newest.
         differing: in how many events the set of a sync differs from the filled store's.
         rate: operations a second, at random times; 0: as fast as answers come.
+        patience: seconds after which questions without an answer are given up; 0: only when nothing comes any more.
         url: of an alias of OpenSearch, for the load that has no relay for a server.
         refresh: seconds between two refreshes that this load asks for.
     """
@@ -52,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     filled: int = 0
     differing: int = 0
     rate: float = 0
+    patience: float = 0
     url: str = ""
     refresh: float = 0
 
@@ -68,6 +70,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
         sent: bytes of what syncs said.
         received: bytes of the answers to that.
         cpu: of the generator.
+        unanswered: operations that were given up; their latencies are those until then.
     """
 
     operations: int
@@ -78,6 +81,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     sent: int = 0
     received: int = 0
     cpu: float = 0
+    unanswered: int = 0
 
 
 def quantiles(seconds: Sequence[float]) -> list[float]:

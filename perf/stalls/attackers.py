@@ -1,4 +1,4 @@
-"""A process of hostile clients that go to a limit each and stay there: `python -m perf.stalls.attackers PORT EACH`.
+"""A process of hostile clients at a limit each: `python -m perf.stalls.attackers PORT EACH KIND...`.
 
 It says "ready" once all have done so, or were refused, and what became of them once its input ends. Whoever is hung up
 on comes back after a second. Half of the clients of a kind have one address, the others one each, so that what the
@@ -12,7 +12,6 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import count, islice
 from typing import Any, Final
 
@@ -117,12 +116,11 @@ class Client:
             self._rest = b""
             await self._receive()
 
-    async def run(self, attack: Attack) -> None:
-        """Attack again and again."""
-        kind = attack.__name__
+    async def run(self, kind: str) -> None:
+        """Attack again and again, in a way that `ATTACKS` names."""
         while True:
             with suppress(OSError):
-                await attack(self)
+                await ATTACKS[kind](self)
             self._tally[f"{kind}: hung up"] += 1
             self.is_ready.set()  # it can do no more than come back
             if self._socket is not None:
@@ -224,7 +222,16 @@ async def bodies(client: Client) -> None:
     await client.drain()
 
 
-ATTACKS: Final[Sequence[Attack]] = (values, unread, dripped, empty, counts, syncs, invalid, bodies)
+ATTACKS: Final[dict[str, Attack]] = {
+    "values": values,
+    "unread": unread,
+    "dripped": dripped,
+    "empty": empty,
+    "counts": counts,
+    "syncs": syncs,
+    "invalid": invalid,
+    "bodies": bodies,
+}
 
 
 def _spoilt() -> list[Any]:
@@ -239,15 +246,15 @@ def source_of(kind: int, number: int, each: int) -> str:
     return f"127.0.1.{kind + 1}" if number < each // 2 else f"127.0.2.{kind * each + number}"
 
 
-async def _attack(port: int, each: int) -> None:
+async def _attack(port: int, each: int, names: Sequence[str]) -> None:
     tally: Counter[str] = Counter()
     with trio.move_on_after(_MOST_SECONDS):
         async with trio.open_nursery() as nursery:
             clients = []
-            for kind, attack in enumerate(ATTACKS):
-                for number in range(each):
+            for kind, name in enumerate(ATTACKS):
+                for number in range(each if name in names else 0):
                     client = Client(port, source_of(kind, number, each), kind * each + number, tally)
-                    nursery.start_soon(client.run, attack)
+                    nursery.start_soon(client.run, name)
                     clients.append(client)
             with trio.move_on_after(_READY):
                 for client in clients:
@@ -265,4 +272,4 @@ def _tell(line: bytes) -> None:
 
 if __name__ == "__main__":
     open_many_files()
-    trio.run(partial(_attack, *map(int, sys.argv[1:])))
+    trio.run(_attack, int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

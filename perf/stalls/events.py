@@ -171,8 +171,8 @@ _KINDS: Final[dict[str, tuple[int, Callable[[], str], Callable[[], Tags]]]] = {
 }
 """Of other kinds, or with many tags."""
 _SPOILT: Final = (
-    *("small", "64 KB of ASCII", "ASCII", "emoji", "control characters", "line feeds", "ligature of 18"),
-    *("marks in stacks", "tags, short", "tags e", "a tag of many items", "profile", "repost", "deletion of ids"),
+    *("small", "ASCII", "emoji", "control characters", "ligature of 18"),
+    *("tags, short", "tags e", "a tag of many items", "profile", "repost"),
 )
 """Those that come in wrong forms too."""
 

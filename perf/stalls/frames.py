@@ -32,11 +32,12 @@ def deflated(message: bytes) -> bytes:
 def frame_cases() -> Iterator[Frames]:
     """All of them; what inflates counts as inflated."""
     spaces = deflated(b" " * MESSAGE)
-    zeros = deflated(b"[" + in_bytes(b"{},", MESSAGE - 10) + b"1]")
+    objects = b"[" + in_bytes(b"{},", MESSAGE - 10) + b"1]"
+    packed = deflated(objects)
     bomb = deflated(b" " * (100 * MESSAGE))
     yield Frames("FRAMES one of spaces, inflated 1,000 times", lambda: spaces, MESSAGE)
     yield Frames("FRAMES 16 of spaces, inflated 1,000 times", lambda: spaces * 16, 16 * MESSAGE)
-    yield Frames("FRAMES 16 of {}, inflated 500 times", lambda: zeros * 16, 16 * MESSAGE)
+    yield Frames("FRAMES 16 of {}, inflated 1,000 times", lambda: packed * 16, 16 * len(objects))
     yield Frames("FRAMES inflated to 100 MB", lambda: bomb, MESSAGE)
     text = b"[" + in_bytes(_CLOSE_OF, 50_000) + b"1]"
     yield Frames("FRAMES 200 of 50 KB, inflated 200 times", lambda: deflated(text) * 200, 200 * len(text))

@@ -6,8 +6,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -21,7 +21,7 @@ from perf.plan import Counted, Failed, Plan
 from perf.report import number, verdict
 from perf.results import Verdict
 from perf.servers import OURS, Server, running
-from perf.stalls.attackers import EACH
+from perf.stalls.attackers import ATTACKS, EACH
 
 MOST_MEMORY: Final = 400e6
 """Bytes above those of a relay without hostile clients."""
@@ -33,10 +33,10 @@ _HONEST: Final = 10
 _RATE: Final = 400.0
 """Operations a second of all honest clients together: an event and a small REQ each 50 ms of each."""
 _ALONE: Final = 8
-_BESIDE: Final = 25
+_BESIDE: Final = 20
 _LOOK: Final = 0.25
-_PATIENCE: Final = 20.0
-"""Seconds for what is to be done at once, such as connecting."""
+_PATIENCE: Final = 10.0
+"""Seconds that the last questions may wait; then they are given up."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         alone: latencies of honest clients by kind of answer, p50 and p99, while nobody is hostile.
         beside: the same while all are.
-        failure: why there are none; empty if there are.
+        unanswered: honest questions that were given up; their latencies are those until then.
         idle: memory of the relay before.
         most: the most of it meanwhile.
         cores: that it used meanwhile.
@@ -54,7 +54,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     alone: dict[str, list[float]]
     beside: dict[str, list[float]]
-    failure: str
+    unanswered: int
     idle: int
     most: int
     cores: float
@@ -79,15 +79,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-def main(python: str = sys.executable, json_file: Path | None = None, scale: float = 1.0) -> None:
+def main(names: Sequence[str], python: str, json_file: Path | None = None) -> None:
     """Measure, and tell.
 
     Args:
+        names: of attacks; empty: all.
         python: of an environment that has the relay.
         json_file: gets the outcome.
-        scale: shrinks all of it, for a trial.
     """
-    outcome = measure(python, scale)
+    if unknown := set(names) - ATTACKS.keys():
+        raise click.UsageError(f"no attack {', '.join(sorted(unknown))}; there are {', '.join(ATTACKS)}")
+    outcome = measure(python, names or tuple(ATTACKS))
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=1) + b"\n")
@@ -100,7 +102,7 @@ def report(outcome: Outcome) -> str:
     lines = [
         f"RSS {outcome.idle / 1e6:.0f} MB before, {outcome.most / 1e6:.0f} MB at most; {outcome.cores:.2f} cores",
         f"honest clients alone (p50/p99 ms): {_latencies(outcome.alone)}",
-        f"beside hostile ones: {outcome.failure or _latencies(outcome.beside)}",
+        f"beside hostile ones: {_latencies(outcome.beside)}, {outcome.unanswered} unanswered",
         f"hostile clients: {told or 'all stay'}",
         *map(verdict, outcome.verdicts),
     ]
@@ -111,8 +113,13 @@ def _latencies(quantiles: dict[str, list[float]]) -> str:
     return ", ".join(f"{kind} {'/'.join(number(one * 1e3) for one in some)}" for kind, some in quantiles.items())
 
 
-def measure(python: str, scale: float = 1.0) -> Outcome:
+def measure(python: str, names: Sequence[str], scale: float = 1.0) -> Outcome:
     """Honest clients alone, and then beside all hostile ones.
+
+    Args:
+        python: of an environment that has the relay.
+        names: of attacks.
+        scale: shrinks all of it, for a trial.
 
     Raises:
         Failed: the relay doesn't start, or honest clients fail while nobody is hostile.
@@ -123,50 +130,54 @@ def measure(python: str, scale: float = 1.0) -> Outcome:
     with running(command) as server:
         plan = msgspec.structs.replace(plan, port=server.port)
         generator.run(msgspec.structs.replace(plan, load="publish", count=plan.stored, window=200), _nothing, _nothing)
-        alone = _honest(server, plan, plan.stored, _ALONE * scale)
+        alone = _honest(server, plan, plan.stored, _ALONE * scale, _nothing)
         idle = server.rss()
-        seen = [idle]
-        beside: dict[str, list[float]] = {}
-        failure = ""
-        with _attacked(server.port, max(2, round(EACH * scale))) as told, _watched(server, seen.append):
-            began, cpu = time.perf_counter(), server.cpu()
-            try:
-                first = plan.stored + round(_RATE * _ALONE * scale)
-                beside = _honest(server, plan, first, _BESIDE * scale).latencies
-            except Failed as failed:
-                failure = str(failed)
-            cores = (server.cpu() - cpu) / (time.perf_counter() - began)
+        seen, told = [idle], dict[str, int]()
+        used: list[tuple[float, float]] = []
+
+        def attack() -> None:
+            ends.enter_context(_watched(server, seen.append))
+            ends.enter_context(_attacked(server.port, max(2, round(EACH * scale)), names, told))
+            used.append((time.perf_counter(), server.cpu()))
+
+        first = plan.stored + round(_RATE * _ALONE * scale)
+        with ExitStack() as ends:
+            beside = _honest(server, plan, first, _BESIDE * scale, attack)
+            used.append((time.perf_counter(), server.cpu()))
+    (began, cpu), (ended, cpu_then) = used
     return Outcome(
         alone=alone.latencies,
-        beside=beside,
-        failure=failure,
+        beside=beside.latencies,
+        unanswered=beside.unanswered,
         idle=idle,
         most=max(seen),
-        cores=cores,
+        cores=(cpu_then - cpu) / (ended - began),
         told=told,
     )
 
 
-def _honest(server: Server, plan: Plan, first: int, seconds: float) -> Counted:
-    paced = msgspec.structs.replace(plan, first=first, count=round(_RATE * seconds), rate=_RATE)
+def _honest(server: Server, plan: Plan, first: int, seconds: float, before: Callable[[], None]) -> Counted:
+    """What honest clients find, who connect before something happens."""
+    paced = msgspec.structs.replace(
+        plan, first=first, count=round(_RATE * seconds), rate=_RATE, patience=seconds + _PATIENCE
+    )
     try:
-        return generator.run(paced, _nothing, _nothing, seconds + _PATIENCE)
+        return generator.run(paced, before, _nothing)
     except Failed as failed:
         raise Failed(server.reason(str(failed))) from failed
 
 
 @contextmanager
-def _attacked(port: int, each: int) -> Iterator[dict[str, int]]:
-    """Hostile clients, once they are all at their limits; what became of them is there afterwards."""
-    told: dict[str, int] = {}
-    command = [sys.executable, "-m", "perf.stalls.attackers", str(port), str(each)]
+def _attacked(port: int, each: int, names: Sequence[str], told: dict[str, int]) -> Iterator[None]:
+    """Hostile clients, once they are all at their limits; what became of them is told in the end."""
+    command = [sys.executable, "-m", "perf.stalls.attackers", str(port), str(each), *names]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             if process.stdout.readline() != b"ready\n":
                 raise Failed("the hostile clients have failed; their traceback is above")
-            yield told
+            yield
             process.stdin.close()
             told.update(msgspec.json.decode(process.stdout.read(), type=dict[str, int]))
         finally:

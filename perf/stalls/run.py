@@ -36,7 +36,7 @@ _LISTENERS: Final = (
 
 def cases() -> list[Case]:
     """All, in the order in which they are sent."""
-    return [*request_cases(), *other_cases(), *frame_cases(), *http_cases(), *event_cases()]
+    return [*event_cases(), *request_cases(), *other_cases(), *frame_cases(), *http_cases()]
 
 
 def main(

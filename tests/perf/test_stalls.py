@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import zlib
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -121,7 +120,7 @@ def test_wrong_ids_and_wrong_signatures_are_wrong_in_nothing_else() -> None:
 
 def test_the_same_kinds_are_spoilt_in_each_way() -> None:
     kinds = [{name.rpartition(":")[0] for name in spoilt_events(fault)} for fault in (*FAULTS, "twice")]
-    assert len(kinds[0]) > 10
+    assert len(kinds[0]) == 10
     assert all(some == kinds[0] for some in kinds)
 
 
@@ -151,15 +150,13 @@ def test_what_is_deflated_inflates_to_the_message() -> None:
     data = deflated(message)
     assert data[0] == 0xC1
     assert len(data) < 1_000
-    assert zlib.decompressobj(-15).decompress(data[8:] + b"\x00\x00\xff\xff") == message
+    assert list(client_frames(data)) == [(0xC1, message)]
 
 
 def test_frames_inflate_to_what_they_say() -> None:
     for case in frame_cases():
         if "inflated" in case.name and "100 MB" not in case.name:
-            assert sum(len(message) for _, message in client_frames(case.make())) == pytest.approx(case.inflated), (
-                case.name
-            )
+            assert sum(len(message) for _, message in client_frames(case.make())) == case.inflated, case.name
 
 
 def client_frames(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -364,8 +361,8 @@ def test_all_hostile_clients_are_on_this_machine_and_half_of_a_kind_share_an_add
 
 @pytest.mark.exhaustive
 def test_honest_clients_are_served_beside_hostile_ones() -> None:
-    outcome = measure_hostile(sys.executable, scale=0.02)
-    assert outcome.failure == ""
+    outcome = measure_hostile(sys.executable, tuple(ATTACKS), scale=0.02)
+    assert outcome.unanswered == 0
     assert outcome.alone.keys() == outcome.beside.keys() == {"OK", "EOSE"}
     assert outcome.most >= outcome.idle > 0
     assert [verdict.value is not None for verdict in outcome.verdicts] == [True, True]
