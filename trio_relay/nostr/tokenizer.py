@@ -45,12 +45,29 @@ def words(text: str) -> list[str]:
 
     They are bounded by `WIDEST` and `SPARE`, and made in a time that grows with the text alone.
     """
-    return _plain_words(text if text.isascii() else _folded([text])[0])
+    if text.isascii():
+        return _plain_words(text)
+    return _plain_words((_known([text]) or _folded([text]))[0])
 
 
 def words_of_each(texts: Sequence[str]) -> list[list[str]]:
     """Return the words of each of several texts; all together are bounded as those of one text are."""
-    return list(map(_plain_words, texts if all(map(str.isascii, texts)) else _folded(texts)))
+    if not all(map(str.isascii, texts)):
+        texts = _known(texts) or _folded(texts)
+    return list(map(_plain_words, texts))
+
+
+def _known(texts: Sequence[str]) -> list[str] | None:
+    """Return what `_folded` does; None if chunks are not known, or their words could be too many."""
+    known = known_chunks
+    try:
+        folded = [
+            text if text.isascii() else " ".join([chunk if chunk.isascii() else known[chunk] for chunk in text.split()])
+            for text in texts
+        ]
+    except KeyError:
+        return None
+    return folded if sum(map(len, folded)) <= WIDEST * sum(map(len, texts)) else None
 
 
 def _plain_words(text: str) -> list[str]:
@@ -100,14 +117,9 @@ def _folded(texts: Sequence[str]) -> list[str]:
     Folding never reaches across white space, so each chunk is taken alone: most are ASCII, others mostly known.
     """
     chunked = [text.split() for text in texts]
-    known = known_chunks
-    try:
-        folded = [" ".join([chunk if chunk.isascii() else known[chunk] for chunk in chunks]) for chunks in chunked]
-    except KeyError:
-        foreign = dict.fromkeys(chunk for chunks in chunked for chunk in chunks if not chunk.isascii())
-        known = _learnt(foreign, _room(texts))
-        folded = [" ".join([known.get(chunk, chunk) for chunk in chunks]) for chunks in chunked]
     room = _room(texts)
+    known = _learnt(dict.fromkeys(chunk for chunks in chunked for chunk in chunks if not chunk.isascii()), room)
+    folded = [" ".join([known.get(chunk, chunk) for chunk in chunks]) for chunks in chunked]
     return folded if sum(map(_letters, folded)) <= room else _cut(folded, room)
 
 
