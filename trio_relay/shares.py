@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable
 from enum import Enum
 from typing import Generic, TypeVar
@@ -33,7 +32,7 @@ class Shares(Generic[K]):
     def __init__(self, most: int, most_of_one: int = 0) -> None:
         self._most = most
         self._most_of_one = most_of_one
-        self._of_one: Counter[K] = Counter()
+        self._of_one: dict[K, int] = {}
         self.held = 0
         """Places that are taken."""
 
@@ -41,7 +40,7 @@ class Shares(Generic[K]):
         """Why this holder cannot take so many more; None if it can."""
         if self.held + size > self._most:
             return Lack.ALL
-        if self._most_of_one and holder is not None and self._of_one[holder] + size > self._most_of_one:
+        if self._most_of_one and holder is not None and self._of_one.get(holder, 0) + size > self._most_of_one:
             return Lack.ONE
         return None
 
@@ -49,7 +48,7 @@ class Shares(Generic[K]):
         """Give the holder so many places, whether there is room or not: `lack` tells that."""
         self.held += size
         if holder is not None:
-            self._of_one[holder] += size
+            self._of_one[holder] = self._of_one.get(holder, 0) + size
 
     def give_back(self, holder: K | None, size: int = 1) -> None:
         """Take so many places back that the holder has."""
@@ -61,7 +60,7 @@ class Shares(Generic[K]):
 
     def held_by(self, holder: K) -> int:
         """How many places the holder has."""
-        return self._of_one[holder]
+        return self._of_one.get(holder, 0)
 
     def greediest(self) -> K | None:
         """Who holds most; None if nobody that has a share holds any. It looks at all holders."""

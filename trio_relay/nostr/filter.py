@@ -115,10 +115,13 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
         Each value counts one, texts that are longer than an id one for each 128 bytes; each list, and the filter
         itself, count some more, however little they hold.
         """
-        weight = _OWN_WEIGHT + self.size + _LIST_WEIGHT * len(self.tags)
+        weight = _OWN_WEIGHT + self.size
         for letter, values in self.tags:
+            weight += _LIST_WEIGHT
             if letter not in _HEX_LETTERS:
-                weight += max(0, sum(map(getsizeof, values)) // _VALUE_BYTES - len(values))
+                # All in one text, which takes a fraction of the time.
+                size = getsizeof("".join(values)) + _TEXT_BYTES * len(values)
+                weight += max(0, size // _VALUE_BYTES - len(values))
         return weight
 
     def read_by(self, reader: Reader) -> Filter:
@@ -182,6 +185,8 @@ _LIST_WEIGHT: Final = 1
 """Of a list of tag values, of which a filter may have many; an empty set takes 216 bytes."""
 _VALUE_BYTES: Final = 128
 """Of a text that counts as one value: an id takes so many."""
+_TEXT_BYTES: Final = 64
+"""Of a text without characters, and of the room that is lost beside it."""
 _HEX_LETTERS: Final = "ep"
 _MOST_ADDRESSED: Final = 100
 """Kinds of a filter that are looked at for being addresses; clients name a few."""
@@ -190,6 +195,8 @@ _MOST_DEMANDED: Final = 16
 _ONLY_TEXT: Final = frozenset({str})
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
 _SMALL_SET: Final = 100
+_SLOT_BYTES: Final = 64
+"""Of a set for each of its values, at most, where it has many."""
 
 
 def _hex_set(key: str, value: object) -> frozenset[str]:
@@ -237,8 +244,10 @@ def _text_set(key: str, value: object) -> frozenset[str]:
         raise invalid(f"{key} must be a list of strings")
     if not value:
         return _NO_TEXTS  # one for all: a filter may have a hundred empty lists
-    # A set that grew value by value may be four times as large as its copy.
-    return frozenset(value if len(value) < _SMALL_SET else set(value))
+    texts = frozenset(value)
+    if len(texts) < _SMALL_SET or getsizeof(texts) <= _SLOT_BYTES * len(texts):
+        return texts
+    return frozenset(set(texts))  # one that grew value by value may have four times the room of its copy
 
 
 def _kind_set(key: str, value: object) -> frozenset[int]:

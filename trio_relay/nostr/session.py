@@ -126,7 +126,7 @@ class Session:
 
         A `Subscribe` with an open id replaces that subscription (NIP-01); its filters have their limits clamped.
         """
-        self._reading.begin()
+        self._reading.left = self._limits.max_filter_values
         message = parse(data, max_filters=self._limits.max_filters, read_filter=self._reading, bounds=self._bounds)
         if isinstance(message, Subscribe):
             return self._subscribe(message)
@@ -199,16 +199,14 @@ class _Reading:
         all_of, prefix: see `parse_filter`.
     """
 
-    __slots__ = ("_all_of", "_left", "_most", "_prefix")
+    __slots__ = ("_all_of", "_most", "_prefix", "left")
 
     def __init__(self, most: int, *, all_of: bool, prefix: int) -> None:
         self._all_of = all_of
         self._prefix = prefix
-        self._most = self._left = most
-
-    def begin(self) -> None:
-        """A new message comes."""
-        self._left = self._most
+        self._most = most
+        self.left = most
+        """Values that the rest of the message may have."""
 
     def __call__(self, source: object) -> Filter:
         """Make a filter of a decoded JSON value.
@@ -219,8 +217,8 @@ class _Reading:
         if isinstance(source, dict):
             for value in source.values():
                 if type(value) is list:
-                    self._left -= len(value)
-            if self._left < 0:
+                    self.left -= len(value)
+            if self.left < 0:
                 raise _too_many_values(self._most)
         return parse_filter(source, all_of=self._all_of, prefix=self._prefix)
 

@@ -41,7 +41,7 @@ class Broadcaster:
         clock: seconds since 1970.
         private_kinds: of all other kinds the gate refuses nobody anything.
         room: for the filters of subscriptions.
-        oldest: the least `created_at` that an event can have now.
+        oldest: tells the least `created_at` that an event can have now; None: there is none.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Broadcaster:
         clock: Callable[[], float],
         private_kinds: frozenset[int] = PRIVATE_KINDS,
         room: FilterRoom | None = None,
-        oldest: Callable[[], int] = lambda: 0,
+        oldest: Callable[[], int] | None = None,
     ) -> None:
         self._private_kinds = private_kinds | PRIVATE_KINDS
         self._clock = clock
@@ -71,9 +71,10 @@ class Broadcaster:
         origin, size = subscription.origin, subscription.size
         if (refusal := self._room.take(origin, size)) is not None:
             return refusal
+        oldest = 0 if self._oldest is None else self._oldest()
         if size > _MOST_AT_ONCE:
-            subscription.entering = self._large.enter(subscription, self._oldest())
-        elif (refusal := self._index.add(subscription, self._oldest())) is not None:
+            subscription.entering = self._large.enter(subscription, oldest)
+        elif (refusal := self._index.add(subscription, oldest)) is not None:
             self._room.give_back(origin, size)
         if refusal is None:
             self._searches.add(subscription)

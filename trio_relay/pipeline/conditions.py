@@ -20,7 +20,7 @@ MOST_UNDER_KEY: Final = 10_000
 """Conditions under one key: an event that has this key is compared with all of them."""
 MOST_OF_ONE_UNDER_KEY: Final = 300
 """Those of one address, so that nobody makes the events of others slow."""
-_FEW: Final = 8
+_FEW: Final = 16
 SHARD: Final = 63
 """A table has one dict more. A dict that grows beyond its size is made anew at once: 60 ms at a million keys, 1 ms for
 each of these. Keys come to them by their hash, which nobody outside can foresee."""
@@ -78,7 +78,8 @@ class Crowd(dict[Condition[S], None]):
     shares: Shares[str] | None
 
     def __init__(self, conditions: Iterable[Condition[S]]) -> None:
-        super().__init__(dict.fromkeys(conditions))
+        super().__init__()
+        self.update(dict.fromkeys(conditions))
         self.shares = None
 
     def enter(self, condition: Condition[S]) -> Lack | None:

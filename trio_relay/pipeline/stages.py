@@ -75,7 +75,7 @@ class Stages:
             clock,
             rules.private_kinds,
             self.filter_room,
-            lambda: oldest_taken(rules.limits, int(clock())),
+            (lambda: oldest_taken(rules.limits, int(clock()))) if rules.limits.created_at_behind else None,
         )
         self.verifier = Verifier(
             store,
