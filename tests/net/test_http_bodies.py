@@ -215,3 +215,16 @@ async def send_crumbs(wire: Wire) -> None:
     for _ in range(1_000):
         await wire.send(b"1\r\nx\r\n" * 4_000)
         await wait_all_tasks_blocked()
+
+
+async def test_unless_a_listener_takes_bodies_it_reads_none(autojump_clock: MockClock, parsed: list[object]) -> None:
+    """As that of the metrics."""
+    near, far = memory_stream_pair()
+
+    async def answer(_: http.Request) -> http.Response | None:
+        return http.Response(200)
+
+    await near.send_all(request("POST", "/metrics", CHUNKED) + crumbs(10_000))
+    assert await http.converse(far, answer, 10) is None
+    assert (await Wire(near).reply()).headers["connection"] == "close"
+    assert [type(event) for event in parsed] == [h11.Request]
