@@ -28,6 +28,10 @@ _IS_LINK: Final = frozenset({errno.ELOOP, errno.EMLINK})
 _LINK: Final = "a symbolic link lies in its place, and is not followed"
 
 
+class Misplaced(OSError):
+    """Something else lies where a file should; `strerror` says what, `filename` where."""
+
+
 def make_folder(folder: Path) -> bool:
     """Make a folder, and those that lead to it, for their owner only; False if it was there.
 
@@ -57,18 +61,19 @@ def open_private(path: Path, *, is_new: bool = False) -> int:
 
     Raises:
         FileExistsError: it is there although it must not be.
-        OSError: it cannot be opened, is a link, or no regular file.
+        Misplaced: it is a link, or no regular file.
+        OSError: it cannot be opened.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | _NO_LINK | (os.O_EXCL if is_new else 0)
     try:
         descriptor = os.open(path, flags, FILE_MODE)
     except OSError as error:
         if error.errno in _IS_LINK or path.is_symlink():
-            raise OSError(error.errno, _LINK, str(path)) from None
+            raise Misplaced(error.errno, _LINK, str(path)) from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise Misplaced(errno.EINVAL, "it is no regular file", str(path))
     return descriptor
 
 
@@ -105,13 +110,13 @@ def set_mode(path: Path, mode: int) -> None:
     """Set the mode of what lies at a path, but not of what a link there names.
 
     Raises:
-        OSError: it cannot be set, or there is a link.
+        OSError: it cannot be set, `Misplaced` where there is a link.
     """
     try:
         os.chmod(path, mode, follow_symlinks=False)
     except NotImplementedError:  # an older C library
         if path.is_symlink():
-            raise OSError(errno.ELOOP, _LINK, str(path)) from None
+            raise Misplaced(errno.ELOOP, _LINK, str(path)) from None
         path.chmod(mode)
 
 
@@ -156,7 +161,7 @@ def _opened_for_writing(path: Path) -> int:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.ELOOP, _LINK, str(path))
+        raise Misplaced(errno.ELOOP, _LINK, str(path))
     return descriptor
 
 

@@ -124,6 +124,7 @@ def nobodys_folder() -> Iterator[Path]:
 
 
 def make_read_only(path: Path) -> None:
+    path.parent.chmod(0o777)  # the store has closed it, since it was the relay's own
     Path(f"{path}.lock").chmod(0o666)
     path.chmod(0o444)
 

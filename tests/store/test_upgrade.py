@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -185,6 +186,7 @@ async def test_events_without_tags_are_brought_over(tmp_path: Path) -> None:
 
 
 async def test_the_operator_is_told_once(old: Path, logged: list[structlog.typing.EventDict]) -> None:
+    os.chmod(old, 0o600)  # else it is told that others might have read it
     for _ in range(2):
         async with opened(old, worded=True):
             pass

@@ -7,8 +7,8 @@ threads that can be interrupted. Checkpoints run beside the writer on another co
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import trio
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.private_files import make_folder
+from trio_relay.private_files import Misplaced, make_folder
 from trio_relay.store.base import Listener, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter, last_seq
@@ -280,13 +280,12 @@ async def open_sqlite(
         StoreRefused: another process holds the file, it is of a newer version, or it cannot be opened.
     """
     path = Path(options.path)
-    try:
+    with _refusing(path):
         make_folder(path.parent)
         lock = PidLock(path)
-    except OSError as error:
-        raise StoreRefused(f"{error.filename or path}: {error.strerror}") from error
     try:
-        _keep_from_others(path, has_folder=has_folder)
+        with _refusing(path):
+            keep_from_others(path, has_folder=has_folder)
         store = opened(partial(SqliteStore, clock=clock), options)
         try:
             async with trio.open_nursery() as nursery:
@@ -301,11 +300,15 @@ async def open_sqlite(
         lock.release()
 
 
-def _keep_from_others(path: Path, *, has_folder: bool) -> None:
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a store's files into the refusal of the store."""
     try:
-        keep_from_others(path, has_folder=has_folder)
+        yield
+    except Misplaced as error:
+        raise StoreRefused(f"{error.filename}: {error.strerror}") from error
     except OSError as error:
-        raise StoreRefused(f"{error.filename or path}: {error.strerror}") from error
+        raise StoreRefused(f"{path}: {error.strerror}") from error
 
 
 def _checkpoint(connection: apsw.Connection, mode: int) -> Folded:
