@@ -65,7 +65,7 @@ PURE = [
     "store/opensearch/options.py", "store/opensearch/recent.py", "store/opensearch/query.py",
     "store/opensearch/decide.py",
     "pipeline/completeness.py", "pipeline/conditions.py", "pipeline/subscription_index.py", "pipeline/statistics.py",
-    "pipeline/filter_room.py",
+    "pipeline/filter_room.py", "pipeline/fair_queue.py", "pipeline/uses.py",
     "net/addresses.py", "net/addresses.py", "net/frames.py", "net/keepalive.py",
     "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/methods.py",
     "net/admin/lists.py", "net/connection_limits.py", "net/request_head.py", "net/websocket.py",

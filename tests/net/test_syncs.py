@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests.support.pipeline import LocalClient, waiting
+from tests.support.pipeline import LocalClient, turns_of, waiting
 from tests.support.syncing import FIRST
 from trio_relay import MemoryStore
 from trio_relay.net import refusals
@@ -29,7 +29,7 @@ class Desk:
 
     def __init__(self, refusal: Rejected | None = None) -> None:
         self.gate = trio.Event()
-        self.syncing = SyncSets(MemoryStore(), SyncOptions(), 10.0)
+        self.syncing = SyncSets(MemoryStore(), SyncOptions(), turns_of(10.0))
         self.sync_options = self.syncing.options
         self._refusal = refusal
 

@@ -8,11 +8,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.obedient_store import ObedientStore
-from tests.support.pipeline import LocalClient, ids, open_desk, subscription, waiting
+from tests.support.pipeline import LocalClient, ids, open_desk, queries, subscription, waiting
 from tests.support.server import run_threads_inline
-from trio_relay import Filter, MemoryStore, Subscription
+from trio_relay import Filter, Subscription
 from trio_relay.nostr.event import encode
-from trio_relay.pipeline.queries import Queries
 
 NOTES = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]
 NEW = BOB.event("new")
@@ -31,10 +30,6 @@ async def quick_store() -> ObedientStore:
     store = ObedientStore(is_quick=True)
     await store.save_many(NOTES)
     return store
-
-
-def queries(store: MemoryStore) -> Queries:
-    return Queries(store, 10, frozenset(), 5_000)
 
 
 def narrow_outbox() -> LocalClient:

@@ -15,14 +15,13 @@ from trio.testing import MockClock
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.obedient_store import ObedientStore, SyncedStore
 from tests.support.oracles import naive_match, naive_may_read, naive_query
-from tests.support.pipeline import LocalClient, ids, waiting
+from tests.support.pipeline import LocalClient, ids, queries, waiting
 from tests.support.strategies import PUBKEYS
 from trio_relay import Filter, Subscription
 from trio_relay.nostr.access import NOBODY, PRIVATE_KINDS, Reader
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.pipeline.completeness import at_risk, could_hide, is_inexact, older_than, with_one_more
-from trio_relay.pipeline.queries import Queries
 
 DEFAULT, MOST = 3, 5
 NOTES: Final = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]
@@ -41,7 +40,7 @@ async def answer(
 ) -> list[list[Any]]:
     """All that a subscription is sent of what is stored."""
     target = Subscription("sub", filters, LocalClient(most_bytes), reader)
-    desk = Queries(store, 2.5, frozenset(), MOST, hints=True)
+    desk = queries(store, 2.5, most=MOST, hints=True)
     answer = desk.answer(target)
     if not answer.send_nowait():
         await answer.send()

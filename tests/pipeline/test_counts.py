@@ -9,10 +9,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.obedient_store import ObedientStore
+from tests.support.pipeline import queries
 from trio_relay import Filter
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.errors import Prefix, Rejected
-from trio_relay.pipeline.queries import Queries
 
 NOTES = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]
 OTHER = BOB.event("other", kind=7)
@@ -22,10 +22,6 @@ async def filled_store() -> ObedientStore:
     store = ObedientStore(page_events=1)
     await store.save_many([*NOTES, OTHER])
     return store
-
-
-def queries(store: ObedientStore, seconds: float = 10.0) -> Queries:
-    return Queries(store, seconds, frozenset(), 5_000)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.pipeline.test_syncing import found
 from tests.support.backends import records
 from tests.support.keys import NOW
+from tests.support.pipeline import turns_of
 from trio_relay import Filter, MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.event import Event, compute_id
@@ -100,7 +101,7 @@ def test_it_follows_whatever_happens(
         async def main() -> None:
             nonlocal now
             async with open_store(lambda: now) as store:
-                syncing = SyncSets(store, SyncOptions(), 10.0)
+                syncing = SyncSets(store, SyncOptions(), turns_of(10.0))
                 for step in script:
                     await _take(store, step)
                     now += step if isinstance(step, int) else 0

@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.support.pipeline import turns_of
 from trio_relay.pipeline.paging import paged
 
 
@@ -24,13 +25,13 @@ async def pages(*steps: tuple[float, list[int]], closed: list[str] | None = None
 
 
 async def test_each_page_comes_in_its_order_and_empty_ones_are_left_out(autojump_clock: MockClock) -> None:
-    async with aclosing(paged(pages((1, [1]), (1, []), (1, [2, 3])), 1.5)) as found:
+    async with aclosing(paged(lambda: pages((1, [1]), (1, []), (1, [2, 3])), turns_of(1.5), None)) as found:
         assert [page async for page in found] == [[1], [2, 3]]
 
 
 async def test_a_step_that_takes_too_long_ends_all(autojump_clock: MockClock) -> None:
     closed: list[str] = []
-    async with aclosing(paged(pages((1, [1]), (9, [2]), closed=closed), 2)) as found:
+    async with aclosing(paged(lambda: pages((1, [1]), (9, [2]), closed=closed), turns_of(2), None)) as found:
         assert await anext(found) == [1]
         with pytest.raises(trio.TooSlowError):
             await anext(found)
@@ -38,7 +39,7 @@ async def test_a_step_that_takes_too_long_ends_all(autojump_clock: MockClock) ->
 
 
 async def test_what_is_done_with_a_page_takes_no_time_of_the_next(autojump_clock: MockClock) -> None:
-    async with aclosing(paged(pages((1, [1]), (1, [2])), 2)) as found:
+    async with aclosing(paged(lambda: pages((1, [1]), (1, [2])), turns_of(2), None)) as found:
         async for _ in found:
             await trio.sleep(60)
     assert trio.current_time() == 122
@@ -46,6 +47,6 @@ async def test_what_is_done_with_a_page_takes_no_time_of_the_next(autojump_clock
 
 async def test_closing_it_closes_the_pages() -> None:
     closed: list[str] = []
-    async with aclosing(paged(pages((0, [1]), (0, [2]), closed=closed), 2)) as found:
+    async with aclosing(paged(lambda: pages((0, [1]), (0, [2]), closed=closed), turns_of(2), None)) as found:
         assert await anext(found) == [1]
     assert closed == ["closed"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import pytest
 import structlog
 import trio
@@ -11,9 +9,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, NOW
 from tests.support.obedient_store import ObedientStore
-from tests.support.pipeline import LocalClient, ids, subscription, waiting
+from tests.support.pipeline import LocalClient, ids, queries, subscription, waiting
 from trio_relay import Filter, Subscription
-from trio_relay.pipeline.queries import Queries
 from trio_relay.pipeline.statistics import QueriesStatistics
 
 NOTES = [ALICE.event(str(age), created_at=NOW - age) for age in range(5)]
@@ -23,10 +20,6 @@ async def filled_store(page_events: int = 500) -> ObedientStore:
     store = ObedientStore(page_events)
     await store.save_many(NOTES)
     return store
-
-
-def queries(store: ObedientStore, seconds: float = 10.0, pending_ids: Collection[str] = frozenset()) -> Queries:
-    return Queries(store, seconds, pending_ids, 5_000)
 
 
 @pytest.mark.parametrize("page_events", [1, 2, 500])

@@ -11,10 +11,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, NOW
 from tests.support.obedient_store import ObedientStore
-from tests.support.pipeline import LocalClient, ids, subscription, waiting
+from tests.support.pipeline import LocalClient, ids, queries, subscription, waiting
 from trio_relay import Subscription
 from trio_relay.nostr.event import Event, encode
-from trio_relay.pipeline.queries import Queries
 from trio_relay.pipeline.recipient import Frame
 
 FIRST, SECOND = ALICE.event("first"), ALICE.event("second")
@@ -144,7 +143,7 @@ async def test_a_client_who_reads_gets_an_answer_that_is_larger_than_his_outbox(
 async def send_all_stored(target: Subscription, events: list[Event]) -> None:
     store = ObedientStore()
     await store.save_many(events)
-    await Queries(store, 10.0, frozenset(), 5_000).answer(target).send()
+    await queries(store).answer(target).send()
 
 
 async def test_a_page_waits_for_room_and_live_events_do_not() -> None:

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, BOB, NOW, made_up
 from tests.support.obedient_store import SyncedStore
-from tests.support.pipeline import open_desk
+from tests.support.pipeline import open_desk, turns_of
 from tests.support.syncing import FIRST, ids_of
 from trio_relay import Event, Filter, MemoryStore
 from trio_relay.nostr.access import NOBODY, Reader
@@ -40,7 +40,7 @@ async def found(syncing: SyncSets, filter_: Filter = ALL, reader: Reader = NOBOD
 
 async def syncing_of(store: Store, *events: Event, most: int = 1_000, seconds: float = 10.0) -> SyncSets:
     await store.save_many(events)
-    return SyncSets(store, SyncOptions(max_events=most), seconds)
+    return SyncSets(store, SyncOptions(max_events=most), turns_of(seconds))
 
 
 async def test_the_set_of_all_is_read_once_for_every_time_that_is_asked_for() -> None:
@@ -99,7 +99,7 @@ async def test_which_kinds_are_private_is_what_the_relay_says() -> None:
     store = MemoryStore()
     nobody = Reader(private_kinds=frozenset([1]))
     await store.save_many([*NOTES, MESSAGE])
-    syncing = SyncSets(store, SyncOptions(), 10.0, nobody)
+    syncing = SyncSets(store, SyncOptions(), turns_of(10.0), nobody)
     assert await found(syncing, reader=nobody) == {MESSAGE.id}
     like, note = ALICE.event(kind=7), ALICE.event()
     await store.save_many([like, note])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ import trio
 
 from tests.support.keys import NOW
 from trio_relay import Event, Filter, Limits, Relay, RelayOptions, Submission, Subscription, open_relay
+from trio_relay.pipeline.queries import Queries
+from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.recipient import Frame, Recipient, unframed
 from trio_relay.store.base import Store
 
@@ -41,6 +43,23 @@ async def open_desk(
     """A relay whose clock stands at `NOW`, and an ear for its answers; `options` are those of the pipeline."""
     async with open_relay(store, RelayOptions(**options), limits, clock=lambda: NOW) as relay:
         yield relay, Replies()
+
+
+def turns_of(seconds: float) -> QueryTurns:
+    """Turns of four steps at a time, each of which may take so long."""
+    return QueryTurns(4, seconds)
+
+
+def queries(
+    store: Store,
+    seconds: float = 10.0,
+    pending_ids: Collection[str] = frozenset(),
+    *,
+    most: int = 5_000,
+    hints: bool = False,
+) -> Queries:
+    """Queries without a relay."""
+    return Queries(store, turns_of(seconds), pending_ids, most, hints=hints)
 
 
 class LocalClient:

@@ -34,7 +34,7 @@ from trio_relay.policy.identity import Identity
 _ANYTHING: Final = Filter()
 _UNFINISHED: Final = f"{Prefix.ERROR}: what is stored could not be sent to its end"
 _AT_A_TIME: Final = 2
-"""Of one client; a hundred REQs at once wait for each other, and half of the readers stay free for others."""
+"""Of one connection; a hundred REQs at once wait for each other, so that few answers are held half sent."""
 
 
 class Subscribed(OpenRequest):
@@ -184,7 +184,7 @@ class ClientRequests:
             self._close("REQ", request.sub_id, str(refusal))
             return
         self._session.open(request, running)
-        answer = self._relay.answer(subscription)
+        answer = self._relay.answer(subscription, self._identity)
         # A client's answers come in turn: one that waits must not be overtaken for ever by quick ones.
         if self._queries or not answer.send_nowait():
             running.scope = trio.CancelScope()

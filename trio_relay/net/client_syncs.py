@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import trio
@@ -102,10 +103,18 @@ class ClientSyncs:
         if len(message) <= _SMALL_BYTES:
             answer = _answer(session, message)
         else:
-            answer = await trio.to_thread.run_sync(_answer, session, message)
+            answer = await self._answer_in_turn(session, message)
         session.is_busy = False
         if self._open.get(sync_id) is session:  # else it was closed meanwhile
             self._tell(sync_id, answer)
+
+    async def _answer_in_turn(self, session: Sync, message: bytes) -> bytes | Rejected:
+        try:
+            return await self._relay.in_turn(
+                self._identity, partial(trio.to_thread.run_sync, _answer, session, message)
+            )
+        except Rejected as refusal:
+            return refusal
 
     def _tell(self, sync_id: str, answer: bytes | Rejected) -> None:
         if isinstance(answer, Rejected):

@@ -13,6 +13,8 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import FINISH, MORE
 from trio_relay.pipeline.completeness import at_risk, is_inexact
 from trio_relay.pipeline.paging import paged
+from trio_relay.pipeline.query_turns import QueryTurns
+from trio_relay.policy.identity import Identity
 from trio_relay.store.base import ID_SLICE, Page, Queryable
 
 
@@ -31,12 +33,12 @@ class Hints:
 
     Args:
         store: has the stored events.
-        seconds: what each step of the store may take.
+        turns: each step of the store has one.
     """
 
-    def __init__(self, store: Queryable, seconds: float) -> None:
+    def __init__(self, store: Queryable, turns: QueryTurns) -> None:
         self._store = store
-        self._seconds = seconds
+        self._turns = turns
 
     def tell_nowait(self, filters: Sequence[Filter], found: int, *, is_gated: bool) -> str | Unsure | None:
         """The hint for an answer of so many events that was not cut; None for no hint, `UNSURE` where it takes `tell`.
@@ -52,21 +54,25 @@ class Hints:
             return UNSURE
         return _at_the_end(filters, found, is_gated=is_gated)
 
-    async def tell(self, filters: Sequence[Filter], found: int, ids: set[bytes], *, is_gated: bool) -> str | None:
+    async def tell(
+        self, filters: Sequence[Filter], found: int, ids: set[bytes], who: Identity | None, *, is_gated: bool
+    ) -> str | None:
         """The same, however long it takes.
 
         Args:
             filters, found, is_gated: see `tell_nowait`.
             ids: what was sent, in hex, if there are several filters.
+            who: is charged for the looks.
 
         Raises:
             trio.TooSlowError: a step took too long.
+            NoTurn: a step got no turn.
             StoreError: the store could not answer.
         """
         if self._says_nothing(filters):
             return None
         for filter_ in at_risk(filters, found):
-            if await self._is_cut(filter_, ids):
+            if await self._is_cut(filter_, ids, who):
                 return MORE
         return _at_the_end(filters, found, is_gated=is_gated)
 
@@ -76,31 +82,32 @@ class Hints:
             return True
         return not self._store.has_all_words and any(filter_.search is not None for filter_ in filters)
 
-    async def holds(self, filter_: Filter) -> bool:
+    async def holds(self, filter_: Filter, who: Identity | None) -> bool:
         """True if anything stored matches the filter; raises what `tell` does."""
         if not filter_.wants_stored:
             return False
-        async with aclosing(self._matching(filter_)) as pages:
+        async with aclosing(self._matching(filter_, who)) as pages:
             async for _ in pages:
                 return True
         return False
 
-    async def _is_cut(self, filter_: Filter, ids: set[bytes]) -> bool:
+    async def _is_cut(self, filter_: Filter, ids: set[bytes], who: Identity | None) -> bool:
         """True if a filter matches anything that was not sent, be it for another filter."""
         left = len(ids) + 1  # of so many, one at least was not
-        async with aclosing(self._matching(replace(filter_, limit=left))) as pages:
+        async with aclosing(self._matching(replace(filter_, limit=left), who)) as pages:
             async for page in pages:
                 if not page <= ids:
                     return True
         return False
 
-    async def _matching(self, filter_: Filter) -> AsyncGenerator[set[bytes], None]:
+    async def _matching(self, filter_: Filter, who: Identity | None) -> AsyncGenerator[set[bytes], None]:
         """The ids that it matches, up to its limit, in hex."""
         searched = filter_.search is not None  # which has an order of its own, and no records
-        found: AsyncGenerator[Page | bytes, None] = (
-            self._store.query([filter_]) if searched else self._store.records(filter_)
-        )
-        async with aclosing(paged(found, self._seconds)) as pages:
+
+        def ask() -> AsyncGenerator[Page | bytes, None]:
+            return self._store.query([filter_]) if searched else self._store.records(filter_)
+
+        async with aclosing(paged(ask, self._turns, who)) as pages:
             async for page in pages:
                 if isinstance(page, bytes):
                     yield {page[i + 8 : i + 40].hex().encode() for i in range(0, len(page), 40)}

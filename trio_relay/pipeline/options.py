@@ -56,6 +56,17 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             gt=0, description="Longest time for each page of a stored query, or for a count.", extra={"unit": "seconds"}
         ),
     ] = 10.0
+    query_wait_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description=(
+                "How long a page of a stored query, or a count, waits for its turn at most, which does not count as its"
+                " own time."
+            ),
+            extra={"unit": "seconds"},
+        ),
+    ] = 30.0
     mute_unheard: Annotated[
         bool,
         Meta(

@@ -1,9 +1,10 @@
-"""What is asked of the store: the stored part of each REQ, and COUNT, each step under a deadline."""
+"""What is asked of the store: the stored part of each REQ, and COUNT, each step in its turn and under a deadline."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 
 import structlog
 import trio
@@ -13,9 +14,11 @@ from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, canonical_offset
 from trio_relay.pipeline.hints import Hints
+from trio_relay.pipeline.query_turns import NoTurn, QueryTurns
 from trio_relay.pipeline.statistics import QueriesStatistics
 from trio_relay.pipeline.stored_answer import AnswerSource, StoredAnswer, Unstored
 from trio_relay.pipeline.subscription import Subscription
+from trio_relay.policy.identity import Identity
 from trio_relay.store.base import QueryTooLarge, Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
@@ -25,47 +28,52 @@ class Queries:
     """Answers requests out of the store, and keeps the numbers of it.
 
     Args:
-        store, seconds, pending_ids, most, unstored: see `AnswerSource`.
+        store, turns, pending_ids, most, unstored: see `AnswerSource`.
         hints: whether answers end with what there is to say of their completeness (NIP-67).
     """
 
     def __init__(
         self,
         store: Store,
-        seconds: float,
+        turns: QueryTurns,
         pending_ids: Collection[str],
         most: int,
         *,
         hints: bool = False,
         unstored: Unstored | None = None,
     ) -> None:
-        said = Hints(store, seconds) if hints else None
-        self._source = AnswerSource(store, seconds, pending_ids, most, said, unstored)
+        said = Hints(store, turns) if hints else None
+        self._source = AnswerSource(store, turns, pending_ids, most, said, unstored)
         self._counts: Counter[str] = Counter()
 
-    def answer(self, subscription: Subscription) -> StoredAnswer:
-        """The stored part of a subscription, yet to be sent."""
-        return StoredAnswer(self._source, subscription)
+    def answer(self, subscription: Subscription, who: Identity | None = None) -> StoredAnswer:
+        """The stored part of a subscription, yet to be sent; `who` is charged for it, None: nobody."""
+        return StoredAnswer(self._source, subscription, who)
 
-    async def count(self, filters: Sequence[Filter], reader: Reader) -> Sketch | int:
+    async def count(self, filters: Sequence[Filter], reader: Reader, who: Identity | None = None) -> Sketch | int:
         """How many stored events match any of the filters, each once; with a sketch for the filters that have one.
 
+        Args:
+            filters: what is counted.
+            reader: who may read it.
+            who: is charged for it; None: nobody.
+
         Raises:
-            Rejected: it took too long, or the store could not tell.
+            Rejected: it took too long, got no turn, or the store could not tell.
         """
         source = self._source
         hopeful = [asked for filter_ in filters if not (asked := filter_.read_by(reader)).is_hopeless]
         source.running += 1
         number: Sketch | int = 0
         try:
-            with trio.fail_after(source.seconds):
-                if (offset := canonical_offset(hopeful)) is not None:
-                    number = await source.store.sketch(hopeful[0], offset)
-                elif hopeful:
-                    number = await source.store.count(hopeful)
+            if hopeful:
+                number = await source.turns.run(who, self._counting(hopeful), may_yield=True)
         except trio.TooSlowError:
             self._counts["timed_out"] += 1
             raise source.timeout() from None
+        except NoTurn:
+            self._counts["overloaded"] += 1
+            raise
         except QueryTooLarge as error:
             self._counts["too_large"] += 1
             raise Rejected(Prefix.INVALID, str(error)) from error
@@ -77,6 +85,12 @@ class Queries:
             source.running -= 1
         self._counts["answered"] += 1
         return number
+
+    def _counting(self, filters: Sequence[Filter]) -> Callable[[], Awaitable[Sketch | int]]:
+        store = self._source.store
+        if (offset := canonical_offset(filters)) is not None:
+            return partial(store.sketch, filters[0], offset)
+        return partial(store.count, filters)
 
     def statistics(self) -> QueriesStatistics:
         """What has been asked so far."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import structlog
 import trio
@@ -29,6 +30,7 @@ from trio_relay.pipeline.join_stage import JoinStage
 from trio_relay.pipeline.maintenance import Maintenance
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.queries import Queries
+from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.recipient import FlushCollector
 from trio_relay.pipeline.stages import Stages
 from trio_relay.pipeline.statistics import RelayStatistics
@@ -42,6 +44,7 @@ from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
 log = structlog.get_logger("trio_relay.pipeline")
+T = TypeVar("T")
 
 
 class Relay:
@@ -64,15 +67,16 @@ class Relay:
             store, options, self.admission.bars, join_stage, self.moderation.reports.note, clock, rules
         )
         """Where events go through. For `open_relay`, and to look at."""
+        self._turns = QueryTurns(store.readers, options.query_seconds, options.query_wait_seconds)
         self._queries = Queries(
             store,
-            options.query_seconds,
+            self._turns,
             self.stages.pending_ids,
             rules.limits.max_limit,
             hints=rules.info.eose_hints,
             unstored=join_stage,
         )
-        self._sync_sets = SyncSets(store, sync, options.query_seconds, Reader(private_kinds=rules.private_kinds))
+        self._sync_sets = SyncSets(store, sync, self._turns, Reader(private_kinds=rules.private_kinds))
 
     @property
     def flush_collector(self) -> FlushCollector:
@@ -151,17 +155,28 @@ class Relay:
         self.stages.broadcaster.remove(subscription)
         subscription.end()
 
-    def answer(self, subscription: Subscription) -> StoredAnswer:
-        """The stored part of a subscribed subscription: to be sent at once where that is cheap, else in a task."""
-        return self._queries.answer(subscription)
+    def answer(self, subscription: Subscription, identity: Identity | None = None) -> StoredAnswer:
+        """The stored part of a subscribed subscription: to be sent at once where that is cheap, else in a task.
+
+        Its steps have turns by the address and the keys of who asks; without an identity they are charged to nobody.
+        """
+        return self._queries.answer(subscription, identity)
 
     async def count(self, filters: Sequence[Filter], identity: Identity | None = None) -> Sketch | int:
         """How many stored events match any of the filters, each once; with a sketch where there is one (NIP-45).
 
         Raises:
-            Rejected: it took too long, or the store could not tell.
+            Rejected: it took too long, got no turn, or the store could not tell.
         """
-        return await self._queries.count(filters, (identity or self.admission.stranger).reader)
+        return await self._queries.count(filters, (identity or self.admission.stranger).reader, identity)
+
+    async def in_turn(self, identity: Identity, work: Callable[[], Awaitable[T]]) -> T:
+        """Do what is long, though it asks nothing of the store, in a turn as if it did.
+
+        Raises:
+            Rejected: it got no turn.
+        """
+        return await self._turns.run(identity, work)
 
     @property
     def sync_options(self) -> SyncOptions:
@@ -174,7 +189,7 @@ class Relay:
         Raises:
             Rejected: the set is too large, there are too many, or the store could not tell.
         """
-        return await self._sync_sets.open(filter_, identity.reader)
+        return await self._sync_sets.open(filter_, identity.reader, identity)
 
     async def check(self) -> str | None:
         """Why the relay cannot store events now, or None if all is well."""
@@ -194,6 +209,7 @@ class Relay:
             writer=stages.writer.statistics(),
             broadcaster=stages.broadcaster.statistics(),
             queries=self._queries.statistics(),
+            turns=self._turns.statistics(),
             syncing=self._sync_sets.statistics(),
             store=self._store.statistics(),
         )

@@ -83,6 +83,16 @@ class BroadcasterStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnsStatistics:
+    """How the steps of queries take turns: at work and waiting now, seconds of those that waited, yielded so far."""
+
+    running: int
+    waiting: int
+    waited: Distribution
+    yielded: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueriesStatistics:
     """How queries are: running now, answered at once so far, all outcomes, seconds that those that waited took.
 
@@ -129,5 +139,6 @@ class RelayStatistics:
     writer: WriterStatistics
     broadcaster: BroadcasterStatistics
     queries: QueriesStatistics
+    turns: TurnsStatistics
     syncing: SyncStatistics
     store: StoreStatistics

@@ -1,4 +1,4 @@
-"""The stored part of one REQ: found under a deadline, sent page by page, ended by EOSE; a failure is CLOSED.
+"""The stored part of one REQ: found by turns under a deadline, sent page by page, ended by EOSE; or else CLOSED.
 
 It goes through these states, each moved on by the task of the connection that asks:
 
@@ -10,7 +10,7 @@ It goes through these states, each moved on by the task of the connection that a
             ── the filter's limit reached ──→ cut: the rest of a second that must not be cut (`completeness`), then
                whether anything older is left (MORE)
             ── all sent ──→ hint, where hints are on: was it whole (FINISH, MORE or nothing, NIP-67) ──→ answered
-            ── a step took too long, or the store failed ──→ refused (CLOSED)
+            ── a step took too long or got no turn, or the store failed ──→ refused (CLOSED)
 
 What an answer must not send twice or miss beside live events is the subscription's affair; whoever ends a subscription
 cancels the task that sends.
@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -42,8 +43,10 @@ from trio_relay.pipeline.completeness import (
 )
 from trio_relay.pipeline.hints import Hints, Unsure
 from trio_relay.pipeline.paging import paged
+from trio_relay.pipeline.query_turns import NoTurn, QueryTurns
 from trio_relay.pipeline.statistics import SECONDS, Histogram
 from trio_relay.pipeline.subscription import Subscription
+from trio_relay.policy.identity import Identity
 from trio_relay.store.base import ID_SLICE, Page, QueryTooLarge, Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
@@ -67,8 +70,7 @@ class AnswerSource:
 
     Attributes:
         store: has the stored events.
-        seconds: what each step of the store may take, the waiting for a free reader included; not the client's own
-            slowness.
+        turns: each step of the store has one; the client's own slowness takes none.
         pending_ids: ids that are being saved and have not been delivered live; see `Subscription`.
         most: events of one second that are sent at most, where that must not be cut.
         hints: what is said of completeness; None where nothing is.
@@ -80,7 +82,7 @@ class AnswerSource:
     """
 
     store: Store
-    seconds: float
+    turns: QueryTurns
     pending_ids: Collection[str]
     most: int
     hints: Hints | None = None
@@ -92,7 +94,7 @@ class AnswerSource:
 
     def timeout(self) -> Rejected:
         """What is said of a step that took too long."""
-        return Rejected(Prefix.ERROR, f"the query took more than {self.seconds:g} seconds (query_seconds)")
+        return Rejected(Prefix.ERROR, f"the query took more than {self.turns.seconds:g} seconds (query_seconds)")
 
 
 _NO_IDS: Final[set[bytes]] = set()
@@ -102,16 +104,18 @@ _NO_IDS: Final[set[bytes]] = set()
 class StoredAnswer:
     """The stored part of one REQ: send it with `send_nowait`, and where that gives False with `send`."""
 
-    __slots__ = ("_filters", "_found", "_ids", "_reader", "_sent", "_source", "_wanted", "subscription")
+    __slots__ = ("_filters", "_found", "_ids", "_reader", "_sent", "_source", "_wanted", "_who", "subscription")
 
     _filters: list[Filter]
     """As the store is asked them, for this reader; there from `_begin` on, as `_wanted` is."""
     _wanted: list[Filter]
     """Those of them that can find anything stored."""
 
-    def __init__(self, source: AnswerSource, subscription: Subscription) -> None:
+    def __init__(self, source: AnswerSource, subscription: Subscription, who: Identity | None) -> None:
         self.subscription = subscription
         self._source = source
+        self._who = who
+        """Is charged for it."""
         self._reader: Reader | None = None
         """Who asks, with the keys of the moment in which the answer was begun: later ones count for the next."""
         self._found: Page | None = None
@@ -135,6 +139,15 @@ class StoredAnswer:
 
         Most requests are for a few events, found in a fraction of what a thread's hop costs.
         """
+        turns = self._source.turns
+        began = turns.begin_on_loop(self._who)
+        if began is None:
+            return False
+        is_sent = self._send_on_loop()
+        turns.end_on_loop(self._who, began)
+        return is_sent
+
+    def _send_on_loop(self) -> bool:
         source = self._source
         if self.subscription.entering is not None:
             return False  # what is saved before the whole of it is in the index has to be found stored
@@ -196,6 +209,10 @@ class StoredAnswer:
             source.outcomes["timed_out"] += 1
             subscription.refuse(str(source.timeout()))
             return False
+        except NoTurn as refusal:
+            source.outcomes["overloaded"] += 1
+            subscription.refuse(str(refusal))
+            return False
         except QueryTooLarge as error:
             source.outcomes["too_large"] += 1
             subscription.refuse(f"{Prefix.INVALID}: {error}")
@@ -224,6 +241,7 @@ class StoredAnswer:
 
         Raises:
             trio.TooSlowError: a step took too long.
+            NoTurn: a step got no turn.
             StoreError: the store could not answer.
         """
         if self._reader is None:
@@ -238,12 +256,12 @@ class StoredAnswer:
         if hints is None:
             return None
         try:
-            if cut.is_cut and (not filled or await hints.holds(older_than(wanted[0], oldest))):
+            if cut.is_cut and (not filled or await hints.holds(older_than(wanted[0], oldest), self._who)):
                 return MORE
             if not is_whole:
                 return None
-            return await hints.tell(self._filters, self._sent, self._ids, is_gated=self._is_gated())
-        except trio.TooSlowError:
+            return await hints.tell(self._filters, self._sent, self._ids, self._who, is_gated=self._is_gated())
+        except (trio.TooSlowError, NoTurn):
             return None  # all that was asked for has been sent: that counts, not what can be said of it
 
     async def _send_pages(self, cut: _Cut) -> Page:
@@ -272,8 +290,8 @@ class StoredAnswer:
             yield found
             return
         source = self._source
-        found_later = source.store.query(with_one_more(self._wanted, hints=source.hints is not None))
-        async with aclosing(paged(found_later, source.seconds)) as pages:
+        filters = with_one_more(self._wanted, hints=source.hints is not None)
+        async with aclosing(paged(partial(source.store.query, filters), source.turns, self._who)) as pages:
             async for page in pages:
                 yield page
 
@@ -281,8 +299,8 @@ class StoredAnswer:
         """The rest of the events of a second that was begun; False where there may be more than can be sent."""
         tied = 0
         source, sent = self._source, self._ids
-        ties = source.store.query([ties_of(filter_, second, source.most)])
-        async with aclosing(paged(ties, source.seconds)) as pages:
+        ties = [ties_of(filter_, second, source.most)]
+        async with aclosing(paged(partial(source.store.query, ties), source.turns, self._who)) as pages:
             async for page in pages:
                 tied += len(page)
                 if rest := [json for json in page if json[ID_SLICE] not in sent]:

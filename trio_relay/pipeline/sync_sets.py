@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Final
 
 import msgspec
@@ -22,7 +23,9 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import reply
 from trio_relay.pipeline.paging import paged
+from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.statistics import SyncStatistics
+from trio_relay.policy.identity import Identity
 from trio_relay.store.base import QueryTooLarge, Store, StoreError
 
 _RECORD: Final = 40
@@ -81,14 +84,16 @@ class SyncSets:
     Args:
         store: has the events.
         options: the bounds.
-        seconds: what each page of a set may take.
+        turns: each page of a set has one.
         nobody: a reader who has not authenticated.
     """
 
-    def __init__(self, store: Store, options: SyncOptions, seconds: float, nobody: Reader = NOBODY) -> None:
+    def __init__(self, store: Store, options: SyncOptions, turns: QueryTurns, nobody: Reader = NOBODY) -> None:
         self.options = options
         self._store = store
-        self._seconds = seconds
+        self._turns = turns
+        self._itself = Identity()
+        """Is charged for the set of all there is: if who asks first were, all others would wait for as long."""
         self._nobody = nobody
         self._following = _Following(nobody.private_kinds)
         self._too_large_until = -math.inf
@@ -97,8 +102,13 @@ class SyncSets:
         self._sets_read = 0
         self._held = 0
 
-    async def open(self, filter_: Filter, reader: Reader) -> Sync:
+    async def open(self, filter_: Filter, reader: Reader, who: Identity | None = None) -> Sync:
         """The set of what is stored, matches the filter, and may be read by this reader, as it is now.
+
+        Args:
+            filter_: what the set is of.
+            reader: who may read it.
+            who: is charged for it; None: nobody.
 
         Raises:
             Rejected: it is too large, there are too many, or the store could not tell.
@@ -110,11 +120,11 @@ class SyncSets:
         try:
             items = await self._of_all(filter_) if self._is_of_all(filter_, reader) else None
             if items is None:
-                collection, held = await self._read(filter_.read_by(reader))
+                collection, held = await self._read(filter_.read_by(reader), who)
                 items = collection.snapshot()
         except trio.TooSlowError:
             self._sessions -= 1
-            reason = f"the sync's set took more than {self._seconds:g} seconds to read (query_seconds)"
+            reason = f"the sync's set took more than {self._turns.seconds:g} seconds to read (query_seconds)"
             raise Rejected(Prefix.ERROR, reason) from None
         except QueryTooLarge as error:
             self._sessions -= 1
@@ -147,7 +157,7 @@ class SyncSets:
                 following.begin()
                 self._store.follow(following.changed)
                 try:
-                    collection, number = await self._read(Filter(reader=self._nobody))
+                    collection, number = await self._read(Filter(reader=self._nobody), self._itself)
                 except SetTooLarge:
                     self._drop()
                     self._too_large_until = trio.current_time() + _KEPT_SECONDS
@@ -164,14 +174,14 @@ class SyncSets:
             raise SetTooLarge(self.options.max_events)
         return items
 
-    async def _read(self, filter_: Filter) -> tuple[ItemSet, int]:
+    async def _read(self, filter_: Filter, who: Identity | None) -> tuple[ItemSet, int]:
         """The set, and how many events it counts for among those that are `held`: from the first page on."""
         collection, number = ItemSet(), 0
         if not filter_.wants_stored:
             return collection, number
         self._sets_read += 1
         try:
-            async with aclosing(paged(self._store.records(filter_), self._seconds)) as pages:
+            async with aclosing(paged(partial(self._store.records, filter_), self._turns, who)) as pages:
                 async for page in pages:
                     number += self._reserve(number, len(page) // _RECORD)
                     collection.extend(page)

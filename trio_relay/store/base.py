@@ -97,6 +97,11 @@ class Queryable(Protocol):
         """False while words of stored events are being made, so that searches may not find all of these yet."""
         ...
 
+    @property
+    def readers(self) -> int:
+        """The number of questions of clients that it works on at a time: pages of answers, counts, and the like."""
+        ...
+
     def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
         """Return the whole answer of `query` at once; None if that could hold up the loop for more than a moment.
 

@@ -34,6 +34,7 @@ class MemoryStore:
 
     description = "memory (forgets everything when it stops)"
     writers = 1
+    readers = 4
     is_shared = False
     has_all_words = True
 

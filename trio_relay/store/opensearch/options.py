@@ -90,6 +90,18 @@ class OpenSearchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         int,
         Meta(ge=1, le=32, description="Most `_bulk` requests at a time.", extra={"unit": "requests"}),
     ] = 2
+    readers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=256,
+            description=(
+                "Most requests at a time for what clients ask. One address or key has half of them at most, and a"
+                " quarter is kept for those that have used little of late."
+            ),
+            extra={"unit": "requests"},
+        ),
+    ] = 32
     bulk_bytes: Annotated[
         int,
         Meta(

@@ -76,6 +76,10 @@ class OpenSearchStore:
     def writers(self) -> int:
         return self._options.writers
 
+    @property
+    def readers(self) -> int:
+        return self._options.readers
+
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
         waiting = max(len(self._overlay) / self._options.recent_events, self._overlay.bytes / MOST_RECENT_BYTES)
         if waiting >= 1:

@@ -30,7 +30,15 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = "full"
     readers: Annotated[
         int,
-        Meta(ge=1, le=64, description="Queries that run at the same time.", extra={"unit": "connections"}),
+        Meta(
+            ge=1,
+            le=64,
+            description=(
+                "Queries of clients that run at the same time, each on a connection of its own. One address or key"
+                " has half of them at most, and a quarter is kept for those that have used little of late."
+            ),
+            extra={"unit": "connections"},
+        ),
     ] = 4
     cache_bytes: Annotated[
         int, Meta(ge=2**20, description="Page cache of each connection.", extra={"unit": "bytes"})

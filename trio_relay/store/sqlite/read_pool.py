@@ -39,8 +39,11 @@ class ReadPool:
         self._path = Path(options.path)
         if not self._path.is_file():
             raise StoreRefused(f"{options.path} does not exist")
-        self._reading = trio.CapacityLimiter(options.readers)
-        self._idle = [self._connect(apsw.SQLITE_OPEN_READONLY) for _ in range(options.readers)]
+        # One more than clients are given at a time: what the relay looks for itself, such as what a ban is to remove,
+        # may take long, and neither waits for the other.
+        connections = options.readers + 1
+        self._reading = trio.CapacityLimiter(connections)
+        self._idle = [self._connect(apsw.SQLITE_OPEN_READONLY) for _ in range(connections)]
         # Known ids are looked up on a connection of their own: events must not wait behind queries.
         self._knowing = trio.CapacityLimiter(1)
         self._knower = self._connect(apsw.SQLITE_OPEN_READONLY)
@@ -52,6 +55,10 @@ class ReadPool:
     @property
     def has_all_words(self) -> bool:
         return self._is_worded
+
+    @property
+    def readers(self) -> int:
+        return self._options.readers
 
     async def known(self, ids: Sequence[str]) -> set[str]:
         async with self._knowing:
