@@ -154,7 +154,11 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
     yield _counter("sync_sets_read", "Sets of events read from the store for syncs", relay.syncing.sets_read)
     yield _gauge("sync_events", "Events in the sets of open syncs", relay.syncing.held)
     yield _gauge("sync_kept_events", "Events in the set of all that is public, while it is kept", relay.syncing.kept)
-    yield _histogram("query_seconds", "From a query's turn to EOSE, of those that waited", relay.queries.seconds)
+    yield _histogram(
+        "query_seconds",
+        "From the beginning of a query to EOSE, of those that were not answered at once",
+        relay.queries.seconds,
+    )
 
 
 def _store(relay: RelayStatistics) -> Iterator[Metric]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import pytest
+import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.server import open_door
-from tests.support.wire import TEXT, frame, open_stream, open_wire, upgrade
+from tests.support.wire import TEXT, frame, message, open_stream, open_wire, upgrade
+from tests.support.working_store import WorkingStore
 from trio_relay.net import server as server_module
 from trio_relay.nostr.message import ClientMessage
 from trio_relay.nostr.session import Session
@@ -47,3 +51,26 @@ async def test_visitors_without_end_are_not_let_in(monkeypatch: pytest.MonkeyPat
         async with open_stream(door) as four:
             assert (await four.ask()).status == 200
         assert (await two.ask()).status == 200
+
+
+@pytest.mark.slow
+async def test_many_connections_with_heavy_counts_do_not_make_others_wait(autojump_clock: MockClock) -> None:
+    """Each has two at work and more behind them; a step of theirs takes three seconds, with four readers."""
+    store = WorkingStore({1: 3.0, 7: 0.02})
+    async with open_door(store) as door, AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(open_wire(door)) for _ in range(12)]
+        bystander = await stack.enter_async_context(open_wire(door))
+        for wire in crowd:
+            await wire.send(*(message("COUNT", f"c{number}", {"kinds": [1]}) for number in range(10)))
+        await trio.sleep(20)
+        for number in range(5):
+            began = trio.current_time()
+            await bystander.send(message("REQ", f"r{number}", {"kinds": [7]}))
+            assert await bystander.receive() == ["EOSE", f"r{number}"]
+            assert trio.current_time() - began < 0.2  # they finish one of these and begin the next, at most
+        turns = door.relay.statistics().turns
+        assert turns.running >= 3
+        assert turns.waiting >= 12
+    await wait_all_tasks_blocked()
+    turns = door.relay.statistics().turns
+    assert (turns.running, turns.waiting) == (0, 0)

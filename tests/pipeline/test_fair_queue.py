@@ -27,7 +27,8 @@ class Queue(FairQueue[QueryStep]):
     def come(self, *steps: QueryStep) -> None:
         """These come, and go to work as far as there are places."""
         for one in steps:
-            self.add(one, self.now)
+            if not self.start_at_once(one, self.now):
+                self.add(one, self.now)
         self.go_on()
 
     def go_on(self) -> list[QueryStep]:
@@ -249,15 +250,18 @@ HOLDERS = [frozenset({f"address {n % 5}", *({f"key {n % 3}"} if n % 2 else set()
 def test_who_goes_to_work_is_who_plain_sums_say(places: int, steps: list[tuple[str, int, float]]) -> None:
     queue, twin = Queue(places), Twin(places)
 
-    def start() -> None:
+    def started(one: QueryStep) -> None:
+        assert twin.may_start(one)
+        before = [other for other in twin.waiting if twin.may_start(other) and not other.line[1]]
+        used = twin.used(one, queue.now)
+        assert all(twin.used(other, queue.now) >= used * (1 - 1e-9) for other in before)
+        twin.waiting.remove(one)
+        twin.running.append(one)
+        twin.costs.append((one.line[0], LEAST, queue.now))  # type: ignore[arg-type]  # all of ours are text
+
+    def go_on() -> None:
         while (one := queue.start_next(queue.now)) is not None:
-            assert twin.may_start(one)
-            before = [other for other in twin.waiting if twin.may_start(other) and not other.line[1]]
-            used = twin.used(one, queue.now)
-            assert all(twin.used(other, queue.now) >= used * (1 - 1e-9) for other in before)
-            twin.waiting.remove(one)
-            twin.running.append(one)
-            twin.costs.append((one.line[0], LEAST, queue.now))  # type: ignore[arg-type]  # all of ours are text
+            started(one)
         queue.press(queue.now)
         check()
 
@@ -288,16 +292,19 @@ def test_who_goes_to_work_is_who_plain_sums_say(places: int, steps: list[tuple[s
         if kind == "come":
             one = step(*HOLDERS[number % len(HOLDERS)], may_yield=number % 4 > 0, lost=0.5 * (number % 5 == 0))
             twin.waiting.append(one)
-            queue.add(one, queue.now)
+            if queue.start_at_once(one, queue.now):
+                started(one)
+            else:
+                queue.add(one, queue.now)
         elif kind == "finish" and twin.running:
             finish(twin.running[number % len(twin.running)])
         elif kind == "withdraw" and twin.waiting:
             queue.withdraw(twin.waiting.pop(number % len(twin.waiting)))
-        start()
+        go_on()
     for _ in range(len(steps)):  # all that is left comes to its end
         for one in list(twin.running):
             finish(one)
-            start()
+            go_on()
     assert (queue.running, queue.waiting) == (0, 0)
 
 

@@ -21,8 +21,8 @@ from trio_relay.pipeline import fair_queue, query_turns
 from trio_relay.policy.identity import Identity
 
 HEAVY, LIGHT, LONGEST = 1, 7, 3
-"""Kinds: what asks for them takes three seconds, twenty milliseconds, and longer than it may."""
-SECONDS = {HEAVY: 3.0, LIGHT: 0.02, LONGEST: 11.0}
+"""Kinds: what asks for them takes three seconds, ten milliseconds, and longer than it may."""
+SECONDS = {HEAVY: 3.0, LIGHT: 0.01, LONGEST: 11.0}
 
 
 def client(number: int, *, has_one_address: bool) -> Identity:

@@ -36,8 +36,8 @@ async def test_every_connection_has_the_cache_of_the_options_and_checkpoints_whe
         async with open_sqlite(SqliteOptions(path=str(path), cache_bytes=2**21, readers=3)) as store:
             reading = [*readers(store).idle, readers(store).knower, readers(store).quick]
             connections = [inside(store).connection, inside(store).checkpointer, *reading]
-            assert [connection.pragma("cache_size") for connection in connections] == [-2_048] * 7
-            assert [connection.pragma("wal_autocheckpoint") for connection in connections] == [0] * 7
+            assert [connection.pragma("cache_size") for connection in connections] == [-2_048] * 8
+            assert [connection.pragma("wal_autocheckpoint") for connection in connections] == [0] * 8
 
 
 async def test_nothing_can_be_written_by_those_who_read(path: Path) -> None:

@@ -26,9 +26,9 @@ from trio_relay.pipeline.uses import Use, Uses
 HALF_LIFE: Final = 60.0
 """Long enough that two hundred addresses, one step of seconds each, do not come back before all of it has faded."""
 HEAVY_SECONDS: Final = 1.0
-QUANTUM: Final = 0.025
+QUANTUM: Final = 0.02
 """Seconds that a light step may take while others wait, before it has to yield."""
-LONG_QUANTUM: Final = 0.1
+LONG_QUANTUM: Final = 0.06
 """The same for one that has yielded before. One that has lost so much is long."""
 _LEAST_SECONDS: Final = 0.001
 """What each step costs, paid when it begins: of two newcomers the one that has a step at work comes second."""
@@ -151,13 +151,31 @@ class FairQueue(Generic[S]):
             return None
         step = self._lines[key].steps.pop(number)
         self.waiting -= 1
+        self._start(step, now, is_heavy=is_heavy)
+        return step
+
+    def start_at_once(self, step: S, now: float) -> bool:
+        """Let a step that has just come go to work, if none waits and there is a place for it; else `add` it."""
+        if self.waiting or self.running >= self.places:
+            return False
+        self._age(now)
+        holders, is_long = step.line
+        uses = self._uses.of(holders)
+        is_heavy = is_long or any(self._uses.is_heavy(use.score, now) for use in uses)
+        if (is_heavy and self._heavy >= self.most_heavy) or any(use.running >= self.most_of_one for use in uses):
+            return False
+        self._number += 1
+        step.number, step.uses = self._number, uses
+        self._start(step, now, is_heavy=is_heavy)
+        return True
+
+    def _start(self, step: S, now: float, *, is_heavy: bool) -> None:
         step.is_running, step.is_heavy, step.began = True, is_heavy, now
-        self._running[number] = step
+        self._running[step.number] = step
         self._heavy += is_heavy
         for use in step.uses:
             use.running += 1
         self._uses.charge(step.uses, _LEAST_SECONDS, now)
-        return step
 
     def finish(self, step: S, now: float) -> None:
         """A step that was at work has come to its end, or has yielded, or was cancelled."""

@@ -47,7 +47,7 @@ class _AskedStep(QueryStep):
         self.came: trio.Event | None = None
         """Set when it goes to work, if that is not at once."""
         self.scope = trio.CancelScope()
-        """Its work; cancelled when it has to yield."""
+        """Its work, which ends at its deadline, or when it has to yield."""
 
 
 class QueryTurns:
@@ -96,14 +96,19 @@ class QueryTurns:
         lost = 0.0
         while True:
             turn = _AskedStep(holders, may_yield=may_yield, lost=lost)
-            await self._wait_for(turn)
+            if not self._queue.start_at_once(turn, trio.current_time()):
+                await self._wait_for(turn)
+            ends_at = turn.began + self.seconds
+            turn.scope.deadline = min(ends_at, turn.yields_at)
             try:
-                with turn.scope, trio.fail_after(self.seconds):
+                with turn.scope:
                     return await work()
             finally:
                 ended = trio.current_time()
                 self._queue.finish(turn, ended)
                 self._go_on(ended)
+            if ended >= ends_at:
+                raise trio.TooSlowError
             self._yielded += 1
             lost += ended - turn.began
 
@@ -137,7 +142,7 @@ class QueryTurns:
             if turn.came is not None:
                 turn.came.set()
         for turn in self._queue.press(now):
-            turn.scope.deadline = turn.yields_at
+            turn.scope.deadline = min(turn.began + self.seconds, turn.yields_at)
 
     def begin_on_loop(self, who: Identity | None) -> float | None:
         """The time at which an answer on the loop begins, for `end_on_loop`; None if it must go to a thread.

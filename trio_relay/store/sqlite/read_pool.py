@@ -145,12 +145,16 @@ class ReadPool:
         return connection
 
     async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
-        async with self._reading:
-            connection = self._idle.pop()
-            try:
-                return await _answer(connection, work)
-            finally:
-                self._idle.append(connection)
+        try:
+            self._reading.acquire_nowait()  # a turn of the loop less than with `async with`
+        except trio.WouldBlock:
+            await self._reading.acquire()
+        connection = self._idle.pop()
+        try:
+            return await _answer(connection, work)
+        finally:
+            self._idle.append(connection)
+            self._reading.release()
 
 
 @asynccontextmanager
