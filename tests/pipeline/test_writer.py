@@ -75,6 +75,18 @@ async def test_what_waits_becomes_one_commit() -> None:
     assert statistics.seconds.count == 1
 
 
+@pytest.mark.slow
+async def test_deletions_of_ten_thousand_events_each_have_a_commit_of_their_own() -> None:
+    """Each takes a second: a batch of megabytes of them would hold up all others for as many."""
+    deletions = [
+        ALICE.event(f"{number}", kind=5, tags=[["e", f"{tag:064x}"] for tag in range(10_000)]) for number in range(3)
+    ]
+    store = ObedientStore()
+    await Stage(store).write([NOTE], *([one] for one in deletions), [OTHER])
+    first, second, third = (one.id for one in deletions)
+    assert store.batches == [[NOTE.id, first], [second], [third], [OTHER.id]]
+
+
 async def test_a_commit_is_no_larger_than_configured() -> None:
     store = ObedientStore()
     assert await Stage(store, most=2).write([NOTE], [OTHER], [NEW]) == [[NOTE, OTHER], [NEW]]

@@ -219,7 +219,7 @@ class Connection:
             if len(batch) == 1 and self._relay.publish_nowait(batch[0]):
                 batch.clear()
         if batch:
-            await self._relay.publish(batch)
+            await self._relay.publish(batch, self._identity)
 
     def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:
         refusal = self._relay.admission.admit(event, self._identity, size)

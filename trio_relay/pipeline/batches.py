@@ -8,14 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeVar
 
 import trio
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 BATCH_BYTES: Final = 8 * 2**20
 """Events may have a megabyte each; a batch of them is not to have hundreds."""
+
+
+class BatchSource(Protocol[T_co]):
+    """What batches are taken from: a channel of Trio's, or a `FairChannel`."""
+
+    async def receive(self) -> T_co:
+        """The next item; raises `trio.EndOfChannel` if none can come any more."""
+        ...
+
+    def receive_nowait(self) -> T_co:
+        """The next item; raises `trio.WouldBlock` if there is none, `trio.EndOfChannel` if none can come any more."""
+        ...
 
 
 class Batches(Generic[T]):
@@ -30,7 +43,7 @@ class Batches(Generic[T]):
 
     def __init__(
         self,
-        channel: trio.MemoryReceiveChannel[list[T]],
+        channel: BatchSource[list[T]],
         most: int,
         size: Callable[[T], int] = lambda _item: 0,
         linger: float = 0.0,

@@ -151,7 +151,7 @@ class QueryTurns:
         loop, and more than one is served, those who have used much get their answers by turns as all that is long.
         """
         now = self._clock()
-        holder = None if who is None else who.origin or who
+        holder = None if who is None else who.holder
         if holder != self._last:
             if self._last is not None:
                 self._shared_until = now + _SHARED_SECONDS
@@ -187,4 +187,4 @@ def _holders(who: Identity | None) -> frozenset[Hashable]:
     """Who is charged: the address and all keys, so that neither many of one nor many of the other gain anything."""
     if who is None:
         return frozenset()
-    return frozenset((who.origin or who, *who.keys))
+    return frozenset((who.holder, *who.keys))

@@ -130,12 +130,13 @@ class Relay:
         """Send an admitted event on its way without a wait, where nothing else is; False if it is to be `publish`ed."""
         return self.stages.publish_nowait(submission)
 
-    async def publish(self, batch: list[Submission]) -> None:
+    async def publish(self, batch: list[Submission], identity: Identity | None = None) -> None:
         """Send admitted events on their way, all at once; waits while the pipeline is full.
 
+        Those who wait have turns by address, or by connection where there is none; all without identity are one.
         Each event's `reply` is called once, now or later; cancelled, none of them is, and none was sent.
         """
-        await self.stages.publish(batch)
+        await self.stages.publish(batch, identity and identity.holder)
 
     @property
     def filter_room(self) -> FilterRoom:

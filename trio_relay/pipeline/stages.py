@@ -10,7 +10,7 @@ last batch. Beside the writers stands the join stage, where there is membership:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -19,6 +19,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import REPORT
 from trio_relay.nostr.schnorr import open_backend
 from trio_relay.pipeline.broadcaster import Broadcaster
+from trio_relay.pipeline.fair_channel import FairChannel
 from trio_relay.pipeline.filter_room import FilterRoom
 from trio_relay.pipeline.join_stage import JoinStage
 from trio_relay.pipeline.options import RelayOptions
@@ -100,7 +101,7 @@ class Stages:
         self._note_reports = note_reports
         self._writers = store.writers
         self._deliver_batch = options.write_batch
-        self._intake, self._to_verify = trio.open_memory_channel[list[Submission]](options.channel_parcels)
+        self._intake: FairChannel[list[Submission]] = FairChannel(options.channel_parcels)
         # What goes on from here are whole batches, so few of them may wait.
         waiting = min(_WAITING_BATCHES, options.channel_parcels)
         self._verified, self._to_write = trio.open_memory_channel[list[Submission]](waiting)
@@ -111,11 +112,11 @@ class Stages:
         """Start every stage; each ends when its channel does."""
         asked = self._join_stage.asked
         long, to_take_long = trio.open_memory_channel[list[Submission]](_WAITING_REQUESTS)
-        with self._to_verify, self._to_write, asked, long:
+        with self._to_write, asked, long:
             for _ in range(self.width):
                 nursery.start_soon(
                     self.verifier.run,
-                    self._to_verify.clone(),
+                    self._intake,
                     self._verified.clone(),
                     self._live.clone(),
                     asked.clone(),
@@ -135,11 +136,11 @@ class Stages:
         """Send an event on its way without a wait, where nothing else is; False if it is to be `publish`ed."""
         return self.verifier.pass_nowait(submission, self._verified, self._live)
 
-    async def publish(self, batch: list[Submission]) -> None:
-        """Send events on their way, all at once; waits while the intake is full."""
+    async def publish(self, batch: list[Submission], holder: Hashable = None) -> None:
+        """Send events on their way, all at once; waits while the intake is full, where each holder has its turn."""
         self.verifier.expect(len(batch))
         try:
-            await self._intake.send(batch)
+            await self._intake.send(batch, holder)
         except BaseException:
             self.verifier.expect(-len(batch))
             raise
@@ -152,7 +153,7 @@ class Stages:
     def channels(self) -> dict[str, ChannelStatistics]:
         """How full each channel is, by the name of its sending end."""
         return {
-            "intake": _channel(self._intake.statistics()),
+            "intake": self._intake.statistics(),
             "verified": _channel(self._to_write.statistics()),
             "live": _channel(self._to_deliver.statistics()),
         }

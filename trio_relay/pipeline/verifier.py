@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
-from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -20,9 +19,9 @@ from trio_relay.nostr.errors import Prefix, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.nostr.schnorr import Backend
-from trio_relay.pipeline.batches import Batches
+from trio_relay.pipeline.batches import Batches, BatchSource
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Histogram, VerifierStatistics
-from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome
+from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome, weight
 from trio_relay.store.base import Saved, Store, StoreError
 
 _MOST_ON_LOOP: Final = 4
@@ -120,14 +119,14 @@ class Verifier:
 
     async def run(
         self,
-        intake: trio.MemoryReceiveChannel[list[Submission]],
+        intake: BatchSource[list[Submission]],
         verified: trio.MemorySendChannel[list[Submission]],
         live: trio.MemorySendChannel[list[Submission]],
         asked: trio.MemorySendChannel[list[Submission]] | None = None,
     ) -> None:
-        """Verify until the intake has ended; the handles are this task's own and are closed by it."""
-        with intake, verified, live, asked or nullcontext():
-            batches = Batches(intake, self._most, attrgetter("size"))
+        """Verify until the intake has ended; the other handles are this task's own and are closed by it."""
+        with verified, live, asked or nullcontext():
+            batches = Batches(intake, self._most, weight)
             while True:
                 # One at a time takes a batch and a number, so that batches leave in the order in which they came: a
                 # later version must not overtake an earlier one and its deletion, however long each one's check takes.

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -18,7 +17,7 @@ from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import CollectedFlushes, FlushCollector
 from trio_relay.pipeline.statistics import SECONDS, SIZES, Histogram, WriterStatistics
-from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome
+from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome, weight
 from trio_relay.store.base import Saved, Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
@@ -87,7 +86,7 @@ class Writer:
             long: takes what may be long in writing, for `run_long`; None: it is written here.
         """
         with verified, live, nullcontext() if long is None else long:
-            batches = Batches(verified, self._most, attrgetter("size"), self._linger)
+            batches = Batches(verified, self._most, weight, self._linger)
             while True:
                 async with self._gathering:
                     batch = await anext(batches, None)

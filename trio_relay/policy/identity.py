@@ -35,3 +35,8 @@ class Identity:
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.keys, self.private_kinds)
+
+    @property
+    def holder(self) -> str | Identity:
+        """Whose turn its requests take: its origin's, or its own where it counts under none."""
+        return self.origin or self

@@ -1,0 +1,141 @@
+"""A bounded channel whose senders take turns by whom they count as, however many there are of one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+import outcome
+import trio
+
+from trio_relay.pipeline.statistics import ChannelStatistics
+
+T = TypeVar("T")
+
+
+class _Sent(Generic[T]):
+    """What was sent, and the task of its sender, if that waits for room."""
+
+    __slots__ = ("task", "value")
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+        self.task: trio.lowlevel.Task | None = None
+
+
+class FairChannel(Generic[T]):
+    """Gives what it was sent in turn: one of each holder, then the next of each, in the order of each holder's own.
+
+    Beyond its capacity senders wait, and what they have brought has its turn all the same: who receives sees all of it.
+
+    Args:
+        capacity: items that wait without their senders; 0: every sender waits until its item is received.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._lines: dict[Hashable, deque[_Sent[T]]] = {}
+        """Items by holder; the first holder is next, and goes to the end once one of its items was received."""
+        self._waiting: dict[_Sent[T], Hashable] = {}
+        """Items whose senders wait, in order, and whom they count as."""
+        self._depth = self._peak = 0
+        self._receivers = trio.lowlevel.ParkingLot()
+        self._is_closed = False
+
+    async def send(self, value: T, holder: Hashable) -> None:
+        """Send one item; waits while the channel is full. Cancelled, it has not been sent.
+
+        Raises:
+            trio.ClosedResourceError: the channel is closed, or was while this waited.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._is_closed:
+            raise trio.ClosedResourceError
+        item = _Sent(value)
+        if (line := self._lines.get(holder)) is None:
+            line = self._lines[holder] = deque()
+        line.append(item)
+        if is_awaited := bool(self._receivers):
+            self._receivers.unpark()
+        if self._depth < self._capacity:
+            self._depth += 1
+            if self._depth > self._peak and not is_awaited:
+                self._peak = self._depth
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            await self._wait_for_room(item, holder)
+
+    async def _wait_for_room(self, item: _Sent[T], holder: Hashable) -> None:
+        def give_up(_: object) -> trio.lowlevel.Abort:  # at once: who receives in the same moment must not find it
+            self._take_back(item)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        item.task = trio.lowlevel.current_task()
+        self._waiting[item] = holder
+        await trio.lowlevel.wait_task_rescheduled(give_up)
+
+    def _take_back(self, item: _Sent[T]) -> None:
+        holder = self._waiting.pop(item)
+        line = self._lines[holder]
+        line.remove(item)
+        if not line:
+            del self._lines[holder]
+
+    async def receive(self) -> T:
+        """The next item.
+
+        Raises:
+            trio.EndOfChannel: the channel is closed, and there is none.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            try:
+                value = self.receive_nowait()
+            except trio.WouldBlock:
+                await self._receivers.park()
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return value
+
+    def receive_nowait(self) -> T:
+        """The next item, if there is one.
+
+        Raises:
+            trio.WouldBlock: there is none.
+            trio.EndOfChannel: the channel is closed, and there is none.
+        """
+        if not self._lines:
+            raise trio.EndOfChannel if self._is_closed else trio.WouldBlock
+        holder, line = next(iter(self._lines.items()))
+        item = line.popleft()
+        if not line:
+            del self._lines[holder]
+        elif len(self._lines) > 1:
+            self._lines[holder] = self._lines.pop(holder)
+        if item.task is not None and item in self._waiting:
+            self._let_in(item)
+        else:
+            self._depth -= 1
+            if self._waiting:
+                self._depth += 1
+                self._let_in(next(iter(self._waiting)))
+        return item.value
+
+    def _let_in(self, item: _Sent[T]) -> None:
+        self._waiting.pop(item)
+        assert item.task is not None, "who waits has a task"
+        trio.lowlevel.reschedule(item.task)
+
+    def close(self) -> None:
+        """Take nothing more; what is in the channel can still be received, and those who wait to send are refused."""
+        self._is_closed = True
+        for item in list(self._waiting):
+            self._take_back(item)
+            assert item.task is not None, "who waits has a task"
+            trio.lowlevel.reschedule(item.task, outcome.Error(trio.ClosedResourceError()))
+        self._receivers.unpark_all()
+
+    def statistics(self) -> ChannelStatistics:
+        """How full it is."""
+        return ChannelStatistics(self._depth, self._peak, self._capacity)
