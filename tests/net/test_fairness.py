@@ -74,3 +74,36 @@ async def test_many_connections_with_heavy_counts_do_not_make_others_wait(autoju
     await wait_all_tasks_blocked()
     turns = door.relay.statistics().turns
     assert (turns.running, turns.waiting) == (0, 0)
+
+
+async def test_what_waits_for_its_turn_can_be_closed_replaced_and_left(autojump_clock: MockClock) -> None:
+    store = WorkingStore({1: 5.0, 7: 0.02}, readers=1)
+    async with open_door(store) as door:
+
+        def waits() -> int:
+            return door.relay.statistics().turns.waiting
+
+        async with open_wire(door) as busy, open_wire(door) as wire:
+            await busy.send(message("COUNT", "busy", {"kinds": [1]}))
+            await wait_all_tasks_blocked()
+            await wire.send(message("REQ", "closed", {"kinds": [7]}), message("COUNT", "count", {"kinds": [7]}))
+            await wait_all_tasks_blocked()
+            assert waits() == 2
+            await wire.send(message("CLOSE", "closed"))
+            await wait_all_tasks_blocked()
+            assert waits() == 1
+            await wire.send(message("REQ", "again", {"kinds": [1]}))
+            await wait_all_tasks_blocked()
+            await wire.send(message("REQ", "again", {"kinds": [7]}))
+            await wait_all_tasks_blocked()
+            assert waits() == 2
+            assert (await busy.receive())[0] == "COUNT"
+            assert {(await wire.receive())[0] for _ in range(2)} == {"COUNT", "EOSE"}
+            assert store.begun == {1: 1, 7: 2}  # of the replaced one nothing was begun
+            await busy.send(message("COUNT", "busy", {"kinds": [1]}))
+            await wait_all_tasks_blocked()
+            await wire.send(message("COUNT", "left", {"kinds": [7]}))
+            await wait_all_tasks_blocked()
+            assert waits() == 1
+        await wait_all_tasks_blocked()
+        assert (waits(), door.relay.statistics().turns.running) == (0, 0)
