@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import pytest
 import structlog
@@ -91,7 +92,7 @@ async def test_through_a_trusted_proxy_each_request_tells_its_own_client() -> No
             await proxy.reply()
         await liar.send(request(headers={"X-Forwarded-For": "203.0.113.7"}))
         await liar.reply()
-        assert house.front.clients == ["203.0.113.7", "203.0.113.8", PROXY, "203.0.113.10", HERE]
+        assert house.front.clients == ["203.0.113.7", "203.0.113.8", "unnamed", "203.0.113.10", HERE]
 
 
 async def test_a_connection_is_logged_with_the_address_of_the_client(
@@ -213,6 +214,25 @@ async def test_clients_behind_a_proxy_are_counted_by_their_own_addresses() -> No
             wire = await nursery.start(hold, house)
             statuses.append((await shake_hands(wire, forwarded)).status)
         assert statuses == [101, 101, 429, 101, 429, 101, 101]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("share", [101, 429, 429, 101, 101]), ("refuse", [403, 403, 403, 101, 101])],
+)
+async def test_clients_of_whom_a_proxy_tells_no_address_share_the_places_of_one_or_are_refused(
+    setting: Literal["share", "refuse"], expected: list[int]
+) -> None:
+    net = NetOptions(max_connections_per_address=1, trusted_proxies=(PROXY,), unknown_clients=setting)
+    async with open_house(net) as house, trio.open_nursery() as nursery:
+        statuses = []
+        for forwarded in ("unknown", "_hidden", "1.2.3, 127.0.0.3", "203.0.113.7", None):
+            wire = await nursery.start(hold, house)
+            statuses.append((await shake_hands(wire, forwarded)).status)
+        assert statuses == expected
+        async with house.wire(PROXY) as checker:
+            assert (await checker.ask(target="/health", X_Forwarded_For="unknown")).status == 200
         nursery.cancel_scope.cancel()
 
 

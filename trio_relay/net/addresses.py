@@ -1,6 +1,7 @@
 """Who a client is, as far as its address tells: behind which proxies it stands, what it counts as, what is shut out.
 
-Addresses are texts as `ipaddress` writes them, never IPv4 wrapped in IPv6; `UNKNOWN` stands for a peer without one.
+Addresses are texts as `ipaddress` writes them, never IPv4 wrapped in IPv6; `UNKNOWN` stands for a peer without one, and
+`UNNAMED` for all clients of whom a trusted proxy tells none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ UNKNOWN: Final = "unknown"
 """The address of a peer that has none."""
 UNIX: Final = "unix"
 """The address of a peer on a Unix socket that is listened on."""
+UNNAMED: Final = "unnamed"
+"""The address of every client of whom a trusted proxy tells something that is none: `unknown`, `_hidden` (RFC 7239,
+section 6), or what nobody can read. A client may have chosen that itself, so they count as one address all together."""
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -103,23 +107,28 @@ class Proxies:
         """Where a request really comes from.
 
         The header is read from its end, which the nearest proxy wrote, up to the first address that is no trusted
-        proxy's: what stands before it, anyone may have invented. If all are, it is the farthest of them.
+        proxy's: what stands before it, anyone may have invented. If all are, it is the farthest of them. A trusted
+        proxy that sends no such header speaks for itself.
 
         Args:
             peer: the address at the other end of the connection.
             headers: of the request, names in lower case, repeated ones joined by commas.
 
         Returns:
-            An address; the peer's, if it is no trusted proxy, or what one wrote cannot be read; `UNKNOWN` if it has
-            none.
+            An address; the peer's, if it is no trusted proxy, or one that sends no header; `UNNAMED` if what a trusted
+            proxy wrote names no address; `UNKNOWN` if the peer has none.
         """
         try:
-            client = peer = peer if peer == UNIX else str(parse_address(peer))
+            peer = peer if peer == UNIX else str(parse_address(peer))
         except ValueError:
             return UNKNOWN
-        for hop in reversed(headers.get(self._header, "").split(",")):
-            if not self.is_trusted(client):
-                break
+        told = headers.get(self._header)
+        return peer if told is None or not self.is_trusted(peer) else self._nearest(told)
+
+    def _nearest(self, told: str) -> str:
+        """The address nearest to the end of a trusted proxy's header that is no trusted proxy's."""
+        client = UNNAMED
+        for hop in reversed(told.split(",")):
             if not (hop := hop.strip()):
                 continue
             if self._header == _FORWARDED:
@@ -128,7 +137,9 @@ class Proxies:
             try:
                 client = str(parse_address(_without_port(hop)))
             except ValueError:
-                return peer
+                return UNNAMED
+            if not self.is_trusted(client):
+                break
         return client
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -64,6 +64,17 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             ),
         ),
     ] = "X-Forwarded-For"
+    unknown_clients: Annotated[
+        Literal["share", "refuse"],
+        Meta(
+            description=(
+                "What becomes of clients of whom a trusted proxy writes no address into address_header, but unknown,"
+                " an obfuscated name, or what cannot be read: share: all of them count as one address; refuse: they get"
+                " 403. Nobody can block them by address. A trusted proxy that sends no such header at all speaks for"
+                " itself."
+            )
+        ),
+    ] = "share"
     handshake_seconds: Annotated[
         Seconds, Meta(description="Time for one HTTP request to arrive, including the upgrade to WebSocket.")
     ] = 10.0

@@ -22,7 +22,7 @@ import structlog
 import trio
 
 from trio_relay.net import websocket
-from trio_relay.net.addresses import UNIX, UNKNOWN, BlockedAddresses, Proxies
+from trio_relay.net.addresses import UNIX, UNKNOWN, UNNAMED, BlockedAddresses, Proxies
 from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
 from trio_relay.net.connection import Connection
 from trio_relay.net.connection_limits import ConnectionLimits
@@ -254,6 +254,8 @@ class Server:
     async def _admitted(self, request: Request) -> Response | None:
         if request.path != HEALTH and self._bars(request.client):
             return Response(403, b"blocked: this address is blocked\n", headers=[_CLOSE])
+        if request.path != HEALTH and request.client == UNNAMED and self._options.unknown_clients == "refuse":
+            return Response(403, b"blocked: the proxy tells no address of this client\n", headers=[_CLOSE])
         response = await self._front.answer(request)
         if response is None and (refusal := self._connection_limits.refusal(request.client)) is not None:
             self._refused += 1
