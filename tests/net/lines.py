@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from trio_relay.net import budgets
 from trio_relay.net.close_reasons import CloseReason
 from trio_relay.net.flush import Flushes
 from trio_relay.net.keepalive import Keepalive
@@ -73,11 +74,15 @@ class NotedFlushes(Flushes):
 class Client:
     """An outbox, what it stands between, and why it was hung up on."""
 
-    def __init__(self, most_bytes: int, line: Line, *, deflates: bool = False) -> None:
+    def __init__(
+        self, most_bytes: int, line: Line, *, deflates: bool = False, budget: budgets.Budget = budgets.BOUNDLESS
+    ) -> None:
         self.line = line
         self.flushes = NotedFlushes()
         self.hung_up: list[CloseReason] = []
-        self.outbox = Outbox(line, Keepalive(0), self.flushes, most_bytes, self.hung_up.append, deflates=deflates)
+        self.outbox = Outbox(
+            line, Keepalive(0), self.flushes, most_bytes, self.hung_up.append, deflates=deflates, budget=budget
+        )
 
     def send(self, *messages: bytes) -> None:
         """Put in messages as they are to leave."""
@@ -86,9 +91,15 @@ class Client:
 
 
 @asynccontextmanager
-async def open_client(most_bytes: int = 1000, at_once: int = 2**40, *, deflates: bool = False) -> AsyncIterator[Client]:
+async def open_client(
+    most_bytes: int = 1000,
+    at_once: int = 2**40,
+    *,
+    deflates: bool = False,
+    budget: budgets.Budget = budgets.BOUNDLESS,
+) -> AsyncIterator[Client]:
     """A client whose network takes so many bytes at once."""
-    client = Client(most_bytes, Line(at_once), deflates=deflates)
+    client = Client(most_bytes, Line(at_once), deflates=deflates, budget=budget)
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             client.outbox.tasks = nursery

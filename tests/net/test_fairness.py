@@ -38,19 +38,23 @@ async def test_a_client_with_much_to_say_lets_others_have_their_turn(
     assert heard.index(b"a word") < heard.index(b"talk 9")
 
 
-async def test_visitors_without_end_are_not_let_in(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
-    monkeypatch.setattr(server_module, "_MOST_VISITORS", 2)
+async def test_visitors_without_end_make_room_for_those_who_come(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr(server_module, "MOST_VISITORS", 2)
     async with open_door() as door, open_stream(door) as one, open_stream(door) as two:
         await wait_all_tasks_blocked()
         async with open_stream(door) as three:
-            assert await three.receive_end() == b""
-        assert door.server.statistics().refused == 1
-        # Who has become a client needs no visitor's place any more.
-        await one.send(upgrade())
-        assert (await one.reply()).status == 101
-        async with open_stream(door) as four:
-            assert (await four.ask()).status == 200
-        assert (await two.ask()).status == 200
+            assert (await three.ask()).status == 200
+            assert await one.receive_end() == b""
+            assert door.server.statistics().refused == 1
+            # Who has become a client needs no visitor's place any more.
+            await two.send(upgrade())
+            assert (await two.reply()).status == 101
+            async with open_stream(door) as four:
+                assert (await four.ask()).status == 200
+            assert (await three.ask()).status == 200
+        assert door.server.statistics().connections == 1
 
 
 @pytest.mark.slow

@@ -7,12 +7,13 @@ import pytest
 from trio_relay import NetOptions
 from trio_relay.net.keepalive import Keepalive, KeepaliveVerdict
 
-OPTIONS = NetOptions(ping_seconds=30, pong_seconds=20, send_seconds=7)
-FINE, PING, SILENT, STUCK = (
+OPTIONS = NetOptions(ping_seconds=30, pong_seconds=20, send_seconds=7, message_seconds=25)
+FINE, PING, SILENT, STUCK, UNFINISHED = (
     KeepaliveVerdict.FINE,
     KeepaliveVerdict.PING,
     KeepaliveVerdict.SILENT,
     KeepaliveVerdict.STUCK,
+    KeepaliveVerdict.UNFINISHED,
 )
 
 
@@ -39,6 +40,20 @@ FINE, PING, SILENT, STUCK = (
         pytest.param([(10, "busy"), (10, "sending"), (16, FINE), (17, STUCK)], id="a hanging send while not reading"),
         pytest.param([(10, "sending"), (20, "listening"), (21, STUCK)], id="words do not excuse a hanging send"),
         pytest.param([(40, "sending"), (47, STUCK)], id="a hanging send comes before a ping"),
+        pytest.param([(10, "1 byte of 1"), (34.9, FINE), (35, UNFINISHED)], id="a message that does not end"),
+        pytest.param([(10, "1 byte of 1"), (30, "9 bytes of 1"), (35, UNFINISHED)], id="one that is dripped"),
+        pytest.param([(10, "65535 bytes of 1"), (35, UNFINISHED)], id="a piece that is not whole"),
+        pytest.param(
+            [(10, "65536 bytes of 1"), (34, "70000 bytes of 1"), (59.9, FINE), (60, UNFINISHED)],
+            id="each 64 KiB have their time",
+        ),
+        pytest.param([(10, "1 byte of 1"), (30, "1 byte of 2"), (54.9, FINE), (55, UNFINISHED)], id="another message"),
+        pytest.param([(10, "1 byte of 1"), (30, "listening"), (55, FINE)], id="one that has ended"),
+        pytest.param(
+            [(10, "1 byte of 1"), (20, "busy"), (900, FINE), (900, "2 bytes of 1"), (914, FINE), (915, UNFINISHED)],
+            id="time in which nobody reads does not count",
+        ),
+        pytest.param([(10, "1 byte of 1"), (30, "sending"), (35, UNFINISHED)], id="whatever we send"),
     ],
 )
 def test_the_verdicts_of_a_story(story: list[tuple[float, str | KeepaliveVerdict]]) -> None:
@@ -46,12 +61,20 @@ def test_the_verdicts_of_a_story(story: list[tuple[float, str | KeepaliveVerdict
     for now, happens in story:
         match happens:
             case "listening":
+                liveness.finished()
                 liveness.listening(now)
             case "sending":
                 liveness.sending(now)
             case "busy":
+                liveness.heard_of_unfinished(now)
                 liveness.busy()
             case "sent":
                 liveness.sent()
+            case str(part):
+                size, _, _, message = part.split()
+                liveness.heard_of_unfinished(now)
+                liveness.busy()
+                liveness.unfinished(int(message), int(size))
+                liveness.listening(now)
             case verdict:
                 assert liveness.judge(now, OPTIONS) == verdict, now

@@ -17,15 +17,15 @@ CROWDED = (429, b"too many connections from this address\n")
 def test_a_place_is_free_again_when_it_is_left() -> None:
     places = ConnectionLimits(1, 0, PROXIES)
     with places.taken("203.0.113.7"):
-        assert places.refusal("203.0.113.8") == FULL
-    assert places.refusal("203.0.113.8") is None
+        assert places.refusal("203.0.113.8", 0) == FULL
+    assert places.refusal("203.0.113.8", 0) is None
 
 
 def test_a_place_is_free_again_after_a_failure() -> None:
     places = ConnectionLimits(1, 1, PROXIES)
     with pytest.raises(ZeroDivisionError), places.taken("203.0.113.7"):
         raise ZeroDivisionError
-    assert places.refusal("203.0.113.7") is None
+    assert places.refusal("203.0.113.7", 0) is None
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_one_address_has_so_many_and_others_are_not_touched(address: str, same: 
     places = ConnectionLimits(100, 2, PROXIES)
     with places.taken(address):
         with places.taken(same):
-            assert places.refusal(same) == CROWDED
-            assert places.refusal(other) is None
-        assert places.refusal(same) is None
+            assert places.refusal(same, 0) == CROWDED
+            assert places.refusal(other, 0) is None
+        assert places.refusal(same, 0) is None
 
 
 @pytest.mark.parametrize("address", ["10.1.2.3", "unknown"])
@@ -49,9 +49,9 @@ def test_a_trusted_proxy_and_whoever_has_no_address_count_in_all_alone(address: 
     places = ConnectionLimits(3, 1, PROXIES)
     with ExitStack() as stack:
         for _ in range(3):
-            assert places.refusal(address) is None
+            assert places.refusal(address, 0) is None
             stack.enter_context(places.taken(address))
-        assert places.refusal(address) == FULL
+        assert places.refusal(address, 0) == FULL
 
 
 def test_zero_is_no_limit() -> None:
@@ -59,12 +59,12 @@ def test_zero_is_no_limit() -> None:
     with ExitStack() as stack:
         for _ in range(99):
             stack.enter_context(places.taken("203.0.113.7"))
-        assert places.refusal("203.0.113.7") is None
+        assert places.refusal("203.0.113.7", 0) is None
 
 
 def test_a_client_counts_as_its_address_or_its_network() -> None:
-    places = ConnectionLimits(1, 1, PROXIES)
-    assert places.origin("203.0.113.7") == "203.0.113.7"
-    assert places.origin("2001:db8:1:2:3::4") == "2001:db8:1:2::/64"
-    assert places.origin("10.1.2.3") is None
-    assert places.origin("unknown") is None
+    assert PROXIES.origin("203.0.113.7") == "203.0.113.7"
+    assert PROXIES.origin("2001:db8:1:2:3::4") == "2001:db8:1:2::/64"
+    assert PROXIES.origin("10.1.2.3") is None
+    assert PROXIES.origin("unknown") is None
+    assert PROXIES.origin("unnamed") == "unnamed"

@@ -17,7 +17,7 @@ from tests.support.keys import ALICE, NOW
 from tests.support.server import Talker, run_threads_inline
 from tests.support.wire import Wire, message
 from trio_relay import Endpoints, Limits, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
-from trio_relay.net import server as server_module
+from trio_relay.net import transport
 from trio_relay.net.listeners import AddressRefused
 
 PATIENCE = 10
@@ -62,9 +62,9 @@ async def test_a_stream_without_an_address_or_closed_already_has_no_peer() -> No
     near, far = socket.socketpair()
     with far:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
-        assert server_module._peer(stream) == "unknown"  # such a pair has no addresses
+        assert transport.peer_address(stream) == "unknown"  # such a pair has no addresses
         await stream.aclose()
-        assert server_module._peer(stream) == "unknown"
+        assert transport.peer_address(stream) == "unknown"
 
 
 @pytest.mark.slow

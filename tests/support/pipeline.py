@@ -85,7 +85,7 @@ class LocalClient:
     def has_room_for(self, size: int) -> bool:
         return _cost(self._waiting) + size <= self._most // 2 and not self.is_gone
 
-    async def wait_for_room(self, framed: Sequence[bytes] = ()) -> None:
+    async def wait_for_room(self, framed: Sequence[bytes] = (), page: Sequence[bytes] = ()) -> None:
         below = min(self._most // 2, self._most - _cost(framed))
         while self._waiting and _cost(self._waiting) > below and not self.is_gone:
             await self._has_read.wait()

@@ -103,6 +103,14 @@ class Proxies:
         """True if a trusted proxy has this address."""
         return address == UNIX or self._trusted.covers(address, 0)
 
+    def origin(self, address: str) -> str | None:
+        """Whom a client at this address counts as: its address or network; None for those that count as nobody.
+
+        Those are trusted proxies themselves, which have many clients, and peers without an address, which only a
+        program that embeds the relay can have.
+        """
+        return None if address == UNKNOWN or self.is_trusted(address) else group(address)
+
     def client_address(self, peer: str, headers: Mapping[str, str]) -> str:
         """Where a request really comes from.
 

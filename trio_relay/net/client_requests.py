@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from trio_relay.net.client_syncs import ClientSyncs
+from trio_relay.net.client_syncs import ClientSyncs, too_long
 from trio_relay.net.refusals import ClientRefusals
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
@@ -101,6 +101,16 @@ class ClientRequests:
         """Tasks that send what is stored, those of ended subscriptions included until they have come to their end."""
         self._syncs = ClientSyncs(relay, outbox, identity, refusals)
         self._turns: trio.CapacityLimiter | None = None
+
+    @property
+    def has_syncs(self) -> bool:
+        """True while a sync is open, or about to be."""
+        return self._syncs.has_any
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of messages that wait for their turn."""
+        return self._syncs.held_bytes
 
     def take(self, request: Subscribe | Count | Unsubscribe | OpenSync | ContinueSync | CloseSync) -> None:
         """Do what the client asks for, or begin to."""
@@ -248,6 +258,8 @@ class ClientRequests:
         elif not self._syncs.has_room():
             most = self._relay.sync_options.max_sessions
             self._syncs.refuse(request.sync_id, f"{Prefix.ERROR}: at most {most} syncs on a connection (max_sessions)")
+        elif len(request.message) > (longest := self._relay.sync_options.longest):
+            self._syncs.refuse(request.sync_id, str(too_long(longest)))  # before it waits for anything
         elif (refusal := self._relay.filter_room.take(self._identity.origin, size := self._session.asked)) is not None:
             self._syncs.refuse(request.sync_id, str(refusal))
         else:

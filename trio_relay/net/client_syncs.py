@@ -20,6 +20,7 @@ _SMALL_BYTES: Final = 512
 Over a million events 16 KiB of them took 0.27 s."""
 _HASTY: Final = f"{Prefix.CLOSED}: a message came before the last one was answered"
 _UNKNOWN: Final = f"{Prefix.CLOSED}: no sync of this id is open"
+_GAVE_WAY: Final = f"{Prefix.CLOSED}: others wait for this place, and of this sync nothing was heard for the longest"
 _IDLE: Final = f"{Prefix.CLOSED}: nothing was heard of this sync for too long"
 
 
@@ -40,11 +41,18 @@ class ClientSyncs:
         self._identity = identity
         self._opening: dict[str, trio.CancelScope] = {}
         self._open: dict[str, Sync] = {}
+        self.held_bytes = 0
+        """Of messages that wait for their turn."""
 
     def refuse(self, sync_id: str, reason: str, most: int | None = None, verb: str = "NEG-OPEN") -> None:
         """Say that a sync is over, or never began."""
         self._refusals.note(verb, reason)
         self._outbox.send_nowait(sync_error(sync_id, reason, most))
+
+    @property
+    def has_any(self) -> bool:
+        """True if one is open, or is being opened."""
+        return bool(self._opening or self._open)
 
     def has_room(self) -> bool:
         """True if one more may be opened."""
@@ -58,6 +66,7 @@ class ClientSyncs:
     async def open(self, turns: trio.CapacityLimiter, request: OpenSync, scope: trio.CancelScope) -> None:
         """Read the set, and answer the first message."""
         session: Sync | None = None
+        self.held_bytes += len(request.message)
         try:
             with scope:
                 async with turns:
@@ -66,12 +75,14 @@ class ClientSyncs:
             if not scope.cancel_called:
                 self.refuse(request.sync_id, str(refusal), refusal.most if isinstance(refusal, SetTooLarge) else None)
         finally:
+            self.held_bytes -= len(request.message)
             if self._opening.get(request.sync_id) is scope:
                 del self._opening[request.sync_id]
             if session is not None and scope.cancel_called:
                 session.close()
         if session is not None and not scope.cancel_called:
             self._open[request.sync_id] = session
+            session.give_way = partial(self._end, request.sync_id, _GAVE_WAY)
             await self._reply(request.sync_id, session, request.message)
 
     def wants_task(self, request: ContinueSync) -> bool:
@@ -94,9 +105,13 @@ class ClientSyncs:
 
     async def go_on(self, turns: trio.CapacityLimiter, request: ContinueSync) -> None:
         """Answer a further message that takes long; no other of the same sync comes before its answer."""
-        async with turns:
-            if (session := self._open.get(request.sync_id)) is not None and session.is_busy:
-                await self._reply(request.sync_id, session, request.message)
+        self.held_bytes += len(request.message)
+        try:
+            async with turns:
+                if (session := self._open.get(request.sync_id)) is not None and session.is_busy:
+                    await self._reply(request.sync_id, session, request.message)
+        finally:
+            self.held_bytes -= len(request.message)
 
     async def _reply(self, sync_id: str, session: Sync, message: bytes) -> None:
         session.is_busy = True
@@ -153,9 +168,14 @@ class ClientSyncs:
                 self.refuse(sync_id, _IDLE)
 
 
+def too_long(most: int) -> Rejected:
+    """Why a message is not looked at that has more bytes than this."""
+    return invalid(f"a sync's message has at most {most} bytes")
+
+
 def _answer(session: Sync, message: bytes) -> bytes | Rejected:
     if len(message) > session.longest:
-        return invalid(f"a sync's message has at most {session.longest} bytes")
+        return too_long(session.longest)
     try:
         return session.reply(message)
     except Rejected as refusal:

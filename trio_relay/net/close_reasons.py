@@ -31,5 +31,12 @@ STOPPING: Final = CloseReason("stopping", 1012, "the relay is stopping")
 """Service restart (the registry of RFC 6455, 11.7): after 1001, "going away", some clients think that all is well and
 never come back; after 1012 more of them do. docs/clients.md has the table."""
 TOO_SLOW: Final = CloseReason("too slow", 1008, "too slow: messages wait to be read", seconds=1.0, forget=True)
+UNFINISHED: Final = CloseReason(
+    "unfinished message", 1008, "too slow: a message has to arrive in time (message_seconds)", seconds=1.0
+)
+IDLE: Final = CloseReason("idle", 1013, "idle: others wait for this place", seconds=1.0)
+CROWDED: Final = CloseReason(
+    "crowded", 1013, "too many connections from this address: others wait for a place", seconds=1.0
+)
 SILENT: Final = CloseReason("silent", seconds=0.0)
 STUCK: Final = CloseReason("stuck", seconds=0.0)

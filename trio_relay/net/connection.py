@@ -13,8 +13,9 @@ from typing import Final
 import structlog
 import trio
 
+from trio_relay.net.budgets import BOUNDLESS, Budgets, Direction
 from trio_relay.net.client_requests import ClientRequests
-from trio_relay.net.close_reasons import CLOSED_BY_CLIENT, LOST, SILENT, STOPPING, STUCK, CloseReason
+from trio_relay.net.close_reasons import CLOSED_BY_CLIENT, LOST, SILENT, STOPPING, STUCK, UNFINISHED, CloseReason
 from trio_relay.net.flush import Flushes
 from trio_relay.net.keepalive import Keepalive, KeepaliveVerdict
 from trio_relay.net.options import NetOptions
@@ -35,6 +36,8 @@ log = structlog.get_logger("trio_relay.net")
 _READ_BYTES: Final = 65_536
 _LONG: Final = 65_536
 """Bytes of a message before which others get their turn even if it is the first one: parsing it takes a while."""
+_EVENT_COST: Final = 3
+"""Bytes of memory, about, that a byte of a message takes once it is an event."""
 _AUTH_SECONDS: Final = 10.0
 _UNVERIFIED: Final = Rejected(Prefix.ERROR, f"the signature was not verified within {_AUTH_SECONDS:g} seconds")
 
@@ -50,6 +53,7 @@ class Connection:
         flushes: sends what waits.
         refusals: what the client is refused.
         origin: whom it counts as, see `Identity`.
+        budgets: are told of what this makes the relay hold; None: nobody is.
     """
 
     def __init__(
@@ -61,8 +65,15 @@ class Connection:
         flushes: Flushes,
         refusals: ClientRefusals,
         origin: str | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         identity = relay.admission.new_identity(origin)
+        self.origin = origin
+        """Whom it counts as."""
+        self._inbound = BOUNDLESS if budgets is None else budgets.inbound
+        self._held = 0
+        self._batch_bytes = 0
+        self._heard = trio.current_time()
         self._identity = identity
         self._transport = transport(stream)
         self._socket = socket
@@ -77,6 +88,7 @@ class Connection:
             options.outbox_bytes,
             self.hang_up,
             deflates=socket.takes_deflated,
+            budget=BOUNDLESS if budgets is None else budgets.outbound,
         )
         self._refusals = refusals
         self._requests = ClientRequests(self._session, relay, self._outbox, identity, refusals)
@@ -128,6 +140,33 @@ class Connection:
             if not (self._accepting and close_reason is STOPPING):
                 self._listening.cancel(reason=close_reason.reason)
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when it has said nothing, by Trio's clock; None while it has something open, or waits for an answer."""
+        is_busy = self._unanswered or self._close_reason or self._session.open_requests or self._requests.has_syncs
+        return None if is_busy else self._heard
+
+    @property
+    def heard(self) -> float:
+        """When it said something last, by Trio's clock; a pong is nothing."""
+        return self._heard
+
+    def held_bytes(self, direction: Direction) -> int:
+        """What it makes the relay hold; frames that it shares with others are counted whole."""
+        if direction is Direction.OUT:
+            return self._outbox.held_bytes
+        return self._socket.held_bytes() + self._batch_bytes + self._requests.held_bytes
+
+    def own_bytes(self, direction: Direction) -> int:
+        """The same; of frames that it shares with others, its share."""
+        return self._outbox.own_bytes() if direction is Direction.OUT else self.held_bytes(direction)
+
+    def put_out(self, reason: CloseReason) -> None:
+        """End the conversation, and let go at once of what it makes the relay hold; sync, from any task."""
+        self.hang_up(reason)
+        self._socket.forget()
+        self._outbox.close(forget=True)
+
     def recheck(self, keys: Collection[str] | None = None) -> None:
         """End what is open if the client may read no more; sync, from any task.
 
@@ -148,13 +187,18 @@ class Connection:
             self.hang_up(SILENT)
         elif verdict is KeepaliveVerdict.STUCK:
             self.hang_up(STUCK)
+        elif verdict is KeepaliveVerdict.UNFINISHED:
+            self.put_out(UNFINISHED)
 
     async def _read(self, first: bytes) -> None:
         data = first or await self._receive()
         while True:
-            self._keepalive.busy()
             now = trio.current_time()
+            if self._held:
+                self._keepalive.heard_of_unfinished(now)
+            self._keepalive.busy()
             messages = self._socket.receive(data)
+            data = b""  # nobody needs it any more, and the pipeline may make us wait
             while (
                 self._close_reason is None
             ):  # else it came while these bytes were on their way: they were not accepted
@@ -173,7 +217,21 @@ class Connection:
             # A client that does not read its answers is not read either; if that lasts, the watch finds it stuck.
             if not self._outbox.has_room_for(0):
                 await self._outbox.wait_for_room()
+            if self._held or self._socket.is_unfinished:
+                self._note_unfinished()
             data = await self._receive()
+
+    def _note_unfinished(self) -> None:
+        """Note how much has come of a message whose end has not."""
+        if self._socket.is_unfinished:
+            held, before = self._socket.held_bytes(), self._held
+            self._held = held
+            self._keepalive.unfinished(self._socket.unfinished, held)
+            if held > before:
+                self._inbound.grow(held - before)
+        else:
+            self._held = 0
+            self._keepalive.finished()
 
     def _socket_close_reason(self) -> CloseReason:
         """How the connection was closed below us; few enough words for a label, whatever code a client sends."""
@@ -194,6 +252,9 @@ class Connection:
             now: when the relay began to look at it, by Trio's clock; inflating it counts.
         """
         batch: list[Submission] = []
+        batch_bytes = 0
+        if messages:
+            self._heard = now
         turn = Turn(now)
         with self._outbox.held():
             for place, data in enumerate(messages):
@@ -203,6 +264,7 @@ class Connection:
                 action = self._session.receive(data)
                 if isinstance(action, Publish):
                     self._admit(action.event, len(data), now, batch)
+                    batch_bytes += len(data)
                 elif isinstance(action, Authenticate):
                     await self._authenticate(action.event)
                 elif isinstance(action, RefusedMessage):
@@ -219,7 +281,13 @@ class Connection:
             if len(batch) == 1 and self._relay.publish_nowait(batch[0]):
                 batch.clear()
         if batch:
-            await self._relay.publish(batch, self._identity)
+            messages.clear()  # the events hold what they need of them
+            self._batch_bytes = batch_bytes * _EVENT_COST
+            self._inbound.grow(self._batch_bytes)
+            try:
+                await self._relay.publish(batch, self._identity)
+            finally:
+                self._batch_bytes = 0
 
     def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:
         refusal = self._relay.admission.admit(event, self._identity, size)

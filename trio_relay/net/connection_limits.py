@@ -1,23 +1,57 @@
-"""How many WebSocket connections there may be: in all, and of one address."""
+"""How many WebSocket connections there may be, in all and of one address, and who makes room where all are taken."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
-from trio_relay.net.addresses import UNKNOWN, Proxies, group
-from trio_relay.shares import Lack, Shares
+from trio_relay.net.addresses import Proxies
+from trio_relay.net.close_reasons import CROWDED, IDLE, CloseReason
+from trio_relay.places import Places
+from trio_relay.shares import Lack
 
 _REFUSALS: Final = {
     Lack.ALL: (503, b"too many connections\n"),
     Lack.ONE: (429, b"too many connections from this address\n"),
 }
+LEAST_IDLE: Final = 60.0
+"""Seconds. A connection that has nothing open makes room once it has said nothing for so long."""
+_AGAIN_SECONDS: Final = 1.0
+"""How often it is looked whether one address has more than half of all places."""
+
+
+class Guest(Protocol):
+    """Whoever has a place."""
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when it has said nothing and had nothing open; None while it has something open."""
+
+    @property
+    def heard(self) -> float | None:
+        """When it said something last; None: it is not to be asked to leave."""
+
+    def hang_up(self, close_reason: CloseReason) -> None:
+        """Leave soon; sync."""
+
+
+class _Arriving:
+    """Whoever's handshake is being answered."""
+
+    idle_since = None
+    heard = None
+
+    def hang_up(self, close_reason: CloseReason) -> None:
+        raise AssertionError("who arrives is never idle")
 
 
 class ConnectionLimits:
     """The places for connections, and who has them.
 
+    Where all are taken, one makes room that has nothing open and has been idle for a minute, of the address that has
+    most of those first; and an address that has more than half of all places makes room for others in any case.
     Connections of a trusted proxy itself, and of peers without an address, count in all but not by address.
 
     Args:
@@ -27,24 +61,44 @@ class ConnectionLimits:
     """
 
     def __init__(self, most: int, most_of_one: int, proxies: Proxies) -> None:
+        self._most = most
         self._proxies = proxies
-        self._places: Shares[str] = Shares(most, most_of_one)
+        self._places: Places[Guest] = Places(most, most_of_one, lambda guest: guest.idle_since, LEAST_IDLE)
+        self._looked = -math.inf
 
-    def refusal(self, address: str) -> tuple[int, bytes] | None:
-        """The HTTP status and the words for a client at this address for whom there is no place, or None."""
-        lack = self._places.lack(self.origin(address))
-        return None if lack is None else _REFUSALS[lack]
+    def refusal(self, address: str, now: float) -> tuple[int, bytes] | None:
+        """The HTTP status and the words for a client at this address for whom there is no place, or None.
+
+        For its sake another may have been hung up on.
+
+        Args:
+            address: where it comes from.
+            now: by the clock of the guests.
+        """
+        origin = self._proxies.origin(address)
+        lack = self._places.lack(origin)
+        if lack is None or (lack is Lack.ALL and self._has_made_room(origin, now)):
+            return None
+        return _REFUSALS[lack]
+
+    def _has_made_room(self, origin: str | None, now: float) -> bool:
+        guest, reason = self._places.put_out(origin, now), IDLE
+        if guest is None and now - self._looked >= _AGAIN_SECONDS:
+            half = max(1, self._most // 2)
+            guest, reason = self._places.put_out_of_crowd(origin, half, lambda guest: guest.heard), CROWDED
+            if guest is None:
+                self._looked = now
+        if guest is None:
+            return False
+        guest.hang_up(reason)
+        return True
 
     @contextmanager
-    def taken(self, address: str) -> Iterator[None]:
-        """A client at this address has a place meanwhile."""
-        origin = self.origin(address)
-        self._places.take(origin)
+    def taken(self, address: str, guest: Guest | None = None) -> Iterator[None]:
+        """A client at this address has a place meanwhile; without the guest, nobody can take it from it."""
+        guest = _Arriving() if guest is None else guest
+        self._places.take(guest, self._proxies.origin(address))
         try:
             yield
         finally:
-            self._places.give_back(origin)
-
-    def origin(self, address: str) -> str | None:
-        """Whom a client at this address counts as: its address or network; None for those that count as nobody."""
-        return None if address == UNKNOWN or self._proxies.is_trusted(address) else group(address)
+            self._places.give_back(guest)

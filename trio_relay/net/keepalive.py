@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Final
 
 from trio_relay.net.options import NetOptions
+
+_PIECE_BYTES: Final = 65_536
+"""Of a message; for each that has come, its sender gets `message_seconds` more."""
 
 
 class KeepaliveVerdict(Enum):
@@ -17,6 +21,8 @@ class KeepaliveVerdict(Enum):
     """Nothing came within `pong_seconds` of a ping: give up."""
     STUCK = auto()
     """A piece of output has not left within `send_seconds`: give up."""
+    UNFINISHED = auto()
+    """A message has begun, and comes too slowly: give up."""
 
 
 class Keepalive:
@@ -26,12 +32,15 @@ class Keepalive:
     writer stay plain loops.
     """
 
-    __slots__ = ("_heard", "_pinged", "_sending")
+    __slots__ = ("_heard", "_message", "_pinged", "_sending", "_size", "_waited")
 
     def __init__(self, now: float) -> None:
         self._heard: float | None = now
         self._pinged: float | None = None
         self._sending: float | None = None
+        self._message = 0
+        self._size = 0
+        self._waited = 0.0
 
     def listening(self, now: float) -> None:
         """Something has arrived, or we are ready for more: silence counts from here."""
@@ -43,6 +52,27 @@ class Keepalive:
         self._heard = None
         self._pinged = None
 
+    def heard_of_unfinished(self, now: float) -> None:
+        """Something has arrived behind a message's beginning; to be told before `busy`, whose time does not count."""
+        if self._heard is not None:
+            self._waited += now - self._heard
+
+    def unfinished(self, message: int, size: int) -> None:
+        """A message has begun and not ended.
+
+        Args:
+            message: tells it from those before.
+            size: bytes that have come of it.
+        """
+        if message != self._message:
+            self._message = message
+            self._waited = 0.0
+        self._size = size
+
+    def finished(self) -> None:
+        """Nothing has begun that has not ended."""
+        self._size = 0
+
     def sending(self, now: float) -> None:
         """A piece of output is handed to the network."""
         self._sending = now
@@ -53,6 +83,10 @@ class Keepalive:
 
     def judge(self, now: float, options: NetOptions) -> KeepaliveVerdict:
         """What is to be done now; a PING is taken as sent."""
+        if self._size and self._heard is not None:
+            allowed = options.message_seconds * (1 + self._size // _PIECE_BYTES)
+            if self._waited + now - self._heard >= allowed:
+                return KeepaliveVerdict.UNFINISHED
         if self._sending is not None:
             if now - self._sending >= options.send_seconds:
                 return KeepaliveVerdict.STUCK

@@ -94,6 +94,16 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Seconds,
         Meta(description="Time for a client to take 64 KiB, else the connection is aborted; looked at once a second."),
     ] = 20.0
+    message_seconds: Annotated[
+        Seconds,
+        Meta(
+            description=(
+                "Time for a message to arrive, from its first byte to its last, fragments included, and so much more"
+                " for each 64 KiB of it that have come; else the connection is closed. Time in which the relay does not"
+                " read does not count; looked at once a second."
+            )
+        ),
+    ] = 20.0
     close_seconds: Annotated[
         Seconds,
         Meta(
@@ -131,3 +141,27 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             extra={"unit": "bytes"},
         ),
     ] = 8_388_608
+    inbound_bytes: Annotated[
+        int,
+        Meta(
+            ge=1_048_576,
+            description=(
+                "Most bytes that the relay holds of what all clients together have sent and it cannot work on yet:"
+                " messages whose end has not come, and what waits for the pipeline. Beyond that, clients of the address"
+                " that has most of it are disconnected."
+            ),
+            extra={"unit": "bytes"},
+        ),
+    ] = 67_108_864
+    outbound_bytes: Annotated[
+        int,
+        Meta(
+            ge=1_048_576,
+            description=(
+                "Most bytes that wait to be sent to all clients together; what many wait for is counted once. From half"
+                " of it on, stored events are sent no further ahead than 64 KiB; beyond it, clients of the address for"
+                " which most waits are disconnected."
+            ),
+            extra={"unit": "bytes"},
+        ),
+    ] = 268_435_456

@@ -17,6 +17,8 @@ holds still leaves.
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +26,7 @@ from typing import Final
 import structlog
 import trio
 
+from trio_relay.net.budgets import BOUNDLESS, Budget
 from trio_relay.net.close_reasons import LOST, TOO_SLOW, CloseReason
 from trio_relay.net.flush import Flushes
 from trio_relay.net.frames import deflated_text, text
@@ -40,6 +43,10 @@ _TAKE_BYTES: Final = 65_536
 _PLAIN_BYTES: Final = 2**20
 _DEFLATED_BYTES: Final = 2**16
 """What of an answer is framed in one go: a millisecond or two of work each."""
+_TIGHT_BYTES: Final = 65_536
+"""What stored events may take of the room while the outboxes of all clients together are rather full."""
+_SAMPLE: Final = 16
+"""Of so many messages an outbox tells what part of all its bytes is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +75,13 @@ class Outbox:
         hang_up: called when something found no room, or sending failed in a way that nobody has foreseen; sync. The
             outbox takes nothing from then on; whoever is called must `close` it at last.
         deflates: the client has agreed to deflated messages.
+        budget: of all outboxes; told of what the network does not take at once.
     """
 
     __slots__ = (
+        "_ahead",
+        "_behind",
+        "_budget",
         "_closed",
         "_drained",
         "_flush",
@@ -99,6 +110,7 @@ class Outbox:
         hang_up: Callable[[CloseReason], None],
         *,
         deflates: bool = False,
+        budget: Budget = BOUNDLESS,
     ) -> None:
         self.tasks: trio.Nursery | None = None
         """The client's; there from the first message to the last."""
@@ -112,6 +124,9 @@ class Outbox:
         self._hang_up: Callable[[CloseReason], None] = hang_up
         self._most = most_bytes
         self._half = most_bytes // 2
+        self._ahead = min(self._half, _TIGHT_BYTES)
+        self._budget = budget
+        self._behind = 0
         self._waiting: list[bytes] = []
         self._used = 0
         self._closed = False
@@ -134,7 +149,9 @@ class Outbox:
             return
         self._used += cost
         self._waiting.append(framed)
-        if len(self._waiting) == 1 and not self._is_held:
+        if self._drained is not None:
+            self._budget.grow(cost)  # last: it may close this
+        elif len(self._waiting) == 1 and not self._is_held:
             self._flushes.add(self._flush)
 
     def _made_room(self, cost: int) -> bool:
@@ -150,15 +167,32 @@ class Outbox:
 
     def has_room_for(self, size: int) -> bool:
         """True if stored events of so many bytes need not wait."""
-        return self._used + size <= self._half and not self._closed
+        most = self._ahead if self._budget.is_tight else self._half
+        return self._used + size <= most and not self._closed
 
-    async def wait_for_room(self, framed: Sequence[bytes] = ()) -> None:
-        """Wait until at least half of the room is free and these messages fit in, or the client is gone."""
-        below = min(self._half, self._most - sum(map(len, framed)) - _OVERHEAD * len(framed))
-        while not self._closed and self._used and self._used > below:
-            if self._room is None:
-                self._room = trio.Event()
-            await self._room.wait()
+    async def wait_for_room(self, framed: Sequence[bytes] = (), page: Sequence[bytes] = ()) -> None:
+        """Wait until at least half of the room is free and these messages fit in, or the client is gone.
+
+        While the outboxes of all clients together are rather full, all but 64 KiB of the room have to be free.
+        """
+        size = sum(map(len, framed))
+        fit = self._most - size - _OVERHEAD * len(framed)
+        if not self._must_wait(fit):
+            return
+        held = size + sum(map(len, page))
+        self._behind += held
+        try:
+            self._budget.grow(held)
+            while self._must_wait(fit):
+                if self._room is None:
+                    self._room = trio.Event()
+                await self._room.wait()
+        finally:
+            self._behind -= held
+
+    def _must_wait(self, fit: int) -> bool:
+        most = self._ahead if self._budget.is_tight else self._half
+        return not self._closed and bool(self._used) and self._used > min(most, fit)
 
     def held(self) -> _Held:
         """A block in which messages wait for its end, where all of them are flushed: they leave in one piece."""
@@ -188,6 +222,7 @@ class Outbox:
         assert self.tasks is not None, "the outbox is emptied when the nursery ends"
         self._drained = trio.Event()
         self.tasks.start_soon(self._drain, memoryview(joined)[sent:], cost)
+        self._budget.grow(self._used)  # last: it may close this
 
     async def _drain(self, rest: memoryview, cost: int) -> None:
         """Send the rest of what was taken, and what came meanwhile, until all has left."""
@@ -269,6 +304,25 @@ class Outbox:
         self._flush = self._hang_up = _nothing
         self._wake_senders()
 
+    @property
+    def held_bytes(self) -> int:
+        """What waits for the network, the pages of answers that wait for room included; shared frames count whole."""
+        return self._used + self._behind
+
+    def own_bytes(self) -> int:
+        """The same, of frames that wait for several clients this one's part alone; estimated by a sample."""
+        waiting = self._waiting
+        if not waiting:
+            return self.held_bytes
+        step = len(waiting) // _SAMPLE + 1
+        size = own = 0.0
+        for place in range(random.randrange(step) if step <= len(waiting) else 0, len(waiting), step):
+            framed = waiting[place]
+            cost = len(framed) + _OVERHEAD
+            size += cost
+            own += _OVERHEAD + len(framed) / max(1, sys.getrefcount(framed) - _OWN_REFERENCES)
+        return int(self.held_bytes * own / size)
+
     def statistics(self) -> OutboxStatistics:
         """What it holds now."""
         return OutboxStatistics(len(self._waiting), self._used, self._drained is not None)
@@ -288,6 +342,16 @@ class _Held:
     def __exit__(self, *_exception: object) -> None:
         self._outbox._is_held = False
         self._outbox.flush()
+
+
+def _references() -> int:
+    """What `sys.getrefcount` tells of an object that one list has, beyond that list's own reference."""
+    waiting = [bytes(bytearray(64))]
+    framed = waiting[0]
+    return sys.getrefcount(framed) - 1
+
+
+_OWN_REFERENCES: Final = _references()
 
 
 def _nothing(*_arguments: object) -> None:

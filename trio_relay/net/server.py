@@ -22,7 +22,8 @@ import structlog
 import trio
 
 from trio_relay.net import websocket
-from trio_relay.net.addresses import UNIX, UNKNOWN, UNNAMED, BlockedAddresses, Proxies
+from trio_relay.net.addresses import UNNAMED, BlockedAddresses, Proxies
+from trio_relay.net.budgets import OVER_BUDGET, Budgets
 from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
 from trio_relay.net.connection import Connection
 from trio_relay.net.connection_limits import ConnectionLimits
@@ -30,18 +31,19 @@ from trio_relay.net.endpoints import HEALTH, Endpoints
 from trio_relay.net.flush import Flushes
 from trio_relay.net.http import Request, Response, Upgrade, converse
 from trio_relay.net.listeners import PatientListener, Shortage
+from trio_relay.net.lobby import Lobby, Visit
 from trio_relay.net.options import NetOptions
 from trio_relay.net.refusals import UNANSWERED, ClientRefusals, Refusals, RefusalStatistics
-from trio_relay.net.transport import transport
+from trio_relay.net.transport import peer_address, transport
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
 
 log = structlog.get_logger("trio_relay.net")
 
 _WATCH_SECONDS: Final = 1.0
-_MOST_VISITORS: Final = 1_000
-"""Connections that have not become WebSockets; more are closed at once."""
-_MOST_VISITORS_OF_ONE: Final = 100
+MOST_VISITORS: Final = 1_000
+"""Connections that have not become WebSockets; for one more, the one that was waited for longest makes room."""
+MOST_VISITORS_OF_ONE: Final = 100
 """Of them, those from one IPv4 address or one IPv6 /64 network, unless that is a trusted proxy's or this machine's."""
 _READERS: Final = frozenset({ListName.MEMBERS, ListName.BANNED_PUBKEYS})
 """Lists that say who may read."""
@@ -50,13 +52,16 @@ _LINGER_NOT: Final = pack("ii", 1, 0)
 
 BLOCKED: Final = CloseReason("blocked", 1008, "blocked: this address is blocked", seconds=1.0, forget=True)
 _CLOSE: Final = ("Connection", "close")
+_ABORTED: Final = OVER_BUDGET | {TOO_SLOW, STUCK, SILENT}
+"""Who is left for one of these does not read, or not in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetStatistics:
     """Connections: open now, accepted so far, refused for their number, how they ended; then what clients were refused.
 
-    `accepts_failed` is how often there was no room for a connection, by the name of the system's error.
+    `accepts_failed` is how often there was no room for a connection, by the name of the system's error; `held_bytes`
+    what all clients make the relay hold now, by direction.
     """
 
     connections: int
@@ -65,6 +70,7 @@ class NetStatistics:
     close_reasons: dict[str, int]
     refusals: RefusalStatistics
     accepts_failed: dict[str, int]
+    held_bytes: dict[str, int]
 
 
 class Server:
@@ -97,8 +103,8 @@ class Server:
         self._connections: dict[Connection, str] = {}
         self._flushes = Flushes(relay.flush_collector)
         local = Proxies([*options.trusted_proxies, *_LOOPBACK])
-        self._visits = ConnectionLimits(_MOST_VISITORS, _MOST_VISITORS_OF_ONE, local)
-        self._lobby: set[trio.CancelScope] = set()
+        self._lobby = Lobby(MOST_VISITORS, MOST_VISITORS_OF_ONE, local.origin)
+        self._budgets = Budgets(options.inbound_bytes, options.outbound_bytes, self._connections.keys)
         self._stopping = False
         self._numbers = count(1)
         self.shortage = Shortage()
@@ -153,8 +159,7 @@ class Server:
         self._stopping = True
         for client in self._connections:
             client.hang_up(STOPPING)
-        for identity in self._lobby:
-            identity.cancel(reason="the relay is stopping")
+        self._lobby.end_all()
 
     def _follow(self, changes: Sequence[Change]) -> None:
         """Have a block hold for those who are here already, and have who is no reader any more read no more."""
@@ -185,12 +190,12 @@ class Server:
 
     async def _converse(self, stream: trio.abc.Stream) -> None:
         """One connection, from its first byte to its last; what goes wrong in it stays in it."""
-        peer = _peer(stream)
+        peer = peer_address(stream)
         # No descriptors for plain requests without end, and none at all for those who are shut out.
-        crowd = self._visits.refusal(peer)
-        if crowd is not None or self._bars(peer):
+        is_barred = self._bars(peer)
+        if is_barred or not self._lobby.has_room(peer):
             self._refused += 1
-            reason = "this address is blocked" if crowd is None else crowd[1].decode()
+            reason = "this address is blocked" if is_barred else "too many connections"
             self._refusals.note_request(peer, UNANSWERED, reason)
             return
         number = next(self._numbers)
@@ -205,27 +210,26 @@ class Server:
     async def _speak(self, stream: trio.abc.Stream, peer: str, number: int) -> None:
         conversation, upgrade = None, None
         client_of = partial(self._proxies.client_address, peer)
-        with self._visits.taken(peer), trio.CancelScope() as visit:
-            self._lobby.add(visit)
-            try:
-                upgrade = await converse(
-                    stream,
-                    self._answer,
-                    self._options.handshake_seconds,
-                    client_of,
-                    self._refusals.note_request,
-                    self._takes_body,
-                )
-                if upgrade is not None:
-                    conversation = await self._shake_hands(stream, upgrade)
-            finally:
-                self._lobby.discard(visit)
+        with self._lobby.visit(stream, peer) as visit:
+            upgrade = await converse(
+                visit,
+                self._answer,
+                self._options.handshake_seconds,
+                client_of,
+                self._refusals.note_request,
+                self._takes_body,
+            )
+            if upgrade is not None:
+                conversation = await self._shake_hands(stream, visit, upgrade)
+        if visit.was_put_out:
+            self._refused += 1
+            self._refusals.note_request(peer, UNANSWERED, "idle: others wait for this place")
         if upgrade is not None and conversation is not None:
             structlog.contextvars.bind_contextvars(**self._place(upgrade.request.client))
             refusals = ClientRefusals(self._refusals, number, upgrade.request.client)
             await self._serve_client(stream, conversation, upgrade, refusals)
 
-    async def _shake_hands(self, stream: trio.abc.Stream, upgrade: Upgrade) -> websocket.WebSocket | None:
+    async def _shake_hands(self, stream: trio.abc.Stream, visit: Visit, upgrade: Upgrade) -> websocket.WebSocket | None:
         """Answer the handshake; None if it was a bad one."""
         conversation: websocket.WebSocket | None = None
         try:
@@ -239,7 +243,7 @@ class Server:
         with self._connection_limits.taken(upgrade.request.client):  # it counts from now on
             if sent < len(response):
                 with trio.fail_after(self._options.handshake_seconds):
-                    await stream.send_all(response[sent:])
+                    await visit.send_all(response[sent:])
         return conversation
 
     def _takes_body(self, request: Request) -> bool:
@@ -257,10 +261,13 @@ class Server:
         if request.path != HEALTH and request.client == UNNAMED and self._options.unknown_clients == "refuse":
             return Response(403, b"blocked: the proxy tells no address of this client\n", headers=[_CLOSE])
         response = await self._front.answer(request)
-        if response is None and (refusal := self._connection_limits.refusal(request.client)) is not None:
+        if response is None and (refusal := self._no_place_for(request)) is not None:
             self._refused += 1
             return Response(*refusal, headers=[("Retry-After", "30"), _CLOSE])
         return response
+
+    def _no_place_for(self, request: Request) -> tuple[int, bytes] | None:
+        return self._connection_limits.refusal(request.client, trio.current_time())
 
     async def _serve_client(
         self,
@@ -270,8 +277,10 @@ class Server:
         refusals: ClientRefusals,
     ) -> None:
         address = upgrade.request.client
-        origin = self._connection_limits.origin(address)
-        client = Connection(stream, conversation, self._relay, self._options, self._flushes, refusals, origin)
+        origin = self._proxies.origin(address)
+        client = Connection(
+            stream, conversation, self._relay, self._options, self._flushes, refusals, origin, self._budgets
+        )
         self._accepted += 1
         self._connections[client] = address
         if self._stopping:
@@ -281,14 +290,14 @@ class Server:
         log.debug("connected", address=address)
         close_reason = CloseReason("cancelled")
         try:
-            with self._connection_limits.taken(address):
+            with self._connection_limits.taken(address, client):
                 close_reason = await client.run(upgrade.rest)
         finally:
             del self._connections[client]
             self._close_reasons[close_reason.reason] += 1
             note = log.warning if close_reason in (TOO_SLOW, STUCK) else log.debug
             note("disconnected", reason=close_reason.reason, **self._place(address))
-            if close_reason in (TOO_SLOW, STUCK, SILENT):
+            if close_reason in _ABORTED:
                 _abort(stream)
 
     def _place(self, address: str) -> dict[str, str]:
@@ -304,6 +313,7 @@ class Server:
                 client.watch(now)
             self.shortage.tell(now)
             self._refusals.tell(now)
+            self._budgets.watch(now)
 
     @property
     def connections(self) -> Collection[Connection]:
@@ -319,6 +329,7 @@ class Server:
             dict(self._close_reasons),
             self._refusals.statistics(),
             dict(self.shortage.counts),
+            self._budgets.held(),
         )
 
 
@@ -327,18 +338,6 @@ def _send_nowait(stream: trio.abc.Stream, data: bytes) -> int:
         return transport(stream).send_nowait(data)
     except OSError as error:
         raise trio.BrokenResourceError from error
-
-
-def _peer(stream: trio.abc.Stream) -> str:
-    """The address at the other end, without its port."""
-    with suppress(OSError, ValueError):  # the latter where addresses have no ports
-        if isinstance(stream, trio.SocketStream):
-            if stream.socket.family == socket.AF_UNIX:
-                # Of the two ends only ours has a name, and a pair that was never listened for has none.
-                return UNIX if stream.socket.getsockname() else UNKNOWN
-            host, _port = stream.socket.getpeername()[:2]
-            return str(host)
-    return UNKNOWN
 
 
 def _abort(stream: trio.abc.Stream) -> None:

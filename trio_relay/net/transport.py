@@ -8,8 +8,12 @@ the cost of a small exchange. Any other stream, such as tests use, works too; it
 from __future__ import annotations
 
 import os
+import socket
+from contextlib import suppress
 
 import trio
+
+from trio_relay.net.addresses import UNIX, UNKNOWN
 
 
 class Transport:
@@ -82,3 +86,15 @@ class SocketTransport(Transport):
 def transport(stream: trio.abc.Stream) -> Transport:
     """The fastest that this stream allows."""
     return SocketTransport(stream) if isinstance(stream, trio.SocketStream) else Transport(stream)
+
+
+def peer_address(stream: trio.abc.Stream) -> str:
+    """The address at the other end, without its port."""
+    with suppress(OSError, ValueError):  # the latter where addresses have no ports
+        if isinstance(stream, trio.SocketStream):
+            if stream.socket.family == socket.AF_UNIX:
+                # Of the two ends only ours has a name, and a pair that was never listened for has none.
+                return UNIX if stream.socket.getsockname() else UNKNOWN
+            host, _port = stream.socket.getpeername()[:2]
+            return str(host)
+    return UNKNOWN

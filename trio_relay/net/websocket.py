@@ -7,6 +7,7 @@ whole messages out of fragments, their UTF-8, and a bound on their number. Anoth
 from __future__ import annotations
 
 import logging
+import sys
 from http import HTTPStatus
 from typing import Final
 
@@ -110,16 +111,32 @@ class WebSocket:
     the core takes (`perf/frames.py`); every other frame is handed to it, whole.
     """
 
-    __slots__ = ("_core", "_fragments", "_kept", "_missing", "_most", "_only_core", "_rest")
+    __slots__ = (
+        "_core",
+        "_fragment_bytes",
+        "_fragments",
+        "_is_deaf",
+        "_kept",
+        "_missing",
+        "_most",
+        "_only_core",
+        "_rest",
+        "unfinished",
+    )
 
     def __init__(self, core: ServerProtocol) -> None:
         self._core = core
         self._fragments: list[bytes] = []
+        self._fragment_bytes = 0
         self._kept = bytearray()
         self._missing = 0
         self._rest = b""
         self._most = 2**62 if core.max_message_size is None else core.max_message_size
         self._only_core = False
+        self._is_deaf = False
+        self.unfinished = 1
+        """The number of the message, or of the frame of another kind, that has begun, or of the next one that will
+        begin in one read and end in a later one."""
 
     def receive(self, data: bytes) -> list[bytes]:
         """What the network brought, b"" for its end, to the whole text messages in it, each valid UTF-8.
@@ -127,6 +144,8 @@ class WebSocket:
         Breaking the protocol closes the connection with the RFC's code; messages before that still come back. A read
         may hold thousands of frames, and deflated ones a megabyte each: what is above a bound is left to `more`.
         """
+        if self._is_deaf and data:
+            return []
         if not data:
             self._kept.clear()  # half a message is none
             self._missing = 0
@@ -138,6 +157,8 @@ class WebSocket:
             data = bytes(self._kept)
             self._kept.clear()
             self._missing = 0
+            if not self._fragments and _measure(data, 0)[1] <= len(data):  # else the head alone has come
+                self.unfinished += 1
         if not data or self._only_core:
             return self._by_core(data, [])
         return self._frames(data)
@@ -190,7 +211,7 @@ class WebSocket:
 
     def _is_odd(self, data: bytes, at: int, length: int) -> bool:
         """True if the core is to refuse a frame at once, without the rest of it: unmasked, or too long."""
-        return length > self._most or (at + 1 < len(data) and data[at + 1] < _MASKED)
+        return length > self._most - (self._core.current_size or 0) or (at + 1 < len(data) and data[at + 1] < _MASKED)
 
     def _by_core(self, data: bytes, messages: list[bytes]) -> list[bytes]:
         core = self._core
@@ -227,11 +248,32 @@ class WebSocket:
         if fin and not self._fragments:
             return data
         self._fragments.append(data)
+        self._fragment_bytes += sys.getsizeof(data) + 8
         if not fin:
             return None
         message = b"".join(self._fragments)
         self._fragments = []
+        self._fragment_bytes = 0
+        self.unfinished += 1
         return message
+
+    @property
+    def is_unfinished(self) -> bool:
+        """True if a message has begun and has not ended."""
+        return bool(self._missing or self._fragments)
+
+    def held_bytes(self) -> int:
+        """Memory taken by what was received and not given back: a message's beginning, and what `more` is for."""
+        return (sys.getsizeof(self._kept) if self._kept else 0) + len(self._rest) + self._fragment_bytes
+
+    def forget(self) -> None:
+        """Let go of all that was received, and take nothing more: for who is to go."""
+        self._is_deaf = True
+        self._kept = bytearray()
+        self._fragments = []
+        self._fragment_bytes = 0
+        self._missing = 0
+        self._rest = b""
 
     def ping(self) -> None:
         """Ask whether the client is there."""

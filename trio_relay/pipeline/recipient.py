@@ -53,8 +53,13 @@ class Recipient(Protocol):
     def has_room_for(self, size: int) -> bool:
         """True if stored events of so many bytes need not wait."""
 
-    async def wait_for_room(self, framed: Sequence[bytes] = ()) -> None:
-        """Wait until these stored events find room beside what is to come live, or the client is gone."""
+    async def wait_for_room(self, framed: Sequence[bytes] = (), page: Sequence[bytes] = ()) -> None:
+        """Wait until these stored events find room beside what is to come live, or the client is gone.
+
+        Args:
+            framed: they.
+            page: that they are part of, which is held meanwhile.
+        """
 
 
 class FlushCollector:

@@ -134,7 +134,7 @@ class Subscription:
         for chunk in _chunks(page, min(self.recipient.chunk_bytes, _CHUNK_BYTES)):
             framed = [frame(head + json + b"]") for json in chunk]
             await trio.lowlevel.checkpoint()  # deflating a chunk takes a while
-            await self.recipient.wait_for_room(framed)
+            await self.recipient.wait_for_room(framed, page)
             if self._ended or self.has_lost_track:
                 return
             # No await from here on: between look and send nothing may be delivered live.

@@ -7,8 +7,9 @@ a million events, so that set stays for a while once it was asked for, and is to
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Annotated, Final
 
@@ -25,6 +26,7 @@ from trio_relay.nostr.negentropy.protocol import reply
 from trio_relay.pipeline.paging import paged
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.statistics import SyncStatistics
+from trio_relay.places import Places
 from trio_relay.policy.identity import Identity
 from trio_relay.store.base import QueryTooLarge, Store, StoreError
 
@@ -37,6 +39,12 @@ _SETS_HELD: Final = 4
 
 _MOST_SESSIONS: Final = 256
 """Of the whole relay: a snapshot of the set that is kept takes up to a quarter of a megabyte by itself."""
+_MOST_SESSIONS_OF_ONE: Final = 64
+"""Of one address."""
+_IDLE_SECONDS: Final = 5.0
+"""A session of which nothing was heard for so long makes room where there is none."""
+_CROWD: Final = 16
+"""Sessions of one address, of which the one that was heard of last the longest ago makes room in any case."""
 
 
 class SyncOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +77,11 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = 131_072
 
+    @property
+    def longest(self) -> int:
+        """Bytes of a client's message that is read at all."""
+        return 2 * self.frame_bytes
+
 
 class SetTooLarge(Rejected):
     """A set has more events than a sync may have; `most` is how many that is."""
@@ -98,7 +111,11 @@ class SyncSets:
         self._following = _Following(nobody.private_kinds)
         self._too_large_until = -math.inf
         self._building = trio.Lock()
-        self._sessions = 0
+        self._places: Places[Sync] = Places(
+            _MOST_SESSIONS, _MOST_SESSIONS_OF_ONE, _idle_since, _IDLE_SECONDS, crowd=_CROWD
+        )
+        self._holders: dict[Sync, None] = {}
+        """Sessions with a set of their own."""
         self._sets_read = 0
         self._held = 0
 
@@ -113,34 +130,50 @@ class SyncSets:
         Raises:
             Rejected: it is too large, there are too many, or the store could not tell.
         """
-        held = 0
-        if self._sessions >= _MOST_SESSIONS:
-            raise _too_many()
-        self._sessions += 1
-        try:
+        session = Sync(self, self.options.frame_bytes, None if who is None else who.origin)
+        with self._opening(session):
             items = await self._of_all(filter_) if self._is_of_all(filter_, reader) else None
             if items is None:
-                collection, held = await self._read(filter_.read_by(reader), who)
+                collection = await self._read(filter_.read_by(reader), session, who)
                 items = collection.snapshot()
+        session.begin(items)
+        return session
+
+    @contextmanager
+    def _opening(self, session: Sync) -> Iterator[None]:
+        """Give a session its place, from which another may have to go; it has none if this fails.
+
+        Raises:
+            Rejected: there is none, or what went wrong within, in words for the client.
+        """
+        if self._places.lack(session.origin) is not None:
+            idlest = self._places.put_out(session.origin, trio.current_time())
+            if idlest is None:
+                raise _too_many()
+            idlest.make_room()
+        self._places.take(session, session.origin)
+        try:
+            yield
         except trio.TooSlowError:
-            self._sessions -= 1
+            self.close(session)
             reason = f"the sync's set took more than {self._turns.seconds:g} seconds to read (query_seconds)"
             raise Rejected(Prefix.ERROR, reason) from None
         except QueryTooLarge as error:
-            self._sessions -= 1
+            self.close(session)
             raise Rejected(Prefix.INVALID, str(error)) from error
         except StoreError as error:
-            self._sessions -= 1
+            self.close(session)
             raise Rejected(Prefix.ERROR, str(error)) from error
         except BaseException:
-            self._sessions -= 1
+            self.close(session)
             raise
-        return Sync(self, items, held, self.options.frame_bytes)
 
     def close(self, session: Sync) -> None:
         """A session has ended. For `Sync`."""
-        self._sessions -= 1
+        self._places.give_back(session)
         self._held -= session.held
+        session.held = 0
+        self._holders.pop(session, None)
 
     def _is_of_all(self, filter_: Filter, reader: Reader) -> bool:
         """True if the answer is a part of the set that is kept; it is kept only where nobody else writes."""
@@ -156,8 +189,9 @@ class SyncSets:
             if following.collection is None:
                 following.begin()
                 self._store.follow(following.changed)
+                everything = Sync(self, self.options.frame_bytes)  # nobody's: it is held once, whoever compares with it
                 try:
-                    collection, number = await self._read(Filter(reader=self._nobody), self._itself)
+                    collection = await self._read(Filter(reader=self._nobody), everything, self._itself)
                 except SetTooLarge:
                     self._drop()
                     self._too_large_until = trio.current_time() + _KEPT_SECONDS
@@ -165,7 +199,8 @@ class SyncSets:
                 except BaseException:
                     self._drop()
                     raise
-                self._held -= number  # it is held once, whoever compares with it
+                finally:
+                    self.close(everything)
                 following.complete(collection)
             following.used = trio.current_time()
             assert following.collection is not None, "it was there, or has been read"
@@ -174,30 +209,51 @@ class SyncSets:
             raise SetTooLarge(self.options.max_events)
         return items
 
-    async def _read(self, filter_: Filter, who: Identity | None) -> tuple[ItemSet, int]:
-        """The set, and how many events it counts for among those that are `held`: from the first page on."""
-        collection, number = ItemSet(), 0
+    async def _read(self, filter_: Filter, session: Sync, who: Identity | None) -> ItemSet:
+        """The set, whose events count as `held` by this session from the first page on."""
+        collection = ItemSet()
         if not filter_.wants_stored:
-            return collection, number
+            return collection
         self._sets_read += 1
-        try:
-            async with aclosing(paged(partial(self._store.records, filter_), self._turns, who)) as pages:
-                async for page in pages:
-                    number += self._reserve(number, len(page) // _RECORD)
-                    collection.extend(page)
-                    await trio.lowlevel.checkpoint()
-        except BaseException:
-            self._held -= number
-            raise
-        return collection, number
+        async with aclosing(paged(partial(self._store.records, filter_), self._turns, who)) as pages:
+            async for page in pages:
+                self._reserve(session, len(page) // _RECORD)
+                collection.extend(page)
+                await trio.lowlevel.checkpoint()
+        return collection
 
-    def _reserve(self, number: int, more: int) -> int:
-        if number + more > self.options.max_events:
-            raise SetTooLarge(self.options.max_events)
-        if self._held + more > _SETS_HELD * self.options.max_events:
-            raise _too_many()
+    def _reserve(self, session: Sync, more: int) -> None:
+        most = self.options.max_events
+        if session.held + more > most:
+            raise SetTooLarge(most)
+        while self._held + more > _SETS_HELD * most:
+            self._largest_idle(session, more).make_room()
         self._held += more
-        return more
+        session.held += more
+        self._holders[session] = None
+
+    def _largest_idle(self, newcomer: Sync, more: int) -> Sync:
+        """The session whose set makes room for that of another: one that is idle, of the address that holds most.
+
+        An address that holds more than half of all that may be held makes room for others in any case.
+
+        Raises:
+            Rejected: there is none.
+        """
+        now, crowd = trio.current_time(), _SETS_HELD * self.options.max_events // 2
+        sums: Counter[object] = Counter()
+        for session in self._holders:
+            sums[session.holder] += session.held
+        greedy = {holder for holder, held in sums.items() if held > crowd} - {newcomer.holder}
+        idle = [
+            session
+            for session in self._holders
+            if not session.is_busy and (now - session.last_heard >= _IDLE_SECONDS or session.holder in greedy)
+        ]
+        found = max(idle, key=lambda session: (sums[session.holder], -session.last_heard), default=None)
+        if found is None or sums[found.holder] < sums[newcomer.holder] + more:
+            raise _too_many()
+        return found
 
     def forget_idle(self) -> None:
         """Let the set of all there is go, if nobody has asked for it of late."""
@@ -211,7 +267,7 @@ class SyncSets:
     def statistics(self) -> SyncStatistics:
         """How syncs are."""
         kept = self._following.collection
-        return SyncStatistics(self._sessions, self._sets_read, 0 if kept is None else len(kept), self._held)
+        return SyncStatistics(self._places.held, self._sets_read, 0 if kept is None else len(kept), self._held)
 
 
 class Sync:
@@ -219,21 +275,41 @@ class Sync:
 
     Args:
         syncing: whose it is.
-        items: what it compares.
-        held: items that it alone holds.
         frame_bytes: of its answers.
+        origin: whom it counts as.
     """
 
-    def __init__(self, syncing: SyncSets, items: Items, held: int, frame_bytes: int) -> None:
-        self.held = held
+    def __init__(self, syncing: SyncSets, frame_bytes: int, origin: str | None = None) -> None:
+        self.origin = origin
+        self.held = 0
+        """Items that it alone holds."""
         self.last_heard = trio.current_time()
-        self.is_busy = False
-        """True while a message is being answered: the two sides take turns."""
+        self.is_busy = True
+        """True while its set is read or a message is being answered: the two sides take turns."""
+        self.give_way: Callable[[], None] | None = None
+        """Ends the sync for another's sake and says so; whoever has opened it sets this."""
         self.longest = 2 * frame_bytes
         """Bytes of a message that is read at all."""
         self._syncing = syncing
-        self._items = items
+        self._items: Items | None = None
         self._frame_bytes = frame_bytes
+
+    @property
+    def holder(self) -> object:
+        """Whom what it holds is counted for."""
+        return self if self.origin is None else self.origin
+
+    def begin(self, items: Items) -> None:
+        """Its set has been read. For `SyncSets`."""
+        self._items = items
+        self.is_busy = False
+        self.last_heard = trio.current_time()
+
+    def make_room(self) -> None:
+        """End for another's sake. For `SyncSets`."""
+        if self.give_way is not None:
+            self.give_way()
+        self.close()
 
     def reply(self, message: bytes) -> bytes:
         """The answer to a message of the client; may be called in a thread.
@@ -241,15 +317,20 @@ class Sync:
         Raises:
             Rejected: it is none of the protocol.
         """
+        assert self._items is not None, "the set has been read"
         return reply(self._items, message, self._frame_bytes)
 
     def close(self) -> None:
-        """The session is over; once only."""
+        """The session is over."""
         self._syncing.close(self)
 
 
 def _too_many() -> Rejected:
     return Rejected(Prefix.ERROR, "too many syncs are running")
+
+
+def _idle_since(session: Sync) -> float | None:
+    return None if session.is_busy else session.last_heard
 
 
 class _Following:
