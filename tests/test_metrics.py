@@ -61,6 +61,7 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_connections_accepted": "counter",
         "trio_relay_connections_refused": "counter",
         "trio_relay_connections_closed": "counter",
+        "trio_relay_held_bytes": "gauge",
         "trio_relay_accepts_failed": "counter",
         "trio_relay_requests_refused": "counter",
         "trio_relay_refusals": "counter",
@@ -287,3 +288,27 @@ async def visit(door: MetricsEndpoint, method: str, target: str) -> Reply:
     with trio.fail_after(5):
         await converse(far, door.answer, 10)
         return await Wire(near).reply(method)
+
+
+async def test_pages_are_made_ten_times_a_second_at_most(autojump_clock: MockClock) -> None:
+    """However many ask: each page holds up the loop for milliseconds."""
+    made: list[float] = []
+
+    def render() -> tuple[bytes, str]:
+        made.append(trio.current_time())
+        return b"page\n", "text/plain"
+
+    endpoint = MetricsEndpoint(render)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(visit, endpoint, "GET", "/metrics")
+    assert made == pytest.approx([number / 10 for number in range(20)])
+
+
+async def test_bytes_that_clients_make_the_relay_hold_are_told(autojump_clock: MockClock) -> None:
+    async with open_door() as door, open_wire(door) as wire:
+        await wire.send(message("EVENT", NOTE)[:-1])
+        await wait_all_tasks_blocked()
+        seen = samples(page_of(door))
+    assert seen["held_bytes", "in"] > 300
+    assert seen["held_bytes", "out"] == 0

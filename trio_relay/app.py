@@ -26,12 +26,15 @@ from msgspec.structs import replace
 from trio_relay.config import Config, is_private
 from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
+from trio_relay.net.addresses import Proxies
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import Endpoints, MetricsEndpoint
 from trio_relay.net.http import converse
 from trio_relay.net.listeners import BoundListener, PatientListener, bound_address, open_listeners
+from trio_relay.net.lobby import Lobby
 from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server
+from trio_relay.net.transport import peer_address
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.relay import Relay, open_relay
 from trio_relay.pipeline.sync_sets import SyncOptions
@@ -159,7 +162,8 @@ async def _serve(
         trio.open_nursery() as watching,
     ):
         if metrics_listeners:
-            show = partial(_show, MetricsEndpoint(page.render), config.net)
+            lobby = Lobby(config.metrics.max_connections, 0, Proxies(()).origin)
+            show = partial(_show, MetricsEndpoint(page.render), config.net, lobby)
             patient = [PatientListener(listener, server.shortage) for listener in metrics_listeners]
             watching.start_soon(trio.serve_listeners, show, patient)
         if lists is not None:
@@ -188,9 +192,13 @@ async def _listening(addresses: Sequence[str]) -> AsyncIterator[list[BoundListen
         ]
 
 
-async def _show(endpoint: MetricsEndpoint, options: NetOptions, stream: trio.abc.Stream) -> None:
+async def _show(endpoint: MetricsEndpoint, options: NetOptions, lobby: Lobby, stream: trio.abc.Stream) -> None:
+    peer = peer_address(stream)
+    if not lobby.has_room(peer):
+        return
     try:
-        await converse(stream, endpoint.answer, options.handshake_seconds)
+        with lobby.visit(stream, peer) as visit:
+            await converse(visit, endpoint.answer, options.handshake_seconds)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # the client has disconnected
     except Exception:

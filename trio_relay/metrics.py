@@ -35,6 +35,16 @@ class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             extra={"unit": "host:port or unix:/path"},
         ),
     ] = "127.0.0.1:7778"
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description=(
+                "Most connections to the metrics listener; for one more, the one that was waited for longest is closed."
+            ),
+            extra={"unit": "connections"},
+        ),
+    ] = 16
 
 
 class MetricsPage:
@@ -81,6 +91,12 @@ def _net(net: NetStatistics) -> Iterator[Metric]:
     yield _counter("connections_accepted", "WebSocket connections so far", net.accepted)
     yield _counter("connections_refused", "WebSocket connections refused for their number", net.refused)
     yield _labelled("connections_closed", "How connections ended, by reason", "reason", net.close_reasons)
+    yield _gauges(
+        "held_bytes",
+        "Bytes that clients make the relay hold, by direction; what many wait for is counted for each",
+        "direction",
+        net.held_bytes,
+    )
     yield _labelled(
         "accepts_failed",
         "Times that there was no room for a connection, by the system's error",
@@ -178,6 +194,13 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
     family = CounterMetricFamily(f"trio_relay_{name}", text, labels=[label])
+    for value, number in sorted(values.items()):
+        family.add_metric([value], number)
+    return family
+
+
+def _gauges(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = GaugeMetricFamily(f"trio_relay_{name}", text, labels=[label])
     for value, number in sorted(values.items()):
         family.add_metric([value], number)
     return family

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
+import trio
 
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.http import Request, Response
@@ -15,6 +17,7 @@ from trio_relay.nostr.urls import plain_path
 
 HEALTH: Final = "/health"
 NOSTR_JSON: Final = "application/nostr+json"
+_PAGE_SECONDS: Final = 0.1
 _READING: Final = "GET, HEAD, OPTIONS"
 _MANAGING: Final = "GET, HEAD, POST, OPTIONS"
 
@@ -98,12 +101,16 @@ class Endpoints:
 class MetricsEndpoint:
     """Answers `/metrics` on a listener of its own.
 
+    A page takes the loop for milliseconds, so there are ten a second at most, and who asks meanwhile waits.
+
     Args:
         render: gives the metrics as text and their content type.
     """
 
     def __init__(self, render: Callable[[], tuple[bytes, str]]) -> None:
         self._render = render
+        self._turns = trio.Lock()
+        self._next = -math.inf
 
     async def answer(self, request: Request) -> Response | None:
         """The response."""
@@ -111,7 +118,10 @@ class MetricsEndpoint:
             return Response(404, b"Nothing here; the metrics are at /metrics\n")
         if request.method not in ("GET", "HEAD"):
             return Response(405, b"GET only\n", headers=[("Allow", "GET, HEAD")])
-        body, content_type = self._render()
+        async with self._turns:
+            await trio.sleep_until(self._next)
+            self._next = trio.current_time() + _PAGE_SECONDS
+            body, content_type = self._render()
         return Response(200, body, content_type)
 
 

@@ -12,6 +12,7 @@ from operator import attrgetter
 
 import trio
 
+from trio_relay.net.http import Request, Respond, Response
 from trio_relay.places import Places
 
 
@@ -26,8 +27,7 @@ class Visit(trio.abc.Stream):
     def __init__(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
         self._stream = stream
         self._scope = scope
-        self._asked = trio.current_time()
-        self.waiting_since: float | None = self._asked
+        self.waiting_since: float | None = trio.current_time()
         """Since when it may send a request, or take an answer; None while the relay works on one."""
         self.was_put_out = False
         """True if it had to make room for another."""
@@ -36,21 +36,25 @@ class Visit(trio.abc.Stream):
         """Close the connection soon; sync."""
         self._scope.cancel(reason="the visit has been ended")
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        # From the end of the last answer: who sends a byte now and then has still not asked for anything.
-        self.waiting_since = self._asked
-        try:
-            return await self._stream.receive_some(max_bytes)
-        finally:
+    def served(self, answer: Respond) -> Respond:
+        """The same answers, during whose making the relay does not wait for this connection."""
+
+        async def served(request: Request) -> Response | None:
             self.waiting_since = None
+            try:
+                return await answer(request)
+            finally:
+                self.waiting_since = trio.current_time()
+
+        return served
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        # It counts for nothing: who sends a byte now and then has not asked for anything.
+        return await self._stream.receive_some(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
         self.waiting_since = trio.current_time()
-        try:
-            await self._stream.send_all(data)
-        finally:
-            self._asked = trio.current_time()
-            self.waiting_since = None
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
@@ -72,6 +76,11 @@ class Lobby:
         self._places: Places[Visit] = Places(most, most_of_one, attrgetter("waiting_since"))
         self._origin = origin
         self._visits: set[Visit] = set()
+
+    @property
+    def held(self) -> int:
+        """Visits of now."""
+        return self._places.held
 
     def has_room(self, peer: str) -> bool:
         """True if a peer at this address may come in; for its sake somebody else's visit may have been ended."""

@@ -213,7 +213,7 @@ class Server:
         with self._lobby.visit(stream, peer) as visit:
             upgrade = await converse(
                 visit,
-                self._answer,
+                visit.served(self._answer),
                 self._options.handshake_seconds,
                 client_of,
                 self._refusals.note_request,

@@ -251,7 +251,8 @@ class SyncSets:
             if not session.is_busy and (now - session.last_heard >= _IDLE_SECONDS or session.holder in greedy)
         ]
         found = max(idle, key=lambda session: (sums[session.holder], -session.last_heard), default=None)
-        if found is None or sums[found.holder] < sums[newcomer.holder] + more:
+        is_own = found is not None and found.holder == newcomer.holder
+        if found is None or not (is_own or sums[found.holder] >= sums[newcomer.holder] + more):
             raise _too_many()
         return found
 
