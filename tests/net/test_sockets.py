@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from struct import pack
 
 import pytest
@@ -160,3 +161,33 @@ async def test_an_empty_host_means_every_address() -> None:
         await listener.aclose()
     assert hosts <= {"0.0.0.0", "[::]"}
     assert hosts
+
+
+@pytest.mark.slow
+async def test_a_thousand_and_more_silent_connections_shut_nobody_out() -> None:
+    """On a listener of 1,000 places; both ends of all connections are of this process."""
+    number = 1_100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * number + 200
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"{wanted} open files are needed, and {hard} allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted) if soft >= 0 else soft, hard))
+    try:
+        with trio.fail_after(60):
+            async with open_house() as (server, address), AsyncExitStack() as stack:
+                host, _, port = address.rpartition(":")
+                silent = [
+                    await stack.enter_async_context(await trio.open_tcp_stream(host, int(port))) for _ in range(number)
+                ]
+                for _ in range(3):
+                    wire = Wire(await stack.enter_async_context(await trio.open_tcp_stream(host, int(port))))
+                    await wire.open()
+                    await wire.send(message("REQ", "a", {"limit": 0}))
+                    assert await wire.receive() == ["EOSE", "a"]
+                # One for each above a thousand, and one for the first newcomer, which then needed no such place.
+                assert server.statistics().refused == number - 1_000 + 1
+                # Those that came first have made room, and were closed.
+                for stream in silent[: number - 1_000 + 1]:
+                    assert await stream.receive_some() == b""
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

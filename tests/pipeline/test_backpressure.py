@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from msgspec import structs
 from trio.testing import wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, BOB
@@ -131,3 +132,28 @@ async def test_a_subscriber_gets_every_event_through_the_narrowest_pipeline() ->
     received = ids(await waiting(target.recipient))
     assert len(received) == len(expected)
     assert set(received) == expected
+
+
+async def test_what_waits_to_be_verified_is_bounded_in_bytes_too() -> None:
+    """64 batches of a megabyte might wait otherwise, which are up to a gigabyte as events."""
+    store = ObedientStore()
+    store.block("known")
+    store.block("known_nowait")
+    async with open_desk(store, verifiers=1) as desk, trio.open_nursery() as nursery:
+        relay, replies = desk
+        published: list[Event] = []
+
+        async def publish(event: Event) -> None:
+            [submission] = replies.batch(event)
+            await relay.publish([structs.replace(submission, size=2 * 2**20)])
+            published.append(event)
+
+        for event in NOTES:
+            nursery.start_soon(publish, event)
+            await wait_all_tasks_blocked()
+        # Four are 8 MiB: the first is with the verifier, or four are, and as many wait.
+        assert published == NOTES[: len(published)]
+        assert len(published) <= 8
+        store.release("known_nowait")
+        store.release("known")
+    assert sorted(replies.heard) == sorted((event.id, True, "") for event in NOTES)

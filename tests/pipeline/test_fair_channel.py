@@ -183,3 +183,23 @@ async def test_events_of_many_connections_of_one_address_do_not_make_another_wai
     # One is being written, two wait for that, one is being verified, and the turn of one of the crowd may be next.
     assert place <= 5
     assert len(stored) == 301
+
+
+async def test_what_waits_without_its_senders_is_bounded_in_bytes_too() -> None:
+    channel: fair_channel.FairChannel[str] = fair_channel.FairChannel(10, most_bytes=100)
+    sent: list[str] = []
+
+    async def send(item: str, size: int) -> None:
+        await channel.send(item, "a", size)
+        sent.append(item)
+
+    async with trio.open_nursery() as nursery:
+        for item, size in (("60", 60), ("50", 50), ("10", 10), ("20", 20), ("1000", 1_000), ("1", 1)):
+            nursery.start_soon(send, item, size)
+            await wait_all_tasks_blocked()
+        assert sent == ["60", "50"]
+        assert await channel.receive() == "60"
+        await wait_all_tasks_blocked()
+        assert sorted(sent[2:]) == ["10", "1000", "20"]
+        assert [await channel.receive() for _ in range(5)] == ["50", "10", "20", "1000", "1"]
+    assert sent[-1] == "1"

@@ -9,18 +9,20 @@ from typing import Generic, TypeVar
 import outcome
 import trio
 
+from trio_relay.pipeline.batches import BATCH_BYTES
 from trio_relay.pipeline.statistics import ChannelStatistics
 
 T = TypeVar("T")
 
 
 class _Sent(Generic[T]):
-    """What was sent, and the task of its sender, if that waits for room."""
+    """What was sent, how large it is, and the task of its sender, if that waits for room."""
 
-    __slots__ = ("task", "value")
+    __slots__ = ("size", "task", "value")
 
-    def __init__(self, value: T) -> None:
+    def __init__(self, value: T, size: int) -> None:
         self.value = value
+        self.size = size
         self.task: trio.lowlevel.Task | None = None
 
 
@@ -31,20 +33,27 @@ class FairChannel(Generic[T]):
 
     Args:
         capacity: items that wait without their senders; 0: every sender waits until its item is received.
+        most_bytes: once so many wait without their senders, those of further items wait.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, most_bytes: int = BATCH_BYTES) -> None:
         self._capacity = capacity
+        self._most_bytes = most_bytes
         self._lines: dict[Hashable, deque[_Sent[T]]] = {}
         """Items by holder; the first holder is next, and goes to the end once one of its items was received."""
         self._waiting: dict[_Sent[T], Hashable] = {}
         """Items whose senders wait, in order, and whom they count as."""
-        self._depth = self._peak = 0
+        self._depth = self._peak = self._bytes = 0
         self._receivers = trio.lowlevel.ParkingLot()
         self._is_closed = False
 
-    async def send(self, value: T, holder: Hashable) -> None:
+    async def send(self, value: T, holder: Hashable, size: int = 0) -> None:
         """Send one item; waits while the channel is full. Cancelled, it has not been sent.
+
+        Args:
+            value: the item.
+            holder: whose turn it takes.
+            size: its bytes.
 
         Raises:
             trio.ClosedResourceError: the channel is closed, or was while this waited.
@@ -52,19 +61,26 @@ class FairChannel(Generic[T]):
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._is_closed:
             raise trio.ClosedResourceError
-        item = _Sent(value)
+        item = _Sent(value, size)
         if (line := self._lines.get(holder)) is None:
             line = self._lines[holder] = deque()
         line.append(item)
         if is_awaited := bool(self._receivers):
             self._receivers.unpark()
-        if self._depth < self._capacity:
-            self._depth += 1
+        if self._has_room():
+            self._take_in(item)
             if self._depth > self._peak and not is_awaited:
                 self._peak = self._depth
             await trio.lowlevel.cancel_shielded_checkpoint()
         else:
             await self._wait_for_room(item, holder)
+
+    def _has_room(self) -> bool:
+        return self._depth < self._capacity and self._bytes < self._most_bytes
+
+    def _take_in(self, item: _Sent[T]) -> None:
+        self._depth += 1
+        self._bytes += item.size
 
     async def _wait_for_room(self, item: _Sent[T], holder: Hashable) -> None:
         def give_up(_: object) -> trio.lowlevel.Abort:  # at once: who receives in the same moment must not find it
@@ -117,9 +133,10 @@ class FairChannel(Generic[T]):
             self._let_in(item)
         else:
             self._depth -= 1
-            if self._waiting:
-                self._depth += 1
-                self._let_in(next(iter(self._waiting)))
+            self._bytes -= item.size
+            while self._waiting and self._has_room():
+                self._take_in(first := next(iter(self._waiting)))
+                self._let_in(first)
         return item.value
 
     def _let_in(self, item: _Sent[T]) -> None:

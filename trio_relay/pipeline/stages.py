@@ -137,10 +137,13 @@ class Stages:
         return self.verifier.pass_nowait(submission, self._verified, self._live)
 
     async def publish(self, batch: list[Submission], holder: Hashable = None) -> None:
-        """Send events on their way, all at once; waits while the intake is full, where each holder has its turn."""
+        """Send events on their way, all at once; waits while the intake is full, in batches or in bytes.
+
+        Each holder has its turn.
+        """
         self.verifier.expect(len(batch))
         try:
-            await self._intake.send(batch, holder)
+            await self._intake.send(batch, holder, sum(submission.size for submission in batch))
         except BaseException:
             self.verifier.expect(-len(batch))
             raise

@@ -41,7 +41,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
         event: to be verified, stored and delivered.
         reply: tells its sender what became of it.
         arrived: Trio's time when it came off the wire.
-        size: bytes of the message that it came in; batches are bounded by it.
+        size: bytes of the message that it came in, and something for each tag; batches are bounded by it.
         is_own: True if it is the relay's own, signed by itself or out of its own export: nothing bars it, and what it
             reports was noted before.
         origin: whom its sender counts as, see `Identity`.
