@@ -19,7 +19,7 @@ from tests.net.lines import Line, open_client
 from tests.support.keys import ALICE, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import Door, open_door, plain
-from tests.support.wire import CONT, TEXT, Wire, frame, message, open_wire
+from tests.support.wire import CONT, PING, TEXT, Wire, frame, message, open_wire
 from trio_relay import NetOptions, RelayOptions
 from trio_relay.net import budgets, close_reasons
 
@@ -352,3 +352,26 @@ def test_an_outbox_of_many_tiny_messages_counts_what_they_cost() -> None:
         tracemalloc.stop()
     assert costs <= outbox.held_bytes <= 2 * costs
     assert sys.getsizeof(b"") + 8 <= 64
+
+
+@pytest.mark.slow
+async def test_pings_after_the_relay_s_close_frame_are_neither_answered_nor_kept(autojump_clock: MockClock) -> None:
+    """A close frame has gone out, and nothing may follow it; the client has seconds to send what it likes."""
+    async with open_door() as door, open_wire(door) as wire:
+        door.stop.set()
+        assert await wire.receive_close() == (1012, "the relay is stopping")
+        pings = frame(PING, b"x" * 125) * 400
+        await wire.stream.send_all(pings)
+        await wait_all_tasks_blocked()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(40):
+                await wire.stream.send_all(pings)
+                await wait_all_tasks_blocked()
+            assert trio.current_time() == 0
+            gc.collect()
+            kept = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert kept < 40 * len(pings) / 10

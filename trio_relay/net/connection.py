@@ -338,6 +338,7 @@ class Connection:
             await self._outbox.drained()
             while not self._socket.is_done and (data := await self._receive()):
                 self._socket.receive(data)
+                self._socket.output()  # pongs, which may not follow a close frame: else they would be kept
             await self._end_stream()
 
     async def _end_stream(self) -> None:

@@ -29,7 +29,10 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         Meta(
             ge=1,
-            description="Most WebSocket connections; further ones are answered 503.",
+            description=(
+                "Most WebSocket connections; further ones are answered 503, unless one makes room that has nothing open"
+                " and has said nothing for a minute, or one of an address that has more than half of all."
+            ),
             extra={"unit": "connections"},
         ),
     ] = 10_000
