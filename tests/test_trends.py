@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 
 from tests.support.indices import emptied
 from tests.support.keys import ALICE, BOB, CAROL, NOW
+from tests.support.readers import reading
 from trio_relay import MemoryStore, trends
 from trio_relay.cli import main
-from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.trends import Tally, Trends
 from trio_relay.store.base import StoreError
@@ -75,7 +75,7 @@ HIDDEN = [
         for kind in (4, 7, 1_984)
     ),
 ]
-ANYBODY = Reader(private_kinds=frozenset([4, 7, 1_984, 30_023]))
+ANYBODY = reading(also=[7, 1_984, 30_023])
 
 
 async def test_what_is_private_here_is_no_trend() -> None:
@@ -97,7 +97,7 @@ async def test_what_is_private_here_is_not_described() -> None:
     store = await _filled([HIDDEN_NOTE, profile, spoken])
     trends_found = await read_trends(store, NOW, NOW + 3, 10, ANYBODY)
     assert await describe(store, trends_found, ANYBODY) == {BOB.pubkey: "bob"}
-    without_profiles = Reader(private_kinds=frozenset([0]))
+    without_profiles = reading(also=[0])
     assert await describe(store, trends_found, without_profiles) == {HIDDEN_NOTE.id: "hidden"}
 
 

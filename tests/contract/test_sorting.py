@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from tests.support.readers import reading
 from trio_relay import Event
-from trio_relay.nostr.access import PRIVATE_KINDS, Reader
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.store.base import Store
 
@@ -92,9 +92,9 @@ async def test_what_is_private_here_speaks_of_no_note_to_anybody(store: Store, s
     await store.save_many([*notes, *spoken, *heard])
     asked = sorted_by(sort, "tea", since=0, kinds=[11])
     for keys in ([], [BOB.pubkey], [CROWD[0].pubkey]):
-        told = await ask(store, asked.read_by(Reader(frozenset(keys), PRIVATE_KINDS | {kind})))
+        told = await ask(store, asked.read_by(reading(*keys, also=[kind])))
         assert told == ([] if sort == "controversial" else [notes[1]])
-    public = await ask(store, asked.read_by(Reader()))
+    public = await ask(store, asked.read_by(reading()))
     assert public == ([notes[0]] if kind == 7 else []) if sort == "controversial" else [notes[0], notes[1]]
 
 

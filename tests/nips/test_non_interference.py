@@ -25,16 +25,13 @@ from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.marks import examples
 from tests.support.named_relay import URL, AuthClient, open_client, open_named, rules_for
 from tests.support.oracles import naive_may_read
+from tests.support.readers import reading
 from tests.support.server import Door
 from tests.support.syncing import FIRST
 from tests.support.wire import open_stream
-from trio_relay import Limits, RelayInfo
-from trio_relay.nostr.access import PRIVATE_KINDS, Reader
-from trio_relay.nostr.event import Event, address_of
-from trio_relay.nostr.kinds import is_addressable, is_replaceable
-from trio_relay.policy.rules import Rules
+from trio_relay import Event, Limits, RelayInfo
+from trio_relay.nostr.event import address_of
 from trio_relay.store.base import Store
-from trio_relay.store.opensearch import OpenSearchStore
 from trio_relay.trends import describe, read_trends
 
 AUTHORS: Final = [ALICE, BOB, CAROL, Author("dave")]
@@ -74,7 +71,7 @@ class World:
 @st.composite
 def worlds(draw: st.DrawFn, texts: Sequence[str]) -> World:
     keys = draw(st.lists(st.sampled_from(AUTHORS), max_size=2, unique=True))
-    private = PRIVATE_KINDS | draw(st.frozensets(st.sampled_from(MADE_PRIVATE), max_size=5))
+    private = reading(also=draw(st.frozensets(st.sampled_from(MADE_PRIVATE), max_size=5))).private_kinds
     made: list[Event] = []
     for _ in range(draw(st.integers(3, 25))):
         made.append(draw(events(made, texts)))
@@ -112,7 +109,7 @@ def without_effects(world: World) -> World:
     return World(world.keys, world.private, stored, coming, world.chosen)
 
 
-def rules_of(world: World) -> Rules:
+def rules_of(world: World) -> Any:
     return rules_for(
         private_kinds=tuple(world.private),
         limits=Limits(default_limit=3, max_limit=6),
@@ -229,7 +226,7 @@ async def answers(store: Store, world: World, *, has_hidden: bool) -> list[str]:
             await asker.publish(replace(event, sig="0" * 128))
         # A version that is replaced, or barred, is refused; so is what its author has deleted. Who has it may know.
         for event in (*world.stored, *world.coming):
-            if world.may_read(event) or not (is_replaceable(event.kind) or is_addressable(event.kind)):
+            if world.may_read(event) or address_of(event) is None:
                 await asker.publish(event)
         await over_http(door, heard)
     return heard
@@ -257,11 +254,10 @@ async def over_http(door: Door, heard: list[str]) -> None:
 
 async def trends_of(store: Store, world: World) -> list[object]:
     """What `trio-relay trends` shows, to anybody."""
-    anybody = Reader(private_kinds=world.private)
-    if isinstance(store, OpenSearchStore):
-        trends = await store.trends(NOW, NOW + 60, 10, anybody)
-    else:
-        trends = await read_trends(store, NOW, NOW + 60, 10, anybody)
+    anybody = reading(also=world.private)
+    own = getattr(store, "trends", None)
+    window = NOW, NOW + 60, 10, anybody
+    trends = await read_trends(store, *window) if own is None else await own(*window)
     return [trends, await describe(store, trends, anybody)]
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apsw
 import trio
 
-from trio_relay.store.sqlite import ReadPool, SqliteStore
-from trio_relay.store.sqlite.batch_writer import BatchWriter
+from trio_relay import Event
+from trio_relay.store.sqlite import ReadPool, SqliteStore, schema
+from trio_relay.store.sqlite.batch_writer import BatchWriter, insert_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +52,11 @@ def inside(store: SqliteStore) -> Inside:
 def readers(store: ReadPool) -> Readers:
     """Look into what a store reads with."""
     return Readers(store._read, store._reading, store._idle, store._knower, store._quick_connection, store._expired_by)
+
+
+def database_of(events: Iterable[Event]) -> apsw.Connection:
+    """The tables of a store with these events, in memory."""
+    connection = apsw.Connection(":memory:")
+    schema.prepare(connection, "")
+    insert_events(connection, list(enumerate(events, 1)))
+    return connection

@@ -9,8 +9,8 @@ import apsw
 import pytest
 from msgspec.structs import replace
 
+from tests.support.readers import reading
 from trio_relay import Filter
-from trio_relay.nostr.access import NOBODY
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.planner import plan, plan_single
 from trio_relay.store.sqlite.sql import Select
@@ -39,7 +39,7 @@ def asking(
         since=since,
         until=until,
         limit=10,
-        reader=NOBODY if tags and not ids else None,
+        reader=reading() if tags and not ids else None,
     )
 
 
