@@ -173,6 +173,30 @@ async def test_nothing_is_left_running_in_the_store() -> None:
     assert store.calls["record page"] == 3
 
 
+class Listening(SyncedStore):
+    """Notes the filters that it is asked."""
+
+    asked: list[Filter]
+
+    async def count(self, filters: Sequence[Filter]) -> int:
+        self.asked = list(filters)
+        return await super().count(filters)
+
+
+async def test_of_who_is_nobody_no_store_is_asked_for_private_kinds() -> None:
+    """Who has wraps would show in how long it takes."""
+    store = Listening()
+    await store.save_many([*NOTES, WRAP])
+    desk = Queries(store, 2.5, frozenset(), MOST)
+    private = asked({"kinds": [4, 1_059]}, {"kinds": [1_059], "#p": [ALICE.pubkey]}, {"kinds": [4], "search": "tea"})
+    assert await desk.count(private, NOBODY) == 0
+    assert (await answer(store, *private))[-1] == NO_HINT
+    assert store.calls.keys() == {"save_many", "saved"}
+    assert await desk.count([*asked({"kinds": [1, 1_059], "#p": [ALICE.pubkey]}), *private], NOBODY) == 0
+    assert [filter_.kinds for filter_ in store.asked] == [frozenset([1])]
+    assert await desk.count(private[1:2], Reader(frozenset([ALICE.pubkey]))) == 1
+
+
 def read(one: dict[str, Any], *keys: str, private: frozenset[int] = PRIVATE_KINDS) -> tuple[Filter, Reader]:
     reader = Reader(frozenset(keys), private)
     return parse_filter(one).with_limit(default=DEFAULT, most=MOST), reader
