@@ -187,7 +187,7 @@ async def test_of_who_is_nobody_no_store_is_asked_for_private_kinds() -> None:
     """Who has wraps would show in how long it takes."""
     store = Listening()
     await store.save_many([*NOTES, WRAP])
-    desk = Queries(store, 2.5, frozenset(), MOST)
+    desk = queries(store, 2.5, most=MOST)
     private = asked({"kinds": [4, 1_059]}, {"kinds": [1_059], "#p": [ALICE.pubkey]}, {"kinds": [4], "search": "tea"})
     assert await desk.count(private, NOBODY) == 0
     assert (await answer(store, *private))[-1] == NO_HINT

@@ -16,7 +16,7 @@ from trio_relay.net.http import Request, Respond, Response
 from trio_relay.places import Places
 
 
-class Visit(trio.abc.Stream):
+class Visit(trio.abc.HalfCloseableStream):
     """The stream of a connection that talks HTTP, which notes how long the relay has waited for it.
 
     Args:
@@ -58,6 +58,10 @@ class Visit(trio.abc.Stream):
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
 
     async def aclose(self) -> None:
         await self._stream.aclose()
