@@ -16,11 +16,9 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from trio_relay import Relay, RelayOptions, __version__, app, backup, open_relay
+from trio_relay import Relay, RelayOptions, Rules, Store, __version__, app, backup, open_relay
 from trio_relay.cli import main
 from trio_relay.config import Config
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Store
 from trio_relay.store.sqlite.lock import PidLock
 
 pytestmark = pytest.mark.usefixtures("own_logging")

@@ -11,12 +11,10 @@ from pathlib import Path
 import pytest
 
 from docs.generate import ROOT, pages
+from trio_relay import Limits, MemberOptions, PolicyOptions, Rules
 from trio_relay.config import Config, load
-from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import SUPPORTED_NIPS, RelayInfo, document
 from trio_relay.policy.capabilities import capabilities_of, optional_nips
-from trio_relay.policy.options import MemberOptions, PolicyOptions
-from trio_relay.policy.rules import Rules
 from trio_relay.version import __version__
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -14,9 +14,9 @@ from trio.testing import MockClock
 
 from tests.support.keys import ALICE, BOB, CAROL
 from tests.support.program import running
+from trio_relay import PolicyOptions
 from trio_relay.config import ConfigError, list_files, load
 from trio_relay.list_files import LISTS, ListFiles
-from trio_relay.policy.options import PolicyOptions
 
 
 def npub(key: str) -> str:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.marks import in_order
-from trio_relay import MemoryStore
+from trio_relay import MemoryStore, Store, StoreError
 from trio_relay.moderation.state import SECRET_NAME, restore
 from trio_relay.policy.lists import Change, ListEntry, ListName, as_metadata
 from trio_relay.private_files import written_whole
@@ -30,7 +30,6 @@ from trio_relay.state_file import (
     to_json,
     write_file,
 )
-from trio_relay.store.base import Store, StoreError
 
 SECRET = bytes(31) + b"\x01"
 ENTRIES = {

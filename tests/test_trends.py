@@ -12,11 +12,10 @@ from click.testing import CliRunner, Result
 from tests.support.indices import emptied
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from tests.support.readers import reading
-from trio_relay import MemoryStore, trends
+from trio_relay import MemoryStore, StoreError, trends
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.trends import Tally, Trends
-from trio_relay.store.base import StoreError
 from trio_relay.trends import describe, read_trends
 
 pytestmark = pytest.mark.usefixtures("own_logging")

@@ -14,6 +14,9 @@ from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay, open_relay
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
+from trio_relay.policy.options import MemberOptions, PolicyOptions
+from trio_relay.policy.rules import Rules
+from trio_relay.store.base import Saved, Store, StoreError, StoreRefused
 from trio_relay.store.memory import MemoryStore
 from trio_relay.store.opensearch import OpenSearchOptions, open_opensearch
 from trio_relay.store.sqlite import SqliteOptions, open_sqlite
@@ -25,15 +28,22 @@ __all__ = [
     "Event",
     "Filter",
     "Limits",
+    "MemberOptions",
     "MemoryStore",
     "NetOptions",
     "OpenSearchOptions",
+    "PolicyOptions",
     "Recipient",
     "Relay",
     "RelayInfo",
     "RelayOptions",
+    "Rules",
+    "Saved",
     "Server",
     "SqliteOptions",
+    "Store",
+    "StoreError",
+    "StoreRefused",
     "Submission",
     "Subscription",
     "__version__",

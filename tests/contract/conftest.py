@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.support.backends import BACKENDS, Backend
-from trio_relay.store.base import Store
+from trio_relay import Store
 from trio_relay.store.opensearch import refresh
 from trio_relay.store.sqlite import loop_reader
 

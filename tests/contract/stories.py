@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tests.support.backends import ask, ask_at_once, everything
-from trio_relay import Event, Filter
-from trio_relay.store.base import Saved, Store
+from trio_relay import Event, Filter, Saved, Store
 
 
 class Story(NamedTuple):

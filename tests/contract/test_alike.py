@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from tests.support.backends import ask, ask_at_once, everything
 from tests.support.keys import ALICE, NOW
 from tests.support.oracles import naive_query
-from trio_relay import Event, Filter
-from trio_relay.store.base import Saved, Store
+from trio_relay import Event, Filter, Saved, Store
 
 BEGINNINGS: Final = {"low": "0" * 14, "high": "f" * 14, "any": "0123456789abcd"}
 BY_TAG: Final = (("t", frozenset("x")),)

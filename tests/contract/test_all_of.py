@@ -8,9 +8,8 @@ import pytest
 
 from tests.support.backends import ask, ask_at_once, records
 from tests.support.keys import ALICE, BOB, NOW, Author
-from trio_relay import Event
+from trio_relay import Event, Store
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.store.base import Store
 
 
 def tagged(*values: str, at: int = 0, letter: str = "t", author: Author = ALICE) -> Event:

@@ -13,9 +13,8 @@ from tests.support.backends import Backend, ask_raw
 from tests.support.keys import ALICE
 from tests.support.marks import examples
 from tests.support.strategies import unicode_texts
-from trio_relay import Filter
+from trio_relay import Filter, Store
 from trio_relay.nostr.event import Event, encode
-from trio_relay.store.base import Store
 
 TEXTS: Final = {
     "empty": "",

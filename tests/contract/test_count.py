@@ -8,8 +8,8 @@ import pytest
 
 from tests.contract import test_query, test_search
 from tests.support.backends import ask
+from trio_relay import Store
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.store.base import Store
 
 STORED: Final = [test_query.C2, test_query.A, test_query.E, test_query.D, test_query.C1, test_query.B]
 SEARCHED: Final = {f"search, {name}": one for name, (one, _) in test_search.FOUND.items()}

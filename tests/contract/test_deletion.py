@@ -8,8 +8,7 @@ import pytest
 
 from tests.contract.stories import Story, tell
 from tests.support.keys import ALICE, BOB, NOW, Author
-from trio_relay import Event
-from trio_relay.store.base import Saved, Store
+from trio_relay import Event, Saved, Store
 
 STORED, DUPLICATE, SUPERSEDED, DELETED = Saved.STORED, Saved.DUPLICATE, Saved.SUPERSEDED, Saved.DELETED
 

@@ -8,10 +8,9 @@ import pytest
 
 from tests.support.backends import ask, ask_at_once, everything, records
 from tests.support.keys import ALICE, BOB, NOW, Author
-from trio_relay import Event
+from trio_relay import Event, Saved, Store
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.hyperloglog import offset_of, registers_of
-from trio_relay.store.base import Saved, Store
 
 TARGET: Final = "e" * 64
 LONG_AGO, FAR = str(NOW), str(2**40)

@@ -9,8 +9,7 @@ import pytest
 
 from tests.support.backends import BACKENDS, Backend, everything
 from tests.support.keys import ALICE, BOB, CAROL, NOW
-from trio_relay import Event, Filter
-from trio_relay.store.base import Saved, Store
+from trio_relay import Event, Filter, Saved, Store
 
 NOTE, OTHER = ALICE.event("note"), BOB.event("other")
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + at) for at in range(2))

@@ -6,8 +6,7 @@ import pytest
 
 from tests.support.backends import ask
 from tests.support.keys import ALICE
-from trio_relay import Filter
-from trio_relay.store.base import Store
+from trio_relay import Filter, Store
 
 
 async def test_at_first_nothing_is_kept(store: Store) -> None:

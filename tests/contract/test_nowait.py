@@ -13,8 +13,7 @@ from tests.support.keys import ALICE, NOW, made_up
 from tests.support.marks import examples
 from tests.support.oracles import NaiveStore, naive_query
 from tests.support.strategies import filters, histories, wide_filters
-from trio_relay import Event, Filter
-from trio_relay.store.base import Saved, Store
+from trio_relay import Event, Filter, Saved, Store
 
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age, tags=[["t", "x"]]) for age in range(2))
 NOTE = ALICE.event("note", tags=[["t", "x"]])

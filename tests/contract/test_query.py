@@ -8,8 +8,7 @@ import pytest
 
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW
-from trio_relay import Event, Filter
-from trio_relay.store.base import Store
+from trio_relay import Event, Filter, Store
 
 
 def of(*values: str) -> frozenset[str]:

@@ -15,11 +15,11 @@ from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.marks import examples
 from tests.support.oracles import naive_may_read, naive_query
 from tests.support.strategies import PUBKEYS, filters, wide_filters
+from trio_relay import Store
 from trio_relay.nostr.access import NOBODY, PRIVATE_KINDS, Reader
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.hyperloglog import offset_of, registers_of
-from trio_relay.store.base import Store
 
 DAVE: Final = Author("dave")
 

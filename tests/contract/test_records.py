@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from tests.contract import test_query, test_search
 from tests.support.backends import ask, records
 from tests.support.keys import ALICE, BOB, NOW, made_up
-from trio_relay import Filter
-from trio_relay.store.base import Store
+from trio_relay import Filter, Store
 
 STORED: Final = [test_query.C2, test_query.A, test_query.E, test_query.D, test_query.C1, test_query.B]
 

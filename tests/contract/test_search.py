@@ -8,9 +8,8 @@ import pytest
 
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW
-from trio_relay import Event, Filter
+from trio_relay import Event, Filter, Saved, Store
 from trio_relay.nostr.filter import parse_filter
-from trio_relay.store.base import Saved, Store
 
 DAY: Final = 86_400
 TEA = ALICE.event("Green tea, black TEA!", created_at=NOW + 1, tags=[["t", "drinks"]])

@@ -8,10 +8,8 @@ from typing import Final, NamedTuple
 
 from tests.support.backends import ask
 from tests.support.keys import ALICE, NOW
-from trio_relay import Event, Filter
+from trio_relay import Event, Filter, Rules, Store
 from trio_relay.nostr.filter import parse_filter
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Store
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "search.md"
 _ROW: Final = re.compile(r"\| ([A-Za-z]+) \|.*\| `(.+)` \| `(.+)` \| (yes|no) \|")

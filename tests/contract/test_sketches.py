@@ -14,10 +14,9 @@ from tests.support.backends import Backend, everything
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.marks import examples
 from tests.support.oracles import naive_match, naive_registers
-from trio_relay import Filter
+from trio_relay import Filter, Store
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.hyperloglog import CANONICAL, canonical_offset, offset_of
-from trio_relay.store.base import Store
 
 TARGETS: Final = ["0f" * 32, "9" * 64, f"30023:{'7c' * 32}:a:b", "tea", "", "F" * 64]
 PUBKEYS: Final = [

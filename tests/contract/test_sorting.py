@@ -9,9 +9,8 @@ import pytest
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.readers import reading
-from trio_relay import Event
+from trio_relay import Event, Store
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.store.base import Store
 
 DAY: Final = 86_400
 CROWD: Final = [Author(f"voice {number}") for number in range(6)]

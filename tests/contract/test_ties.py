@@ -9,8 +9,7 @@ import pytest
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL
 from tests.support.oracles import naive_match
-from trio_relay import Filter
-from trio_relay.store.base import Store
+from trio_relay import Filter, Store
 
 EVENTS: Final = [
     author.event(kind=kind, tags=[["t", value], ["e", value * 64]])

@@ -9,9 +9,8 @@ import pytest
 from tests.contract.stories import Story, tell
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
-from trio_relay import Event
+from trio_relay import Event, Saved, Store
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.store.base import Saved, Store
 
 STORED, DUPLICATE, SUPERSEDED, DELETED, VANISHED = (
     Saved.STORED,

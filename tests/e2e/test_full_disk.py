@@ -13,7 +13,7 @@ from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import launcher, running
 from tests.support.program_load import everything, publish_all
 from tests.support.server import Talker
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from tests.support.keys import NOW, Author
 from tests.support.program import Program, running
 from tests.support.program_load import everything
 from tests.support.server import Talker
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 
 pytestmark = pytest.mark.slow
 

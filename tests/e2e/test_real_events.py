@@ -15,7 +15,7 @@ from coincurve import PublicKeyXOnly
 from tests.support.oracles import NaiveStore, naive_may_read
 from tests.support.program import running
 from tests.support.program_load import everything
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 
 _EVENTS: Final = Path(__file__).parents[2].parent / "shared" / "data" / "real-events.jsonl"
 

@@ -17,7 +17,7 @@ from tests.support.named_relay import AuthClient
 from tests.support.program import PATIENCE, Program, running
 from tests.support.receiving import answered, synced, told_until
 from tests.support.server import Talker
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 
 pytestmark = pytest.mark.slow
 

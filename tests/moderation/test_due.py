@@ -6,8 +6,8 @@ import structlog
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from trio_relay import StoreError
 from trio_relay.moderation.due import RETRY_SECONDS, Due
-from trio_relay.store.base import StoreError
 
 
 async def test_it_is_done_once_for_all_who_ask_and_again_for_who_asks_meanwhile(autojump_clock: MockClock) -> None:

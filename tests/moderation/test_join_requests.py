@@ -15,15 +15,11 @@ from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.obedient_store import ObedientStore
 from tests.support.pipeline import Replies, ids, subscription, waiting
-from trio_relay import Filter, Relay, RelayOptions, open_relay
+from trio_relay import Event, Filter, MemberOptions, PolicyOptions, Relay, RelayOptions, Rules, Subscription, open_relay
 from trio_relay.nostr.access import Reader
-from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import INVITE, JOIN, LEAVE, MEMBER_ADDED, MEMBERS
 from trio_relay.pipeline import join_stage
-from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.lists import Change, ListEntry, ListName
-from trio_relay.policy.options import MemberOptions, PolicyOptions
-from trio_relay.policy.rules import Rules
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

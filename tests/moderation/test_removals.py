@@ -12,13 +12,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from tests.support.pipeline import Replies
-from trio_relay import Filter, MemoryStore, Relay, open_relay
+from trio_relay import Event, Filter, MemoryStore, PolicyOptions, Relay, Rules, StoreError, open_relay
 from trio_relay.nostr.errors import Rejected
-from trio_relay.nostr.event import Event
 from trio_relay.policy.lists import Change, ListEntry, ListName
-from trio_relay.policy.options import PolicyOptions
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import StoreError
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

@@ -11,12 +11,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, NOW
-from trio_relay import MemoryStore, Relay, open_relay
+from trio_relay import MemoryStore, PolicyOptions, Relay, Rules, StoreError, open_relay
 from trio_relay.moderation.state import ModerationState
 from trio_relay.policy.lists import Change, ListEntry, ListName, Lists
-from trio_relay.policy.options import PolicyOptions
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import StoreError
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

@@ -12,12 +12,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.obedient_store import ObedientStore
-from trio_relay import open_relay
+from trio_relay import Event, PolicyOptions, Rules, open_relay
 from trio_relay.moderation import web_of_trust
 from trio_relay.moderation.web_of_trust import followed
-from trio_relay.nostr.event import Event
-from trio_relay.policy.options import PolicyOptions
-from trio_relay.policy.rules import Rules
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

@@ -9,8 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import open_door, plain
-from trio_relay import Event, RelayOptions
-from trio_relay.policy.rules import Rules
+from trio_relay import Event, RelayOptions, Rules
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

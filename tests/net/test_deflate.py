@@ -14,10 +14,9 @@ from tests.support.keys import ALICE, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import open_door, plain
 from tests.support.wire import Wire, message, open_stream, open_wire, upgrade
-from trio_relay import NetOptions
+from trio_relay import Event, NetOptions
 from trio_relay.net import outbox as outbox_module
 from trio_relay.net.frames import deflated_text, text
-from trio_relay.nostr.event import Event
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

@@ -11,9 +11,9 @@ from tests.support.keys import ALICE
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import open_door
 from tests.support.wire import TEXT, frame, message, open_stream, open_wire
+from trio_relay import Saved
 from trio_relay.nostr.message import ClientMessage
 from trio_relay.nostr.session import Session
-from trio_relay.store.base import Saved
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

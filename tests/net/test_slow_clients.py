@@ -13,8 +13,7 @@ from tests.support.keys import ALICE, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import Talker, open_door, plain
 from tests.support.wire import PING, PONG, Wire, frame, message, open_wire
-from trio_relay import NetOptions, RelayOptions
-from trio_relay.nostr.event import Event
+from trio_relay import Event, NetOptions, RelayOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

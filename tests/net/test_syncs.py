@@ -10,11 +10,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.support.pipeline import LocalClient, turns_of, waiting
 from tests.support.syncing import FIRST
-from trio_relay import MemoryStore
+from trio_relay import Filter, MemoryStore
 from trio_relay.net import refusals
 from trio_relay.net.client_syncs import ClientSyncs
 from trio_relay.nostr.errors import Rejected, invalid
-from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import ContinueSync, OpenSync
 from trio_relay.pipeline.sync_sets import Sync, SyncOptions, SyncSets
 from trio_relay.policy.identity import Identity

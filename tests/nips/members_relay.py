@@ -13,13 +13,9 @@ from tests.support.backends import ask
 from tests.support.keys import Author
 from tests.support.named_relay import AuthClient, open_client, open_named, rules_for
 from tests.support.server import Door
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
+from trio_relay import Event, Filter, MemberOptions, Rules, Store
 from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.nostr.schnorr import open_backend
-from trio_relay.policy.options import MemberOptions
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Store
 
 NOW = int(time.time())
 """Where the relay's clock stands, also long after the tests have begun."""

@@ -21,7 +21,7 @@ from tests.support.marks import examples
 from tests.support.named_relay import AuthClient, open_client, open_named, rules_for
 from tests.support.oracles import naive_match, naive_may_read, naive_query
 from tests.support.receiving import NOTHING
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 

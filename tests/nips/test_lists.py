@@ -8,9 +8,7 @@ import pytest
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.named_relay import open_client, open_named
-from trio_relay import MemoryStore
-from trio_relay.nostr.event import Event
-from trio_relay.store.base import Store
+from trio_relay import Event, MemoryStore, Store
 
 REPLACEABLE: Final = {
     "a profile": (0, [], '{"name":"alice"}'),

@@ -10,9 +10,8 @@ import pytest
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.named_relay import AuthClient, open_client, open_named, rules_for
 from tests.support.receiving import answered, synced
-from trio_relay import Limits, MemoryStore
+from trio_relay import Limits, MemoryStore, Store
 from trio_relay.nostr.event import Event, compute_id
-from trio_relay.store.base import Store
 
 
 def crowd(number: int, at: int = 0, author: Author = ALICE, kind: int = 1, **tags: str) -> list[Event]:

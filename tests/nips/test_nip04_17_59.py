@@ -10,10 +10,7 @@ from msgspec.structs import replace
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.receiving import answered, synced, told_until
-from trio_relay import MemoryStore
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.limits import Limits
-from trio_relay.store.base import Store
+from trio_relay import Event, Limits, MemoryStore, Store
 
 RANDOM: Final = Author("the random key of a wrap")
 DAVE: Final = Author("dave")

@@ -13,9 +13,8 @@ from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.receiving import NOTHING, answered
 from tests.support.server import Door
 from tests.support.wire import TEXT, frame, open_stream, open_wire
-from trio_relay import Event, Limits, MemoryStore
+from trio_relay import Event, Limits, MemoryStore, Store
 from trio_relay.nostr.negentropy.protocol import initiate
-from trio_relay.store.base import Store
 
 
 async def limitation(door: Door) -> dict[str, Any]:

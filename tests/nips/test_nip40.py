@@ -13,8 +13,7 @@ from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.obedient_store import ObedientStore
 from tests.support.receiving import answered, synced, told_until
-from trio_relay import Event, MemoryStore
-from trio_relay.store.base import Store
+from trio_relay import Event, MemoryStore, Store
 
 FAR = 2**33
 

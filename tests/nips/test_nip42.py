@@ -10,13 +10,10 @@ import pytest
 from tests.support.keys import ALICE, BOB, CAROL, Author
 from tests.support.named_relay import URL, AuthClient, auth_event, open_client, open_named, rules_for
 from tests.support.receiving import NOTHING, answered, synced, told_until
-from trio_relay import Event, MemoryStore
+from trio_relay import Event, MemberOptions, MemoryStore, Rules, Store
 from trio_relay.config import ConfigError, check
 from trio_relay.nostr.negentropy.protocol import initiate
 from trio_relay.policy.identity import MOST_KEYS
-from trio_relay.policy.options import MemberOptions
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Store
 
 TO_READ = "auth-required: only authenticated clients may read here"
 TO_WRITE = "auth-required: only authenticated clients may write here"

@@ -28,9 +28,7 @@ from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, Author
 from tests.support.named_relay import open_client, rules_for
 from tests.support.server import plain
-from trio_relay import Event, Filter, MemoryStore
-from trio_relay.policy.options import MemberOptions
-from trio_relay.store.base import Store
+from trio_relay import Event, Filter, MemberOptions, MemoryStore, Store
 
 
 async def test_the_document_names_the_key_that_signs_and_the_nip(store: Store) -> None:

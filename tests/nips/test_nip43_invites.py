@@ -23,11 +23,9 @@ from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, Author
 from tests.support.named_relay import open_client
 from tests.support.server import plain
-from trio_relay import Event, Filter, MemoryStore
+from trio_relay import Event, Filter, MemberOptions, MemoryStore, Store
 from trio_relay.nostr.schnorr import open_backend
 from trio_relay.policy.lists import Change, ListEntry, ListName
-from trio_relay.policy.options import MemberOptions
-from trio_relay.store.base import Store
 
 
 @pytest.mark.parametrize("host", [ALICE, ADMIN], ids=["a member", "an admin"])

@@ -24,11 +24,10 @@ from tests.nips.members_relay import (
 )
 from tests.support.keys import ALICE, BOB, CAROL
 from tests.support.named_relay import open_client
+from trio_relay import MemberOptions, Store
 from trio_relay.moderation import announcements
 from trio_relay.nostr.signer import Signer
 from trio_relay.policy.lists import Change, ListEntry, ListName
-from trio_relay.policy.options import MemberOptions
-from trio_relay.store.base import Store
 
 
 @pytest.fixture(autouse=True)

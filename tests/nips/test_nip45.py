@@ -11,8 +11,7 @@ from tests.support.keys import ALICE, BOB, CAROL, NOW, Author, made_up
 from tests.support.named_relay import URL, AuthClient, open_client, open_named, rules_for
 from tests.support.obedient_store import ObedientStore
 from tests.support.oracles import naive_registers
-from trio_relay import Event, Limits, MemoryStore, RelayOptions
-from trio_relay.store.base import Store
+from trio_relay import Event, Limits, MemoryStore, RelayOptions, Store
 
 TARGET: Final = "3b" * 32
 KEYS: Final = [Author(f"voter {number}") for number in range(12)]

@@ -9,8 +9,7 @@ import pytest
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.receiving import answered, told_until
-from trio_relay import Event
-from trio_relay.store.base import Store
+from trio_relay import Event, Store
 
 NAKAMOTO: Final = ALICE.event("Satoshi Nakamoto, İstanbul", created_at=NOW)
 ARTICLE: Final = BOB.event(

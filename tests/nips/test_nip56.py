@@ -13,15 +13,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.named_relay import open_client
 from tests.support.operators import ADMIN, FailingStore, managed, operator
-from trio_relay import MemoryStore, SqliteOptions, open_sqlite, turns
+from trio_relay import Event, MemoryStore, PolicyOptions, Rules, SqliteOptions, Store, StoreError, open_sqlite, turns
 from trio_relay.moderation import report_queue
 from trio_relay.moderation.reports import MOST_REPORTERS, Reports, queueing
 from trio_relay.moderation.state import ModerationState
-from trio_relay.nostr.event import Event
 from trio_relay.policy.lists import MOST_REPORTS, Change, ListEntry, ListName, reporters
-from trio_relay.policy.options import PolicyOptions
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Store, StoreError
 
 
 def hex_of(number: int) -> str:

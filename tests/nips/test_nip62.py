@@ -9,11 +9,8 @@ from msgspec.structs import replace
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.named_relay import URL, AuthClient, open_client, open_named, rules_for
-from trio_relay import MemoryStore
-from trio_relay.nostr.event import Event
+from trio_relay import Event, MemberOptions, MemoryStore, Store
 from trio_relay.policy.lists import Change, ListEntry, ListName
-from trio_relay.policy.options import MemberOptions
-from trio_relay.store.base import Store
 
 GONE = [False, "blocked: its author has asked to vanish"]
 AT = NOW + 5

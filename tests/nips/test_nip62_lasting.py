@@ -14,10 +14,9 @@ from click.testing import CliRunner
 from tests.support.indices import make, options_for
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.named_relay import URL, open_client, open_named
-from trio_relay import SqliteOptions, open_opensearch, open_sqlite
+from trio_relay import SqliteOptions, Store, open_opensearch, open_sqlite
 from trio_relay.cli import main
 from trio_relay.nostr.event import Event, encode
-from trio_relay.store.base import Store
 
 Opening: TypeAlias = Callable[[], AbstractAsyncContextManager[Store]]
 

@@ -10,9 +10,7 @@ import pytest
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.named_relay import URL, open_client, open_named, rules_for
 from tests.support.receiving import answered, told_until
-from trio_relay import Event, Limits, MemoryStore, RelayInfo
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Store
+from trio_relay import Event, Limits, MemoryStore, RelayInfo, Rules, Store
 
 FINISH: Final = [["finish"]]
 MORE: Final = [["more"]]

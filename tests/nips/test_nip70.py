@@ -13,11 +13,10 @@ from click.testing import CliRunner
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.server import plain
-from trio_relay import MemoryStore, open_relay
+from trio_relay import MemoryStore, Store, open_relay
 from trio_relay.cli import main
 from trio_relay.jsonl import Line
 from trio_relay.nostr.event import Event, encode
-from trio_relay.store.base import Store
 from trio_relay.transfer import ImportSummary, import_lines
 
 OF_ITS_AUTHOR = "a protected event is accepted from its authenticated author only (NIP-70)"

@@ -10,11 +10,10 @@ from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW, made_up
 from tests.support.named_relay import AuthClient, open_client, open_named
 from tests.support.syncing import FIRST, UNKNOWN, begin, compared, go_on, ids_of, is_over, items_of, refusal, refused
-from trio_relay import MemoryStore
+from trio_relay import MemoryStore, Store
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.nostr.negentropy.protocol import initiate
 from trio_relay.nostr.negentropy.wire import FINGERPRINT, ID_LIST, read_ranges
-from trio_relay.store.base import Store
 
 EVENTS: Final = [
     author.event(

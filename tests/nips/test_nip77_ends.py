@@ -15,10 +15,8 @@ from tests.support.obedient_store import SyncedStore
 from tests.support.receiving import synced
 from tests.support.server import Door
 from tests.support.syncing import FIRST, HASTY, begin, compared, ids_of, is_over, refusal, refused, told
-from trio_relay import RelayOptions
-from trio_relay.nostr.limits import Limits
+from trio_relay import Limits, RelayOptions, StoreError
 from trio_relay.pipeline.statistics import SyncStatistics
-from trio_relay.store.base import StoreError
 
 NOTES: Final = [made_up(str(number), created_at=NOW + number) for number in range(5)]
 SETS: Final[dict[str, dict[str, Any]]] = {"kept": {}, "read": {"kinds": [1]}}

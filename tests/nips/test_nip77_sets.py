@@ -10,12 +10,8 @@ from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.named_relay import URL, open_client, open_named, rules_for
 from tests.support.receiving import synced
 from tests.support.syncing import FIRST, begin, compared, go_on, ids_of, items_of, refusal, refused
-from trio_relay import MemoryStore
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
+from trio_relay import Event, Filter, MemberOptions, MemoryStore, Store
 from trio_relay.nostr.negentropy.protocol import initiate
-from trio_relay.policy.options import MemberOptions
-from trio_relay.store.base import Store
 
 ALL_KINDS: Final = [*range(100), 1_059, 10_002, 30_023]
 ASKED: Final[dict[str, dict[str, Any]]] = {

@@ -9,8 +9,7 @@ import pytest
 
 from tests.support.keys import NOW
 from tests.support.operators import ADMIN, managed, operator
-from trio_relay import MemoryStore
-from trio_relay.store.base import Store
+from trio_relay import MemoryStore, Store
 
 HEX = "ab" * 32
 A_KEY = "a key is 64 hex characters, or starts with npub1 or nprofile1"

@@ -10,8 +10,7 @@ from tests.support.backends import everything
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from tests.support.named_relay import open_client
 from tests.support.operators import ADMIN, Clock, FailingStore, managed, operator
-from trio_relay import MemoryStore, SqliteOptions, open_sqlite
-from trio_relay.store.base import Store
+from trio_relay import MemoryStore, SqliteOptions, Store, open_sqlite
 
 HEX = "ab" * 32
 

@@ -10,10 +10,9 @@ import pytest
 from tests.support.keys import ALICE, BOB
 from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.operators import ADMIN, MODERATOR, Clock, Operator, managed, operator
-from trio_relay import MemoryStore, RelayInfo
+from trio_relay import MemoryStore, RelayInfo, Store
 from trio_relay.net.admin import methods
 from trio_relay.policy import lists
-from trio_relay.store.base import Store
 
 
 async def document(admin: Operator) -> dict[str, Any]:

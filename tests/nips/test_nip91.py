@@ -9,11 +9,7 @@ import pytest
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.receiving import answered, synced, told_until
-from trio_relay import MemoryStore
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.limits import Limits
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Store
+from trio_relay import Event, Limits, MemoryStore, Rules, Store
 
 
 def note(*tags: str, at: int = 0, kind: int = 1) -> Event:

@@ -29,9 +29,8 @@ from tests.support.readers import reading
 from tests.support.server import Door
 from tests.support.syncing import FIRST
 from tests.support.wire import open_stream
-from trio_relay import Event, Limits, RelayInfo
+from trio_relay import Event, Limits, RelayInfo, Store
 from trio_relay.nostr.event import address_of
-from trio_relay.store.base import Store
 from trio_relay.trends import describe, read_trends
 
 AUTHORS: Final = [ALICE, BOB, CAROL, Author("dave")]

@@ -14,10 +14,8 @@ from tests.support.keys import ALICE, BOB, CAROL
 from tests.support.named_relay import AuthClient, open_client
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import Door
-from trio_relay import MemoryStore
+from trio_relay import MemberOptions, MemoryStore, Store
 from trio_relay.policy.lists import Change, ListEntry, ListName
-from trio_relay.policy.options import MemberOptions
-from trio_relay.store.base import Store
 
 READ = "restricted: only members may read here"
 JOINED = [Change(ListName.MEMBERS, key.pubkey, ListEntry(since=NOW)) for key in (ALICE, BOB)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.keys import ALICE, NOW
+from trio_relay import Event
 from trio_relay.nostr.auth import check_auth
-from trio_relay.nostr.event import Event
 
 CHALLENGE = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 URL = "wss://relay.example/"

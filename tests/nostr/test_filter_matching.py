@@ -11,9 +11,8 @@ from tests.support.keys import NOW
 from tests.support.marks import in_order
 from tests.support.oracles import naive_match
 from tests.support.strategies import PUBKEYS, events, filters, searches, spoken
+from trio_relay import Event, Filter
 from trio_relay.nostr.access import Reader
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
 
 EVENT = Event("1" * 64, "a" * 64, NOW, 1, [["t", "x", "second"], ["t", "y"], ["T", "z"], ["e"], []], "", "5" * 128)
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from trio_relay.nostr.limits import Limits
+from trio_relay import Limits
 from trio_relay.nostr.relay_info import Capabilities, RelayInfo, document
 from trio_relay.version import __version__
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.support.keys import ALICE
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 from trio_relay.nostr.message import ClientMessage, Publish, RefusedMessage, parse
 
 EVENT = ALICE.event("hello", tags=[["t", "x"]])

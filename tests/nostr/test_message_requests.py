@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from trio_relay import Filter
 from trio_relay.nostr import message
-from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import ClientMessage, RefusedMessage, Subscribe, Unsubscribe, parse
 
 DEEP = 10_000

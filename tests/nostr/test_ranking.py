@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.keys import ALICE, BOB, NOW
-from trio_relay.nostr.filter import Filter
+from trio_relay import Filter
 from trio_relay.nostr.ranking import (
     HOUR,
     Reference,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.keys import ALICE, NOW, Author
 from tests.support.marks import examples
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 from trio_relay.nostr.schnorr import BackendName, open_backend
 
 NATIVE: Final[tuple[BackendName, ...]] = ("batch", "coincurve")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 from trio_relay.nostr.trends import SILENT_KINDS, Tally, Trend, Trends, speaks
 
 NOTE, OTHER = ALICE.event("note"), BOB.event("other")

@@ -12,8 +12,8 @@ import httpx
 import msgspec
 import trio
 
+from trio_relay import OpenSearchOptions
 from trio_relay.nostr.event import encode
-from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.documents import Record
 

@@ -10,9 +10,8 @@ from tests.opensearch.cluster import Asked, Reply, scripted
 from tests.opensearch.inside import inside
 from tests.support.indices import emptied
 from tests.support.keys import ALICE, NOW, made_up
+from trio_relay import Filter, Saved
 from trio_relay.nostr.event import encode
-from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Saved
 from trio_relay.store.opensearch.pages import newest_first
 from trio_relay.store.opensearch.recent import Overlay
 from trio_relay.store.opensearch.scan import scan

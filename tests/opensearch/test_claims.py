@@ -7,8 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
-from trio_relay.nostr.event import Event
-from trio_relay.store.base import Saved
+from trio_relay import Event, Saved
 from trio_relay.store.judge import Facts, judge, version_of
 from trio_relay.store.opensearch.bulk import Write
 from trio_relay.store.opensearch.decide import changes, facts_of, is_plain, searched_targets, touched

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.opensearch.cluster import Asked, Reply, in_turn, scripted
+from trio_relay import OpenSearchOptions
 from trio_relay.store.base import QueryTooLarge, StoreError, StoreRefused
-from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.opensearch.client import (
     Busy,
     ClusterRefusal,

@@ -7,8 +7,8 @@ from typing import Any, Final
 import pytest
 
 from tests.support.keys import ALICE, NOW
+from trio_relay import Filter
 from trio_relay.nostr.access import NOBODY, Reader
-from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search
 from trio_relay.store.opensearch.documents import tag_term
 from trio_relay.store.opensearch.query import (

@@ -27,8 +27,7 @@ from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import PATIENCE
 from tests.support.program_load import publish_all
 from tests.support.server import Door, Talker, open_door, plain
-from trio_relay.nostr.event import Event
-from trio_relay.store.base import Saved, StoreError
+from trio_relay import Event, Saved, StoreError
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,7 @@ from tests.support.indices import options_for
 from tests.support.keys import ALICE, NOW
 from tests.support.program_load import publish_all
 from tests.support.server import open_door
-from trio_relay.store.base import Saved
-from trio_relay.store.opensearch import OpenSearchOptions, open_opensearch
+from trio_relay import OpenSearchOptions, Saved, open_opensearch
 from trio_relay.store.opensearch.mapping import alias_of, index_of, layout
 
 pytestmark = pytest.mark.slow

@@ -15,9 +15,7 @@ from tests.opensearch.cluster import Index, standing
 from tests.opensearch.test_writing import relay_on
 from tests.support.marks import examples
 from tests.support.strategies import histories
-from trio_relay import MemoryStore
-from trio_relay.nostr.event import Event
-from trio_relay.store.base import Saved
+from trio_relay import Event, MemoryStore, Saved
 from trio_relay.store.opensearch.documents import slot_of
 
 faults = st.lists(st.sampled_from([None, Index.LOST, 429, 503]), max_size=6)

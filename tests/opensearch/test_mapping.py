@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 
-from trio_relay.store.opensearch import OpenSearchOptions
+from trio_relay import OpenSearchOptions
 from trio_relay.store.opensearch.documents import Document, Source
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout, template
 from trio_relay.store.opensearch.query import NEWEST_FIRST

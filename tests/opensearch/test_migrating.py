@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from tests.opensearch.cluster import Asked, Reply, in_turn, scripted
 from tests.support.indices import made, make, options_for
 from tests.support.keys import ALICE
-from trio_relay.store.base import Saved, StoreError, StoreRefused
+from trio_relay import Saved, StoreError, StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions, migrate, open_opensearch
 from trio_relay.store.opensearch.client import Busy, OpenSearchClient, Overloaded, RequestTooLarge, open_client
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, template

@@ -12,8 +12,7 @@ from tests.opensearch.inside import inside
 from tests.opensearch.pairs import Relays, two_relays
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE, BOB, NOW
-from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Saved, StoreError
+from trio_relay import Filter, Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch
 from trio_relay.store.opensearch.bulk import Write, Wrote
 from trio_relay.store.opensearch.documents import Document, Record, address_slot, document, id_slot

@@ -17,10 +17,8 @@ from tests.support.keys import ALICE, BOB, NOW
 from tests.support.marks import examples
 from tests.support.node import own_names
 from tests.support.oracles import NaiveStore
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
+from trio_relay import Event, Filter, Saved
 from trio_relay.nostr.search import parse_search
-from trio_relay.store.base import Saved
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, open_opensearch
 from trio_relay.store.opensearch.client import open_client
 from trio_relay.store.opensearch.mapping import VERSION

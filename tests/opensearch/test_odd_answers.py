@@ -15,9 +15,8 @@ from trio.testing import MockClock
 from tests.opensearch.cluster import Asked, Reply, scripted
 from tests.opensearch.inside import inside
 from tests.support.keys import NOW
-from trio_relay.nostr.filter import Filter
+from trio_relay import Filter, StoreError
 from trio_relay.nostr.search import parse_search
-from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore
 from trio_relay.store.opensearch.aggregates import trends as read_trends
 from trio_relay.store.opensearch.tombstones import Tombstone

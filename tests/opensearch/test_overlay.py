@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.support.keys import ALICE, BOB, NOW, made_up
 from tests.support.oracles import naive_match
 from tests.support.strategies import events, filters
+from trio_relay import Filter
 from trio_relay.nostr.event import Event, encode, single_letter_tags
-from trio_relay.nostr.filter import Filter
 from trio_relay.store.opensearch import recent
 from trio_relay.store.opensearch.documents import document
 from trio_relay.store.opensearch.recent import Layer, Overlay, State

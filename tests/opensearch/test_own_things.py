@@ -17,9 +17,7 @@ from tests.opensearch.inside import inside
 from tests.support.backends import ask, everything
 from tests.support.indices import made, options_for
 from tests.support.keys import ALICE, NOW
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Saved, StoreError
+from trio_relay import Event, Filter, Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, open_opensearch, refresh, scan
 from trio_relay.store.opensearch.bulk import Write, Wrote
 from trio_relay.store.opensearch.clear import Clearing

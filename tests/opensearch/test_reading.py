@@ -16,10 +16,9 @@ from tests.support.backends import ask, lines
 from tests.support.indices import emptied
 from tests.support.keys import ALICE, BOB, NOW, made_up
 from tests.support.oracles import naive_query
+from trio_relay import Filter, StoreError
 from trio_relay.nostr.event import Event, encode
-from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.search import parse_search
-from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore
 from trio_relay.store.opensearch.aggregates import trends
 from trio_relay.store.opensearch.pages import newest_first

@@ -13,8 +13,7 @@ from trio.testing import MockClock
 from tests.opensearch.cluster import Asked, Cluster, Reply, scripted
 from tests.opensearch.inside import inside
 from tests.support.keys import made_up
-from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Saved, StoreError
+from trio_relay import Filter, Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore
 from trio_relay.store.opensearch.recent import Overlay
 from trio_relay.store.opensearch.refresh import Refresher

@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from tests.opensearch.cluster import Asked, Reply, in_turn, scripted
-from trio_relay.store.base import StoreError
+from trio_relay import StoreError
 from trio_relay.store.opensearch.query import AN_EVENT
 from trio_relay.store.opensearch.scan import scan
 

@@ -20,9 +20,8 @@ from tests.support.keys import NOW, made_up
 from tests.support.marks import examples
 from tests.support.oracles import NaiveStore
 from tests.support.strategies import histories
+from trio_relay import Filter, Saved
 from trio_relay.nostr.event import Event, compute_id
-from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Saved
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch
 from trio_relay.store.opensearch.documents import slot_of
 

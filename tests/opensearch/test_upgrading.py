@@ -14,10 +14,8 @@ from tests.opensearch.inside import inside
 from tests.support.backends import ask, everything
 from tests.support.indices import options_for
 from tests.support.keys import ALICE, BOB, NOW, made_up
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
+from trio_relay import Event, Filter, Saved, StoreRefused
 from trio_relay.nostr.search import parse_search
-from trio_relay.store.base import Saved, StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, open_opensearch, upgrade
 from trio_relay.store.opensearch.bulk import Write, Wrote
 from trio_relay.store.opensearch.client import OpenSearchClient, open_client

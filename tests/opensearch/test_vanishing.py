@@ -12,9 +12,7 @@ from tests.opensearch.inside import inside
 from tests.opensearch.pairs import Relays, two_relays
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Saved, StoreError, StoreRefused
+from trio_relay import Event, Filter, Saved, StoreError, StoreRefused
 from trio_relay.store.opensearch import OpenSearchStore, open_opensearch, tombstones
 from trio_relay.store.opensearch.bulk import Write, Wrote
 from trio_relay.store.opensearch.documents import (

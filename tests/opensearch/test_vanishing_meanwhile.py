@@ -12,8 +12,7 @@ from tests.opensearch.inside import inside
 from tests.opensearch.pairs import Relays, two_relays
 from tests.support.backends import everything
 from tests.support.keys import ALICE, BOB, NOW
-from trio_relay.nostr.event import Event
-from trio_relay.store.base import Saved, StoreError
+from trio_relay import Event, Saved, StoreError
 from trio_relay.store.opensearch import OpenSearchStore
 from trio_relay.store.opensearch.query import Query
 

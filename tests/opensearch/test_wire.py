@@ -12,7 +12,7 @@ import trio
 import trustme
 
 from tests.opensearch.server import Heard, serving
-from trio_relay.store.opensearch import OpenSearchOptions
+from trio_relay import OpenSearchOptions
 from trio_relay.store.opensearch.client import Unreachable, open_client
 
 PATIENCE = 30

@@ -14,9 +14,8 @@ from trio.testing import MockClock
 
 from tests.opensearch.cluster import Cluster, Index, scripted, standing
 from tests.support.keys import ALICE, BOB, NOW
+from trio_relay import Filter, Saved, StoreError
 from trio_relay.nostr.event import Event, encode
-from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing

@@ -9,8 +9,7 @@ from perf.plan import Plan
 from perf.requests import counts, requests
 from perf.results import Sample
 from tests.support.oracles import naive_query
-from trio_relay.nostr.event import Event
-from trio_relay.nostr.filter import Filter
+from trio_relay import Event, Filter
 from trio_relay.nostr.message import Count, Subscribe, parse
 
 

@@ -23,7 +23,7 @@ from perf.micro.syncing import syncing
 from perf.micro.validation import validation
 from perf.servers import Command, running
 from perf.yardstick import Reading
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 
 EVENTS: Sequence[Event] = list(generate(120, 1, sign=True))
 

@@ -23,9 +23,9 @@ from perf.stalls.requests import other_cases, request_cases
 from perf.stalls.run import cases, measure
 from perf.wire import frame
 from tests.support.keys import made_up
+from trio_relay import Limits
 from trio_relay.nostr.event import Event, id_matches
 from trio_relay.nostr.filter import parse_filter
-from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.message import Count, Publish, RefusedMessage, Subscribe, parse
 from trio_relay.nostr.schnorr import open_backend
 

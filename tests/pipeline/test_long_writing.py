@@ -9,12 +9,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.pipeline import Replies, open_desk
-from trio_relay import Event, MemoryStore, Submission
+from trio_relay import Event, MemoryStore, Saved, Submission
 from trio_relay.nostr.kinds import VANISH
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import FlushCollector
 from trio_relay.pipeline.writer import Writer
-from trio_relay.store.base import Saved
 
 URL = "wss://relay.example/"
 

@@ -13,13 +13,12 @@ from tests.support.keys import ALICE, BOB, NOW, made_up
 from tests.support.obedient_store import SyncedStore
 from tests.support.pipeline import open_desk, turns_of
 from tests.support.syncing import FIRST, ids_of
-from trio_relay import Event, Filter, MemoryStore
+from trio_relay import Event, Filter, MemoryStore, Store
 from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.negentropy.wire import read_ranges
 from trio_relay.pipeline.statistics import SyncStatistics
 from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncOptions, SyncSets
 from trio_relay.policy.identity import Identity
-from trio_relay.store.base import Store
 
 NOTES: Final = [made_up(str(number), created_at=NOW + number) for number in range(6)]
 MESSAGE: Final = ALICE.event("psst", kind=4, tags=[["p", BOB.pubkey]])

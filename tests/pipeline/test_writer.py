@@ -12,11 +12,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.pipeline import Replies
-from trio_relay import Event, Submission
+from trio_relay import Event, Saved, Submission
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import FlushCollector
 from trio_relay.pipeline.writer import Writer
-from trio_relay.store.base import Saved
 
 OLD, NEW = ALICE.event("old", kind=0, created_at=NOW - 1), ALICE.event("new", kind=0)
 NOTE, OTHER = ALICE.event("note"), BOB.event("other")

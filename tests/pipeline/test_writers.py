@@ -12,8 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.support.keys import ALICE, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.pipeline import ids, open_desk, subscription, waiting
-from trio_relay import Event, Filter
-from trio_relay.store.base import Saved, StoreError
+from trio_relay import Event, Filter, Saved, StoreError
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW
-from trio_relay import Limits
+from trio_relay import Limits, MemberOptions, PolicyOptions, Rules
 from trio_relay.nostr.kinds import JOIN, LEAVE, MEMBER_ADDED, MEMBERS, ROLE
 from trio_relay.policy import membership
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.membership import MOST_INVITES, MOST_ROLES, Draft, invite, judge, unpublished
-from trio_relay.policy.options import MemberOptions, PolicyOptions
-from trio_relay.policy.rules import Rules
 
 KEYS = [f"{number:064x}" for number in range(5)]
 

@@ -7,11 +7,9 @@ import pytest
 from tests.policy.verdicts import identity, listed, rules_of
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.marks import in_order
-from trio_relay import Filter
+from trio_relay import Filter, MemberOptions, Rules
 from trio_relay.policy.filter_checks import check_filters
 from trio_relay.policy.lists import ListName
-from trio_relay.policy.options import MemberOptions
-from trio_relay.policy.rules import Rules
 
 UNREAD = "restricted: private events are not served here: clients cannot authenticate (relay.url)"
 WHO = "auth-required: private events are served to their authors and recipients only"

@@ -9,11 +9,10 @@ from msgspec.structs import replace
 
 from tests.policy.verdicts import listed, rules_of, verdict
 from tests.support.keys import ALICE, BOB, CAROL, NOW
-from trio_relay import Event, Limits
+from trio_relay import Event, Limits, Rules
 from trio_relay.policy.event_checks import check_restored
 from trio_relay.policy.lists import ListName
 from trio_relay.policy.options import KindRule, MemberOptions
-from trio_relay.policy.rules import Rules
 
 NARROW = Limits(
     created_at_behind=10, created_at_ahead=10, max_content_length=3, max_event_tags=1, max_tag_value_length=3

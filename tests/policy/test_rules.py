@@ -6,11 +6,10 @@ import pytest
 
 from tests.policy.verdicts import listed, rules_of
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
-from trio_relay import RelayInfo
+from trio_relay import RelayInfo, Rules
 from trio_relay.policy.capabilities import capabilities_of, relay_info_of
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.options import KindRule, MemberOptions
-from trio_relay.policy.rules import Rules
 
 JOINED = MemberOptions(enabled=True)
 READERS = MemberOptions(enabled=True, members_write=False, members_read=True)

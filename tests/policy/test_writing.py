@@ -7,14 +7,12 @@ from msgspec.structs import replace
 
 from tests.policy.verdicts import listed, rules_of, verdict
 from tests.support.keys import ALICE, BOB, NOW
-from trio_relay import Limits
+from trio_relay import Limits, PolicyOptions, Rules
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, encode
 from trio_relay.policy.event_checks import check_bans, check_event
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import Change, ListEntry, ListName
-from trio_relay.policy.options import PolicyOptions
-from trio_relay.policy.rules import Rules
 
 LIMITS = Limits(max_content_length=4, max_event_tags=2, created_at_ahead=10)
 

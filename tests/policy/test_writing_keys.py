@@ -6,10 +6,9 @@ import pytest
 
 from tests.policy.verdicts import identity, listed, rules_of, verdict
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
+from trio_relay import MemberOptions, Rules
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import ListName
-from trio_relay.policy.options import MemberOptions
-from trio_relay.policy.rules import Rules
 
 RANDOM = Author("the random key of a wrap")
 NOTE = ALICE.event("note")

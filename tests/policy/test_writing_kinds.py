@@ -6,10 +6,9 @@ import pytest
 
 from tests.policy.verdicts import URL, listed, rules_of, verdict
 from tests.support.keys import ALICE, NOW
-from trio_relay import Event
+from trio_relay import Event, Rules
 from trio_relay.policy.lists import ListName
 from trio_relay.policy.options import KindRule
-from trio_relay.policy.rules import Rules
 
 PRIVATE = "restricted: private events cannot be served here: clients cannot authenticate (relay.url)"
 

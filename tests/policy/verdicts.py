@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.keys import NOW, Author
-from trio_relay import Event, Limits, RelayInfo
+from trio_relay import Event, Limits, MemberOptions, PolicyOptions, RelayInfo, Rules
 from trio_relay.policy.event_checks import check_event
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import Change, ListEntry, ListName
-from trio_relay.policy.options import MemberOptions, PolicyOptions
-from trio_relay.policy.rules import Rules
 
 URL = "wss://relay.example/"
 

@@ -17,8 +17,7 @@ from tests.store.files import content, exists, opened, opened_for_reading
 from tests.store.inside import inside
 from tests.support.backends import everything
 from tests.support.keys import ALICE
-from trio_relay import Event
-from trio_relay.store.base import Saved
+from trio_relay import Event, Saved
 from trio_relay.store.sqlite import store as store_module
 
 BIG = "x" * 20_000

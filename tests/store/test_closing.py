@@ -16,7 +16,7 @@ from tests.store.files import exists, opened, opened_for_reading
 from tests.store.inside import inside, readers
 from tests.support.backends import everything
 from tests.support.keys import ALICE
-from trio_relay.store.base import StoreError, StoreRefused
+from trio_relay import StoreError, StoreRefused
 from trio_relay.store.sqlite import SqliteStore
 from trio_relay.store.sqlite import store as store_module
 

@@ -16,9 +16,8 @@ from tests.store.files import opened_for_reading, options
 from tests.store.inside import inside, readers
 from tests.support.backends import ask, records
 from tests.support.keys import ALICE, BOB, NOW
-from trio_relay import Filter, open_sqlite
+from trio_relay import Filter, Saved, StoreError, open_sqlite
 from trio_relay.nostr.event import Event, decode
-from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.sqlite import SqliteStore, batch_writer, deletes, fetch
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 

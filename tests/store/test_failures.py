@@ -15,8 +15,7 @@ from tests.store.files import opened
 from tests.store.inside import inside
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE, BOB, NOW
-from trio_relay import Filter
-from trio_relay.store.base import Saved, StoreError
+from trio_relay import Filter, Saved, StoreError
 from trio_relay.store.sqlite import SqliteStore, batch_writer, deletes
 
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age, tags=[["t", "x"]]) for age in range(2))

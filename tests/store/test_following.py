@@ -12,8 +12,7 @@ import trio
 from tests.store.files import opened
 from tests.store.inside import inside
 from tests.support.keys import ALICE, NOW, made_up
-from trio_relay import Event, Filter
-from trio_relay.store.base import Saved, StoreError
+from trio_relay import Event, Filter, Saved, StoreError
 from trio_relay.store.sqlite.store import SqliteStore
 
 NOTES: Final = [made_up(str(number), created_at=NOW + number) for number in range(1_200)]

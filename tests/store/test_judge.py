@@ -7,8 +7,7 @@ from typing import Final
 import pytest
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
-from trio_relay import Event
-from trio_relay.store.base import Saved
+from trio_relay import Event, Saved
 from trio_relay.store.judge import Facts, Questions, Ruling, Version, judge, questions, version_of
 
 NOTE = ALICE.event("note")

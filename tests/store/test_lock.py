@@ -19,9 +19,8 @@ import trio
 from tests.store.files import content, exists, opened, opened_for_reading, overwrite
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE
-from trio_relay import Filter
+from trio_relay import Filter, StoreRefused
 from trio_relay.nostr.event import Event, encode
-from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite.lock import PidLock
 
 HOLDER = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.files import opened
-from trio_relay.store.base import StoreError
+from trio_relay import StoreError
 from trio_relay.store.sqlite import batch_writer
 
 

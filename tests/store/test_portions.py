@@ -14,9 +14,8 @@ from tests.store.files import opened
 from tests.store.inside import inside
 from tests.support.backends import everything, records
 from tests.support.keys import ALICE, made_up
-from trio_relay import Event
+from trio_relay import Event, Saved, StoreError
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.store.base import Saved, StoreError
 from trio_relay.store.sqlite import deletes, fetch
 from trio_relay.store.sqlite import store as store_module
 from trio_relay.store.sqlite.fetch import record_parts

@@ -13,7 +13,7 @@ import pytest
 from tests.store.files import content, opened, opened_for_reading
 from tests.support.backends import everything
 from tests.support.keys import ALICE
-from trio_relay.store.base import StoreRefused
+from trio_relay import StoreRefused
 from trio_relay.store.sqlite import ReadPool, schema
 
 OPENERS = pytest.mark.parametrize("opener", [opened, opened_for_reading], ids=["to write", "to read"])

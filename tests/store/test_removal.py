@@ -10,8 +10,7 @@ from tests.store.files import opened
 from tests.store.inside import inside
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE
-from trio_relay import Filter
-from trio_relay.store.base import Saved
+from trio_relay import Filter, Saved
 from trio_relay.store.sqlite import deletes
 
 

@@ -18,9 +18,8 @@ from tests.store.inside import inside, readers
 from tests.store.quickness import Clock
 from tests.support.backends import everything
 from tests.support.keys import ALICE, made_up
-from trio_relay import Filter
+from trio_relay import Filter, StoreError
 from trio_relay.nostr.event import Event, encode
-from trio_relay.store.base import StoreError
 from trio_relay.store.sqlite import SqliteStore, loop_reader, schema
 from trio_relay.store.sqlite import store as store_module
 from trio_relay.store.sqlite.batch_writer import BatchWriter

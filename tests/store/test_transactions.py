@@ -15,8 +15,7 @@ from tests.store.files import opened
 from tests.store.older import make_older
 from tests.support.backends import everything
 from tests.support.keys import ALICE
-from trio_relay import SqliteOptions
-from trio_relay.store.base import StoreRefused
+from trio_relay import SqliteOptions, StoreRefused
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.store.sqlite.read_pool import opened as opened_or_refused

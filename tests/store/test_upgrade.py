@@ -19,9 +19,8 @@ from tests.store.files import content, opened, opened_for_reading
 from tests.store.inside import inside
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE, NOW
-from trio_relay import Filter, MemoryStore
+from trio_relay import Filter, MemoryStore, Saved, StoreRefused
 from trio_relay.nostr.event import Event, compute_id
-from trio_relay.store.base import Saved, StoreRefused
 from trio_relay.store.judge import Facts, judge
 from trio_relay.store.sqlite import batch_writer, schema
 from trio_relay.store.sqlite import upgrade as upgrade_module

@@ -17,10 +17,9 @@ from tests.store.older import make_older
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE, NOW
 from tests.support.oracles import naive_registers
-from trio_relay import Filter
+from trio_relay import Filter, StoreRefused
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.hyperloglog import CANONICAL, offset_of
-from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite import rows, schema
 from trio_relay.store.sqlite import upgrade as upgrade_module
 

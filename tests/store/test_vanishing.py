@@ -13,8 +13,7 @@ from tests.store.files import opened
 from tests.store.inside import inside
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
-from trio_relay import Event, Filter
-from trio_relay.store.base import Saved
+from trio_relay import Event, Filter, Saved
 from trio_relay.store.sqlite import SqliteStore, deletes
 from trio_relay.store.sqlite import store as store_module
 from trio_relay.store.sqlite.batch_writer import insert_events

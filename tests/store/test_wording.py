@@ -17,9 +17,8 @@ from tests.store.inside import inside
 from tests.store.older import make_older
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE, BOB, NOW, made_up
-from trio_relay import Event, open_sqlite
+from trio_relay import Event, StoreError, open_sqlite
 from trio_relay.nostr.filter import parse_filter
-from trio_relay.store.base import StoreError
 from trio_relay.store.sqlite import schema
 
 TEA: Final = parse_filter({"search": "tea"})

@@ -19,9 +19,8 @@ from tests.store.inside import inside
 from tests.store.older import make_older
 from tests.support.backends import ask, everything
 from tests.support.keys import ALICE, NOW
-from trio_relay import Event, Filter, open_sqlite
+from trio_relay import Event, Filter, Saved, open_sqlite
 from trio_relay.nostr.filter import parse_filter
-from trio_relay.store.base import Saved
 from trio_relay.store.sqlite import SqliteStore, rows, store, words
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 

@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.support.indices import emptied
-from trio_relay import MemoryStore, SqliteOptions, open_sqlite
+from trio_relay import Filter, MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.nostr.event import Event, decode
-from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page, Queryable, Scannable, Store
 
 

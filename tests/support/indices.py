@@ -9,8 +9,7 @@ from typing import Any
 import trio
 from msgspec.structs import replace
 
-from trio_relay.nostr.event import Event
-from trio_relay.store.base import Saved
+from trio_relay import Event, Saved
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, open_opensearch
 from trio_relay.store.opensearch.client import OpenSearchClient, open_client
 

@@ -9,10 +9,7 @@ from typing import Any
 
 from tests.support.keys import Author
 from tests.support.server import Door, Talker, open_door
-from trio_relay import Event, Limits, RelayInfo
-from trio_relay.policy.options import MemberOptions, PolicyOptions
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Store
+from trio_relay import Event, Limits, MemberOptions, PolicyOptions, RelayInfo, Rules, Store
 
 URL = "wss://relay.example/"
 

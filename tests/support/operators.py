@@ -16,11 +16,9 @@ from tests.support.keys import NOW, Author
 from tests.support.named_relay import URL, open_named, rules_for
 from tests.support.server import Door
 from tests.support.wire import Reply, Wire, open_stream, request
-from trio_relay import MemoryStore
+from trio_relay import Filter, MemoryStore, Store, StoreError
 from trio_relay.net.admin.api import CONTENT_TYPE
 from trio_relay.nostr.event import Event, encode
-from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Store, StoreError
 
 ADMIN = Author("admin")
 MODERATOR = Author("moderator")

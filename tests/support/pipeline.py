@@ -10,11 +10,10 @@ from typing import Any
 import trio
 
 from tests.support.keys import NOW
-from trio_relay import Event, Filter, Limits, Relay, RelayOptions, Submission, Subscription, open_relay
+from trio_relay import Event, Filter, Limits, Relay, RelayOptions, Store, Submission, Subscription, open_relay
 from trio_relay.pipeline.queries import Queries
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.recipient import Frame, Recipient, unframed
-from trio_relay.store.base import Store
 
 
 class Replies:

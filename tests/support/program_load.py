@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tests.support.server import Talker
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 
 _PAGE: Final = 300
 

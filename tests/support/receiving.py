@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.named_relay import AuthClient
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 from trio_relay.nostr.negentropy.items import ItemSet
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 

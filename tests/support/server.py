@@ -15,11 +15,21 @@ import trio.testing
 import trio_websocket
 
 from tests.support.keys import NOW
-from trio_relay import Endpoints, Event, Limits, MemoryStore, NetOptions, Relay, RelayOptions, Server, open_relay
+from trio_relay import (
+    Endpoints,
+    Event,
+    Limits,
+    MemoryStore,
+    NetOptions,
+    Relay,
+    RelayOptions,
+    Rules,
+    Server,
+    Store,
+    open_relay,
+)
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.pipeline.sync_sets import SyncOptions
-from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Store
 
 T = TypeVar("T")
 

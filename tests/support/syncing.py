@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tests.support.named_relay import AuthClient
 from tests.support.receiving import NOTHING
-from trio_relay.nostr.event import Event
+from trio_relay import Event
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 
