@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import Event, Filter, Saved, Store
+from trio_relay.nostr import event_text
 from trio_relay.nostr.filter import parse_filter
 
 DAY: Final = 86_400
@@ -159,3 +161,22 @@ async def test_the_words_of_a_text_are_bounded_alike_in_every_store_and_live(
     one = looking_for(text)
     assert [event for event in (ONE_GREETING, GREETINGS) if one.matches(event)] == found
     assert {event.id for event in await ask(store, one)} == {event.id for event in found}
+
+
+@pytest.mark.parametrize("kind", [1, 30_023])
+async def test_the_words_of_a_long_text_are_not_made_on_the_loop(
+    store: Store, kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def text_of(event: Event) -> str:
+        threads.append(threading.current_thread())
+        return event_text.text_of(event)
+
+    monkeypatch.setattr("trio_relay.store.sqlite.rows.text_of", text_of)
+    monkeypatch.setattr("trio_relay.store.opensearch.documents.text_of", text_of)
+    for number in range(2):
+        long = ALICE.event(f"tea{number} " * 2_000, kind=kind, created_at=NOW + number, tags=[["d", "long"]])
+        assert await store.save_many([long]) == [Saved.STORED]
+        assert await ask(store, looking_for(f"tea{number}")) == [long]
+    assert threading.main_thread() not in threads
