@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -142,3 +144,19 @@ async def test_a_large_request_may_be_replaced_closed_and_left_on_its_way(monkey
         await wait_all_tasks_blocked()
         statistics = door.relay.statistics().broadcaster
         assert (statistics.subscriptions, statistics.filter_values, statistics.index_keys) == (0, 0, 0)
+
+
+async def test_a_silent_client_keeps_nothing_of_its_last_message() -> None:
+    """Ten thousand of them would keep ten gigabytes."""
+    async with open_door() as door, door.client() as client:
+        await client.send_text("x")
+        assert (await client.receive())[0] == "NOTICE"
+        gc.collect()
+        tracemalloc.start()
+        await client.send("REQ", "a", {"#t": ["x"], "search": "y" * 900_000})
+        assert (await client.receive())[0] == "CLOSED"
+        await wait_all_tasks_blocked()
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 400_000

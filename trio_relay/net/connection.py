@@ -221,6 +221,7 @@ class Connection:
                 await self._outbox.wait_for_room()
             if self._held or self._socket.is_unfinished:
                 self._note_unfinished()
+            messages = []  # else everyone who is silent would keep a megabyte here
             data = await self._receive()
 
     def _note_unfinished(self) -> None:

@@ -53,15 +53,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ),
             extra={"unit": "values"},
         ),
-    ] = 75_000
+    ] = 50_000
     max_filter_values_of_all: Annotated[
         int,
         Meta(
             ge=1,
-            description="The same for all clients together; each value takes up to a quarter of a kilobyte of memory.",
+            description="The same for all clients together; each value takes up to 250 bytes of memory.",
             extra={"unit": "values"},
         ),
-    ] = 800_000
+    ] = 500_000
     max_limit: Annotated[
         int,
         Meta(
