@@ -167,4 +167,4 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             ),
             extra={"unit": "bytes"},
         ),
-    ] = 268_435_456
+    ] = 201_326_592
