@@ -35,6 +35,8 @@ _READY: Final = 20.0
 """Seconds after which the others no longer wait for one who has not come to its limit."""
 _SMALL: Final = 4_096
 """Bytes of the system's buffer of a client that does not read."""
+_VALUES: Final = 50_000
+"""Of a subscription that is tried first; if they are too many, half of them are, and so on."""
 _FEWEST: Final = 16
 _json: Final = msgspec.json.Encoder().encode
 _COUNTS: Final = 200
@@ -134,7 +136,7 @@ Attack = Callable[[Client], Awaitable[None]]
 async def values(client: Client) -> None:
     """A subscription to as many values as are taken, none of which another client has."""
     await client.upgrade()
-    number = LIMITS.max_filter_values
+    number = _VALUES
     while number >= _FEWEST:
         await client.say("REQ", "x", {"#t": [f"{client.number}-{one}" for one in range(number)]})
         while not (answer := await client.hear()).startswith((b'["EOSE"', b'["CLOSED"')):

@@ -155,7 +155,8 @@ def _row(case: Case, form: str, wire: int, inflated: int, turns: Sequence[_Turn]
 def _bytes(case: Case, form: str, turn: int) -> tuple[bytes, int]:
     """What is written, and how many bytes count."""
     if isinstance(case, Frames):
-        return case.make(), case.inflated
+        data = case.make()
+        return data, len(data) if case.inflated is None else case.inflated
     if isinstance(case, Requests):
         data = case.make(turn)
         return data, len(data)

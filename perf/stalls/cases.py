@@ -47,12 +47,12 @@ class Frames:
     Attributes:
         name: as above.
         make: gives what is written.
-        inflated: bytes that count: those of the frames' heads, and of messages once inflated.
+        inflated: bytes of its messages once inflated; None: nothing of it is deflated, and all that is written counts.
     """
 
     name: str
     make: Callable[[], bytes]
-    inflated: int
+    inflated: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import base64
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from perf.stalls.cases import MESSAGE, Frames, Requests, in_bytes
@@ -31,28 +32,30 @@ def deflated(message: bytes) -> bytes:
 
 def frame_cases() -> Iterator[Frames]:
     """All of them; what inflates counts as inflated."""
-    spaces = deflated(b" " * MESSAGE)
-    objects = b"[" + in_bytes(b"{},", MESSAGE - 10) + b"1]"
-    packed = deflated(objects)
-    bomb = deflated(b" " * (100 * MESSAGE))
-    yield Frames("FRAMES one of spaces, inflated 1,000 times", lambda: spaces, MESSAGE)
-    yield Frames("FRAMES 16 of spaces, inflated 1,000 times", lambda: spaces * 16, 16 * MESSAGE)
-    yield Frames("FRAMES 16 of {}, inflated 1,000 times", lambda: packed * 16, 16 * len(objects))
-    yield Frames("FRAMES inflated to 100 MB", lambda: bomb, MESSAGE)
-    text = b"[" + in_bytes(_CLOSE_OF, 50_000) + b"1]"
-    yield Frames("FRAMES 200 of 50 KB, inflated 200 times", lambda: deflated(text) * 200, 200 * len(text))
-    yield from (_plain(f"FRAMES {name}", make) for name, make in _PLAIN.items())
-    yield from (Frames(f"FRAMES {name}", make, MESSAGE) for name, make in _BROKEN.items())
+    for name, text in _TEXTS.items():
+        yield Frames(f"FRAMES one of {name}", partial(_deflated, text, 1), len(text()))
+        yield Frames(f"FRAMES 16 of {name}", partial(_deflated, text, 16), 16 * len(text()))
+    yield Frames("FRAMES 200 of 50 KB, inflated 200 times", partial(_deflated, _closing, 200), 200 * len(_closing()))
+    # Of what is too long, only so much is inflated as may be.
+    yield Frames("FRAMES one of 100 MB of spaces", partial(_deflated, lambda: b" " * (100 * MESSAGE), 1), MESSAGE)
+    yield from (Frames(f"FRAMES {name}", make) for name, make in _FRAMES.items())
 
 
-def _plain(name: str, make: Callable[[], bytes]) -> Frames:
-    return Frames(name, make, len(make()))
+def _deflated(text: Callable[[], bytes], times: int) -> bytes:
+    return deflated(text()) * times
 
 
-_CLOSE_OF: Final = b'["CLOSE","a subscription that was never opened"],'
+def _closing() -> bytes:
+    return b"[" + in_bytes(b'["CLOSE","a subscription that was never opened"],', 50_000) + b"1]"
+
+
+_TEXTS: Final[dict[str, Callable[[], bytes]]] = {
+    "spaces, inflated 1,000 times": lambda: b" " * MESSAGE,
+    "{}, inflated 1,000 times": lambda: b"[" + in_bytes(b"{},", MESSAGE - 10) + b"1]",
+}
 _CLOSE: Final = frame(b'["CLOSE","x"]')
 _JUNK: Final = frame(b"x")
-_PLAIN: Final[dict[str, Callable[[], bytes]]] = {
+_FRAMES: Final[dict[str, Callable[[], bytes]]] = {
     "CLOSE 20,000 times": lambda: _CLOSE * 20_000,
     "REQ 5,000 times": lambda: frame(b'["REQ","x",{"limit":0}]') * 5_000,
     "REQ and CLOSE, stored events, 1,000 times": lambda: (frame(b'["REQ","x",{"limit":5}]') + _CLOSE) * 1_000,
@@ -65,12 +68,10 @@ _PLAIN: Final[dict[str, Callable[[], bytes]]] = {
     "1,000 fragments of a byte, 20 times": lambda: _in_fragments(b"x" * 1_000, 1_000) * 20,
     "fragments with pings between": lambda: _in_fragments(b"x" * 1_000, 1_000, frame(b"", _PING)),
     "fragments of nothing, 60,000": lambda: frame(b"", _FIRST) + frame(b"", _MIDDLE) * 60_000,
-    "deflated messages of nothing, 20,000": lambda: deflated(b"[]") * 20_000,
+    "2-byte messages deflated, 20,000": lambda: deflated(b"[]") * 20_000,
     "masked, 1 MB": lambda: _masked(b"x" * (MESSAGE - 20)),
     "unmasked": lambda: bytes([TEXT, 5]) + b"hello",
     "binary, 1 MB": lambda: frame(bytes(MESSAGE - 20), _BINARY),
-}
-_BROKEN: Final[dict[str, Callable[[], bytes]]] = {
     "not UTF-8 at its end": lambda: frame(b"x" * (MESSAGE - 20) + b"\xff"),
     "too long by a byte": lambda: frame(b"x" * (MESSAGE + 1)),
     "deflated junk": lambda: frame(b"\xff" * (MESSAGE - 20), DEFLATED),
