@@ -20,6 +20,9 @@ _OK: Final = b'["OK"'
 _ANY: Final = b'["'
 _KEY: Final = PrivateKey(sha256(b"stalls").digest())
 _PUBKEY: Final = _KEY.public_key.format()[1:].hex()
+_VANISHING: Final = PrivateKey(sha256(b"stalls that vanish").digest())
+"""Of requests to vanish: what they remove must be no matter of what was stored before."""
+_VANISH: Final = 62
 _HEAD: Final = 600
 """Bytes of an event besides its content and tags, at most."""
 _ASCII: Final = "the relay answers what it was asked and nothing else "
@@ -29,11 +32,13 @@ _STACK: Final = "\u0323\u0301\u0327\u0308"
 
 def signed(kind: int, content: str, tags: Tags, created_at: int) -> Event:
     """A valid event; where JSON encoders differ from NIP-01, its id is by the latter, which is tried second."""
-    form = orjson.dumps([0, _PUBKEY, created_at, kind, tags, content])
+    key = _VANISHING if kind == _VANISH else _KEY
+    pubkey = key.public_key.format()[1:].hex()
+    form = orjson.dumps([0, pubkey, created_at, kind, tags, content])
     is_plain = b"\\u00" not in form
-    event_id = sha256(form).hexdigest() if is_plain else compute_id(_PUBKEY, created_at, kind, tags, content)
-    sig = _KEY.sign_schnorr(bytes.fromhex(event_id), bytes(32)).hex()
-    return Event(event_id, _PUBKEY, created_at, kind, tags, content, sig)
+    event_id = sha256(form).hexdigest() if is_plain else compute_id(pubkey, created_at, kind, tags, content)
+    sig = key.sign_schnorr(bytes.fromhex(event_id), bytes(32)).hex()
+    return Event(event_id, pubkey, created_at, kind, tags, content, sig)
 
 
 def published(event: Event) -> bytes:
@@ -166,8 +171,8 @@ _KINDS: Final[dict[str, tuple[int, Callable[[], str], Callable[[], Tags]]]] = {
     "set with names": (30_000, str, lambda: [["d", "x"], *_long("title", "description", "name")()]),
     "ephemeral": (20_001, lambda: filled(_ASCII, CONTENT), _named("p")),
     "request to join": (28_934, lambda: filled(_ASCII, CONTENT), _many("claim", "x")),
-    "request to vanish": (62, lambda: filled(_ASCII, CONTENT), lambda: _RELAYS),
-    "request to vanish from many": (62, str, lambda: [["relay", f"wss://{n}.example.com"] for n in range(TAGS)]),
+    "request to vanish": (_VANISH, lambda: filled(_ASCII, CONTENT), lambda: _RELAYS),
+    "request to vanish from many": (_VANISH, str, lambda: [["relay", f"wss://{n}.example.com"] for n in range(TAGS)]),
 }
 """Of other kinds, or with many tags."""
 _SPOILT: Final = (
