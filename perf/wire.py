@@ -29,9 +29,10 @@ _OFFER: Final = b"Sec-WebSocket-Extensions: permessage-deflate; client_no_contex
 _TEXT: Final = 0x81
 
 
-def handshake(*, deflate: bool = False) -> bytes:
-    """The request for a WebSocket, with the wish to deflate messages if so."""
-    return _HANDSHAKE + (_OFFER if deflate else b"") + b"\r\n"
+def handshake(*, deflate: bool = False, address: str = "") -> bytes:
+    """The request for a WebSocket, with the wish to deflate messages if so; as a proxy of a client's hands it on."""
+    forwarded = f"X-Forwarded-For: {address}\r\n".encode() if address else b""
+    return _HANDSHAKE + forwarded + (_OFFER if deflate else b"") + b"\r\n"
 
 
 def frame(message: bytes, first: int = _TEXT) -> bytes:

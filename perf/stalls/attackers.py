@@ -50,7 +50,7 @@ class Client:
 
     Args:
         port: of the relay.
-        source: its address.
+        source: its address, as a proxy on this machine tells it.
         number: among all; what it asks for is its own.
         tally: of what becomes of all clients.
     """
@@ -69,7 +69,6 @@ class Client:
         self._socket = trio.socket.socket()
         if not reads:
             self._socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, _SMALL)
-        await self._socket.bind((self._source, 0))
         await self._socket.connect(("127.0.0.1", self._port))
         self._rest = b""
 
@@ -80,7 +79,7 @@ class Client:
             OSError: it is refused.
         """
         await self.connect(reads=reads)
-        await self.send(handshake())
+        await self.send(handshake(address=self._source))
         while b"\r\n\r\n" not in self._rest:
             await self._receive()
         head, _, self._rest = self._rest.partition(b"\r\n\r\n")
@@ -244,8 +243,8 @@ def _spoilt() -> list[Any]:
 
 
 def source_of(kind: int, number: int, each: int) -> str:
-    """The address of a client, of this machine: the first half of so many of a kind share one."""
-    return f"127.0.1.{kind + 1}" if number < each // 2 else f"127.0.2.{kind * each + number}"
+    """The address of a client: the first half of so many of a kind share one."""
+    return f"198.51.100.{kind + 1}" if number < each // 2 else f"203.0.113.{kind * each + number}"
 
 
 async def _attack(port: int, each: int, names: Sequence[str]) -> None:

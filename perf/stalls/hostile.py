@@ -125,7 +125,8 @@ def measure(python: str, names: Sequence[str], scale: float = 1.0) -> Outcome:
         Failed: the relay doesn't start, or honest clients fail while nobody is hostile.
     """
     # -P: else it would be the relay in the current folder.
-    command = replace(OURS, command=f"{shlex.quote(python)} -P -m trio_relay")
+    environment = {**OURS.environment, "TRIO_RELAY_NET__TRUSTED_PROXIES": '["127.0.0.1"]'}
+    command = replace(OURS, command=f"{shlex.quote(python)} -P -m trio_relay", environment=environment)
     plan = Plan(load="honest", corpus=round(_CORPUS * scale), stored=round(STORED * scale), connections=_HONEST)
     with running(command) as server:
         plan = msgspec.structs.replace(plan, port=server.port)

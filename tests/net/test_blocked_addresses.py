@@ -18,6 +18,8 @@ from trio_relay import Endpoints, MemoryStore, NetOptions, Server, bound_address
 from trio_relay.net import server as server_module
 from trio_relay.net.addresses import AddressList
 from trio_relay.net.http import Request, Response
+from trio_relay.pipeline.admission import Admission
+from trio_relay.policy.identity import Identity
 
 PATIENCE = 10
 HERE, THERE, PROXY = "127.0.0.1", "127.0.0.2", "127.0.0.3"
@@ -93,6 +95,22 @@ async def test_through_a_trusted_proxy_each_request_tells_its_own_client() -> No
         await liar.send(request(headers={"X-Forwarded-For": "203.0.113.7"}))
         await liar.reply()
         assert house.front.clients == ["203.0.113.7", "203.0.113.8", "unnamed", "203.0.113.10", HERE]
+
+
+async def test_who_comes_from_this_machine_is_bounded_by_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a proxy on the same machine that nobody has named, that is everybody."""
+    origins: list[str | None] = []
+    new_identity = Admission.new_identity
+
+    def noted(admission: Admission, origin: str | None = None) -> Identity:
+        origins.append(origin)
+        return new_identity(admission, origin)
+
+    monkeypatch.setattr(Admission, "new_identity", noted)
+    async with open_house(BEHIND) as house, house.wire(PROXY) as proxied, house.wire(HERE) as direct:
+        await shake_hands(proxied, "203.0.113.7")
+        await shake_hands(direct)
+    assert origins == ["203.0.113.7", None]
 
 
 async def test_a_connection_is_logged_with_the_address_of_the_client(

@@ -102,8 +102,9 @@ class Server:
         )
         self._connections: dict[Connection, str] = {}
         self._flushes = Flushes(relay.flush_collector)
-        local = Proxies([*options.trusted_proxies, *_LOOPBACK])
-        self._lobby = Lobby(MOST_VISITORS, MOST_VISITORS_OF_ONE, local.origin)
+        # Who comes from this machine counts under nobody: behind a proxy that was not named here, that is everybody.
+        self._origin = Proxies([*options.trusted_proxies, *_LOOPBACK]).origin
+        self._lobby = Lobby(MOST_VISITORS, MOST_VISITORS_OF_ONE, self._origin)
         self._budgets = Budgets(options.inbound_bytes, options.outbound_bytes, self._connections.keys)
         self._stopping = False
         self._numbers = count(1)
@@ -277,7 +278,7 @@ class Server:
         refusals: ClientRefusals,
     ) -> None:
         address = upgrade.request.client
-        origin = self._proxies.origin(address)
+        origin = self._origin(address)
         client = Connection(
             stream, conversation, self._relay, self._options, self._flushes, refusals, origin, self._budgets
         )
