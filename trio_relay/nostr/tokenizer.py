@@ -228,15 +228,26 @@ def _words_in(text: str) -> list[str]:
         if _SPACELESS.search(run) is None:
             _add(found, run)
             continue
-        for part in _PARTS.findall(run):
+        for match in _PARTS.finditer(run):  # not all at once: see `_pairs`
+            part = match[0]
             if _SPACELESS.match(part) is None:
                 _add(found, part)
             elif len(part) == 1:
                 found.append(part)
             else:
-                found += map(add, part, part[1:])
-                found.append(part[-1])
+                _pairs(found, part)
     return found
+
+
+def _pairs(found: list[str], run: str) -> None:
+    """Add each two neighbours of a run, and the last character; in steps between which other threads may run."""
+    for start in range(0, len(run), _PAIRS_AT_ONCE):
+        end = start + _PAIRS_AT_ONCE
+        found += map(add, run[start:end], run[start + 1 : end + 1])
+    found.append(run[-1])
+
+
+_PAIRS_AT_ONCE: Final = 8_192
 
 
 def _add(found: list[str], run: str) -> None:
