@@ -18,6 +18,7 @@ from trio_relay.net.client_requests import ClientRequests
 from trio_relay.net.close_reasons import CLOSED_BY_CLIENT, LOST, SILENT, STOPPING, STUCK, UNFINISHED, CloseReason
 from trio_relay.net.flush import Flushes
 from trio_relay.net.keepalive import Keepalive, KeepaliveVerdict
+from trio_relay.net.lane import Lane, Pace
 from trio_relay.net.options import NetOptions
 from trio_relay.net.outbox import Outbox
 from trio_relay.net.refusals import ClientRefusals
@@ -56,6 +57,7 @@ class Connection:
         refusals: what the client is refused.
         origin: whom it counts as, see `Identity`.
         budgets: are told of what this makes the relay hold; None: nobody is.
+        lane: for clients that use much of the loop; None: each of them has its turn in each pass.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Connection:
         refusals: ClientRefusals,
         origin: str | None = None,
         budgets: Budgets | None = None,
+        lane: Lane | None = None,
     ) -> None:
         identity = relay.admission.new_identity(origin)
         self.origin = origin
@@ -77,6 +80,7 @@ class Connection:
         self._batch_bytes = 0
         self._heard = trio.current_time()
         self._identity = identity
+        self._pace = Pace(lane, identity.holder)
         self._transport = transport(stream)
         self._socket = socket
         self._relay = relay
@@ -118,10 +122,12 @@ class Connection:
                 try:
                     with self._listening:
                         await self._read(first)
+                    self._pace.pause(trio.current_time())
                     self._requests.end_all()
                     await self._say_goodbye()
                 finally:
                     # Also when cancelled: nothing may be delivered from now on, nor sent by a nursery that closes.
+                    self._pace.pause(trio.current_time())
                     self._requests.end_all()
                     self._outbox.close(forget=True)
                 self._tasks.cancel_scope.cancel()
@@ -199,6 +205,7 @@ class Connection:
             if self._held:
                 self._keepalive.heard_of_unfinished(now)
             self._keepalive.busy()
+            now = await self._pace.begin(now)
             messages = self._socket.receive(data)
             data = b""  # nobody needs it any more, and the pipeline may make us wait
             while (
@@ -211,13 +218,13 @@ class Connection:
                     self.hang_up(self._socket_close_reason())
                 if not self._socket.has_more:
                     break
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                now = trio.current_time()
+                now = await self._give_turn()
                 messages = self._socket.more()
             if self._close_reason is not None:
                 return
             # A client that does not read its answers is not read either; if that lasts, the watch finds it stuck.
             if not self._outbox.has_room_for(0):
+                self._pace.pause(trio.current_time())
                 await self._outbox.wait_for_room()
             if self._held or self._socket.is_unfinished:
                 self._note_unfinished()
@@ -244,7 +251,9 @@ class Connection:
 
     async def _receive(self) -> bytes:
         """The next bytes, b"" at the end of the stream, however it came."""
-        self._keepalive.listening(trio.current_time())
+        now = trio.current_time()
+        self._pace.pause(now)
+        self._keepalive.listening(now)
         return await self._transport.receive(_READ_BYTES)
 
     async def _take(self, messages: list[bytes], now: float) -> None:
@@ -257,12 +266,37 @@ class Connection:
         batch: list[Submission] = []
         if messages:
             self._heard = now
-        turn = Turn(now)
+        place, turn = 0, Turn(now)
+        if messages and len(messages[0]) > _LONG and turn.is_over:
+            turn = Turn(await self._give_turn())
+        while (place := await self._take_some(messages, place, turn, batch, now)) < len(messages):
+            turn = Turn(await self._give_turn())
         with self._outbox.held():
-            for place, data in enumerate(messages):
-                if (place or len(data) > _LONG) and turn.is_over:
-                    self._outbox.flush()
-                    await turn.give_shielded()  # half of what one read brought must not be lost
+            # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
+            if self._socket.is_open and (output := self._socket.output()):
+                self._outbox.send_framed_nowait(output)
+            self._unanswered += len(batch)
+            if len(batch) == 1 and self._relay.publish_nowait(batch[0]):
+                batch.clear()
+        if batch:
+            messages.clear()  # the events hold what they need of them
+            self._batch_bytes = _EVENT_COST * sum(submission.size for submission in batch)
+            self._inbound.grow(self._batch_bytes)
+            self._pace.pause(trio.current_time())
+            try:
+                await self._relay.publish(batch, self._identity)
+            finally:
+                self._batch_bytes = 0
+
+    async def _take_some(
+        self, messages: list[bytes], place: int, turn: Turn, batch: list[Submission], now: float
+    ) -> int:
+        """Do what the messages from a place on ask for, one at least, until the turn is over; gives the next place."""
+        first = place
+        with self._outbox.held():
+            for data in messages[place:]:
+                if place > first and turn.is_over:
+                    break
                 action = self._session.receive(data)
                 if isinstance(action, Publish):
                     self._admit(action.event, len(data), now, batch)
@@ -275,20 +309,17 @@ class Connection:
                     self._outbox.send_nowait(action.message)
                 else:
                     self._requests.take(action)
-            # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
-            if self._socket.is_open and (output := self._socket.output()):
-                self._outbox.send_framed_nowait(output)
-            self._unanswered += len(batch)
-            if len(batch) == 1 and self._relay.publish_nowait(batch[0]):
-                batch.clear()
-        if batch:
-            messages.clear()  # the events hold what they need of them
-            self._batch_bytes = _EVENT_COST * sum(submission.size for submission in batch)
-            self._inbound.grow(self._batch_bytes)
-            try:
-                await self._relay.publish(batch, self._identity)
-            finally:
-                self._batch_bytes = 0
+                place += 1
+        return place
+
+    async def _give_turn(self) -> float:
+        """Let others go on, and this client when it may; gives the time then.
+
+        It cannot be cancelled while nobody has to wait: half of what one read brought must not be lost.
+        """
+        self._pace.pause(trio.current_time())
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return await self._pace.begin(trio.current_time())
 
     def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:
         refusal = self._relay.admission.admit(event, self._identity, size)
@@ -303,8 +334,10 @@ class Connection:
 
     async def _authenticate(self, event: Event) -> None:
         refusal: Rejected | None = _UNVERIFIED
+        self._pace.pause(trio.current_time())
         with trio.move_on_after(_AUTH_SECONDS):  # it may take a thread, which all others may be waiting for
             refusal = await self._relay.authenticate(event, self._identity)
+        await self._pace.begin(trio.current_time())
         if refusal is None:
             log.debug("authenticated", key=event.pubkey)
         else:

@@ -30,6 +30,7 @@ from trio_relay.net.connection_limits import ConnectionLimits
 from trio_relay.net.endpoints import HEALTH, Endpoints
 from trio_relay.net.flush import Flushes
 from trio_relay.net.http import Request, Response, Upgrade, converse
+from trio_relay.net.lane import Lane
 from trio_relay.net.listeners import PatientListener, Shortage
 from trio_relay.net.lobby import Lobby, Visit
 from trio_relay.net.options import NetOptions
@@ -106,6 +107,7 @@ class Server:
         self._origin = Proxies([*options.trusted_proxies, *_LOOPBACK]).origin
         self._lobby = Lobby(MOST_VISITORS, MOST_VISITORS_OF_ONE, self._origin)
         self._budgets = Budgets(options.inbound_bytes, options.outbound_bytes, self._connections.keys)
+        self._lane = Lane()
         self._stopping = False
         self._numbers = count(1)
         self.shortage = Shortage()
@@ -132,6 +134,7 @@ class Server:
         """
         async with trio.open_nursery() as flushing:
             flushing.start_soon(self._flushes.run)
+            flushing.start_soon(self._lane.run)
             await self._serve_clients(listeners, stop, task_status)
             flushing.cancel_scope.cancel(reason="all connections have ended")
 
@@ -280,7 +283,7 @@ class Server:
         address = upgrade.request.client
         origin = self._origin(address)
         client = Connection(
-            stream, conversation, self._relay, self._options, self._flushes, refusals, origin, self._budgets
+            stream, conversation, self._relay, self._options, self._flushes, refusals, origin, self._budgets, self._lane
         )
         self._accepted += 1
         self._connections[client] = address
