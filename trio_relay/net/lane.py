@@ -8,7 +8,8 @@ in turn by whom they count as. Whoever asks for little is served in each pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable
 from typing import Final
 
 import trio
@@ -19,21 +20,31 @@ from trio_relay.turns import SECONDS as TURN_SECONDS
 
 _PASS_SECONDS: Final = 0.004
 """Of each pass, for long turns; one that takes longer is made up for by the next passes."""
-_SHORT_SECONDS: Final = 0.0003
+_SHORT_SECONDS: Final = 0.0005
 """A turn of an application with an event or a request or two is shorter; such are not counted."""
 _HALF_LIFE: Final = 2.0
 _HEAVY_SECONDS: Final = 0.003
 
 
 class Lane:
-    """Who has had long turns of late, and what is left of this pass for them."""
+    """Who has had long turns of late, and what is left of this pass for them.
 
-    def __init__(self) -> None:
+    Args:
+        cpu: tells the CPU time of the loop's thread, in seconds: on a busy machine time passes while nothing is done.
+    """
+
+    def __init__(self, cpu: Callable[[], float] | None = None) -> None:
+        self.cpu = cpu or time.thread_time
         self._uses = Uses(_HALF_LIFE, _HEAVY_SECONDS)
         self._line: FairChannel[None] = FairChannel(0)
         self._waiting = 0
         self._left = _PASS_SECONDS
         self._used = trio.Event()
+
+    @property
+    def is_in_use(self) -> bool:
+        """True while this pass or the last one has had long turns: then they are measured exactly."""
+        return self._used.is_set()
 
     async def run(self) -> None:
         """Give each pass its time; for ever."""
@@ -85,13 +96,14 @@ class Pace:
         holder: whom it counts as.
     """
 
-    __slots__ = ("_began", "_holder", "_is_heavy", "_lane")
+    __slots__ = ("_began", "_cpu", "_holder", "_is_heavy", "_lane")
 
     def __init__(self, lane: Lane | None, holder: Hashable) -> None:
         self._lane = lane
         self._holder = holder
         self._is_heavy = lane is not None and lane.is_heavy(holder)
         self._began = math.inf
+        self._cpu: float | None = None
 
     async def begin(self, now: float) -> float:
         """Begin to work, when it may; cancelled, it has not begun.
@@ -106,6 +118,7 @@ class Pace:
             await self._lane.enter(self._holder)
             now = trio.current_time()
         self._began = now
+        self._cpu = self._lane.cpu() if self._lane is not None and self._lane.is_in_use else None
         return now
 
     def pause(self, now: float) -> None:
@@ -114,6 +127,8 @@ class Pace:
         self._began = math.inf
         if self._lane is None or (seconds <= _SHORT_SECONDS and not self._is_heavy):
             return
+        if seconds > _SHORT_SECONDS and self._cpu is not None:
+            seconds = self._lane.cpu() - self._cpu
         if seconds > _SHORT_SECONDS:
             self._lane.charge(self._holder, seconds)
         self._is_heavy = self._lane.is_heavy(self._holder)
