@@ -58,6 +58,15 @@ def test_an_origin_that_has_all_it_may_have_makes_room_for_its_own() -> None:
     assert table.places.put_out("a", 10.0) == "a 1"
 
 
+def test_nobody_else_makes_room_for_it_where_all_places_are_taken() -> None:
+    table = Table(4, 2)
+    table.take("a", None, None)
+    table.take("b", 0.0, 1.0)
+    assert table.places.lack("a") is Lack.ONE
+    assert table.places.put_out("a", 10.0) is None
+    assert table.places.put_out("c", 10.0) == "b 0"
+
+
 def test_who_was_idle_for_less_than_asked_for_keeps_its_place() -> None:
     table = Table(2, least_idle=60.0)
     table.take("a", 0.0)
