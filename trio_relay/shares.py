@@ -37,7 +37,7 @@ class Shares(Generic[K]):
         """Places that are taken."""
 
     def lack(self, holder: K | None, size: int = 1) -> Lack | None:
-        """Why this holder cannot take so many more, its own share first: nobody else makes room for it; None if it can."""
+        """Why this holder cannot take so many more, its own share first, which others cannot widen; None if it can."""
         if self._most_of_one and holder is not None and self._of_one.get(holder, 0) + size > self._most_of_one:
             return Lack.ONE
         if self.held + size > self._most:

@@ -139,6 +139,27 @@ async def test_several_enter_and_leave_in_the_order_in_which_they_came() -> None
         assert entered == ["first", "second"]
 
 
+@pytest.mark.parametrize("cut", CUTS)
+async def test_equal_ones_do_not_take_each_other_for_entered(cut: int) -> None:
+    """The first may go before all of it has come, and the second is answered once all of it is in."""
+    kinds = frozenset(range(1_000, 3_500))
+    events = [ALICE.event(kind=kind) for kind in sorted(kinds)[::100]]
+    async with open_desk(MemoryStore()) as (relay, replies):
+        first, second = subscription(Filter(kinds=kinds)), subscription(Filter(kinds=kinds))
+        for target in (first, second):
+            relay.subscribe(target)
+        await after_turns(cut)
+        relay.unsubscribe(first)
+        assert await relay.answer(second).send()
+        for event in events:  # one by one: nothing goes to a thread
+            await relay.publish(replies.batch(event))
+            await wait_all_tasks_blocked()
+        assert sorted(ids(await waiting(second.recipient))) == sorted(["EOSE", *(event.id for event in events)])
+        relay.unsubscribe(second)
+        await wait_all_tasks_blocked()
+        assert held(relay) == (0, 0)
+
+
 async def note_entered(target: Subscription, entered: list[str], name: str) -> None:
     assert target.entering is not None
     assert await target.entering.wait() is None

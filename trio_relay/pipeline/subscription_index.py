@@ -84,10 +84,12 @@ class SubscriptionIndex(Generic[S]):
         for filter_ in subscription.filters:
             if not _is_in_vain(filter_, oldest):
                 table, keys = self._place(filter_)
-                condition = self._new_condition(subscription, filter_, keys)
-                if condition is not None and (lack := table.enter(keys, condition)) is not None:
+                if (condition := self._new_condition(subscription, filter_, keys)) is None:
+                    continue
+                if (lack := table.enter(keys, condition)) is not None:
                     self.remove(subscription)
                     return _crowded(lack)
+                self._let_join(condition, keys)
         return None
 
     def remove(self, subscription: S) -> None:
@@ -116,6 +118,7 @@ class SubscriptionIndex(Generic[S]):
                 yield
                 if subscription not in self._conditions:
                     return None
+            self._let_join(condition, keys)
         return None
 
     def removing(self, subscription: S) -> Iterator[None]:
@@ -181,11 +184,14 @@ class SubscriptionIndex(Generic[S]):
                     equal.join(subscription)
                     self._conditions[subscription] = (*held, equal)
                 return None
-            condition = self._equal[asked] = Condition(filter_, subscription.origin, subscription)
-        else:
-            condition = Condition(filter_, subscription.origin, subscription)
+        condition = Condition(filter_, subscription.origin, subscription)
         self._conditions[subscription] = (*held, condition)
         return condition
+
+    def _let_join(self, condition: Condition[S], keys: Collection[Any]) -> None:
+        """Have equal filters be this condition from now on: before, it may yet come to nothing."""
+        if keys is _ALL or keys is condition.filter.kinds:
+            self._equal.setdefault(_asked(condition.filter), condition)
 
     def _let_go(self, subscription: S) -> list[Condition[S]]:
         """Have a subscription found no more, and give the conditions that nobody has now."""
@@ -193,9 +199,9 @@ class SubscriptionIndex(Generic[S]):
         for condition in self._conditions.pop(subscription, ()):
             if condition.leave(subscription):
                 gone.append(condition)
-                filter_ = condition.filter
-                if self._place(filter_)[0] is self._kinds:
-                    del self._equal[_asked(filter_)]
+                asked = _asked(condition.filter)
+                if self._equal.get(asked) is condition:
+                    del self._equal[asked]
         return gone
 
     def _place(self, filter_: Filter) -> tuple[Table[Any, S], Collection[Any]]:
