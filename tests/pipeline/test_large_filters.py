@@ -98,6 +98,23 @@ async def test_what_is_saved_meanwhile_is_sent_once(cut: int, store: ObedientSto
         assert ids(await waiting(target.recipient)) == [LATER.id]
 
 
+@pytest.mark.parametrize("kind", [1, 20_001])
+@pytest.mark.parametrize("cut", CUTS)
+async def test_what_will_not_be_found_stored_comes_live_from_the_first_moment_on(cut: int, kind: int) -> None:
+    """Of a filter that wants nothing stored, and what is never stored; whichever of its values is entered last."""
+    event = ALICE.event("live", kind=kind)
+    limit = 0 if kind == 1 else 10
+    filters = [Filter(authors=some, limit=limit) for some in (PEOPLE - {ALICE.pubkey}, frozenset({ALICE.pubkey}))]
+    async with open_desk(MemoryStore()) as (relay, replies), trio.open_nursery() as nursery:
+        target = subscription(*filters)
+        relay.subscribe(target)
+        nursery.start_soon(relay.answer(target).send)
+        await after_turns(cut)
+        await relay.publish(replies.batch(event))
+        await wait_all_tasks_blocked()
+        assert sorted(ids(await waiting(target.recipient))) == sorted([event.id, "EOSE"])
+
+
 @pytest.mark.parametrize("cut", CUTS)
 async def test_it_may_end_on_its_way_and_nothing_is_left(cut: int) -> None:
     async with open_desk(MemoryStore()) as (relay, replies):

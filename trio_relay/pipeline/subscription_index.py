@@ -59,6 +59,8 @@ class SubscriptionIndex(Generic[S]):
     def __init__(self) -> None:
         self._conditions: dict[S, tuple[Condition[S], ...]] = {}
         """Of each subscription; more may be on their way."""
+        self._arriving: dict[S, tuple[Filter, ...]] = {}
+        """Those that are on their way in, each compared with every event; their filters that can match."""
         self._equal: dict[tuple[object, ...], Condition[S]] = {}
         """Conditions without ids, authors and tags, by what they ask for: many clients ask for the same."""
         self._texts: Table[str, S] = Table()
@@ -99,14 +101,14 @@ class SubscriptionIndex(Generic[S]):
             table.leave(keys, condition)
 
     def adding(self, subscription: S, oldest: int = 0) -> Generator[None, None, Rejected | None]:
-        """Do the same as `add` in pieces, yielding after each: what has been entered takes part in `match`.
+        """Do the same as `add` in pieces, yielding after each; all of it takes part in `match` from the first on.
 
         It ends early, and gives None, once the subscription is being removed.
         """
         self._conditions[subscription] = ()
-        for filter_ in subscription.filters:
-            if _is_in_vain(filter_, oldest):
-                continue
+        hopeful = tuple([filter_ for filter_ in subscription.filters if not _is_in_vain(filter_, oldest)])
+        self._arriving[subscription] = hopeful
+        for filter_ in hopeful:
             table, keys = self._place(filter_)
             condition = self._new_condition(subscription, filter_, keys)
             if condition is None:
@@ -119,6 +121,7 @@ class SubscriptionIndex(Generic[S]):
                 if subscription not in self._conditions:
                     return None
             self._let_join(condition, keys)
+        del self._arriving[subscription]
         return None
 
     def removing(self, subscription: S) -> Iterator[None]:
@@ -147,6 +150,12 @@ class SubscriptionIndex(Generic[S]):
                         wanted.update(many)
                     elif one is not None:
                         wanted[one] = None
+        for one, filters in self._arriving.items():
+            if one not in wanted:
+                if carried is None:
+                    carried = tag_values(event)
+                if any(filter_.matches(event, carried) for filter_ in filters):
+                    wanted[one] = None
         return list(wanted)
 
     def _found_by(self, event: Event) -> list[Found[S]]:
@@ -196,6 +205,7 @@ class SubscriptionIndex(Generic[S]):
     def _let_go(self, subscription: S) -> list[Condition[S]]:
         """Have a subscription found no more, and give the conditions that nobody has now."""
         gone = []
+        self._arriving.pop(subscription, None)
         for condition in self._conditions.pop(subscription, ()):
             if condition.leave(subscription):
                 gone.append(condition)
