@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.support.keys import ALICE
 from tests.support.server import Door, open_door
 from tests.support.syncing import FIRST
 from tests.support.wire import PING, PONG, Reply, Wire, frame, message, open_stream, open_wire, upgrade
@@ -62,6 +63,19 @@ async def test_a_minute_of_nothing_is_needed_and_pongs_are_nothing(autojump_cloc
             assert await four.receive() == ["EOSE", "a"]
         await trio.sleep(2)
         assert door.server.statistics().close_reasons["idle"] == 2
+
+
+async def test_who_is_in_the_middle_of_a_long_message_is_not_idle(autojump_clock: MockClock) -> None:
+    """Over a slow line a quarter of a megabyte takes longer than a minute."""
+    event = message("EVENT", ALICE.event("a" * 260_000))
+    step = len(event) // 72 + 1
+    async with open_door(net=NetOptions(max_connections=1)) as door, open_wire(door) as slow:
+        for start in range(0, len(event), step):
+            await trio.sleep(1)
+            await slow.send(event[start : start + step])
+            if start > 65 * step:
+                assert (await knock(door)).status == 503
+        assert (await slow.receive())[:1] == ["OK"]
 
 
 @pytest.mark.parametrize(

@@ -150,8 +150,15 @@ class Connection:
 
     @property
     def idle_since(self) -> float | None:
-        """Since when it has said nothing, by Trio's clock; None while it has something open, or waits for an answer."""
-        is_busy = self._unanswered or self._close_reason or self._session.open_requests or self._requests.has_syncs
+        """Since when it has said nothing, by Trio's clock; None while it has something open, or waits for an answer, or
+        is about to say something: that has a deadline of its own."""
+        is_busy = (
+            self._unanswered
+            or self._close_reason
+            or self._socket.is_unfinished
+            or self._session.open_requests
+            or self._requests.has_syncs
+        )
         return None if is_busy else self._heard
 
     @property
