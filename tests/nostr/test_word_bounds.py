@@ -91,6 +91,12 @@ def test_what_unicode_spreads_takes_at_most_twice_the_work_of_plain_text(
     assert work.longest <= 2 * folding.MOST * 18
 
 
+@given(st.lists(st.sampled_from(["a", "bc", " ", "d" * 70_000, "e" * 65_535]), max_size=9))
+def test_a_long_text_is_split_as_any_other(parts: list[str]) -> None:
+    text = " ".join(parts)
+    assert tokenizer.split(text) == text.split()
+
+
 @pytest.mark.parametrize("text", PROSE.values(), ids=PROSE)
 def test_plain_text_keeps_all_of_its_words(text: str) -> None:
     assert words(text) == naive_words(text)

@@ -13,7 +13,7 @@ from trio_relay.nostr.errors import invalid
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.event_text import DOMAIN, LANGUAGE, is_searched, marks_of, text_of
 from trio_relay.nostr.kinds import REACTION
-from trio_relay.nostr.tokenizer import ANY_END, asked_of, words, words_of_each
+from trio_relay.nostr.tokenizer import ANY_END, asked_of, split, words, words_of_each
 
 __all__ = [
     "COLOURS",
@@ -150,7 +150,7 @@ class Searched:
 
     @cached_property
     def _words(self) -> frozenset[str]:
-        return frozenset(self._text.split())
+        return frozenset(split(self._text))
 
     @cached_property
     def _marks(self) -> frozenset[str]:

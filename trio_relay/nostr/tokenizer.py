@@ -73,11 +73,28 @@ def _known(texts: Sequence[str]) -> list[str] | None:
 def _plain_words(text: str) -> list[str]:
     # A table of bytes translates all ASCII at once; everything else is folded already and stays as it is.
     raw = text.encode()
-    found = raw.translate(_LOWER).decode().split()
+    found = split(raw.translate(_LOWER).decode())
     # Asking each word for its length would double the cost.
     if _TOO_LONG in raw.translate(_OUTLINE):
         return [word[:LONGEST] for word in found]
     return found
+
+
+def split(text: str) -> list[str]:
+    """Split a text at its spaces as `str.split` does; a long one in steps between which other threads may run."""
+    if len(text) <= _SPLIT_AT_ONCE:
+        return text.split()
+    found: list[str] = []
+    start = 0
+    while start < len(text):
+        end = text.find(" ", start + _SPLIT_AT_ONCE)
+        end = len(text) if end < 0 else end
+        found += text[start:end].split()
+        start = end
+    return found
+
+
+_SPLIT_AT_ONCE: Final = 65_536
 
 
 def asked(text: str, prefix: int = 0) -> tuple[str, ...]:
