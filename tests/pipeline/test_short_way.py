@@ -51,9 +51,9 @@ class Stage:
         self.calls.append((threading.get_ident() == self.loop, list(events)))
         return self.real.verify(events)
 
-    def passes(self, event: Event) -> bool:
+    def passes(self, event: Event, *, is_lone: bool = False) -> bool:
         [one] = self.replies.batch(event)
-        return self.verifier.pass_nowait(one, self.to_writer, self.to_live)
+        return self.verifier.pass_nowait(one, self.to_writer, self.to_live, is_lone=is_lone)
 
     async def publish(self, *events: Event) -> None:
         """The long way."""
@@ -275,3 +275,12 @@ async def test_the_short_way_and_the_long_way_end_in_the_same_store_in_the_order
     assert [event_id for batch in store.batches for event_id in batch] == [event.id for event in events]
     assert replies.heard == [(event.id, True, "") for event in events]
     assert ids(await waiting(target.recipient)) == [event.id for event in events]
+
+
+async def test_a_lone_event_overtakes_hundreds_of_others_and_not_a_few() -> None:
+    stage = Stage(MemoryStore())
+    await stage.publish(*(ALICE.event(str(number)) for number in range(3)))
+    assert stage.passes(NOTE, is_lone=True) is False
+    await stage.publish(*(ALICE.event(str(number)) for number in range(3, 300)))
+    assert stage.passes(REPLY) is False, "its sender may have others among these"
+    assert stage.passes(NOTE, is_lone=True) is True

@@ -283,7 +283,7 @@ class Connection:
             if self._socket.is_open and (output := self._socket.output()):
                 self._outbox.send_framed_nowait(output)
             self._unanswered += len(batch)
-            if len(batch) == 1 and self._relay.publish_nowait(batch[0]):
+            if len(batch) == 1 and self._relay.publish_nowait(batch[0], is_lone=self._unanswered == 1):
                 batch.clear()
         if batch:
             messages.clear()  # the events hold what they need of them

@@ -1,10 +1,10 @@
-"""A bounded channel whose senders take turns by whom they count as, however many there are of one."""
+"""A bounded channel in which each holder gets as much as any other, however many senders and however much it has."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from heapq import heapify, heappop, heappush
+from typing import Final, Generic, TypeVar
 
 import outcome
 import trio
@@ -14,20 +14,33 @@ from trio_relay.pipeline.statistics import ChannelStatistics
 
 T = TypeVar("T")
 
+_FEW: Final = 1_000
+
 
 class _Sent(Generic[T]):
-    """What was sent, how large it is, and the task of its sender, if that waits for room."""
+    """What was sent, how large it is, and the task of its sender, if that waits for room.
 
-    __slots__ = ("size", "task", "value")
+    Attributes:
+        place: where it stands in the line: what its holder had been given before it, and the order of coming.
+        is_gone: True if its sender was cancelled, or refused.
+    """
 
-    def __init__(self, value: T, size: int) -> None:
+    __slots__ = ("is_gone", "place", "size", "task", "value")
+
+    def __init__(self, value: T, size: int, place: tuple[int, int]) -> None:
         self.value = value
         self.size = size
+        self.place = place
+        self.is_gone = False
         self.task: trio.lowlevel.Task | None = None
 
 
 class FairChannel(Generic[T]):
-    """Gives what it was sent in turn: one of each holder, then the next of each, in the order of each holder's own.
+    """Gives what it was sent in turn: first to whom least was given, in the order of each holder's own.
+
+    What a holder has been given is counted in bytes, one at least for each item, while it has more to say; who comes
+    anew stands where those stand that are next (start-time fair queueing). So a lone event does not wait for all the
+    hundreds that each of the others brings at a time.
 
     Beyond its capacity senders wait, and what they have brought has its turn all the same: who receives sees all of it.
 
@@ -39,8 +52,14 @@ class FairChannel(Generic[T]):
     def __init__(self, capacity: int, most_bytes: int = BATCH_BYTES) -> None:
         self._capacity = capacity
         self._most_bytes = most_bytes
-        self._lines: dict[Hashable, deque[_Sent[T]]] = {}
-        """Items by holder; the first holder is next, and goes to the end once one of its items was received."""
+        self._line: list[tuple[tuple[int, int], _Sent[T]]] = []
+        """A heap of all that was sent; also of what is gone, until its place comes."""
+        self._here = 0
+        """Items in the line that are not gone."""
+        self._given: dict[Hashable, int] = {}
+        """Where the next item of a holder stands, if that is beyond those that are next."""
+        self._next = 0
+        self._sent = 0
         self._waiting: dict[_Sent[T], Hashable] = {}
         """Items whose senders wait, in order, and whom they count as."""
         self._depth = self._peak = self._bytes = 0
@@ -61,10 +80,7 @@ class FairChannel(Generic[T]):
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._is_closed:
             raise trio.ClosedResourceError
-        item = _Sent(value, size)
-        if (line := self._lines.get(holder)) is None:
-            line = self._lines[holder] = deque()
-        line.append(item)
+        item = self._put(value, holder, size)
         if is_awaited := bool(self._receivers):
             self._receivers.unpark()
         if self._has_room():
@@ -74,6 +90,17 @@ class FairChannel(Generic[T]):
             await trio.lowlevel.cancel_shielded_checkpoint()
         else:
             await self._wait_for_room(item, holder)
+
+    def _put(self, value: T, holder: Hashable, size: int) -> _Sent[T]:
+        if not self._here:
+            self._given.clear()  # who had much owes nothing to those who were not here
+        begins = max(self._next, self._given.get(holder, 0))
+        self._given[holder] = begins + max(size, 1)
+        self._sent += 1
+        item = _Sent(value, size, (begins, self._sent))
+        heappush(self._line, (item.place, item))
+        self._here += 1
+        return item
 
     def _has_room(self) -> bool:
         return self._depth < self._capacity and self._bytes < self._most_bytes
@@ -92,11 +119,12 @@ class FairChannel(Generic[T]):
         await trio.lowlevel.wait_task_rescheduled(give_up)
 
     def _take_back(self, item: _Sent[T]) -> None:
-        holder = self._waiting.pop(item)
-        line = self._lines[holder]
-        line.remove(item)
-        if not line:
-            del self._lines[holder]
+        del self._waiting[item]
+        item.is_gone = True
+        self._here -= 1
+        if len(self._line) > 2 * self._here + _FEW:
+            self._line = [entry for entry in self._line if not entry[1].is_gone]
+            heapify(self._line)
 
     async def receive(self) -> T:
         """The next item.
@@ -121,14 +149,12 @@ class FairChannel(Generic[T]):
             trio.WouldBlock: there is none.
             trio.EndOfChannel: the channel is closed, and there is none.
         """
-        if not self._lines:
+        if not self._here:
             raise trio.EndOfChannel if self._is_closed else trio.WouldBlock
-        holder, line = next(iter(self._lines.items()))
-        item = line.popleft()
-        if not line:
-            del self._lines[holder]
-        elif len(self._lines) > 1:
-            self._lines[holder] = self._lines.pop(holder)
+        (self._next, _), item = heappop(self._line)
+        while item.is_gone:
+            (self._next, _), item = heappop(self._line)
+        self._here -= 1
         if item.task is not None and item in self._waiting:
             self._let_in(item)
         else:

@@ -126,9 +126,14 @@ class Relay:
         """Count a message that said nothing that could be carried out."""
         self._unreadable += 1
 
-    def publish_nowait(self, submission: Submission) -> bool:
-        """Send an admitted event on its way without a wait, where nothing else is; False if it is to be `publish`ed."""
-        return self.stages.publish_nowait(submission)
+    def publish_nowait(self, submission: Submission, *, is_lone: bool = False) -> bool:
+        """Send an admitted event on its way without a wait; False if it is to be `publish`ed.
+
+        Args:
+            submission: the event; no other is being verified, or many are.
+            is_lone: True if its sender has no other under way: it may overtake those of others.
+        """
+        return self.stages.publish_nowait(submission, is_lone=is_lone)
 
     async def publish(self, batch: list[Submission], identity: Identity | None = None) -> None:
         """Send admitted events on their way, all at once; waits while the pipeline is full.

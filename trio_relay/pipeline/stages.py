@@ -132,9 +132,9 @@ class Stages:
         for channel in (self._intake, self._verified, self._live):
             channel.close()
 
-    def publish_nowait(self, submission: Submission) -> bool:
-        """Send an event on its way without a wait, where nothing else is; False if it is to be `publish`ed."""
-        return self.verifier.pass_nowait(submission, self._verified, self._live)
+    def publish_nowait(self, submission: Submission, *, is_lone: bool = False) -> bool:
+        """Send an event on its way without a wait; False if it is to be `publish`ed, see `Verifier.pass_nowait`."""
+        return self.verifier.pass_nowait(submission, self._verified, self._live, is_lone=is_lone)
 
     async def publish(self, batch: list[Submission], holder: Hashable = None) -> None:
         """Send events on their way, all at once; waits while the intake is full, in batches or in bytes.

@@ -25,6 +25,8 @@ from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welc
 from trio_relay.store.base import Saved, Store, StoreError
 
 _MOST_ON_LOOP: Final = 4
+_MANY: Final = 64
+"""Events in this stage that a lone one overtakes: threads take milliseconds for them."""
 """Events that are verified on the loop, 50 µs each: a hop into a thread costs more, and load makes batches larger."""
 
 _UNHEARD: Final = f"{Prefix.MUTE}: nobody was listening for this event"
@@ -83,13 +85,17 @@ class Verifier:
         submission: Submission,
         verified: trio.MemorySendChannel[list[Submission]],
         live: trio.MemorySendChannel[list[Submission]],
+        *,
+        is_lone: bool = False,
     ) -> bool:
         """Verify an event here and now, on the loop, if no other is in this stage; False if it must go the long way.
 
-        Two hops into a thread cost four times the verification. It is one call of some 50 µs, and nothing is overtaken.
+        Two hops into a thread cost four times the verification. It is one call of some 50 µs, and nothing is overtaken;
+        but who has one event alone does not wait for hundreds of others.
         """
         event = submission.event
-        if self._pending or not self._is_quick or event.kind in self._requests:
+        is_in_line = self._pending and not (is_lone and self._pending >= _MANY)
+        if is_in_line or not self._is_quick or event.kind in self._requests:
             return False
         known = set() if event.kind in self._private_kinds else self._store.known_nowait([event.id])
         if known is None:
