@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.support.keys import ALICE
@@ -14,6 +16,7 @@ from tests.support.obedient_store import SyncedStore
 from tests.support.receiving import NOTHING
 from tests.support.server import Door, Talker, open_door
 from trio_relay import Limits, turns
+from trio_relay.net import server as server_module
 from trio_relay.nostr.negentropy.protocol import initiate
 
 pytestmark = pytest.mark.usefixtures("inline_threads", "autojump_clock")
@@ -160,3 +163,39 @@ async def test_a_silent_client_keeps_nothing_of_its_last_message() -> None:
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert held < 400_000
+
+
+async def test_who_has_many_times_more_than_others_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten clients hold little, an address with two connections nearly all of it; whoever comes then is told to wait."""
+    limits = Limits(max_filter_values_of_all=1_000)
+    origins = iter([*map("192.0.2.{}".format, range(10)), "198.51.100.1", "198.51.100.1", "203.0.113.1"])
+    many = {"#t": [str(number) for number in range(460)]}
+    monkeypatch.setattr(server_module, "peer_address", lambda _stream: next(origins))
+    async with open_door(limits=limits) as door, AsyncExitStack() as stack:
+        small = [await stack.enter_async_context(door.client()) for _ in range(10)]
+        for client in small:
+            assert await told(client, "REQ", SIX) == ["EOSE", "a"]
+        greedy = [await stack.enter_async_context(door.client()) for _ in range(2)]
+        for client in greedy:
+            assert await told(client, "REQ", many) == ["EOSE", "a"]
+        late = await stack.enter_async_context(door.client())
+        full = await told(late, "REQ", SIX, SEVEN)
+        assert full[0] == "CLOSED"
+        assert "try again later" in full[2]
+        await trio.sleep(1.5)
+        assert held(door) == 10 * 6 + 466
+        assert await told(late, "REQ", SIX, SEVEN) == ["EOSE", "a"]
+        await trio.sleep(10)
+        assert door.server.statistics().close_reasons == {"filters": 1}
+
+
+async def test_where_all_have_as_much_nobody_has_to_go() -> None:
+    async with open_door(limits=Limits(max_filter_values_of_all=60)) as door, AsyncExitStack() as stack:
+        for _ in range(10):
+            client = await stack.enter_async_context(door.client())
+            assert await told(client, "REQ", SIX) == ["EOSE", "a"]
+        late = await stack.enter_async_context(door.client())
+        assert (await told(late, "REQ", SIX))[0] == "CLOSED"
+        await trio.sleep(3)
+        assert held(door) == 60
+        assert door.server.statistics().connections == 11

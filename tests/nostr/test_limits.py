@@ -17,7 +17,7 @@ def test_the_defaults() -> None:
         "max_filters": 20,
         "max_filter_values": 25_000,
         "max_filter_values_per_address": 50_000,
-        "max_filter_values_of_all": 500_000,
+        "max_filter_values_of_all": 1_000_000,
         "max_limit": 5_000,
         "default_limit": 500,
         "created_at_ahead": 900,

@@ -20,7 +20,7 @@ from trio_relay.nostr.session import Session
 
 NUMBERS = count(10**6)
 MOST_BYTES = 250
-"""Of a value: all of them, 500,000, take less than 130 MB then, and a process not much more."""
+"""Of a value: half a million take less than 130 MB then, and a process not much more."""
 
 
 def ids(number: int) -> list[str]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -44,6 +44,9 @@ _REASONS: Final = {
         "outbound bytes", 1013, "too slow: the relay is full of unread messages, and this address has most", seconds=1.0
     ),
 }
+FULL_OF_FILTERS: Final = CloseReason(
+    "filters", 1013, "too much: the relay is full of filters, and this address has many times more than others"
+)
 OVER_BUDGET: Final = frozenset(_REASONS.values())
 """How connections end that hold most while a budget is exceeded. 1013, "try again later": RFC 6455's registry."""
 
@@ -120,28 +123,51 @@ class Budget:
 
     def _make_room(self) -> int:
         """Put out those who hold most until there is room; gives what is still held."""
-        holders: dict[object, list[tuple[int, Client]]] = {}
-        sums: Counter[object] = Counter()
-        for client in self._clients():
-            if size := client.own_bytes(self._direction):
-                holder: object = client if client.origin is None else client.origin
-                holders.setdefault(holder, []).append((size, client))
-                sums[holder] += size
-        held = sums.total()
+        sizes = [(size, client) for client in self._clients() if (size := client.own_bytes(self._direction))]
+        held = sum(size for size, _ in sizes)
         if held > self._most:
-            enough = self._most - self._most // _FINE_PARTS
-            greedy = [(-size, order, holder) for order, (holder, size) in enumerate(sums.items())]
-            heapify(greedy)
-            while held > enough and greedy:
-                taken, order, holder = heappop(greedy)
-                largest = max(holders[holder], key=itemgetter(0))
-                holders[holder].remove(largest)
-                largest[1].put_out(_REASONS[self._direction])
+            for size, client in greediest(sizes, held - (self._most - self._most // _FINE_PARTS)):
+                client.put_out(_REASONS[self._direction])
                 self._untold += 1
-                held -= largest[0]
-                if holders[holder]:
-                    heappush(greedy, (taken + largest[0], order, holder))
+                held -= size
         return held
+
+
+class HasOrigin(Protocol):
+    """Whoever counts as somebody."""
+
+    @property
+    def origin(self) -> str | None:
+        """Whom it counts as; None: as itself alone."""
+
+
+C = TypeVar("C", bound=HasOrigin)
+
+
+def greediest(sizes: Sequence[tuple[int, C]], too_much: int, least: int = 0) -> Iterator[tuple[int, C]]:
+    """Yield who has to go, and what it holds: the largest client of who holds most, until so much is let go.
+
+    Args:
+        sizes: what each client holds.
+        too_much: what has to be let go.
+        least: who holds no more than this in all is spared.
+    """
+    holders: dict[object, list[tuple[int, C]]] = {}
+    sums: Counter[object] = Counter()
+    for size, client in sizes:
+        holder: object = client if client.origin is None else client.origin
+        holders.setdefault(holder, []).append((size, client))
+        sums[holder] += size
+    greedy = [(-size, order, holder) for order, (holder, size) in enumerate(sums.items())]
+    heapify(greedy)
+    while too_much > 0 and greedy and -greedy[0][0] > least:
+        taken, order, holder = heappop(greedy)
+        largest = max(holders[holder], key=itemgetter(0))
+        holders[holder].remove(largest)
+        yield largest
+        too_much -= largest[0]
+        if holders[holder]:
+            heappush(greedy, (taken + largest[0], order, holder))
 
 
 class Budgets:

@@ -166,6 +166,11 @@ class Connection:
         """When it said something last, by Trio's clock; a pong is nothing."""
         return self._heard
 
+    @property
+    def filter_values(self) -> int:
+        """What its open filters count."""
+        return self._session.filter_values
+
     def held_bytes(self, direction: Direction) -> int:
         """What it makes the relay hold; frames that it shares with others are counted whole."""
         if direction is Direction.OUT:
@@ -215,9 +220,7 @@ class Connection:
             now = await self._pace.begin(now)
             messages = self._socket.receive(data)
             data = b""  # nobody needs it any more, and the pipeline may make us wait
-            while (
-                self._close_reason is None
-            ):  # else it came while these bytes were on their way: they were not accepted
+            while self._close_reason is None:  # else it came while these were on their way: they were not accepted
                 self._accepting = True
                 await self._take(messages, now)
                 self._accepting = False
@@ -320,12 +323,9 @@ class Connection:
         return place
 
     async def _give_turn(self) -> float:
-        """Let others go on, and this client when it may; gives the time then.
-
-        It cannot be cancelled while nobody has to wait: half of what one read brought must not be lost.
-        """
+        """Let others go on, and this client when it may; gives the time then."""
         self._pace.pause(trio.current_time())
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        await trio.lowlevel.cancel_shielded_checkpoint()  # half of what one read brought must not be lost
         return await self._pace.begin(trio.current_time())
 
     def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:

@@ -23,7 +23,7 @@ import trio
 
 from trio_relay.net import websocket
 from trio_relay.net.addresses import UNNAMED, BlockedAddresses, Proxies
-from trio_relay.net.budgets import OVER_BUDGET, Budgets
+from trio_relay.net.budgets import FULL_OF_FILTERS, OVER_BUDGET, Budgets, greediest
 from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
 from trio_relay.net.connection import Connection
 from trio_relay.net.connection_limits import ConnectionLimits
@@ -48,6 +48,10 @@ MOST_VISITORS_OF_ONE: Final = 100
 """Of them, those from one IPv4 address or one IPv6 /64 network, unless that is a trusted proxy's or this machine's."""
 _READERS: Final = frozenset({ListName.MEMBERS, ListName.BANNED_PUBKEYS})
 """Lists that say who may read."""
+_FILTERS_FREED: Final = 16
+"""A sixteenth of the room for filters is made free at a time."""
+_TIMES_OTHERS: Final = 4
+"""Who has no more than this times the average of all stays."""
 _LOOPBACK: Final = ("127.0.0.0/8", "::1")
 _LINGER_NOT: Final = pack("ii", 1, 0)
 
@@ -318,6 +322,19 @@ class Server:
             self.shortage.tell(now)
             self._refusals.tell(now)
             self._budgets.watch(now)
+            self._make_filter_room()
+
+    def _make_filter_room(self) -> None:
+        """Let go clients of addresses that have many times more filters than others, if somebody found no room."""
+        room = self._relay.filter_room
+        if not room.was_full:
+            return
+        room.was_full = False
+        sizes = [(size, client) for client in self._connections if (size := client.filter_values)]
+        holders = len({client.origin or client for _, client in sizes})
+        spared = _TIMES_OTHERS * room.held // max(holders, 1)
+        for _, client in greediest(sizes, room.held // _FILTERS_FREED, spared):
+            client.put_out(FULL_OF_FILTERS)
 
     @property
     def connections(self) -> Collection[Connection]:

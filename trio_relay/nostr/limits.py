@@ -61,7 +61,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             description="The same for all clients together; each value takes up to 250 bytes of memory.",
             extra={"unit": "values"},
         ),
-    ] = 500_000
+    ] = 1_000_000
     max_limit: Annotated[
         int,
         Meta(

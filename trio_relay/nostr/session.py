@@ -121,6 +121,11 @@ class Session:
         """Count a filter no longer that was held."""
         self._values -= size
 
+    @property
+    def filter_values(self) -> int:
+        """What all open filters count together, see `Filter.weight`."""
+        return self._values
+
     def receive(self, data: bytes) -> ClientMessage:
         """One whole text message, as bytes of valid UTF-8, to what it asks for; never fails on any input.
 

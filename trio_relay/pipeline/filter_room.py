@@ -16,6 +16,8 @@ class FilterRoom:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self.was_full = False
+        """Set when somebody finds no room because others have it all, for whoever makes room; it is theirs to reset."""
         self._shares: Shares[str] = Shares(limits.max_filter_values_of_all, limits.max_filter_values_per_address)
 
     @property
@@ -38,6 +40,7 @@ class FilterRoom:
         if lack is Lack.ONE:
             most = f"{limits.max_filter_values_per_address} values in the filters of one address"
             return Rejected(Prefix.ERROR, f"at most {most} (max_filter_values_per_address)")
+        self.was_full = True
         most = f"{limits.max_filter_values_of_all} values in the filters of all clients"
         return Rejected(Prefix.ERROR, f"at most {most} (max_filter_values_of_all): the relay is full, try again later")
 
