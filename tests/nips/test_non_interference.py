@@ -224,8 +224,10 @@ async def answers(store: Store, world: World, *, has_hidden: bool) -> list[str]:
         for event in (*world.stored, *world.coming):
             await asker.publish(replace(event, sig="0" * 128))
         # A version that is replaced, or barred, is refused; so is what its author has deleted. Who has it may know.
-        for event in (*world.stored, *world.coming):
-            if world.may_read(event) or address_of(event) is None:
+        every = (*world.stored, *world.coming)
+        deleted = {tag[1] for event in every if event.kind == 5 for tag in event.tags if tag[0] == "e"}
+        for event in every:
+            if world.may_read(event) or not (event.id in deleted or address_of(event) is not None):
                 await asker.publish(event)
         await over_http(door, heard)
     return heard
