@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from trio_relay.nostr.errors import Prefix, Rejected
@@ -23,6 +24,8 @@ from trio_relay.nostr.message import (
     refuse_sync,
 )
 from trio_relay.nostr.message_bounds import MessageBounds
+
+_bounds_of = lru_cache(maxsize=16)(MessageBounds.of)  # a relay has one, thousands of sessions use it
 
 
 class OpenRequest(ABC):
@@ -72,7 +75,7 @@ class Session:
         search_prefix: int = 0,
     ) -> None:
         self._limits = limits
-        self._bounds = MessageBounds.of(limits)
+        self._bounds = _bounds_of(limits)
         self._has_search = has_search
         self._has_sync = has_sync
         self._reading = _Reading(limits.max_filter_values, all_of=and_tags, prefix=search_prefix)
