@@ -95,6 +95,19 @@ def test_what_others_have_reported_too_stays_when_a_share_is_full() -> None:
     assert desk.count(reporter) == SHARE
 
 
+def test_two_keys_an_event_do_not_make_the_queue_longer_than_it_may_be() -> None:
+    """Each entry of a full share goes over to its second reporter, and stays."""
+    desk = Desk()
+    honest = hex64()
+    desk.take(hex64(), honest, origin="192.0.2.7")
+    for _ in range(MOST + SHARE):
+        event = hex64()
+        desk.take(hex64(), event, origin="198.51.100.1")
+        desk.take(hex64(), event, origin="198.51.100.1")
+    assert len(desk.there) == MOST
+    assert honest in desk.there
+
+
 @pytest.mark.parametrize("is_full", [False, True])
 def test_however_many_keys_come_from_one_address_they_have_one_share(is_full: bool) -> None:
     desk, honest = Desk(), [hex64() for _ in range(MOST // 2)]

@@ -71,10 +71,19 @@ class ReportQueue:
         A holder's share is full: his own oldest makes room, and stays only if others have reported it, too.
         """
         holder = self.holder(pubkey, origin, now)
+        withdrawn: list[Change] = []
         if self._shares.held_by(holder) >= MOST_OF_ONE:
-            return self._withdrawing(self._weakest_of(holder), holder, now)
+            withdrawn = self._withdrawing(self._weakest_of(holder), holder, now)
+            if withdrawn[0].entry is None:
+                return withdrawn
         if self._shares.held < MOST_REPORTS:
-            return []
+            return withdrawn
+        # What others have reported, too, has stayed, and the queue is as full as before.
+        weakest = self._weakest_for(pubkey, holder, now)
+        return None if weakest is None else [*withdrawn, Change(ListName.REPORTED_EVENTS, weakest)]
+
+    def _weakest_for(self, pubkey: str, holder: str, now: int) -> str | None:
+        """Return which entry of a full queue makes room for this reporter; None if none does."""
         self._correct(now)
         lowest, own = min(self._ranks), int(self._rules.is_known(pubkey, now))
         if lowest > own:
@@ -84,7 +93,7 @@ class ReportQueue:
         # From him alone who has more: else two who have little would push each other out.
         if lowest == own and 0 < rank.count(holder) >= rank.count(greediest):
             greediest = holder
-        return [Change(ListName.REPORTED_EVENTS, rank.weakest(greediest))]
+        return rank.weakest(greediest)
 
     def note_origin(self, event_id: str, origin: str | None) -> None:
         """Remember where the first report of an event came from, before it is put on the list."""
