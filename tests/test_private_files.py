@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import structlog
@@ -217,3 +218,17 @@ def test_a_file_that_must_be_new_is_not_opened_where_it_is_there(tmp_path: Path)
     with pytest.raises(FileExistsError):
         open_private(tmp_path / "new", is_new=True)
     os.close(open_private(tmp_path / "new"))
+
+
+async def test_a_store_opens_in_a_folder_that_may_not_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may not list it cannot tell what else is there, and leaves the folder as it is."""
+
+    def refuse(folder: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    (tmp_path / "data").mkdir(0o755)
+    monkeypatch.setattr(Path, "iterdir", refuse)  # modes do not bind root, who may run the tests
+    async with opened(tmp_path / "data" / "relay.db"):
+        assert mode(tmp_path / "data") == 0o755

@@ -62,5 +62,13 @@ def keep_from_others(path: Path, *, has_folder: bool) -> None:
     close_to_others(*own)
     if path.is_symlink():
         close_to_others(Path(f"{path}{_LOCK}"))
-    if has_folder and {one.name for one in file.parent.iterdir()} <= {one.name for one in own}:
+    if has_folder and _holds_only(file.parent, {one.name for one in own}):
         close_to_others(file.parent)
+
+
+def _holds_only(folder: Path, names: set[str]) -> bool:
+    """Return True if nothing else is in a folder; False if that cannot be told."""
+    try:
+        return {one.name for one in folder.iterdir()} <= names
+    except PermissionError:  # what may be written to need not be open to be listed
+        return False
