@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -232,3 +234,16 @@ async def test_a_store_opens_in_a_folder_that_may_not_be_listed(
     monkeypatch.setattr(Path, "iterdir", refuse)  # modes do not bind root, who may run the tests
     async with opened(tmp_path / "data" / "relay.db"):
         assert mode(tmp_path / "data") == 0o755
+
+
+@pytest.mark.slow
+def test_standard_output_may_be_named_where_it_is_a_file(tmp_path: Path) -> None:
+    written = tmp_path / "events.jsonl"
+    program = (
+        "from pathlib import Path; from trio_relay.private_files import written_whole\n"
+        "with written_whole(Path('/dev/stdout')) as out: out.write(b'after')"
+    )
+    written.write_bytes(b"before ")
+    with written.open("ab") as out:
+        subprocess.run([sys.executable, "-c", program], stdout=out, check=True)
+    assert written.read_bytes() == b"before after"

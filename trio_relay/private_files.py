@@ -22,6 +22,7 @@ log = structlog.get_logger("trio_relay.private_files")
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
 _OTHERS: Final = 0o077
+_STANDARD_OUTPUT: Final = 1
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _IS_LINK: Final = frozenset({errno.ELOOP, errno.EMLINK})
 """What open(2) says of a link that it is not to follow, on Linux and macOS, and on FreeBSD."""
@@ -159,8 +160,11 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 def _opened_for_writing(path: Path) -> int:
     """Open what is there and no regular file; nothing is made, and nothing cut short."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode):
         os.close(descriptor)
+        if os.path.samestat(found, os.fstat(_STANDARD_OUTPUT)):  # whoever started this has chosen the file
+            return os.dup(_STANDARD_OUTPUT)
         raise Misplaced(errno.ELOOP, _LINK, str(path))
     return descriptor
 
