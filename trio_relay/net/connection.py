@@ -6,8 +6,8 @@ is still to be said is said within a bounded time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -365,32 +365,29 @@ class Connection:
         """Answer what was accepted, send the close frame, and wait for the client's: all within a bounded time."""
         close_reason = self._close_reason or CLOSED_BY_CLIENT
         seconds = self._options.close_seconds if close_reason.seconds is None else close_reason.seconds
-        if close_reason is STOPPING:
-            await self._wait_for_answers()  # the server's grace bounds it
-        elif close_reason is CLOSED_BY_CLIENT:
-            with trio.move_on_after(seconds):
-                await self._wait_for_answers()  # to events that came in front of the close frame
+        if close_reason in (STOPPING, CLOSED_BY_CLIENT):
+            # To events that came in front of the close frame; of a relay that stops, the server's grace bounds it.
+            with trio.move_on_after(math.inf if close_reason is STOPPING else seconds):
+                await self._wait_for_answers()
         with trio.move_on_after(seconds):
             if close_reason.code:
                 self._socket.close(close_reason.code, close_reason.text)
             self._outbox.close(last=self._socket.output(), forget=close_reason.forget)
             self._outbox.flush()
-            self._socket.more()  # which may hold the client's own close frame
+            await self._pass_over(b"")
             await self._outbox.drained()
             while not self._socket.is_done and (data := await self._receive()):
-                self._socket.receive(data)
-                self._socket.output()  # pongs, which may not follow a close frame: else they would be kept
-            await self._end_stream()
+                await self._pass_over(data)
+            await self._transport.end()
 
-    async def _end_stream(self) -> None:
-        """The server closes first (RFC 6455, section 7.1.1): say so, then wait for the client to follow.
-
-        Closing at once, with input unread, makes the kernel reset the connection and the client lose the close frame.
-        """
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._transport.send_eof()
-            while await self._receive():
-                pass
+    async def _pass_over(self, data: bytes) -> None:
+        """Look for the client's own close frame in what was read, and in what comes after it."""
+        if data:
+            self._socket.receive(data)
+        while self._socket.has_more:
+            await trio.lowlevel.checkpoint()
+            self._socket.more()
+        self._socket.output()  # pongs, which may not follow a close frame: else they would be kept
 
     async def _wait_for_answers(self) -> None:
         if self._unanswered:

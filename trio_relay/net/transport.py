@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from typing import Final
 
 import trio
 
 from trio_relay.net.addresses import UNIX, UNKNOWN
+
+_READ_BYTES: Final = 65_536
 
 
 class Transport:
@@ -46,6 +49,17 @@ class Transport:
             trio.BrokenResourceError: the connection is broken.
         """
         await self.stream.send_all(data)
+
+    async def end(self) -> None:
+        """Say that nothing more comes, and wait until the other end says so, too; for ever, if it doesn't.
+
+        Closing at once, with input unread, makes the kernel reset the connection and the client lose its last messages;
+        of a WebSocket the server closes first (RFC 6455, section 7.1.1).
+        """
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self.send_eof()
+            while await self.receive(_READ_BYTES):
+                pass
 
     async def send_eof(self) -> None:
         """Say that nothing more comes, where the stream can.

@@ -37,6 +37,8 @@ _WHOLE_TEXT: Final = 0x81
 _MOST_FRAMES: Final = 512
 _MOST_BYTES: Final = 2**18
 """What is given back at a time, and the rest of the message that reaches it: some milliseconds of work."""
+_LAST_BYTES: Final = 2**12
+"""Of what follows a close frame, the same: it may hold hundreds of frames."""
 _MASKED: Final = 0x80
 _NO_MASK: Final = bytes(4)
 _MOST_FRAGMENTS: Final = 1_024
@@ -159,8 +161,11 @@ class WebSocket:
             self._missing = 0
             if not self._fragments and _measure(data, 0)[1] <= len(data):  # else the head alone has come
                 self.unfinished += 1
-        if not data or self._only_core:
+        if not data:
             return self._by_core(data, [])
+        if self._only_core:
+            self._rest += data
+            return self.more()
         return self._frames(data)
 
     @property
@@ -170,6 +175,10 @@ class WebSocket:
 
     def more(self) -> list[bytes]:
         """The next messages of what was received."""
+        if self._only_core:
+            data, self._rest = self._rest[:_LAST_BYTES], self._rest[_LAST_BYTES:]
+            self._by_core(data, [])
+            return []
         data, self._rest = self._rest, b""
         return self._frames(data)
 
@@ -206,8 +215,7 @@ class WebSocket:
         """What follows a close frame is no message any more, but may be the client's own."""
         self._only_core = True
         self._core.extensions = []  # and nothing of it is to be inflated
-        if rest:
-            self._by_core(rest, [])
+        self._rest = rest
 
     def _is_odd(self, data: bytes, at: int, length: int) -> bool:
         """True if the core is to refuse a frame at once, without the rest of it: unmasked, or too long."""
