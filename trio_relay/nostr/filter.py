@@ -130,7 +130,7 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
         """Return the same filter for this reader, with the keys of this moment.
 
         Most filters name kinds, none of them private: these stay as they are and cost nothing more. Who has not
-        authenticated is concerned by no private event, so no store is asked for what he names of their kinds: it would
+        authenticated is concerned by no private event, so no store is asked for what it names of their kinds: it would
         take the longer the more there are. A search keeps its reader, since its order and the domains of authors come
         from other events than those that it finds.
         """

@@ -86,7 +86,7 @@ class Admission:
         return refusal
 
     def told(self, reason: str, event: Event, identity: Identity) -> str:
-        """What the sender of an accepted event is told of it: whether it was here before, only if he may read it."""
+        """What the sender of an accepted event is told of it: whether it was here before, only if it may read that."""
         is_told = may_read(event, identity.reader) or not reason.startswith(f"{Prefix.DUPLICATE}:")
         return reason if is_told else ""
 

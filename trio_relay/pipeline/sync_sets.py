@@ -210,7 +210,7 @@ class SyncSets:
         return items
 
     async def _read(self, filter_: Filter, session: Sync, who: Identity | None) -> ItemSet:
-        """The set, whose events count as `held` by this session from the first page on."""
+        """The set, whose events count as `held` by this sync from the first page on."""
         collection = ItemSet()
         if not filter_.wants_stored:
             return collection

@@ -97,7 +97,7 @@ def _own(filter_: Filter, kinds: frozenset[int], reader: Reader) -> Part:
 
 
 def _named(filter_: Filter, kinds: frozenset[int], reader: Reader) -> Part:
-    """What names the reader, but for what is his own already."""
+    """What names the reader, but for what is its own already."""
     if filter_.authors is not None and filter_.authors <= reader.keys:
         kinds &= WRAPS
     tag = (_NAME, frozenset(reader.keys))

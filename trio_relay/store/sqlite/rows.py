@@ -228,7 +228,7 @@ MARK: Final = "*"
 SEALED: Final = "!"
 """What stands before the letters of tags of `access.PRIVATE_KINDS`.
 
-So a walk over all that names somebody meets none of the messages to him, and is as long whether there are any or not.
+So a walk over all that names some key meets none of the messages to them, and is as long whether there are any or not.
 """
 
 
