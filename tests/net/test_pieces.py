@@ -59,6 +59,17 @@ def test_bombs_are_given_back_one_at_a_time_and_take_no_more_memory() -> None:
     assert peak < PIECE_BYTES + 6 * MOST
 
 
+class Others:
+    """Counts the turns that others have."""
+
+    turns = 0
+
+    async def take_turns(self) -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            self.turns += 1
+
+
 @pytest.mark.parametrize("size", [100_000, MOST // 2, MOST - 1])
 def test_what_is_inflated_at_a_time_is_bounded(size: int) -> None:
     found = pieces(new_socket(), frame(0x40 | TEXT, deflated(b" " * size)) * 50)
@@ -152,24 +163,17 @@ async def test_between_the_pieces_of_one_read_others_get_a_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All of it in one go would hold up everyone for as long as a client likes."""
-    taken = 0
+    others = Others()
     seen: list[int] = []
     more = WebSocket.more
 
     def noted(socket: WebSocket) -> list[bytes]:
-        seen.append(taken)
+        seen.append(others.turns)
         return more(socket)
 
     monkeypatch.setattr(WebSocket, "more", noted)
     async with open_door() as door, open_wire(door, offer=OFFER) as wire, trio.open_nursery() as nursery:
-
-        async def take_turns() -> None:
-            nonlocal taken
-            while True:
-                await trio.lowlevel.checkpoint()
-                taken += 1
-
-        nursery.start_soon(take_turns)
+        nursery.start_soon(others.take_turns)
         await wire.send(sent)
         assert {(await wire.receive_frame())[0] for _ in range(answers)} == {opcode}
         nursery.cancel_scope.cancel()
@@ -209,30 +213,23 @@ async def test_a_relay_that_stops_finds_the_close_frame_among_what_it_has_not_lo
 async def test_inflating_counts_before_a_long_message_is_parsed(
     size: int, seconds: float, waits: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken, between = 0, list[int]()
+    others, between = Others(), list[int]()
     receive, parse = WebSocket.receive, session.Session.receive
 
     def slow(socket: WebSocket, data: bytes) -> list[bytes]:
         found = receive(socket, data)
         autojump_clock.jump(seconds)
-        between.append(taken)
+        between.append(others.turns)
         return found
 
     def noted(conversation: session.Session, data: bytes) -> message.ClientMessage:
-        between.append(taken)
+        between.append(others.turns)
         return parse(conversation, data)
 
     monkeypatch.setattr(WebSocket, "receive", slow)
     monkeypatch.setattr(session.Session, "receive", noted)
     async with open_door() as door, open_wire(door, offer=OFFER) as wire, trio.open_nursery() as nursery:
-
-        async def take_turns() -> None:
-            nonlocal taken
-            while True:
-                await trio.lowlevel.checkpoint()
-                taken += 1
-
-        nursery.start_soon(take_turns)
+        nursery.start_soon(others.take_turns)
         await wire.send(frame(0x40 | TEXT, deflated(b'["REQ","a",{"limit":0}]' + b" " * size)))
         assert await wire.receive() == ["EOSE", "a"]
         nursery.cancel_scope.cancel()
