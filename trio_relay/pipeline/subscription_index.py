@@ -86,12 +86,12 @@ class SubscriptionIndex(Generic[S]):
         for filter_ in subscription.filters:
             if not _is_in_vain(filter_, oldest):
                 table, keys = self._place(filter_)
-                if (condition := self._new_condition(subscription, filter_, keys)) is None:
+                if (condition := self._new_condition(subscription, filter_)) is None:
                     continue
                 if (lack := table.enter(keys, condition)) is not None:
                     self.remove(subscription)
                     return _crowded(lack)
-                self._let_join(condition, keys)
+                self._let_join(condition)
         return None
 
     def remove(self, subscription: S) -> None:
@@ -110,7 +110,7 @@ class SubscriptionIndex(Generic[S]):
         self._arriving[subscription] = hopeful
         for filter_ in hopeful:
             table, keys = self._place(filter_)
-            condition = self._new_condition(subscription, filter_, keys)
+            condition = self._new_condition(subscription, filter_)
             if condition is None:
                 continue
             for some in _pieces(keys):
@@ -120,7 +120,7 @@ class SubscriptionIndex(Generic[S]):
                 yield
                 if subscription not in self._conditions:
                     return None
-            self._let_join(condition, keys)
+            self._let_join(condition)
         del self._arriving[subscription]
         return None
 
@@ -183,24 +183,22 @@ class SubscriptionIndex(Generic[S]):
                 found += tagged.values() if len(tagged) == 1 else [_each_once(tagged.values())]
         return found
 
-    def _new_condition(self, subscription: S, filter_: Filter, keys: Collection[Any]) -> Condition[S] | None:
+    def _new_condition(self, subscription: S, filter_: Filter) -> Condition[S] | None:
         """The condition that a filter is, yet to be entered; None if it was there, and the subscription has it now."""
         held = self._conditions[subscription]
-        if keys is _ALL or keys is filter_.kinds:
-            asked = _asked(filter_)
-            if (equal := self._equal.get(asked)) is not None:
-                if equal not in held:
-                    equal.join(subscription)
-                    self._conditions[subscription] = (*held, equal)
-                return None
+        if (asked := _asked(filter_)) is not None and (equal := self._equal.get(asked)) is not None:
+            if equal not in held:
+                equal.join(subscription)
+                self._conditions[subscription] = (*held, equal)
+            return None
         condition = Condition(filter_, subscription.origin, subscription)
         self._conditions[subscription] = (*held, condition)
         return condition
 
-    def _let_join(self, condition: Condition[S], keys: Collection[Any]) -> None:
+    def _let_join(self, condition: Condition[S]) -> None:
         """Have equal filters be this condition from now on: before, it may yet come to nothing."""
-        if keys is _ALL or keys is condition.filter.kinds:
-            self._equal.setdefault(_asked(condition.filter), condition)
+        if (asked := _asked(condition.filter)) is not None:
+            self._equal.setdefault(asked, condition)
 
     def _let_go(self, subscription: S) -> list[Condition[S]]:
         """Have a subscription found no more, and give the conditions that nobody has now."""
@@ -210,7 +208,7 @@ class SubscriptionIndex(Generic[S]):
             if condition.leave(subscription):
                 gone.append(condition)
                 asked = _asked(condition.filter)
-                if self._equal.get(asked) is condition:
+                if asked is not None and self._equal.get(asked) is condition:
                     del self._equal[asked]
         return gone
 
@@ -249,8 +247,10 @@ def _is_in_vain(filter_: Filter, oldest: int) -> bool:
     )
 
 
-def _asked(filter_: Filter) -> tuple[object, ...]:
-    """What is equal where two filters without ids, authors and tags match the same events."""
+def _asked(filter_: Filter) -> tuple[object, ...] | None:
+    """What is equal where two filters without ids, authors and tags match the same events; None for other filters."""
+    if filter_.ids is not None or filter_.authors is not None or filter_.tags:
+        return None
     return (filter_.kinds, filter_.since, filter_.until, filter_.search)
 
 
