@@ -281,9 +281,12 @@ class Connection:
             turn = Turn(await self._give_turn())
         while (place := await self._take_some(messages, place, turn, batch, now)) < len(messages):
             turn = Turn(await self._give_turn())
+        # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
+        output = self._socket.output() if self._socket.is_open else b""
+        if not (output or batch):
+            return
         with self._outbox.held():
-            # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
-            if self._socket.is_open and (output := self._socket.output()):
+            if output:
                 self._outbox.send_framed_nowait(output)
             self._unanswered += len(batch)
             if len(batch) == 1 and self._relay.publish_nowait(batch[0], is_lone=self._unanswered == 1):

@@ -19,7 +19,8 @@ from trio_relay.pipeline.uses import Uses
 from trio_relay.turns import SECONDS as TURN_SECONDS
 
 _PASS_SECONDS: Final = 0.004
-"""Of each pass, for long turns; one that takes longer is made up for by the next passes."""
+"""Of each pass, for long turns; one that takes longer is made up for by the next passes. Where they come so seldom that
+a pass does not use this up, the next ones have what is left of it: to wake up for each would cost more than it does."""
 _SHORT_SECONDS: Final = 0.0005
 """A turn of an application with an event or a request or two is shorter; such are not counted."""
 _HALF_LIFE: Final = 2.0
@@ -43,7 +44,7 @@ class Lane:
 
     @property
     def is_in_use(self) -> bool:
-        """True while this pass or the last one has had long turns: then they are measured exactly."""
+        """True while long turns use up what passes have for them: then they are measured exactly."""
         return self._used.is_set()
 
     async def run(self) -> None:
@@ -79,7 +80,8 @@ class Lane:
         self._uses.age(now)
         self._uses.charge(self._uses.of([holder]), seconds, now)
         self._left -= seconds
-        self._used.set()
+        if self._left <= 0:
+            self._used.set()
 
     def is_heavy(self, holder: Hashable) -> bool:
         """True if the holder has had long turns of late."""

@@ -135,10 +135,12 @@ class Filter(msgspec.Struct, frozen=True, gc=False):
         from other events than those that it finds.
         """
         kinds = self.kinds
+        if kinds is not None and self.search is None and kinds.isdisjoint(reader.private_kinds):
+            return self
         if kinds is not None and not reader.keys:
             kinds = kinds - reader.private_kinds
-        if kinds is not None and self.search is None and kinds.isdisjoint(reader.private_kinds):
-            return self if kinds == self.kinds else msgspec.structs.replace(self, kinds=kinds)
+            if self.search is None:
+                return msgspec.structs.replace(self, kinds=kinds)
         return msgspec.structs.replace(self, kinds=kinds, reader=reader.now())
 
     def with_limit(self, *, default: int, most: int) -> Filter:
