@@ -91,7 +91,7 @@ PRIVATE = re.compile("_[A-Za-z].*")
 EMPTY_NAMES = re.compile("manager|handler|util|helper", re.IGNORECASE)
 
 # What tests take of the inside, at most, each kind counted over all of them; the numbers only go down.
-MOST_LOOKS = {"private names": 104, "private names replaced": 36, "imports from within a room": 530}
+MOST_LOOKS = {"private names": 97, "private names replaced": 35, "imports from within a room": 515}
 
 ROOT = Path(trio_relay.__file__).parent
 TESTS = Path(__file__).parent
