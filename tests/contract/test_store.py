@@ -11,7 +11,7 @@ from tests.support.backends import ask, everything, lines
 from tests.support.keys import ALICE, NOW, made_up
 from trio_relay import Filter
 from trio_relay.nostr.event import Event, encode
-from trio_relay.store.base import ID_SLICE, Saved, Store
+from trio_relay.store.base import Saved, Store, id_of
 
 MANY = 2_300
 
@@ -85,7 +85,7 @@ async def test_an_id_stands_where_id_slice_says(store: Store) -> None:
     await store.save_many([event])
     async with aclosing(store.query([Filter(limit=1)])) as pages:
         (line,) = lines([page async for page in pages])
-    assert line[ID_SLICE].decode() == event.id
+    assert id_of(line).decode() == event.id
 
 
 async def test_a_query_that_nobody_reads_on_holds_nothing_up(store: Store) -> None:

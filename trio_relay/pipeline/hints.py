@@ -15,7 +15,7 @@ from trio_relay.pipeline.completeness import at_risk, is_inexact
 from trio_relay.pipeline.paging import paged
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.policy.identity import Identity
-from trio_relay.store.base import ID_SLICE, Page, Queryable
+from trio_relay.store.base import Page, Queryable, id_of
 
 
 class Unsure(Enum):
@@ -112,7 +112,7 @@ class Hints:
                 if isinstance(page, bytes):
                     yield {page[i + 8 : i + 40].hex().encode() for i in range(0, len(page), 40)}
                 else:
-                    yield {json[ID_SLICE] for json in page}
+                    yield {id_of(json) for json in page}
 
 
 def _at_the_end(filters: Sequence[Filter], found: int, *, is_gated: bool) -> str | None:

@@ -47,7 +47,7 @@ from trio_relay.pipeline.query_turns import NoTurn, QueryTurns
 from trio_relay.pipeline.statistics import SECONDS, Histogram
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.identity import Identity
-from trio_relay.store.base import ID_SLICE, Page, QueryTooLarge, Store, StoreError
+from trio_relay.store.base import Page, QueryTooLarge, Store, StoreError, id_of
 
 log = structlog.get_logger("trio_relay.pipeline")
 
@@ -279,7 +279,7 @@ class StoredAnswer:
                     await self.subscription.deliver_stored(sent, self._source.pending_ids)
                     of_last = sent
                 if needs_ids:
-                    self._ids.update(json[ID_SLICE] for json in sent)
+                    self._ids.update(id_of(json) for json in sent)
                 if cut.is_cut:
                     break
         return of_last
@@ -303,8 +303,8 @@ class StoredAnswer:
         async with aclosing(paged(partial(source.store.query, ties), source.turns, self._who)) as pages:
             async for page in pages:
                 tied += len(page)
-                if rest := [json for json in page if json[ID_SLICE] not in sent]:
-                    sent.update(json[ID_SLICE] for json in rest)
+                if rest := [json for json in page if id_of(json) not in sent]:
+                    sent.update(id_of(json) for json in rest)
                     await self.subscription.deliver_stored(rest, source.pending_ids)
         return tied < source.most
 

@@ -11,7 +11,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import closed, eose, event_head
 from trio_relay.pipeline.index_work import Entering
 from trio_relay.pipeline.recipient import Frame, Recipient
-from trio_relay.store.base import ID_SLICE, Page
+from trio_relay.store.base import Page, id_of
 
 _CHUNK_BYTES = 65_536
 _MOST_REMEMBERED = 10_000
@@ -114,7 +114,7 @@ class Subscription:
         if size > self.recipient.chunk_bytes or not self.recipient.has_room_for(size):
             return False
         if pending_ids:
-            found = [json[ID_SLICE].decode() for json in page]
+            found = [id_of(json).decode() for json in page]
             self._sent_stored = {event_id for event_id in found if event_id in pending_ids}
         frame, head = self.recipient.frame, self._head
         framed = [frame(head + json + b"]") for json in page]
@@ -139,7 +139,7 @@ class Subscription:
                 return
             # No await from here on: between look and send nothing may be delivered live.
             for json, message in zip(chunk, framed, strict=True):
-                event_id = json[ID_SLICE].decode()
+                event_id = id_of(json).decode()
                 if self._sent_live and event_id in self._sent_live:
                     continue
                 if event_id in pending_ids:

@@ -32,8 +32,10 @@ Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], Non
 Page: TypeAlias = list[bytes]
 """A list of events as JSON (`event.encode`), in the order of the answer; never empty."""
 
-ID_SLICE = slice(7, 71)
-"""The place of the id in an event's JSON, which begins with `{"id":"`."""
+
+def id_of(json: bytes) -> bytes:
+    """The id, in hex, of an event as JSON, which begins with `{"id":"`."""
+    return json[7:71]
 
 
 class Saved(Enum):
