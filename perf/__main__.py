@@ -19,7 +19,7 @@ from perf.generator import open_many_files
 from perf.report import summary, table
 from perf.results import Results
 from perf.scenarios import SCENARIOS, Scenario
-from perf.servers import OURS, PEERS, Command, peers
+from perf.servers import OURS, PEERS, Command, peers, relay_of
 from perf.versions import versions
 
 
@@ -43,6 +43,10 @@ from perf.versions import versions
     help="For stalls and hostile: the Python of another checkout, whose relay is measured instead of this one's.",
 )  # fmt: skip
 @click.option(
+    "--beside", type=click.Path(exists=True, dir_okay=False),
+    help="The Python of another checkout, whose relay takes turns with this one's, as `beside`.",
+)  # fmt: skip
+@click.option(
     "--before", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="For stalls: what --json wrote for another state, to be set beside this one.",
 )  # fmt: skip
@@ -56,6 +60,7 @@ def main(
     scale: float,
     json_file: Path | None,
     python: str,
+    beside: str | None,
     before: Path | None,
     picture: Path | None,
 ) -> None:
@@ -80,7 +85,9 @@ def main(
     if picture is not None:
         from perf.picture import draw  # now, rather than after an hour, it is told if matplotlib is missing
     scenarios = [SCENARIOS[name].scaled(scale) for name in names or SCENARIOS]
-    found = measure_all(scenarios, _servers([] if no_peers else peers(file)), rounds, scale, json_file)
+    others = [] if beside is None else [relay_of(beside, "beside")]
+    others += [] if no_peers else peers(file)
+    found = measure_all(scenarios, _servers(others), rounds, scale, json_file)
     click.echo(summary(found))
     if picture is not None:
         draw(found, picture)

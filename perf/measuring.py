@@ -17,6 +17,7 @@ from perf.results import CLOSED, PACED, Sample
 from perf.scenarios import Scenario
 from perf.servers import Command, Server
 from perf.serving import serving
+from perf.starting import starts
 
 _WARM: Final = 0.9
 """A node is warm when a load costs it at least this share of what it has cost before."""
@@ -32,6 +33,9 @@ def measure(scenario: Scenario, command: Command, stores: Stores) -> Iterator[Sa
         if scenario.is_on_opensearch and scenario.name not in stores.warm:
             _warm(scenario, command, stores)
             stores.warm.add(scenario.name)
+        if scenario.plan.load == "start":
+            yield starts(scenario, command, stores)
+            return
         with serving(scenario, command, stores) as (server, backing):
             closed = load(server, command.name, scenario.plan, backing)
         yield closed

@@ -245,6 +245,7 @@ _ALL: Final = (
         _plan("idle", count=5_000),
         (Bar("rss", 16_000, "B", strfry=77_000), Bar("cpu", 10, strfry=8)),
     ),
+    Scenario("start", "a start with an empty folder, until it accepts connections", _plan("start", count=5)),
     Scenario(
         "mix",
         "70 % requests and 30 % new events, 10 connections, 500 live subscribers",

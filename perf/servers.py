@@ -22,6 +22,7 @@ from perf.plan import Failed
 
 _PATIENCE: Final = 30.0
 """Seconds until a server must accept connections, and within which it must stop."""
+_BETWEEN_LOOKS: Final = 0.005
 _DYING: Final = 1.0
 PEERS: Final = Path(__file__).with_name("peers.toml")
 
@@ -50,16 +51,27 @@ class Command:
         return shutil.which(shlex.split(self.command)[0]) is not None
 
 
-OURS: Final = Command(
-    "trio-relay",
-    f"{shlex.quote(sys.executable)} -m trio_relay",
-    version=f"{shlex.quote(sys.executable)} -m trio_relay --version",
-    environment={
-        "TRIO_RELAY_NET__LISTEN": '["127.0.0.1:{port}"]',
-        "TRIO_RELAY_METRICS__LISTEN": "",
-        "TRIO_RELAY_STORE__PATH": "{folder}/relay.db",
-    },
-)
+def relay_of(python: str, name: str) -> Command:
+    """The relay that an environment has.
+
+    Args:
+        python: of the environment, of this checkout or another one.
+        name: in the tables.
+    """
+    program = f"{shlex.quote(python)} -P -m trio_relay"  # -P: not the one that the current folder happens to hold
+    return Command(
+        name,
+        program,
+        version=f"{program} --version",
+        environment={
+            "TRIO_RELAY_NET__LISTEN": '["127.0.0.1:{port}"]',
+            "TRIO_RELAY_METRICS__LISTEN": "",
+            "TRIO_RELAY_STORE__PATH": "{folder}/relay.db",
+        },
+    )
+
+
+OURS: Final = relay_of(sys.executable, "trio-relay")
 
 
 def peers(path: Path = PEERS) -> list[Command]:
@@ -170,7 +182,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            time.sleep(0.05)
+            time.sleep(_BETWEEN_LOOKS)
         else:
             return
     raise Failed(f"it doesn't start: {_last_line(log)}")
