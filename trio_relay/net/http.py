@@ -17,7 +17,7 @@ import h11
 import trio
 
 from trio_relay.net.addresses import UNKNOWN
-from trio_relay.net.request_head import bad_request, end_of_head, has_body, parse_head
+from trio_relay.net.request_head import bad_request, end_of_head, has_body, parse_head, plain_head
 from trio_relay.turns import Turn
 from trio_relay.version import __version__
 
@@ -68,7 +68,8 @@ class Request:
             name: of the header, in lower case.
             token: the word, in lower case.
         """
-        return token in (word.strip(" \t") for word in self.headers.get(name, "").lower().split(","))
+        listed = self.headers.get(name, "").lower()
+        return listed == token or token in [word.strip(" \t") for word in listed.split(",")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,35 +197,76 @@ class _Arrivals:
         return taken
 
 
-@dataclass(frozen=True, slots=True)
 class _Exchange:
-    """A request and what writes its response."""
+    """A request and what writes its response.
 
-    request: Request
-    connection: h11.Connection
-    leaves_body: bool
-    """True if it has a body that is not wanted."""
+    Args:
+        request: to be answered.
+        head: of the request, as it came.
+        connection: has read that; None: it is to read it if there is a response to be written.
+        leaves_body: the request has a body that is not wanted.
+    """
+
+    __slots__ = ("_connection", "_head", "leaves_body", "request")
+
+    def __init__(
+        self, request: Request, head: bytes, connection: h11.Connection | None = None, *, leaves_body: bool = False
+    ) -> None:
+        self.request = request
+        self.leaves_body = leaves_body
+        self._head = head
+        self._connection = connection
+
+    @property
+    def connection(self) -> h11.Connection:
+        """What writes the response."""
+        if self._connection is None:
+            self._connection, _ = parse_head(self._head)
+            self._connection.next_event()  # the end of the message
+        return self._connection
 
 
 async def _read_request(arrivals: _Arrivals, client_of: ClientOf, takes_body: TakesBody) -> _Exchange | None:
     """The next request, with its body if that is wanted; None if the client has left."""
     arrivals.begin_request()
+    if not arrivals.waiting:
+        if not await arrivals.more():
+            return None
+        if (exchange := _plain_handshake(arrivals, client_of)) is not None:
+            return exchange
     known = 0
     while not (size := end_of_head(arrivals.waiting, known)):
         known = len(arrivals.waiting)
         if not await arrivals.more():
             return None
-    connection, head = parse_head(arrivals.take(size))
+    taken = arrivals.take(size)
+    connection, head = parse_head(taken)
     request = _request(head, client_of)
     if not has_body(head):
         connection.next_event()  # the end of the message
-        return _Exchange(request, connection, leaves_body=False)
+        return _Exchange(request, taken, connection)
     if not takes_body(request):
-        return _Exchange(request, connection, leaves_body=True)
+        return _Exchange(request, taken, connection, leaves_body=True)
     if int(request.headers.get("content-length", "0")) > _BODY_BYTES:
         raise bad_request(413, "body too large")
     body = await _read_body(connection, arrivals)
-    return None if body is None else _Exchange(replace(request, body=body), connection, leaves_body=False)
+    return None if body is None else _Exchange(replace(request, body=body), taken, connection)
+
+
+def _plain_handshake(arrivals: _Arrivals, client_of: ClientOf) -> _Exchange | None:
+    """The handshake that has come in one piece, in the usual form; None if it is anything else.
+
+    Nearly all connections begin so, and get no response by h11, which would take most of the time that opening takes.
+    """
+    plain = plain_head(bytes(arrivals.waiting))
+    if plain is None:
+        return None
+    head, target, raw = plain
+    request = _of_headers("GET", target, raw, "1.1", client_of)
+    if not request.wants_websocket:
+        return None
+    arrivals.take(len(head))
+    return _Exchange(request, head)
 
 
 async def _read_body(connection: h11.Connection, arrivals: _Arrivals) -> bytes | None:
@@ -255,13 +297,16 @@ def _go_on(connection: h11.Connection) -> bytes:
 
 
 def _request(head: h11.Request, client_of: ClientOf) -> Request:
-    headers: dict[str, str] = {}
     raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+    target, version = head.target.decode("latin-1"), head.http_version.decode("ascii")
+    return _of_headers(head.method.decode("ascii"), target, raw, version, client_of)
+
+
+def _of_headers(method: str, target: str, raw: list[tuple[str, str]], version: str, client_of: ClientOf) -> Request:
+    headers: dict[str, str] = {}
     for name, value in raw:
         headers[name] = f"{headers[name]},{value}" if name in headers else value
-    target = head.target.decode("latin-1")
-    version = head.http_version.decode("ascii")
-    return Request(head.method.decode("ascii"), _path(target), headers, raw, target, b"", client_of(headers), version)
+    return Request(method, _path(target), headers, raw, target, b"", client_of(headers), version)
 
 
 def _path(target: str) -> str:

@@ -7,6 +7,7 @@ whole messages out of fragments, their UTF-8, and a bound on their number. Anoth
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from http import HTTPStatus
 from typing import Final
@@ -18,6 +19,7 @@ from websockets.frames import Opcode
 from websockets.http11 import Request as CoreRequest
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
+from websockets.utils import accept_key
 
 from trio_relay.net.frames import DEFLATE_WINDOW
 from trio_relay.net.http import Request
@@ -31,6 +33,8 @@ except ImportError:  # pragma: no cover (where websockets was built without a co
 _DEFLATE: Final = ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
 _HANDSHAKE: Final = frozenset({"sec-websocket-extensions", "sec-websocket-key", "sec-websocket-version"})
 """What the core is to look at in a request as it is; `_asked` reads what else it asks for."""
+_KEY: Final = re.compile("[0-9A-Za-z+/]{22}==")
+"""16 bytes in base64."""
 _ACCEPTED: Final = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 _WHOLE_TEXT: Final = 0x81
 """A frame's first byte: text, and its message's last one, nothing compressed (RFC 6455, section 5.2)."""
@@ -39,6 +43,10 @@ _MOST_BYTES: Final = 2**18
 """What is given back at a time, and the rest of the message that reaches it: some milliseconds of work."""
 _LAST_BYTES: Final = 2**12
 """Of what follows a close frame, the same: it may hold hundreds of frames."""
+_PING: Final = b"\x89\x00"
+_PONG: Final = 0x8A
+_MOST_CONTROL: Final = 125
+"""Bytes of a ping, a pong or a close frame."""
 _MASKED: Final = 0x80
 _NO_MASK: Final = bytes(4)
 _MOST_FRAGMENTS: Final = 1_024
@@ -73,8 +81,12 @@ def accept(request: Request, max_message_length: int, *, deflate: bool) -> tuple
     Raises:
         HandshakeRefused: it is a bad one.
     """
+    if not (deflate and "sec-websocket-extensions" in request.headers) and (key := _plain_key(request)) is not None:
+        return WebSocket(
+            None, max_message_length
+        ), f"{_ACCEPTED}Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode()
     extensions = [_DEFLATE] if deflate and "sec-websocket-extensions" in request.headers else []
-    core = ServerProtocol(state=OPEN, extensions=extensions, max_size=max_message_length, logger=_core_log)
+    core = _new_core(max_message_length, extensions)
     asked: CoreRequest | None = None
     try:
         asked = _asked(request)
@@ -87,6 +99,22 @@ def accept(request: Request, max_message_length: int, *, deflate: bool) -> tuple
     # Written by hand: the core's own answer takes as long as all of its checks.
     extensions_line = f"Sec-WebSocket-Extensions: {agreed}\r\n" if agreed else ""
     return WebSocket(core), (_ACCEPTED + f"Sec-WebSocket-Accept: {key}\r\n{extensions_line}\r\n").encode("latin-1")
+
+
+def _plain_key(request: Request) -> str | None:
+    """The key of a handshake in which each header that counts stands once, and as RFC 6455 writes it.
+
+    None: it is for the core to say whether that is a handshake, and what is wrong with it.
+    """
+    headers = request.headers
+    key = headers.get("sec-websocket-key", "")
+    if headers.get("sec-websocket-version") != "13" or _KEY.fullmatch(key) is None:  # repeated, they have commas
+        return None
+    return key if all(request.lists(name, word) for name, word in _WORDS) else None
+
+
+def _new_core(most: int, extensions: list[ServerPerMessageDeflateFactory]) -> ServerProtocol:
+    return ServerProtocol(state=OPEN, extensions=extensions, max_size=most, logger=_core_log)
 
 
 def _asked(request: Request) -> CoreRequest:
@@ -110,7 +138,12 @@ class WebSocket:
     """One connection's protocol state; after each call that may have made output, `output` is to be sent.
 
     Nearly all that clients send are whole text messages, a frame each. Those are read here, in a third of the time that
-    the core takes (`perf/frames.py`); every other frame is handed to it, whole.
+    the core takes (`perf/frames.py`); every other frame is handed to it, whole. As long as there was none, there need
+    not be a core, which would be a fifth of the memory that a connection takes.
+
+    Args:
+        core: as the handshake has left it; None: a new one is made once it is needed.
+        most: bytes of a message, where there is no core that knows it.
     """
 
     __slots__ = (
@@ -122,19 +155,22 @@ class WebSocket:
         "_missing",
         "_most",
         "_only_core",
+        "_pings",
         "_rest",
         "unfinished",
     )
 
-    def __init__(self, core: ServerProtocol) -> None:
+    def __init__(self, core: ServerProtocol | None, most: int | None = None) -> None:
         self._core = core
         self._fragments: list[bytes] = []
         self._fragment_bytes = 0
         self._kept = bytearray()
         self._missing = 0
         self._rest = b""
-        self._most = 2**62 if core.max_message_size is None else core.max_message_size
+        most = most if core is None else core.max_message_size
+        self._most = 2**62 if most is None else most
         self._only_core = False
+        self._pings = b""
         self._is_deaf = False
         self.unfinished = 1
         """The number of the message, or of the frame of another kind, that has begun, or of the next one that will
@@ -200,11 +236,11 @@ class WebSocket:
                 if self._is_text(message):
                     messages.append(message)
                     filled += end - at
-            else:
+            elif data[at] != _PONG or is_odd or end - head > _MOST_CONTROL:  # a pong says nothing: its frame was heard
                 known = len(messages)
                 self._by_core(data[at:end], messages)
                 filled += end - at + sum(map(len, messages[known:]))
-            if self._core.state is not OPEN:
+            if not self.is_open:
                 self._end_with(data[end:])
                 break
             at = end
@@ -214,15 +250,21 @@ class WebSocket:
     def _end_with(self, rest: bytes) -> None:
         """What follows a close frame is no message any more, but may be the client's own."""
         self._only_core = True
-        self._core.extensions = []  # and nothing of it is to be inflated
+        self._made_core().extensions = []  # and nothing of it is to be inflated
         self._rest = rest
 
     def _is_odd(self, data: bytes, at: int, length: int) -> bool:
         """True if the core is to refuse a frame at once, without the rest of it: unmasked, or too long."""
-        return length > self._most - (self._core.current_size or 0) or (at + 1 < len(data) and data[at + 1] < _MASKED)
+        begun = 0 if self._core is None else self._core.current_size or 0
+        return length > self._most - begun or (at + 1 < len(data) and data[at + 1] < _MASKED)
+
+    def _made_core(self) -> ServerProtocol:
+        if self._core is None:
+            self._core = _new_core(self._most, [])
+        return self._core
 
     def _by_core(self, data: bytes, messages: list[bytes]) -> list[bytes]:
-        core = self._core
+        core = self._made_core()
         if data:
             core.receive_data(data)
         else:
@@ -285,18 +327,18 @@ class WebSocket:
 
     def ping(self) -> None:
         """Ask whether the client is there."""
-        if self._core.state is OPEN:
-            self._core.send_ping(b"")
+        if self.is_open:
+            self._pings += _PING
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake, if it has not started yet."""
-        if self._core.state is OPEN:
-            self._core.send_close(code, reason)
+        if self.is_open:
+            self._made_core().send_close(code, reason)
 
     @property
     def takes_deflated(self) -> bool:
         """True if messages may be sent as `frames.deflated_text`."""
-        return any(
+        return self._core is not None and any(
             isinstance(extension, PerMessageDeflate) and extension.local_max_window_bits >= DEFLATE_WINDOW
             for extension in self._core.extensions
         )
@@ -304,26 +346,29 @@ class WebSocket:
     @property
     def is_open(self) -> bool:
         """True until a close frame has gone either way, or the connection has broken."""
-        return self._core.state is OPEN
+        return self._core is None or self._core.state is OPEN
 
     @property
     def is_done(self) -> bool:
         """True once nothing that the client may still send matters: it has closed too, or broken the protocol."""
-        return self._core.eof_sent
+        return self._core is not None and self._core.eof_sent
 
     @property
     def was_closed_by_client(self) -> bool:
         """True if the client has sent a close frame before we did."""
-        return self._core.close_rcvd is not None and self._core.close_rcvd_then_sent is not False
+        core = self._core
+        return core is not None and core.close_rcvd is not None and core.close_rcvd_then_sent is not False
 
     @property
     def broken_rule(self) -> int | None:
         """The close code that the client has earned by breaking the protocol, if it has."""
-        return self._core.close_sent.code if self._core.close_sent and not self._core.close_rcvd else None
+        core = self._core
+        return core.close_sent.code if core is not None and core.close_sent and not core.close_rcvd else None
 
     def output(self) -> bytes:
         """Frames to be sent now, b"" if there are none."""
-        return b"".join(self._core.data_to_send())
+        pings, self._pings = self._pings, b""
+        return pings if self._core is None else pings + b"".join(self._core.data_to_send())
 
 
 def _measure(data: bytes, at: int) -> tuple[int, int]:
