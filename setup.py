@@ -14,6 +14,7 @@ import sysconfig
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from cffi import FFI
 from setuptools import Distribution, setup
@@ -88,7 +89,7 @@ def hot_path() -> dict[str, list[str]]:
     return rooms
 
 
-def batch_verifier() -> object:
+def batch_verifier() -> Any:
     """The extension in C; loaded by path, since the package cannot be imported before its dependencies are there."""
     namespace: dict[str, object] = {}
     with open("trio_relay/nostr/batch_build.py", encoding="utf-8") as source:
