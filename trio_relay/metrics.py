@@ -182,6 +182,11 @@ def _store(relay: RelayStatistics) -> Iterator[Metric]:
     yield _gauge("healthy", "1 if events can be stored", healthy)
     yield _gauge("store_bytes", "Size of the store on disk", relay.store.disk_bytes)
     yield _gauge("store_wal_bytes", "Size of the store's log", relay.store.wal_bytes)
+    if (cache := relay.store.cache) is not None:
+        yield _gauge("store_cached_events", "Stored events that are kept in memory", cache.events)
+        yield _gauge("store_cache_bytes", "Memory that the cache of events uses", cache.bytes)
+        yield _counter("store_cache_hits", "Events of answers that came from the cache", cache.hits)
+        yield _counter("store_cache_misses", "Events of answers that had to be looked up", cache.misses)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -9,8 +9,7 @@ import apsw
 import pytest
 
 from tests.store.quickness import EVENTS, Clock, Speed
-from trio_relay.store.sqlite import fetch, schema
-from trio_relay.store.sqlite.batch_writer import BatchWriter
+from trio_relay.store.sqlite import batch_writer, event_cache, fetch, schema
 from trio_relay.store.sqlite.loop_reader import LoopReader
 
 
@@ -26,7 +25,7 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "relay.db"
     connection = apsw.Connection(str(path))
     schema.prepare(connection, "")
-    BatchWriter(connection).save(EVENTS)
+    batch_writer.BatchWriter(connection).save(EVENTS)
     connection.close()
     return path
 
@@ -46,10 +45,10 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def quick_reader(quick_connection: apsw.Connection, clock: Clock) -> LoopReader:
-    """A quick reader under this clock."""
-    return LoopReader(quick_connection, clock)
+@pytest.fixture(params=[None, 2**20], ids=["uncached", "cached"])
+def quick_reader(request: pytest.FixtureRequest, quick_connection: apsw.Connection, clock: Clock) -> LoopReader:
+    """A quick reader under this clock, without a cache and with one."""
+    return LoopReader(quick_connection, clock, event_cache.EventCache(request.param) if request.param else None)
 
 
 @pytest.fixture

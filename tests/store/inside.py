@@ -9,8 +9,9 @@ from typing import Any
 import apsw
 import trio
 
-from trio_relay import Event
-from trio_relay.store.sqlite import ReadPool, SqliteStore, schema
+from trio_relay import Event, Filter
+from trio_relay.nostr.event import decode
+from trio_relay.store.sqlite import ReadPool, SqliteStore, event_cache, fetch, planner, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter, insert_events
 
 
@@ -52,6 +53,14 @@ def inside(store: SqliteStore) -> Inside:
 def readers(store: ReadPool) -> Readers:
     """Look into what a store reads with."""
     return Readers(store._read, store._reading, store._idle, store._knower, store._quick_connection, store._expired_by)
+
+
+def answer_through(connection: apsw.Connection, filter_: Filter, cache_bytes: int) -> list[Event]:
+    """What a filter finds through an empty cache with this room, in two questions."""
+    select = planner.plan([filter_])
+    assert select is not None
+    cache = event_cache.EventCache(cache_bytes)
+    return list(map(decode, fetch.whole_answer(connection, select, cache)))
 
 
 def database_of(events: Iterable[Event]) -> apsw.Connection:

@@ -18,8 +18,7 @@ from tests.support.backends import ask, records
 from tests.support.keys import ALICE, BOB, NOW
 from trio_relay import Filter, Saved, StoreError, open_sqlite
 from trio_relay.nostr.event import Event, decode
-from trio_relay.store.sqlite import SqliteStore, batch_writer, deletes, fetch
-from trio_relay.store.sqlite.batch_writer import BatchWriter
+from trio_relay.store.sqlite import SqliteStore, batch_writer, deletes, fetch, planner
 
 SOON: Final = NOW + 10
 EVERYTHING: Final = Filter(limit=10)
@@ -115,7 +114,7 @@ async def test_queries_ask_nothing_of_expiries_before_the_first_is_due_and_after
     await store.sweep()
     assert readers(store).expired_by() is None
     for expired_by, has_it in ((None, False), (SOON, True)):
-        select = fetch.whole_answer([EVERYTHING], expired_by)
+        select = planner.plan([EVERYTHING], expired_by)
         assert select is not None
         assert ("expiry" in select.sql) == has_it
 
@@ -240,7 +239,7 @@ def test_who_follows_hears_of_a_sweep_although_the_next_expiry_cannot_be_told(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = apsw.Connection(str(file))
-    writer = BatchWriter(connection)
+    writer = batch_writer.BatchWriter(connection)
     writer.is_followed = True
     writer.save([BRIEF])
     writer.changes.clear()

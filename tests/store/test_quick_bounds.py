@@ -25,9 +25,8 @@ from tests.store.quickness import (
 )
 from trio_relay import Filter
 from trio_relay.nostr.event import encode
-from trio_relay.store.sqlite import fetch
+from trio_relay.store.sqlite import planner, sql
 from trio_relay.store.sqlite.loop_reader import LoopReader
-from trio_relay.store.sqlite.sql import Select
 
 STEPS_PER_LOOK: Final = 200
 PUBKEYS: Final = [f"{number:064x}" for number in range(501)]
@@ -50,13 +49,13 @@ def split(count: int) -> list[Filter]:
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many filters each request had for which something was planned."""
     counts = []
-    plan = fetch.whole_answer
+    plan = planner.plan
 
-    def counted(filters: Sequence[Filter], expired_by: int | None) -> Select | None:
+    def counted(filters: Sequence[Filter], expired_by: int | None) -> sql.Select | None:
         counts.append(len(filters))
         return plan(filters, expired_by)
 
-    monkeypatch.setattr(fetch, "whole_answer", counted)
+    monkeypatch.setattr(planner, "plan", counted)
     return counts
 
 
@@ -114,11 +113,11 @@ def test_what_is_not_begun_is_no_strike(quick_reader: LoopReader, speed: Speed) 
 
 @pytest.mark.parametrize("search", [all_events, of_a_kind, known])
 def test_the_time_is_looked_at_every_200_steps(
-    file: Path, quick_reader: LoopReader, clock: Clock, search: Callable[[LoopReader], object]
+    file: Path, quick_connection: apsw.Connection, clock: Clock, search: Callable[[LoopReader], object]
 ) -> None:
     """Before and after it too."""
     before = clock.looks
-    search(quick_reader)
+    search(LoopReader(quick_connection, clock))
     looks = clock.looks - before - 2
     steps = 0
 

@@ -69,6 +69,20 @@ class StoreRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class CacheStatistics:
+    """The state of a store's cache of events."""
+
+    events: int
+    """That it keeps now."""
+    bytes: int
+    """Of memory that it uses now."""
+    hits: int
+    """Events that were asked for and there, since the start."""
+    misses: int
+    """Events that were asked for and not there."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatistics:
     """The state of a store; sizes in bytes."""
 
@@ -77,6 +91,8 @@ class StoreStatistics:
     wal_bytes: int = 0
     trouble: str | None = None
     """Why it stores nothing at the moment, although it still tries; None if it does."""
+    cache: CacheStatistics | None = None
+    """None if it has none."""
 
 
 class Scannable(Protocol):

@@ -1,7 +1,8 @@
 """Fetches answers from the database, many rows at a time as one string, and counts. Runs in the readers' threads.
 
 Row by row, each step gives up the GIL, and beside a busy loop may wait a switch interval to get it back. Mostly both
-ways cost about the same; the worst seen for 500 rows was 702 ms row by row and 24 ms as one string.
+ways cost about the same; the worst seen for 500 rows was 702 ms row by row and 24 ms as one string. So where events are
+cached (`event_cache`), one string brings the numbers of all rows, and another one the JSON of those that are missing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import REGISTERS, Sketch
 from trio_relay.nostr.kinds import VANISH
 from trio_relay.store.base import Page
-from trio_relay.store.sqlite.planner import plan, plan_all, plan_count, plan_records, plan_single, plan_sketch
+from trio_relay.store.sqlite.event_cache import EventCache
+from trio_relay.store.sqlite.planner import plan, plan_all, plan_count, plan_records, plan_sketch
 from trio_relay.store.sqlite.rows import FIND_EVENTS, id_record, rank_of
 from trio_relay.store.sqlite.search import find, joined_numbers, numbers
 from trio_relay.store.sqlite.sql import Select, Where
@@ -43,7 +45,12 @@ def limit_answers(connection: apsw.Connection) -> None:
 
 
 def first_page(
-    connection: apsw.Connection, filters: Sequence[Filter], cursor: Cursor, now: int, expired_by: int | None = None
+    connection: apsw.Connection,
+    filters: Sequence[Filter],
+    cursor: Cursor,
+    now: int,
+    expired_by: int | None = None,
+    cache: EventCache | None = None,
 ) -> Page:
     """Fetch the whole answer if it fits into one page, else its first part; `cursor` then holds the rest.
 
@@ -53,6 +60,7 @@ def first_page(
         cursor: an empty one.
         now: seconds since 1970, for searches that look at ages.
         expired_by: events that expire up to this second are left out; None if no stored event does.
+        cache: of events, which are looked up there before they are in the database.
 
     Raises:
         apsw.InterruptError: the query was interrupted.
@@ -65,7 +73,7 @@ def first_page(
     if select is None:
         return []
     try:
-        return lines(connection, _whole(select))
+        return whole_answer(connection, select, cache)
     except apsw.TooBigError:
         cursor.seqs = numbers(connection, select)
         return next_page(connection, cursor, expired_by)
@@ -90,12 +98,40 @@ def count(connection: apsw.Connection, filters: Sequence[Filter], expired_by: in
     return number
 
 
-def whole_answer(filters: Sequence[Filter], expired_by: int | None = None) -> Select | None:
-    """Make the SELECT of the whole answer as one string; None if nothing can match."""
-    if (single := plan_single(filters, expired_by)) is not None:
-        return single
-    select = plan(filters, expired_by)
-    return None if select is None else _whole(select)
+def whole_answer(connection: apsw.Connection, narrow: Select, cache: EventCache | None) -> Page:
+    """Fetch all events of a narrow SELECT.
+
+    Raises:
+        apsw.TooBigError: they are longer than a page.
+        apsw.InterruptError: the query was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    if cache is None:
+        return lines(connection, _whole(narrow))
+    joined: str | None = connection.execute(_NUMBERS.format(narrow.sql), tuple(narrow.bindings)).get
+    if joined is None:
+        return []
+    found = joined.split(",")
+    page = cache.all_of(found)
+    if page is None and (page := _completed(connection, found, cache)) is None:
+        return lines(connection, _whole(narrow))
+    if sum(map(len, page)) > PAGE_BYTES:
+        raise apsw.TooBigError
+    return page
+
+
+def _completed(connection: apsw.Connection, found: list[str], cache: EventCache) -> Page | None:
+    """Fetch what the cache has not; None if something was removed since it was found, perhaps for a newer version."""
+    cached = cache.some_of(found)
+    missing = [number for number in found if number not in cached]
+    if missing:
+        page = lines(connection, Select(_GIVEN, [apsw.carray(array("q", map(int, missing)))]))
+        if len(page) < len(missing):
+            return None
+        fetched = dict(zip(missing, page, strict=True))
+        cache.put(fetched.items())
+        cached |= fetched
+    return [cached[number] for number in found]
 
 
 def _whole(narrow: Select) -> Select:
@@ -165,6 +201,10 @@ def _fetch(connection: apsw.Connection, seqs: Sequence[int], expired_by: int | N
 _ALL_AT_ONCE: Final = """
 SELECT CAST(group_concat((SELECT json FROM event WHERE event.seq = narrow.seq), char(10)) AS BLOB)
 FROM ({}) AS narrow
+"""
+_NUMBERS: Final = "SELECT group_concat(seq) FROM ({})"
+_GIVEN: Final = """
+SELECT CAST(group_concat((SELECT json FROM event WHERE event.seq = value), char(10)) AS BLOB) FROM carray(?)
 """
 _LISTED: Final = "SELECT seq FROM (SELECT value AS seq FROM carray(?)) AS given {}"
 _SCAN: Final = "SELECT seq FROM event WHERE seq > ? ORDER BY seq LIMIT ?"

@@ -17,7 +17,8 @@ import apsw
 
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Page
-from trio_relay.store.sqlite import fetch
+from trio_relay.store.sqlite import fetch, planner
+from trio_relay.store.sqlite.event_cache import EventCache
 
 T = TypeVar("T")
 
@@ -43,10 +44,17 @@ class LoopReader:
     Args:
         connection: for reading.
         clock: seconds.
+        cache: of events, which are looked up there before they are in the database.
     """
 
-    def __init__(self, connection: apsw.Connection, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        clock: Callable[[], float] = time.perf_counter,
+        cache: EventCache | None = None,
+    ) -> None:
         self._connection = connection
+        self._cache = cache
         self._clock = clock
         self._end = 0.0
         self._cold_until = -math.inf
@@ -83,10 +91,11 @@ class LoopReader:
             return None
         if fetch.any_search(filters):
             return None
-        select = fetch.whole_answer(filters, expired_by)
-        if select is None:
+        if (single := planner.plan_single(filters, expired_by)) is not None:
+            return self._try(single.sql, lambda: fetch.lines(self._connection, single))
+        if (narrow := planner.plan(filters, expired_by)) is None:
             return []
-        return self._try(select.sql, lambda: fetch.lines(self._connection, select))
+        return self._try(narrow.sql, lambda: fetch.whole_answer(self._connection, narrow, self._cache))
 
     def known(self, ids: Sequence[str]) -> set[str] | None:
         """Return those of the ids that are stored; None if that takes too long or fails."""

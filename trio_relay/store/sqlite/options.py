@@ -43,6 +43,17 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cache_bytes: Annotated[
         int, Meta(ge=2**20, description="Page cache of each connection.", extra={"unit": "bytes"})
     ] = 67_108_864
+    event_cache_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description=(
+                "Memory for events that were stored or asked for lately, so that SQLite need not look them up again; 0:"
+                " none."
+            ),
+            extra={"unit": "bytes"},
+        ),
+    ] = 67_108_864
     search: Annotated[
         bool,
         Meta(

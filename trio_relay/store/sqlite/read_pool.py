@@ -17,6 +17,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.base import Page, StoreError, StoreRefused
 from trio_relay.store.sqlite import fetch, schema
+from trio_relay.store.sqlite.event_cache import EventCache
 from trio_relay.store.sqlite.loop_reader import LoopReader
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.threads import run_interruptibly
@@ -37,6 +38,7 @@ class ReadPool:
         self._options = options
         self._clock = clock
         self._path = Path(options.path)
+        self._cache = EventCache(options.event_cache_bytes) if options.event_cache_bytes else None
         if not self._path.is_file():
             raise StoreRefused(f"{options.path} does not exist")
         # One more than clients are given at a time: what the relay looks for itself, such as what a ban is to remove,
@@ -50,7 +52,7 @@ class ReadPool:
         schema.check(self._knower, options.path, is_read_only=True)
         self._is_worded = is_worded(self._knower)
         self._quick_connection = self._connect(apsw.SQLITE_OPEN_READONLY)
-        self._quick = LoopReader(self._quick_connection)
+        self._quick = LoopReader(self._quick_connection, cache=self._cache)
 
     @property
     def has_all_words(self) -> bool:
@@ -74,7 +76,8 @@ class ReadPool:
         self._check(filters)
         cursor = fetch.Cursor()
         now = int(self._clock())
-        page = await self._read_living(partial(fetch.first_page, filters=filters, cursor=cursor, now=now))
+        begin = partial(fetch.first_page, filters=filters, cursor=cursor, now=now, cache=self._cache)
+        page = await self._read_living(begin)
         while page:
             yield page
             page = await self._read_living(partial(fetch.next_page, cursor=cursor)) if cursor.seqs else []

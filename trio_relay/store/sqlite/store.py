@@ -194,7 +194,8 @@ class SqliteStore(ReadPool):
         await self._write(partial(_probe, self._connection))
 
     def statistics(self) -> StoreStatistics:
-        return StoreStatistics("sqlite", _size(self._path), _size(Path(f"{self._path}-wal")))
+        cache = None if self._cache is None else self._cache.statistics()
+        return StoreStatistics("sqlite", _size(self._path), _size(Path(f"{self._path}-wal")), cache=cache)
 
     async def checkpoint_regularly(self) -> None:
         """Run a checkpoint whenever the log has grown enough, beside the writer."""
