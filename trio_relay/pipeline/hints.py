@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import FINISH, MORE
 from trio_relay.pipeline.completeness import at_risk, is_inexact
-from trio_relay.pipeline.paging import paged
+from trio_relay.pipeline.paging import Pager
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.policy.identity import Identity
 from trio_relay.store.base import Page, Queryable, id_of
@@ -86,33 +87,30 @@ class Hints:
         """True if anything stored matches the filter; raises what `tell` does."""
         if not filter_.wants_stored:
             return False
-        async with aclosing(self._matching(filter_, who)) as pages:
-            async for _ in pages:
-                return True
-        return False
+        async with aclosing(self._pages_of(filter_, who)) as pages:
+            return await pages.next_page() is not None
 
     async def _is_cut(self, filter_: Filter, ids: set[bytes], who: Identity | None) -> bool:
         """True if a filter matches anything that was not sent, be it for another filter."""
         left = len(ids) + 1  # of so many, one at least was not
-        async with aclosing(self._matching(replace(filter_, limit=left), who)) as pages:
-            async for page in pages:
-                if not page <= ids:
+        async with aclosing(self._pages_of(replace(filter_, limit=left), who)) as pages:
+            while (page := await pages.next_page()) is not None:
+                if not _ids_in(page) <= ids:
                     return True
         return False
 
-    async def _matching(self, filter_: Filter, who: Identity | None) -> AsyncGenerator[set[bytes], None]:
-        """The ids that it matches, up to its limit, in hex."""
-        searched = filter_.search is not None  # which has an order of its own, and no records
+    def _pages_of(self, filter_: Filter, who: Identity | None) -> Pager[Page | bytes]:
+        """What it matches, up to its limit."""
+        if filter_.search is not None:  # which has an order of its own, and no records
+            return Pager(partial(self._store.query, [filter_]), self._turns, who)
+        return Pager(partial(self._store.records, filter_), self._turns, who)
 
-        def ask() -> AsyncGenerator[Page | bytes, None]:
-            return self._store.query([filter_]) if searched else self._store.records(filter_)
 
-        async with aclosing(paged(ask, self._turns, who)) as pages:
-            async for page in pages:
-                if isinstance(page, bytes):
-                    yield {page[i + 8 : i + 40].hex().encode() for i in range(0, len(page), 40)}
-                else:
-                    yield {id_of(json) for json in page}
+def _ids_in(page: Page | bytes) -> set[bytes]:
+    """The ids in a page of events or of sync records, in hex."""
+    if isinstance(page, bytes):
+        return {page[i + 8 : i + 40].hex().encode() for i in range(0, len(page), 40)}
+    return {id_of(json) for json in page}
 
 
 def _at_the_end(filters: Sequence[Filter], found: int, *, is_gated: bool) -> str | None:

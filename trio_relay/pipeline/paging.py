@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.policy.identity import Identity
@@ -12,34 +12,43 @@ from trio_relay.policy.identity import Identity
 P = TypeVar("P")
 
 
-async def paged(
-    ask: Callable[[], AsyncGenerator[P, None]], turns: QueryTurns, who: Identity | None
-) -> AsyncGenerator[P, None]:
-    """The same pages without the empty ones; to be closed as they are, which closes them.
+class Pager(Generic[P]):
+    """Turns the pages of one answer of a store, one step each; to be closed at last, which closes them.
 
     Args:
-        ask: gives the pages of a store; called again if the first step has had to yield.
+        ask: gives the pages; called again if the first step has had to yield.
         turns: has one for each step to the next page; what is done with a page takes none.
         who: is charged for the steps.
-
-    Raises:
-        trio.TooSlowError: a step took too long.
-        NoTurn: a step got no turn.
-        StoreError: the store failed.
     """
-    pages = ask()
 
-    async def begin() -> P | None:
-        nonlocal pages
-        await pages.aclose()  # it may have been begun before
-        pages = ask()
-        return await anext(pages, None)
+    def __init__(self, ask: Callable[[], AsyncGenerator[P, None]], turns: QueryTurns, who: Identity | None) -> None:
+        self._ask = ask
+        self._turns = turns
+        self._who = who
+        self._pages: AsyncGenerator[P, None] | None = None
 
-    try:
-        page = await turns.run(who, begin, may_yield=True)
-        while page is not None:
-            if page:
-                yield page
-            page = await turns.run(who, partial(anext, pages, None))
-    finally:
-        await pages.aclose()
+    async def next_page(self) -> P | None:
+        """The next page that is not empty; None after the last one.
+
+        Raises:
+            trio.TooSlowError: a step took too long.
+            NoTurn: a step got no turn.
+            StoreError: the store failed.
+        """
+        if self._pages is None:
+            page = await self._turns.run(self._who, self._begin, may_yield=True)
+        else:
+            page = await self._turns.run(self._who, partial(anext, self._pages, None))
+        while page is not None and not page:
+            page = await self._turns.run(self._who, partial(anext, self._pages, None))
+        return page
+
+    async def _begin(self) -> P | None:
+        await self.aclose()  # it may have been begun before
+        self._pages = self._ask()
+        return await anext(self._pages, None)
+
+    async def aclose(self) -> None:
+        """Close the pages of the store; none are asked for any more."""
+        if self._pages is not None:
+            await self._pages.aclose()

@@ -19,7 +19,7 @@ cancels the task that sends.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,7 +42,7 @@ from trio_relay.pipeline.completeness import (
     with_one_more,
 )
 from trio_relay.pipeline.hints import Hints, Unsure
-from trio_relay.pipeline.paging import paged
+from trio_relay.pipeline.paging import Pager
 from trio_relay.pipeline.query_turns import NoTurn, QueryTurns
 from trio_relay.pipeline.statistics import SECONDS, Histogram
 from trio_relay.pipeline.subscription import Subscription
@@ -266,45 +266,40 @@ class StoredAnswer:
 
     async def _send_pages(self, cut: _Cut) -> Page:
         """Send page after page until there is no more, or the limit is reached; gives the last one."""
-        of_last: Page = []
-        wanted = self._wanted
+        source, wanted = self._source, self._wanted
         # To tell apart what comes again: of a second that is filled up, and of filters that are asked about anew.
-        if needs_ids := any(map(could_be_filled, wanted)) or (self._source.hints is not None and len(wanted) > 1):
+        if any(map(could_be_filled, wanted)) or (source.hints is not None and len(wanted) > 1):
             self._ids = set()
-        async with aclosing(self._pages()) as pages:
-            async for page in pages:
-                sent = cut.take(page)
-                self._sent += len(sent)
-                if sent:
-                    await self.subscription.deliver_stored(sent, self._source.pending_ids)
-                    of_last = sent
-                if needs_ids:
-                    self._ids.update(id_of(json) for json in sent)
-                if cut.is_cut:
-                    break
-        return of_last
-
-    async def _pages(self) -> AsyncGenerator[Page, None]:
         if (found := self._found) is not None:
             self._found = None
-            yield found
-            return
-        source = self._source
-        filters = with_one_more(self._wanted, hints=source.hints is not None)
-        async with aclosing(paged(partial(source.store.query, filters), source.turns, self._who)) as pages:
-            async for page in pages:
-                yield page
+            return await self._send_page(found, cut)
+        filters = with_one_more(wanted, hints=source.hints is not None)
+        of_last: Page = []
+        async with aclosing(Pager(partial(source.store.query, filters), source.turns, self._who)) as pages:
+            while not cut.is_cut and (page := await pages.next_page()) is not None:
+                of_last = await self._send_page(page, cut) or of_last
+        return of_last
+
+    async def _send_page(self, page: Page, cut: _Cut) -> Page:
+        """Send what the limit allows of a page; gives that."""
+        sent = cut.take(page)
+        self._sent += len(sent)
+        if sent:
+            await self.subscription.deliver_stored(sent, self._source.pending_ids)
+        if self._ids is not _NO_IDS:
+            self._ids.update(map(id_of, sent))
+        return sent
 
     async def _send_ties(self, filter_: Filter, second: int) -> bool:
         """The rest of the events of a second that was begun; False where there may be more than can be sent."""
         tied = 0
         source, sent = self._source, self._ids
         ties = [ties_of(filter_, second, source.most)]
-        async with aclosing(paged(partial(source.store.query, ties), source.turns, self._who)) as pages:
-            async for page in pages:
+        async with aclosing(Pager(partial(source.store.query, ties), source.turns, self._who)) as pages:
+            while (page := await pages.next_page()) is not None:
                 tied += len(page)
                 if rest := [json for json in page if id_of(json) not in sent]:
-                    sent.update(id_of(json) for json in rest)
+                    sent.update(map(id_of, rest))
                     await self.subscription.deliver_stored(rest, source.pending_ids)
         return tied < source.most
 

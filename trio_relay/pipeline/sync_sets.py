@@ -23,7 +23,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import reply
-from trio_relay.pipeline.paging import paged
+from trio_relay.pipeline.paging import Pager
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.statistics import SyncStatistics
 from trio_relay.places import Places
@@ -215,8 +215,8 @@ class SyncSets:
         if not filter_.wants_stored:
             return collection
         self._sets_read += 1
-        async with aclosing(paged(partial(self._store.records, filter_), self._turns, who)) as pages:
-            async for page in pages:
+        async with aclosing(Pager(partial(self._store.records, filter_), self._turns, who)) as pages:
+            while (page := await pages.next_page()) is not None:
                 self._reserve(session, len(page) // _RECORD)
                 collection.extend(page)
                 await trio.lowlevel.checkpoint()
