@@ -11,3 +11,10 @@ class Frozen(msgspec.Struct, frozen=True, gc=False):
     mypyc drops the keywords of a class statement without a word, but a struct inherits those of its base. So modules
     that are compiled derive their structs from this one, which stays interpreted.
     """
+
+
+class Untracked(msgspec.Struct, eq=False, gc=False):
+    """A struct that changes and is told apart by identity; garbage collection does not look at it either.
+
+    What holds nothing else that is looked at, as a dict of texts and such structs, is not looked at itself.
+    """

@@ -19,34 +19,36 @@ def step(*holders: str, may_yield: bool = True, lost: float = 0.0) -> QueryStep:
     return QueryStep(frozenset(holders), may_yield=may_yield, lost=lost)
 
 
-class Queue(FairQueue[QueryStep]):
+class Queue:
     """A queue whose clock stands where the test has put it."""
 
-    now = 1e6
+    def __init__(self, places: int) -> None:
+        self.fair: FairQueue[QueryStep] = FairQueue(places)
+        self.now = 1e6
 
     def come(self, *steps: QueryStep) -> None:
         """These come, and go to work as far as there are places."""
         for one in steps:
-            if not self.start_at_once(one, self.now):
-                self.add(one, self.now)
+            if not self.fair.start_at_once(one, self.now):
+                self.fair.add(one, self.now)
         self.go_on()
 
     def go_on(self) -> list[QueryStep]:
         """Who goes to work now."""
-        started = list(iter(lambda: self.start_next(self.now), None))
-        self.press(self.now)
+        started = list(iter(lambda: self.fair.start_next(self.now), None))
+        self.fair.press(self.now)
         return started
 
     def work(self, one: QueryStep, seconds: float) -> list[QueryStep]:
         """This one is at work for so long and done then; who goes to work after it."""
         self.now += seconds
-        self.finish(one, self.now)
+        self.fair.finish(one, self.now)
         return self.go_on()
 
 
 def made_heavy(places: int, *holders: str) -> Queue:
     queue = Queue(places)
-    queue.charge(frozenset(holders), 10 * HEAVY_SECONDS, queue.now)
+    queue.fair.charge(frozenset(holders), 10 * HEAVY_SECONDS, queue.now)
     return queue
 
 
@@ -70,9 +72,9 @@ def test_who_has_used_less_comes_first_however_many_it_has_waiting() -> None:
 
 def test_what_was_used_fades() -> None:
     queue = Queue(1)
-    queue.charge(frozenset("a"), 4, queue.now)
+    queue.fair.charge(frozenset("a"), 4, queue.now)
     queue.now += 3 * HALF_LIFE
-    queue.charge(frozenset("b"), 1, queue.now)
+    queue.fair.charge(frozenset("b"), 1, queue.now)
     running, of_b, of_a = step("c"), step("b"), step("a")
     queue.come(running, of_b, of_a)
     assert queue.work(running, 0) == [of_a]  # half a second is left of four
@@ -90,15 +92,15 @@ def test_one_holder_has_half_of_the_places(places: int, of_one: int) -> None:
     queue = Queue(places)
     for _ in range(places + 3):
         queue.come(step("a"))
-    assert queue.running == of_one
+    assert queue.fair.running == of_one
     queue.come(*(step("b") for _ in range(places + 3)))
-    assert queue.running == min(places, 2 * of_one)
+    assert queue.fair.running == min(places, 2 * of_one)
 
 
 def test_what_is_charged_to_nobody_has_all_places() -> None:
     queue = Queue(4)
     queue.come(*(step() for _ in range(5)))
-    assert queue.running == 4
+    assert queue.fair.running == 4
 
 
 @pytest.mark.parametrize(("places", "most"), [(1, 1), (2, 1), (4, 3), (8, 6), (32, 24)])
@@ -106,9 +108,9 @@ def test_places_are_kept_for_the_light(places: int, most: int) -> None:
     heavy = [f"heavy {number}" for number in range(places)]
     queue = made_heavy(places, *heavy)
     queue.come(*(step(holder) for holder in heavy))
-    assert queue.running == most
+    assert queue.fair.running == most
     queue.come(step("light"))
-    assert queue.running == min(places, most + 1)
+    assert queue.fair.running == min(places, most + 1)
 
 
 def test_newcomers_that_last_yield_to_others_but_not_all_of_them() -> None:
@@ -116,8 +118,8 @@ def test_newcomers_that_last_yield_to_others_but_not_all_of_them() -> None:
     long = [step(f"new {number}") for number in range(4)]
     queue.come(*long)
     queue.now += 1
-    assert queue.press(queue.now) == []  # nobody waits
-    queue.add(light := step("light"), queue.now)
+    assert queue.fair.press(queue.now) == []  # nobody waits
+    queue.fair.add(light := step("light"), queue.now)
     assert queue.go_on() == []
     assert [one.yields_at for one in long] == [math.inf, math.inf, math.inf, long[3].began + QUANTUM]
     assert queue.work(long[3], 0) == [light]
@@ -171,8 +173,8 @@ def test_once_nobody_waits_nobody_has_to_yield() -> None:
     queue = Queue(2)
     queue.come(step("a"), of_b := step("b"), light := step("light"))
     assert of_b.yields_at < math.inf
-    queue.withdraw(light)
-    assert queue.press(queue.now) == [of_b]
+    queue.fair.withdraw(light)
+    assert queue.fair.press(queue.now) == [of_b]
     assert of_b.yields_at == math.inf
 
 
@@ -180,24 +182,23 @@ def test_who_leaves_the_line_leave_nothing_behind() -> None:
     queue = Queue(1)
     queue.come(running := step("a"))
     for number in range(10_000):
-        queue.add(one := step("heavy" if number % 2 else f"{number}"), queue.now)
-        queue.withdraw(one)
-    assert queue.waiting == 0
-    assert queue.lines <= 100
+        queue.fair.add(one := step("heavy" if number % 2 else f"{number}"), queue.now)
+        queue.fair.withdraw(one)
+    assert queue.fair.waiting == 0
+    assert queue.fair.lines <= 100
     assert queue.work(running, 1) == []
 
 
 def test_a_line_that_was_left_does_not_keep_its_place() -> None:
     queue = Queue(1)
     queue.come(running := step("a"), gone := step("b"), other := step("c"))
-    queue.withdraw(gone)
-    queue.add(step("b"), queue.now)
+    queue.fair.withdraw(gone)
+    queue.fair.add(step("b"), queue.now)
     assert queue.work(running, 1) == [other]
 
 
-def test_many_holders_are_remembered_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uses_module, "MOST_HOLDERS", 10)
-    uses = uses_module.Uses(60, 1)
+def test_many_holders_are_remembered_and_no_more() -> None:
+    uses = uses_module.Uses(60, 1, most_holders=10)
     uses.charge(uses.of(["greedy"]), 100, 0)
     for number in range(1_000):
         uses.charge(uses.of([f"{number}"]), 1, 0)
@@ -209,8 +210,8 @@ def test_many_holders_are_remembered_and_no_more(monkeypatch: pytest.MonkeyPatch
 def test_scores_stay_numbers_and_keep_their_order_for_years() -> None:
     queue = Queue(1)
     for _ in range(50):
-        queue.charge(frozenset("a"), 2, queue.now)
-        queue.charge(frozenset("b"), 1, queue.now)
+        queue.fair.charge(frozenset("a"), 2, queue.now)
+        queue.fair.charge(frozenset("b"), 1, queue.now)
         queue.come(running := step("c"), of_a := step("a"), of_b := step("b"))
         assert queue.work(running, 0) == [of_b]
         assert queue.work(of_b, 0) == [of_a]
@@ -260,30 +261,30 @@ def test_who_goes_to_work_is_who_plain_sums_say(places: int, steps: list[tuple[s
         twin.costs.append((one.line[0], LEAST, queue.now))  # type: ignore[arg-type]  # all of ours are text
 
     def go_on() -> None:
-        while (one := queue.start_next(queue.now)) is not None:
+        while (one := queue.fair.start_next(queue.now)) is not None:
             started(one)
-        queue.press(queue.now)
+        queue.fair.press(queue.now)
         check()
 
     def is_light(one: QueryStep) -> bool:
         return twin.may_start(one) and not one.line[1] and twin.used(one, queue.now) < HEAVY_SECONDS * 0.999
 
     def check() -> None:
-        assert len(twin.running) == queue.running <= places
-        assert len(twin.waiting) == queue.waiting
+        assert len(twin.running) == queue.fair.running <= places
+        assert len(twin.waiting) == queue.fair.waiting
         heavy = sum(one.is_heavy for one in twin.running)
-        assert heavy <= queue.most_heavy
-        if queue.running < places:  # then all that wait are heavy, or have their share
+        assert heavy <= queue.fair.most_heavy
+        if queue.fair.running < places:  # then all that wait are heavy, or have their share
             for one in filter(twin.may_start, twin.waiting):
-                assert heavy == queue.most_heavy
+                assert heavy == queue.fair.most_heavy
                 assert one.line[1] or twin.used(one, queue.now) >= HEAVY_SECONDS * (1 - 1e-9)
         elif any(is_light(one) for one in twin.waiting):
-            assert heavy == queue.most_heavy
+            assert heavy == queue.fair.most_heavy
             assert all(one.yields_at < math.inf for one in twin.running if not one.is_heavy and one.may_yield)
 
     def finish(one: QueryStep) -> None:
         twin.running.remove(one)
-        queue.finish(one, queue.now)
+        queue.fair.finish(one, queue.now)
         cost = max(0.0, queue.now - one.began - LEAST)
         twin.costs.append((one.line[0], cost, queue.now))  # type: ignore[arg-type]  # all of ours are text
 
@@ -292,20 +293,20 @@ def test_who_goes_to_work_is_who_plain_sums_say(places: int, steps: list[tuple[s
         if kind == "come":
             one = step(*HOLDERS[number % len(HOLDERS)], may_yield=number % 4 > 0, lost=0.5 * (number % 5 == 0))
             twin.waiting.append(one)
-            if queue.start_at_once(one, queue.now):
+            if queue.fair.start_at_once(one, queue.now):
                 started(one)
             else:
-                queue.add(one, queue.now)
+                queue.fair.add(one, queue.now)
         elif kind == "finish" and twin.running:
             finish(twin.running[number % len(twin.running)])
         elif kind == "withdraw" and twin.waiting:
-            queue.withdraw(twin.waiting.pop(number % len(twin.waiting)))
+            queue.fair.withdraw(twin.waiting.pop(number % len(twin.waiting)))
         go_on()
     for _ in range(len(steps)):  # all that is left comes to its end
         for one in list(twin.running):
             finish(one)
             go_on()
-    assert (queue.running, queue.waiting) == (0, 0)
+    assert (queue.fair.running, queue.fair.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("others", [0, 1, 12, 200])
@@ -313,7 +314,7 @@ def test_who_goes_to_work_is_who_plain_sums_say(places: int, steps: list[tuple[s
 def test_a_light_one_goes_to_work_at_once_however_many_heavy_ones_wait(others: int, has_one_address: bool) -> None:
     queue = Queue(4)
     holders = ["crowd" if has_one_address else f"of the crowd {number}" for number in range(others)]
-    queue.charge(frozenset(holders), 2 * HEAVY_SECONDS, queue.now)
+    queue.fair.charge(frozenset(holders), 2 * HEAVY_SECONDS, queue.now)
     queue.come(*(step(holder) for holder in holders for _ in range(2)))
     queue.come(light := step("light"))
     assert light.is_running

@@ -69,7 +69,8 @@ class Broadcaster:
     def add(self, subscription: Subscription) -> Rejected | None:
         """Deliver to this subscription from the next event on, a large one once it is `entered`; or tell why not."""
         origin, size = subscription.origin, subscription.size
-        if (refusal := self._room.take(origin, size)) is not None:
+        refusal: Rejected | None = self._room.take(origin, size)
+        if refusal is not None:
             return refusal
         oldest = 0 if self._oldest is None else self._oldest()
         if size > _MOST_AT_ONCE:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Final, Generic, TypeAlias, TypeVar
 
-import msgspec
-
+from trio_relay.frozen import Untracked
 from trio_relay.nostr.filter import Filter
 from trio_relay.shares import Lack, Shares
 
@@ -26,7 +25,7 @@ SHARD: Final = 63
 each of these. Keys come to them by their hash, which nobody outside can foresee."""
 
 
-class Condition(msgspec.Struct, Generic[S], gc=False, eq=False):
+class Condition(Untracked, Generic[S], eq=False):
     """A filter, and who subscribed to it: nobody any more while it is being taken out, one, or many.
 
     The garbage collector passes it by, and with it the tables, which lead to nothing else: else each full collection
@@ -66,43 +65,48 @@ class Condition(msgspec.Struct, Generic[S], gc=False, eq=False):
         return False
 
 
-class Crowd(dict[Condition[S], None]):
+class Crowd(Generic[S]):
     """Many conditions under one key.
 
     Attributes:
+        members: they, in the order in which they came.
         shares: who has how many of them, once there are so many that it matters.
     """
 
-    __slots__ = ("shares",)
-
-    shares: Shares[str] | None
+    __slots__ = ("members", "shares")
 
     def __init__(self, conditions: Iterable[Condition[S]]) -> None:
-        super().__init__()
-        self.update(dict.fromkeys(conditions))
-        self.shares = None
+        self.members: dict[Condition[S], None] = dict.fromkeys(conditions)
+        self.shares: Shares[str] | None = None
 
     def enter(self, condition: Condition[S]) -> Lack | None:
-        """Let one more stand here, or tell why it cannot."""
-        if self.shares is None:
-            self.shares = Shares(MOST_UNDER_KEY, MOST_OF_ONE_UNDER_KEY)
-            for other in self:
-                self.shares.take(other.origin)
-        if (lack := self.shares.lack(condition.origin)) is None:
-            self.shares.take(condition.origin)
-            self[condition] = None
+        """Let one more stand here, if it does not yet, or tell why it cannot."""
+        members, shares = self.members, self.shares
+        if shares is None:
+            if len(members) < MOST_OF_ONE_UNDER_KEY:
+                members[condition] = None
+                return None
+            shares = self.shares = Shares(MOST_UNDER_KEY, MOST_OF_ONE_UNDER_KEY)
+            for other in members:
+                shares.take(other.origin)
+        if (lack := shares.lack(condition.origin)) is None:
+            shares.take(condition.origin)
+            members[condition] = None
         return lack
 
-    def leave(self, condition: Condition[S], shares: Shares[str]) -> None:
+    def leave(self, condition: Condition[S]) -> None:
         """Take one out, if it is here, and give its place in the shares back."""
-        if condition in self:
-            del self[condition]
-            shares.give_back(condition.origin)
-            if len(self) < MOST_OF_ONE_UNDER_KEY // 2:
+        members = self.members
+        if condition not in members:
+            return
+        del members[condition]
+        if self.shares is not None:
+            self.shares.give_back(condition.origin)
+            if len(members) < MOST_OF_ONE_UNDER_KEY // 2:
                 self.shares = None
 
 
-Found: TypeAlias = Condition[S] | tuple[Condition[S], ...] | Crowd[S]
+Found: TypeAlias = "Condition[S] | tuple[Condition[S], ...] | Crowd[S]"
 """What stands under one key."""
 K = TypeVar("K", str, int)
 
@@ -130,10 +134,8 @@ class Table(Generic[K, S]):
             found = shard.setdefault(key, condition)
             if found is condition:
                 continue
-            if type(found) is Crowd:
-                if found.shares is None and len(found) < MOST_OF_ONE_UNDER_KEY:
-                    found[condition] = None
-                elif (lack := found.enter(condition)) is not None:
+            if isinstance(found, Crowd):
+                if (lack := found.enter(condition)) is not None:
                     return lack
             else:
                 shard[key] = _beside(found, condition)
@@ -149,20 +151,24 @@ class Table(Generic[K, S]):
                 del shard[key]
                 if not shard:
                     shard.clear()  # a dict that has been large stays so, even if it is empty
-            elif type(found) is Crowd:
-                if found.shares is None:
-                    found.pop(condition, None)
-                else:
-                    found.leave(condition, found.shares)
-                if len(found) <= _FEW:
-                    shard[key] = tuple(found)
-            elif type(found) is tuple:
+            elif isinstance(found, Crowd):
+                found.leave(condition)
+                if len(found.members) <= _FEW:
+                    shard[key] = tuple(found.members)
+            elif isinstance(found, tuple):
                 rest = tuple([one for one in found if one is not condition])
                 shard[key] = rest if len(rest) > 1 else rest[0]
 
 
-def _beside(found: Found[S], condition: Condition[S]) -> Found[S]:
+def _beside(found: Condition[S] | tuple[Condition[S], ...], condition: Condition[S]) -> Found[S]:
     """Return what a key leads to with one more condition."""
-    if type(found) is not tuple:
-        return (found, condition)  # type: ignore[return-value]  # a crowd is none of the two that come here
+    if not isinstance(found, tuple):
+        return (found, condition)
     return (*found, condition) if len(found) < _FEW else Crowd((*found, condition))
+
+
+def all_of(found: Found[S]) -> Iterable[Condition[S]]:
+    """Return the conditions that stand under a key."""
+    if isinstance(found, tuple):
+        return found
+    return found.members if isinstance(found, Crowd) else (found,)

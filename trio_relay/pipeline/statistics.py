@@ -10,8 +10,8 @@ from typing import Final
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.store.base import StoreStatistics
 
-SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-SIZES: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500)
+SECONDS: Final[Sequence[float]] = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SIZES: Final[Sequence[float]] = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from trio_relay.pipeline.conditions import (
     Condition,
     Found,
     Table,
+    all_of,
 )
 from trio_relay.shares import Lack
 
@@ -139,7 +140,7 @@ class SubscriptionIndex(Generic[S]):
         wanted: dict[S, None] = {}
         carried: dict[str, set[str]] | None = None
         for found in self._found_by(event):
-            for condition in (found,) if isinstance(found, Condition) else found:
+            for condition in all_of(found):
                 one, many = condition.one, condition.many
                 if one in wanted or (one is None and many is None):
                     continue
@@ -228,8 +229,7 @@ class SubscriptionIndex(Generic[S]):
 
 def _each_once(several: Iterable[Found[S]]) -> Found[S]:
     """Put together what stands under several keys: a condition may stand under all of them."""
-    parts = [(found,) if isinstance(found, Condition) else found for found in several]
-    return tuple(dict.fromkeys(chain.from_iterable(parts)))
+    return tuple(dict.fromkeys(chain.from_iterable(map(all_of, several))))
 
 
 def _pieces(keys: Collection[Any]) -> Iterator[Collection[Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from statistics import median_low
 from typing import Final
 
-MOST_HOLDERS: Final = 10_000
+_MOST_HOLDERS: Final = 10_000
 """So many are remembered; of more, the half that has used least is forgotten, and loses nothing by it."""
 _MOST_HALF_LIVES: Final = 64
 """After so many, scores are written anew, before they become too large for a float."""
@@ -36,15 +36,16 @@ class Uses:
     Args:
         half_life: seconds after which a second of use counts for half of one.
         heavy_seconds: who has used so much of late is heavy.
+        most_holders: see `_MOST_HOLDERS`.
     """
 
-    __slots__ = ("_epoch", "_half_life", "_heavy_seconds", "_most", "_of", "total")
+    __slots__ = ("_epoch", "_half_life", "_heavy_seconds", "_most", "_most_holders", "_of", "total")
 
-    def __init__(self, half_life: float, heavy_seconds: float) -> None:
+    def __init__(self, half_life: float, heavy_seconds: float, most_holders: int = _MOST_HOLDERS) -> None:
         self._half_life = half_life
         self._heavy_seconds = heavy_seconds
         self._of: dict[Hashable, Use] = {}
-        self._most = MOST_HOLDERS
+        self._most = self._most_holders = most_holders
         self._epoch = 0.0
         self.total = Use()
         """What all have used together."""
@@ -96,4 +97,4 @@ class Uses:
     def _forget_lightest(self) -> None:
         middle = median_low([use.score for use in self._of.values()])
         self._of = {holder: use for holder, use in self._of.items() if use.held or use.running or use.score > middle}
-        self._most = max(MOST_HOLDERS, 2 * len(self._of))  # those that wait or are at work cannot be forgotten
+        self._most = max(self._most_holders, 2 * len(self._of))  # those that wait or are at work cannot be forgotten
