@@ -1,81 +1,73 @@
-"""Builds what is compiled: the batch verifier and the hot path. Without a C compiler the relay installs all the same.
+"""Builds what is compiled: the batch verifier in C, and the hot path by mypyc. The relay works without either.
 
-The hot path is the modules that pyproject.toml lists, compiled by mypyc (docs/compiled.md): all of them or none. An
-editable installation has none: it runs the sources as they are.
+The hot path is the modules that pyproject.toml lists (docs/compiled.md): all of them are compiled or none. They never
+come to lie beside their sources, where they would hide what is edited there: an editable installation runs these as
+they are. The variable TRIO_RELAY_COMPILE says 0 to leave the hot path as it is, and 1 to fail where it cannot be
+compiled; without it, what cannot be compiled is interpreted.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
-import subprocess
-import sysconfig
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cffi import FFI
 from setuptools import Distribution, setup
 from setuptools.command.build_ext import build_ext
 
-_AT_A_TIME = 2
+WISH: Final = os.environ.get("TRIO_RELAY_COMPILE", "")
+_AT_A_TIME: Final = 2
 """Rooms that are compiled at a time; each is one file of C, and takes a quarter of a gigabyte."""
 
 
-class BuildExt(build_ext):
-    """Builds the extensions, then the hot path beside them."""
+class BuildExtensions(build_ext):
+    """Builds the batch verifier, and then the hot path where that has shown a compiler that works."""
 
     def run(self) -> None:
-        """Build both; the hot path fails in one line, and without a trace."""
+        """See the class."""
+        if self.inplace:
+            super().run()
+            return
+        # The folder may hold what an earlier build has made of other sources, and all that it holds is installed.
+        for stale in [*Path(self.build_lib).rglob("*.so"), *Path(self.build_lib).rglob("*.pyd")]:
+            stale.unlink()
         super().run()
-        if self.inplace or getattr(self, "editable_mode", False):
-            return  # a compiled module beside its source would go on shadowing it when that is edited
-        missing = self._missing()
-        if missing is None:
-            try:
-                self._compile(hot_path())
-            except (Exception, SystemExit) as error:  # mypyc exits where types are wrong
-                missing = f"mypyc failed with {error!r}"
-        if missing is not None:
-            print(f"trio-relay: the hot path stays interpreted: {missing}")
-
-    def _missing(self) -> str | None:
-        """Why nothing is to be compiled, found out before that takes time; None if it is."""
-        if os.environ.get("TRIO_RELAY_COMPILE") == "0":
-            return "TRIO_RELAY_COMPILE is 0"
-        compiler = shlex.split(os.environ.get("CC") or str(sysconfig.get_config_var("CC") or "cc"))
+        if WISH == "0":
+            return
         try:
-            subprocess.run([*compiler, "--version"], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            return "there is no C compiler"
-        try:
-            import mypyc.build  # noqa: F401  # an installation from a bare checkout may be without it
-        except ImportError:
-            return "mypy is not installed"
-        return None
+            if not Path(self.get_ext_fullpath(verifier.name)).exists():
+                raise OSError("there is no C compiler, or none of Python's header files")
+            self._compile(hot_path())
+        except (Exception, SystemExit) as error:  # mypyc exits where types are wrong
+            if WISH == "1":
+                raise
+            self.warn(f"the hot path stays interpreted: {error}")
 
     def _compile(self, rooms: dict[str, list[str]]) -> None:
+        """Translate the rooms and compile them side by side, each with small modules that open it."""
         from mypyc.build import mypycify
 
         with tempfile.TemporaryDirectory() as folder:
-            scratch = Path(folder)
-            (scratch / "mypy.ini").write_text(f"[mypy]\nignore_missing_imports = true\ncache_dir = {os.devnull}\n")
+            # Without mypy's cache, from which mypyc 2.4.1 fails with "value is not in list".
+            options = ["--config-file=", f"--cache-dir={os.devnull}", "--ignore-missing-imports"]
             compiled = mypycify(
-                ["--config-file", str(scratch / "mypy.ini"), *(file for files in rooms.values() for file in files)],
+                [*options, *(file for files in rooms.values() for file in files)],
                 separate=[(files, f"trio_relay_{room}") for room, files in rooms.items()],
                 opt_level=os.environ.get("TRIO_RELAY_OPTIMIZE", "2"),
                 debug_level="0",
-                target_dir=str(scratch / "c"),
+                target_dir=f"{folder}/c",
             )
-            # Built elsewhere, and moved once all of it is there: a module without its room cannot be imported.
             building = build_ext(Distribution({"name": "trio-relay", "ext_modules": compiled}))
-            building.build_lib, building.build_temp = str(scratch / "built"), str(scratch / "objects")
+            building.build_lib, building.build_temp = f"{folder}/built", f"{folder}/objects"
             building.parallel = _AT_A_TIME
             building.ensure_finalized()
             building.run()
-            shutil.copytree(scratch / "built", self.build_lib, dirs_exist_ok=True)
+            # Only once all of it is there: a module without its room cannot be imported.
+            shutil.copytree(building.build_lib, self.build_lib, dirs_exist_ok=True)
 
 
 def hot_path() -> dict[str, list[str]]:
@@ -101,5 +93,5 @@ def batch_verifier() -> Any:
     return extension
 
 
-if __name__ == "__main__":
-    setup(ext_modules=[batch_verifier()], cmdclass={"build_ext": BuildExt})
+verifier = batch_verifier()
+setup(ext_modules=[verifier], cmdclass={"build_ext": BuildExtensions})
