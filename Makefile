@@ -4,16 +4,20 @@ CONFIG ?= config/relay.toml
 MEASURED ?= build/perf
 
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+COMPILER = mypy setuptools  # what setup.py compiles with
 PYTEST = $(VENV)/bin/python -m pytest
 WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
 ELSEWHERE = opensearch or redis or picture or clients or exhaustive
 CLIENTS = $(wildcard tests/clients/*.json tests/clients/go.* tests/clients/*/*.txt tests/clients/go/* tests/clients/javascript/*)
-SOURCES = pyproject.toml setup.py constraints.txt trio_relay/nostr/batch_build.py
+SOURCES = pyproject.toml setup.py building/backend.py constraints.txt trio_relay/nostr/batch_build.py
 
-.PHONY: run quick test test-all test-rest check pytest format docs clients perf opensearch clean
+.PHONY: run quick test test-all test-rest test-compiled compiled check pytest format docs clients perf opensearch clean
 
-run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C.
-	@exec $(VENV)/bin/trio-relay --config $(CONFIG)
+run: compiled  ## Install what the relay needs, and run it until Ctrl-C.
+	@PYTHONPATH=build/compiled exec $(VENV)/bin/trio-relay --config $(CONFIG)
+
+compiled: $(VENV)/installed  ## Compile the sources as they are into build/compiled, where there is a C compiler.
+	@test "$$TRIO_RELAY_COMPILE" = 0 && rm -rf build/compiled || $(VENV)/bin/python -m building.compiled || true
 
 quick: $(VENV)/installed-test  ## What answers in less than a minute: no whole program, contracts on memory alone.
 	$(PYTEST) $(WORKERS) -m 'not ($(ELSEWHERE) or sqlite or slow)' --hypothesis-profile=quick \
@@ -29,6 +33,11 @@ test-all:  ## The same and the rest, with coverage of both.
 
 test-rest: $(VENV)/installed-all build/clients/installed  ## What `test` leaves out: OpenSearch, Redis, pictures, clients, all examples; adds to its coverage.
 	$(PYTEST) $(WORKERS) -m '$(ELSEWHERE) or hypothesis' --cov --cov-append --cov-report=term $(ARGS)
+
+test-compiled: $(VENV)/installed-test  ## All but the slowest tests, on the compiled code.
+	$(VENV)/bin/python -m building.compiled --whole
+	cd build/compiled && COMPILED=1 PYTHONPATH=$(CURDIR)/build/compiled $(abspath $(VENV))/bin/python -m pytest $(WORKERS) \
+		-m 'not ($(ELSEWHERE))' --hypothesis-profile=quick $(ARGS)
 
 check: $(VENV)/installed-test  ## Format, lint and types.
 	$(VENV)/bin/ruff format --check .
@@ -56,7 +65,7 @@ opensearch: $(VENV)/installed  ## Run an OpenSearch for config/opensearch.toml u
 
 $(VENV)/installed: $(SOURCES)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(PIP) --editable . $(COMPILER)
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,11 +13,17 @@ import structlog
 
 from perf.node import NEW, OLD
 from tests.support import indices
+from tests.support.hot_path import all_as_asked
 from tests.support.marks import mark_by_use, register_profiles
 from tests.support.node import given_or_own, one_for_all, own_names
 from tests.support.server import run_threads_inline
 
 register_profiles()
+
+
+def pytest_report_header() -> str:
+    """Say which code is tested; see `all_as_asked`."""
+    return f"trio-relay: {all_as_asked(os.environ)}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

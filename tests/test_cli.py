@@ -20,6 +20,7 @@ from trio_relay import Relay, RelayOptions, Rules, Store, __version__, app, back
 from trio_relay.cli import main
 from trio_relay.config import Config
 from trio_relay.store.sqlite.lock import PidLock
+from trio_relay.version import CODE
 
 pytestmark = pytest.mark.usefixtures("own_logging")
 
@@ -41,7 +42,7 @@ def run(tmp_path: Path) -> Callable[..., Result]:
 
 
 def test_the_version_is_told(run: Callable[..., Result]) -> None:
-    assert run("--version").output == f"trio-relay, version {__version__}\n"
+    assert run("--version").output == f"trio-relay, version {__version__} ({CODE})\n"
 
 
 def test_the_help_documents_every_exit_code(run: Callable[..., Result]) -> None:

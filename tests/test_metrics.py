@@ -16,7 +16,7 @@ from trio_relay import NetOptions, RelayOptions
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.http import converse
-from trio_relay.version import __version__
+from trio_relay.version import CODE, __version__
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -105,7 +105,7 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
 async def test_the_page_names_what_runs(autojump_clock: MockClock) -> None:
     async with open_door(options=RelayOptions(signatures="coincurve", verifiers=3)) as door:
         seen = samples(page_of(door))
-    assert seen["info", f"coincurve memory {__version__}"] == 1
+    assert seen["info", f"{CODE} coincurve memory {__version__}"] == 1
     assert seen["verifiers", ""] == 3
     assert seen["healthy", ""] == 1
 

@@ -44,7 +44,7 @@ from trio_relay.store.base import Store
 from trio_relay.store.memory import MemoryStore
 from trio_relay.store.opensearch import open_opensearch
 from trio_relay.store.sqlite import open_sqlite
-from trio_relay.version import __version__
+from trio_relay.version import CODE, __version__
 
 _SWITCH_SECONDS: Final = 0.0005
 """How long a thread that returns from C waits before the loop must hand it the GIL; a batch does this ten times."""
@@ -210,6 +210,7 @@ def _banner(config: Config, store: Store, relay: Relay, metrics_listeners: Seque
     metrics = ", ".join(_url("http", listener, "/metrics") for listener in metrics_listeners)
     lines = [
         f"trio-relay {__version__}",
+        f"  code        {CODE}",
         f"  address     {relay.rules.relay_url or 'not named: NIPs 42, 62, 70 and 86 are off (relay.url)'}",
         f"  store       {store.description}",
         f"  signatures  {relay.stages.backend.name}, {relay.stages.width} verifiers",

@@ -44,7 +44,7 @@ from trio_relay.store.sqlite import migrate as migrate_sqlite
 from trio_relay.store.sqlite import open_sqlite_for_reading
 from trio_relay.transfer import ImportSummary
 from trio_relay.trends import describe, read_trends, tables
-from trio_relay.version import __version__
+from trio_relay.version import CODE, __version__
 
 log = structlog.get_logger("trio_relay.cli")
 
@@ -66,7 +66,7 @@ _config_option = click.option(
 
 @click.group(invoke_without_command=True)
 @_config_option
-@click.version_option(__version__, prog_name="trio-relay")
+@click.version_option(f"{__version__} ({CODE})", prog_name="trio-relay")
 @click.pass_context
 def main(context: click.Context, config_path: Path | None) -> None:
     """A Nostr relay. Without a command it serves until Ctrl-C.

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from trio_relay.net.server import NetStatistics
 from trio_relay.pipeline.statistics import Distribution, RelayStatistics
-from trio_relay.version import __version__
+from trio_relay.version import CODE, __version__
 
 Snapshot: TypeAlias = Callable[[], tuple[RelayStatistics, NetStatistics]]
 
@@ -79,7 +79,7 @@ class _RelayCollector(Collector):
 
 
 def _all(relay: RelayStatistics, net: NetStatistics) -> Iterator[Metric]:
-    about = {"version": __version__, "store": relay.store.backend, "signatures": relay.signatures}
+    about = {"version": __version__, "code": CODE, "store": relay.store.backend, "signatures": relay.signatures}
     yield InfoMetricFamily("trio_relay", "What runs here", about)
     yield from _net(net)
     yield from _pipeline(relay)

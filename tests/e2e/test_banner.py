@@ -10,7 +10,7 @@ from signal import SIGTERM
 import pytest
 
 from tests.support.program import MODULE, SCRIPT, running
-from trio_relay import __version__
+from trio_relay.version import CODE, __version__
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +30,7 @@ async def test_the_banner_names_all_that_matters_and_then_where_it_listens(tmp_p
     assert last == "listening on ws://127.0.0.1:PORT"
     assert [line for line in banner if "signatures" not in line and "WARNING" not in line] == [
         f"trio-relay {__version__}",
+        f"  code        {CODE}",
         "  address     wss://relay.example.com/",
         "  store       sqlite data/relay.db (synchronous=full)",
         "  metrics     http://127.0.0.1:PORT/metrics",
