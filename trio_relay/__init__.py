@@ -9,9 +9,10 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo, document
+from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.recipient import Recipient
-from trio_relay.pipeline.relay import Relay, open_relay
+from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.options import MemberOptions, PolicyOptions

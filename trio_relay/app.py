@@ -36,7 +36,8 @@ from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server
 from trio_relay.net.transport import peer_address
 from trio_relay.nostr.schnorr import BackendName
-from trio_relay.pipeline.relay import Relay, open_relay
+from trio_relay.pipeline.opening import open_relay
+from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules

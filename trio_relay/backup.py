@@ -21,7 +21,7 @@ from trio_relay import app
 from trio_relay.config import Config
 from trio_relay.jsonl import read_lines
 from trio_relay.moderation.state import restore
-from trio_relay.pipeline.relay import open_relay
+from trio_relay.pipeline.opening import open_relay
 from trio_relay.state_file import (
     Decisions,
     StateRefused,

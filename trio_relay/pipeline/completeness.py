@@ -20,18 +20,23 @@ FILLED_FROM: Final = 100
 """A client that asks for so many events reads pages; one that asks for fewer wants just these."""
 
 
-def with_one_more(filters: Sequence[Filter], *, hints: bool) -> list[Filter]:
+def with_one_more(filters: Sequence[Filter], *, hints: bool) -> Sequence[Filter]:
     """What to ask for in order to see whether there is more; of several filters each could have its own more.
 
-    Their limits cannot be told apart in one answer, so several are asked for as they are: see `at_risk`.
+    Their limits cannot be told apart in one answer, so several are asked for as they are: see `at_risk`. So is one that
+    names no more ids than its limit.
 
     Args:
         filters: each with a limit.
         hints: whether the end of the answer will say what there is to say.
     """
-    if len(filters) == 1 and filters[0].limit and (hints or could_be_filled(filters[0])):
-        return [replace(filters[0], limit=filters[0].limit + 1)]
-    return list(filters)
+    if len(filters) != 1:
+        return filters
+    filter_ = filters[0]
+    limit, ids = filter_.limit, filter_.ids
+    if not limit or (ids is not None and len(ids) <= limit) or not (hints or could_be_filled(filter_)):
+        return filters
+    return [replace(filter_, limit=limit + 1)]
 
 
 def could_be_filled(filter_: Filter) -> bool:

@@ -1,4 +1,4 @@
-"""The relay as connections, imports and embedding programs see it: `open_relay` starts it, `Relay` has the verbs.
+"""The relay as connections, imports and embedding programs see it: `Relay` has the verbs, `opening` starts it.
 
 It decides nothing itself: verdicts are given by `admission`, operators' state is `moderation`'s, events go through
 `stages`, and what is stored is answered by `queries` and `sync_sets`.
@@ -6,13 +6,10 @@ It decides nothing itself: verdicts are given by `admission`, operators' state i
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-import structlog
 import trio
 
 from trio_relay.moderation.wiring import Moderation
@@ -43,7 +40,6 @@ from trio_relay.policy.identity import Identity
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
-log = structlog.get_logger("trio_relay.pipeline")
 T = TypeVar("T")
 
 
@@ -74,7 +70,7 @@ class Relay:
             self.stages.pending_ids,
             rules.limits.max_limit,
             hints=rules.info.eose_hints,
-            unstored=join_stage,
+            unstored=join_stage if join_stage.kinds else None,
         )
         self._sync_sets = SyncSets(store, sync, self._turns, Reader(private_kinds=rules.private_kinds))
 
@@ -226,47 +222,3 @@ def _by_label(kinds: Mapping[int, int]) -> dict[str, int]:
     for kind, number in kinds.items():
         labelled[kind_label(kind)] += number
     return dict(labelled)
-
-
-@asynccontextmanager
-async def open_relay(
-    store: Store,
-    options: RelayOptions | None = None,
-    limits: Limits | None = None,
-    *,
-    rules: Rules | None = None,
-    sync: SyncOptions | None = None,
-    clock: Callable[[], float] = time.time,
-) -> AsyncIterator[Relay]:
-    """Run the pipeline over a store while the context lasts.
-
-    Leaving it lets what was accepted go through all stages, `drain_seconds` at most. A stage that fails cancels the
-    body and comes out of here in an `ExceptionGroup`.
-
-    Args:
-        store: must stay open for longer than this context.
-        options: how wide the pipeline is.
-        limits: what events and requests are held to.
-        rules: that, and all else that is asked of them; then `limits` plays no part.
-        sync: bounds of syncs; `rules` say whether there are any.
-        clock: seconds since 1970.
-
-    Raises:
-        ImportError: the signature backend that the options force is not there.
-        StoreError: what operators have decided could not be read.
-    """
-    options = options or RelayOptions()
-    relay = Relay(store, options, sync or SyncOptions(), rules or Rules(limits or Limits()), clock)
-    await relay.moderation.state.recall()
-    async with trio.open_nursery() as background:
-        relay.start_background(background)
-        async with trio.open_nursery() as stages:
-            relay.stages.start(stages)
-            try:
-                yield relay
-            finally:
-                relay.stages.close_intake()
-                stages.cancel_scope.deadline = trio.current_time() + options.drain_seconds
-        background.cancel_scope.cancel()
-    if stages.cancel_scope.cancelled_caught:
-        log.warning("stopped before all that was accepted was stored", seconds=options.drain_seconds)

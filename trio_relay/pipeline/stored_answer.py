@@ -315,7 +315,7 @@ class _Cut:
         """The part of a page that is to be sent."""
         if self._left is None:
             return page
-        taken = page[: self._left]
-        self.is_cut = len(taken) < len(page)
+        self.is_cut = len(page) > self._left
+        taken = page[: self._left] if self.is_cut else page
         self._left -= len(taken)
         return taken
