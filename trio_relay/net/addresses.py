@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
@@ -29,6 +30,10 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 _IPV6_GROUP: Final = 64
 """Bits of an IPv6 address that tell one customer from another; customers choose the rest themselves."""
+_LONGEST: Final = 45
+"""Characters of an address without a zone, which a client may make as long as it likes."""
+_KNOWN: Final = 1_024
+"""Addresses of which it is remembered what they say: one connection asks a dozen times."""
 _MAPPED: Final = 96
 """Bits before the IPv4 address in an IPv6 one (RFC 4291, section 2.5.5.2)."""
 _FORWARDED: Final = "forwarded"
@@ -42,10 +47,30 @@ def parse_address(text: str) -> Address:
     Raises:
         ValueError: it is none; the message names it.
     """
+    return _known(text)[0] if len(text) <= _LONGEST else _parsed(text)
+
+
+def _parsed(text: str) -> Address:
     address = ip_address(text)
     if isinstance(address, IPv4Address):
         return address
     return address.ipv4_mapped or IPv6Address(int(address))
+
+
+@lru_cache(_KNOWN)
+def _known(text: str) -> tuple[Address, str]:
+    """An address of no more than `_LONGEST` characters, and how it is written."""
+    address = _parsed(text)
+    return address, str(address)
+
+
+def written(text: str) -> str:
+    """An address as it is written here, see `parse_address`.
+
+    Raises:
+        ValueError: it is none; the message names it.
+    """
+    return _known(text)[1] if len(text) <= _LONGEST else str(_parsed(text))
 
 
 def parse_network(text: str) -> Network:
@@ -127,7 +152,7 @@ class Proxies:
             proxy wrote names no address; `UNKNOWN` if the peer has none.
         """
         try:
-            peer = peer if peer == UNIX else str(parse_address(peer))
+            peer = peer if peer == UNIX else written(peer)
         except ValueError:
             return UNKNOWN
         told = headers.get(self._header)
@@ -143,7 +168,7 @@ class Proxies:
                 match = _FOR.search(hop)
                 hop = match["node"].strip() if match is not None else ""
             try:
-                client = str(parse_address(_without_port(hop)))
+                client = written(_without_port(hop))
             except ValueError:
                 return UNNAMED
             if not self.is_trusted(client):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Final, Protocol
 
 from trio_relay.net.addresses import Proxies
@@ -93,12 +92,25 @@ class ConnectionLimits:
         guest.hang_up(reason)
         return True
 
-    @contextmanager
-    def taken(self, address: str, guest: Guest | None = None) -> Iterator[None]:
-        """A client at this address has a place meanwhile; without the guest, nobody can take it from it."""
-        guest = _Arriving() if guest is None else guest
-        self._places.take(guest, self._proxies.origin(address))
-        try:
-            yield
-        finally:
-            self._places.give_back(guest)
+    def taken(self, address: str, guest: Guest | None = None) -> _Taken:
+        """A block in which a client at this address has a place; without the guest, nobody can take it from it."""
+        return _Taken(self._places, _Arriving() if guest is None else guest, self._proxies.origin(address))
+
+
+class _Taken:
+    """See `ConnectionLimits.taken`."""
+
+    __slots__ = ("_guest", "_origin", "_places")
+
+    def __init__(self, places: Places[Guest], guest: Guest, origin: str | None) -> None:
+        self._places = places
+        self._guest = guest
+        self._origin = origin
+
+    def __enter__(self) -> None:
+        self._places.take(self._guest, self._origin)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._places.give_back(self._guest)

@@ -6,9 +6,10 @@ of the address that has most of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from operator import attrgetter
+from types import TracebackType
+from typing import Self
 
 import trio
 
@@ -19,18 +20,34 @@ from trio_relay.places import Places
 class Visit(trio.abc.HalfCloseableStream):
     """The stream of a connection that talks HTTP, which notes how long the relay has waited for it.
 
+    It lasts for the `with` block of which it is the context: that may be ended early, and nothing is raised.
+
     Args:
         stream: that connection; its owner closes it.
-        scope: the visit ends where this is cancelled.
+        lobby: in which it has a place meanwhile.
+        origin: whom it counts as there.
     """
 
-    def __init__(self, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
+    def __init__(self, stream: trio.abc.Stream, lobby: Lobby, origin: str | None) -> None:
         self._stream = stream
-        self._scope = scope
+        self._lobby = lobby
+        self._origin = origin
+        self._scope = trio.CancelScope()
         self.waiting_since: float | None = trio.current_time()
         """Since when it may send a request, or take an answer; None while the relay works on one."""
         self.was_put_out = False
         """True if it had to make room for another."""
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        self._lobby.admit(self, self._origin)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        self._lobby.dismiss(self)
+        return self._scope.__exit__(kind, error, traceback)
 
     def end(self) -> None:
         """Close the connection soon; sync."""
@@ -98,18 +115,19 @@ class Lobby:
         idlest.end()
         return True
 
-    @contextmanager
-    def visit(self, stream: trio.abc.Stream, peer: str) -> Iterator[Visit]:
-        """A visit by a peer at this address, which has a place meanwhile; it may be ended, and nothing is raised."""
-        with trio.CancelScope() as scope:
-            visit = Visit(stream, scope)
-            self._places.take(visit, self._origin(peer))
-            self._visits.add(visit)
-            try:
-                yield visit
-            finally:
-                self._visits.discard(visit)
-                self._places.give_back(visit)
+    def visit(self, stream: trio.abc.Stream, peer: str) -> Visit:
+        """A visit by a peer at this address."""
+        return Visit(stream, self, self._origin(peer))
+
+    def admit(self, visit: Visit, origin: str | None) -> None:
+        """A visit begins: it has a place of this origin, whether there is a free one or not."""
+        self._places.take(visit, origin)
+        self._visits.add(visit)
+
+    def dismiss(self, visit: Visit) -> None:
+        """A visit has ended."""
+        self._visits.discard(visit)
+        self._places.give_back(visit)
 
     def end_all(self) -> None:
         """End every visit of now."""

@@ -59,6 +59,8 @@ BLOCKED: Final = CloseReason("blocked", 1008, "blocked: this address is blocked"
 _CLOSE: Final = ("Connection", "close")
 _ABORTED: Final = OVER_BUDGET | {TOO_SLOW, STUCK, SILENT}
 """Who is left for one of these does not read, or not in time."""
+_UNUSUAL: Final = (TOO_SLOW, STUCK)
+"""Operators are told of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,8 @@ class Server:
             self._refused += 1
             self._refusals.note_request(peer, UNANSWERED, "idle: others wait for this place")
         if upgrade is not None and conversation is not None:
-            structlog.contextvars.bind_contextvars(**self._place(upgrade.request.client))
+            if self._refusals.tells_each:
+                structlog.contextvars.bind_contextvars(**self._place(upgrade.request.client))
             refusals = ClientRefusals(self._refusals, number, upgrade.request.client)
             await self._serve_client(stream, conversation, upgrade, refusals)
 
@@ -248,8 +251,8 @@ class Server:
             response = refused.response
             self._refusals.note_request(upgrade.request.client, refused.status, str(refused))
         sent = _send_nowait(stream, response)  # all of it, as long as the client has not filled its line with requests
-        with self._connection_limits.taken(upgrade.request.client):  # it counts from now on
-            if sent < len(response):
+        if sent < len(response):
+            with self._connection_limits.taken(upgrade.request.client):  # it counts from now on
                 with trio.fail_after(self._options.handshake_seconds):
                     await visit.send_all(response[sent:])
         return conversation
@@ -295,7 +298,9 @@ class Server:
             client.hang_up(STOPPING)
         elif self._bars(address):  # since it was accepted
             client.hang_up(BLOCKED)
-        log.debug("connected", address=address)
+        tells_each = self._refusals.tells_each  # for all others the log is not even asked
+        if tells_each:
+            log.debug("connected", address=address)
         close_reason = CloseReason("cancelled")
         try:
             with self._connection_limits.taken(address, client):
@@ -303,8 +308,10 @@ class Server:
         finally:
             del self._connections[client]
             self._close_reasons[close_reason.reason] += 1
-            note = log.warning if close_reason in (TOO_SLOW, STUCK) else log.debug
-            note("disconnected", reason=close_reason.reason, **self._place(address))
+            if close_reason in _UNUSUAL:
+                log.warning("disconnected", reason=close_reason.reason, **self._place(address))
+            elif tells_each:
+                log.debug("disconnected", reason=close_reason.reason, address=address)
             if close_reason in _ABORTED:
                 _abort(stream)
 
