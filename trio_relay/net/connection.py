@@ -73,12 +73,11 @@ class Connection:
         lane: Lane | None = None,
     ) -> None:
         identity = relay.admission.new_identity(origin)
-        self.origin = origin
-        """Whom it counts as."""
+        self.origin = origin  # whom it counts as
         self._inbound = BOUNDLESS if budgets is None else budgets.inbound
-        self._held = 0
-        self._batch_bytes = 0
-        self._heard = trio.current_time()
+        self._held = self._batch_bytes = self._unanswered = 0
+        self._clock = trio.lowlevel.current_clock()  # costs a third of `trio.current_time`
+        self._heard = self._clock.current_time()
         self._identity = identity
         self._pace = Pace(lane, identity.holder)
         self._transport = transport(stream)
@@ -86,7 +85,7 @@ class Connection:
         self._relay = relay
         self._options = options
         self._session = relay.admission.open_session()
-        self._keepalive = Keepalive(trio.current_time())
+        self._keepalive = Keepalive(self._heard)
         self._outbox = Outbox(
             self._transport,
             self._keepalive,
@@ -102,8 +101,8 @@ class Connection:
         self._tasks: trio.Nursery | None = None
         self._close_reason: CloseReason | None = None
         self._accepting = False
-        self._unanswered = 0
         self._answered: trio.Event | None = None
+        self._claim: Event | None = None  # of a key, yet to be looked at
 
     async def run(self, first: bytes) -> CloseReason:
         """Hold the conversation to its end; the caller closes the stream.
@@ -122,12 +121,12 @@ class Connection:
                 try:
                     with self._listening:
                         await self._read(first)
-                    self._pace.pause(trio.current_time())
+                    self._pace.pause(self._clock.current_time())
                     self._requests.end_all()
                     await self._say_goodbye()
                 finally:
                     # Also when cancelled: nothing may be delivered from now on, nor sent by a nursery that closes.
-                    self._pace.pause(trio.current_time())
+                    self._pace.pause(self._clock.current_time())
                     self._requests.end_all()
                     self._outbox.close(forget=True)
                 self._tasks.cancel_scope.cancel()
@@ -203,21 +202,20 @@ class Connection:
         if verdict is KeepaliveVerdict.PING:
             self._socket.ping()
             self._outbox.send_framed_nowait(self._socket.output())
-        elif verdict is KeepaliveVerdict.SILENT:
-            self.hang_up(SILENT)
-        elif verdict is KeepaliveVerdict.STUCK:
-            self.hang_up(STUCK)
         elif verdict is KeepaliveVerdict.UNFINISHED:
             self.put_out(UNFINISHED)
+        elif verdict is not KeepaliveVerdict.FINE:
+            self.hang_up(SILENT if verdict is KeepaliveVerdict.SILENT else STUCK)
 
     async def _read(self, first: bytes) -> None:
         data = first or await self._receive()
         while True:
-            now = trio.current_time()
+            now = self._clock.current_time()
             if self._held:
                 self._keepalive.heard_of_unfinished(now)
             self._keepalive.busy()
-            now = await self._pace.begin(now)
+            if not self._pace.begin_nowait(now):
+                now = await self._pace.begin(now)
             messages = self._socket.receive(data)
             data = b""  # nobody needs it any more, and the pipeline may make us wait
             while self._close_reason is None:  # else it came while these were on their way: they were not accepted
@@ -234,7 +232,7 @@ class Connection:
                 return
             # A client that does not read its answers is not read either; if that lasts, the watch finds it stuck.
             if not self._outbox.has_room_for(0):
-                self._pace.pause(trio.current_time())
+                self._pace.pause(self._clock.current_time())
                 await self._outbox.wait_for_room()
             if self._held or self._socket.is_unfinished:
                 self._note_unfinished()
@@ -254,14 +252,14 @@ class Connection:
             self._keepalive.finished()
 
     def _socket_close_reason(self) -> CloseReason:
-        """How the connection was closed below us; few enough words for a label, whatever code a client sends."""
-        if self._socket.broken_rule is not None:
-            return CloseReason(f"protocol error {self._socket.broken_rule}")
+        """How the connection was closed below us."""
+        if (code := self._socket.broken_rule) is not None:
+            return CloseReason(f"protocol error {code}")  # of the few that we send
         return CLOSED_BY_CLIENT if self._socket.was_closed_by_client else LOST
 
     async def _receive(self) -> bytes:
         """The next bytes, b"" at the end of the stream, however it came."""
-        now = trio.current_time()
+        now = self._clock.current_time()
         self._pace.pause(now)
         self._keepalive.listening(now)
         return await self._transport.receive(_READ_BYTES)
@@ -279,42 +277,49 @@ class Connection:
         place, turn = 0, Turn(now)
         if messages and len(messages[0]) > _LONG and turn.is_over:
             turn = Turn(await self._give_turn())
-        while (place := await self._take_some(messages, place, turn, batch, now)) < len(messages):
-            turn = Turn(await self._give_turn())
+        while (place := self._take_some(messages, place, turn, batch, now)) < len(messages) or self._claim is not None:
+            if self._claim is None:
+                turn = Turn(await self._give_turn())
+            else:
+                claim, self._claim = self._claim, None
+                await self._authenticate(claim)
         # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
         output = self._socket.output() if self._socket.is_open else b""
         if not (output or batch):
             return
-        with self._outbox.held():
+        self._outbox.hold()
+        try:
             if output:
                 self._outbox.send_framed_nowait(output)
             self._unanswered += len(batch)
             if len(batch) == 1 and self._relay.publish_nowait(batch[0], is_lone=self._unanswered == 1):
                 batch.clear()
+        finally:
+            self._outbox.let_go()
         if batch:
             messages.clear()  # the events hold what they need of them
             self._batch_bytes = _EVENT_COST * sum(submission.size for submission in batch)
             self._inbound.grow(self._batch_bytes)
-            self._pace.pause(trio.current_time())
+            self._pace.pause(self._clock.current_time())
             try:
                 await self._relay.publish(batch, self._identity)
             finally:
                 self._batch_bytes = 0
 
-    async def _take_some(
-        self, messages: list[bytes], place: int, turn: Turn, batch: list[Submission], now: float
-    ) -> int:
-        """Do what the messages from a place on ask for, one at least, until the turn is over; gives the next place."""
-        first = place
-        with self._outbox.held():
-            for data in messages[place:]:
-                if place > first and turn.is_over:
-                    break
+    def _take_some(self, messages: list[bytes], place: int, turn: Turn, batch: list[Submission], now: float) -> int:
+        """Do what the messages from a place on ask for, one at least, until the turn is over or one claims a key; gives
+        the next place."""
+        first, end = place, len(messages)
+        self._outbox.hold()
+        try:
+            while place < end and self._claim is None and (place == first or not turn.is_over):
+                data = messages[place]
+                place += 1
                 action = self._session.receive(data)
                 if isinstance(action, Publish):
                     self._admit(action.event, len(data), now, batch)
                 elif isinstance(action, Authenticate):
-                    await self._authenticate(action.event)
+                    self._claim = action.event
                 elif isinstance(action, RefusedMessage):
                     self._relay.note_unreadable()
                     self._refusals.note_unreadable(data, action)
@@ -322,21 +327,21 @@ class Connection:
                     self._outbox.send_nowait(action.message)
                 else:
                     self._requests.take(action)
-                place += 1
+        finally:
+            self._outbox.let_go()
         return place
 
     async def _give_turn(self) -> float:
         """Let others go on, and this client when it may; gives the time then."""
-        self._pace.pause(trio.current_time())
+        self._pace.pause(self._clock.current_time())
         await trio.lowlevel.cancel_shielded_checkpoint()  # half of what one read brought must not be lost
-        return await self._pace.begin(trio.current_time())
+        return await self._pace.begin(self._clock.current_time())
 
     def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:
         refusal = self._relay.admission.admit(event, self._identity, size)
         if refusal is None:
-            batch.append(
-                Submission(event, self._reply, now, size + _TAG_BYTES * len(event.tags), False, self._identity.origin)
-            )
+            size += _TAG_BYTES * len(event.tags)
+            batch.append(Submission(event, self._reply, now, size, False, self._identity.origin))
             return
         self._requests.challenge(refusal)
         self._refusals.note("EVENT", str(refusal), event)
@@ -344,10 +349,10 @@ class Connection:
 
     async def _authenticate(self, event: Event) -> None:
         refusal: Rejected | None = _UNVERIFIED
-        self._pace.pause(trio.current_time())
+        self._pace.pause(self._clock.current_time())
         with trio.move_on_after(_AUTH_SECONDS):  # it may take a thread, which all others may be waiting for
             refusal = await self._relay.authenticate(event, self._identity)
-        await self._pace.begin(trio.current_time())
+        await self._pace.begin(self._clock.current_time())
         if refusal is None:
             log.debug("authenticated", key=event.pubkey)
         else:
@@ -371,7 +376,9 @@ class Connection:
         if close_reason in (STOPPING, CLOSED_BY_CLIENT):
             # To events that came in front of the close frame; of a relay that stops, the server's grace bounds it.
             with trio.move_on_after(math.inf if close_reason is STOPPING else seconds):
-                await self._wait_for_answers()
+                if self._unanswered:
+                    self._answered = trio.Event()
+                    await self._answered.wait()
         with trio.move_on_after(seconds):
             if close_reason.code:
                 self._socket.close(close_reason.code, close_reason.text)
@@ -391,8 +398,3 @@ class Connection:
             await trio.lowlevel.checkpoint()
             self._socket.more()
         self._socket.output()  # pongs, which may not follow a close frame: else they would be kept
-
-    async def _wait_for_answers(self) -> None:
-        if self._unanswered:
-            self._answered = trio.Event()
-            await self._answered.wait()

@@ -119,9 +119,19 @@ class Pace:
         if self._is_heavy and self._lane is not None:
             await self._lane.enter(self._holder)
             now = trio.current_time()
+        self._note_begin(now)
+        return now
+
+    def begin_nowait(self, now: float) -> bool:
+        """Begin to work at once, and give True; or False where it may not, which few clients see: see `begin`."""
+        if self._is_heavy:
+            return False
+        self._note_begin(now)
+        return True
+
+    def _note_begin(self, now: float) -> None:
         self._began = now
         self._cpu = self._lane.cpu() if self._lane is not None and self._lane.is_in_use else None
-        return now
 
     def pause(self, now: float) -> None:
         """Work no more until the next `begin`; also after one that was given up, or never came."""

@@ -194,9 +194,15 @@ class Outbox:
         most = self._ahead if self._budget.is_tight else self._half
         return not self._closed and bool(self._used) and self._used > min(most, fit)
 
-    def held(self) -> _Held:
-        """A block in which messages wait for its end, where all of them are flushed: they leave in one piece."""
-        return _Held(self)
+    def hold(self) -> None:
+        """Have messages wait until `let_go`, so that they leave in one piece; sync code alone may be in between."""
+        self._is_held = True
+
+    def let_go(self) -> None:
+        """Flush what has waited; to be called whatever happens after `hold`."""
+        self._is_held = False
+        if self._waiting:
+            self.flush()
 
     def flush(self) -> None:
         """Send what waits as far as the network takes it at once; a task waits for the rest to leave. Never fails.
@@ -326,22 +332,6 @@ class Outbox:
     def statistics(self) -> OutboxStatistics:
         """What it holds now."""
         return OutboxStatistics(len(self._waiting), self._used, self._drained is not None)
-
-
-class _Held:
-    """See `Outbox.held`."""
-
-    __slots__ = ("_outbox",)
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-
-    def __enter__(self) -> None:
-        self._outbox._is_held = True
-
-    def __exit__(self, *_exception: object) -> None:
-        self._outbox._is_held = False
-        self._outbox.flush()
 
 
 def _references() -> int:
