@@ -56,8 +56,8 @@ docs: $(VENV)/installed  ## Write the pages and the sample file that come from t
 
 clients: build/clients/installed  ## Install the client libraries that the tests run against the relay: needs Node, Go.
 
-perf: $(VENV)/installed-perf  ## Measure, beside other relays that are here; a part of it: make perf PERF='--no-peers ingest id'.
-	$(VENV)/bin/python -m perf --json $(MEASURED).json --picture $(MEASURED).svg $(PERF)
+perf: $(VENV)/installed-perf compiled  ## Measure, beside other relays that are here; a part of it: make perf PERF='--no-peers ingest id'.
+	PYTHONPATH=$(CURDIR)/build/compiled $(VENV)/bin/python -m perf --json $(MEASURED).json --picture $(MEASURED).svg $(PERF)
 	$(if $(PERF),,$(VENV)/bin/python -m perf micro)
 
 opensearch: $(VENV)/installed  ## Run an OpenSearch for config/opensearch.toml until Ctrl-C; it needs a JDK and Maven.

@@ -19,7 +19,7 @@ from perf.generator import open_many_files
 from perf.report import summary, table
 from perf.results import Results
 from perf.scenarios import SCENARIOS, Scenario
-from perf.servers import OURS, PEERS, Command, peers, relay_of
+from perf.servers import INTERPRETED, OURS, PEERS, Command, peers, relay_of
 from perf.versions import versions
 
 
@@ -42,6 +42,7 @@ from perf.versions import versions
     "--relay", "python", default=sys.executable, type=click.Path(exists=True, dir_okay=False),
     help="For stalls and hostile: the Python of another checkout, whose relay is measured instead of this one's.",
 )  # fmt: skip
+@click.option("--interpreted", is_flag=True, help="The sources as they are take turns too, as `interpreted`.")
 @click.option(
     "--beside", type=click.Path(exists=True, dir_okay=False),
     help="The Python of another checkout, whose relay takes turns with this one's, as `beside`.",
@@ -60,6 +61,7 @@ def main(
     scale: float,
     json_file: Path | None,
     python: str,
+    interpreted: bool,
     beside: str | None,
     before: Path | None,
     picture: Path | None,
@@ -85,7 +87,8 @@ def main(
     if picture is not None:
         from perf.picture import draw  # now, rather than after an hour, it is told if matplotlib is missing
     scenarios = [SCENARIOS[name].scaled(scale) for name in names or SCENARIOS]
-    others = [] if beside is None else [relay_of(beside, "beside")]
+    others = [INTERPRETED] if interpreted else []
+    others += [] if beside is None else [relay_of(beside, "beside")]
     others += [] if no_peers else peers(file)
     found = measure_all(scenarios, _servers(others), rounds, scale, json_file)
     click.echo(summary(found))

@@ -51,12 +51,13 @@ class Command:
         return shutil.which(shlex.split(self.command)[0]) is not None
 
 
-def relay_of(python: str, name: str) -> Command:
+def relay_of(python: str, name: str, path: str | None = "") -> Command:
     """The relay that an environment has.
 
     Args:
         python: of the environment, of this checkout or another one.
         name: in the tables.
+        path: where modules are looked for first (PYTHONPATH); None: where they are for this process.
     """
     program = f"{shlex.quote(python)} -P -m trio_relay"  # -P: not the one that the current folder happens to hold
     return Command(
@@ -67,11 +68,13 @@ def relay_of(python: str, name: str) -> Command:
             "TRIO_RELAY_NET__LISTEN": '["127.0.0.1:{port}"]',
             "TRIO_RELAY_METRICS__LISTEN": "",
             "TRIO_RELAY_STORE__PATH": "{folder}/relay.db",
+            **({} if path is None else {"PYTHONPATH": path}),
         },
     )
 
 
-OURS: Final = relay_of(sys.executable, "trio-relay")
+OURS: Final = relay_of(sys.executable, "trio-relay", path=None)
+INTERPRETED: Final = relay_of(sys.executable, "interpreted")
 
 
 def peers(path: Path = PEERS) -> list[Command]:

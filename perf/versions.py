@@ -7,7 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,11 @@ def versions(servers: Sequence[Command], python: str = sys.executable) -> dict[s
         python: of the environment whose relay takes part.
     """
     return {
-        **{server.name: _say(shlex.split(server.version)) for server in servers if server.version},
+        **{
+            server.name: _say(shlex.split(server.version), environment=server.environment)
+            for server in servers
+            if server.version
+        },
         "commit": _say(["git", "describe", "--always", "--dirty"], _folder(python)),
         "python": platform.python_version(),
         **{library: version(library) for library in _LIBRARIES},
@@ -43,10 +47,18 @@ def _folder(python: str) -> Path:
     return found if found.is_absolute() else _HERE
 
 
-def _say(command: list[str], folder: Path = _HERE) -> str:
+def _say(command: list[str], folder: Path = _HERE, environment: Mapping[str, str] | None = None) -> str:
     """The first line that a command says."""
     try:
-        said = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        said = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return (said.stdout.strip().splitlines() or ["unknown"])[0]
