@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-import msgspec
-
+from trio_relay.frozen import Frozen
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import ENCRYPTED_MESSAGE, WRAPS
 
 PRIVATE_KINDS: Final = frozenset({ENCRYPTED_MESSAGE, *WRAPS})
 
 
-class Reader(msgspec.Struct, frozen=True, gc=False):
+class Reader(Frozen, frozen=True):
     """The reader of an answer, as far as the gate has to know it.
 
     Attributes:

@@ -7,10 +7,32 @@ from hashlib import sha256
 from itertools import chain
 from typing import Final
 
-import msgspec
 import orjson
 
+from trio_relay.nostr.event_fields import Event, decode, encode
 from trio_relay.nostr.kinds import GIFT_WRAP, MAX_KIND, is_addressable, is_ephemeral, is_replaceable
+
+__all__ = [
+    "MAX_TIME",
+    "Event",
+    "address_of",
+    "check_shape",
+    "claimants",
+    "compute_id",
+    "decode",
+    "deletion_targets",
+    "encode",
+    "expiry_of",
+    "has_expired",
+    "has_readable_expiry",
+    "id_matches",
+    "is_hex64",
+    "is_protected",
+    "recipients",
+    "single_letter_tags",
+    "supersedes",
+    "tag_values",
+]
 
 MAX_TIME: Final = 2**33 - 1
 """The latest `created_at` that is taken; seconds since 1970, reached in the year 2242."""
@@ -18,27 +40,6 @@ MAX_TIME: Final = 2**33 - 1
 _MOST_DIGITS: Final = 18
 _HEX64: Final = re.compile("[0-9a-f]{64}")
 _HEX256: Final = re.compile("[0-9a-f]{256}")
-
-
-class Event(msgspec.Struct, frozen=True, gc=False):
-    """A signed event as NIP-01 defines it; its fields stand in the order in which they are sent.
-
-    Decoding checks types only. `check_shape` looks at the values, `id_matches` at the id, `schnorr` at the signature.
-    """
-
-    id: str
-    pubkey: str
-    created_at: int
-    kind: int
-    tags: list[list[str]]
-    content: str
-    sig: str
-
-
-encode = msgspec.json.Encoder().encode
-"""An event to the JSON that is stored and sent: UTF-8, one line, `{"id":"` first. Never the bytes that came in."""
-decode = msgspec.json.Decoder(Event).decode
-"""JSON of one event to `Event`; raises `msgspec.DecodeError`."""
 
 
 def check_shape(event: Event) -> str | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from trio_relay.frozen import Frozen
 from trio_relay.nostr.access import Reader, may_read
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import MAX_TIME, Event, tag_values
@@ -15,7 +16,7 @@ from trio_relay.nostr.kinds import MAX_KIND, is_addressable, is_replaceable
 from trio_relay.nostr.search import Search, parse_search
 
 
-class Filter(msgspec.Struct, frozen=True, gc=False):
+class Filter(Frozen, frozen=True):
     """Which events a client asks for: a list means any of its values, several keys mean all of them.
 
     None means "not asked for"; an empty set means "asked for, and nothing can match". A `since` or `until` of 0 is a

@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from trio_relay.frozen import Frozen
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.nostr.event import Event, check_shape
 from trio_relay.nostr.filter import Filter, parse_filter
@@ -22,39 +23,39 @@ from trio_relay.nostr.limits import MAX_SUB_ID_LENGTH, Limits
 from trio_relay.nostr.message_bounds import LONG, MessageBounds
 
 
-class Publish(msgspec.Struct, frozen=True, gc=False):
+class Publish(Frozen, frozen=True):
     """`["EVENT", event]`: well-formed; id, limits and signature are still to be checked."""
 
     event: Event
 
 
-class Subscribe(msgspec.Struct, frozen=True, gc=False):
+class Subscribe(Frozen, frozen=True):
     """`["REQ", sub_id, filter, …]`."""
 
     sub_id: str
     filters: tuple[Filter, ...]
 
 
-class Count(msgspec.Struct, frozen=True, gc=False):
+class Count(Frozen, frozen=True):
     """`["COUNT", sub_id, filter, …]` (NIP-45); its id has nothing to do with a subscription of the same id."""
 
     sub_id: str
     filters: tuple[Filter, ...]
 
 
-class Unsubscribe(msgspec.Struct, frozen=True, gc=False):
+class Unsubscribe(Frozen, frozen=True):
     """`["CLOSE", sub_id]`."""
 
     sub_id: str
 
 
-class Authenticate(msgspec.Struct, frozen=True, gc=False):
+class Authenticate(Frozen, frozen=True):
     """`["AUTH", event]` (NIP-42): well-formed; all else is still to be checked."""
 
     event: Event
 
 
-class OpenSync(msgspec.Struct, frozen=True, gc=False):
+class OpenSync(Frozen, frozen=True):
     """`["NEG-OPEN", sync_id, filter, hex]` (NIP-77); its id has nothing to do with a subscription of the same id."""
 
     sync_id: str
@@ -62,20 +63,20 @@ class OpenSync(msgspec.Struct, frozen=True, gc=False):
     message: bytes
 
 
-class ContinueSync(msgspec.Struct, frozen=True, gc=False):
+class ContinueSync(Frozen, frozen=True):
     """`["NEG-MSG", sync_id, hex]`."""
 
     sync_id: str
     message: bytes
 
 
-class CloseSync(msgspec.Struct, frozen=True, gc=False):
+class CloseSync(Frozen, frozen=True):
     """`["NEG-CLOSE", sync_id]`."""
 
     sync_id: str
 
 
-class RefusedMessage(msgspec.Struct, frozen=True, gc=False):
+class RefusedMessage(Frozen, frozen=True):
     """A message that is refused: the answer to send, and the subscription or sync that ends by it, if any."""
 
     message: bytes

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
+from trio_relay.frozen import Frozen
 from trio_relay.nostr.limits import Limits
 
 LONG: Final = 131_072
@@ -24,7 +23,7 @@ _MOST_PARTS: Final = 131_072
 """Quotes of a message that is taken apart to be counted exactly: some milliseconds."""
 
 
-class Bounds(msgspec.Struct, frozen=True):
+class Bounds(Frozen, frozen=True):
     """What a message of more than 128 KiB may hold.
 
     Attributes:
@@ -66,7 +65,7 @@ class Bounds(msgspec.Struct, frozen=True):
         )
 
 
-class MessageBounds(msgspec.Struct, frozen=True):
+class MessageBounds(Frozen, frozen=True):
     """The bounds of messages that carry an event, and of all others."""
 
     events: Bounds

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
-import msgspec
-
+from trio_relay.frozen import Frozen
 from trio_relay.nostr.errors import invalid
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.event_text import DOMAIN, LANGUAGE, is_searched, marks_of, text_of
@@ -45,7 +44,7 @@ PHRASE_SIZE: Final = 100
 through for it, which takes a millisecond, where a word takes a microsecond at most."""
 
 
-class Search(msgspec.Struct, frozen=True, gc=False):
+class Search(Frozen, frozen=True):
     """What a search asks for: every phrase, none of those excluded, and all the rest.
 
     `language` is a code of ISO 639-1, `domain` the domain of the NIP-05 address that the author's profile claims. With

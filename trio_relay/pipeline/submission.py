@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-import msgspec
-
+from trio_relay.frozen import Frozen
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import DELETION
@@ -34,7 +33,7 @@ _BYTES_OF_DELETED: Final = 840
 """To remove an event takes some 0.1 ms: ten thousand fill a batch, so that no commit has several such deletions."""
 
 
-class Submission(msgspec.Struct, frozen=True, gc=False):
+class Submission(Frozen, frozen=True):
     """One event with its answer's way back.
 
     Attributes:
