@@ -30,7 +30,8 @@ class Reader(Frozen, frozen=True):
 
     def now(self) -> Reader:
         """Return the same reader with the keys of this moment."""
-        return Reader(frozenset(self.keys), self.private_kinds)
+        keys = self.keys
+        return self if isinstance(keys, frozenset) else Reader(frozenset(keys), self.private_kinds)
 
 
 NOBODY: Final = Reader()

@@ -46,9 +46,9 @@ def could_be_filled(filter_: Filter) -> bool:
     events or more: with a page that lies whole in one second it could go no further.
     """
     return (
-        filter_.search is None
+        (filter_.is_clamped or (filter_.until is not None and (filter_.limit or 0) >= FILLED_FROM))
+        and filter_.search is None
         and filter_.wants_stored
-        and (filter_.is_clamped or (filter_.until is not None and (filter_.limit or 0) >= FILLED_FROM))
     )
 
 
