@@ -1,5 +1,7 @@
 """A Nostr relay on Trio: `open_relay` runs the pipeline over a store, `Server` listens for clients."""
 
+from typing import TYPE_CHECKING, Any
+
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.listeners import bound_address, open_listeners
@@ -19,9 +21,12 @@ from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Saved, Store, StoreError, StoreRefused
 from trio_relay.store.memory import MemoryStore
-from trio_relay.store.opensearch import OpenSearchOptions, open_opensearch
+from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.sqlite import SqliteOptions, open_sqlite
 from trio_relay.version import __version__
+
+if TYPE_CHECKING:
+    from trio_relay.store.opensearch import open_opensearch
 
 __all__ = [
     "AdminApi",
@@ -55,3 +60,11 @@ __all__ = [
     "open_relay",
     "open_sqlite",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "open_opensearch":  # which is loaded once it is asked for
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from trio_relay.store import opensearch
+
+    return opensearch.open_opensearch

@@ -41,9 +41,9 @@ from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
+from trio_relay.store import opensearch
 from trio_relay.store.base import Store
 from trio_relay.store.memory import MemoryStore
-from trio_relay.store.opensearch import open_opensearch
 from trio_relay.store.sqlite import open_sqlite
 from trio_relay.version import CODE, __version__
 
@@ -102,7 +102,7 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
     if config.store.backend == "memory":
         opened = nullcontext(MemoryStore())
     elif config.store.backend == "opensearch":
-        opened = open_opensearch(config.opensearch)
+        opened = opensearch.open_opensearch(config.opensearch)
     else:
         opened = open_sqlite(config.store, has_folder=not _is_shared(Path(config.store.path).parent, config))
     async with opened as store:

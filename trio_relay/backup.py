@@ -32,8 +32,8 @@ from trio_relay.state_file import (
     to_json,
     write_file,
 )
+from trio_relay.store import opensearch
 from trio_relay.store.base import Metadata, ReadableMetadata, Scannable
-from trio_relay.store.opensearch import open_opensearch
 from trio_relay.store.sqlite import open_sqlite_for_reading
 from trio_relay.transfer import ImportSummary, export_lines, import_lines
 
@@ -53,7 +53,7 @@ def open_for_reading(config: Config) -> AbstractAsyncContextManager[Readable]:
     """
     if config.store.backend == "sqlite":
         return open_sqlite_for_reading(config.store)
-    return open_opensearch(config.opensearch)
+    return opensearch.open_opensearch(config.opensearch)
 
 
 async def write_events(config: Config, file: BinaryIO, progress: Callable[[int], None], *, gzip: bool) -> int:

@@ -37,9 +37,8 @@ from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.trends import Trends
 from trio_relay.private_files import written_whole
 from trio_relay.state_file import StateRefused
+from trio_relay.store import opensearch
 from trio_relay.store.base import StoreError, StoreRefused
-from trio_relay.store.opensearch import migrate as migrate_opensearch
-from trio_relay.store.opensearch import open_opensearch
 from trio_relay.store.sqlite import migrate as migrate_sqlite
 from trio_relay.store.sqlite import open_sqlite_for_reading
 from trio_relay.transfer import ImportSummary
@@ -271,7 +270,7 @@ def trends_command(
 async def _trends(config: Config, since: int, until: int, limit: int) -> tuple[Trends, dict[str, str]]:
     anybody = Reader(private_kinds=frozenset(config.policy.private_kinds))
     if config.store.backend == "opensearch":
-        async with open_opensearch(config.opensearch) as index:
+        async with opensearch.open_opensearch(config.opensearch) as index:
             found = await index.trends(since, until, limit, anybody)
             return found, await describe(index, found, anybody)
     async with open_sqlite_for_reading(config.store) as file:
@@ -281,7 +280,7 @@ async def _trends(config: Config, since: int, until: int, limit: int) -> tuple[T
 
 async def _migrate(config: Config, *, dry_run: bool) -> None:
     if config.store.backend == "opensearch":
-        await migrate_opensearch(config.opensearch, click.echo, dry_run=dry_run)
+        await opensearch.migrate(config.opensearch, click.echo, dry_run=dry_run)
     else:
         await migrate_sqlite(config.store, click.echo, dry_run=dry_run)
 

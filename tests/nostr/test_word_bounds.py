@@ -220,3 +220,14 @@ def test_a_profile_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text_of(profile) == "alice of this test alice example com"
     assert event_text.marks_of(profile) == {"domain:example.com"}
     assert len(read) == 1
+
+
+@pytest.mark.slow
+def test_all_that_unicode_calls_a_mark_is_bounded() -> None:
+    marks = [
+        mark
+        for mark in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.combining(unicodedata.normalize("NFKD", mark)[0])
+    ]
+    assert len(marks) > 900
+    assert [mark for mark in marks if folding.fold("x" + 60 * mark) != folding.fold("x" + 30 * mark)] == []

@@ -65,10 +65,13 @@ _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u0640\u180b-\u180f\u200d-\u200f\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]"
 )
 _MOST_MARKS: Final = 30
+_DECOMPOSED: Final = "\u0f73\u0f75\u0f81\uff9e\uff9f"
+"""Marks only once they are decomposed."""
+_WITH_MARKS: Final = ((0x300, 0x3100), (0xA600, 0xAC00), (0xFB00, 0x1_2000), (0x1_6A00, 0x1_7000), (0x1_BC00, 0x1_F000))
+"""Where Unicode has marks; to look at all there is would be a tenth of the relay's start."""
 _MARKS: Final = "".join(
-    character for character in map(chr, range(0x300, 0x1_F000)) if combining(normalize("NFKD", character)[0])
+    sorted([*_DECOMPOSED, *(mark for block in _WITH_MARKS for mark in filter(combining, map(chr, range(*block))))])
 )
-"""Five of them are marks only once they are decomposed."""
 # No script puts more marks on a letter (UAX 15, "Stream-Safe Text Format"). Sorting them takes the square of their
 # number: a quarter of a million, which an event may have, took minutes.
 _RARE_STACKS: Final = re.compile(f"([{_MARKS}]{{{_MOST_MARKS}}})[{_MARKS}]+")
