@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
@@ -28,7 +27,7 @@ from trio_relay.nostr.message_bounds import MessageBounds
 _bounds_of = lru_cache(maxsize=16)(MessageBounds.of)  # a relay has one, thousands of sessions use it
 
 
-class OpenRequest(ABC):
+class OpenRequest:
     """What answers one open request: a REQ, open until it is closed, or a COUNT, open until it is answered.
 
     Attributes:
@@ -43,9 +42,9 @@ class OpenRequest(ABC):
     size: int
     is_ended: bool
 
-    @abstractmethod
     def end(self) -> None:
         """Stop, and send nothing more; called once."""
+        raise NotImplementedError
 
 
 class Session:
