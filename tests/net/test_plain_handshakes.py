@@ -13,8 +13,7 @@ from websockets.server import ServerProtocol
 
 from tests.support.marks import examples
 from tests.support.wire import HANDSHAKE, TEXT, closing, frame, upgrade
-from trio_relay.net import http, websocket
-from trio_relay.net.request_head import end_of_head, has_body, parse_head, plain_head
+from trio_relay.net import http, request_head, websocket
 
 BROWSER = (
     b"GET /?a=b HTTP/1.1\r\nHost: relay.example:7777\r\nConnection: keep-alive, Upgrade\r\nPragma: no-cache\r\n"
@@ -49,10 +48,10 @@ heads = st.builds(
 
 def carefully(data: bytes) -> tuple[bytes, str, list[tuple[str, str]]]:
     """The same by h11."""
-    size = end_of_head(bytearray(data), 0)
-    _, request = parse_head(data[:size])
+    size = request_head.end_of_head(bytearray(data), 0)
+    _, request = request_head.parse_head(data[:size])
     assert (request.method, request.http_version) == (b"GET", b"1.1")
-    assert not has_body(request)
+    assert not request_head.has_body(request)
     raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
     return data[:size], request.target.decode("latin-1"), raw
 
@@ -61,13 +60,13 @@ def carefully(data: bytes) -> tuple[bytes, str, list[tuple[str, str]]]:
 @settings(max_examples=examples(300))
 @given(data=heads)
 def test_a_head_is_read_as_the_careful_way_reads_it_or_not_at_all(data: bytes) -> None:
-    plain = plain_head(data)
+    plain = request_head.plain_head(data)
     assert plain is None or plain == carefully(data)
 
 
 @pytest.mark.parametrize("data", [BROWSER, upgrade(), BROWSER + frame(TEXT, b'["REQ","a",{}]')])
 def test_usual_handshakes_are_plain(data: bytes) -> None:
-    plain = plain_head(data)
+    plain = request_head.plain_head(data)
     assert plain is not None
     assert plain == carefully(data)
 
@@ -78,7 +77,7 @@ def test_usual_handshakes_are_plain(data: bytes) -> None:
     ids=["many lines", "long", "two hosts", "not ASCII", "a length"],
 )
 def test_what_the_careful_way_refuses_or_reads_in_another_way_is_left_to_it(lines: bytes) -> None:
-    assert plain_head(BROWSER.replace(b"\r\n\r\n", b"\r\n" + lines + b"\r\n")) is None
+    assert request_head.plain_head(BROWSER.replace(b"\r\n\r\n", b"\r\n" + lines + b"\r\n")) is None
 
 
 async def test_a_usual_handshake_is_read_without_h11_and_refused_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
