@@ -172,7 +172,10 @@ def test_what_can_find_nothing_gets_no_plan(filters: list[Filter]) -> None:
 
 
 def test_hopeless_filters_are_left_out_of_the_plan() -> None:
-    assert plan([replace(asking(), limit=0), asking(kinds=1), asking(since=2, until=1)]) == plan([asking(kinds=1)])
+    one, same = plan([replace(asking(), limit=0), asking(kinds=1), asking(since=2, until=1)]), plan([asking(kinds=1)])
+    assert one is not None
+    assert same is not None
+    assert (one.sql, one.bindings) == (same.sql, same.bindings)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,6 @@ from tests.store.quickness import (
 )
 from trio_relay import Filter
 from trio_relay.nostr.event import encode
-from trio_relay.store.sqlite import planner, sql
 from trio_relay.store.sqlite.loop_reader import LoopReader
 
 STEPS_PER_LOOK: Final = 200
@@ -46,17 +45,16 @@ def split(count: int) -> list[Filter]:
 
 
 @pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many filters each request had for which something was planned."""
-    counts = []
-    plan = planner.plan
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[Filter]:
+    """Each filter for which something is planned: whoever plans asks it whether it wants anything."""
+    asked = []
 
-    def counted(filters: Sequence[Filter], expired_by: int | None) -> sql.Select | None:
-        counts.append(len(filters))
-        return plan(filters, expired_by)
+    def noted(filter_: Filter) -> bool:
+        asked.append(filter_)
+        return filter_.limit != 0 and not filter_.is_hopeless
 
-    monkeypatch.setattr(planner, "plan", counted)
-    return counts
+    monkeypatch.setattr(Filter, "wants_stored", property(noted))
+    return asked
 
 
 @pytest.mark.parametrize(
@@ -71,27 +69,30 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ids=["ids", "authors", "kinds", "tags", "all"],
 )
 def test_for_more_than_500_values_nothing_is_even_planned(
-    quick_reader: LoopReader, clock: Clock, planned: list[int], request_of: Callable[[int], list[Filter]]
+    quick_reader: LoopReader, clock: Clock, planned: list[Filter], request_of: Callable[[int], list[Filter]]
 ) -> None:
     most, more = request_of(500), request_of(501)
     assert quick_reader.query(most) is not None
-    assert planned == [len(most)]
+    assert planned
+    planned.clear()
     looks = clock.looks
     assert quick_reader.query(more) is None
-    assert planned == [len(most)]
+    assert not planned
     assert clock.looks == looks
 
 
 def test_for_more_than_four_filters_nothing_is_even_planned(
-    quick_reader: LoopReader, clock: Clock, planned: list[int]
+    quick_reader: LoopReader, clock: Clock, planned: list[Filter]
 ) -> None:
     """Also where they are the same, or can find nothing."""
     assert len(quick_reader.query([EVERYTHING] * 4) or []) == 500
     assert quick_reader.query([Filter(limit=0)] * 4) == []
+    assert planned
+    planned.clear()
     looks = clock.looks
     assert quick_reader.query([EVERYTHING] * 5) is None
     assert quick_reader.query([Filter(limit=0)] * 5) is None
-    assert planned == [4, 4]
+    assert not planned
     assert clock.looks == looks
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import apsw
@@ -26,17 +25,17 @@ from trio_relay.store.sqlite.search import find, joined_numbers, numbers
 from trio_relay.store.sqlite.sql import Select, Where
 
 _PAGE_ROWS: Final = 500
-PAGE_BYTES: Final = 2**19
+PAGE_BYTES: int = 2**19
 """Most bytes of an answer string, whatever the events' sizes: beyond it SQLite fails and the page is halved."""
 _NO_LIMIT: Final = 1_000_000_000
 
 
-@dataclass(slots=True)
 class Cursor:
     """The position in an answer: the row numbers still to be fetched, in order, and how many at a time."""
 
-    seqs: list[int] = field(default_factory=list)
-    rows: int = _PAGE_ROWS
+    def __init__(self) -> None:
+        self.seqs: list[int] = []
+        self.rows = _PAGE_ROWS
 
 
 def limit_answers(connection: apsw.Connection) -> None:
@@ -218,7 +217,7 @@ SELECT group_concat(lower(hex(id)), ' ') FROM {FIND_EVENTS} WHERE {_IS_CARRIED_O
 """  # noqa: S608  # all of it is our own text
 
 
-RECORD_PART: Final = 30_000
+RECORD_PART: int = 30_000
 """Characters of numbers in a page of records: about 4,000 records, which always fit into an answer string."""
 
 

@@ -28,7 +28,7 @@ class Way(Enum):
     """That of tags, by the first tag: its values are the reader's keys."""
 
 
-class Part(Filter, frozen=True, gc=False):
+class Part(Filter, frozen=True):
     """A part of a filter; the letters of its tags say which keys they have."""
 
     way: Way = Way.ANY

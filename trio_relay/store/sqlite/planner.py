@@ -160,7 +160,8 @@ def _by_tag(filter_: Filter, expired_by: int | None) -> Select:
     driver = min(filter_.tags, key=lambda tag: (not _names_one(tag), len(tag[1])))
     if isinstance(filter_, Part) and filter_.way is Way.NAMED:
         driver = filter_.tags[0]
-    others = [tag for tag in filter_.tags if tag is not driver]
+    others = list(filter_.tags)
+    others.remove(driver)  # not by identity, which tuples do not keep where this is compiled
     keys = keys_of(driver)
     groups = [[key] for key in keys] if len(keys) <= _MOST_TAG_WALKS else [keys]
     return _merge_walks([_from_tag(filter_, group, others, expired_by) for group in groups], "UNION", filter_)
@@ -197,8 +198,8 @@ def _by_words(filter_: Filter, order: str, expired_by: int | None) -> Select:
     if filter_.ids is not None:
         where.is_in("rank", list(map(rank_of, raw(filter_.ids)))).is_in("id", raw(filter_.ids))
     where.served(filter_, expired_by=expired_by).bindings.insert(0, all_of(filter_.search))
-    hits = _SCORED_HITS if order is _BEST_FIRST else _HITS
-    if order is _BEST_FIRST and hides_words(filter_.reader):
+    hits = _SCORED_HITS if order == _BEST_FIRST else _HITS
+    if order == _BEST_FIRST and hides_words(filter_.reader):
         hits = _WHOLE_FIRST
         where.bindings.insert(0, whole_of(filter_.search))
     head = f"SELECT created_at, rank, seq FROM ({hits}) AS hit CROSS JOIN event ON event.seq = hit.found"

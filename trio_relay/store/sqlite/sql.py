@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import apsw
@@ -20,20 +19,24 @@ _MOST_INLINE: Final = 4
 """Up to so many values of a column are bound one by one: a table costs 10 µs more. Each number is another SQL text."""
 
 
-@dataclass(slots=True)
 class Select:
     """A SELECT and what is bound to its question marks, in their order."""
 
-    sql: str
-    bindings: list[object]
+    __slots__ = ("bindings", "sql")
+
+    def __init__(self, sql: str, bindings: list[object]) -> None:
+        self.sql = sql
+        self.bindings = bindings
 
 
-@dataclass(slots=True)
 class Where:
     """A WHERE clause that grows with what a filter asks for."""
 
-    terms: list[str] = field(default_factory=list)
-    bindings: list[object] = field(default_factory=list)
+    __slots__ = ("bindings", "terms")
+
+    def __init__(self) -> None:
+        self.terms: list[str] = []
+        self.bindings: list[object] = []
 
     def is_in(self, column: str, values: Sequence[bytes] | Sequence[int]) -> Where:
         if len(values) == 1:
@@ -60,10 +63,12 @@ class Where:
         return self if filter_.authors is None else self.is_in("pubkey", raw(filter_.authors))
 
     def times(self, filter_: Filter, table: str = "") -> Where:
-        for term, value in (("created_at >= ?", filter_.since), ("created_at <= ?", filter_.until)):
-            if value is not None:
-                self.terms.append(table + term)
-                self.bindings.append(value)
+        if filter_.since is not None:
+            self.terms.append(f"{table}created_at >= ?")
+            self.bindings.append(filter_.since)
+        if filter_.until is not None:
+            self.terms.append(f"{table}created_at <= ?")
+            self.bindings.append(filter_.until)
         return self
 
     def tagged(
@@ -87,7 +92,7 @@ class Where:
             self._carries([tag_key(MARK, mark)], table, "IS NULL")
         if search.author_mark is not None:
             author = "pubkey" if table == "event" else AUTHOR
-            claims = Where(["claim.key = ?"], [tag_key(MARK, search.author_mark)])
+            claims = Where().is_in("claim.key", [tag_key(MARK, search.author_mark)])
             if filter_.reader is not None:
                 claims._readable(filter_.reader, "claim", "profile.pubkey")
             claims.living(expired_by, "claim")
