@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.keys import ALICE
 from tests.support.strategies import unicode_texts
-from trio_relay.nostr.event import MAX_TIME, Event, check_shape, decode, encode, is_hex64
+from trio_relay.nostr.event import MAX_TIME, Event, check_shape, decode, encode, is_hex, is_hex64
 from trio_relay.nostr.kinds import MAX_KIND
 
 VALID = ALICE.event("hello", tags=[["t", "x"]])
@@ -80,6 +82,11 @@ def test_a_value_that_cannot_be_is_named(change: dict[str, object], fault: str) 
 )
 def test_is_hex64_knows_one_spelling(text: str, expected: bool) -> None:
     assert is_hex64(text) is expected
+
+
+@given(st.text("0123456789abcdefABF g-\n\x00\u0661\ud800é", max_size=12) | st.text("0123456789abcdef", max_size=12))
+def test_hex_is_what_the_pattern_says(text: str) -> None:
+    assert is_hex(text) is (re.fullmatch("(?:[0-9a-f]{2})*", text) is not None)
 
 
 def test_an_event_is_sent_as_its_seven_fields_in_order_on_one_line() -> None:

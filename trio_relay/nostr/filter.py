@@ -11,7 +11,7 @@ import msgspec
 from trio_relay.frozen import Frozen
 from trio_relay.nostr.access import Reader, may_read
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
-from trio_relay.nostr.event import MAX_TIME, Event, tag_values
+from trio_relay.nostr.event import MAX_TIME, Event, is_hex, tag_values
 from trio_relay.nostr.kinds import MAX_KIND, is_addressable, is_replaceable
 from trio_relay.nostr.search import Search, parse_search
 
@@ -73,7 +73,7 @@ class Filter(Frozen, frozen=True):
             (self.ids is not None and not self.ids)
             or (self.authors is not None and not self.authors)
             or (self.kinds is not None and not self.kinds)
-            or any(not values for _, values in self.tags)
+            or (self.tags != () and any(not values for _, values in self.tags))
             or (self.since is not None and self.until is not None and self.since > self.until)
             or (self.search is not None and self.search.is_void)
         )
@@ -181,7 +181,9 @@ def parse_filter(source: object, *, all_of: bool = False, prefix: int = 0) -> Fi
             every.append((key[1], _tag_set(key, value)))
         else:
             raise Rejected(Prefix.UNSUPPORTED, f"filter key {_shown(key)} is not known here")
-    return Filter(tags=tuple(tags + _demanded(every, tags)), **fields)  # type: ignore[arg-type]  # _FIELDS pairs each name with its type
+    if every:
+        tags += _demanded(every, tags)
+    return Filter(tags=tuple(tags), **fields)  # type: ignore[arg-type]  # _FIELDS pairs each name with its type
 
 
 _OWN_WEIGHT: Final = 5
@@ -206,7 +208,7 @@ _SLOT_BYTES: Final = 64
 
 def _hex_set(key: str, value: object) -> frozenset[str]:
     texts = _text_set(key, value)
-    if texts and not (set(map(len, texts)) == {64} and _is_hex("".join(texts))):
+    if texts and not (set(map(len, texts)) == {64} and is_hex("".join(texts))):
         raise invalid(f"{key} must hold strings of 64 lowercase hex characters")
     return texts
 
@@ -234,14 +236,6 @@ def _demanded(
         for letter, values in every
         for subset in ([frozenset({v}) for v in sorted(values)] or [values])
     ]
-
-
-def _is_hex(text: str) -> bool:
-    """Return True for lowercase hex; decoding and encoding costs far less than a pattern, and follow lists are long."""
-    try:
-        return bytes.fromhex(text).hex() == text
-    except ValueError:
-        return False
 
 
 def _text_set(key: str, value: object) -> frozenset[str]:

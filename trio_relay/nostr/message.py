@@ -190,9 +190,10 @@ def parse(
         array = _decode_any(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         return _second_reading(data, error)
-    if array[:1] == ["EVENT"]:  # its letters can be spelt as escapes, which the pattern does not see
+    verb = array[0] if array else None
+    if verb == "EVENT":  # its letters can be spelt as escapes, which the pattern does not see
         return _parse_event(data)
-    if array[:1] == ["AUTH"]:
+    if verb == "AUTH":
         return _parse_auth(data)
     return _parse_request(array, max_filters, read_filter)
 

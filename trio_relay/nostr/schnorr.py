@@ -70,7 +70,7 @@ def _open_batch() -> Backend:
             raise ValueError("events of the wrong shape")  # C would read past their ends
         buffers = map(own_ffi.from_buffer, (ids, pubkeys, sigs))
         own_lib.verify_batch(context, parse, check, count, *buffers, valid)
-        return [bool(verdict) for verdict in valid]
+        return list(map(bool, bytes(own_ffi.buffer(valid))))
 
     return Backend("batch", verify)
 
