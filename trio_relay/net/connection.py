@@ -208,8 +208,11 @@ class Connection:
             self.hang_up(SILENT if verdict is KeepaliveVerdict.SILENT else STUCK)
 
     async def _read(self, first: bytes) -> None:
-        data = first or await self._receive()
+        data = first
         while True:
+            if not data:
+                self._listen()
+                data = await self._transport.receive(_READ_BYTES)
             now = self._clock.current_time()
             if self._held:
                 self._keepalive.heard_of_unfinished(now)
@@ -220,7 +223,23 @@ class Connection:
             data = b""  # nobody needs it any more, and the pipeline may make us wait
             while self._close_reason is None:  # else it came while these were on their way: they were not accepted
                 self._accepting = True
-                await self._take(messages, now)
+                batch: list[Submission] = []  # of all events of a read, or of a piece of it
+                place, turn = 0, Turn(now)  # which inflating it counts in
+                if messages:
+                    self._heard = now
+                    if len(messages[0]) <= _LONG or not turn.is_over:
+                        place = self._take_some(messages, place, turn, batch, now)
+                if place < len(messages) or self._claim is not None:
+                    await self._go_on(messages, place, turn, batch, now)
+                if not self._hand_on(batch):
+                    messages.clear()  # the events hold what they need of them
+                    self._batch_bytes = _EVENT_COST * sum(submission.size for submission in batch)
+                    self._inbound.grow(self._batch_bytes)
+                    self._pace.pause(self._clock.current_time())
+                    try:
+                        await self._relay.publish(batch, self._identity)
+                    finally:
+                        self._batch_bytes = 0
                 self._accepting = False
                 if not self._socket.is_open:
                     self.hang_up(self._socket_close_reason())
@@ -230,14 +249,12 @@ class Connection:
                 messages = self._socket.more()
             if self._close_reason is not None:
                 return
-            # A client that does not read its answers is not read either; if that lasts, the watch finds it stuck.
-            if not self._outbox.has_room_for(0):
+            if not self._outbox.has_room_for(0):  # who does not read is not read either, until the watch finds it stuck
                 self._pace.pause(self._clock.current_time())
                 await self._outbox.wait_for_room()
             if self._held or self._socket.is_unfinished:
                 self._note_unfinished()
-            messages = []  # else everyone who is silent would keep a megabyte here
-            data = await self._receive()
+            messages, batch = [], []  # else everyone who is silent would keep a megabyte here
 
     def _note_unfinished(self) -> None:
         """Note how much has come of a message whose end has not."""
@@ -252,59 +269,39 @@ class Connection:
             self._keepalive.finished()
 
     def _socket_close_reason(self) -> CloseReason:
-        """How the connection was closed below us."""
         if (code := self._socket.broken_rule) is not None:
             return CloseReason(f"protocol error {code}")  # of the few that we send
         return CLOSED_BY_CLIENT if self._socket.was_closed_by_client else LOST
 
-    async def _receive(self) -> bytes:
-        """The next bytes, b"" at the end of the stream, however it came."""
+    def _listen(self) -> None:
         now = self._clock.current_time()
         self._pace.pause(now)
         self._keepalive.listening(now)
-        return await self._transport.receive(_READ_BYTES)
 
-    async def _take(self, messages: list[bytes], now: float) -> None:
-        """Do what all messages of one read ask for; their events go on as one batch, their answers in one piece.
-
-        Args:
-            messages: of the read, or of a piece of it.
-            now: when the relay began to look at it, by Trio's clock; inflating it counts.
-        """
-        batch: list[Submission] = []
-        if messages:
-            self._heard = now
-        place, turn = 0, Turn(now)
-        if messages and len(messages[0]) > _LONG and turn.is_over:
-            turn = Turn(await self._give_turn())
-        while (place := self._take_some(messages, place, turn, batch, now)) < len(messages) or self._claim is not None:
-            if self._claim is None:
-                turn = Turn(await self._give_turn())
-            else:
+    async def _go_on(self, messages: list[bytes], place: int, turn: Turn, batch: list[Submission], now: float) -> None:
+        """Go on behind a turn that is over, or a claim of a key, which comes before all that follows it."""
+        while place < len(messages) or self._claim is not None:
+            if self._claim is not None:
                 claim, self._claim = self._claim, None
                 await self._authenticate(claim)
+            if turn.is_over:
+                turn = Turn(await self._give_turn())
+            place = self._take_some(messages, place, turn, batch, now)
+
+    def _hand_on(self, batch: list[Submission]) -> bool:
+        """Send what the socket says by itself, and hand on a lone event; False if the batch has to be published."""
         # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
         output = self._socket.output() if self._socket.is_open else b""
-        if not (output or batch):
-            return
         self._outbox.hold()
         try:
             if output:
                 self._outbox.send_framed_nowait(output)
             self._unanswered += len(batch)
-            if len(batch) == 1 and self._relay.publish_nowait(batch[0], is_lone=self._unanswered == 1):
-                batch.clear()
+            if len(batch) == 1:
+                return self._relay.publish_nowait(batch[0], is_lone=self._unanswered == 1)
         finally:
             self._outbox.let_go()
-        if batch:
-            messages.clear()  # the events hold what they need of them
-            self._batch_bytes = _EVENT_COST * sum(submission.size for submission in batch)
-            self._inbound.grow(self._batch_bytes)
-            self._pace.pause(self._clock.current_time())
-            try:
-                await self._relay.publish(batch, self._identity)
-            finally:
-                self._batch_bytes = 0
+        return not batch
 
     def _take_some(self, messages: list[bytes], place: int, turn: Turn, batch: list[Submission], now: float) -> int:
         """Do what the messages from a place on ask for, one at least, until the turn is over or one claims a key; gives
@@ -386,7 +383,10 @@ class Connection:
             self._outbox.flush()
             await self._pass_over(b"")
             await self._outbox.drained()
-            while not self._socket.is_done and (data := await self._receive()):
+            while not self._socket.is_done:
+                self._listen()
+                if not (data := await self._transport.receive(_READ_BYTES)):
+                    break
                 await self._pass_over(data)
             await self._transport.end()
 
