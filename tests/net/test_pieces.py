@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import tracemalloc
+from collections import Counter
 
 import pytest
 import trio
 from trio.testing import MockClock
 from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
+from websockets.utils import apply_mask
 
 from tests.support.server import open_door
 from tests.support.wire import PING, PONG, TEXT, closing, deflated, frame, open_wire
@@ -147,10 +150,10 @@ def test_after_a_close_frame_nothing_is_inflated(who: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "opcode", "answers", "turns"),
+    ("sent", "opcode", "answers", "most"),
     [
-        pytest.param(frame(PING) * 10_000, PONG, 10_000, 19, id="pings"),
-        pytest.param(BOMB * BOMBS, TEXT, BOMBS, BOMBS * MOST // (PIECE_BYTES + MOST), id="bombs"),
+        pytest.param(frame(PING) * 10_000, PONG, 10_000, PIECE_FRAMES, id="pings"),
+        pytest.param(BOMB * BOMBS, TEXT, BOMBS, 1, id="bombs"),
     ],
 )
 @pytest.mark.slow
@@ -158,28 +161,28 @@ async def test_between_the_pieces_of_one_read_others_get_a_turn(
     sent: bytes,
     opcode: int,
     answers: int,
-    turns: int,
+    most: int,
     autojump_clock: MockClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All of it in one go would hold up everyone for as long as a client likes."""
     others = Others()
-    seen: list[int] = []
-    more = WebSocket.more
+    seen: Counter[int] = Counter()
+    receive = ServerProtocol.receive_data
 
-    def noted(socket: WebSocket) -> list[bytes]:
-        seen.append(others.turns)
-        return more(socket)
+    def noted(core: ServerProtocol, data: bytes) -> None:
+        seen[others.turns] += 1
+        receive(core, data)
 
-    monkeypatch.setattr(WebSocket, "more", noted)
+    monkeypatch.setattr(ServerProtocol, "receive_data", noted)
     async with open_door() as door, open_wire(door, offer=OFFER) as wire, trio.open_nursery() as nursery:
         nursery.start_soon(others.take_turns)
         await wire.send(sent)
         assert {(await wire.receive_frame())[0] for _ in range(answers)} == {opcode}
         nursery.cancel_scope.cancel()
     # Who of two tasks comes first is chance, so that two pieces may come between two turns, but never three.
-    assert len(seen) >= turns
-    assert all(later > early for early, later in zip(seen, seen[2:], strict=False))
+    assert seen.total() == answers
+    assert max(seen.values()) <= 2 * most
 
 
 async def test_a_relay_that_stops_finds_the_close_frame_among_what_it_has_not_looked_at(
@@ -187,15 +190,15 @@ async def test_a_relay_that_stops_finds_the_close_frame_among_what_it_has_not_lo
 ) -> None:
     """The client has said goodbye already, and waits for the relay's: nothing else will come from it."""
     async with open_door() as door, open_wire(door) as wire:
-        receive = WebSocket.receive
+        unmask = apply_mask
 
-        def last_words(socket: WebSocket, data: bytes) -> list[bytes]:
+        def last_words(data: bytes, mask: bytes) -> bytes:
             door.stop.set()
             for client in door.server.connections:
                 client.hang_up(STOPPING)
-            return receive(socket, data)
+            return unmask(data, mask)
 
-        monkeypatch.setattr(WebSocket, "receive", last_words)
+        monkeypatch.setattr("trio_relay.net.websocket.apply_mask", last_words)
         await wire.send(frame(TEXT, b"[]") * 600, closing(1000))
         assert await wire.receive_close() == (1012, "the relay is stopping")
         assert await wire.receive_end() == b""
@@ -213,24 +216,29 @@ async def test_a_relay_that_stops_finds_the_close_frame_among_what_it_has_not_lo
 async def test_inflating_counts_before_a_long_message_is_parsed(
     size: int, seconds: float, waits: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    others, between = Others(), list[int]()
-    receive, parse = WebSocket.receive, session.Session.receive
+    done: list[str] = []
+    inflate, parse = PerMessageDeflate.decode, session.Session.receive
+    give_turn = trio.lowlevel.cancel_shielded_checkpoint
 
-    def slow(socket: WebSocket, data: bytes) -> list[bytes]:
-        found = receive(socket, data)
+    def slow(extension: PerMessageDeflate, deflated_frame: Frame, *, max_size: int | None = None) -> Frame:
+        inflated = inflate(extension, deflated_frame, max_size=max_size)
         autojump_clock.jump(seconds)
-        between.append(others.turns)
-        return found
+        done.append("inflated")
+        return inflated
+
+    async def given() -> None:
+        done.append("turn given")
+        await give_turn()
 
     def noted(conversation: session.Session, data: bytes) -> message.ClientMessage:
-        between.append(others.turns)
+        done.append("parsed")
         return parse(conversation, data)
 
-    monkeypatch.setattr(WebSocket, "receive", slow)
+    monkeypatch.setattr(PerMessageDeflate, "decode", slow)
+    monkeypatch.setattr(trio.lowlevel, "cancel_shielded_checkpoint", given)
     monkeypatch.setattr(session.Session, "receive", noted)
-    async with open_door() as door, open_wire(door, offer=OFFER) as wire, trio.open_nursery() as nursery:
-        nursery.start_soon(others.take_turns)
+    async with open_door() as door, open_wire(door, offer=OFFER) as wire:
+        done.clear()
         await wire.send(frame(0x40 | TEXT, deflated(b'["REQ","a",{"limit":0}]' + b" " * size)))
         assert await wire.receive() == ["EOSE", "a"]
-        nursery.cancel_scope.cancel()
-    assert (between[1] > between[0]) is waits
+        assert done[: done.index("parsed")] == ["inflated"] + ["turn given"] * waits
