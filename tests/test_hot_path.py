@@ -24,8 +24,8 @@ def names(nodes: list[ast.expr]) -> list[str]:
     return [ast.unparse(node).rpartition(".")[2].partition("[")[0] for node in nodes]
 
 
-def test_the_list_is_in_order_and_says_by_itself_whether_it_is_compiled() -> None:
-    assert listed() == sorted(set(listed()))
+def test_the_list_names_files_once_and_the_one_that_says_whether_it_is_compiled() -> None:
+    assert len(listed()) == len(set(listed()))
     assert "trio_relay/version.py" in listed()
 
 
