@@ -17,15 +17,20 @@ from trio_relay.nostr import session as session_module
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.nostr.message import ClientMessage, OpenSync, Publish, RefusedMessage, Subscribe, Unsubscribe, close
-from trio_relay.nostr.session import OpenRequest, Session
+from trio_relay.nostr.session import Session
+from trio_relay.version import CODE
 
 LIMITS = Limits(max_subscriptions=2, max_filters=3, max_limit=8, default_limit=5)
 TOO_MANY_SUBS = "error: at most 2 subscriptions on a connection (max_subscriptions)"
 TOO_MANY_FILTERS = "error: at most 3 filters in a REQ (max_filters)"
 
 
-class Answerer(OpenRequest):
+class Answerer:
     """What answers a request; it notes that it was ended."""
+
+    sub_id: str
+    size: int
+    is_ended: bool
 
     def __init__(self, verb: str) -> None:
         self.verb = verb
@@ -121,6 +126,7 @@ def test_the_values_of_all_open_filters_count_together() -> None:
     assert open_sub_ids(session) == {"b"}
 
 
+@pytest.mark.skipif(CODE == "compiled", reason="compiled code calls the parser that it was compiled with")
 @pytest.mark.parametrize(
     ("verb", "filters", "looked_at"),
     [

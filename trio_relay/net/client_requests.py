@@ -24,7 +24,7 @@ from trio_relay.nostr.message import (
     closed,
     counted,
 )
-from trio_relay.nostr.session import OpenRequest, Session
+from trio_relay.nostr.session import Session
 from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.stored_answer import StoredAnswer
@@ -37,16 +37,17 @@ _AT_A_TIME: Final = 2
 """Of one connection; a hundred REQs at once wait for each other, so that few answers are held half sent."""
 
 
-class Subscribed(OpenRequest):
+class Subscribed:
     """A subscription in the index of the relay, and the task that sends what is stored while there is one.
 
     Raises:
         Rejected: there is no room for it.
     """
 
-    __slots__ = ("_relay", "scope", "subscription")
+    __slots__ = ("_relay", "is_ended", "scope", "size", "sub_id", "subscription")
 
     def __init__(self, relay: Relay, subscription: Subscription) -> None:
+        self.sub_id, self.size, self.is_ended = "", 0, False
         self._relay = relay
         self.subscription = subscription
         self.scope: trio.CancelScope | None = None
@@ -60,12 +61,13 @@ class Subscribed(OpenRequest):
             self.scope.cancel(reason="the subscription has ended")
 
 
-class _Counting(OpenRequest):
+class _Counting:
     """A COUNT and the task that answers it."""
 
-    __slots__ = ("scope",)
+    __slots__ = ("is_ended", "scope", "size", "sub_id")
 
     def __init__(self) -> None:
+        self.sub_id, self.size, self.is_ended = "", 0, False
         self.scope = trio.CancelScope()
 
     def end(self) -> None:

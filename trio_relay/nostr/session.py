@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter, parse_filter
@@ -27,7 +27,7 @@ from trio_relay.nostr.message_bounds import MessageBounds
 _bounds_of = lru_cache(maxsize=16)(MessageBounds.of)  # a relay has one, thousands of sessions use it
 
 
-class OpenRequest:
+class OpenRequest(Protocol):
     """What answers one open request: a REQ, open until it is closed, or a COUNT, open until it is answered.
 
     Attributes:
@@ -36,15 +36,12 @@ class OpenRequest:
         is_ended: True for a COUNT that was stopped and whose task has not come to its end yet.
     """
 
-    __slots__ = ("is_ended", "size", "sub_id")
-
     sub_id: str
     size: int
     is_ended: bool
 
     def end(self) -> None:
         """Stop, and send nothing more; called once."""
-        raise NotImplementedError
 
 
 class Session:
