@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import tomllib
 from pathlib import Path
@@ -22,6 +24,18 @@ from setuptools.command.build_ext import build_ext
 WISH: Final = os.environ.get("TRIO_RELAY_COMPILE", "")
 _AT_A_TIME: Final = 2
 """Rooms that are compiled at a time; each is one file of C, and takes a quarter of a gigabyte."""
+
+_IMPORTING: Final = """
+import importlib, sys
+_, folder, *names = sys.argv
+sys.path.insert(0, folder)
+for name in names:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name.startswith("trio_relay"):
+            raise
+"""
 
 
 class BuildExtensions(build_ext):
@@ -68,6 +82,26 @@ class BuildExtensions(build_ext):
             building.run()
             # Only once all of it is there: a module without its room cannot be imported.
             shutil.copytree(building.build_lib, self.build_lib, dirs_exist_ok=True)
+            try:
+                _import([file for files in rooms.values() for file in files], self.build_lib)
+            except BaseException:
+                for path in Path(building.build_lib).rglob("*.*"):
+                    Path(self.build_lib, path.relative_to(building.build_lib)).unlink(missing_ok=True)
+                raise
+
+
+def _import(files: list[str], folder: str) -> None:
+    """See that these modules can be imported from there, if what they need is here.
+
+    Raises:
+        ImportError: one of them fails; some that compile do.
+    """
+    names = [file.removesuffix(".py").replace("/", ".") for file in files]
+    ended = subprocess.run(
+        [sys.executable, "-c", _IMPORTING, folder, *names], capture_output=True, text=True, check=False
+    )
+    if ended.returncode:
+        raise ImportError(ended.stderr.strip().rpartition("\n")[2])
 
 
 def hot_path() -> dict[str, list[str]]:

@@ -48,8 +48,7 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             ge=0,
             description=(
-                "Memory for events that were asked for lately, so that SQLite need not look them up again; 0:"
-                " none."
+                "Memory for events that were asked for lately, so that SQLite need not look them up again; 0: none."
             ),
             extra={"unit": "bytes"},
         ),
