@@ -43,6 +43,7 @@ check: $(VENV)/installed-test  ## Format, lint and types.
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --python-version 3.13 trio_relay  # mypyc has the types of the Python that it runs on
 
 pytest: $(VENV)/installed-test  ## One test, one file or all: make pytest ARGS='tests/nips -k nip42'.
 	$(PYTEST) $(ARGS)

@@ -68,8 +68,6 @@ class BuildExtensions(build_ext):
         with tempfile.TemporaryDirectory() as folder:
             # Without mypy's cache, from which mypyc 2.4.1 fails with "value is not in list".
             options = ["--config-file=", f"--cache-dir={os.devnull}", "--ignore-missing-imports"]
-            # The types are those of `make check`; types of dependencies are others on each Python.
-            options.append("--python-version=3.11")
             compiled = mypycify(
                 [*options, *(file for files in rooms.values() for file in files)],
                 separate=[(files, f"trio_relay_{room}") for room, files in rooms.items()],

@@ -265,7 +265,7 @@ def _versions(rows: Iterable[Any], addresses: dict[bytes, str]) -> Iterable[Vers
             yield Version(event_id, pubkey, kind, created_at, addresses.get(bytes.fromhex(key)))
 
 
-def _array(values: Sequence[bytes]) -> object:
+def _array(values: Sequence[bytes]) -> Any:
     return apsw.carray(tuple(values) or (b"",))  # an array must have a member; this one matches nothing
 
 

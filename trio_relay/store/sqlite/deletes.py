@@ -32,6 +32,7 @@ from trio_relay.store.sqlite.rows import (
     tag_key,
     tag_records,
 )
+from trio_relay.store.sqlite.sql import Binding
 
 EVENTS_AT_A_TIME: Final = 100
 """Events that are removed at a time: one request may delete ten thousand, of a megabyte each."""
@@ -76,7 +77,7 @@ def belonging(connection: apsw.Connection, pubkey: str, until: int) -> list[int]
     return list(map(int, joined.split(","))) if joined else []
 
 
-def _take_out(connection: apsw.Connection, found: str, bound: object) -> Gone:
+def _take_out(connection: apsw.Connection, found: str, bound: Binding) -> Gone:
     # The rows of an event's tags are found by their keys, which have to be made from the event.
     bodies: bytes | None = connection.execute(_BODIES.format(found), (bound,)).get
     if bodies is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import apsw
 
@@ -18,13 +18,17 @@ from trio_relay.store.sqlite.rows import MARK, SEALED, tag_key
 _MOST_INLINE: Final = 4
 """Up to so many values of a column are bound one by one: a table costs 10 µs more. Each number is another SQL text."""
 
+Binding: TypeAlias = Any
+"""What is bound to a question mark: None, a number, a text, bytes, or an array of numbers or bytes. Only on Python 3.12
+and newer has apsw a type for it that says more."""
+
 
 class Select:
     """A SELECT and what is bound to its question marks, in their order."""
 
     __slots__ = ("bindings", "sql")
 
-    def __init__(self, sql: str, bindings: list[object]) -> None:
+    def __init__(self, sql: str, bindings: list[Binding]) -> None:
         self.sql = sql
         self.bindings = bindings
 
@@ -36,7 +40,7 @@ class Where:
 
     def __init__(self) -> None:
         self.terms: list[str] = []
-        self.bindings: list[object] = []
+        self.bindings: list[Binding] = []
 
     def is_in(self, column: str, values: Sequence[bytes] | Sequence[int]) -> Where:
         if len(values) == 1:
@@ -158,11 +162,10 @@ def sealed(tag: tuple[str, frozenset[str]]) -> tuple[str, frozenset[str]]:
     return (letter if letter == MARK else SEALED + letter, values)
 
 
-def array_of(values: Sequence[bytes] | Sequence[int]) -> object:
+def array_of(values: Sequence[bytes] | Sequence[int]) -> Binding:
     """Make one binding of values."""
-    if isinstance(values[0], int):
-        return apsw.carray(array("q", values))
-    return apsw.carray(tuple(values))
+    members: Any = values
+    return apsw.carray(array("q", members) if isinstance(values[0], int) else tuple(members))
 
 
 def all_of(search: Search) -> str:
