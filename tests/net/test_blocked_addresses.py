@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
 from tests.support.keys import NOW
+from tests.support.marks import replaces_what_is_compiled
 from tests.support.server import open_door
 from tests.support.wire import Reply, Wire, closing, message, open_stream, request, upgrade
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
@@ -97,6 +98,7 @@ async def test_through_a_trusted_proxy_each_request_tells_its_own_client() -> No
         assert house.front.clients == ["203.0.113.7", "203.0.113.8", "unnamed", "203.0.113.10", HERE]
 
 
+@replaces_what_is_compiled
 async def test_who_comes_from_this_machine_is_bounded_by_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a proxy on the same machine that nobody has named, that is everybody."""
     origins: list[str | None] = []

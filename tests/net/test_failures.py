@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
 from tests.support.keys import ALICE
+from tests.support.marks import replaces_what_is_compiled
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import open_door
 from tests.support.wire import TEXT, frame, message, open_stream, open_wire
@@ -37,6 +38,7 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "receive", fail)
 
 
+@replaces_what_is_compiled
 @pytest.mark.usefixtures("fragile")
 async def test_a_bug_in_one_conversation_is_logged_with_its_traceback_and_hurts_nobody_else(
     autojump_clock: MockClock, logged: list[structlog.typing.EventDict]

@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.support.marks import replaces_what_is_compiled
 from tests.support.server import open_door
 from tests.support.wire import TEXT, frame, message, open_stream, open_wire, upgrade
 from tests.support.working_store import WorkingStore
@@ -18,6 +19,7 @@ from trio_relay.nostr.session import Session
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
 
+@replaces_what_is_compiled
 async def test_a_client_with_much_to_say_lets_others_have_their_turn(
     monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
 ) -> None:

@@ -12,6 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.support.keys import ALICE
+from tests.support.marks import replaces_what_is_compiled
 from tests.support.obedient_store import SyncedStore
 from tests.support.receiving import NOTHING
 from tests.support.server import Door, Talker, open_door
@@ -109,6 +110,7 @@ async def test_who_leaves_while_the_store_is_asked_makes_room(verb: str) -> None
         assert held(door) == 0
 
 
+@replaces_what_is_compiled
 async def test_one_address_has_its_share_over_all_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Limits(max_filter_values_per_address=12)
     origins = iter(["192.0.2.1", "192.0.2.1", "192.0.2.2", None])

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.support.marks import replaces_what_is_compiled
 from tests.support.server import open_door
 from tests.support.wire import TEXT, frame, open_wire
 from trio_relay.net.lane import Lane, Pace
@@ -130,6 +131,7 @@ async def test_short_turns_count_for_nothing_and_long_ones_fade(mock_clock: Mock
         assert not lane.is_heavy("a")
 
 
+@replaces_what_is_compiled
 async def test_a_crowd_of_busy_clients_makes_nobody_wait_for_all_of_them(
     mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

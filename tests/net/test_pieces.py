@@ -15,6 +15,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.utils import apply_mask
 
+from tests.support.marks import replaces_what_is_compiled
 from tests.support.server import open_door
 from tests.support.wire import PING, PONG, TEXT, closing, deflated, frame, open_wire
 from trio_relay import Limits
@@ -205,6 +206,7 @@ async def test_a_relay_that_stops_finds_the_close_frame_among_what_it_has_not_lo
         assert trio.current_time() == 0
 
 
+@replaces_what_is_compiled
 @pytest.mark.parametrize(
     ("size", "seconds", "waits"),
     [

@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.support.marks import replaces_what_is_compiled
 from tests.support.pipeline import LocalClient, turns_of, waiting
 from tests.support.syncing import FIRST
 from trio_relay import Filter, MemoryStore
@@ -41,6 +42,7 @@ class Desk:
         return sync
 
 
+@replaces_what_is_compiled
 @pytest.mark.parametrize("refusal", [None, invalid("no")], ids=["opened", "refused"])
 async def test_a_close_in_the_moment_of_the_opening_counts(refusal: Rejected | None) -> None:
     desk, outbox = Desk(refusal), LocalClient()
@@ -54,6 +56,7 @@ async def test_a_close_in_the_moment_of_the_opening_counts(refusal: Rejected | N
     assert desk.syncing.statistics().sessions == 0
 
 
+@replaces_what_is_compiled
 async def test_a_message_whose_turn_comes_after_the_close_is_not_answered() -> None:
     desk, outbox = Desk(), LocalClient()
     syncs = ClientSyncs(desk, outbox, Identity(), NOTED)  # type: ignore[arg-type]  # a desk for syncs

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.support.keys import ALICE
-from tests.support.marks import examples
+from tests.support.marks import examples, replaces_what_is_compiled
 from trio_relay import Filter, Limits
 from trio_relay.nostr import session as session_module
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.nostr.message import ClientMessage, OpenSync, Publish, RefusedMessage, Subscribe, Unsubscribe, close
 from trio_relay.nostr.session import Session
-from trio_relay.version import CODE
 
 LIMITS = Limits(max_subscriptions=2, max_filters=3, max_limit=8, default_limit=5)
 TOO_MANY_SUBS = "error: at most 2 subscriptions on a connection (max_subscriptions)"
@@ -126,7 +125,7 @@ def test_the_values_of_all_open_filters_count_together() -> None:
     assert open_sub_ids(session) == {"b"}
 
 
-@pytest.mark.skipif(CODE == "compiled", reason="compiled code calls the parser that it was compiled with")
+@replaces_what_is_compiled
 @pytest.mark.parametrize(
     ("verb", "filters", "looked_at"),
     [

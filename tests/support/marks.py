@@ -8,11 +8,16 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import HealthCheck, settings
 
+from trio_relay.version import CODE
+
 NODE_FIXTURES = frozenset({"node", "node_3", "index", "prefix", "mortal", "mortal_prefix", "opensearch"})
 """Each brings up a node of OpenSearch, or names on one."""
 FEW_USE = frozenset({"node_3", "mortal"})
 CLIENTS_FIXTURE = "installed_clients"
 """The client libraries that a test runs against the relay."""
+replaces_what_is_compiled = pytest.mark.skipif(
+    CODE == "compiled", reason="puts something else in the place of what compiled code calls directly"
+)
 STORE_FIXTURES = ("backend", "store_settings", "opening")
 """Their parameter is the name of a store."""
 PROFILES = {"full": 100, "few": 20, "quick": 5}
