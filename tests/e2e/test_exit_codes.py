@@ -58,6 +58,13 @@ async def test_an_address_in_use_is_4_and_named(tmp_path: Path) -> None:
     assert b"listening on" not in ended.stdout
 
 
+FALLING_LATER = """
+async def fall_over(_, live, __):
+    async for batch in live:
+        raise RuntimeError('the stage fell over')
+trio_relay.pipeline.broadcaster.Broadcaster.run = fall_over
+"""
+"""The broadcaster is compiled, and calls its own methods directly."""
 THE_LONG_WAY = "trio_relay.pipeline.verifier.Verifier.pass_nowait = lambda *_, **_named: False"
 """A lone event would not come to the verifying stage."""
 
@@ -67,7 +74,7 @@ THE_LONG_WAY = "trio_relay.pipeline.verifier.Verifier.pass_nowait = lambda *_, *
     [
         ("trio_relay.pipeline.verifier.Verifier._verify", THE_LONG_WAY),
         ("trio_relay.pipeline.writer.Writer._write", ""),
-        ("trio_relay.pipeline.broadcaster.Broadcaster._deliver", ""),
+        ("trio_relay.pipeline.broadcaster.Broadcaster.run", FALLING_LATER),
     ],
 )
 async def test_a_stage_that_crashes_ends_the_process_with_1_and_its_traceback(

@@ -60,17 +60,6 @@ class Line(Transport):
         return b"".join(self.pieces)
 
 
-class NotedFlushes(Flushes):
-    """Flushes that nobody carries out."""
-
-    def __init__(self) -> None:
-        super().__init__(FlushCollector())
-        self.noted: list[Flush] = []
-
-    def add(self, flush: Flush) -> None:
-        self.noted.append(flush)
-
-
 class Client:
     """An outbox, what it stands between, and why it was hung up on."""
 
@@ -78,10 +67,13 @@ class Client:
         self, most_bytes: int, line: Line, *, deflates: bool = False, budget: budgets.Budget = budgets.BOUNDLESS
     ) -> None:
         self.line = line
-        self.flushes = NotedFlushes()
+        self.flushes: list[Flush] = []
+        """What was asked for; nobody carries it out."""
+        collector = FlushCollector()
+        collector.current = self.flushes
         self.hung_up: list[CloseReason] = []
         self.outbox = Outbox(
-            line, Keepalive(0), self.flushes, most_bytes, self.hung_up.append, deflates=deflates, budget=budget
+            line, Keepalive(0), Flushes(collector), most_bytes, self.hung_up.append, deflates=deflates, budget=budget
         )
 
     def send(self, *messages: bytes) -> None:

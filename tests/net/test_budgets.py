@@ -304,23 +304,23 @@ async def test_stored_events_are_not_sent_far_ahead_while_much_is_held(
 
 
 async def test_an_outbox_tells_of_what_the_network_does_not_take_and_of_nothing_else() -> None:
-    grown: list[int] = []
+    told: list[int] = []
 
-    class Noted(budgets.Budget):
-        def grow(self, size: int) -> None:
-            grown.append(size)
+    def clients() -> list[budgets.Client]:
+        """Asked each time that a budget of nothing hears of more."""
+        told.append(client.outbox.held_bytes)
+        return []
 
-    noted = Noted(budgets.Direction.OUT, 100, tuple)
-    async with open_client(10_000, budget=noted) as client:
+    async with open_client(10_000, budget=budgets.Budget(budgets.Direction.OUT, 0, clients)) as client:
         for _ in range(10):
             client.send(b"x" * 36)
             client.outbox.flush()
-        assert grown == []
+        assert told == []
         client.line.at_once = 50
         client.send(b"x" * 36, b"x" * 36)
         client.outbox.flush()
         client.send(b"x" * 100)
-        assert grown == [200, 164]
+        assert told == [200, 364]
 
 
 def test_the_part_of_a_frame_that_is_one_outbox_s_own_depends_on_how_many_have_it() -> None:

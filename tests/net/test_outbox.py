@@ -164,7 +164,7 @@ async def test_a_closed_outbox_takes_nothing() -> None:
         client.outbox.close()
         client.send(b"late")
         client.outbox.flush()
-        assert (client.line.pieces, client.hung_up, client.flushes.noted) == ([], [], [])
+        assert (client.line.pieces, client.hung_up, client.flushes) == ([], [], [])
 
 
 async def test_the_last_message_gets_through_after_an_overflow_that_found_nothing_waiting() -> None:

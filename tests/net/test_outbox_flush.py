@@ -15,11 +15,11 @@ STUCK = 0
 async def test_an_outbox_asks_for_one_flush_however_much_waits() -> None:
     async with open_client() as client:
         client.send(b"a", b"b", b"c")
-        [flush] = client.flushes.noted
+        [flush] = client.flushes
         flush()
         assert client.line.pieces == [b"abc"]
         client.send(b"d")
-        assert client.flushes.noted == [flush] * 2
+        assert client.flushes == [flush] * 2
 
 
 async def test_what_is_held_asks_for_no_flush_and_leaves_in_one_piece_at_the_end() -> None:
@@ -28,9 +28,9 @@ async def test_what_is_held_asks_for_no_flush_and_leaves_in_one_piece_at_the_end
         client.send(b"a", b"b")
         assert client.line.pieces == []
         client.outbox.let_go()
-        assert (client.line.pieces, client.flushes.noted) == ([b"ab"], [])
+        assert (client.line.pieces, client.flushes) == ([b"ab"], [])
         client.send(b"c")
-        assert len(client.flushes.noted) == 1
+        assert len(client.flushes) == 1
 
 
 async def test_what_was_never_offered_is_not_the_clients_delay() -> None:
@@ -121,7 +121,7 @@ async def test_closing_may_forget_what_waits_and_the_flush_finds_nothing() -> No
     async with open_client(1000) as client:
         client.send(b"a")
         client.outbox.close(forget=True)
-        for flush in client.flushes.noted:
+        for flush in client.flushes:
             flush()
         assert client.line.pieces == []
 

@@ -323,10 +323,9 @@ class Outbox:
         step = len(waiting) // _SAMPLE + 1
         size = own = 0.0
         for place in range(random.randrange(step) if step <= len(waiting) else 0, len(waiting), step):
-            framed = waiting[place]
-            cost = len(framed) + _OVERHEAD
-            size += cost
-            own += _OVERHEAD + len(framed) / max(1, sys.getrefcount(framed) - _OWN_REFERENCES)
+            length = len(waiting[place])
+            size += length + _OVERHEAD
+            own += _OVERHEAD + length / max(1, _references(waiting, place) - _OWN_REFERENCES)
         return int(self.held_bytes * own / size)
 
     def statistics(self) -> OutboxStatistics:
@@ -334,14 +333,13 @@ class Outbox:
         return OutboxStatistics(len(self._waiting), self._used, self._drained is not None)
 
 
-def _references() -> int:
-    """What `sys.getrefcount` tells of an object that one list has, beyond that list's own reference."""
-    waiting = [bytes(bytearray(64))]
-    framed = waiting[0]
-    return sys.getrefcount(framed) - 1
+def _references(framed: list[bytes], place: int) -> int:
+    """Who has this frame, the call itself included: how often depends on whether it is compiled."""
+    return sys.getrefcount(framed[place])
 
 
-_OWN_REFERENCES: Final = _references()
+_OWN_REFERENCES: Final = _references([bytes(bytearray(64))], 0) - 1
+"""Beyond that of the list."""
 
 
 def _nothing(*_arguments: object) -> None:
