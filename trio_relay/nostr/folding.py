@@ -68,7 +68,7 @@ _MOST_MARKS: Final = 30
 _DECOMPOSED: Final = "\u0f73\u0f75\u0f81\uff9e\uff9f"
 """Marks only once they are decomposed."""
 _WITH_MARKS: Final = ((0x300, 0x3100), (0xA600, 0xAC00), (0xFB00, 0x1_2000), (0x1_6A00, 0x1_7000), (0x1_BC00, 0x1_F000))
-"""Where Unicode has marks; to look at all there is would be a tenth of the relay's start."""
+"""Where Unicode has marks; to look at all there is would take tens of milliseconds of each start."""
 _MARKS: Final = "".join(
     sorted([*_DECOMPOSED, *(mark for block in _WITH_MARKS for mark in filter(combining, map(chr, range(*block))))])
 )

@@ -1,7 +1,7 @@
 """The store in OpenSearch: for search, trends, and more events than one machine can hold.
 
-All but its settings is loaded once it is asked for: with the HTTP client that it needs, it is a sixth of what a relay
-loads, and most relays keep their events elsewhere.
+All but its settings is loaded once it is asked for: with the HTTP client that it needs, it is a good
+part of what would be loaded at each start, and most relays keep their events elsewhere.
 """
 
 from importlib import import_module
