@@ -13,8 +13,8 @@ SOURCES = pyproject.toml setup.py building/backend.py constraints.txt trio_relay
 
 .PHONY: run quick test test-all test-rest test-compiled compiled check pytest format docs clients perf opensearch clean
 
-run: compiled  ## Install what the relay needs, and run it until Ctrl-C.
-	@PYTHONPATH=build/compiled exec $(VENV)/bin/trio-relay --config $(CONFIG)
+run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C; compiled, if `make compiled` has made that.
+	@PYTHONPATH=$$($(VENV)/bin/python -m building.compiled --where) exec $(VENV)/bin/trio-relay --config $(CONFIG)
 
 compiled: $(VENV)/installed  ## Compile the sources as they are into build/compiled, where there is a C compiler.
 	@test "$$TRIO_RELAY_COMPILE" = 0 && rm -rf build/compiled || $(VENV)/bin/python -m building.compiled || true
