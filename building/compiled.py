@@ -1,6 +1,6 @@
 """A compiled copy of the package in build/compiled, for who works on its sources; these stay as they are.
 
-    python -m building.compiled            what `make run` starts, if it is there
+    python -m building.compiled            make what `make run` starts then, or tell why not
     python -m building.compiled --where    tell where it is, if it was made from the sources as they are
     python -m building.compiled --whole    and beside it whatever the tests read, for `make test-compiled`
 
@@ -30,14 +30,15 @@ _NOT_READ: Final = {".git", ".venv", "build", "data", "__pycache__"}
 def main() -> None:
     """Make the copy if it is not there, and end with exit code 1 if it cannot be made."""
     made_of = _digest()
+    is_there = _STAMP.exists() and _STAMP.read_text() == made_of
     if "--where" in sys.argv:
-        if _STAMP.exists() and _STAMP.read_text() == made_of and os.environ.get("TRIO_RELAY_COMPILE") != "0":
+        if is_there and os.environ.get("TRIO_RELAY_COMPILE") != "0":
             print(COPY)
         else:
             print("runs interpreted; `make compiled` makes it faster, and takes a minute or two", file=sys.stderr)
         return
     _LOG.parent.mkdir(exist_ok=True)
-    if not _STAMP.exists() or _STAMP.read_text() != made_of:
+    if not is_there:
         shutil.rmtree(COPY, ignore_errors=True)
         if not _build():
             sys.exit(1)

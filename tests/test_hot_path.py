@@ -12,19 +12,25 @@ import pytest
 from tests.support.hot_path import ROOT, compiled, listed
 
 TREES = {file: ast.parse((ROOT / file).read_text(encoding="utf-8")) for file in listed()}
-CLASSES = [node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
 BASES = {
     node.name
     for node in ast.walk(ast.parse((ROOT / "trio_relay" / "frozen.py").read_text()))
     if isinstance(node, ast.ClassDef)
 }
-HEIRS = {node.name for node in CLASSES if BASES & {ast.unparse(base) for base in node.bases}}
-"""What derives from such a base has its options; what derives from that has them, too."""
 each_listed_file = pytest.mark.parametrize("file", listed())
 
 
-def names(nodes: list[ast.expr]) -> list[str]:
-    return [ast.unparse(node).rpartition(".")[2].partition("[")[0] for node in nodes]
+def bases(node: ast.ClassDef) -> set[str]:
+    """What a class derives from, by name."""
+    return {ast.unparse(base).rpartition(".")[2].partition("[")[0] for base in node.bases}
+
+
+def classes(file: str) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(TREES[file]) if isinstance(node, ast.ClassDef)]
+
+
+HEIRS = {node.name for file in TREES for node in classes(file) if BASES & bases(node)}
+"""What derives from such a base has its options; what derives from that has them, too."""
 
 
 def test_the_list_names_files_once_and_the_one_that_says_whether_it_is_compiled() -> None:
@@ -57,22 +63,14 @@ def test_no_generator_is_asynchronous(file: str) -> None:
 @each_listed_file
 def test_a_class_has_keywords_only_if_its_base_has_the_same(file: str) -> None:
     """mypyc drops them: what they say must be inherited from a class that is not compiled."""
-    found = [
-        f"{file}:{node.lineno} {node.name}"
-        for node in ast.walk(TREES[file])
-        if isinstance(node, ast.ClassDef) and node.keywords and not (BASES | HEIRS) & set(names(node.bases))
-    ]
-    assert found == []
+    wrong = [node for node in classes(file) if node.keywords and not (BASES | HEIRS) & bases(node)]
+    assert [f"{file}:{node.lineno} {node.name}" for node in wrong] == []
 
 
 @each_listed_file
 def test_a_struct_has_its_options_from_a_base(file: str) -> None:
-    found = [
-        f"{file}:{node.lineno} {node.name}"
-        for node in ast.walk(TREES[file])
-        if isinstance(node, ast.ClassDef) and "Struct" in names(node.bases)
-    ]
-    assert found == []
+    wrong = [node for node in classes(file) if "Struct" in bases(node)]
+    assert [f"{file}:{node.lineno} {node.name}" for node in wrong] == []
 
 
 @each_listed_file

@@ -10,7 +10,7 @@ from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 from tests.support.keys import ALICE
 from tests.support.marks import replaces_what_is_compiled
 from tests.support.obedient_store import ObedientStore
-from tests.support.server import open_door
+from tests.support.server import open_door, socket_pair
 from tests.support.wire import TEXT, frame, message, open_stream, open_wire
 from trio_relay import Saved
 from trio_relay.nostr.message import ClientMessage
@@ -57,6 +57,15 @@ async def test_a_bug_in_one_conversation_is_logged_with_its_traceback_and_hurts_
             assert len(await newcomer.ask("all", {})) == 1
         errors = [entry for entry in logged if entry["log_level"] == "error"]
         assert [(entry["event"], entry["exc_info"]) for entry in errors] == [("connection failed", True)]
+
+
+@replaces_what_is_compiled
+@pytest.mark.usefixtures("fragile")
+async def test_what_was_answered_before_a_bug_leaves() -> None:
+    async with open_door() as door, open_wire(door, socket_pair) as wire:
+        await wire.send(message("REQ", "a", {"limit": 0}) + message("REQ", "b", {"limit": 0}) + frame(TEXT, b"boom"))
+        assert [await wire.receive(), await wire.receive()] == [["EOSE", "a"], ["EOSE", "b"]]
+        await wire.receive_end()
 
 
 async def test_a_stream_that_breaks_while_it_is_written_to_is_no_failure(

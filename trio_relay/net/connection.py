@@ -72,13 +72,12 @@ class Connection:
         budgets: Budgets | None = None,
         lane: Lane | None = None,
     ) -> None:
-        identity = relay.admission.new_identity(origin)
+        identity = self._identity = relay.admission.new_identity(origin)
         self.origin = origin  # whom it counts as
         self._inbound = BOUNDLESS if budgets is None else budgets.inbound
         self._held = self._batch_bytes = self._unanswered = 0
         self._clock = trio.lowlevel.current_clock()  # costs a third of `trio.current_time`
         self._heard = self._clock.current_time()
-        self._identity = identity
         self._pace = Pace(lane, identity.holder)
         self._transport = transport(stream)
         self._socket = socket
@@ -292,6 +291,8 @@ class Connection:
         """Send what the socket says by itself, and hand on a lone event; False if the batch has to be published."""
         # A close frame waits for the goodbye: nothing may follow it (RFC 6455, section 5.5.1).
         output = self._socket.output() if self._socket.is_open else b""
+        if not (output or batch):
+            return True
         self._outbox.hold()
         try:
             if output:
@@ -304,8 +305,7 @@ class Connection:
         return not batch
 
     def _take_some(self, messages: list[bytes], place: int, turn: Turn, batch: list[Submission], now: float) -> int:
-        """Do what the messages from a place on ask for, one at least, until the turn is over or one claims a key; gives
-        the next place."""
+        """Do what these ask from a place on, until the turn is over or one claims a key; gives the next place."""
         first, end = place, len(messages)
         self._outbox.hold()
         try:

@@ -81,11 +81,9 @@ def accept(request: Request, max_message_length: int, *, deflate: bool) -> tuple
     Raises:
         HandshakeRefused: it is a bad one.
     """
-    if not (deflate and "sec-websocket-extensions" in request.headers) and (key := _plain_key(request)) is not None:
-        return WebSocket(
-            None, max_message_length
-        ), f"{_ACCEPTED}Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode()
     extensions = [_DEFLATE] if deflate and "sec-websocket-extensions" in request.headers else []
+    if not extensions and (plain := _plain_key(request)) is not None:
+        return WebSocket(None, max_message_length), _accepted(accept_key(plain))
     core = _new_core(max_message_length, extensions)
     asked: CoreRequest | None = None
     try:
@@ -96,9 +94,12 @@ def accept(request: Request, max_message_length: int, *, deflate: bool) -> tuple
         response = core.reject(HTTPStatus.BAD_REQUEST, f"{error}\n") if asked is None else core.accept(asked)
         response.headers["Sec-WebSocket-Version"] = "13"  # for who came with another (RFC 6455, section 4.2.2)
         raise HandshakeRefused(str(error), response.status_code, response.serialize()) from error
-    # Written by hand: the core's own answer takes as long as all of its checks.
-    extensions_line = f"Sec-WebSocket-Extensions: {agreed}\r\n" if agreed else ""
-    return WebSocket(core), (_ACCEPTED + f"Sec-WebSocket-Accept: {key}\r\n{extensions_line}\r\n").encode("latin-1")
+    return WebSocket(core), _accepted(key, f"Sec-WebSocket-Extensions: {agreed}\r\n" if agreed else "")
+
+
+def _accepted(key: str, more: str = "") -> bytes:
+    """The response, written by hand: the core's own takes as long as all of its checks."""
+    return f"{_ACCEPTED}Sec-WebSocket-Accept: {key}\r\n{more}\r\n".encode("latin-1")
 
 
 def _plain_key(request: Request) -> str | None:

@@ -35,13 +35,13 @@ class Pager(Generic[P]):
             NoTurn: a step got no turn.
             StoreError: the store failed.
         """
-        if self._pages is None:
-            page = await self._turns.run(self._who, self._begin, may_yield=True)
-        else:
-            page = await self._turns.run(self._who, partial(anext, self._pages, None))
-        while page is not None and not page:
-            page = await self._turns.run(self._who, partial(anext, self._pages, None))
-        return page
+        while True:
+            if self._pages is None:
+                page = await self._turns.run(self._who, self._begin, may_yield=True)
+            else:
+                page = await self._turns.run(self._who, partial(anext, self._pages, None))
+            if page is None or page:
+                return page
 
     async def _begin(self) -> P | None:
         await self.aclose()  # it may have been begun before

@@ -34,6 +34,7 @@ from trio_relay.store.sqlite.rows import (
     tag_records,
     vanish_tombstone,
 )
+from trio_relay.store.sqlite.sql import Binding, array_of
 from trio_relay.store.sqlite.transaction import transaction
 from trio_relay.store.sqlite.words import index_portion, insert_words
 
@@ -265,8 +266,8 @@ def _versions(rows: Iterable[Any], addresses: dict[bytes, str]) -> Iterable[Vers
             yield Version(event_id, pubkey, kind, created_at, addresses.get(bytes.fromhex(key)))
 
 
-def _array(values: Sequence[bytes]) -> Any:
-    return apsw.carray(tuple(values) or (b"",))  # an array must have a member; this one matches nothing
+def _array(values: Sequence[bytes]) -> Binding:
+    return array_of(values or (b"",))  # an array must have a member; this one matches nothing
 
 
 _rows: Final = msgspec.json.Decoder(list[Any]).decode
