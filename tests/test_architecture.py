@@ -251,7 +251,6 @@ LONE_AND_SMALL = {
     "moderation/wiring.py": "what wires a room up is no part of its parts",
     "nostr/event_fields.py": "stays interpreted, so that msgspec sees what its lists hold",
     "nostr/pow.py": "NIP-13, found by its name",
-    "pipeline/maintenance.py": "one round of upkeep over four rooms",
     "policy/filter_checks.py": "the twin of `event_checks`",
     "store/sqlite/migration.py": "the command needs a whole store, which itself upgrades",
 }

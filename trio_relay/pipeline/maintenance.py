@@ -28,9 +28,28 @@ class Maintenance:
         self._state = state
         self._removals = removals
         self._sync_sets = sync_sets
+        self._decided = trio.Event()
+
+    def learn_soon(self) -> None:
+        """Have what others have decided learned before the next round; sync."""
+        self._decided.set()
 
     async def run(self) -> None:
         """Make one round after the other, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._make_rounds)
+            nursery.start_soon(self._learn)
+
+    async def _learn(self) -> None:
+        while True:
+            await self._decided.wait()
+            self._decided = trio.Event()
+            try:
+                self._removals.learned(await self._state.learn())
+            except StoreError as error:
+                log.warning("what others have decided is learned later", error=str(error))
+
+    async def _make_rounds(self) -> None:
         while True:
             self._sync_sets.forget_idle()
             try:

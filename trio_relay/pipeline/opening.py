@@ -56,7 +56,7 @@ async def open_relay(
             try:
                 yield relay
             finally:
-                relay.stages.close_intake()
+                relay.close_intake()
                 stages.cancel_scope.deadline = trio.current_time() + options.drain_seconds
         background.cancel_scope.cancel()
     if stages.cancel_scope.cancelled_caught:

@@ -22,6 +22,7 @@ from trio_relay.nostr.kinds import kind_label
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import document
 from trio_relay.pipeline.admission import Admission
+from trio_relay.pipeline.audience import LiveAudience
 from trio_relay.pipeline.filter_room import FilterRoom
 from trio_relay.pipeline.join_stage import JoinStage
 from trio_relay.pipeline.maintenance import Maintenance
@@ -73,6 +74,13 @@ class Relay:
             unstored=join_stage if join_stage.kinds else None,
         )
         self._sync_sets = SyncSets(store, sync, self._turns, Reader(private_kinds=rules.private_kinds))
+        self._maintenance = Maintenance(store, self.moderation.state, self.moderation.removals, self._sync_sets)
+        self._audience = LiveAudience(
+            self.stages.pending_ids,
+            self.stages.way_to_subscribers(),
+            self._maintenance.learn_soon,
+            self._sync_sets.forget_all,
+        )
 
     @property
     def flush_collector(self) -> FlushCollector:
@@ -95,9 +103,15 @@ class Relay:
     def start_background(self, nursery: trio.Nursery) -> None:
         """Start what goes on beside the stages, and longer than they. For `open_relay`."""
         self.moderation.start(nursery)
-        maintenance = Maintenance(self._store, self.moderation.state, self.moderation.removals, self._sync_sets)
-        nursery.start_soon(maintenance.run)
+        nursery.start_soon(self._maintenance.run)
         nursery.start_soon(self.stages.broadcaster.enter)
+        self._store.hear(self._audience)
+
+    def close_intake(self) -> None:
+        """Take no more events, from clients or from others; what was accepted goes on. For `open_relay`."""
+        self._store.hear(None)
+        self._audience.leave()
+        self.stages.close_intake()
 
     async def authenticate(self, event: Event, identity: Identity) -> Rejected | None:
         """Add a key to a client's identity if this event proves it (NIP-42); else why it does not."""

@@ -127,6 +127,10 @@ class Stages:
         nursery.start_soon(self.broadcaster.run, self._to_deliver, self._deliver_batch)
         self._join_stage.start(nursery, self._verified.clone())
 
+    def way_to_subscribers(self) -> trio.MemorySendChannel[list[Submission]]:
+        """One more handle of the broadcaster's channel; its owner closes it before the broadcaster can end."""
+        return self._live.clone()
+
     def close_intake(self) -> None:
         """Take no more events; what was accepted goes through all stages."""
         for channel in (self._intake, self._verified, self._live):

@@ -205,6 +205,8 @@ class SyncSets:
             following.used = trio.current_time()
             assert following.collection is not None, "it was there, or has been read"
             items = following.collection.snapshot(filter_.since, filter_.until)
+            if following.is_stale:
+                self._drop()
         if len(items) > self.options.max_events:
             raise SetTooLarge(self.options.max_events)
         return items
@@ -259,6 +261,12 @@ class SyncSets:
     def forget_idle(self) -> None:
         """Let the set of all there is go, if nobody has asked for it of late."""
         if self._following.collection is not None and trio.current_time() - self._following.used > _KEPT_SECONDS:
+            self._drop()
+
+    def forget_all(self) -> None:
+        """Read the set of all there is anew for the next who asks: changes of the store were missed."""
+        self._following.is_stale = True
+        if self._following.collection is not None:
             self._drop()
 
     def _drop(self) -> None:
@@ -339,12 +347,15 @@ class _Following:
 
     def __init__(self, private_kinds: frozenset[int]) -> None:
         self.collection: ItemSet | None = None
+        self.is_stale = False
+        """True once changes were missed since it was begun."""
         self._private_kinds = private_kinds
         self.used = -math.inf
         self._missed: list[tuple[Sequence[Event], Sequence[tuple[int, str]]]] | None = None
 
     def begin(self) -> None:
         self._missed = []
+        self.is_stale = False
 
     def complete(self, collection: ItemSet) -> None:
         """It has been read: what changed meanwhile may be in it or not, and is now what it was last."""

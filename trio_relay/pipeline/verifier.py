@@ -109,6 +109,7 @@ class Verifier:
         elif not still_welcome([submission], self._bars, self._outcomes):
             return True
         elif _sent_nowait(live, submission):
+            self._store.spread([event])
             self._ephemeral(submission)
         else:
             return False
@@ -239,6 +240,7 @@ class Verifier:
         if welcome := still_welcome(ephemeral, self._bars, self._outcomes):
             for submission in welcome:
                 self._ephemeral(submission)
+            self._store.spread([submission.event for submission in welcome])
             await live.send(welcome)
         if lasting:
             await verified.send(lasting)

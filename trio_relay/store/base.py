@@ -29,6 +29,27 @@ from trio_relay.nostr.hyperloglog import Sketch
 Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], None]
 """`listener(added, removed)`: called on the loop with each change; removed are (created_at, id), removed first."""
 
+
+class Audience(Protocol):
+    """Who hears of what others have done to a store: other processes, or other relays that share it."""
+
+    def note(self, events: Sequence[Event]) -> None:
+        """These will be delivered; to be called before any query can find them; sync."""
+        ...
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Have subscribers get what was noted, or what nobody stores; waits while deliveries are behind."""
+        ...
+
+    def decided(self) -> None:
+        """The metadata has changed; sync."""
+        ...
+
+    def missed(self) -> None:
+        """Some changes will never be told to a `Listener`; sync."""
+        ...
+
+
 Page: TypeAlias = list[bytes]
 """A list of events as JSON (`event.encode`), in the order of the answer; never empty."""
 
@@ -238,6 +259,17 @@ class Store(Queryable, Scannable, Metadata, Protocol):
         It is called before the method that made the change returns. Returns False if others change the store, too,
         whose changes would not be noticed.
         """
+        ...
+
+    def hear(self, audience: Audience | None) -> None:
+        """Let this audience, and no other, hear of what others do from now on; None: nobody.
+
+        It hears nothing of what this object was asked to do. Where there are no others, it is never called.
+        """
+        ...
+
+    def spread(self, events: Sequence[Event]) -> None:
+        """Have the audiences of others get events that nobody stores (NIP-01, "Kinds"); never waits, and may fail."""
         ...
 
     async def sweep(self) -> int:

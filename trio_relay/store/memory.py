@@ -19,7 +19,7 @@ from trio_relay.nostr.hyperloglog import Sketch, registers_of
 from trio_relay.nostr.ranking import candidates, mute_kinds, ranked, reference_window, references_of
 from trio_relay.nostr.search import Search, marks_of, text_of
 from trio_relay.nostr.tokenizer import ANY_END
-from trio_relay.store.base import Listener, Page, Saved, StoreStatistics
+from trio_relay.store.base import Audience, Listener, Page, Saved, StoreStatistics
 from trio_relay.store.judge import Facts, judge
 
 _PAGE = 500
@@ -96,6 +96,12 @@ class MemoryStore:
         return self._drop(
             [event for event in self._events.values() if any(filter_.matches(event) for filter_ in resolved)]
         )
+
+    def hear(self, audience: Audience | None) -> None:
+        """There are no others."""
+
+    def spread(self, events: Sequence[Event]) -> None:
+        """There are no others."""
 
     async def sweep(self) -> int:
         await trio.lowlevel.checkpoint()

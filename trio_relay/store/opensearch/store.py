@@ -17,7 +17,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.nostr.ranking import mute_kinds
 from trio_relay.nostr.trends import Trends
-from trio_relay.store.base import Listener, Page, Saved, StoreError, StoreRefused, StoreStatistics
+from trio_relay.store.base import Audience, Listener, Page, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.opensearch.aggregates import trends
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.bulk_size import fitting_bytes
@@ -131,6 +131,12 @@ class OpenSearchStore:
 
     def follow(self, listener: Listener | None) -> bool:
         return False  # other relays write too
+
+    def hear(self, audience: Audience | None) -> None:
+        """What other relays do is found by asking."""
+
+    def spread(self, events: Sequence[Event]) -> None:
+        """Other relays hear of what is stored alone."""
 
     async def sweep(self) -> int:
         # What other relays have written and no search sees yet is removed by them or by the next sweep.

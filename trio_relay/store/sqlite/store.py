@@ -21,7 +21,7 @@ import trio
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.private_files import Misplaced, make_folder
-from trio_relay.store.base import Listener, Saved, StoreError, StoreRefused, StoreStatistics
+from trio_relay.store.base import Audience, Listener, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter, last_seq
 from trio_relay.store.sqlite.lock import PidLock, keep_from_others
@@ -152,6 +152,12 @@ class SqliteStore(ReadPool):
         self._listener = listener
         self._writer.is_followed = listener is not None
         return True
+
+    def hear(self, audience: Audience | None) -> None:
+        """There are no others: the file is this process's alone."""
+
+    def spread(self, events: Sequence[Event]) -> None:
+        """There are no others."""
 
     async def get_metadata(self) -> dict[str, bytes]:
         # On the writer's connection: it is open, and a value may be longer than a page of answers.

@@ -1,0 +1,173 @@
+"""What others have stored reaches subscribers here once, beside what is stored here and beside answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.obedient_store import ObedientStore
+from tests.support.server import Talker, open_door, plain
+from trio_relay import Event, MemoryStore, Rules
+from trio_relay.pipeline.pending_ids import PendingIds
+from trio_relay.policy.lists import Change, ListEntry, ListName, as_metadata
+from trio_relay.store.base import Audience, Saved
+
+NOTE, OTHER = ALICE.event("note"), BOB.event("other")
+TYPING = ALICE.event("typing", kind=20_001)
+
+
+class SharedStore(ObedientStore):
+    """A store that a test writes to as others do."""
+
+    def __init__(self) -> None:
+        super().__init__(is_quick=True)
+        self.audience: Audience | None = None
+        self.spreading: list[Event] = []
+
+    def hear(self, audience: Audience | None) -> None:
+        self.audience = audience
+
+    def spread(self, events: Sequence[Event]) -> None:
+        self.spreading += events
+
+    async def get_metadata(self) -> dict[str, bytes]:
+        await self._pass("get_metadata")
+        return await super().get_metadata()
+
+    def others(self) -> Audience:
+        """Tells the relay what others do."""
+        assert self.audience is not None
+        return self.audience
+
+    async def stored_by_others(self, event: Event) -> None:
+        """Have an event found by queries, not yet delivered."""
+        self.others().note([event])
+        assert await MemoryStore.save_many(self, [event]) == [Saved.STORED]  # past the gates
+
+
+async def heard(client: Talker) -> list[str]:
+    """The ids of the live events that have come to the subscription `live` by now."""
+    await wait_all_tasks_blocked()
+    await client.send("COUNT", "mark", {"ids": [NOTE.id]})
+    ids = []
+    while (message := await client.receive())[0] != "COUNT":
+        assert message[:2] == ["EVENT", "live"]
+        ids.append(message[2]["id"])
+    return ids
+
+
+async def test_what_others_stored_is_delivered_live_and_answers_find_it(autojump_clock: MockClock) -> None:
+    store = SharedStore()
+    async with open_door(store) as door, door.client() as client:
+        await client.ask("live", {"limit": 0})
+        await store.stored_by_others(NOTE)
+        await store.others().deliver([NOTE])
+        assert await heard(client) == [NOTE.id]
+        assert await client.ask("again", {}) == [plain(NOTE)]
+
+
+async def test_what_a_query_found_before_its_delivery_does_not_come_twice(autojump_clock: MockClock) -> None:
+    store = SharedStore()
+    async with open_door(store) as door, door.client() as client:
+        await store.stored_by_others(NOTE)
+        assert await client.ask("live", {}) == [plain(NOTE)]
+        await store.others().deliver([NOTE])
+        assert await heard(client) == []
+
+
+async def test_an_event_on_its_way_from_here_and_from_others_comes_once(autojump_clock: MockClock) -> None:
+    store = SharedStore()
+    async with open_door(store) as door, door.client() as client, door.client() as author:
+        store.block("save_many")
+        await author.send("EVENT", NOTE)
+        await wait_all_tasks_blocked()
+        await store.stored_by_others(NOTE)
+        store.release("save_many")
+        assert (await author.receive())[2:] == [True, "duplicate: already have this event"]
+        assert await client.ask("live", {}) == [plain(NOTE)]  # found stored, still to be delivered
+        await store.others().deliver([NOTE])
+        assert await heard(client) == []
+
+
+def test_an_id_of_others_stays_until_its_delivery_whatever_becomes_of_it_here() -> None:
+    pending = PendingIds()
+    added = pending.saving({NOTE.id, OTHER.id})
+    pending.noted({NOTE.id})
+    pending.not_stored(added)
+    assert pending == {NOTE.id}
+    pending.delivered(NOTE.id)
+    pending.saving({NOTE.id})
+    pending.not_stored({NOTE.id})
+    assert pending == set()
+
+
+async def test_ephemeral_events_are_spread_once_they_are_verified_and_those_of_others_are_delivered(
+    autojump_clock: MockClock,
+) -> None:
+    store = SharedStore()
+    async with open_door(store) as door, door.client() as client, door.client() as author:
+        await client.ask("live", {"limit": 0})
+        assert (await author.publish(TYPING))[2]
+        assert (await author.publish(NOTE))[2]
+        forged = plain(TYPING) | {"sig": NOTE.sig}
+        await author.send("EVENT", forged)
+        assert not (await author.receive())[2]
+        assert [event.id for event in store.spreading] == [TYPING.id]
+        await store.others().deliver([OTHER])
+        assert await heard(client) == [TYPING.id, NOTE.id, OTHER.id]
+
+
+async def test_many_ephemeral_events_of_one_read_are_spread_too(autojump_clock: MockClock) -> None:
+    store = SharedStore()
+    typing = [ALICE.event(str(number), kind=20_001) for number in range(20)]
+    async with open_door(store) as door, door.client() as author:
+        for event in typing:
+            await author.send("EVENT", event)
+        for _ in typing:
+            assert (await author.receive())[2]
+        assert {event.id for event in store.spreading} == {event.id for event in typing}
+
+
+async def test_what_others_decided_is_learned_at_once(autojump_clock: MockClock) -> None:
+    store, rules = SharedStore(), Rules()
+    async with open_door(store, rules):
+        ban = Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry("spam", since=NOW))
+        await store.put_metadata(as_metadata([ban]))
+        began = trio.current_time()
+        store.others().decided()
+        await wait_all_tasks_blocked()
+        assert rules.is_banned(ALICE.pubkey, NOW)
+        assert trio.current_time() == began
+
+
+async def test_a_store_that_cannot_tell_what_was_decided_is_asked_again(autojump_clock: MockClock) -> None:
+    store = SharedStore()
+    async with open_door(store, rules := Rules()):
+        ban = Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry("spam", since=NOW))
+        await store.put_metadata(as_metadata([ban]))
+        store.failing["get_metadata"] = "away"
+        store.others().decided()
+        await wait_all_tasks_blocked()
+        assert not rules.is_banned(ALICE.pubkey, NOW)
+        del store.failing["get_metadata"]
+        store.others().decided()
+        await wait_all_tasks_blocked()
+        assert rules.is_banned(ALICE.pubkey, NOW)
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+async def test_who_tells_on_while_the_relay_stops_waits_for_nothing(
+    autojump_clock: MockClock, is_stopping: bool
+) -> None:
+    store = SharedStore()
+    async with open_door(store):
+        others = store.others()
+        if not is_stopping:
+            await others.deliver([NOTE])
+    assert store.audience is None
+    with trio.fail_after(1):
+        await others.deliver([OTHER])

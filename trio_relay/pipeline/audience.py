@@ -1,0 +1,60 @@
+"""What others have stored, on its way to subscribers here: other processes of a relay, or relays on one store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import trio
+
+from trio_relay.nostr.event import Event
+from trio_relay.pipeline.pending_ids import PendingIds
+from trio_relay.pipeline.submission import Submission
+
+
+class LiveAudience:
+    """An `Audience` that hands what it hears to the broadcaster, beside the writer.
+
+    Args:
+        pending_ids: has the ids of what is noted until it is delivered, so that answers know what comes once more.
+        live: where the broadcaster takes events from; closed by `leave`.
+        decided: called when others have changed the metadata; sync.
+        missed: called when changes of the store were missed; sync.
+    """
+
+    def __init__(
+        self,
+        pending_ids: PendingIds,
+        live: trio.MemorySendChannel[list[Submission]],
+        decided: Callable[[], None],
+        missed: Callable[[], None],
+    ) -> None:
+        self._pending_ids = pending_ids
+        self._live = live
+        self._decided = decided
+        self._missed = missed
+        self.heard = 0
+        """Events that came from others."""
+
+    def note(self, events: Sequence[Event]) -> None:
+        self._pending_ids.noted({event.id for event in events})
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        self.heard += len(events)
+        now = trio.current_time()
+        with suppress(trio.ClosedResourceError, trio.BrokenResourceError):  # the relay stops, and its clients have gone
+            await self._live.send([Submission(event, _told_elsewhere, now) for event in events])
+
+    def decided(self) -> None:
+        self._decided()
+
+    def missed(self) -> None:
+        self._missed()
+
+    def leave(self) -> None:
+        """Let nothing more through: the relay stops."""
+        self._live.close()
+
+
+def _told_elsewhere(event: Event, accepted: bool, reason: str) -> None:
+    """Its sender got its OK where it published."""
