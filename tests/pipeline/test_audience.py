@@ -11,10 +11,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import Talker, open_door, plain
-from trio_relay import Event, MemoryStore, Rules
+from trio_relay import Event, MemoryStore, Rules, Saved
 from trio_relay.pipeline.pending_ids import PendingIds
-from trio_relay.policy.lists import Change, ListEntry, ListName, as_metadata
-from trio_relay.store.base import Audience, Saved
+from trio_relay.policy import lists
+from trio_relay.store import base
 
 NOTE, OTHER = ALICE.event("note"), BOB.event("other")
 TYPING = ALICE.event("typing", kind=20_001)
@@ -25,20 +25,16 @@ class SharedStore(ObedientStore):
 
     def __init__(self) -> None:
         super().__init__(is_quick=True)
-        self.audience: Audience | None = None
+        self.audience: base.Audience | None = None
         self.spreading: list[Event] = []
 
-    def hear(self, audience: Audience | None) -> None:
+    def hear(self, audience: base.Audience | None) -> None:
         self.audience = audience
 
     def spread(self, events: Sequence[Event]) -> None:
         self.spreading += events
 
-    async def get_metadata(self) -> dict[str, bytes]:
-        await self._pass("get_metadata")
-        return await super().get_metadata()
-
-    def others(self) -> Audience:
+    def others(self) -> base.Audience:
         """Tells the relay what others do."""
         assert self.audience is not None
         return self.audience
@@ -135,8 +131,8 @@ async def test_many_ephemeral_events_of_one_read_are_spread_too(autojump_clock: 
 async def test_what_others_decided_is_learned_at_once(autojump_clock: MockClock) -> None:
     store, rules = SharedStore(), Rules()
     async with open_door(store, rules):
-        ban = Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry("spam", since=NOW))
-        await store.put_metadata(as_metadata([ban]))
+        ban = lists.Change(lists.ListName.BANNED_PUBKEYS, ALICE.pubkey, lists.ListEntry("spam", since=NOW))
+        await store.put_metadata(lists.as_metadata([ban]))
         began = trio.current_time()
         store.others().decided()
         await wait_all_tasks_blocked()
@@ -147,8 +143,8 @@ async def test_what_others_decided_is_learned_at_once(autojump_clock: MockClock)
 async def test_a_store_that_cannot_tell_what_was_decided_is_asked_again(autojump_clock: MockClock) -> None:
     store = SharedStore()
     async with open_door(store, rules := Rules()):
-        ban = Change(ListName.BANNED_PUBKEYS, ALICE.pubkey, ListEntry("spam", since=NOW))
-        await store.put_metadata(as_metadata([ban]))
+        ban = lists.Change(lists.ListName.BANNED_PUBKEYS, ALICE.pubkey, lists.ListEntry("spam", since=NOW))
+        await store.put_metadata(lists.as_metadata([ban]))
         store.failing["get_metadata"] = "away"
         store.others().decided()
         await wait_all_tasks_blocked()

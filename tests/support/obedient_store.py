@@ -96,6 +96,10 @@ class ObedientStore(MemoryStore):
         await self._pass("sweep")
         return await super().sweep()
 
+    async def get_metadata(self) -> dict[str, bytes]:
+        await self._pass("get_metadata")
+        return await super().get_metadata()
+
     async def probe(self) -> None:
         await self._pass("probe")
         await super().probe()
