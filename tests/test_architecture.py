@@ -18,6 +18,7 @@ ALLOWED = {
     "frozen": [],
     "turns": [],
     "shares": [],
+    "scoreboard": [],
     "places": ["shares"],
     "private_files": [],
     "nostr": ["version", "frozen"],
