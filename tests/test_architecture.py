@@ -25,11 +25,12 @@ ALLOWED = {
     "policy": ["frozen", "nostr"],
     "store": ["frozen", "turns", "private_files", "nostr"],
     "moderation": ["turns", "shares", "nostr", "policy", "store.base"],
-    "pipeline": ["frozen", "turns", "shares", "places", "nostr", "policy", "store.base", "moderation"],
+    "pipeline": ["frozen", "turns", "shares", "scoreboard", "places", "nostr", "policy", "store.base", "moderation"],
     "net": [
         "frozen",
         "turns",
         "shares",
+        "scoreboard",
         "places",
         "private_files",
         "version",
@@ -104,7 +105,7 @@ PRIVATE = re.compile("_[A-Za-z].*")
 EMPTY_NAMES = re.compile("manager|handler|util|helper", re.IGNORECASE)
 
 # What tests take of the inside, at most, each kind counted over all of them; the numbers only go down.
-MOST_LOOKS = {"private names": 97, "private names replaced": 35, "imports from within a room": 515}
+MOST_LOOKS = {"private names": 97, "private names replaced": 34, "imports from within a room": 515}
 
 ROOT = Path(trio_relay.__file__).parent
 TESTS = Path(__file__).parent

@@ -8,31 +8,19 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.scoreboards import boards, replaced
 from trio_relay import scoreboard
-from trio_relay.net.server import MOST_VISITORS
+from trio_relay.net import server
+from trio_relay.pipeline import sync_sets
 from trio_relay.scoreboard import SLOTS_A_PLACE, WINDOW, Column, Scoreboard
 
 CONNECTIONS = 10
 COLUMNS = ("connections", "visitors", "syncs", "sync_events")
-
-
-@contextmanager
-def boards(workers: int, connections: int = CONNECTIONS) -> Iterator[tuple[Scoreboard, list[Scoreboard]]]:
-    """The keeper's side and one for each worker, all in this process."""
-    with Scoreboard.create(workers, connections) as keeper:
-        opened = [Scoreboard.open(os.dup(keeper.fd), worker, workers) for worker in range(workers)]
-        try:
-            yield keeper, opened
-        finally:
-            for board in opened:
-                board.close()
 
 
 def columns(board: Scoreboard) -> list[Column]:
@@ -64,9 +52,7 @@ def test_each_sees_what_the_others_hold(workers: int, steps: list[tuple[int, int
         for step in steps:
             if isinstance(step, int):
                 number = step % workers
-                twins[number].board.close()
-                keeper.clear(number)
-                opened[number] = Scoreboard.open(os.dup(keeper.fd), number, workers)
+                replaced(keeper, opened, number)
                 twins[number] = Twin(opened[number])
             else:
                 number, place, holder, by = step
@@ -115,7 +101,8 @@ def test_a_number_too_large_for_its_slot_is_the_largest() -> None:
 
 
 def test_the_table_is_as_large_as_what_it_counts() -> None:
-    assert MOST_VISITORS <= scoreboard.MOST_VISITORS
+    assert scoreboard.MOST_VISITORS >= server.MOST_VISITORS
+    assert scoreboard.MOST_SYNCS >= sync_sets.MOST_SESSIONS
 
 
 def test_the_keeper_counts_commits_and_says_what_readers_have_to_know() -> None:

@@ -6,17 +6,25 @@ import math
 
 import pytest
 
+from tests.support.scoreboards import boards
 from trio_relay.places import Places
-from trio_relay.shares import Lack
+from trio_relay.shares import Elsewhere, Lack
 
 
 class Table:
     """Places for names, whose idle times tests set; None: not idle."""
 
-    def __init__(self, most: int = 4, most_of_one: int = 0, least_idle: float = 0.0, crowd: float = math.inf) -> None:
+    def __init__(
+        self,
+        most: int = 4,
+        most_of_one: int = 0,
+        least_idle: float = 0.0,
+        crowd: float = math.inf,
+        elsewhere: Elsewhere[str] | None = None,
+    ) -> None:
         self.idle: dict[str, float | None] = {}
         self.asked = 0
-        self.places: Places[str] = Places(most, most_of_one, self._idle_since, least_idle, crowd)
+        self.places: Places[str] = Places(most, most_of_one, self._idle_since, least_idle, crowd, elsewhere)
 
     def _idle_since(self, name: str) -> float | None:
         self.asked += 1
@@ -143,3 +151,54 @@ def test_nothing_is_kept_of_who_has_left() -> None:
     table.places.take("other", "b")
     table.idle["other"] = 1.0
     assert table.places.put_out("new", 100.0) == "a 2"
+
+
+def test_where_all_places_are_taken_elsewhere_one_makes_room_that_is_here() -> None:
+    with boards(2) as (_, (one, two)):
+        here, there = Table(4, elsewhere=one.connections), Table(4, elsewhere=two.connections)
+        there.take("a", 0.0, 1.0, 2.0)
+        here.take("b", 3.0)
+        assert (here.places.held, here.places.lack("new")) == (1, Lack.ALL)
+        assert here.places.put_out("new", 10.0) == "b 0"
+        assert (here.places.lack("new"), there.places.lack("new")) == (None, None)
+        there.take("c", 5.0)
+        assert here.places.lack("new") is Lack.ALL
+        assert here.places.put_out("new", 10.0) is None
+
+
+def test_an_origin_that_has_all_it_may_have_makes_room_for_its_own_where_it_has_any() -> None:
+    with boards(2) as (_, (one, two)):
+        here, there = Table(10, 2, elsewhere=one.connections), Table(10, 2, elsewhere=two.connections)
+        there.take("a", 0.0)
+        here.take("b", 0.0)
+        assert here.places.lack("a") is None
+        here.take("a", 5.0)
+        assert (here.places.lack("a"), there.places.lack("a")) == (Lack.ONE, Lack.ONE)
+        assert here.places.put_out("a", 10.0) == "a 0"
+        there.take("a", 1.0)
+        assert here.places.lack("a") is Lack.ONE
+        assert here.places.put_out("a", 10.0) is None
+
+
+def test_who_is_a_crowd_over_all_workers_is_not_spared_on_any() -> None:
+    with boards(2) as (_, (one, two)):
+        here, there = (Table(4, least_idle=60.0, crowd=3, elsewhere=side.connections) for side in (one, two))
+        there.take("a", 0.0, 0.5)
+        here.take("a", 1.0)
+        here.take("b", 0.0)
+        assert there.places.put_out("new", 3.0) == "a 0"
+        there.take("c", 3.0)
+        assert here.places.put_out("new", 3.0) is None
+        there.take("a", 3.0)
+        assert here.places.put_out("new", 3.0) == "a 0"
+
+
+def test_what_an_origin_has_elsewhere_counts_for_whether_it_has_too_many() -> None:
+    with boards(2) as (_, (one, two)):
+        here, there = Table(8, elsewhere=one.connections), Table(8, elsewhere=two.connections)
+        there.take("a", None, None)
+        here.take("b", None)
+        here.take("a", None, None)
+        assert here.places.put_out_of_crowd("b", 4, {"a 0": 1.0, "a 1": 2.0}.get) is None
+        assert here.places.put_out_of_crowd("b", 3, {"a 0": 1.0, "a 1": 2.0}.get) == "a 0"
+        assert here.places.put_out_of_crowd("b", 3, {"a 1": 2.0}.get) is None

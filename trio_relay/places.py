@@ -7,7 +7,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
 
-from trio_relay.shares import Lack, Shares
+from trio_relay.shares import Elsewhere, Lack, Shares
 
 T = TypeVar("T")
 
@@ -21,12 +21,15 @@ class Places(Generic[T]):
     Those of the origin that holds most come first, and among them the one that has been idle longest; then those of
     the origin that holds most by then. Where an origin holds all that it may have, one of its own makes room.
 
+    What is taken elsewhere counts for the bounds, and for who is a crowd; who makes room is one who has its place here.
+
     Args:
         most: places in all.
         most_of_one: places of one origin; 0: no limit.
         idle_since: since when somebody has been idle; None while it is not, so that it keeps its place.
         least_idle: who has been idle for less keeps its place.
         crowd: the places from which on an origin is not spared by `least_idle`.
+        elsewhere: where places count too; None: nowhere.
     """
 
     def __init__(
@@ -36,8 +39,9 @@ class Places(Generic[T]):
         idle_since: Callable[[T], float | None],
         least_idle: float = 0.0,
         crowd: float = math.inf,
+        elsewhere: Elsewhere[str] | None = None,
     ) -> None:
-        self._shares: Shares[str] = Shares(most, most_of_one)
+        self._shares: Shares[str] = Shares(most, most_of_one, elsewhere)
         self._origins: dict[T, str | None] = {}
         self._idle_since = idle_since
         self._least_idle = least_idle
@@ -50,7 +54,7 @@ class Places(Generic[T]):
 
     @property
     def held(self) -> int:
-        """Places that are taken."""
+        """Places that are taken here."""
         return self._shares.held
 
     def lack(self, origin: str | None) -> Lack | None:
@@ -84,11 +88,11 @@ class Places(Generic[T]):
 
         Args:
             origin: of the newcomer.
-            most: places.
+            most: places, here and elsewhere.
             since: the one of whom this tells the least makes room; None: not this one.
         """
         crowd = self._shares.greediest()
-        if crowd is None or crowd == origin or self._shares.held_by(crowd) <= most:
+        if crowd is None or crowd == origin or self._shares.held_everywhere_by(crowd) <= most:
             return None
         one = self._least(crowd, since)
         if one is not None:
@@ -109,12 +113,18 @@ class Places(Generic[T]):
     def _idle(self, one: T, now: float) -> float | None:
         """Since when somebody has been idle, if for long enough to make room."""
         since = self._idle_since(one)
-        if since is None or (now - since < self._least_idle and self._held_with(one) < self._crowd):
+        if since is None or (now - since < self._least_idle and not self._is_of_crowd(one)):
             return None
         return since
 
+    def _is_of_crowd(self, one: T) -> bool:
+        if self._crowd == math.inf:
+            return False
+        origin = self._origins[one]
+        return (1 if origin is None else self._shares.held_everywhere_by(origin)) >= self._crowd
+
     def _held_with(self, one: T) -> int:
-        """How many places the origin of somebody holds; who counts under none counts for itself."""
+        """How many places the origin of somebody holds here; who counts under none counts for itself."""
         origin = self._origins[one]
         return 1 if origin is None else self._shares.held_by(origin)
 

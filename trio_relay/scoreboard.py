@@ -56,7 +56,7 @@ class Column:
         others: the same of all other workers.
     """
 
-    __slots__ = ("_firsts", "_key", "_own", "_slot_of", "_slots", "_totals", "_words")
+    __slots__ = ("_firsts", "_found", "_key", "_own", "_slot_of", "_slots", "_totals", "_words")
 
     def __init__(
         self,
@@ -73,6 +73,8 @@ class Column:
         self._totals = [total for total, _ in others]
         self._firsts = [first for _, first in others]
         self._slot_of: dict[str, int] = {}
+        self._found: tuple[str | None, int, int] = (None, 0, 0)
+        """What was looked up last: who is asked about is told of next."""
 
     @property
     def held(self) -> int:
@@ -124,9 +126,14 @@ class Column:
 
     def _find(self, holder: str) -> tuple[int, int]:
         """Where the window of a holder begins, and what marks its slot."""
+        last, home, mark = self._found
+        if holder == last:
+            return home, mark
         digest = blake2b(holder.encode(errors="surrogatepass"), digest_size=12, key=self._key).digest()
-        mark = int.from_bytes(digest[:4], "little") or 1  # a slot with a mark is never 0
-        return int.from_bytes(digest[4:], "little") % self._slots, mark << 32
+        mark = (int.from_bytes(digest[:4], "little") or 1) << 32  # a slot that is taken is never 0
+        home = int.from_bytes(digest[4:], "little") % self._slots
+        self._found = holder, home, mark
+        return home, mark
 
 
 class Scoreboard:

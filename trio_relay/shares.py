@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+Holder = TypeVar("Holder", contravariant=True)
 
 
 class Lack(Enum):
@@ -14,6 +15,20 @@ class Lack(Enum):
 
     ALL = "all"
     ONE = "one"
+
+
+class Elsewhere(Protocol[Holder]):
+    """The same places, as other processes give them; they are told what is given here."""
+
+    @property
+    def held(self) -> int:
+        """Places that are taken there."""
+
+    def held_by(self, holder: Holder) -> int:
+        """How many of them this holder has."""
+
+    def note(self, held: int, holder: Holder | None, of_one: int) -> None:
+        """So many places are taken here, so many of them by this holder; None: nobody's share has changed."""
 
 
 class Shares(Generic[K]):
@@ -25,22 +40,28 @@ class Shares(Generic[K]):
     Args:
         most: places in all.
         most_of_one: places of one holder; 0: no limit.
+        elsewhere: where places count too; None: nowhere.
     """
 
-    __slots__ = ("_most", "_most_of_one", "_of_one", "held")
+    __slots__ = ("_elsewhere", "_most", "_most_of_one", "_of_one", "held")
 
-    def __init__(self, most: int, most_of_one: int = 0) -> None:
+    def __init__(self, most: int, most_of_one: int = 0, elsewhere: Elsewhere[K] | None = None) -> None:
         self._most = most
         self._most_of_one = most_of_one
+        self._elsewhere = elsewhere
         self._of_one: dict[K, int] = {}
         self.held = 0
-        """Places that are taken."""
+        """Places that are taken here."""
 
     def lack(self, holder: K | None, size: int = 1) -> Lack | None:
         """Why this holder cannot take so many more, its own share first, which others cannot widen; None if it can."""
-        if self._most_of_one and holder is not None and self._of_one.get(holder, 0) + size > self._most_of_one:
-            return Lack.ONE
-        if self.held + size > self._most:
+        elsewhere = self._elsewhere
+        if self._most_of_one and holder is not None:
+            room = self._most_of_one - self._of_one.get(holder, 0) - size
+            if room < 0 or (elsewhere is not None and room < elsewhere.held_by(holder)):
+                return Lack.ONE
+        room = self._most - self.held - size
+        if room < 0 or (elsewhere is not None and room < elsewhere.held):
             return Lack.ALL
         return None
 
@@ -49,6 +70,8 @@ class Shares(Generic[K]):
         self.held += size
         if holder is not None:
             self._of_one[holder] = self._of_one.get(holder, 0) + size
+        if self._elsewhere is not None:
+            self._tell(self._elsewhere, holder)
 
     def give_back(self, holder: K | None, size: int = 1) -> None:
         """Take so many places back that the holder has."""
@@ -57,11 +80,25 @@ class Shares(Generic[K]):
             self._of_one[holder] -= size
             if not self._of_one[holder]:
                 del self._of_one[holder]  # or there would be one for each that ever came
+        if self._elsewhere is not None:
+            self._tell(self._elsewhere, holder)
+
+    def _tell(self, elsewhere: Elsewhere[K], holder: K | None) -> None:
+        elsewhere.note(self.held, holder, 0 if holder is None else self._of_one.get(holder, 0))
 
     def held_by(self, holder: K) -> int:
-        """How many places the holder has."""
+        """How many places the holder has here."""
         return self._of_one.get(holder, 0)
 
+    def held_everywhere(self) -> int:
+        """Places that are taken here and elsewhere."""
+        return self.held if self._elsewhere is None else self.held + self._elsewhere.held
+
+    def held_everywhere_by(self, holder: K) -> int:
+        """How many places the holder has here and elsewhere."""
+        held = self._of_one.get(holder, 0)
+        return held if self._elsewhere is None else held + self._elsewhere.held_by(holder)
+
     def greediest(self) -> K | None:
-        """Who holds most; None if nobody that has a share holds any. It looks at all holders."""
+        """Who holds most here; None if nobody that has a share holds any. It looks at all holders."""
         return max(self._of_one, key=self._of_one.__getitem__, default=None)

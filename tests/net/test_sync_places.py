@@ -24,7 +24,7 @@ GAVE_WAY = "closed: others wait for this place, and of this sync nothing was hea
 
 @pytest.fixture(autouse=True)
 def places(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync_sets, "_MOST_SESSIONS", 6)
+    monkeypatch.setattr(sync_sets, "MOST_SESSIONS", 6)
     monkeypatch.setattr(sync_sets, "_MOST_SESSIONS_OF_ONE", 4)
     monkeypatch.setattr(sync_sets, "_CROWD", 3)
 

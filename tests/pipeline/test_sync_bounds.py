@@ -28,7 +28,7 @@ async def refused(syncing: SyncSets, filter_: Filter) -> str:
 
 @both_sets
 async def test_a_relay_has_so_many_syncs_and_no_more(monkeypatch: pytest.MonkeyPatch, one: Filter) -> None:
-    monkeypatch.setattr(module, "_MOST_SESSIONS", 2)
+    monkeypatch.setattr(module, "MOST_SESSIONS", 2)
     syncing = await syncing_of(MemoryStore(), *NOTES)
     sessions = [await syncing.open(one, NOBODY) for _ in range(2)]
     assert await refused(syncing, one) == "error: too many syncs are running"
@@ -38,7 +38,7 @@ async def test_a_relay_has_so_many_syncs_and_no_more(monkeypatch: pytest.MonkeyP
 
 
 async def test_those_that_are_being_opened_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_SESSIONS", 1)
+    monkeypatch.setattr(module, "MOST_SESSIONS", 1)
     store = SyncedStore()
     syncing = await syncing_of(store, *NOTES)
     async with trio.open_nursery() as nursery:

@@ -30,6 +30,7 @@ from trio_relay import (
 )
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.pipeline.sync_sets import SyncOptions
+from trio_relay.scoreboard import Scoreboard
 
 T = TypeVar("T")
 
@@ -159,6 +160,7 @@ async def open_door(
     net: NetOptions | None = None,
     has_search: bool = True,
     clock: Callable[[], float] = lambda: NOW,
+    scoreboard: Scoreboard | None = None,
 ) -> AsyncIterator[Door]:
     """A whole relay on a memory listener; leaving stops it as the first signal does.
 
@@ -166,10 +168,11 @@ async def open_door(
         store: an empty one in memory unless another is given.
         rules: those of a relay without a name, with `limits` and search or not, unless others are given.
         clock: its time of day, seconds since 1970.
+        scoreboard: makes it one of several workers.
     """
     store, rules = store or MemoryStore(), rules or Rules(limits or Limits(), has_search=has_search)
-    async with open_relay(store, options, rules=rules, sync=sync, clock=clock) as relay:
-        server = served(relay, net)
+    async with open_relay(store, options, rules=rules, sync=sync, clock=clock, scoreboard=scoreboard) as relay:
+        server = served(relay, net, scoreboard)
         listener, stop = MemoryListener(), trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, [listener], stop)
@@ -177,10 +180,10 @@ async def open_door(
             stop.set()
 
 
-def served(relay: Relay, net: NetOptions | None = None) -> Server:
+def served(relay: Relay, net: NetOptions | None = None, scoreboard: Scoreboard | None = None) -> Server:
     """One more way to a relay."""
     front = Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay), relay.rules.names)
-    return Server(relay, front, net or NetOptions())
+    return Server(relay, front, net or NetOptions(), scoreboard=scoreboard)
 
 
 def run_threads_inline(monkeypatch: pytest.MonkeyPatch) -> None:

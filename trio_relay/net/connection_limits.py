@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from trio_relay.net.addresses import Proxies
 from trio_relay.net.close_reasons import CROWDED, IDLE, CloseReason
 from trio_relay.places import Places
-from trio_relay.shares import Lack
+from trio_relay.shares import Elsewhere, Lack
 
 _REFUSALS: Final = {
     Lack.ALL: (503, b"too many connections\n"),
@@ -57,12 +57,15 @@ class ConnectionLimits:
         most: connections in all.
         most_of_one: connections of one IPv4 address or one IPv6 /64 network; 0: no limit.
         proxies: who is trusted.
+        elsewhere: the connections of other processes, which count too; one of this process makes room.
     """
 
-    def __init__(self, most: int, most_of_one: int, proxies: Proxies) -> None:
+    def __init__(self, most: int, most_of_one: int, proxies: Proxies, elsewhere: Elsewhere[str] | None = None) -> None:
         self._most = most
         self._proxies = proxies
-        self._places: Places[Guest] = Places(most, most_of_one, lambda guest: guest.idle_since, LEAST_IDLE)
+        self._places: Places[Guest] = Places(
+            most, most_of_one, lambda guest: guest.idle_since, LEAST_IDLE, elsewhere=elsewhere
+        )
         self._looked = -math.inf
 
     def refusal(self, address: str, now: float) -> tuple[int, bytes] | None:

@@ -15,6 +15,7 @@ import trio
 
 from trio_relay.net.http import Request, Respond, Response
 from trio_relay.places import Places
+from trio_relay.shares import Elsewhere
 
 
 class Visit(trio.abc.HalfCloseableStream):
@@ -91,16 +92,23 @@ class Lobby:
         most: visits at a time.
         most_of_one: of them, those of one origin; 0: no limit.
         origin: whom a peer at this address counts as; None: it counts under nobody.
+        elsewhere: the visits of other processes, which count too; one of this process makes room.
     """
 
-    def __init__(self, most: int, most_of_one: int, origin: Callable[[str], str | None]) -> None:
-        self._places: Places[Visit] = Places(most, most_of_one, attrgetter("waiting_since"))
+    def __init__(
+        self,
+        most: int,
+        most_of_one: int,
+        origin: Callable[[str], str | None],
+        elsewhere: Elsewhere[str] | None = None,
+    ) -> None:
+        self._places: Places[Visit] = Places(most, most_of_one, attrgetter("waiting_since"), elsewhere=elsewhere)
         self._origin = origin
         self._visits: set[Visit] = set()
 
     @property
     def held(self) -> int:
-        """Visits of now."""
+        """Visits of now, in this process."""
         return self._places.held
 
     def has_room(self, peer: str) -> bool:

@@ -38,6 +38,7 @@ from trio_relay.net.refusals import UNANSWERED, ClientRefusals, Refusals, Refusa
 from trio_relay.net.transport import peer_address, transport
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
+from trio_relay.scoreboard import Scoreboard
 
 log = structlog.get_logger("trio_relay.net")
 
@@ -89,6 +90,7 @@ class Server:
         options: addresses and deadlines.
         is_blocked: tells whether nobody at this address is served; by default as the relay's rules have it. Never
             asked about a trusted proxy. When it has changed its mind, call `close_blocked`.
+        scoreboard: of the workers that serve the same clients; None: this process serves all of them.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Server:
         front: Endpoints,
         options: NetOptions,
         is_blocked: Callable[[str], bool] | None = None,
+        scoreboard: Scoreboard | None = None,
     ) -> None:
         self._relay = relay
         self._front = front
@@ -104,14 +107,15 @@ class Server:
         self._blocked = BlockedAddresses(relay.rules, relay.now)
         self._is_blocked = is_blocked or self._blocked.covers
         self._proxies = Proxies(options.trusted_proxies, options.address_header)
+        others, other_visitors = (scoreboard.connections, scoreboard.visitors) if scoreboard else (None, None)
         self._connection_limits = ConnectionLimits(
-            options.max_connections, options.max_connections_per_address, self._proxies
+            options.max_connections, options.max_connections_per_address, self._proxies, others
         )
         self._connections: dict[Connection, str] = {}
         self._flushes = Flushes(relay.flush_collector)
         # Who comes from this machine counts under nobody: behind a proxy that was not named here, that is everybody.
         self._origin = Proxies([*options.trusted_proxies, *_LOOPBACK]).origin
-        self._lobby = Lobby(MOST_VISITORS, MOST_VISITORS_OF_ONE, self._origin)
+        self._lobby = Lobby(MOST_VISITORS, MOST_VISITORS_OF_ONE, self._origin, other_visitors)
         self._budgets = Budgets(options.inbound_bytes, options.outbound_bytes, self._connections.keys)
         self._lane = Lane()
         self._stopping = False

@@ -14,6 +14,7 @@ from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.rules import Rules
+from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
 
 log = structlog.get_logger("trio_relay.pipeline")
@@ -28,6 +29,7 @@ async def open_relay(
     rules: Rules | None = None,
     sync: SyncOptions | None = None,
     clock: Callable[[], float] = time.time,
+    scoreboard: Scoreboard | None = None,
 ) -> AsyncIterator[Relay]:
     """Run the pipeline over a store while the context lasts.
 
@@ -41,13 +43,14 @@ async def open_relay(
         rules: that, and all else that is asked of them; then `limits` plays no part.
         sync: bounds of syncs; `rules` say whether there are any.
         clock: seconds since 1970.
+        scoreboard: of the workers that are one relay with this process; None: it is alone.
 
     Raises:
         ImportError: the signature backend that the options force is not there.
         StoreError: what operators have decided could not be read.
     """
     options = options or RelayOptions()
-    relay = Relay(store, options, sync or SyncOptions(), rules or Rules(limits or Limits()), clock)
+    relay = Relay(store, options, sync or SyncOptions(), rules or Rules(limits or Limits()), clock, scoreboard)
     await relay.moderation.state.recall()
     async with trio.open_nursery() as background:
         relay.start_background(background)

@@ -39,6 +39,7 @@ from trio_relay.pipeline.sync_sets import Sync, SyncOptions, SyncSets
 from trio_relay.policy.capabilities import capabilities_of, relay_info_of
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.rules import Rules
+from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
 
 T = TypeVar("T")
@@ -48,7 +49,13 @@ class Relay:
     """The relay's verbs; made by `open_relay` alone."""
 
     def __init__(
-        self, store: Store, options: RelayOptions, sync: SyncOptions, rules: Rules, clock: Callable[[], float]
+        self,
+        store: Store,
+        options: RelayOptions,
+        sync: SyncOptions,
+        rules: Rules,
+        clock: Callable[[], float],
+        scoreboard: Scoreboard | None = None,
     ) -> None:
         self.rules = rules
         """What is asked of events and requests."""
@@ -73,7 +80,8 @@ class Relay:
             hints=rules.info.eose_hints,
             unstored=join_stage if join_stage.kinds else None,
         )
-        self._sync_sets = SyncSets(store, sync, self._turns, Reader(private_kinds=rules.private_kinds))
+        nobody = Reader(private_kinds=rules.private_kinds)
+        self._sync_sets = SyncSets(store, sync, self._turns, nobody, scoreboard)
         self._maintenance = Maintenance(store, self.moderation.state, self.moderation.removals, self._sync_sets)
         self._audience = LiveAudience(
             self.stages.pending_ids,

@@ -7,7 +7,6 @@ a million events, so that set stays for a while once it was asked for, and is to
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from functools import partial
@@ -28,6 +27,8 @@ from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.statistics import SyncStatistics
 from trio_relay.places import Places
 from trio_relay.policy.identity import Identity
+from trio_relay.scoreboard import Scoreboard
+from trio_relay.shares import Shares
 from trio_relay.store.base import QueryTooLarge, Store, StoreError
 
 _RECORD: Final = 40
@@ -37,7 +38,7 @@ _SETS_HELD: Final = 4
 """So many of the largest sets may be held by all sessions together, each of them for itself."""
 
 
-_MOST_SESSIONS: Final = 256
+MOST_SESSIONS: Final = 256
 """Of the whole relay: a snapshot of the set that is kept takes up to a quarter of a megabyte by itself."""
 _MOST_SESSIONS_OF_ONE: Final = 64
 """Of one address."""
@@ -99,9 +100,17 @@ class SyncSets:
         options: the bounds.
         turns: each page of a set has one.
         nobody: a reader who has not authenticated.
+        scoreboard: of the workers whose syncs count too; None: there are no others.
     """
 
-    def __init__(self, store: Store, options: SyncOptions, turns: QueryTurns, nobody: Reader = NOBODY) -> None:
+    def __init__(
+        self,
+        store: Store,
+        options: SyncOptions,
+        turns: QueryTurns,
+        nobody: Reader = NOBODY,
+        scoreboard: Scoreboard | None = None,
+    ) -> None:
         self.options = options
         self._store = store
         self._turns = turns
@@ -111,13 +120,14 @@ class SyncSets:
         self._following = _Following(nobody.private_kinds)
         self._too_large_until = -math.inf
         self._building = trio.Lock()
+        others, others_events = (scoreboard.syncs, scoreboard.sync_events) if scoreboard else (None, None)
         self._places: Places[Sync] = Places(
-            _MOST_SESSIONS, _MOST_SESSIONS_OF_ONE, _idle_since, _IDLE_SECONDS, crowd=_CROWD
+            MOST_SESSIONS, _MOST_SESSIONS_OF_ONE, _idle_since, _IDLE_SECONDS, crowd=_CROWD, elsewhere=others
         )
+        self._events: Shares[str] = Shares(_SETS_HELD * options.max_events, elsewhere=others_events)
         self._holders: dict[Sync, None] = {}
         """Sessions with a set of their own."""
         self._sets_read = 0
-        self._held = 0
 
     async def open(self, filter_: Filter, reader: Reader, who: Identity | None = None) -> Sync:
         """The set of what is stored, matches the filter, and may be read by this reader, as it is now.
@@ -171,8 +181,9 @@ class SyncSets:
     def close(self, session: Sync) -> None:
         """A session has ended. For `Sync`."""
         self._places.give_back(session)
-        self._held -= session.held
-        session.held = 0
+        if session.held:
+            self._events.give_back(session.origin, session.held)
+            session.held = 0
         self._holders.pop(session, None)
 
     def _is_of_all(self, filter_: Filter, reader: Reader) -> bool:
@@ -228,24 +239,23 @@ class SyncSets:
         most = self.options.max_events
         if session.held + more > most:
             raise SetTooLarge(most)
-        while self._held + more > _SETS_HELD * most:
+        while self._events.lack(None, more) is not None:
             self._largest_idle(session, more).make_room()
-        self._held += more
+        self._events.take(session.origin, more)
         session.held += more
         self._holders[session] = None
 
     def _largest_idle(self, newcomer: Sync, more: int) -> Sync:
         """The session whose set makes room for that of another: one that is idle, of the address that holds most.
 
-        An address that holds more than half of all that may be held makes room for others in any case.
+        An address that holds more than half of all that may be held makes room for others in any case. What it holds
+        on other workers counts, but only sessions of this one make room.
 
         Raises:
             Rejected: there is none.
         """
         now, crowd = trio.current_time(), _SETS_HELD * self.options.max_events // 2
-        sums: Counter[object] = Counter()
-        for session in self._holders:
-            sums[session.holder] += session.held
+        sums = {session.holder: self._held_with(session) for session in (*self._holders, newcomer)}
         greedy = {holder for holder, held in sums.items() if held > crowd} - {newcomer.holder}
         idle = [
             session
@@ -257,6 +267,10 @@ class SyncSets:
         if found is None or not (is_own or sums[found.holder] >= sums[newcomer.holder] + more):
             raise _too_many()
         return found
+
+    def _held_with(self, session: Sync) -> int:
+        """How many events are held by all sessions that count as this one does."""
+        return session.held if session.origin is None else self._events.held_everywhere_by(session.origin)
 
     def forget_idle(self) -> None:
         """Let the set of all there is go, if nobody has asked for it of late."""
@@ -276,7 +290,7 @@ class SyncSets:
     def statistics(self) -> SyncStatistics:
         """How syncs are."""
         kept = self._following.collection
-        return SyncStatistics(self._places.held, self._sets_read, 0 if kept is None else len(kept), self._held)
+        return SyncStatistics(self._places.held, self._sets_read, 0 if kept is None else len(kept), self._events.held)
 
 
 class Sync:
