@@ -80,10 +80,10 @@ PURE = [
     "store/opensearch/options.py", "store/opensearch/recent.py", "store/opensearch/query.py",
     "store/opensearch/decide.py",
     "pipeline/completeness.py", "pipeline/conditions.py", "pipeline/subscription_index.py", "pipeline/statistics.py",
-    "pipeline/filter_room.py", "pipeline/fair_queue.py", "pipeline/uses.py",
+    "pipeline/filter_room.py", "pipeline/fair_queue.py", "pipeline/uses.py", "pipeline/histogram.py",
     "net/addresses.py", "net/addresses.py", "net/frames.py", "net/keepalive.py",
     "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/methods.py",
-    "net/admin/lists.py", "net/connection_limits.py", "net/request_head.py", "net/websocket.py",
+    "net/admin/lists.py", "net/connection_limits.py", "net/statistics.py", "net/request_head.py", "net/websocket.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {
@@ -274,8 +274,9 @@ def test_a_small_module_that_one_other_needs_has_a_reason() -> None:
     assert lone == sorted(LONE_AND_SMALL)
 
 
-SAME_NAME = {"options", "store", "search", "upgrade", "trends", "lists"}
-"""Modules that mean the same thing in each of their rooms: a store's, a room's settings, the operators' lists."""
+SAME_NAME = {"options", "store", "search", "upgrade", "trends", "lists", "statistics"}
+"""Modules that mean the same thing in each of their rooms: a store's, a room's settings, the operators' lists, and what
+a room tells of itself."""
 
 
 def test_a_name_has_one_meaning() -> None:

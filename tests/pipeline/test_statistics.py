@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trio_relay.pipeline.statistics import Distribution, Histogram
+from trio_relay.pipeline import statistics
+from trio_relay.pipeline.histogram import Histogram
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_a_value_counts_under_the_first_bound_that_holds_it(seen: list[float], c
     for value in seen:
         histogram.observe(value)
     distribution = histogram.statistics()
-    assert distribution == Distribution((1, 2), counts, sum(seen))
+    assert distribution == statistics.Distribution((1, 2), counts, sum(seen))
     assert distribution.count == len(seen)
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import structlog
 
+from trio_relay.net.statistics import RefusalStatistics
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import kind_label
@@ -32,15 +32,6 @@ _VERB_WITHIN: Final = 256
 """Bytes; a message may begin with a megabyte of blanks."""
 _QUOTATION: Final = re.compile(r"[: ]*(?:bytearray\()?b?['\"]")
 _decode_answer: Final = msgspec.json.Decoder(list[object]).decode
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalStatistics:
-    """Refusals so far: messages by verb and reason, events by kind and reason, requests by HTTP status."""
-
-    messages: dict[tuple[str, str], int]
-    events: dict[tuple[str, str], int]
-    requests: dict[str, int]
 
 
 class Refusals:

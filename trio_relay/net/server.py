@@ -11,7 +11,6 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from itertools import count
@@ -34,7 +33,8 @@ from trio_relay.net.lane import Lane
 from trio_relay.net.listeners import PatientListener, Shortage
 from trio_relay.net.lobby import Lobby, Visit
 from trio_relay.net.options import NetOptions
-from trio_relay.net.refusals import UNANSWERED, ClientRefusals, Refusals, RefusalStatistics
+from trio_relay.net.refusals import UNANSWERED, ClientRefusals, Refusals
+from trio_relay.net.statistics import NetStatistics
 from trio_relay.net.transport import peer_address, transport
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
@@ -62,23 +62,6 @@ _ABORTED: Final = OVER_BUDGET | {TOO_SLOW, STUCK, SILENT}
 """Who is left for one of these does not read, or not in time."""
 _UNUSUAL: Final = (TOO_SLOW, STUCK)
 """Operators are told of each."""
-
-
-@dataclass(frozen=True, slots=True)
-class NetStatistics:
-    """Connections: open now, accepted so far, refused for their number, how they ended; then what clients were refused.
-
-    `accepts_failed` is how often there was no room for a connection, by the name of the system's error; `held_bytes`
-    what all clients make the relay hold now, by direction.
-    """
-
-    connections: int
-    accepted: int
-    refused: int
-    close_reasons: dict[str, int]
-    refusals: RefusalStatistics
-    accepts_failed: dict[str, int]
-    held_bytes: dict[str, int]
 
 
 class Server:

@@ -14,11 +14,12 @@ from trio_relay.nostr.event import Event, encode, has_expired
 from trio_relay.nostr.limits import Limits
 from trio_relay.pipeline.batches import Batches
 from trio_relay.pipeline.filter_room import FilterRoom
+from trio_relay.pipeline.histogram import SECONDS, Histogram
 from trio_relay.pipeline.index_work import IndexWork
 from trio_relay.pipeline.live_searches import LiveSearches
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import CollectedFlushes, FlushCollector, Frame
-from trio_relay.pipeline.statistics import SECONDS, BroadcasterStatistics, Histogram
+from trio_relay.pipeline.statistics import BroadcasterStatistics
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.pipeline.subscription_index import SubscriptionIndex

@@ -11,7 +11,8 @@ import trio
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.pipeline.fair_queue import FairQueue, QueryStep
-from trio_relay.pipeline.statistics import SECONDS, Histogram, TurnsStatistics
+from trio_relay.pipeline.histogram import SECONDS, Histogram
+from trio_relay.pipeline.statistics import TurnsStatistics
 from trio_relay.pipeline.uses import Uses
 from trio_relay.policy.identity import Identity
 

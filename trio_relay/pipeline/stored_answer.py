@@ -42,9 +42,9 @@ from trio_relay.pipeline.completeness import (
     with_one_more,
 )
 from trio_relay.pipeline.hints import Hints, Unsure
+from trio_relay.pipeline.histogram import SECONDS, Histogram
 from trio_relay.pipeline.paging import Pager
 from trio_relay.pipeline.query_turns import NoTurn, QueryTurns
-from trio_relay.pipeline.statistics import SECONDS, Histogram
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.identity import Identity
 from trio_relay.store.base import Page, QueryTooLarge, Store, StoreError, id_of

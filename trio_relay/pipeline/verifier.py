@@ -20,7 +20,8 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.nostr.schnorr import Backend
 from trio_relay.pipeline.batches import Batches, BatchSource
-from trio_relay.pipeline.statistics import SECONDS, SIZES, Histogram, VerifierStatistics
+from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
+from trio_relay.pipeline.statistics import VerifierStatistics
 from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome, weight
 from trio_relay.store.base import Saved, Store, StoreError
 

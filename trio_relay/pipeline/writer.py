@@ -14,9 +14,10 @@ import trio
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.kinds import VANISH
 from trio_relay.pipeline.batches import Batches
+from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import CollectedFlushes, FlushCollector
-from trio_relay.pipeline.statistics import SECONDS, SIZES, Histogram, WriterStatistics
+from trio_relay.pipeline.statistics import WriterStatistics
 from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome, weight
 from trio_relay.store.base import Saved, Store, StoreError
 

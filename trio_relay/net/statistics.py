@@ -1,0 +1,34 @@
+"""What the server tells of its clients when asked: frozen records, which travel between processes.
+
+It stays interpreted, so that msgspec sees what its tables hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalStatistics:
+    """Refusals so far: messages by verb and reason, events by kind and reason, requests by HTTP status."""
+
+    messages: dict[tuple[str, str], int]
+    events: dict[tuple[str, str], int]
+    requests: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class NetStatistics:
+    """Connections: open now, accepted so far, refused for their number, how they ended; then what clients were refused.
+
+    `accepts_failed` is how often there was no room for a connection, by the name of the system's error; `held_bytes`
+    what all clients make the relay hold now, by direction.
+    """
+
+    connections: int
+    accepted: int
+    refused: int
+    close_reasons: dict[str, int]
+    refusals: RefusalStatistics
+    accepts_failed: dict[str, int]
+    held_bytes: dict[str, int]
