@@ -20,10 +20,11 @@ ALLOWED = {
     "shares": [],
     "scoreboard": [],
     "places": ["shares"],
+    "link": [],
     "private_files": [],
     "nostr": ["version", "frozen"],
     "policy": ["frozen", "nostr"],
-    "store": ["frozen", "turns", "private_files", "nostr"],
+    "store": ["frozen", "turns", "scoreboard", "link", "private_files", "nostr"],
     "moderation": ["turns", "shares", "nostr", "policy", "store.base"],
     "pipeline": ["frozen", "turns", "shares", "scoreboard", "places", "nostr", "policy", "store.base", "moderation"],
     "net": [

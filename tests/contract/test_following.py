@@ -46,7 +46,7 @@ def named(*events: Event) -> set[tuple[int, str]]:
     return {(event.created_at, event.id) for event in events}
 
 
-FOLLOWED: Final = ["memory", "sqlite"]
+FOLLOWED: Final = ["memory", "sqlite", "kept"]
 """Of the others nothing is heard: other relays write to them too."""
 
 

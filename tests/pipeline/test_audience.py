@@ -12,7 +12,7 @@ from tests.support.keys import ALICE, BOB, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import Talker, open_door, plain
 from trio_relay import Event, MemoryStore, Rules, Saved
-from trio_relay.pipeline.pending_ids import PendingIds
+from trio_relay.pipeline import pending_ids
 from trio_relay.policy import lists
 from trio_relay.store import base
 
@@ -90,7 +90,7 @@ async def test_an_event_on_its_way_from_here_and_from_others_comes_once(autojump
 
 
 def test_an_id_of_others_stays_until_its_delivery_whatever_becomes_of_it_here() -> None:
-    pending = PendingIds()
+    pending = pending_ids.PendingIds()
     added = pending.saving({NOTE.id, OTHER.id})
     pending.noted({NOTE.id})
     pending.not_stored(added)

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.support.indices import emptied
+from tests.support.members import open_members
 from trio_relay import Filter, MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.nostr.event import Event, decode
 from trio_relay.store.base import Page, Queryable, Scannable, Store
@@ -40,6 +41,12 @@ async def _sqlite() -> AsyncIterator[Store]:
             yield store
 
 
+@asynccontextmanager
+async def _kept() -> AsyncIterator[Store]:
+    async with open_members(1) as [member]:
+        yield member
+
+
 def _only_nothing(filters: Sequence[Filter]) -> bool:
     return not any(filter_.wants_stored for filter_ in filters)
 
@@ -49,6 +56,11 @@ BACKENDS: Final = {
     "sqlite": Backend(
         _sqlite,
         50,
+        answers_at_once=lambda filters: len(filters) <= 4 and sum(filter_.size for filter_ in filters) <= 500,
+    ),
+    "kept": Backend(
+        _kept,
+        30,
         answers_at_once=lambda filters: len(filters) <= 4 and sum(filter_.size for filter_ in filters) <= 500,
     ),
     # What was written is remembered, and no search sees it yet; then the other way round.

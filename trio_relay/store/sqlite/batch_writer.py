@@ -12,6 +12,7 @@ import msgspec
 
 from trio_relay.nostr.event import Event, address_of, claimants
 from trio_relay.nostr.kinds import DELETION, GIFT_WRAP, VANISH
+from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Saved
 from trio_relay.store.judge import Facts, Ruling, Version, judge, questions, version_of
 from trio_relay.store.sqlite import deletes
@@ -48,20 +49,26 @@ class BatchWriter:
     Args:
         connection: for writing.
         search: put words and marks into their index too (`words.prepare_words` has to come first).
+        scoreboard: is told what other processes that read the file have to know; None: there are none.
 
     Attributes:
-        changes: added and removed events of each transaction, if `is_followed`; taken from the left by the loop.
+        changes: added and removed events of each transaction, and the last number of an event after it, if
+            `is_followed`; taken from the left by the loop.
         vanishing: by id, requests to vanish that are being carried out; `vanish` does a portion.
         earliest: no stored event expires before this second; infinity if none does. Any thread may read it.
     """
 
-    def __init__(self, connection: apsw.Connection, *, search: bool = True) -> None:
+    def __init__(
+        self, connection: apsw.Connection, *, search: bool = True, scoreboard: Scoreboard | None = None
+    ) -> None:
         self._connection = connection
         self._search = search
+        self._scoreboard = scoreboard
         self._first_seq = self._next_seq = last_seq(connection) + 1
-        self.earliest = earliest_expiry(connection)
+        self.earliest = math.inf
+        self._set_earliest(earliest_expiry(connection))
         self.is_followed = False
-        self.changes: deque[tuple[list[Event], Gone]] = deque()
+        self.changes: deque[tuple[list[Event], Gone, int]] = deque()
         self.vanishing = deletes.unfinished(connection)
 
     def save(self, batch: Sequence[Event]) -> list[Saved]:
@@ -135,7 +142,7 @@ class BatchWriter:
             swept = remove_seqs(self._connection, seqs)
         # Before anything that may fail, else followers would never learn of it.
         self._note([], swept)
-        self.earliest = earliest_expiry(self._connection)
+        self._set_earliest(earliest_expiry(self._connection))
         return len(swept)
 
     def index_words(self) -> int:
@@ -147,9 +154,14 @@ class BatchWriter:
         with transaction(self._connection):
             return index_portion(self._connection, self._first_seq - 1)
 
+    def _set_earliest(self, second: float) -> None:
+        self.earliest = second
+        if self._scoreboard is not None:
+            self._scoreboard.earliest_expiry = second
+
     def _note(self, added: list[Event], removed: Gone) -> None:
         if self.is_followed and (added or removed):
-            self.changes.append((added, removed))
+            self.changes.append((added, removed, self._next_seq - 1))
 
     def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         """Carry out `Metadata.put_metadata` in one transaction.
@@ -169,7 +181,7 @@ class BatchWriter:
         if insert_events(self._connection, numbered):
             # Before the commit, so that no reader sees them with an old `earliest`. After a rollback the value is too
             # early, which does no harm.
-            self.earliest = min(self.earliest, earliest_expiry(self._connection))
+            self._set_earliest(min(self.earliest, earliest_expiry(self._connection)))
         if self._search:
             insert_words(self._connection, numbered)
 

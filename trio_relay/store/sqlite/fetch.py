@@ -270,6 +270,19 @@ def records(connection: apsw.Connection, part: str, expired_by: int | None = Non
     return bytes.fromhex(joined or "")
 
 
+def newest(connection: apsw.Connection) -> int:
+    """Return the last number of an event that is there now, 0 if there is none.
+
+    Raises:
+        apsw.Error: the database could not answer.
+    """
+    number: int = connection.execute(_NEWEST).get
+    return number
+
+
+_NEWEST: Final = "SELECT coalesce(max(seq), 0) FROM event"
+
+
 def matching(connection: apsw.Connection, filters: Sequence[Filter]) -> list[int]:
     """Find the numbers of all events that match any of the filters, readable or not, expired or not; in no order.
 

@@ -59,6 +59,7 @@ class LoopReader:
         self._end = 0.0
         self._cold_until = -math.inf
         self._shares_snapshot = False
+        self._newest: int | None = None
         self._late: dict[int, tuple[int, float]] = {}
         """By the hash of a query's SQL, which may have a megabyte: how many in a row were late, and until when this is
         avoided."""
@@ -75,10 +76,22 @@ class LoopReader:
     def drop_snapshot(self) -> None:
         """Let every query see the newest state."""
         self._shares_snapshot = False
+        self._newest = None
         if self._connection.in_transaction:
             # SQLite counts a statement's steps over all its runs, so the progress handler may be called here, too.
             self._end = math.inf
             self._connection.execute("COMMIT")
+
+    def newest(self) -> int | None:
+        """Return the last number of an event in the shared snapshot, in which a query was answered just now; None if
+        the database cannot tell."""
+        if self._newest is None:
+            self._end = math.inf
+            try:
+                self._newest = fetch.newest(self._connection)
+            except apsw.Error:
+                return None
+        return self._newest
 
     def query(self, filters: Sequence[Filter], expired_by: int | None = None) -> Page | None:
         """Return the whole answer; None if it takes too long, is too long, or needs a search for words.

@@ -77,10 +77,13 @@ class ReadPool:
         cursor = fetch.Cursor()
         now = int(self._clock())
         begin = partial(fetch.first_page, filters=filters, cursor=cursor, now=now, cache=self._cache)
-        page = await self._read_living(begin)
+        page = await self._first(begin)
         while page:
             yield page
             page = await self._read_living(partial(fetch.next_page, cursor=cursor)) if cursor.seqs else []
+
+    async def _first(self, begin: Callable[..., Page]) -> Page:
+        return await self._read_living(begin)
 
     async def count(self, filters: Sequence[Filter]) -> int:
         self._check(filters)

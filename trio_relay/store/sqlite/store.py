@@ -21,6 +21,7 @@ import trio
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.private_files import Misplaced, make_folder
+from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Audience, Listener, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter, last_seq
@@ -69,7 +70,9 @@ class SqliteStore(ReadPool):
     writers = 1
     is_shared = False
 
-    def __init__(self, options: SqliteOptions, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, options: SqliteOptions, clock: Callable[[], float] = time.time, scoreboard: Scoreboard | None = None
+    ) -> None:
         connection = apsw.Connection(options.path)
         schema.tune(connection, cache_bytes=options.cache_bytes)
         schema.prepare(connection, options.path)
@@ -86,13 +89,16 @@ class SqliteStore(ReadPool):
         self._wal_pages = 0
         self._page_bytes = int(connection.pragma("page_size"))
         self._connection.set_wal_hook(self._wal_grew)
-        self._writer = BatchWriter(self._connection, search=options.search)
+        self._scoreboard = scoreboard
+        self._writer = BatchWriter(self._connection, search=options.search, scoreboard=scoreboard)
         self._finish_vanishing()
         # The writer and a probe share one connection, and so one thread.
         self._writing = Worker("trio-relay writer")
         self._checkpointer = self._connect(apsw.SQLITE_OPEN_READWRITE)
         self._checkpoint_due, self._checkpoint_over = trio.Event(), trio.Event()
         self._listener: Listener | None = None
+        self.newest = last_seq(connection)
+        """The last number of an event up to the commit that a listener is told of, or was told of last."""
         self._writes = 0
         self._patient_until = 0
         self._quick.share_snapshot()
@@ -132,7 +138,14 @@ class SqliteStore(ReadPool):
     async def remove(self, filters: Sequence[Filter]) -> int:
         self._check(filters)
         # The search runs beside the writer, and removal goes in portions, so that events are stored in between.
-        seqs = await self._read(partial(fetch.matching, filters=filters))
+        return await self.remove_rows(await self._read(partial(fetch.matching, filters=filters)))
+
+    async def remove_rows(self, seqs: Sequence[int]) -> int:
+        """Remove the events of these numbers; returns how many were still there.
+
+        Raises:
+            StoreError: it failed; a part may be gone.
+        """
         removed = 0
         for start in range(0, len(seqs), REMOVED_AT_A_TIME):
             part = seqs[start : start + REMOVED_AT_A_TIME]
@@ -175,7 +188,7 @@ class SqliteStore(ReadPool):
         result = await self._write(work)
         # Also for a commit whose task was cancelled.
         while self._writer.changes:
-            added, removed = self._writer.changes.popleft()
+            added, removed, self.newest = self._writer.changes.popleft()
             if self._listener is not None:
                 self._listener(added, removed)
         if self._wal_pages > PAGES_BEFORE_CHECKPOINT:
@@ -228,6 +241,8 @@ class SqliteStore(ReadPool):
                     log.info("still making the index of words", events=until)
                     reported = until
             log.info("the index of words is complete", path=str(self._path))
+        if self._scoreboard is not None:
+            self._scoreboard.is_worded = True
         self.worded.set()
 
     async def _word_portion(self) -> int | None:
@@ -264,6 +279,8 @@ class SqliteStore(ReadPool):
             try:
                 return await self._writing.run(work)
             finally:
+                if self._scoreboard is not None:
+                    self._scoreboard.commit()  # before anybody is told
                 self._writes -= 1
                 # A snapshot that was taken before the last of these commits must not be used after it.
                 if not self._writes:
@@ -274,7 +291,11 @@ class SqliteStore(ReadPool):
 
 @asynccontextmanager
 async def open_sqlite(
-    options: SqliteOptions, *, clock: Callable[[], float] = time.time, has_folder: bool = True
+    options: SqliteOptions,
+    *,
+    clock: Callable[[], float] = time.time,
+    has_folder: bool = True,
+    scoreboard: Scoreboard | None = None,
 ) -> AsyncIterator[SqliteStore]:
     """Open the store in this file, for this process and this user alone, for as long as the context lasts.
 
@@ -282,6 +303,7 @@ async def open_sqlite(
         options: the file, and how it is used.
         clock: seconds since 1970, for expiry and for searches that look at ages.
         has_folder: False if others have to reach something in its folder, so that this stays open to them.
+        scoreboard: shared with processes that only read the file; None: there are none.
 
     Raises:
         StoreRefused: another process holds the file, it is of a newer version, or it cannot be opened.
@@ -293,7 +315,7 @@ async def open_sqlite(
     try:
         with _refusing(path):
             keep_from_others(path, has_folder=has_folder)
-        store = opened(partial(SqliteStore, clock=clock), options)
+        store = opened(partial(SqliteStore, clock=clock, scoreboard=scoreboard), options)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(store.checkpoint_regularly)
