@@ -24,7 +24,8 @@ ALLOWED = {
     "private_files": [],
     "nostr": ["version", "frozen"],
     "policy": ["frozen", "nostr"],
-    "store": ["frozen", "turns", "scoreboard", "link", "private_files", "nostr"],
+    "bus": [],
+    "store": ["frozen", "turns", "scoreboard", "link", "private_files", "nostr", "bus"],
     "moderation": ["turns", "shares", "nostr", "policy", "store.base"],
     "pipeline": ["frozen", "turns", "shares", "scoreboard", "places", "nostr", "policy", "store.base", "moderation"],
     "net": [
@@ -303,9 +304,9 @@ def test_a_small_module_that_one_other_needs_has_a_reason() -> None:
     assert lone == sorted(LONE_AND_SMALL)
 
 
-SAME_NAME = {"options", "store", "search", "upgrade", "trends", "lists", "statistics"}
-"""Modules that mean the same thing in each of their rooms: a store's, a room's settings, the operators' lists, and what
-a room tells of itself."""
+SAME_NAME = {"base", "options", "store", "search", "upgrade", "trends", "lists", "statistics"}
+"""Modules that mean the same thing in each of their rooms: promises, settings, parts of a store, operators' lists, and
+what a room tells of itself."""
 
 
 def test_a_name_has_one_meaning() -> None:
