@@ -45,11 +45,13 @@ ALLOWED = {
     "logs": [],
     "environment": [],
     "list_files": ["nostr", "policy", "net"],
-    "config": ["nostr", "policy", "store", "pipeline", "net", "metrics", "logs", "list_files", "environment"],
+    "config": ["nostr", "policy", "bus", "store", "pipeline", "net", "metrics", "logs", "list_files", "environment"],
     "workers": [
         "version",
         "frozen",
         "turns",
+        "scoreboard",
+        "link",
         "nostr",
         "policy",
         "store",
@@ -60,6 +62,7 @@ ALLOWED = {
         "logs",
         "list_files",
         "config",
+        "app",
     ],
     "app": [
         "version",
@@ -72,7 +75,6 @@ ALLOWED = {
         "logs",
         "list_files",
         "config",
-        "workers",
     ],
     "jsonl": ["nostr"],
     "transfer": ["nostr", "policy", "store", "pipeline", "jsonl"],
@@ -104,7 +106,8 @@ ALLOWED = {
 STORES = ["memory", "sqlite", "opensearch"]
 # Where nothing waits: no `async`, no `await`, no Trio.
 PURE = [
-    "nostr/", "policy/", "store/judge.py", "store/sqlite/options.py", "store/sqlite/planner.py", "store/sqlite/rows.py",
+    "nostr/", "policy/", "bus/entries.py", "bus/ledger.py", "bus/options.py",
+    "store/judge.py", "store/sqlite/options.py", "store/sqlite/planner.py", "store/sqlite/rows.py",
     "store/sqlite/sql.py",
     "store/opensearch/responses.py", "store/opensearch/documents.py", "store/opensearch/mapping.py",
     "store/opensearch/options.py", "store/opensearch/recent.py", "store/opensearch/query.py",
@@ -120,6 +123,7 @@ CONFINED = {
     "coincurve": "nostr/",
     "pySecp256k1": "nostr/",
     "apsw": "store/sqlite/",
+    "coredis": "bus/redis_stream.py",
     "httpx": "store/opensearch/client.py",
 }
 # Shields without a deadline, and why.
