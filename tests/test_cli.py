@@ -69,6 +69,7 @@ def test_check_config_takes_the_file_before_or_after_the_command(
 
 
 SECRET = '[store]\nbackend = "opensearch"\n[opensearch]\nusername = "relay"\npassword = "sesame-open"\n'
+BUS = '[store]\nbackend = "opensearch"\n[bus]\nurl = "redis://{}"\n'
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,8 @@ SECRET = '[store]\nbackend = "opensearch"\n[opensearch]\nusername = "relay"\npas
     [
         (SECRET, 0o644, ["opensearch.password"]),
         (SECRET, 0o640, []),
+        (BUS.format("relay:sesame-open@localhost"), 0o644, ["bus.url"]),
+        (BUS.format("localhost"), 0o644, []),
         ("[limits]\nmax_filters = 3\n", 0o644, []),
     ],
 )

@@ -71,6 +71,42 @@ def test_every_table_is_read(tmp_path: Path) -> None:
 CLUSTER = {"backend": "opensearch"}
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://localhost:6380/2",
+        "rediss://relay:sesame@[::1]:6380/",
+        "unix:///run/redis/redis.sock",
+        "unix://:sesame@/run/redis/redis.sock?db=3",
+    ],
+)
+def test_where_a_bus_may_be(url: str) -> None:
+    assert check({"store": CLUSTER, "bus": {"url": url}}).bus.url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost",
+        "http://localhost",
+        "redis://",
+        "redis://localhost/x",
+        "redis://localhost?stream_timeout=1",
+        "unix://",
+    ],
+)
+def test_where_no_bus_can_be(url: str) -> None:
+    assert _refusal({"store": CLUSTER, "bus": {"url": url}}).startswith("bus.url: expected `str` matching regex")
+
+
+def test_a_bus_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_relay.config.find_spec", lambda name: None)
+    assert _refusal({"store": CLUSTER, "bus": {"url": "redis://localhost"}}) == (
+        "bus.url: needs the package coredis: pip install 'trio-relay[bus]'"
+    )
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting.section}.{setting.key}")
 def test_every_default_may_be_written_out(setting: Setting) -> None:
     assert check({setting.section: {setting.key: msgspec.to_builtins(setting.default)}}) == Config()
@@ -149,6 +185,18 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
             {"store": CLUSTER, "opensearch": {"ca_file": "ca.pem"}},
             "opensearch.ca_file: needs an https URL in opensearch.urls",
         ),
+        (
+            {"bus": {"url": "redis://localhost"}},
+            'bus.url: needs store.backend = "opensearch", a store that several relays share',
+        ),
+        ({"bus": {"ca_file": "ca.pem"}}, "bus.ca_file: needs a rediss URL in bus.url"),
+        (
+            {"store": CLUSTER, "bus": {"url": "redis://localhost", "ca_file": "ca.pem"}},
+            "bus.ca_file: needs a rediss URL in bus.url",
+        ),
+        ({"store": CLUSTER, "bus": {"url": "redis://localhost:70000"}}, "bus.url: needs a host and a valid port"),
+        ({"store": CLUSTER, "bus": {"url": "redis://:6379"}}, "bus.url: needs a host and a valid port"),
+        ({"bus": {"max_entries": 999}}, "bus.max_entries: expected `int` >= 1000"),
         ({"relay": {"url": "wss://a:b/"}}, "relay.url: must be a ws or wss URL with a host and a valid port"),
         (
             {"relay": {"url": "wss://a@b/"}},

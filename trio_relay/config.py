@@ -12,6 +12,7 @@ import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from trio_relay.bus.options import BusOptions
 from trio_relay.environment import PREFIX, VariableError, override
 from trio_relay.list_files import ListFileError, expand, files_of
 from trio_relay.logs import LogOptions
@@ -65,6 +67,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pipeline: RelayOptions = RelayOptions()
     store: StoreOptions = StoreOptions()
     opensearch: OpenSearchOptions = OpenSearchOptions()
+    bus: BusOptions = BusOptions()
     metrics: MetricsOptions = MetricsOptions()
     log: LogOptions = LogOptions()
 
@@ -124,10 +127,15 @@ def exposed(path: Path) -> list[str]:
     if not is_open:
         return []
     source = _read(path)
-    return [f"{section}.{key}" for section, key in _SECRETS if source.get(section, {}).get(key)]
+    return [f"{section}.{key}" for section, key in _SECRETS if _is_secret(key, source.get(section, {}).get(key))]
 
 
-_SECRETS: Final = (("members", "claims"), ("opensearch", "password"), ("opensearch", "api_key"))
+_SECRETS: Final = (("members", "claims"), ("opensearch", "password"), ("opensearch", "api_key"), ("bus", "url"))
+
+
+def _is_secret(key: str, value: object) -> bool:
+    """True if the setting says anything secret; a URL does if there is a password in it."""
+    return bool(value) and (key != "url" or "@" in str(value))
 
 
 def _decoded(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -284,6 +292,7 @@ def _check_together(config: Config) -> None:
             raise ConfigError(f"members.{key}: needs members.enabled")
     if config.store.backend == "opensearch":
         _check_credentials(config.opensearch)
+    _check_bus(config)
     for address in config.net.listen:
         _check_listen("net.listen", address)
     if config.metrics.listen:
@@ -309,6 +318,25 @@ def _check_credentials(options: OpenSearchOptions) -> None:
         raise ConfigError("opensearch.password: needs opensearch.username")
     if options.ca_file and not any(url.startswith("https:") for url in options.urls):
         raise ConfigError("opensearch.ca_file: needs an https URL in opensearch.urls")
+
+
+def _check_bus(config: Config) -> None:
+    """Check that there is something for a bus to connect, and what it needs."""
+    url = config.bus.url
+    if config.bus.ca_file and not url.startswith("rediss:"):
+        raise ConfigError("bus.ca_file: needs a rediss URL in bus.url")
+    if not url:
+        return
+    if config.store.backend != "opensearch":
+        raise ConfigError('bus.url: needs store.backend = "opensearch", a store that several relays share')
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != "unix" and not (parts.hostname and parts.port != 0):
+            raise ValueError
+    except ValueError:
+        raise ConfigError("bus.url: needs a host and a valid port") from None
+    if find_spec("coredis") is None:
+        raise ConfigError("bus.url: needs the package coredis: pip install 'trio-relay[bus]'")
 
 
 def _check_url(key: str, url: str) -> None:
