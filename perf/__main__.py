@@ -25,8 +25,10 @@ from perf.versions import versions
 
 @click.command()
 @click.argument(
-    "names", nargs=-1, metavar="[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile [NAME]..."
-)
+    "names",
+    nargs=-1,
+    metavar="[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile [NAME]... | scaling [PART]...",
+)  # fmt: skip
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of each scenario.")
 @click.option(
     "--peers", "file", default=PEERS, show_default=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -70,6 +72,7 @@ def main(
 
     stalls: how long each kind of message holds the relay's loop, and what it costs; names choose the cases in which
     they occur. hostile: what 200 hostile clients do to memory and to honest clients; names choose among the attacks.
+    scaling: latency and load drawn against machines, from measured costs; names choose its parts.
     """
     if names[:1] == ("list",):
         click.echo("\n".join(f"{one.name:20} {one.title}" for one in SCENARIOS.values()))
@@ -78,6 +81,11 @@ def main(
         from perf import micro
 
         micro.main(names[1:])
+        return
+    if names[:1] == ("scaling",):
+        from perf.scaling import run as scaling
+
+        scaling.main(names[1:])
         return
     if names[:1] in (("stalls",), ("hostile",)):
         _withstand(names, python, json_file, before)
