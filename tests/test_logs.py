@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import logging
+import os
+import socket
 import sys
 import threading
 import tracemalloc
 import warnings
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
 
-from trio_relay.logs import LogOptions, Sparing, configure
+from trio_relay.logs import LogOptions, Sparing, WholeWrites, configure
 
 pytestmark = pytest.mark.usefixtures("own_logging")
 
@@ -168,6 +172,83 @@ def test_what_is_bound_to_a_connection_is_on_each_of_its_lines(capsys: pytest.Ca
         structlog.get_logger().info("connected")
     structlog.get_logger().info("stopping")
     assert [json.loads(line).get("client") for line in _lines(capsys)] == [7, None]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_each_line_of_a_worker_names_it(capsys: pytest.CaptureFixture[str], form: Any) -> None:
+    configure(LogOptions(format=form), worker=2)
+    structlog.get_logger().info("listeners closed", clients=0)
+    logging.getLogger("httpx").warning("odd")
+    named = [line.rstrip().endswith("worker=2") or json.loads(line)["worker"] == 2 for line in _lines(capsys)]
+    assert named == [True, True]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_is_one_write_however_long_it_is(monkeypatch: pytest.MonkeyPatch, form: Any) -> None:
+    """So that those of several processes do not mix. Of this output, each write is one message."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, os.fdopen(theirs.detach(), "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        stream.write("before\n")
+        configure(LogOptions(format=form))
+        log = structlog.get_logger()
+        log.warning("long", **{f"value_{number}": "x" * 1_000 for number in range(30)})
+        try:
+            raise Odd("\n".join(["no room"] * 10_000))
+        except Odd:
+            log.exception("connection failed")
+            logging.getLogger("trio").exception("odd")
+        log.info("the end")
+        ours.setblocking(False)
+        writes = list(iter(lambda: _received(ours), b""))
+    assert [write.count(b"no room") > 100 for write in writes] == [False, False, True, True, False]
+    assert len(writes[1]) > 30_000
+    assert all(write.endswith(b"\n") for write in writes)
+    if form == "json":
+        assert [json.loads(write)["event"] for write in writes[1:]] == ["long", "connection failed", "odd", "the end"]
+
+
+def _received(end: socket.socket) -> bytes:
+    """The next message, or nothing if there is none."""
+    try:
+        return end.recv(100_000)
+    except BlockingIOError:
+        return b""
+
+
+def test_what_is_taken_in_parts_is_written_in_parts() -> None:
+    """By a pipe that is nearly full, when a signal comes."""
+    output = Reluctant([3, 2, None])
+    WholeWrites(output).write("12345678")
+    assert output.taken == b"12345"
+    whole = Reluctant([3, 5, None])
+    WholeWrites(whole).write("12345678")
+    assert whole.taken == b"12345678"
+
+
+def test_what_an_output_cannot_show_is_escaped() -> None:
+    output = Reluctant([100])
+    WholeWrites(output).write("\ud800ü\n")
+    assert output.taken == b"\\ud800\xc3\xbc\n"
+
+
+class Reluctant(io.TextIOWrapper):
+    """An output that takes no more than so many bytes at a time; None: nothing, since it would have to wait."""
+
+    def __init__(self, portions: list[int | None]) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8")
+        self.taken = b""
+        self._portions = portions
+
+    @property
+    def buffer(self) -> Any:
+        return SimpleNamespace(raw=SimpleNamespace(write=self._take))
+
+    def _take(self, data: bytes) -> int | None:
+        if (portion := self._portions.pop(0)) is None:
+            return None
+        self.taken += data[:portion]
+        return len(data[:portion])
 
 
 @pytest.mark.parametrize("options", [LogOptions(format="json"), LogOptions(format="text")])

@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from functools import partial
+from io import TextIOBase
+from typing import Annotated, Final, Literal, TextIO
 
 import msgspec
 import structlog
@@ -43,8 +45,15 @@ class LogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = "auto"
 
 
-def configure(options: LogOptions) -> None:
+def configure(options: LogOptions, worker: int | None = None) -> None:
     """Set up logging for the process; lines about a connection carry its number as `client`.
+
+    Each line, and each traceback with it, is one write: those of several processes that share an output do not mix.
+    On a pipe that is full, the kernel promises that for 4,096 bytes (pipe(7)).
+
+    Args:
+        options: what is logged, and in which form.
+        worker: the number of the process, if it is one of several; all of its lines carry it.
 
     Libraries log by the standard library, and Python warns by it from here on: their lines get the same form, with the
     name of the `logger`. So do errors that Python would print by itself, of threads and of destructors. Libraries speak
@@ -62,15 +71,48 @@ def configure(options: LogOptions) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    sparing = Sparing()
+    if worker is not None:
+        processors.insert(0, partial(_name_worker, worker))
+    sparing, output = Sparing(), WholeWrites(sys.stderr)
     level = logging.getLevelNamesMapping()[options.level.upper()]
     structlog.configure(
         processors=[*processors, sparing, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(output),
         cache_logger_on_first_use=False,
     )
-    _adopt_libraries([*processors, structlog.stdlib.add_logger_name], last, max(level, logging.WARNING), sparing)
+    handler = logging.StreamHandler(output)
+    handler.addFilter(sparing.lets_pass)
+    _adopt_libraries(handler, [*processors, structlog.stdlib.add_logger_name], last, max(level, logging.WARNING))
+
+
+class WholeWrites(TextIOBase, TextIO):
+    """A text output each of whose writes is one of the system's, however long: Python's cuts them at 8,192 bytes.
+
+    Args:
+        stream: where it goes; what waits there goes first.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        stream.flush()
+        self._raw = getattr(stream.buffer, "raw", stream.buffer)
+        self._encoding = stream.encoding
+
+    def write(self, text: str) -> int:
+        data = text.encode(self._encoding, "backslashreplace")
+        while data:
+            # None from an output that was set not to block, and takes no more: a log holds up nobody, and stops nobody.
+            if not (written := self._raw.write(data)):
+                break
+            data = data[written:]
+        return len(text)
+
+
+def _name_worker(
+    worker: int, _logger: object, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    line["worker"] = worker
+    return line
 
 
 class Sparing:
@@ -165,11 +207,9 @@ def printable(text: str) -> str:
 
 
 def _adopt_libraries(
-    first: list[structlog.types.Processor], last: list[structlog.types.Processor], level: int, sparing: Sparing
+    handler: logging.Handler, first: list[structlog.types.Processor], last: list[structlog.types.Processor], level: int
 ) -> None:
     """Give the lines of the standard library's loggers the same form."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(sparing.lets_pass)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=first, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
