@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, open_relay
 from trio_relay.cli import main as command
 from trio_relay.config import Config, Setting, settings
-from trio_relay.metrics import MetricsPage
+from trio_relay.metrics import MetricsPage, ProcessFigures, WorkersFigures
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = "<!-- Written by `make docs` from the code; change it there. -->"
@@ -90,13 +90,21 @@ def metrics_page() -> str:
         "|---|---|---|",
     ]
     lines += [f"| `{one.name}` | {one.type} | {one.documentation} |" for one in trio.run(_metrics)]
+    lines += [
+        "",
+        "Where several workers are one relay, these are the sums of all of them, those that have ended too; a channel's"
+        " peak is that of the worker where most has waited, and the store is the keeper's.",
+        "`trio_relay_worker_…` are of the worker that the label `worker` tells by its number, and of the keeper. A worker"
+        " that is started anew counts from 0 there. They are missing where the relay is one process.",
+    ]
     return "\n".join(lines) + "\n"
 
 
 async def _metrics() -> list[Metric]:
     async with open_relay(MemoryStore()) as relay:
         server = Server(relay, Endpoints(relay.document, relay.check, ""), NetOptions())
-        return MetricsPage(lambda: (relay.statistics(), server.statistics())).families()
+        figures = WorkersFigures(ProcessFigures("keeper", 0.0, 0, 0.0), (), 0, 0)
+        return MetricsPage(lambda: (relay.statistics(), server.statistics()), lambda: figures).families()
 
 
 def _commands(one: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:

@@ -305,6 +305,23 @@ async def test_pages_are_made_ten_times_a_second_at_most(autojump_clock: MockClo
     assert made == pytest.approx([number / 10 for number in range(20)])
 
 
+async def test_others_are_asked_before_each_page(autojump_clock: MockClock) -> None:
+    steps: list[str] = []
+
+    async def gather() -> None:
+        await trio.sleep(0.05)
+        steps.append("asked")
+
+    def render() -> tuple[bytes, str]:
+        steps.append("made")
+        return b"page\n", "text/plain"
+
+    endpoint = MetricsEndpoint(render, gather)
+    for path in ("/metrics", "/other", "/metrics"):
+        await visit(endpoint, "GET", path)
+    assert steps == ["asked", "made", "asked", "made"]
+
+
 async def test_bytes_that_clients_make_the_relay_hold_are_told(autojump_clock: MockClock) -> None:
     async with open_door() as door, open_wire(door) as wire:
         await wire.send(message("EVENT", NOTE)[:-1])

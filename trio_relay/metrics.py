@@ -1,8 +1,13 @@
-"""Metrics: the relay's statistics as Prometheus text, collected only when they are asked for."""
+"""Metrics: the relay's statistics as Prometheus text, collected only when they are asked for.
+
+Where several workers are one relay, the page has their sums under the same names, and beside them what an operator
+compares between processes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -47,16 +52,53 @@ class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = 16
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessFigures:
+    """What one process uses: its name, seconds of CPU, bytes of memory, and since how many seconds it runs."""
+
+    name: str
+    cpu_seconds: float
+    resident_bytes: int
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFigures:
+    """A worker beside others: what it has open now, what it has done, how far it is behind the keeper's feed, and
+    how often it was started in another's place.
+    """
+
+    process: ProcessFigures
+    connections: int = 0
+    subscriptions: int = 0
+    events: int = 0
+    queries: int = 0
+    deliveries: int = 0
+    behind: int = 0
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersFigures:
+    """All processes of one relay: the keeper, each worker, how many of these run now, and how many have crashed."""
+
+    keeper: ProcessFigures
+    workers: tuple[WorkerFigures, ...]
+    running: int
+    crashes: int
+
+
 class MetricsPage:
     """Renders the page `/metrics`, and lists the metrics on it.
 
     Args:
-        snapshot: returns the statistics as they are now.
+        snapshot: returns the statistics as they are now, those of all workers as one.
+        processes: returns the numbers of each process; None: the relay is one.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, processes: Callable[[], WorkersFigures] | None = None) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_RelayCollector(snapshot))
+        self._registry.register(_RelayCollector(snapshot, processes))
 
     def render(self) -> tuple[bytes, str]:
         """Return the page's text and its content type."""
@@ -68,14 +110,17 @@ class MetricsPage:
 
 
 class _RelayCollector(Collector):
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, processes: Callable[[], WorkersFigures] | None) -> None:
         self._snapshot = snapshot
+        self._processes = processes
 
     def describe(self) -> Iterable[Metric]:
         return []  # so that registering asks for no statistics yet
 
     def collect(self) -> Iterator[Metric]:
         yield from _all(*self._snapshot())
+        if self._processes is not None:
+            yield from _workers(self._processes())
 
 
 def _all(relay: RelayStatistics, net: NetStatistics) -> Iterator[Metric]:
@@ -189,6 +234,33 @@ def _store(relay: RelayStatistics) -> Iterator[Metric]:
         yield _counter("store_cache_misses", "Events of answers that had to be looked up", cache.misses)
 
 
+def _workers(figures: WorkersFigures) -> Iterator[Metric]:
+    def of_worker(value: Callable[[WorkerFigures], float]) -> dict[str, float]:
+        return {one.process.name: value(one) for one in figures.workers}
+
+    def of_process(value: Callable[[ProcessFigures], float]) -> dict[str, float]:
+        return {one.name: value(one) for one in (figures.keeper, *(one.process for one in figures.workers))}
+
+    yield _gauge("workers", "Workers that run now", figures.running)
+    yield _counter("workers_crashed", "Workers that have ended without being asked to", figures.crashes)
+    for name, text, numbers in (
+        ("connections", "WebSocket connections of a worker", of_worker(lambda one: one.connections)),
+        ("subscriptions", "Subscriptions open at a worker", of_worker(lambda one: one.subscriptions)),
+        ("feed_behind", "Numbers of the keeper's feed that a worker had not heard", of_worker(lambda one: one.behind)),
+        ("resident_bytes", "Memory of a worker or the keeper", of_process(lambda one: one.resident_bytes)),
+        ("age_seconds", "Time since its start; 0: it does not run", of_process(lambda one: one.age_seconds)),
+    ):
+        yield _gauges(f"worker_{name}", text, "worker", numbers)
+    for name, text, numbers in (
+        ("events", "Well-formed events that came to a worker", of_worker(lambda one: one.events)),
+        ("queries", "Stored queries of a worker that have ended", of_worker(lambda one: one.queries)),
+        ("deliveries", "Live events that a worker put into outboxes", of_worker(lambda one: one.deliveries)),
+        ("restarts", "Times that a worker was started in another's place", of_worker(lambda one: one.restarts)),
+        ("cpu_seconds", "CPU that a worker or the keeper has used", of_process(lambda one: one.cpu_seconds)),
+    ):
+        yield _labelled(f"worker_{name}", text, "worker", numbers)
+
+
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"trio_relay_{name}", text, value)
 
@@ -197,14 +269,14 @@ def _counter(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(f"trio_relay_{name}", text, value)
 
 
-def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
     family = CounterMetricFamily(f"trio_relay_{name}", text, labels=[label])
     for value, number in sorted(values.items()):
         family.add_metric([value], number)
     return family
 
 
-def _gauges(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(f"trio_relay_{name}", text, labels=[label])
     for value, number in sorted(values.items()):
         family.add_metric([value], number)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_relay.pipeline import statistics
-from trio_relay.pipeline.histogram import Histogram
+from trio_relay.pipeline import histogram, statistics
 
 
 @pytest.mark.parametrize(
@@ -20,16 +19,16 @@ from trio_relay.pipeline.histogram import Histogram
     ],
 )
 def test_a_value_counts_under_the_first_bound_that_holds_it(seen: list[float], counts: tuple[int, ...]) -> None:
-    histogram = Histogram((1, 2))
+    counted = histogram.Histogram((1, 2))
     for value in seen:
-        histogram.observe(value)
-    distribution = histogram.statistics()
+        counted.observe(value)
+    distribution = counted.statistics()
     assert distribution == statistics.Distribution((1, 2), counts, sum(seen))
     assert distribution.count == len(seen)
 
 
 def test_what_was_given_away_no_longer_changes() -> None:
-    histogram = Histogram((1,))
-    before = histogram.statistics()
-    histogram.observe(0.5)
+    counted = histogram.Histogram((1,))
+    before = counted.statistics()
+    counted.observe(0.5)
     assert before.count == 0

@@ -105,10 +105,14 @@ class MetricsEndpoint:
 
     Args:
         render: gives the metrics as text and their content type.
+        gather: is awaited before each page, in bounded time: it asks other processes for their numbers.
     """
 
-    def __init__(self, render: Callable[[], tuple[bytes, str]]) -> None:
+    def __init__(
+        self, render: Callable[[], tuple[bytes, str]], gather: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._render = render
+        self._gather = gather
         self._turns = trio.Lock()
         self._next = -math.inf
 
@@ -121,6 +125,8 @@ class MetricsEndpoint:
         async with self._turns:
             await trio.sleep_until(self._next)
             self._next = trio.current_time() + _PAGE_SECONDS
+            if self._gather is not None:
+                await self._gather()
             body, content_type = self._render()
         return Response(200, body, content_type)
 
