@@ -13,7 +13,7 @@ import gc
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from trio_relay.net.addresses import Proxies
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import Endpoints, MetricsEndpoint
 from trio_relay.net.http import converse
-from trio_relay.net.listeners import BoundListener, PatientListener, bound_address, open_listeners
+from trio_relay.net.listeners import BoundListener, PatientListener, Shortage, bound_address, open_listeners
 from trio_relay.net.lobby import Lobby
 from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server
@@ -75,17 +75,15 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
         ExceptionGroup: a part of the relay failed, so everything was stopped.
         StoppedNow: a second signal came while it was stopping; in a group.
     """
-    _make_room(config.net.max_connections)
-    _quiet_collector()
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    tune_process(config)
     stop = trio.Event()
     async with trio.open_nursery() as root:
-        await root.start(_hear_signals, stop)
+        await root.start(hear_signals, stop)
         # All addresses before the first connection: a relay that cannot listen on all of them does not start.
         async with (
             open_store(config) as store,
-            _listening(config.net.listen) as listeners,
-            open_relay(store, config.pipeline, rules=rules_of(config, listeners), sync=_sync_options(config)) as relay,
+            listening(config.net.listen) as listeners,
+            open_relay(store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config)) as relay,
         ):
             await _serve(config, store, relay, listeners, stop, announce, lists)
         root.cancel_scope.cancel(reason="the relay has stopped")
@@ -104,12 +102,12 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
     elif config.store.backend == "opensearch":
         opened = opensearch.open_opensearch(config.opensearch)
     else:
-        opened = open_sqlite(config.store, has_folder=not _is_shared(Path(config.store.path).parent, config))
+        opened = open_sqlite(config.store, has_folder=not is_shared(Path(config.store.path).parent, config))
     async with opened as store:
         yield store
 
 
-def _is_shared(folder: Path, config: Config) -> bool:
+def is_shared(folder: Path, config: Config) -> bool:
     """Return True if a proxy has to reach a Unix socket in this folder."""
     addresses = (*config.net.listen, config.metrics.listen)
     sockets = [Path(address.removeprefix("unix:")) for address in addresses if address.startswith("unix:")]
@@ -140,9 +138,14 @@ def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:
     )
 
 
-def _sync_options(config: Config) -> SyncOptions:
+def sync_options(config: Config) -> SyncOptions:
     """Return the configured options, with messages short enough for an outbox: on the wire they are hex."""
     return replace(config.sync, frame_bytes=min(config.sync.frame_bytes, config.net.outbox_bytes // 4))
+
+
+def greeting_of(config: Config) -> str:
+    """Return a line for whoever opens the relay's address in a browser."""
+    return f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n"
 
 
 async def _serve(
@@ -154,19 +157,15 @@ async def _serve(
     announce: Callable[[str], None],
     lists: ListFiles | None,
 ) -> None:
-    greeting = f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n"
-    front = Endpoints(relay.document, relay.check, greeting, AdminApi(relay), relay.rules.names)
+    front = Endpoints(relay.document, relay.check, greeting_of(config), AdminApi(relay), relay.rules.names)
     server = Server(relay, front, config.net)
     page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
     async with (
-        _listening((config.metrics.listen,) if config.metrics.listen else ()) as metrics_listeners,
+        listening((config.metrics.listen,) if config.metrics.listen else ()) as metrics_listeners,
         trio.open_nursery() as watching,
     ):
         if metrics_listeners:
-            lobby = Lobby(config.metrics.max_connections, 0, Proxies(()).origin)
-            show = partial(_show, MetricsEndpoint(page.render), config.net, lobby)
-            patient = [PatientListener(listener, server.shortage) for listener in metrics_listeners]
-            watching.start_soon(trio.serve_listeners, show, patient)
+            watching.start_soon(serve_metrics, metrics_listeners, page, config, server.shortage)
         if lists is not None:
 
             def take(options: PolicyOptions) -> None:
@@ -174,17 +173,35 @@ async def _serve(
                 server.recheck()
 
             watching.start_soon(lists.run, config.policy, take)
-        for line in _banner(config, store, relay, metrics_listeners):
+        for line in banner(config, store, relay, metrics_listeners):
             announce(line)
         async with trio.open_nursery() as serving:
             await serving.start(server.serve, listeners, stop)
             for listener in listeners:
-                announce(f"listening on {_url('ws', listener)}")
+                announce(f"listening on {url_of('ws', listener)}")
         watching.cancel_scope.cancel(reason="the relay has stopped")
 
 
+async def serve_metrics(
+    listeners: Sequence[BoundListener],
+    page: MetricsPage,
+    config: Config,
+    shortage: Shortage,
+    gather: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Show the metrics to whoever asks, until cancelled; `gather` is awaited before each page."""
+    lobby = Lobby(config.metrics.max_connections, 0, Proxies(()).origin)
+    show = partial(_show, MetricsEndpoint(page.render, gather), config.net, lobby)
+    await trio.serve_listeners(show, [PatientListener(listener, shortage) for listener in listeners])
+
+
 @asynccontextmanager
-async def _listening(addresses: Sequence[str]) -> AsyncIterator[list[BoundListener]]:
+async def listening(addresses: Sequence[str]) -> AsyncIterator[list[BoundListener]]:
+    """Listen on these addresses for as long as the context lasts.
+
+    Raises:
+        AddressRefused: one cannot be listened on.
+    """
     async with AsyncExitStack() as opened:
         yield [
             await opened.enter_async_context(listener)
@@ -206,15 +223,19 @@ async def _show(endpoint: MetricsEndpoint, options: NetOptions, lobby: Lobby, st
         log.exception("metrics failed")
 
 
-def _banner(config: Config, store: Store, relay: Relay, metrics_listeners: Sequence[BoundListener]) -> list[str]:
+def banner(
+    config: Config, store: Store, relay: Relay, metrics_listeners: Sequence[BoundListener], workers: int = 1
+) -> list[str]:
+    """What the operator sees first."""
     limits = config.limits
-    metrics = ", ".join(_url("http", listener, "/metrics") for listener in metrics_listeners)
+    metrics = ", ".join(url_of("http", listener, "/metrics") for listener in metrics_listeners)
     lines = [
         f"trio-relay {__version__}",
         f"  code        {CODE}",
         f"  address     {relay.rules.relay_url or 'not named: NIPs 42, 62, 70 and 86 are off (relay.url)'}",
         f"  store       {store.description}",
         f"  signatures  {relay.stages.backend.name}, {relay.stages.width} verifiers",
+        *([f"  workers     {workers} processes, and this one for the store"] if workers > 1 else []),
         f"  metrics     {metrics or 'off'}",
         f"  limits      message {limits.max_message_length} bytes, content {limits.max_content_length} characters,"
         f" {limits.max_event_tags} tags, {limits.max_subscriptions} subscriptions, {limits.max_filters} filters,"
@@ -225,7 +246,7 @@ def _banner(config: Config, store: Store, relay: Relay, metrics_listeners: Seque
     return lines
 
 
-def _url(scheme: str, listener: BoundListener, path: str = "") -> str:
+def url_of(scheme: str, listener: BoundListener, path: str = "") -> str:
     """Return what is listened on as an operator may copy it."""
     address = bound_address(listener)
     return address if address.startswith("unix:") else f"{scheme}://{address}{path}"
@@ -235,6 +256,13 @@ _SLOW: Final[dict[BackendName, str]] = {
     "coincurve": "no batch verifier, which needs a C compiler at installation: signatures are verified one by one",
     "python": "no native libsecp256k1: each signature takes some 75 ms; this relay is for trying out only",
 }
+
+
+def tune_process(config: Config) -> None:
+    """Make this process fit for many connections and threads."""
+    _make_room(config.net.max_connections)
+    _quiet_collector()
+    sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 def _make_room(connections: int) -> None:
@@ -260,7 +288,7 @@ def _quiet_collector() -> None:
     gc.set_threshold(*_COLLECTOR)
 
 
-async def _hear_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def hear_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Stop on the first signal; raise `StoppedNow` on the second."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()

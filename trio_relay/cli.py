@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -288,8 +288,19 @@ async def _migrate(config: Config, *, dry_run: bool) -> None:
 def _serve(path: Path | None) -> None:
     config = _load(path)
     with _exit_codes():
-        trio.run(app.main, config, partial(click.echo, nl=True), _list_files(path, config))
+        trio.run(_main_of(config), config, partial(click.echo, nl=True), _list_files(path, config))
     click.echo("stopped")
+
+
+def _main_of(config: Config) -> Callable[..., Awaitable[None]]:
+    """Return what serves; what several processes need is loaded only for them."""
+    if config.pipeline.workers == 1:
+        return app.main
+    from trio_relay.workers.serving import main
+    from trio_relay.workers.sharing import workers_of
+
+    workers = workers_of(config)
+    return app.main if workers == 1 else partial(main, workers=workers)
 
 
 def _load(path: Path | None) -> Config:

@@ -290,6 +290,8 @@ def _check_together(config: Config) -> None:
     for key in ("members_read", "claims", "receive_kinds"):
         if getattr(config.members, key) and not config.members.enabled:
             raise ConfigError(f"members.{key}: needs members.enabled")
+    if config.pipeline.workers != 1 and config.store.backend == "memory":
+        raise ConfigError("pipeline.workers: a store in memory is for one process")
     if config.store.backend == "opensearch":
         _check_credentials(config.opensearch)
     _check_bus(config)

@@ -171,7 +171,7 @@ async def test_statistics_show_what_waits_where() -> None:
 async def test_there_are_as_many_verifiers_as_cores_unless_configured(
     configured: int, used: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "_cores", lambda: 3)
+    monkeypatch.setattr(stages, "cores", lambda: 3)
     store = ObedientStore()
     store.block("known")
     async with open_desk(store, verifiers=configured, verify_batch=1) as (relay, replies):
@@ -191,7 +191,7 @@ def test_cores_are_those_that_the_process_may_use(
     if affinity is not None:
         monkeypatch.setattr("os.sched_getaffinity", lambda _process: affinity, raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: cpus)
-    assert stages._cores() == cores
+    assert stages.cores() == cores
 
 
 async def test_options_limits_and_clock_have_defaults() -> None:

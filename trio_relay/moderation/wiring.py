@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import trio
 
 from trio_relay.moderation.announcements import Announcements
+from trio_relay.moderation.followed import FollowedJoinRequests, FollowedState, Owner
 from trio_relay.moderation.join_requests import JoinRequests
 from trio_relay.moderation.removals import Removals, Remove
 from trio_relay.moderation.reports import Reports
 from trio_relay.moderation.state import ModerationState
 from trio_relay.moderation.web_of_trust import WebOfTrust
+from trio_relay.nostr.event import Event
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
 
@@ -24,19 +26,31 @@ class Moderation:
         rules: read by everybody; the state alone changes their lists.
         remove: see `Removals`.
         clock: seconds since 1970.
+        owner: another process, which decides all this; None: this one does.
     """
 
-    def __init__(self, store: Store, rules: Rules, remove: Remove, clock: Callable[[], float]) -> None:
-        self.state = ModerationState(store, rules, clock)
+    def __init__(
+        self, store: Store, rules: Rules, remove: Remove, clock: Callable[[], float], owner: Owner | None = None
+    ) -> None:
+        self.is_owner = owner is None
+        """False if this process only follows."""
+        self.state = (
+            ModerationState(store, rules, clock) if owner is None else FollowedState(store, rules, clock, owner)
+        )
         self.removals = Removals(self.state, remove)
         self.reports = Reports(self.state)
-        self.join_requests = JoinRequests(self.state)
-        self.announcements = Announcements(self.state, store)
+        self.note_reports: Callable[[Iterable[Event], Mapping[str, str | None]], None] = (
+            self.reports.note if owner is None else owner.note_reports
+        )
+        """Told of reports that were stored, and by their ids whose they are; sync."""
+        self.join_requests = JoinRequests(self.state) if owner is None else FollowedJoinRequests(self.state, owner)
+        self.announcements = Announcements(self.state, store) if owner is None else None
         self._web_of_trust = WebOfTrust(self.state, store)
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start what goes on in the background, once the state has been recalled; cancelling the nursery ends it."""
-        self.removals.start(nursery)
-        self.reports.start(nursery)
+        if self.is_owner:
+            self.removals.start(nursery)
+            self.reports.start(nursery)
         if self.state.rules.options.trust_depth:
             self._web_of_trust.start(nursery)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 import trio
 
-from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.http import Request, Response
 from trio_relay.nostr.urls import plain_path
 
@@ -33,6 +32,19 @@ def _cors(methods: str) -> list[tuple[str, str]]:
     ]
 
 
+class Management(Protocol):
+    """What lets those manage the relay who may: an `AdminApi`, or the way to one in another process."""
+
+    @property
+    def is_open(self) -> bool:
+        """True if there is anybody who may manage this relay."""
+        ...
+
+    async def answer(self, request: Request) -> Response:
+        """The response to a POST at the relay's own URL."""
+        ...
+
+
 class Endpoints:
     """Answers what comes to the relay's public address.
 
@@ -50,7 +62,7 @@ class Endpoints:
         document: Callable[[], bytes],
         check: Callable[[], Awaitable[str | None]],
         greeting: str,
-        management: AdminApi | None = None,
+        management: Management | None = None,
         urls: Iterable[str] = (),
     ) -> None:
         self._document = document

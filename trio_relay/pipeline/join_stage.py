@@ -22,10 +22,10 @@ class JoinStage:
 
     Args:
         requests: answers them.
-        announcements: has what the relay says.
+        announcements: has what the relay says; None: another process says it.
     """
 
-    def __init__(self, requests: JoinRequests, announcements: Announcements) -> None:
+    def __init__(self, requests: JoinRequests, announcements: Announcements | None) -> None:
         self.kinds = requests.kinds
         """Of the events that are for this stage."""
         self.asked, self._to_answer = trio.open_memory_channel[list[Submission]](_MOST_WAITING)
@@ -48,7 +48,8 @@ class JoinStage:
 
         with verified, self._to_answer:
             async with trio.open_nursery() as announcing:
-                announcing.start_soon(self._announcements.run, publish)
+                if self._announcements is not None:
+                    announcing.start_soon(self._announcements.run, publish)
                 announcing.start_soon(self._requests.tell_regularly)
                 async for submissions in self._to_answer:
                     for submission in submissions:
@@ -56,7 +57,8 @@ class JoinStage:
                 announcing.cancel_scope.cancel(reason="the relay stops")
             self._requests.tell()
             await self._answered.wait()  # what is on its way is said: only then the store tells what is not
-            await self._announcements.finish(publish)
+            if self._announcements is not None:
+                await self._announcements.finish(publish)
 
     async def _publish(self, events: list[Event], verified: trio.MemorySendChannel[list[Submission]]) -> None:
         """Have the writer store these and hand them on to subscribers.

@@ -40,6 +40,12 @@ class Maintenance:
             nursery.start_soon(self._make_rounds)
             nursery.start_soon(self._learn)
 
+    async def forget(self) -> None:
+        """Do only what each process has to do for itself, until cancelled."""
+        while True:
+            self._sync_sets.forget_idle()
+            await trio.sleep(self._state.rules.options.sweep_seconds)
+
     async def _learn(self) -> None:
         while True:
             await self._decided.wait()

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 import trio
 
+from trio_relay.moderation.followed import Owner
 from trio_relay.nostr.limits import Limits
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.relay import Relay
@@ -30,6 +31,7 @@ async def open_relay(
     sync: SyncOptions | None = None,
     clock: Callable[[], float] = time.time,
     scoreboard: Scoreboard | None = None,
+    owner: Owner | None = None,
 ) -> AsyncIterator[Relay]:
     """Run the pipeline over a store while the context lasts.
 
@@ -44,13 +46,14 @@ async def open_relay(
         sync: bounds of syncs; `rules` say whether there are any.
         clock: seconds since 1970.
         scoreboard: of the workers that are one relay with this process; None: it is alone.
+        owner: another process, which decides what operators do here; None: this one does.
 
     Raises:
         ImportError: the signature backend that the options force is not there.
         StoreError: what operators have decided could not be read.
     """
     options = options or RelayOptions()
-    relay = Relay(store, options, sync or SyncOptions(), rules or Rules(limits or Limits()), clock, scoreboard)
+    relay = Relay(store, options, sync or SyncOptions(), rules or Rules(limits or Limits()), clock, scoreboard, owner)
     await relay.moderation.state.recall()
     async with trio.open_nursery() as background:
         relay.start_background(background)

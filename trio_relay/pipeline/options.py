@@ -29,6 +29,18 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             extra={"unit": "threads"},
         ),
     ] = 0
+    workers: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=256,
+            description=(
+                "Processes that serve clients, with one more that keeps the file of a SQLite store for them; 1: one"
+                " process does all; 0: one for each core."
+            ),
+            extra={"unit": "processes"},
+        ),
+    ] = 1
     verify_batch: Annotated[
         int, Meta(ge=1, description="Most signatures in one native call.", extra={"unit": "events"})
     ] = 256

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import trio
 
+from trio_relay.moderation.followed import Owner
 from trio_relay.moderation.wiring import Moderation
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.errors import Rejected
@@ -56,10 +57,11 @@ class Relay:
         rules: Rules,
         clock: Callable[[], float],
         scoreboard: Scoreboard | None = None,
+        owner: Owner | None = None,
     ) -> None:
         self.rules = rules
         """What is asked of events and requests."""
-        self.moderation = Moderation(store, rules, self.remove, clock)
+        self.moderation = Moderation(store, rules, self.remove, clock, owner)
         """What operators decide at run time; its state alone changes the lists of the rules."""
         self.admission = Admission(rules, clock)
         """Verdicts on what clients send and ask."""
@@ -68,7 +70,7 @@ class Relay:
         self._unreadable = 0
         join_stage = JoinStage(self.moderation.join_requests, self.moderation.announcements)
         self.stages = Stages(
-            store, options, self.admission.bars, join_stage, self.moderation.reports.note, clock, rules
+            store, options, self.admission.bars, join_stage, self.moderation.note_reports, clock, rules
         )
         """Where events go through. For `open_relay`, and to look at."""
         self._turns = QueryTurns(store.readers, options.query_seconds, options.query_wait_seconds)
@@ -111,7 +113,7 @@ class Relay:
     def start_background(self, nursery: trio.Nursery) -> None:
         """Start what goes on beside the stages, and longer than they. For `open_relay`."""
         self.moderation.start(nursery)
-        nursery.start_soon(self._maintenance.run)
+        nursery.start_soon(self._maintenance.run if self.moderation.is_owner else self._maintenance.forget)
         nursery.start_soon(self.stages.broadcaster.enter)
         self._store.hear(self._audience)
 

@@ -64,7 +64,7 @@ class Stages:
         rules: Rules,
     ) -> None:
         self.backend = open_backend(options.signatures)
-        self.width = options.verifiers or _cores()
+        self.width = options.verifiers or cores()
         """Batches that are verified at a time."""
         self.pending_ids = PendingIds()
         self.flush_collector = FlushCollector()
@@ -170,6 +170,6 @@ def _channel(now: trio.MemoryChannelStatistics) -> ChannelStatistics:
     return ChannelStatistics(now.current_buffer_used, now.peak_buffer_used, now.max_buffer_size)
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

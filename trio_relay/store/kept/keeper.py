@@ -20,7 +20,7 @@ from trio_relay.link import Calls, Link, Refused, Tells
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import VANISH
 from trio_relay.store.base import Listener, Saved, StoreError
-from trio_relay.store.kept.messages import (
+from trio_relay.store.kept.feed import (
     OUTCOMES,
     Behind,
     Changed,

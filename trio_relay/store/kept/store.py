@@ -22,7 +22,7 @@ from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Audience, Listener, Page, Saved, StoreError, StoreStatistics
-from trio_relay.store.kept.messages import (
+from trio_relay.store.kept.feed import (
     OUTCOMES,
     Save,
     behind_of,
@@ -59,7 +59,7 @@ class KeptStore(ReadPool):
         self._saving: dict[int, _Saving] = {}
         self._audience: Audience | None = None
         self._listener: Listener | None = None
-        self._heard_until = 0
+        self.heard_until = 0
         """The last number of an event of which this process has heard all that others have added up to there."""
         self._heard = trio.Event()
         self._has_ended = False
@@ -85,7 +85,7 @@ class KeptStore(ReadPool):
 
     def begin(self, newest: int) -> None:
         """The keeper tells of commits from the one on that follows this last number of an event."""
-        self._heard_until = newest
+        self.heard_until = newest
 
     def end(self) -> None:
         """The link has ended: nothing can be saved any more."""
@@ -163,7 +163,7 @@ class KeptStore(ReadPool):
 
     def _has_heard_of_all(self) -> bool:
         newest = self._quick.newest()
-        return newest is not None and newest <= self._heard_until
+        return newest is not None and newest <= self.heard_until
 
     def _freshen(self) -> None:
         """Take a new snapshot for the loop's queries if anything was committed since the last one."""
@@ -182,7 +182,7 @@ class KeptStore(ReadPool):
             return page, fetch.newest(connection) if page else 0
 
         page, newest = await self._read_living(read)
-        while self._heard_until < newest:
+        while self.heard_until < newest:
             if self._has_ended:
                 raise StoreError(_GONE)
             await self._heard.wait()
@@ -204,7 +204,7 @@ class KeptStore(ReadPool):
         audience = self._audience
         if added and audience is not None:
             audience.note(added)
-        self._heard_until = max(self._heard_until, newest)
+        self.heard_until = max(self.heard_until, newest)
         self._heard.set()
         self._heard = trio.Event()
         if self._listener is not None and (changed or removed):
@@ -226,13 +226,13 @@ class KeptStore(ReadPool):
         behind = behind_of(payload)
         own = set(behind.own)
         try:
-            async with aclosing(self._pages_between(self._heard_until, behind.newest)) as pages:
+            async with aclosing(self._pages_between(self.heard_until, behind.newest)) as pages:
                 async for page, until in pages:
                     events = [event for event in map(decode, page) if event.id not in own]
                     await self._take_in(events, until, [])
         except StoreError:
             pass  # what was added meanwhile is not delivered live: there is nothing to read it from
-        self._heard_until = max(self._heard_until, behind.newest)
+        self.heard_until = max(self.heard_until, behind.newest)
         await self._take_in([], behind.newest, [])
         if self._audience is not None:
             self._audience.missed()

@@ -1,0 +1,182 @@
+"""The keeper's side of what it says to its workers: they begin, go by the same lists, and ask what is decided once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import trio
+from msgspec.structs import replace
+
+from trio_relay.config import Config
+from trio_relay.link import Calls, Link, LinkEnded, Refused
+from trio_relay.net.admin.api import AdminApi
+from trio_relay.pipeline.relay import Relay
+from trio_relay.policy.lists import Change, ListName
+from trio_relay.policy.options import PolicyOptions
+from trio_relay.scoreboard import Scoreboard
+from trio_relay.store.base import StoreError
+from trio_relay.store.kept import Keeper
+from trio_relay.workers import statistics
+from trio_relay.workers.instructions import (
+    Beginning,
+    Verdict,
+    changes_of,
+    encode,
+    event_of,
+    reported_of,
+    request_of,
+)
+from trio_relay.workers.statistics import Totals
+
+_ANSWER_SECONDS: Final = 10.0
+"""How long a worker may take to say that it goes by what it was told; then it is killed, and its clients with it."""
+_KEEPERS_OWN: Final = {ListName.REPORTED_EVENTS, ListName.REMOVALS}
+"""Lists that no worker looks at."""
+_REPORT_SECONDS: Final = 1.0
+"""How long the metrics wait for a worker."""
+
+
+class Conversations:
+    """All workers that are there now.
+
+    Args:
+        config: for workers to come.
+        workers: how many there are to be.
+        keeper: keeps the store for them.
+        scoreboard: has a row for each.
+        listeners: descriptors of each worker's listeners, by its number.
+        kill: ends a worker that does not answer, by its number and for this reason.
+        totals: what all of them have told of themselves.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        workers: int,
+        keeper: Keeper,
+        scoreboard: Scoreboard,
+        listeners: Callable[[int], list[int]],
+        kill: Callable[[int, str], None],
+        totals: Totals,
+    ) -> None:
+        self._config = config
+        self._workers = workers
+        self._keeper = keeper
+        self._scoreboard = scoreboard
+        self._listeners = listeners
+        self._kill = kill
+        self._totals = totals
+        self._links: dict[int, Link] = {}
+        self._ready: set[int] = set()
+        self._is_stopping = False
+        self.relay: Relay | None = None
+        """Decides; there before the first worker is."""
+        self.admin: AdminApi | None = None
+        """Manages it."""
+
+    async def converse(self, number: int, stream: trio.abc.Stream, ready: Callable[[int], None]) -> None:
+        """Speak with a worker until it is gone, or this is cancelled."""
+        link = Link(stream)
+        self._scoreboard.clear(number - 1)
+        member = self._keeper.join(link)
+        # Nothing may come between: the worker is told of all that follows this number.
+        newest = self._keeper.store.newest
+        beginning = Beginning(self._config, self._workers, newest, self._scoreboard.fd, self._listeners(number))
+        link.tell("begin", encode(beginning))
+        if self._is_stopping:
+            link.tell("stop", b"")
+
+        async def is_ready(_payload: bytes) -> None:
+            self._ready.add(number)
+            ready(number)
+
+        self._links[number] = link
+        self._totals.started(number)
+        try:
+            await link.run(
+                {**member.tells, "ready": is_ready, "reports": self._note_reports}, {**member.calls, **self._calls()}
+            )
+        finally:
+            del self._links[number]
+            self._ready.discard(number)
+            self._keeper.leave(member)
+            self._totals.ended(number)
+
+    def _calls(self) -> Calls:
+        return {"admin": self._manage, "check": self._check, "join": self._join, "amend": self._amend}
+
+    def stop(self) -> None:
+        """Tell all workers to end; sync."""
+        self._is_stopping = True
+        for link in self._links.values():
+            link.tell("stop", b"")
+
+    def follow(self, changes: Sequence[Change]) -> None:
+        """Tell all workers of changes of the lists; sync."""
+        changes = [change for change in changes if change.name not in _KEEPERS_OWN]
+        for link in self._links.values() if changes else ():
+            link.tell("rules", encode(changes))
+
+    def take_options(self, options: PolicyOptions) -> None:
+        """Tell all workers of lists that stand in files; sync."""
+        self._config = replace(self._config, policy=options)
+        for link in self._links.values():
+            link.tell("options", encode(options))
+
+    async def obeyed(self) -> None:
+        """Wait until all workers go by what they were told, and until what they sent before that is saved."""
+        async with trio.open_nursery() as nursery:
+            for number, link in self._links.items():
+                nursery.start_soon(self._settle, number, link)
+        await self._keeper.settled()
+
+    async def _settle(self, number: int, link: Link) -> None:
+        with trio.move_on_after(_ANSWER_SECONDS) as patience:
+            try:
+                await link.call("settle")
+            except LinkEnded:
+                return  # a worker that is gone goes by nothing
+        if patience.cancelled_caught:
+            self._kill(number, f"did not answer for {_ANSWER_SECONDS:g} seconds")
+
+    async def gather(self) -> None:
+        """Have all workers tell how they are; one that does not answer at once has not told."""
+        async with trio.open_nursery() as nursery:
+            for number in self._ready:
+                nursery.start_soon(self._ask, number, self._links[number])
+
+    async def _ask(self, number: int, link: Link) -> None:
+        with trio.move_on_after(_REPORT_SECONDS), suppress(LinkEnded):
+            self._totals.told(number, statistics.decode(await link.call("statistics")))
+
+    async def _manage(self, payload: bytes) -> bytes:
+        assert self.admin is not None
+        response = await self.admin.answer(request_of(payload))
+        await self.obeyed()  # what was decided holds on all workers
+        return encode(response)
+
+    async def _check(self, _payload: bytes) -> bytes:
+        assert self.relay is not None
+        return (await self.relay.check() or "").encode()
+
+    async def _join(self, payload: bytes) -> bytes:
+        assert self.relay is not None
+        verdict = Verdict(*await self.relay.moderation.join_requests.answer(event_of(payload)))
+        await self.obeyed()
+        return encode(verdict)
+
+    async def _amend(self, payload: bytes) -> bytes:
+        assert self.relay is not None
+        try:
+            await self.relay.moderation.state.amend(changes_of(payload))
+        except StoreError as error:
+            raise Refused(str(error)) from error
+        await self.obeyed()
+        return b""
+
+    async def _note_reports(self, payload: bytes) -> None:
+        assert self.relay is not None
+        reported = reported_of(payload)
+        self.relay.moderation.note_reports(reported.reports, reported.origins)

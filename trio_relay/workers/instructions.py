@@ -1,0 +1,69 @@
+"""What the keeper's process and a worker say to each other beside what `store.kept.feed` has, as msgpack.
+
+keeper                            worker
+begin     how to serve         →
+          ← ready
+rules     changes of the lists →
+options   lists of files       →
+settle    answered when all before it was taken (a question)
+statistics (a question)        →
+stop      end, with grace      →
+
+          ← reports   stored reports, and whose they are
+admin, check, join, amend      questions of the worker, see `Conversation.calls`
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from trio_relay.config import Config
+from trio_relay.net.http import Request, Response
+from trio_relay.nostr.event import Event
+from trio_relay.policy.lists import Change
+from trio_relay.policy.options import PolicyOptions
+
+
+class Beginning(msgspec.Struct, array_like=True):
+    """What a worker needs to serve.
+
+    Attributes:
+        config: checked; the worker reads no file.
+        workers: how many there are.
+        newest: the last number of an event before those that it will be told of.
+        scoreboard: the descriptor of the shared memory.
+        listeners: descriptors of the sockets that it accepts from.
+    """
+
+    config: Config
+    workers: int
+    newest: int
+    scoreboard: int
+    listeners: list[int]
+
+
+class Reported(msgspec.Struct, array_like=True):
+    """Stored reports, and by their ids whose they are."""
+
+    reports: list[Event]
+    origins: dict[str, str | None]
+
+
+class Verdict(msgspec.Struct, array_like=True):
+    """The last two items of an OK."""
+
+    accepted: bool
+    reason: str
+
+
+encode: Final = msgspec.msgpack.Encoder().encode
+beginning_of: Final = msgspec.msgpack.Decoder(Beginning).decode
+changes_of: Final = msgspec.msgpack.Decoder(list[Change]).decode
+options_of: Final = msgspec.msgpack.Decoder(PolicyOptions).decode
+reported_of: Final = msgspec.msgpack.Decoder(Reported).decode
+request_of: Final = msgspec.msgpack.Decoder(Request).decode
+response_of: Final = msgspec.msgpack.Decoder(Response).decode
+event_of: Final = msgspec.msgpack.Decoder(Event).decode
+verdict_of: Final = msgspec.msgpack.Decoder(Verdict).decode

@@ -1,0 +1,227 @@
+"""A worker: a whole relay in a process of its own, over a store that its keeper keeps, with lists that its keeper has.
+
+It ends when its keeper says so, when it gets SIGTERM, and when its keeper is gone.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Final
+
+import structlog
+import trio
+
+from trio_relay import logs
+from trio_relay.app import greeting_of, rules_of, sync_options, tune_process
+from trio_relay.config import Config
+from trio_relay.link import Link, LinkEnded, Refused
+from trio_relay.net.endpoints import Endpoints
+from trio_relay.net.http import Request, Response
+from trio_relay.net.listeners import BoundListener
+from trio_relay.net.server import Server
+from trio_relay.nostr.event import Event
+from trio_relay.pipeline.opening import open_relay
+from trio_relay.pipeline.relay import Relay
+from trio_relay.policy.lists import Change
+from trio_relay.policy.rules import Rules
+from trio_relay.scoreboard import Scoreboard
+from trio_relay.store.base import StoreError
+from trio_relay.store.kept import KeptStore, open_kept
+from trio_relay.workers import statistics
+from trio_relay.workers.instructions import (
+    Beginning,
+    Reported,
+    beginning_of,
+    changes_of,
+    encode,
+    options_of,
+    response_of,
+    verdict_of,
+)
+from trio_relay.workers.sharing import share_of
+from trio_relay.workers.statistics import ServingStatistics, own_use
+
+log = structlog.get_logger("trio_relay.workers")
+
+_KEEPER_GONE: Final = "the keeper is gone"
+
+
+class Desk:
+    """What a worker asks its keeper: what is decided once, for all workers."""
+
+    def __init__(self, link: Link, rules: Rules) -> None:
+        self._link = link
+        self._rules = rules
+
+    async def amend(self, changes: Sequence[Change]) -> None:
+        try:
+            await self._link.call("amend", encode(changes))
+        except Refused as refusal:
+            raise StoreError(str(refusal)) from None
+        except LinkEnded:
+            raise StoreError(_KEEPER_GONE) from None
+
+    async def join(self, request: Event) -> tuple[bool, str]:
+        try:
+            verdict = verdict_of(await self._link.call("join", encode(request)))
+        except LinkEnded:
+            return False, f"error: {_KEEPER_GONE}"
+        return verdict.accepted, verdict.reason
+
+    def note_reports(self, reports: Iterable[Event], origins: Mapping[str, str | None]) -> None:
+        self._link.tell("reports", encode(Reported(list(reports), dict(origins))))
+
+    async def check(self) -> str | None:
+        """Why the relay cannot store events now, or None."""
+        try:
+            return (await self._link.call("check")).decode() or None
+        except LinkEnded:
+            return _KEEPER_GONE
+
+    @property
+    def is_open(self) -> bool:
+        """True if there is anybody who may manage this relay."""
+        return self._rules.is_managed
+
+    async def answer(self, request: Request) -> Response:
+        """The keeper's response to an operator's call."""
+        try:
+            return response_of(await self._link.call("admin", encode(request)))
+        except LinkEnded:
+            return Response(503, f"{_KEEPER_GONE}\n".encode())
+
+
+class Worker:
+    """One worker, from its beginning to its end.
+
+    Args:
+        number: from 1 on.
+        link: to the keeper.
+    """
+
+    def __init__(self, number: int, link: Link) -> None:
+        self._number = number
+        self._link = link
+        self._stop = trio.Event()
+        self._begun = trio.Event()
+        self._prepared = trio.Event()
+        self._beginning: Beginning | None = None
+        self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"begin": self._begin}
+        self._calls: dict[str, Callable[[bytes], Awaitable[bytes]]] = {"settle": _settle}
+
+    async def run(self) -> None:
+        """Serve until told to end, or until the keeper is gone."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._speak, nursery.cancel_scope)
+            await self._begun.wait()
+            assert self._beginning is not None
+            nursery.start_soon(self._hear_signals)
+            await self._serve(self._beginning)
+            nursery.cancel_scope.cancel(reason="all is served")
+
+    async def _speak(self, whole: trio.CancelScope) -> None:
+        await self._link.run(self._tells, self._calls)
+        # What was accepted cannot be stored any more, and nobody would hear of it.
+        log.warning("the keeper is gone, so this worker ends")
+        whole.cancel(reason=_KEEPER_GONE)
+
+    async def _begin(self, payload: bytes) -> None:
+        self._beginning = beginning_of(payload)
+        self._begun.set()
+        await self._prepared.wait()  # what follows is for a store that is open
+
+    async def _hear_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            async for _ in signals:
+                log.info("stopping", signal="SIGTERM")
+                self._stop.set()
+
+    async def _serve(self, beginning: Beginning) -> None:
+        config = share_of(beginning.config, beginning.workers)
+        logs.configure(config.log, worker=self._number)
+        tune_process(config)
+        with ExitStack() as opened:
+            scoreboard = opened.enter_context(
+                Scoreboard.open(beginning.scoreboard, self._number - 1, beginning.workers)
+            )
+            listeners = list(map(_listener, beginning.listeners))
+            rules = rules_of(config, listeners)
+            desk = Desk(self._link, rules)
+            async with open_kept(config.store, self._link, scoreboard) as store:
+                store.begin(beginning.newest)
+                self._hear(store, rules)
+                async with open_relay(
+                    store, config.pipeline, rules=rules, sync=sync_options(config), scoreboard=scoreboard, owner=desk
+                ) as relay:
+                    await self._open(config, relay, store, desk, listeners, scoreboard)
+
+    def _hear(self, store: KeptStore, rules: Rules) -> None:
+        """Take what the keeper says of the store from now on; what it says of the rules waits for these."""
+        early: list[Change] = []
+
+        async def keep_rules(payload: bytes) -> None:
+            early.extend(changes_of(payload))
+
+        self._early = early
+        self._tells |= {**store.tells, "rules": keep_rules, "stop": self._take_stop}
+        self._prepared.set()
+
+    async def _take_stop(self, _payload: bytes) -> None:
+        self._stop.set()
+
+    async def _open(
+        self,
+        config: Config,
+        relay: Relay,
+        store: KeptStore,
+        desk: Desk,
+        listeners: Sequence[BoundListener],
+        scoreboard: Scoreboard,
+    ) -> None:
+        front = Endpoints(relay.document, desk.check, greeting_of(config), desk, relay.rules.names)
+        server = Server(relay, front, config.net, scoreboard=scoreboard)
+        state = relay.moderation.state
+
+        async def take_rules(payload: bytes) -> None:
+            state.apply_unstored(changes_of(payload))
+
+        async def take_options(payload: bytes) -> None:
+            relay.rules.take_options(options_of(payload))
+            server.recheck()
+
+        async def tell_statistics(_payload: bytes) -> bytes:
+            return statistics.encode(
+                ServingStatistics(relay.statistics(), server.statistics(), *own_use(), store.heard_until)
+            )
+
+        # The lists were read before: what has changed since may be in them or not, and is now what it was last.
+        state.apply_unstored(self._early)
+        self._tells |= {"rules": take_rules, "options": take_options}
+        self._calls["statistics"] = tell_statistics
+        async with trio.open_nursery() as serving:
+            await serving.start(server.serve, listeners, self._stop)
+            self._link.tell("ready", b"")
+
+
+async def _settle(_payload: bytes) -> bytes:
+    """All that came before this was taken: the link takes one message after the other."""
+    return b""
+
+
+def _listener(fd: int) -> BoundListener:
+    return trio.SocketListener(trio.socket.from_stdlib_socket(socket.socket(fileno=fd)))
+
+
+async def work(number: int, fd: int) -> None:
+    """Run a worker over its end of a socket pair."""
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=fd)))
+    await Worker(number, Link(stream)).run()
+
+
+if __name__ == "__main__":
+    trio.run(partial(work, int(sys.argv[1]), int(sys.argv[2])))
