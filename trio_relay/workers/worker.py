@@ -96,7 +96,7 @@ class Desk:
             return Response(503, f"{_KEEPER_GONE}\n".encode())
 
 
-class Worker:
+class ServingWorker:
     """One worker, from its beginning to its end.
 
     Args:
@@ -220,7 +220,7 @@ def _listener(fd: int) -> BoundListener:
 async def work(number: int, fd: int) -> None:
     """Run a worker over its end of a socket pair."""
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=fd)))
-    await Worker(number, Link(stream)).run()
+    await ServingWorker(number, Link(stream)).run()
 
 
 if __name__ == "__main__":
