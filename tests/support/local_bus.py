@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -33,6 +33,7 @@ class LocalBus:
         """Set, and replaced by another one, when something comes, or somebody is cut off."""
         self._last = 1_000
         self._cut: set[StreamBus] = set()
+        self._stale: dict[StreamBus, int] = {}
 
     def join(self, max_entries: int = 1_000, max_bytes: int = 2**24, waiting_bytes: int = 2**24) -> StreamBus:
         """Return one more member, for one relay; it takes part while its `listen` runs."""
@@ -69,6 +70,19 @@ class LocalBus:
             self.entries.append((self._last, entry))
         self._wake()
         return self._last
+
+    @contextmanager
+    def stale(self, member: StreamBus) -> Iterator[None]:
+        """Let this member read from what was there until now, as on a server that is cut off from the others."""
+        self._stale[member] = self._last
+        yield
+        del self._stale[member]
+        self._wake()
+
+    def page(self, member: StreamBus, after: int, most: int) -> list[tuple[int, bytes]]:
+        """Return the next entries that this member sees."""
+        newest = self._stale.get(member, self._last)
+        return [entry for entry in self.entries if after < entry[0] <= newest][:most]
 
     def reaches(self, member: StreamBus) -> bool:
         """True if the member gets answers."""
@@ -111,7 +125,7 @@ class _Access:
             while not page:
                 changed = self._bus.changed
                 self._check()
-                page = [entry for entry in self._bus.entries if entry[0] > int(after)][:most]
+                page = self._bus.page(self.member, int(after), most)
                 if not page:
                     await changed.wait()
         await self._answer()

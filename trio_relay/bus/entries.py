@@ -57,7 +57,7 @@ def decode(data: bytes) -> Entry:
         written, rest = _decoder.decode(data)
         if written == FORMAT:
             return _entries.decode(rest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(str(error)) from None
     raise Unreadable(f"of the format {written}")
 
