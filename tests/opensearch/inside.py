@@ -4,40 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore
-from trio_relay.store.opensearch.bulk import Bulk
-from trio_relay.store.opensearch.cas import Records
-from trio_relay.store.opensearch.clear import Clearing
-from trio_relay.store.opensearch.client import OpenSearchClient
-from trio_relay.store.opensearch.recent import Overlay
-from trio_relay.store.opensearch.refresh import Refresher
-from trio_relay.store.opensearch.search import Searcher
-from trio_relay.store.opensearch.tombstones import CrossedDeletions, Tombstones
+from trio_relay.store.opensearch import (
+    OpenSearchOptions,
+    OpenSearchStore,
+    bulk,
+    cas,
+    clear,
+    client,
+    following,
+    mapping,
+    others,
+    recent,
+    refresh,
+    search,
+)
+from trio_relay.store.opensearch import tombstones as vanishing
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
     """What a store is made of, as it is now."""
 
-    client: OpenSearchClient
+    client: client.OpenSearchClient
     alias: str
     options: OpenSearchOptions
-    bulk: Bulk
-    records: Records
-    clearing: Clearing
-    tombstones: Tombstones
-    deletions: CrossedDeletions
-    searcher: Searcher
-    refresher: Refresher
-    overlay: Overlay
+    bulk: bulk.Bulk
+    records: cas.Records
+    clearing: clear.Clearing
+    tombstones: vanishing.Tombstones
+    deletions: vanishing.CrossedDeletions
+    searcher: search.Searcher
+    refresher: refresh.Refresher
+    overlay: recent.Overlay
+    others: others.Others
+    follower: following.Follower
 
 
 def inside(store: OpenSearchStore) -> Inside:
     """Look into a store."""
+    options, others = store._options, store._others
     return Inside(
         store._client,
-        store._alias,
-        store._options,
+        mapping.alias_of(options),
+        options,
         store._bulk,
         store._records,
         store._clearing,
@@ -45,5 +54,7 @@ def inside(store: OpenSearchStore) -> Inside:
         store._crossed_deletions,
         store._searcher,
         store._refresher,
-        store._overlay,
+        others.overlay,
+        others,
+        store._follower,
     )

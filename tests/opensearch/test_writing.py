@@ -20,7 +20,7 @@ from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.documents import slot_of
-from trio_relay.store.opensearch.recent import Overlay
+from trio_relay.store.opensearch.others import Others
 from trio_relay.store.opensearch.refresh import Refresher
 from trio_relay.store.opensearch.save import Saver
 from trio_relay.store.opensearch.tombstones import Tombstones
@@ -40,13 +40,14 @@ class Relay:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.bulk = Bulk(cluster.client, "some", 2**20, SECONDS)
-        self.overlay = Overlay()
-        self.records = Records(cluster.client, self.bulk, "some", self.overlay, SECONDS)
         self.vanishing = Tombstones(cluster.client, "some")
+        others = Others(self.vanishing.learn)
+        self.overlay = others.overlay
+        self.records = Records(cluster.client, self.bulk, "some", others, SECONDS)
         emptying = Clearing(
             cluster.client, self.bulk, "some", self.records, Refresher(cluster.client, "some", self.overlay, 2.0)
         )
-        self.writing = Saver(self.bulk, self.records, self.overlay, self.vanishing, emptying)
+        self.writing = Saver(self.bulk, self.records, others, self.vanishing, emptying)
 
     async def save(self, *events: Event) -> list[Saved]:
         return await self.writing.save(events)

@@ -29,8 +29,9 @@ from trio_relay.store.opensearch.documents import (
     slot_of,
     value_of,
 )
+from trio_relay.store.opensearch.others import Others
 from trio_relay.store.opensearch.query import TARGETS_AT_A_TIME, Query, deletable
-from trio_relay.store.opensearch.recent import Overlay
+from trio_relay.store.opensearch.remembered import written
 from trio_relay.store.opensearch.scan import scan
 
 T = TypeVar("T")
@@ -40,6 +41,10 @@ _RECORDS_AT_A_TIME: Final = 200
 _PAUSE: Final = 0.2
 
 
+def _now() -> int:
+    return time.time_ns()
+
+
 class Records:
     """Reads records, and shows the overlay those that were written.
 
@@ -47,24 +52,35 @@ class Records:
         client: of the cluster.
         bulk: shows trouble in its `trouble`.
         alias: what is read.
-        overlay: shows this relay's clients what was written.
+        others: hears of what others have written, and has them hear of what this relay writes.
         seconds: how long reading is retried.
+        clock: nanoseconds since 1970; None: the system's.
     """
 
-    def __init__(self, client: OpenSearchClient, bulk: Bulk, alias: str, overlay: Overlay, seconds: float) -> None:
+    def __init__(
+        self,
+        client: OpenSearchClient,
+        bulk: Bulk,
+        alias: str,
+        others: Others,
+        seconds: float,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
         self._client = client
         self._bulk = bulk
         self._mget = f"/{alias}/_mget"
         self._search = f"/{alias}/_search?filter_path=hits.hits._id&allow_partial_search_results=false"
-        self._overlay = overlay
+        self._overlay = others.overlay
+        self._others = others
         self._seconds = seconds
         # One of this relay's own writers at a time, so that they do not conflict with each other.
         self.judging = trio.Lock()
         self._last_arrival = 0
+        self._clock = clock or _now
 
     def arrivals(self, number: int) -> range:
         """Return so many times of arrival, in nanoseconds, each later than all before."""
-        first = max(time.time_ns(), self._last_arrival + 1)
+        first = max(self._clock(), self._last_arrival + 1)
         self._last_arrival = first + number - 1
         return range(first, first + number)
 
@@ -83,6 +99,8 @@ class Records:
                 known |= read_records(part, answer)
             except ValueError as error:
                 raise StoreError(f"the relay's store failed ({error})") from error
+            for slot in part:
+                self._others.read(slot, known[slot])
         return known
 
     async def find(self, targets: set[tuple[str, str]]) -> set[str]:
@@ -113,6 +131,9 @@ class Records:
             self._overlay.forget(before)
         if write.wrote is Wrote.DONE:
             self.show(write.slot, write.version, event, write.document)
+            event_id = "" if event is None else event.id
+            gone = before if before is not None and before != event_id else ""
+            self._others.tell(written(write.slot, write.version, write.document, gone), event_id)
 
     def show(self, slot: str, version: int, event: Event | None, made: Document | None = None) -> None:
         """Show this relay's own clients a record as it is now."""
@@ -173,7 +194,7 @@ async def kept(client: OpenSearchClient, alias: str) -> dict[str, bytes]:
         return {hit.source.name: value_of(hit.source) async for hits in pages for hit in hits}
 
 
-async def keep(records: Records, bulk: Bulk, changes: Mapping[str, bytes | None]) -> None:
+async def keep(records: Records, bulk: Bulk, others: Others, changes: Mapping[str, bytes | None]) -> None:
     """Put values under names, or delete those whose value is None; of two relays the later one wins.
 
     Raises:
@@ -190,6 +211,9 @@ async def keep(records: Records, bulk: Bulk, changes: Mapping[str, bytes | None]
             for (name, value), arrived in zip(left.items(), arrivals, strict=True)
         }
         await bulk.carry_out(list(writes.values()))
+        for name, write in writes.items():
+            if write.wrote is Wrote.DONE:
+                others.tell(written(write.slot, write.version, write.document, name=name))
         if failed := [write for write in writes.values() if write.wrote is Wrote.FAILED]:
             raise StoreError(failed[0].reason)
         left = {name: left[name] for name, write in writes.items() if write.wrote is not Wrote.DONE}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -27,7 +27,8 @@ _ANSWER_BYTES: Final = 2**22
 _HEADER: Final = b"{}"
 _ONLY: Final = (
     "filter_path=responses.hits.hits._id,responses.hits.hits._version,responses.hits.hits.sort,"
-    "responses.hits.hits._source.event,responses.error.type,responses.error.root_cause,responses.timed_out,responses._shards.failed"
+    "responses.hits.hits._source.event,responses.hits.hits._source.arrived,"
+    "responses.error.type,responses.error.root_cause,responses.timed_out,responses._shards.failed"
 )
 
 
@@ -58,6 +59,10 @@ class Hit(msgspec.Struct, gc=False):
 
 class _Hits(msgspec.Struct, gc=False):
     hits: list[Hit] = []
+
+
+Meet: TypeAlias = Callable[[Sequence[Hit]], None]
+"""Called with the events that a search has found, before anybody else has them; sync."""
 
 
 class SearchResponse(msgspec.Struct, gc=False):
@@ -198,7 +203,12 @@ def _key(hit: Hit) -> tuple[int, str]:
 
 
 async def newest_first(
-    client: OpenSearchClient, alias: str, filters: Sequence[Filter], recent: Recent, now: int
+    client: OpenSearchClient,
+    alias: str,
+    filters: Sequence[Filter],
+    recent: Recent,
+    now: int,
+    meet: Meet = lambda _hits: None,
 ) -> AsyncGenerator[Page, None]:
     """Answer filters without searches: each event once, in NIP-01's order, in pages.
 
@@ -208,6 +218,7 @@ async def newest_first(
         filters: each has a limit.
         recent: the overlay before the first search.
         now: seconds since 1970; what has expired by then is left out.
+        meet: told of what was found before it is shown.
 
     Raises:
         StoreError: from a step, when the cluster could not answer.
@@ -226,6 +237,8 @@ async def newest_first(
             share = max(1, appetite.hits // len(hungry))
             answers = await search_many(client, alias, [stream.body(share) for stream in hungry])
             appetite.learn(answers)
+            for hits in answers:
+                meet(hits)
             for stream, hits in zip(hungry, answers, strict=True):
                 stream.take(hits, recent)
             continue  # one of the searches may have found only hidden hits

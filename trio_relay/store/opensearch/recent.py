@@ -166,7 +166,9 @@ class Overlay:
         """The memory that its events and their keys take, roughly."""
         return sum(layer.bytes for layer in self._layers)
 
-    def put(self, slot: str, version: int, event: Event | None, made: Document | None = None) -> bool:
+    def put(
+        self, slot: str, version: int, event: Event | None, made: Document | None = None, *, json: str = ""
+    ) -> bool:
         """Note that a record has been written; returns False if a newer state is known already.
 
         Args:
@@ -174,13 +176,15 @@ class Overlay:
             version: the version of its new state.
             event: the event in it now, or None.
             made: the event's document if it was just made, to save making its parts again.
+            json: the event's JSON, if that is at hand alone.
         """
         if self.recent().hides(slot, version + 1):
             return False
         if event is None:
             self._layers[0].put(slot, State(version, None, b""))
         elif made is None:
-            self._layers[0].put(slot, State(version, event, encode(event), expires_of(event)))
+            encoded = json.encode() if json else encode(event)
+            self._layers[0].put(slot, State(version, event, encoded, expires_of(event)))
         else:
             self._layers[0].put(slot, State(version, event, made.event.encode(), made.expires), made.tags)
         return True

@@ -69,6 +69,10 @@ class Refresher:
         self._next.is_wanted = True
         self._wanted.set()
 
+    def owe(self) -> None:
+        """Have the next regular refresh made, although no event was written."""
+        self._next.is_wanted = True
+
     async def cover(self, *, of_others: bool = False) -> None:
         """Wait until everything that this relay, or with `of_others` any relay, has written can be searched.
 

@@ -47,7 +47,7 @@ from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.decide import NEVER_WRITTEN, changes, facts_of, is_plain, searched_targets, touched
 from trio_relay.store.opensearch.documents import REQUESTS, Record, document, slot_of, vanish_slot
-from trio_relay.store.opensearch.recent import Overlay
+from trio_relay.store.opensearch.others import Others
 from trio_relay.store.opensearch.tombstones import Tombstones, left_by
 from trio_relay.turns import Turn
 
@@ -66,17 +66,16 @@ class Saver:
     Args:
         bulk: sends writes.
         records: reads records, and shows the overlay what was written.
-        overlay: remembers which ids are known to be stored.
+        others: are not to bring back what this relay writes; its overlay remembers which ids are known to be stored.
         vanished: the keys that have vanished.
         clearing: removes what belongs to a key that vanishes.
     """
 
-    def __init__(
-        self, bulk: Bulk, records: Records, overlay: Overlay, vanished: Tombstones, clearing: Clearing
-    ) -> None:
+    def __init__(self, bulk: Bulk, records: Records, others: Others, vanished: Tombstones, clearing: Clearing) -> None:
         self._bulk = bulk
         self._records = records
-        self._overlay = overlay
+        self._overlay = others.overlay
+        self._others = others
         self._vanished = vanished
         self._clearing = clearing
         self._creating: set[trio.Event] = set()
@@ -88,6 +87,11 @@ class Saver:
             StoreError: all of them failed.
         """
         batch = _Batch(events, self._records.arrivals(len(events)))
+        with self._others.saving(batch.arrived, events, batch.outcomes):
+            return await self._save(batch)
+
+    async def _save(self, batch: _Batch) -> list[Saved]:
+        events = batch.events
         sharing = Counter(slot for slots in batch.touched for slot in slots)
         is_alone = [all(sharing[slot] == 1 for slot in slots) for slots in batch.touched]
         plain = [place for place, event in enumerate(events) if is_alone[place] and self._is_plain(batch, event)]

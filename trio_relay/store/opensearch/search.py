@@ -15,7 +15,7 @@ from trio_relay.store.base import Page
 from trio_relay.store.opensearch.aggregates import sketch
 from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.documents import tag_term
-from trio_relay.store.opensearch.pages import Appetite, Hit, search_many, search_whole
+from trio_relay.store.opensearch.pages import Appetite, Hit, Meet, search_many, search_whole
 from trio_relay.store.opensearch.query import (
     BEST_FIRST,
     NEWEST_FIRST,
@@ -48,12 +48,14 @@ class Searcher:
         client: of the cluster.
         alias: what is searched.
         clock: seconds since 1970.
+        meet: told of what was found before it is shown.
     """
 
-    def __init__(self, client: OpenSearchClient, alias: str, clock: Callable[[], float]) -> None:
+    def __init__(self, client: OpenSearchClient, alias: str, clock: Callable[[], float], meet: Meet) -> None:
         self._client = client
         self._alias = alias
         self._clock = clock
+        self._meet = meet
 
     async def one_after_another(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
         """Yield the answers of the filters one after another, each in its own order, no event twice.
@@ -68,6 +70,7 @@ class Searcher:
             ranked = filter_.search is not None and filter_.search.sort is not None
             async with aclosing(self._ranked(filter_) if ranked else self._matching(filter_)) as found:
                 async for hits in found:
+                    self._meet(hits)
                     # A slot identifies an event as well as its id: a record has one event.
                     page = [hit.source.event.encode() for hit in hits if hit.slot not in sent]
                     sent.update(hit.slot for hit in hits)

@@ -25,11 +25,12 @@ from trio_relay.store.opensearch.cas import Records, keep, kept
 from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.client import OpenSearchClient, open_client
 from trio_relay.store.opensearch.documents import Document
+from trio_relay.store.opensearch.following import Follower
 from trio_relay.store.opensearch.mapping import alias_of
 from trio_relay.store.opensearch.options import OpenSearchOptions
+from trio_relay.store.opensearch.others import Others
 from trio_relay.store.opensearch.pages import newest_first
 from trio_relay.store.opensearch.query import AN_EVENT, expired
-from trio_relay.store.opensearch.recent import Overlay
 from trio_relay.store.opensearch.refresh import Refresher
 from trio_relay.store.opensearch.save import Saver
 from trio_relay.store.opensearch.scan import scan
@@ -51,21 +52,29 @@ class OpenSearchStore:
     is_shared = True
     has_all_words = True
 
-    def __init__(self, client: OpenSearchClient, options: OpenSearchOptions, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        client: OpenSearchClient,
+        options: OpenSearchOptions,
+        clock: Callable[[], float],
+        nanoseconds: Callable[[], int] | None = None,
+    ) -> None:
         alias = alias_of(options)
         self._client = client
         self._options = options
         self._alias = alias
         self._clock = clock
-        self._overlay = Overlay()
+        self._vanished = Tombstones(client, alias)
+        self._others = Others(self._learn)
+        self._overlay = self._others.overlay
         self._bulk = Bulk(client, alias, options.bulk_bytes, options.retry_seconds)
         self._refresher = Refresher(client, alias, self._overlay, options.refresh_seconds)
-        self._records = Records(client, self._bulk, alias, self._overlay, options.retry_seconds)
+        self._records = Records(client, self._bulk, alias, self._others, options.retry_seconds, nanoseconds)
         self._clearing = Clearing(client, self._bulk, alias, self._records, self._refresher)
-        self._vanished = Tombstones(client, alias)
-        self._saver = Saver(self._bulk, self._records, self._overlay, self._vanished, self._clearing)
+        self._saver = Saver(self._bulk, self._records, self._others, self._vanished, self._clearing)
         self._crossed_deletions = CrossedDeletions(client, alias, self._records, self._vanished, self._clearing)
-        self._searcher = Searcher(client, alias, clock)
+        self._searcher = Searcher(client, alias, clock, self._others.meet)
+        self._follower = Follower(client, alias, self._refresher, self._others, options.refresh_seconds, nanoseconds)
         self._away: str | None = None
 
     @property
@@ -104,7 +113,8 @@ class OpenSearchStore:
             await self.refresh()
             pages = self._searcher.one_after_another(filters)
         else:
-            pages = newest_first(self._client, self._alias, filters, self._overlay.recent(), self._now())
+            recent, now, meet = self._overlay.recent(), self._now(), self._others.meet
+            pages = newest_first(self._client, self._alias, filters, recent, now, meet)
         async with aclosing(pages):
             async for page in pages:
                 yield page
@@ -133,10 +143,10 @@ class OpenSearchStore:
         return False  # other relays write too
 
     def hear(self, audience: Audience | None) -> None:
-        """What other relays do is found by asking."""
+        self._others.audience = audience
 
     def spread(self, events: Sequence[Event]) -> None:
-        """Other relays hear of what is stored alone."""
+        pass
 
     async def sweep(self) -> int:
         # What other relays have written and no search sees yet is removed by them or by the next sweep.
@@ -145,10 +155,16 @@ class OpenSearchStore:
 
     async def get_metadata(self) -> dict[str, bytes]:
         await self.refresh(of_others=True)
-        return await kept(self._client, self._alias)
+        values = await kept(self._client, self._alias)
+        self._others.keep(values)
+        return values
 
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
-        await keep(self._records, self._bulk, changes)
+        self._others.keep(changes)
+        try:
+            await keep(self._records, self._bulk, self._others, changes)
+        finally:
+            self._refresher.owe()  # others look for it
 
     def _now(self) -> int:
         return int(self._clock())
@@ -185,12 +201,13 @@ class OpenSearchStore:
         return StoreStatistics("opensearch", trouble=self._bulk.trouble or self._away)
 
     async def look(self) -> None:
-        """Load the keys that have vanished, before any event is stored.
+        """Load the keys that have vanished, before any event is stored, and know what was stored until now.
 
         Raises:
             StoreError: the cluster could not answer.
         """
         await self._vanished.look(0)
+        await self._follower.begin()
 
     async def show(self) -> None:
         """Refresh once: at the end for other relays, and at the start for this relay after a crash."""
@@ -198,6 +215,12 @@ class OpenSearchStore:
             await self._client.ask("POST", f"/{self._alias}/_refresh")  # `run` may be cancelled already
         except StoreError as error:
             log.warning("the last events written appear in searches within half a minute", error=str(error))
+
+    def _learn(self, pubkey: str, until: int) -> None:
+        """Bar what belongs to a key that has vanished elsewhere, and remove what has come here meanwhile."""
+        if until > self._vanished.untils.get(pubkey, -1):
+            self._vanished.learn(pubkey, until)
+            self._crossed_deletions.hurry()
 
     async def _watch(self) -> None:
         """Notice that the index is away, or is another one, before a client publishes."""
@@ -212,11 +235,13 @@ class OpenSearchStore:
                 self._away = "the relay's store takes too long"
 
     async def run(self) -> None:
-        """Refresh, sweep and watch, until cancelled."""
+        """Refresh, sweep, watch, and follow what others write, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._refresher.run)
             nursery.start_soon(self._crossed_deletions.run)
             nursery.start_soon(self._watch)
+            nursery.start_soon(self._others.run)
+            nursery.start_soon(self._follower.run)
 
 
 @asynccontextmanager

@@ -172,15 +172,23 @@ class CrossedDeletions:
         self._vanished = vanished
         self._clearing = clearing
         self._swept: int | None = None
+        self._wanted = trio.Event()
+        self._is_hurried = False
 
     async def run(self) -> None:
-        """Sweep now and then every half minute."""
+        """Sweep now and then every half minute, and when a key has vanished elsewhere."""
         while True:
             try:
                 await self.sweep()
             except StoreError as error:
                 log.warning("not swept", error=str(error))
-            await trio.sleep(SWEEP_SECONDS)
+            with trio.move_on_after(SWEEP_SECONDS):
+                await self._wanted.wait()
+            self._is_hurried, self._wanted = self._wanted.is_set(), trio.Event()
+
+    def hurry(self) -> None:
+        """Sweep soon."""
+        self._wanted.set()
 
     async def sweep(self) -> int:
         """Remove stored events that were deleted or have vanished; returns their number.
@@ -193,7 +201,7 @@ class CrossedDeletions:
         # From the last sweep that was completed, however many have failed since.
         since = (now if self._swept is None else self._swept) - LOOKS_BACK
         look = self._vanished.look_at_all if is_first else self._vanished.look
-        removed = await self._remove(*await look(since))
+        removed = await self._remove(*await look(since), is_fresh=self._is_hurried)
         recent: Query = {
             "bool": {
                 "filter": [{"exists": {"field": "grave"}}, {"range": {"arrived": {"gte": since}}}],
@@ -205,9 +213,9 @@ class CrossedDeletions:
         self._swept = now
         return removed
 
-    async def _remove(self, *meant: Query, bars: bool = False) -> int:
-        # The next sweep finds what no search sees yet.
-        removed = await self._clearing.empty(*meant, is_fresh=False, bars=bars)
+    async def _remove(self, *meant: Query, is_fresh: bool = False, bars: bool = False) -> int:
+        # Unless it is in a hurry, the next sweep finds what no search sees yet.
+        removed = await self._clearing.empty(*meant, is_fresh=is_fresh and bool(meant), bars=bars)
         if removed:
             log.info("removed events whose deletion had crossed with them", events=removed)
         return removed

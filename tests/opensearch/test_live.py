@@ -1,0 +1,52 @@
+"""Two relays on one index of a real node: what is published on either is live on both, once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from tests.opensearch.inside import inside
+from tests.opensearch.live import publish, subscribe
+from tests.opensearch.pairs import Relays
+from tests.support.indices import made, options_for
+from tests.support.keys import ALICE, BOB, NOW
+from trio_relay import Relay, open_relay
+from trio_relay.store.opensearch import open_opensearch
+
+pytestmark = pytest.mark.exhaustive
+
+EVENTS = 2_000
+
+
+@asynccontextmanager
+async def two(node: str, prefix: str) -> AsyncIterator[tuple[tuple[Relay, Relay], Relays]]:
+    """Two relays and their stores."""
+    options = options_for(node, prefix, refresh_seconds=0.5)
+    with trio.fail_after(240):
+        async with (
+            made(options) as one,
+            open_opensearch(options) as other,
+            open_relay(one, clock=lambda: NOW) as relay,
+            open_relay(other, clock=lambda: NOW) as second,
+        ):
+            yield (relay, second), (one, other)
+
+
+async def test_two_thousand_events_published_in_turn_are_live_on_both_once(node: str, prefix: str) -> None:
+    events = [(ALICE, BOB)[number % 2].event(f"{number}", created_at=NOW - number) for number in range(EVENTS)]
+    async with two(node, prefix) as (relays, stores):
+        hearers = [await subscribe(relay) for relay in relays]
+        for number, event in enumerate(events):
+            assert await publish(relays[number % 2], event) == [(event.id, True, "")]
+            if number % 400 == 100:  # whose answers cross with what is on its way
+                hearers += [await subscribe(relay) for relay in relays]
+        for hearer in hearers:
+            await hearer.until(EVENTS)
+        for store in stores:
+            await inside(store).follower.look(is_fresh=True)  # whatever would come twice
+        ids = {event.id for event in events}
+        assert [Counter(hearer.heard) for hearer in hearers] == [Counter(ids)] * len(hearers)
