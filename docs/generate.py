@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -16,6 +18,7 @@ from trio_relay import Endpoints, MemoryStore, NetOptions, Server, open_relay
 from trio_relay.cli import main as command
 from trio_relay.config import Config, Setting, settings
 from trio_relay.metrics import MetricsPage, ProcessFigures, WorkersFigures
+from trio_relay.store.base import CacheStatistics, NoteStatistics, SharingStatistics, StoreStatistics
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = "<!-- Written by `make docs` from the code; change it there. -->"
@@ -104,7 +107,15 @@ async def _metrics() -> list[Metric]:
     async with open_relay(MemoryStore()) as relay:
         server = Server(relay, Endpoints(relay.document, relay.check, ""), NetOptions())
         figures = WorkersFigures(ProcessFigures("keeper", 0.0, 0, 0.0), (), 0, 0)
-        return MetricsPage(lambda: (relay.statistics(), server.statistics()), lambda: figures).families()
+        shown = replace(relay.statistics(), store=_WITH_ALL)
+        return MetricsPage(lambda: (shown, server.statistics()), lambda: figures).families()
+
+
+_WITH_ALL: Final = StoreStatistics(
+    "any",
+    cache=CacheStatistics(events=0, bytes=0, hits=0, misses=0),
+    sharing=SharingStatistics({}, 0.0, NoteStatistics(is_connected=True, sent=0, heard=0, dropped=0, gaps=0)),
+)
 
 
 def _commands(one: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:

@@ -157,7 +157,9 @@ async def _serve(
     announce: Callable[[str], None],
     lists: ListFiles | None,
 ) -> None:
-    front = Endpoints(relay.document, relay.check, greeting_of(config), AdminApi(relay), relay.rules.names)
+    front = Endpoints(
+        relay.document, relay.check, greeting_of(config), AdminApi(relay), relay.rules.names, relay.degraded
+    )
     server = Server(relay, front, config.net)
     page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
     async with (

@@ -232,6 +232,20 @@ def _store(relay: RelayStatistics) -> Iterator[Metric]:
         yield _gauge("store_cache_bytes", "Memory that the cache of events uses", cache.bytes)
         yield _counter("store_cache_hits", "Events of answers that came from the cache", cache.hits)
         yield _counter("store_cache_misses", "Events of answers that had to be looked up", cache.misses)
+    yield from _sharing(relay)
+
+
+def _sharing(relay: RelayStatistics) -> Iterator[Metric]:
+    if (sharing := relay.store.sharing) is None:
+        return
+    yield _labelled("shared_events", "Events that other relays have stored, by the way they came", "way", sharing.heard)
+    yield _gauge("shared_seconds_behind", "Since the last look for what others have stored", sharing.seconds_behind)
+    if (notes := sharing.notes) is not None:
+        yield _gauge("bus_connected", "1 while the bus tells what other relays store", notes.is_connected)
+        yield _counter("bus_notes_sent", "Notes that other relays can hear", notes.sent)
+        yield _counter("bus_notes_heard", "Notes of other relays", notes.heard)
+        yield _counter("bus_notes_dropped", "Notes that found no room while the bus was away", notes.dropped)
+        yield _counter("bus_gaps", "Times that something was read from the store, not from the bus", notes.gaps)
 
 
 def _workers(figures: WorkersFigures) -> Iterator[Metric]:

@@ -138,6 +138,19 @@ async def test_health_follows_the_store(autojump_clock: MockClock) -> None:
         assert (await wire.ask("HEAD", "/health")).status == 200
 
 
+async def test_a_relay_that_stores_all_and_is_worse_than_it_should_be_says_so_and_is_healthy(
+    autojump_clock: MockClock,
+) -> None:
+    store = ObedientStore()
+    store.degraded = "the relays' bus is away"
+    async with open_door(store) as door, open_stream(door) as wire:
+        reply = await wire.ask(target="/health")
+        assert (reply.status, json.loads(reply.body)) == (200, {"status": "degraded", "reason": store.degraded})
+        store.trouble = "no space left"
+        reply = await wire.ask(target="/health")
+        assert (reply.status, json.loads(reply.body)) == (503, {"status": "failing", "reason": "no space left"})
+
+
 @pytest.mark.parametrize("target", ["http://relay.example/health", "https://relay.example/health?now"])
 async def test_a_proxy_may_send_the_whole_address(target: str, autojump_clock: MockClock) -> None:
     """RFC 9112, section 3.2.2."""

@@ -11,6 +11,7 @@ import httpx
 import trio
 
 from tests.opensearch.cluster import Asked, Cluster, Held, Index, Reply
+from trio_relay.bus import Bus
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, client, documents, mapping
 
 SOURCE = {*documents.Source.__struct_encode_fields__}
@@ -127,13 +128,14 @@ _relays = itertools.count()
 
 @asynccontextmanager
 async def relay_on(
-    index: SharedIndex, *, ahead: float = 0.0, **changes: Any
+    index: SharedIndex, *, ahead: float = 0.0, bus: Bus | None = None, **changes: Any
 ) -> AsyncIterator[tuple[OpenSearchStore, Cluster]]:
     """A store on this index that runs as `open_opensearch` would have it, and what it asks.
 
     Args:
         index: shared with others.
         ahead: seconds by which its clock is ahead of virtual time.
+        bus: its side of one that it shares with the others.
         changes: of its options.
     """
     cluster = Cluster(index.answer)
@@ -146,7 +148,7 @@ async def relay_on(
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(cluster.respond)) as http:
         cluster.client = client.OpenSearchClient(http, options)
-        store = OpenSearchStore(cluster.client, options, lambda: BEGAN, clock)
+        store = OpenSearchStore(cluster.client, options, lambda: BEGAN, clock, bus)
         await store.show()
         await store.look()
         async with trio.open_nursery() as nursery:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,41 +12,18 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
+from tests.opensearch.ears import Ear
 from tests.opensearch.inside import inside
 from tests.opensearch.shared_index import SharedIndex, relay_on
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, NOW, made_up
 from trio_relay import Filter, Saved
-from trio_relay.nostr.event import Event
 from trio_relay.store.opensearch import OpenSearchStore, remembered
 
 STORED = Saved.STORED
 NOTE, OTHER = ALICE.event("note"), BOB.event("other")
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age) for age in range(2))
 ALL = Filter()
-
-
-class Ear:
-    """An audience that remembers, and delivers as slowly as it is told to."""
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.pending: list[Event] = []
-        self.delivered: list[Event] = []
-        self.decisions = 0
-        self.seconds = seconds
-
-    def note(self, events: Sequence[Event]) -> None:
-        self.pending += events
-
-    async def deliver(self, events: Sequence[Event]) -> None:
-        await trio.sleep(self.seconds)
-        self.delivered += events
-
-    def decided(self) -> None:
-        self.decisions += 1
-
-    def missed(self) -> None:
-        raise AssertionError("nothing follows this store")
 
 
 @asynccontextmanager

@@ -28,6 +28,8 @@ class ObedientStore(MemoryStore):
         self.is_quick = is_quick
         self.trouble: str | None = None
         """What it says of itself in its statistics."""
+        self.degraded: str | None = None
+        """The same."""
         self.failing_ids: set[str] = set()
         """Events that it cannot take, while it takes others."""
         self.writers = writers
@@ -90,7 +92,7 @@ class ObedientStore(MemoryStore):
         return await super().count(filters)
 
     def statistics(self) -> StoreStatistics:
-        return replace(super().statistics(), trouble=self.trouble)
+        return replace(super().statistics(), trouble=self.trouble, degraded=self.degraded)
 
     async def sweep(self) -> int:
         await self._pass("sweep")

@@ -182,7 +182,7 @@ async def open_door(
 
 def served(relay: Relay, net: NetOptions | None = None, scoreboard: Scoreboard | None = None) -> Server:
     """One more way to a relay."""
-    front = Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay), relay.rules.names)
+    front = Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay), relay.rules.names, relay.degraded)
     return Server(relay, front, net or NetOptions(), scoreboard=scoreboard)
 
 

@@ -55,6 +55,7 @@ class Endpoints:
         management: answers operators (NIP-86); None: there are none.
         urls: the relay's names, if it has any: the path of each is served, beside `/`, at which a proxy may ask that
             has taken the path off.
+        degraded: tells what is worse than it should be while all is stored, or None.
     """
 
     def __init__(
@@ -64,9 +65,11 @@ class Endpoints:
         greeting: str,
         management: Management | None = None,
         urls: Iterable[str] = (),
+        degraded: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._document = document
         self._check = check
+        self._degraded = degraded
         self._greeting = greeting
         self._management = management if management is not None and management.is_open else None
         paths = [urlsplit(url).path or "/" for url in urls]
@@ -106,6 +109,8 @@ class Endpoints:
     async def _health(self) -> Response:
         failure = await self._check()
         body = {"status": "ok"} if failure is None else {"status": "failing", "reason": failure}
+        if failure is None and (reason := self._degraded()) is not None:
+            body = {"status": "degraded", "reason": reason}
         status = 200 if failure is None else 503
         return Response(status, msgspec.json.encode(body), "application/json", [("Cache-Control", "no-store")])
 

@@ -221,6 +221,10 @@ class Relay:
         """Why the relay cannot store events now, or None if all is well."""
         return await self.stages.writer.check()
 
+    def degraded(self) -> str | None:
+        """What is worse than it should be while all is stored, or None: what others store may come later."""
+        return self._store.statistics().degraded
+
     def statistics(self) -> RelayStatistics:
         """How everything is, as one frozen record."""
         stages = self.stages

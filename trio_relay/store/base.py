@@ -104,6 +104,33 @@ class CacheStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteStatistics:
+    """What a store has told others over a bus, and heard from them."""
+
+    is_connected: bool
+    sent: int
+    """Notes that others can hear."""
+    heard: int
+    """Notes of others."""
+    dropped: int
+    """Notes that found no room while the bus was away: the others have read from the store what was in them."""
+    gaps: int
+    """How often something may have been missed, and was read from the store, the start included."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharingStatistics:
+    """What others on the same store have been heard to do."""
+
+    heard: dict[str, int]
+    """Events of others by the way that brought them first: `bus`, or `index`, the store itself."""
+    seconds_behind: float
+    """Since the last look for what others have done was begun that was carried through."""
+    notes: NoteStatistics | None = None
+    """None without a bus."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatistics:
     """The state of a store; sizes in bytes."""
 
@@ -114,6 +141,10 @@ class StoreStatistics:
     """Why it stores nothing at the moment, although it still tries; None if it does."""
     cache: CacheStatistics | None = None
     """None if it has none."""
+    degraded: str | None = None
+    """What is worse than it should be, although everything is stored; None if nothing is."""
+    sharing: SharingStatistics | None = None
+    """None if there are no others."""
 
 
 class Scannable(Protocol):

@@ -27,6 +27,7 @@ from trio_relay.store.opensearch.recent import Overlay
 from trio_relay.store.opensearch.remembered import Remembered, Written
 
 Way: TypeAlias = Literal["bus", "index"]
+WAYS: Final[tuple[Way, ...]] = ("bus", "index")
 
 _decode_event: Final = msgspec.json.Decoder(Event).decode
 
@@ -42,6 +43,8 @@ class Others:
         self.remembered = Remembered()
         self.audience: Audience | None = None
         """Whom events of others are for; None: nobody."""
+        self.teller: Callable[[Written], None] | None = None
+        """Has others hear of what this relay has written; None: they find it in the index. Sync."""
         self.heard: Counter[Way] = Counter()
         """Events of others by the way that brought them first."""
         self.overlay = Overlay()
@@ -82,6 +85,8 @@ class Others:
     def tell(self, one: Written, event_id: str = "") -> None:
         """Know a record that this relay has written, with this event in it, and have others hear of it."""
         self._remember(one.slot, one.version, one.arrived, event_id)
+        if self.teller is not None:
+            self.teller(one)
 
     def meet(self, hits: Sequence[Hit]) -> None:
         """Hear what a query has found, before it is shown."""

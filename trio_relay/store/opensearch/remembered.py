@@ -25,7 +25,7 @@ from trio_relay.store.opensearch.documents import Document
 K = TypeVar("K")
 
 MOST_REMEMBERED: Final = 100_000
-"""Writes, and as many records: some 40 MB when it is full, which takes 800 writes a second for two minutes."""
+"""Events that were written, records without an event, and versions: so many of each."""
 
 
 class Written(msgspec.Struct, array_like=True, gc=False):
@@ -64,10 +64,11 @@ class Remembered:
         self.floor = 0
         """What arrived before, in nanoseconds since 1970, is no news."""
         self._writes: dict[int, int] = {}
+        self._bare: dict[int, int] = {}
         self._versions: dict[str, tuple[int, int]] = {}
 
     def __len__(self) -> int:
-        return len(self._writes)
+        return len(self._writes) + len(self._bare)
 
     def is_news(self, slot: str, version: int, arrived: int, event_id: str) -> bool:
         """Return True if nobody here has heard of this state of a record, nor of a newer one."""
@@ -80,11 +81,18 @@ class Remembered:
 
     def has(self, arrived: int, event_id: str) -> bool:
         """Return True if this write is known; `event_id` is empty for a record without an event."""
-        return hash((arrived, event_id)) in self._writes
+        return hash((arrived, event_id)) in (self._writes if event_id else self._bare)
 
     def add(self, arrived: int, event_id: str) -> None:
         """Remember a write."""
-        self._writes[hash((arrived, event_id))] = arrived
+        key = hash((arrived, event_id))
+        if not event_id:
+            # A key that vanishes may leave a million: to hear of such a one again does no harm.
+            self._bare[key] = arrived
+            if len(self._bare) > MOST_REMEMBERED:
+                del self._bare[next(iter(self._bare))]
+            return
+        self._writes[key] = arrived
         if len(self._writes) > MOST_REMEMBERED:
             first = next(iter(self._writes))
             self.floor = max(self.floor, self._writes.pop(first) + 1)
@@ -104,8 +112,9 @@ class Remembered:
     def raise_floor(self, floor: int) -> None:
         """Forget what arrived before: it is no news any more, whoever finds it."""
         self.floor = max(self.floor, floor)
-        for key in list(_older(self._writes.items(), self.floor)):
-            del self._writes[key]
+        for writes in (self._writes, self._bare):
+            for key in list(_older(writes.items(), self.floor)):
+                del writes[key]
         for slot in list(_older(((slot, arrived) for slot, (arrived, _) in self._versions.items()), self.floor)):
             del self._versions[slot]
 

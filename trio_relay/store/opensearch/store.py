@@ -11,13 +11,23 @@ import structlog
 import trio
 from msgspec.structs import replace
 
+from trio_relay.bus import Bus
 from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.nostr.ranking import mute_kinds
 from trio_relay.nostr.trends import Trends
-from trio_relay.store.base import Audience, Listener, Page, Saved, StoreError, StoreRefused, StoreStatistics
+from trio_relay.store.base import (
+    Audience,
+    Listener,
+    Page,
+    Saved,
+    SharingStatistics,
+    StoreError,
+    StoreRefused,
+    StoreStatistics,
+)
 from trio_relay.store.opensearch.aggregates import trends
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.bulk_size import fitting_bytes
@@ -25,10 +35,11 @@ from trio_relay.store.opensearch.cas import Records, keep, kept
 from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.client import OpenSearchClient, open_client
 from trio_relay.store.opensearch.documents import Document
+from trio_relay.store.opensearch.exchange import Exchange
 from trio_relay.store.opensearch.following import Follower
 from trio_relay.store.opensearch.mapping import alias_of
 from trio_relay.store.opensearch.options import OpenSearchOptions
-from trio_relay.store.opensearch.others import Others
+from trio_relay.store.opensearch.others import WAYS, Others
 from trio_relay.store.opensearch.pages import newest_first
 from trio_relay.store.opensearch.query import AN_EVENT, expired
 from trio_relay.store.opensearch.refresh import Refresher
@@ -58,6 +69,7 @@ class OpenSearchStore:
         options: OpenSearchOptions,
         clock: Callable[[], float],
         nanoseconds: Callable[[], int] | None = None,
+        bus: Bus | None = None,
     ) -> None:
         alias = alias_of(options)
         self._client = client
@@ -75,6 +87,10 @@ class OpenSearchStore:
         self._crossed_deletions = CrossedDeletions(client, alias, self._records, self._vanished, self._clearing)
         self._searcher = Searcher(client, alias, clock, self._others.meet)
         self._follower = Follower(client, alias, self._refresher, self._others, options.refresh_seconds, nanoseconds)
+        self._exchange: Exchange | None = None
+        if bus is not None:
+            self._exchange = Exchange(bus, self._others, self._follower, nanoseconds)
+            self._others.teller = self._exchange.tell
         self._away: str | None = None
 
     @property
@@ -146,7 +162,8 @@ class OpenSearchStore:
         self._others.audience = audience
 
     def spread(self, events: Sequence[Event]) -> None:
-        pass
+        if self._exchange is not None:
+            self._exchange.spread(events)
 
     async def sweep(self) -> int:
         # What other relays have written and no search sees yet is removed by them or by the next sweep.
@@ -198,7 +215,16 @@ class OpenSearchStore:
         self._bulk.trouble = None
 
     def statistics(self) -> StoreStatistics:
-        return StoreStatistics("opensearch", trouble=self._bulk.trouble or self._away)
+        trouble = self._bulk.trouble or self._away
+        exchange = self._exchange
+        is_degraded = exchange is not None and not exchange.is_there
+        degraded = f"the relays' bus is away ({exchange.bus.trouble})" if exchange is not None and is_degraded else None
+        sharing = SharingStatistics(
+            {way: self._others.heard[way] for way in WAYS},
+            self._follower.seconds_behind,
+            None if exchange is None else exchange.statistics(),
+        )
+        return StoreStatistics("opensearch", trouble=trouble, degraded=degraded, sharing=sharing)
 
     async def look(self) -> None:
         """Load the keys that have vanished, before any event is stored, and know what was stored until now.
@@ -211,6 +237,8 @@ class OpenSearchStore:
 
     async def show(self) -> None:
         """Refresh once: at the end for other relays, and at the start for this relay after a crash."""
+        if self._exchange is not None:
+            self._exchange.flush()
         try:
             await self._client.ask("POST", f"/{self._alias}/_refresh")  # `run` may be cancelled already
         except StoreError as error:
@@ -241,18 +269,23 @@ class OpenSearchStore:
             nursery.start_soon(self._crossed_deletions.run)
             nursery.start_soon(self._watch)
             nursery.start_soon(self._others.run)
-            nursery.start_soon(self._follower.run)
+            if (exchange := self._exchange) is None:
+                nursery.start_soon(self._follower.run)
+            else:
+                nursery.start_soon(self._follower.run, lambda: exchange.is_there)
+                nursery.start_soon(exchange.run)
 
 
 @asynccontextmanager
 async def open_opensearch(
-    options: OpenSearchOptions, *, clock: Callable[[], float] = time.time
+    options: OpenSearchOptions, *, clock: Callable[[], float] = time.time, bus: Bus | None = None
 ) -> AsyncIterator[OpenSearchStore]:
     """Open the store behind this alias for as long as the context lasts; any number of relays may have it open.
 
     Args:
         options: the cluster and the names.
         clock: seconds since 1970.
+        bus: what other relays on the same index are told over; None: they follow the index, and so does this one.
 
     Raises:
         StoreRefused: it cannot be reached, `trio-relay migrate` has to make or upgrade it first, or it is of a newer
@@ -262,7 +295,7 @@ async def open_opensearch(
         if (reason := await check(client, options)) is not None:
             raise StoreRefused(reason)
         fitting = replace(options, bulk_bytes=await fitting_bytes(client, options))
-        store = OpenSearchStore(client, fitting, clock)
+        store = OpenSearchStore(client, fitting, clock, bus=bus)
         await store.show()
         try:
             await store.look()
