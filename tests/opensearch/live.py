@@ -19,7 +19,13 @@ class Hearer(LocalClient):
         self.times: list[float] = []
         self.verbs: list[str] = []
         """What else has come."""
+        self._stored = 0
         self._came = trio.Event()
+
+    @property
+    def live(self) -> list[str]:
+        """What came after EOSE."""
+        return self.heard[self._stored :]
 
     def send_framed_nowait(self, framed: bytes) -> None:
         text, position = framed.decode(), 0
@@ -30,6 +36,7 @@ class Hearer(LocalClient):
                 self.times.append(trio.current_time())
             else:
                 self.verbs.append(message[0])
+                self._stored = len(self.heard)
         self._came.set()
 
     async def until(self, number: int) -> None:
