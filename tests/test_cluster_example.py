@@ -53,6 +53,32 @@ def test_the_relays_are_those_behind_the_proxy_and_ask_all_nodes() -> None:
     assert config.opensearch.replicas >= 1
 
 
+def test_the_bus_is_where_the_relays_look_for_it_and_has_room() -> None:
+    settings = dict(re.findall(r"^(\w[\w-]*) (.+)$", (FOLDER / "valkey.conf").read_text(), re.MULTILINE))
+    assert relay().bus.url == f"redis://{BUS}:{settings['port']}/0"
+    assert settings["maxmemory"] == "1gb"
+    assert relay().bus.max_bytes < 2**30
+    assert settings["maxmemory-policy"] == "noeviction"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_redis_takes_the_bus_s_file(tmp_path: Path) -> None:
+    """Redis 7.0, with which Valkey shares what the file says."""
+    config = tmp_path / "valkey.conf"
+    config.write_text(
+        (FOLDER / "valkey.conf").read_text().replace("port 6379", f"port 0\nunixsocket {tmp_path}/socket")
+    )
+    with subprocess.Popen(
+        ["redis-server", str(config), "--dir", str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        said = next((line for line in server.stdout if "eady to accept connections" in line), "")
+        server.terminate()
+        assert server.wait(30) == 0
+    assert said != ""
+
+
 def test_what_the_proxy_lets_through_the_relays_take() -> None:
     most = re.search(r"default-server .* maxconn (\d+)$", haproxy(), re.MULTILINE)
     whole = re.search(r"^    maxconn (\d+)$", haproxy(), re.MULTILINE)
