@@ -23,6 +23,7 @@ import structlog
 import trio
 from msgspec.structs import replace
 
+from trio_relay.bus import Bus
 from trio_relay.config import Config, is_private
 from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
@@ -42,7 +43,7 @@ from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store import opensearch
-from trio_relay.store.base import Store
+from trio_relay.store.base import Store, StoreRefused
 from trio_relay.store.memory import MemoryStore
 from trio_relay.store.sqlite import open_sqlite
 from trio_relay.version import CODE, __version__
@@ -90,8 +91,12 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
 
 
 @asynccontextmanager
-async def open_store(config: Config) -> AsyncIterator[Store]:
+async def open_store(config: Config, bus: Bus | None = None) -> AsyncIterator[Store]:
     """Open the store that the configuration names, for as long as the context lasts.
+
+    Args:
+        config: checked.
+        bus: over which relays that share the store tell each other; None: the one that the configuration names.
 
     Raises:
         StoreRefused: it cannot be opened.
@@ -100,11 +105,27 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
     if config.store.backend == "memory":
         opened = nullcontext(MemoryStore())
     elif config.store.backend == "opensearch":
-        opened = opensearch.open_opensearch(config.opensearch)
+        opened = opensearch.open_opensearch(config.opensearch, bus=bus or open_bus(config))
     else:
         opened = open_sqlite(config.store, has_folder=not is_shared(Path(config.store.path).parent, config))
     async with opened as store:
         yield store
+
+
+def open_bus(config: Config) -> Bus | None:
+    """Return a member of the bus that the configuration names; None if it names none. Nothing is connected yet.
+
+    Raises:
+        StoreRefused: it cannot be used as it is set up.
+    """
+    if not config.bus.url:
+        return None
+    from trio_relay.bus import redis_stream  # few relays have one, and it takes a while to load
+
+    try:
+        return redis_stream.open_redis_bus(config.bus, config.opensearch.prefix)
+    except redis_stream.BusRefused as error:
+        raise StoreRefused(str(error)) from error
 
 
 def is_shared(folder: Path, config: Config) -> bool:

@@ -56,6 +56,7 @@ class Link:
         self._numbers = count(1)
         self._asked: dict[int, _Question] = {}
         self._is_over = False
+        self._left = trio.Event()
         self.on_room: Callable[[], None] = lambda: None
         """Called when all that was told has left; sync."""
 
@@ -63,6 +64,11 @@ class Link:
     def waiting(self) -> int:
         """Bytes that were told and have not left."""
         return len(self._outgoing) + self._sending
+
+    async def room(self, most: int) -> None:
+        """Wait until no more than so many bytes wait; returns at once if the link has ended."""
+        while self.waiting > most and not self._is_over:
+            await self._left.wait()
 
     def tell(self, name: str, payload: bytes) -> None:
         """Send a message; never waits. Nothing happens if the link has ended."""
@@ -114,6 +120,7 @@ class Link:
     def end(self) -> None:
         """Say and hear nothing more; sync."""
         self._is_over = True
+        self._left.set()
         for question in self._asked.values():
             question.end(LinkEnded())
 
@@ -127,9 +134,14 @@ class Link:
                     self._sending = len(part)
                     await self._stream.send_all(part)
                     self._sending = 0
+                    self._pass_room()
                 self.on_room()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._is_over = True  # the reader will find the end
+
+    def _pass_room(self) -> None:
+        self._left.set()
+        self._left = trio.Event()
 
     async def _take_all(self, tells: Tells, calls: Calls, nursery: trio.Nursery) -> None:
         data = bytearray()

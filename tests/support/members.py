@@ -48,9 +48,9 @@ async def joined(
     with Scoreboard.open(os.dup(scoreboard.fd), place, number) as shared:
         async with kept.open_kept(options, near, shared) as store, trio.open_nursery() as nursery:
             member = keeper.join(far)
-            store.begin(keeper.store.newest)
+            store.begin(member.newest)
             nursery.start_soon(near.run, store.tells)
             nursery.start_soon(far.run, member.tells, member.calls)
             yield store
-            keeper.leave(member)
+            member.leave()
             nursery.cancel_scope.cancel()

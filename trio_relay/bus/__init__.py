@@ -12,6 +12,7 @@ from trio_relay.bus.options import BusOptions
 
 if TYPE_CHECKING:
     from trio_relay.bus.entries import Entry, Reach, Unreadable, decode, encode
+    from trio_relay.bus.hub import Hub, HubMember
     from trio_relay.bus.ledger import Ledger
     from trio_relay.bus.member import StreamBus
     from trio_relay.bus.outgoing import Outgoing
@@ -26,6 +27,8 @@ __all__ = [
     "Entry",
     "Gap",
     "Heard",
+    "Hub",
+    "HubMember",
     "Ledger",
     "Note",
     "Outgoing",
@@ -45,6 +48,8 @@ __all__ = [
 _MODULES = {
     "BusRefused": "redis_stream",
     "Entry": "entries",
+    "Hub": "hub",
+    "HubMember": "hub",
     "Ledger": "ledger",
     "StreamLine": "stream",
     "Outgoing": "outgoing",

@@ -83,6 +83,11 @@ class Bus(Protocol):
         ...
 
     @property
+    def reaches_all(self) -> bool:
+        """True if all that share the store are on this bus: then what it tells need not be looked for."""
+        ...
+
+    @property
     def trouble(self) -> str | None:
         """Why the bus is away, for operators; None while it answers."""
         ...

@@ -46,6 +46,8 @@ class StreamBus:
         waiting_bytes: of notes that may wait while the stream is away.
     """
 
+    reaches_all = True
+
     def __init__(self, stream: Stream, max_entries: int, max_bytes: int, waiting_bytes: int = WAITING_BYTES) -> None:
         self._stream = stream
         me = secrets.token_hex(8)

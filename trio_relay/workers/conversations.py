@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 from msgspec.structs import replace
 
 from trio_relay.config import Config
-from trio_relay.link import Calls, Link, LinkEnded, Refused
+from trio_relay.link import Calls, Link, LinkEnded, Refused, Tells
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import StoreError
-from trio_relay.store.kept import Keeper
 from trio_relay.workers import statistics
 from trio_relay.workers.instructions import (
     Beginning,
@@ -38,13 +37,39 @@ _REPORT_SECONDS: Final = 1.0
 """How long the metrics wait for a worker."""
 
 
+class WorkerPart(Protocol):
+    """A worker's part in what all share: of the kept file, or of the hub in front of an index."""
+
+    @property
+    def newest(self) -> int:
+        """The last number of an event before those that the worker is told of."""
+        ...
+
+    @property
+    def tells(self) -> Tells:
+        """What the link takes for it."""
+        ...
+
+    @property
+    def calls(self) -> Calls:
+        """What the link answers for it."""
+        ...
+
+    async def run(self) -> None:
+        """Serve the worker until cancelled."""
+        ...
+
+    def leave(self) -> None:
+        """The worker has gone."""
+        ...
+
+
 class Conversations:
     """All workers that are there now.
 
     Args:
         config: for workers to come.
         workers: how many there are to be.
-        keeper: keeps the store for them.
         scoreboard: has a row for each.
         listeners: descriptors of each worker's listeners, by its number.
         kill: ends a worker that does not answer, by its number and for this reason.
@@ -55,7 +80,6 @@ class Conversations:
         self,
         config: Config,
         workers: int,
-        keeper: Keeper,
         scoreboard: Scoreboard,
         listeners: Callable[[int], list[int]],
         kill: Callable[[int, str], None],
@@ -63,7 +87,6 @@ class Conversations:
     ) -> None:
         self._config = config
         self._workers = workers
-        self._keeper = keeper
         self._scoreboard = scoreboard
         self._listeners = listeners
         self._kill = kill
@@ -76,14 +99,23 @@ class Conversations:
         self.admin: AdminApi | None = None
         """Manages it."""
 
+    def share(self, join: Callable[[Link], WorkerPart], settled: Callable[[], Awaitable[None]]) -> None:
+        """Say what workers share, before the first one comes.
+
+        Args:
+            join: gives a worker its part in it.
+            settled: waits until what they have sent to be saved is.
+        """
+        self._join_part = join
+        self._settled = settled
+
     async def converse(self, number: int, stream: trio.abc.Stream, ready: Callable[[int], None]) -> None:
         """Speak with a worker until it is gone, or this is cancelled."""
         link = Link(stream)
         self._scoreboard.clear(number - 1)
-        member = self._keeper.join(link)
-        # Nothing may come between: the worker is told of all that follows this number.
-        newest = self._keeper.store.newest
-        beginning = Beginning(self._config, self._workers, newest, self._scoreboard.fd, self._listeners(number))
+        # Nothing may come between: the worker is told of all that follows the number in its beginning.
+        part = self._join_part(link)
+        beginning = Beginning(self._config, self._workers, part.newest, self._scoreboard.fd, self._listeners(number))
         link.tell("begin", encode(beginning))
         if self._is_stopping:
             link.tell("stop", b"")
@@ -92,16 +124,18 @@ class Conversations:
             self._ready.add(number)
             ready(number)
 
+        tells = {**part.tells, "ready": is_ready, "reports": self._note_reports}
         self._links[number] = link
         self._totals.started(number)
         try:
-            await link.run(
-                {**member.tells, "ready": is_ready, "reports": self._note_reports}, {**member.calls, **self._calls()}
-            )
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(part.run)
+                await link.run(tells, {**part.calls, **self._calls()})
+                nursery.cancel_scope.cancel(reason="the worker is gone")
         finally:
             del self._links[number]
             self._ready.discard(number)
-            self._keeper.leave(member)
+            part.leave()
             self._totals.ended(number)
 
     def _calls(self) -> Calls:
@@ -130,7 +164,7 @@ class Conversations:
         async with trio.open_nursery() as nursery:
             for number, link in self._links.items():
                 nursery.start_soon(self._settle, number, link)
-        await self._keeper.settled()
+        await self._settled()
 
     async def _settle(self, number: int, link: Link) -> None:
         with trio.move_on_after(_ANSWER_SECONDS) as patience:

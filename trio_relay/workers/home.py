@@ -1,95 +1,91 @@
-"""The store as the keeper's own relay has it: what it saves goes with what workers save, and they hear of it."""
+"""The store as the keeper's own relay has it: what it removes was not saved by a worker behind its back."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
-import msgspec
-
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
-from trio_relay.store.base import Audience, Listener, Page, Saved, StoreStatistics
+from trio_relay.store.base import Audience, Listener, Page, Saved, Store, StoreStatistics
 from trio_relay.store.kept import Keeper
-from trio_relay.store.sqlite import SqliteStore
 
 
 class HomeStore:
-    """A `Store` in the process that keeps the file for workers.
+    """A `Store` in the process that looks after workers.
 
     Args:
-        file: what is kept.
-        keeper: commits.
+        store: what is kept for workers, or what all share.
         obeyed: waits until all workers go by what they were told, and what they sent before is saved.
+        keeper: commits what workers send; None: they save by themselves.
     """
 
-    is_shared = False
-
-    def __init__(self, file: SqliteStore, keeper: Keeper, obeyed: Callable[[], Awaitable[None]]) -> None:
-        self._file = file
-        self._keeper = keeper
+    def __init__(self, store: Store, obeyed: Callable[[], Awaitable[None]], keeper: Keeper | None = None) -> None:
+        self._store = store
         self._obeyed = obeyed
-        self.description = file.description
-        self.writers = file.writers
-        self.readers = file.readers
+        self._keeper = keeper
+        self.description = store.description
+        self.is_shared = store.is_shared
+        self.writers = store.writers
+        self.readers = store.readers
 
     @property
     def has_all_words(self) -> bool:
-        return self._file.has_all_words
+        return self._store.has_all_words
 
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
-        return await self._keeper.save(events)
+        return await (self._store.save_many(events) if self._keeper is None else self._keeper.save(events))
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         # What a worker admitted before it knew of a ban is saved by now, and found.
         await self._obeyed()
-        return await self._file.remove(filters)
+        return await self._store.remove(filters)
 
     def hear(self, audience: Audience | None) -> None:
-        """Nobody subscribes here."""
+        self._store.hear(audience)
 
     def spread(self, events: Sequence[Event]) -> None:
-        self._keeper.spread([msgspec.Raw(msgspec.msgpack.encode(event)) for event in events])
+        """Nobody publishes here, and the relay itself says nothing that is not stored."""
 
     def follow(self, listener: Listener | None) -> bool:
         """Nobody syncs here."""
         return False
 
     def query_nowait(self, filters: Sequence[Filter]) -> Page | None:
-        return self._file.query_nowait(filters)
+        return self._store.query_nowait(filters)
 
     def query(self, filters: Sequence[Filter]) -> AsyncGenerator[Page, None]:
-        return self._file.query(filters)
+        return self._store.query(filters)
 
     async def count(self, filters: Sequence[Filter]) -> int:
-        return await self._file.count(filters)
+        return await self._store.count(filters)
 
     async def sketch(self, filter_: Filter, offset: int) -> Sketch:
-        return await self._file.sketch(filter_, offset)
+        return await self._store.sketch(filter_, offset)
 
     def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
-        return self._file.records(filter_)
+        return self._store.records(filter_)
 
     def scan(self) -> AsyncGenerator[Page, None]:
-        return self._file.scan()
+        return self._store.scan()
 
     async def get_metadata(self) -> dict[str, bytes]:
-        return await self._file.get_metadata()
+        return await self._store.get_metadata()
 
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
-        await self._file.put_metadata(changes)
+        await self._store.put_metadata(changes)
 
     async def sweep(self) -> int:
-        return await self._file.sweep()
+        return await self._store.sweep()
 
     async def known(self, ids: Sequence[str]) -> set[str]:
-        return await self._file.known(ids)
+        return await self._store.known(ids)
 
     def known_nowait(self, ids: Sequence[str]) -> set[str] | None:
-        return self._file.known_nowait(ids)
+        return self._store.known_nowait(ids)
 
     async def probe(self) -> None:
-        await self._file.probe()
+        await self._store.probe()
 
     def statistics(self) -> StoreStatistics:
-        return self._file.statistics()
+        return self._store.statistics()

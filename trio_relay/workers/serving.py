@@ -2,7 +2,7 @@
 
 main
 └─ store                  closes last
-   └─ keeper              commits what workers send
+   └─ keeper, or hub      commits what workers send; or has them hear of each other, where the store is a cluster's
       └─ relay            what operators decide, and what the relay says itself; no client speaks with it
          ├─ metrics       of all workers
          └─ supervisor    its workers end first, each as a whole relay does
@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 import trio
@@ -24,12 +24,15 @@ from trio_relay.app import (
     hear_signals,
     is_shared,
     listening,
+    open_bus,
+    open_store,
     rules_of,
     serve_metrics,
     sync_options,
     tune_process,
     url_of,
 )
+from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
 from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage, WorkersFigures
@@ -41,25 +44,29 @@ from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.scoreboard import Scoreboard
+from trio_relay.store.base import Store
 from trio_relay.store.kept import Keeper
-from trio_relay.store.sqlite import SqliteStore, open_sqlite
+from trio_relay.store.sqlite import open_sqlite
 from trio_relay.workers.conversations import Conversations
 from trio_relay.workers.home import HomeStore
+from trio_relay.workers.linked_bus import HubPlace
 from trio_relay.workers.spawning import Child, spawn
 from trio_relay.workers.statistics import KeeperStatistics, Totals
 from trio_relay.workers.supervisor import Supervisor
 
 log = structlog.get_logger("trio_relay.workers")
 
+Announce: TypeAlias = Callable[[str], None]
+
 _MORE_SECONDS: Final = 5.0
 """What a worker may take to end beyond the grace for its clients and the draining of its pipeline."""
 
 
-async def main(config: Config, announce: Callable[[str], None], lists: ListFiles | None, workers: int) -> None:
+async def main(config: Config, announce: Announce, lists: ListFiles | None, workers: int) -> None:
     """Run a relay of several workers until SIGINT or SIGTERM, then stop it gracefully.
 
     Args:
-        config: checked; its store is SQLite.
+        config: checked; its store is not in memory.
         announce: called with each line for the operator.
         lists: sees when lists of the configuration change; None if none stands in a file.
         workers: how many, at least 2.
@@ -73,51 +80,63 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
     """
     tune_process(config)
     stop = trio.Event()
-    has_folder = not is_shared(Path(config.store.path).parent, config)
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
         with Scoreboard.create(workers, config.net.max_connections) as scoreboard:
-            async with (
-                open_sqlite(config.store, has_folder=has_folder, scoreboard=scoreboard) as file,
-                listening(config.net.listen) as listeners,
-            ):
-                await _Whole(config, workers, file, scoreboard, listeners).run(stop, announce, lists)
+            whole = _Whole(config, workers, scoreboard)
+            await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, lists)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
 class _Whole:
-    """All that runs over the open file."""
+    """All that this process does for its workers."""
 
-    def __init__(
-        self,
-        config: Config,
-        workers: int,
-        file: SqliteStore,
-        scoreboard: Scoreboard,
-        listeners: Sequence[BoundListener],
-    ) -> None:
+    def __init__(self, config: Config, workers: int, scoreboard: Scoreboard) -> None:
         self._config = config
-        self._listeners = listeners
+        self._workers = workers
         self._scoreboard = scoreboard
-        self._keeper = Keeper(file, config.pipeline.write_batch)
+        self._listeners: Sequence[BoundListener] = ()
+        self._newest: Callable[[], int] = lambda: 0
         self._totals = Totals(range(1, workers + 1), trio.current_time)
-        self._conversations = Conversations(
-            config,
-            workers,
-            self._keeper,
-            scoreboard,
-            self._descriptors,
-            lambda number, reason: self._supervisor.kill(number, reason),
-            self._totals,
-        )
-        self._store = HomeStore(file, self._keeper, self._conversations.obeyed)
         self._supervisor = Supervisor(
             workers,
             self._spawn,
             self._converse,
             grace_seconds=config.net.grace_seconds + config.pipeline.drain_seconds + _MORE_SECONDS,
         )
-        self._workers = workers
+        self._conversations = Conversations(
+            config, workers, scoreboard, self._descriptors, self._supervisor.kill, self._totals
+        )
+
+    async def keep_file(self, stop: trio.Event, announce: Announce, lists: ListFiles | None) -> None:
+        """Serve until `stop` is set, and keep the SQLite file for all."""
+        config, conversations = self._config, self._conversations
+        has_folder = not is_shared(Path(config.store.path).parent, config)
+        async with (
+            open_sqlite(config.store, has_folder=has_folder, scoreboard=self._scoreboard) as file,
+            listening(config.net.listen) as self._listeners,
+            trio.open_nursery() as keeping,
+        ):
+            keeper = Keeper(file, config.pipeline.write_batch)
+            self._newest = lambda: file.newest
+            conversations.share(keeper.join, keeper.settled)
+            keeping.start_soon(keeper.run)
+            await self._run(HomeStore(file, conversations.obeyed, keeper), stop, announce, lists)
+            await keeper.settled()
+            keeping.cancel_scope.cancel(reason="all is saved")
+
+    async def share_index(self, stop: trio.Event, announce: Announce, lists: ListFiles | None) -> None:
+        """Serve until `stop` is set; the store is a cluster's, and what one writes all hear by this process."""
+        hub = Hub(open_bus(self._config))
+        async with (
+            open_store(self._config, hub.join()) as index,
+            listening(self._config.net.listen) as self._listeners,
+            trio.open_nursery() as joining,
+        ):
+            self._conversations.share(partial(HubPlace, hub), trio.lowlevel.checkpoint)
+            joining.start_soon(hub.run)
+            await self._run(HomeStore(index, self._conversations.obeyed), stop, announce, lists)
+            joining.cancel_scope.cancel(reason="nobody is here any more")
 
     def _descriptors(self, _number: int) -> list[int]:
         return [listener.socket.fileno() for listener in self._listeners]
@@ -128,20 +147,14 @@ class _Whole:
     async def _converse(self, number: int, stream: trio.abc.Stream) -> None:
         await self._conversations.converse(number, stream, self._supervisor.ready)
 
-    async def run(self, stop: trio.Event, announce: Callable[[str], None], lists: ListFiles | None) -> None:
-        """Serve until `stop` is set."""
+    async def _run(self, store: Store, stop: trio.Event, announce: Announce, lists: ListFiles | None) -> None:
         config = self._config
-        async with trio.open_nursery() as keeping:
-            keeping.start_soon(self._keeper.run)
-            async with open_relay(
-                self._store, config.pipeline, rules=rules_of(config, self._listeners), sync=sync_options(config)
-            ) as relay:
-                await self._serve(relay, stop, announce, lists)
-            await self._keeper.settled()
-            keeping.cancel_scope.cancel(reason="all is saved")
+        rules = rules_of(config, self._listeners)
+        async with open_relay(store, config.pipeline, rules=rules, sync=sync_options(config)) as relay:
+            await self._serve(store, relay, stop, announce, lists)
 
     async def _serve(
-        self, relay: Relay, stop: trio.Event, announce: Callable[[str], None], lists: ListFiles | None
+        self, store: Store, relay: Relay, stop: trio.Event, announce: Announce, lists: ListFiles | None
     ) -> None:
         conversations, config = self._conversations, self._config
         conversations.relay, conversations.admin = relay, AdminApi(relay)
@@ -161,7 +174,7 @@ class _Whole:
                     conversations.take_options(options)
 
                 watching.start_soon(lists.run, config.policy, take)
-            for line in banner(config, self._store, relay, metrics_listeners, self._workers):
+            for line in banner(config, store, relay, metrics_listeners, self._workers):
                 announce(line)
             async with trio.open_nursery() as serving:
                 serving.start_soon(self._stop_workers, stop)
@@ -176,7 +189,7 @@ class _Whole:
         return self._totals.whole(KeeperStatistics(own.signatures, own.store, failure=own.writer.failure))
 
     def _figures(self) -> WorkersFigures:
-        return self._totals.figures(self._keeper.store.newest, self._supervisor.statistics().crashes)
+        return self._totals.figures(self._newest(), self._supervisor.statistics().crashes)
 
     async def _stop_workers(self, stop: trio.Event) -> None:
         await stop.wait()

@@ -8,8 +8,8 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -17,9 +17,9 @@ import structlog
 import trio
 
 from trio_relay import logs
-from trio_relay.app import greeting_of, rules_of, sync_options, tune_process
+from trio_relay.app import greeting_of, open_store, rules_of, sync_options, tune_process
 from trio_relay.config import Config
-from trio_relay.link import Link, LinkEnded, Refused
+from trio_relay.link import Link, LinkEnded, Refused, Tells
 from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.http import Request, Response
 from trio_relay.net.listeners import BoundListener
@@ -30,8 +30,8 @@ from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change
 from trio_relay.policy.rules import Rules
 from trio_relay.scoreboard import Scoreboard
-from trio_relay.store.base import StoreError
-from trio_relay.store.kept import KeptStore, open_kept
+from trio_relay.store.base import Store, StoreError
+from trio_relay.store.kept import open_kept
 from trio_relay.workers import statistics
 from trio_relay.workers.instructions import (
     Beginning,
@@ -43,6 +43,7 @@ from trio_relay.workers.instructions import (
     response_of,
     verdict_of,
 )
+from trio_relay.workers.linked_bus import LinkedBus
 from trio_relay.workers.sharing import share_of
 from trio_relay.workers.statistics import ServingStatistics, own_use
 
@@ -111,6 +112,8 @@ class ServingWorker:
         self._begun = trio.Event()
         self._prepared = trio.Event()
         self._beginning: Beginning | None = None
+        self._early: list[Change] = []
+        self._position: Callable[[], int] = lambda: 0
         self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"begin": self._begin}
         self._calls: dict[str, Callable[[bytes], Awaitable[bytes]]] = {"settle": _settle}
 
@@ -152,23 +155,36 @@ class ServingWorker:
             listeners = list(map(_listener, beginning.listeners))
             rules = rules_of(config, listeners)
             desk = Desk(self._link, rules)
-            async with open_kept(config.store, self._link, scoreboard) as store:
-                store.begin(beginning.newest)
-                self._hear(store, rules)
-                async with open_relay(
+            async with (
+                self._open_store(config, scoreboard, beginning.newest) as store,
+                open_relay(
                     store, config.pipeline, rules=rules, sync=sync_options(config), scoreboard=scoreboard, owner=desk
-                ) as relay:
-                    await self._open(config, relay, store, desk, listeners, scoreboard)
+                ) as relay,
+            ):
+                await self._open(config, relay, desk, listeners, scoreboard)
 
-    def _hear(self, store: KeptStore, rules: Rules) -> None:
-        """Take what the keeper says of the store from now on; what it says of the rules waits for these."""
-        early: list[Change] = []
+    @asynccontextmanager
+    async def _open_store(self, config: Config, scoreboard: Scoreboard, newest: int) -> AsyncIterator[Store]:
+        """Open what this worker reads and writes, and take what the keeper says of it from now on."""
+        if config.store.backend == "sqlite":
+            async with open_kept(config.store, self._link, scoreboard) as file:
+                file.begin(newest)
+                self._position = lambda: file.heard_until
+                self._hear(file.tells)
+                yield file
+        else:
+            bus = LinkedBus(self._link)
+            async with open_store(config, bus) as index:
+                self._hear(bus.tells)
+                yield index
+
+    def _hear(self, tells: Tells) -> None:
+        """What the keeper says of the rules waits for these."""
 
         async def keep_rules(payload: bytes) -> None:
-            early.extend(changes_of(payload))
+            self._early += changes_of(payload)
 
-        self._early = early
-        self._tells |= {**store.tells, "rules": keep_rules, "stop": self._take_stop}
+        self._tells |= {**tells, "rules": keep_rules, "stop": self._take_stop}
         self._prepared.set()
 
     async def _take_stop(self, _payload: bytes) -> None:
@@ -178,7 +194,6 @@ class ServingWorker:
         self,
         config: Config,
         relay: Relay,
-        store: KeptStore,
         desk: Desk,
         listeners: Sequence[BoundListener],
         scoreboard: Scoreboard,
@@ -186,6 +201,10 @@ class ServingWorker:
         front = Endpoints(relay.document, desk.check, greeting_of(config), desk, relay.rules.names)
         server = Server(relay, front, config.net, scoreboard=scoreboard)
         state = relay.moderation.state
+
+        async def settle(_payload: bytes) -> bytes:
+            await relay.stages.writer.settled()
+            return b""
 
         async def take_rules(payload: bytes) -> None:
             state.apply_unstored(changes_of(payload))
@@ -196,20 +215,20 @@ class ServingWorker:
 
         async def tell_statistics(_payload: bytes) -> bytes:
             return statistics.encode(
-                ServingStatistics(relay.statistics(), server.statistics(), *own_use(), store.heard_until)
+                ServingStatistics(relay.statistics(), server.statistics(), *own_use(), self._position())
             )
 
         # The lists were read before: what has changed since may be in them or not, and is now what it was last.
         state.apply_unstored(self._early)
         self._tells |= {"rules": take_rules, "options": take_options}
-        self._calls["statistics"] = tell_statistics
+        self._calls |= {"settle": settle, "statistics": tell_statistics}
         async with trio.open_nursery() as serving:
             await serving.start(server.serve, listeners, self._stop)
             self._link.tell("ready", b"")
 
 
 async def _settle(_payload: bytes) -> bytes:
-    """All that came before this was taken: the link takes one message after the other."""
+    """All that came before this was taken, since the link takes one message after the other; nothing is saved yet."""
     return b""
 
 

@@ -96,9 +96,14 @@ class _MemberBatch:
 
 
 class Member:
-    """One process that the store is kept for; made by `Keeper.join`."""
+    """One process that the store is kept for; made by `Keeper.join`.
+
+    Attributes:
+        newest: the last number of an event before those that it is told of.
+    """
 
     def __init__(self, keeper: Keeper, link: Link) -> None:
+        self.newest = keeper.store.newest
         self._keeper = keeper
         self._link = link
         self._missed_own: list[str] = []
@@ -120,6 +125,14 @@ class Member:
     def calls(self) -> Calls:
         """What the link answers for this member."""
         return {"remove": self._remove, "sweep": self._sweep, "put": self._put, "probe": self._probe}
+
+    async def run(self) -> None:
+        """What it is told is sent by its link; this waits until cancelled."""
+        await trio.sleep_forever()
+
+    def leave(self) -> None:
+        """It has gone; what it sent is still saved."""
+        self._keeper.leave(self)
 
     async def _save(self, payload: bytes) -> None:
         message = save_of(payload)
@@ -208,7 +221,7 @@ class Keeper:
         return member
 
     def leave(self, member: Member) -> None:
-        """A member has gone; what it sent is still saved."""
+        """Tell a member nothing more. For `Member`."""
         self._members.pop(member, None)
 
     async def save(self, events: Sequence[Event]) -> list[Saved]:

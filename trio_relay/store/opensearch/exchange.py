@@ -82,6 +82,11 @@ class Exchange:
         """True while the bus tells what others write."""
         return self.bus.trouble is None
 
+    @property
+    def tells_all(self) -> bool:
+        """True while nobody else writes of whom the bus does not tell."""
+        return self.is_there and self.bus.reaches_all
+
     def statistics(self) -> NoteStatistics:
         """Return what the bus has carried."""
         now = self.bus.statistics()

@@ -272,7 +272,7 @@ class OpenSearchStore:
             if (exchange := self._exchange) is None:
                 nursery.start_soon(self._follower.run)
             else:
-                nursery.start_soon(self._follower.run, lambda: exchange.is_there)
+                nursery.start_soon(self._follower.run, lambda: exchange.tells_all)
                 nursery.start_soon(exchange.run)
 
 
