@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from perf.servers import free_port
 from trio_relay.bus import BusOptions, StreamBus, open_redis_bus
 
 _PATIENCE: Final = 20.0
@@ -29,14 +30,17 @@ class RedisServer:
     Args:
         folder: for what it writes.
         arguments: more of its command line.
+        option: which of its options gets a free port of 127.0.0.1; none listens there unless one is named.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, option: str = "") -> None:
         # The path of a socket has 107 bytes at most, and those of pytest's folders may be longer.
         self._socket_folder = tempfile.TemporaryDirectory(prefix="redis-")
         self.socket = Path(self._socket_folder.name) / "socket"
+        self.port = free_port() if option else 0
         self._command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(folder)]
-        self._command += ["--save", "", "--appendonly", "no", *arguments]
+        self._command += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *arguments]
+        self._command += [option, str(self.port)] if option else []
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -222,8 +222,8 @@ async def test_a_stream_that_was_emptied_is_a_gap(
         speaker.send(b"after")
         await trio.sleep(1)
     room.bus.mend(listener.bus)
-    await listener.ear.gap(2)
     await trio.sleep(SOON)
+    assert len(listener.ear.gaps) >= 2
     assert b"lost" not in listener.ear.notes
     speaker.send(b"at last")
     await trio.sleep(SOON)

@@ -21,7 +21,7 @@ Step: TypeAlias = tuple[str, int]
 WHO = st.integers(0, MEMBERS - 1)
 STEPS = st.lists(
     st.tuples(st.just("say"), WHO)
-    | st.tuples(st.just("say"), WHO)
+    | st.tuples(st.just("say much"), WHO)
     | st.tuples(st.sampled_from(["cut off", "mend"]), WHO)
     | st.tuples(st.sampled_from(["swallow", "lose", "trim", "empty", "turn back", "wait"]), st.integers(0, 5))
     | st.tuples(st.sampled_from(["gone", "twice", "slow"]), st.integers(0, 1)),
@@ -37,6 +37,10 @@ async def carry_out(steps: Sequence[Step], bus: LocalBus, members: Sequence[Stre
             case "say":
                 members[number].send(b"%d" % said[number])
                 said[number] += 1
+            case "say much":
+                for _ in range(8):  # more than may wait
+                    members[number].send(b"%d" % said[number])
+                    said[number] += 1
             case "cut off":
                 bus.cut_off(members[number])
             case "mend":

@@ -172,10 +172,14 @@ class Ear:
     async def notes_are(self, count: int) -> list[bytes]:
         """Wait until so many notes were heard, and return them."""
         while len(self.notes) < count:
-            await self._changed.wait()
+            await self.more()
         return self.notes
 
     async def gap(self, count: int = 1) -> None:
         """Wait until so many gaps were heard."""
         while len(self.gaps) < count:
-            await self._changed.wait()
+            await self.more()
+
+    async def more(self) -> None:
+        """Wait until anything more was heard."""
+        await self._changed.wait()
