@@ -52,6 +52,7 @@ ALLOWED = {
         "policy",
         "bus",
         "store",
+        "bus",
         "pipeline",
         "net",
         "metrics",

@@ -23,6 +23,7 @@ import structlog
 import trio
 from msgspec.structs import replace
 
+from trio_relay import bus
 from trio_relay.bus import Bus
 from trio_relay.config import Config, is_private
 from trio_relay.list_files import ListFiles
@@ -82,7 +83,7 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
         await root.start(hear_signals, stop)
         # All addresses before the first connection: a relay that cannot listen on all of them does not start.
         async with (
-            open_store(config) as store,
+            open_store(config, bus_of(config)) as store,
             listening(config.net.listen) as listeners,
             open_relay(store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config)) as relay,
         ):
@@ -91,12 +92,12 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
 
 
 @asynccontextmanager
-async def open_store(config: Config, bus: Bus | None = None) -> AsyncIterator[Store]:
+async def open_store(config: Config, told: Bus | None = None) -> AsyncIterator[Store]:
     """Open the store that the configuration names, for as long as the context lasts.
 
     Args:
         config: checked.
-        bus: over which relays that share the store tell each other; None: the one that the configuration names.
+        told: the bus over which relays that share the store tell each other; commands that are no relay need none.
 
     Raises:
         StoreRefused: it cannot be opened.
@@ -105,27 +106,25 @@ async def open_store(config: Config, bus: Bus | None = None) -> AsyncIterator[St
     if config.store.backend == "memory":
         opened = nullcontext(MemoryStore())
     elif config.store.backend == "opensearch":
-        opened = opensearch.open_opensearch(config.opensearch, bus=bus or open_bus(config))
+        opened = opensearch.open_opensearch(config.opensearch, bus=told)
     else:
         opened = open_sqlite(config.store, has_folder=not is_shared(Path(config.store.path).parent, config))
     async with opened as store:
         yield store
 
 
-def open_bus(config: Config) -> Bus | None:
-    """Return a member of the bus that the configuration names; None if it names none. Nothing is connected yet.
+def bus_of(config: Config) -> Bus | None:
+    """Return this relay's side of the bus that the configuration names, which is connected once the store is open.
 
     Raises:
         StoreRefused: it cannot be used as it is set up.
     """
     if not config.bus.url:
         return None
-    from trio_relay.bus import redis_stream  # few relays have one, and it takes a while to load
-
     try:
-        return redis_stream.open_redis_bus(config.bus, config.opensearch.prefix)
-    except redis_stream.BusRefused as error:
-        raise StoreRefused(str(error)) from error
+        return bus.open_redis_bus(config.bus, config.opensearch.prefix)
+    except bus.BusRefused as refused:
+        raise StoreRefused(str(refused)) from refused
 
 
 def is_shared(folder: Path, config: Config) -> bool:

@@ -21,10 +21,10 @@ import trio
 
 from trio_relay.app import (
     banner,
+    bus_of,
     hear_signals,
     is_shared,
     listening,
-    open_bus,
     open_store,
     rules_of,
     serve_metrics,
@@ -127,7 +127,7 @@ class _Whole:
 
     async def share_index(self, stop: trio.Event, announce: Announce, lists: ListFiles | None) -> None:
         """Serve until `stop` is set; the store is a cluster's, and what one writes all hear by this process."""
-        hub = Hub(open_bus(self._config))
+        hub = Hub(bus_of(self._config))
         async with (
             open_store(self._config, hub.join()) as index,
             listening(self._config.net.listen) as self._listeners,

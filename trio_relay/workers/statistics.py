@@ -47,7 +47,7 @@ _OF_NOW: Final[dict[type, frozenset[str]]] = {
     QueriesStatistics: frozenset({"running"}),
     TurnsStatistics: frozenset({"running", "waiting"}),
     SyncStatistics: frozenset({"sessions", "kept", "held"}),
-    StoreStatistics: frozenset({"disk_bytes", "wal_bytes", "trouble"}),
+    StoreStatistics: frozenset({"disk_bytes", "wal_bytes", "trouble", "degraded"}),
     CacheStatistics: frozenset({"events", "bytes"}),
 }
 """What a process has, and not what it has done: that goes with it."""
