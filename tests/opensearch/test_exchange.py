@@ -186,6 +186,36 @@ async def test_what_the_bus_has_lost_comes_by_the_index(autojump_clock: MockCloc
         assert both.ear.pending == both.ear.delivered
 
 
+async def test_what_a_gap_hides_is_read_from_the_index_at_once(autojump_clock: MockClock) -> None:
+    """Though neither relay would refresh, nor look, for long."""
+    async with pair(refresh_seconds=SELDOM) as both:
+        both.bus.cut_off(both.members[1])
+        await both.one.save_many([NOTE, OTHER])
+        await trio.sleep(0.1)
+        both.bus.empty()
+        both.bus.mend(both.members[1])
+        await trio.sleep(3)
+        assert both.ear.delivered == [NOTE, OTHER]
+
+
+async def test_of_versions_that_come_late_none_is_delivered_after_a_newer_one(autojump_clock: MockClock) -> None:
+    """The index has only the newest; both come by the bus, once it is there again."""
+    async with pair() as both:
+        both.bus.cut_off(both.members[1])
+        await both.one.save_many([OLD])
+        await both.one.save_many([NEW])
+        await trio.sleep(30)
+        assert both.ear.delivered == [NEW]
+        both.bus.mend(both.members[1])
+        await trio.sleep(30)
+        sharing = both.other.statistics().sharing
+        assert sharing is not None
+        assert sharing.notes is not None
+        assert sharing.notes.heard == 2
+        assert both.ear.pending == both.ear.delivered == [NEW]
+        assert await ask(both.other, ALL) == [NEW]
+
+
 async def test_of_a_relay_that_was_killed_before_it_told_all_is_heard_by_the_index(autojump_clock: MockClock) -> None:
     """Neither its note nor its refresh came; the index refreshes by itself within half a minute."""
     async with pair(refresh_seconds=SELDOM) as both:

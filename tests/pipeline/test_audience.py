@@ -155,6 +155,22 @@ async def test_a_store_that_cannot_tell_what_was_decided_is_asked_again(autojump
         assert rules.is_banned(ALICE.pubkey, NOW)
 
 
+async def test_what_is_banned_here_is_not_delivered_though_another_relay_has_taken_it(
+    autojump_clock: MockClock,
+) -> None:
+    store = SharedStore()
+    async with open_door(store) as door, door.client() as client:
+        await client.ask("live", {"limit": 0})
+        ban = lists.Change(lists.ListName.BANNED_PUBKEYS, ALICE.pubkey, lists.ListEntry("spam", since=NOW))
+        await store.put_metadata(lists.as_metadata([ban]))
+        store.others().decided()
+        await wait_all_tasks_blocked()
+        store.others().note([NOTE, OTHER])
+        await store.others().deliver([NOTE, OTHER])
+        assert await heard(client) == [OTHER.id]
+        assert door.relay.stages.pending_ids == set()
+
+
 @pytest.mark.parametrize("is_stopping", [False, True])
 async def test_who_tells_on_while_the_relay_stops_waits_for_nothing(
     autojump_clock: MockClock, is_stopping: bool

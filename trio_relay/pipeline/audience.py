@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -9,7 +10,7 @@ import trio
 
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.pending_ids import PendingIds
-from trio_relay.pipeline.submission import Submission
+from trio_relay.pipeline.submission import Bars, Submission, still_welcome
 
 
 class LiveAudience:
@@ -18,6 +19,8 @@ class LiveAudience:
     Args:
         pending_ids: has the ids of what is noted until it is delivered, so that answers know what comes once more.
         live: where the broadcaster takes events from; closed by `leave`.
+        bars: gives what tells why an event is not to be delivered, its author having been banned: where it was stored
+            that may not have been known yet.
         decided: called when others have changed the metadata; sync.
         missed: called when changes of the store were missed; sync.
     """
@@ -26,11 +29,13 @@ class LiveAudience:
         self,
         pending_ids: PendingIds,
         live: trio.MemorySendChannel[list[Submission]],
+        bars: Bars,
         decided: Callable[[], None],
         missed: Callable[[], None],
     ) -> None:
         self._pending_ids = pending_ids
         self._live = live
+        self._bars = bars
         self._decided = decided
         self._missed = missed
         self.heard = 0
@@ -42,8 +47,13 @@ class LiveAudience:
     async def deliver(self, events: Sequence[Event]) -> None:
         self.heard += len(events)
         now = trio.current_time()
+        batch = [Submission(event, _told_elsewhere, now) for event in events]
+        welcome = still_welcome(batch, self._bars, Counter())
+        if len(welcome) < len(batch):
+            for event_id in {one.event.id for one in batch} - {one.event.id for one in welcome}:
+                self._pending_ids.delivered(event_id)
         with suppress(trio.ClosedResourceError, trio.BrokenResourceError):  # the relay stops, and its clients have gone
-            await self._live.send([Submission(event, _told_elsewhere, now) for event in events])
+            await self._live.send(welcome)
 
     def decided(self) -> None:
         self._decided()

@@ -88,6 +88,7 @@ class Relay:
         self._audience = LiveAudience(
             self.stages.pending_ids,
             self.stages.way_to_subscribers(),
+            self.admission.bars,
             self._maintenance.learn_soon,
             self._sync_sets.forget_all,
         )
