@@ -45,6 +45,7 @@ from perf.versions import versions
     help="For stalls and hostile: the Python of another checkout, whose relay is measured instead of this one's.",
 )  # fmt: skip
 @click.option("--interpreted", is_flag=True, help="The sources as they are take turns too, as `interpreted`.")
+@click.option("--workers", type=click.IntRange(2), help="The relay in so many workers takes turns too.")
 @click.option(
     "--beside", type=click.Path(exists=True, dir_okay=False),
     help="The Python of another checkout, whose relay takes turns with this one's, as `beside`.",
@@ -64,6 +65,7 @@ def main(
     json_file: Path | None,
     python: str,
     interpreted: bool,
+    workers: int | None,
     beside: str | None,
     before: Path | None,
     picture: Path | None,
@@ -96,6 +98,7 @@ def main(
         from perf.picture import draw  # now, rather than after an hour, it is told if matplotlib is missing
     scenarios = [SCENARIOS[name].scaled(scale) for name in names or SCENARIOS]
     others = [INTERPRETED] if interpreted else []
+    others += [] if workers is None else [relay_of(sys.executable, f"{workers} workers", None, workers)]
     others += [] if beside is None else [relay_of(beside, "beside")]
     others += [] if no_peers else peers(file)
     found = measure_all(scenarios, _servers(others), rounds, scale, json_file)

@@ -37,6 +37,7 @@ class Command:
         files: by name, written into the folder first.
         environment: added to ours.
         version: a command that prints it.
+        ready: what it has said once all of it serves; empty: it does once it accepts a connection.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Command:
     files: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     version: str = ""
+    ready: str = ""
 
     @property
     def is_here(self) -> bool:
@@ -51,13 +53,14 @@ class Command:
         return shutil.which(shlex.split(self.command)[0]) is not None
 
 
-def relay_of(python: str, name: str, path: str | None = "") -> Command:
+def relay_of(python: str, name: str, path: str | None = "", workers: int = 1) -> Command:
     """The relay that an environment has.
 
     Args:
         python: of the environment, of this checkout or another one.
         name: in the tables.
         path: where modules are looked for first (PYTHONPATH); None: where they are for this process.
+        workers: processes that serve.
     """
     program = f"{shlex.quote(python)} -P -m trio_relay"  # -P: not the one that the current folder happens to hold
     return Command(
@@ -68,8 +71,10 @@ def relay_of(python: str, name: str, path: str | None = "") -> Command:
             "TRIO_RELAY_NET__LISTEN": '["127.0.0.1:{port}"]',
             "TRIO_RELAY_METRICS__LISTEN": "",
             "TRIO_RELAY_STORE__PATH": "{folder}/relay.db",
+            **({} if workers == 1 else {"TRIO_RELAY_PIPELINE__WORKERS": str(workers)}),
             **({} if path is None else {"PYTHONPATH": path}),
         },
+        ready="listening on",
     )
 
 
@@ -158,7 +163,7 @@ def running(command: Command, filled: Path | None = None, folder: Path | None = 
                 start_new_session=True,
             )
             try:
-                _wait_for(process, port, folder / "log")
+                _wait_for(process, port, folder / "log", command.ready)
                 yield Server(process, port, folder)
             finally:
                 _end(process)
@@ -179,7 +184,7 @@ def free_port() -> int:
         return port
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path, ready: str) -> None:
     end = time.monotonic() + _PATIENCE
     while process.poll() is None and time.monotonic() < end:
         try:
@@ -187,7 +192,9 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         except OSError:
             time.sleep(_BETWEEN_LOOKS)
         else:
-            return
+            if ready in log.read_text(errors="replace"):
+                return
+            time.sleep(_BETWEEN_LOOKS)
     raise Failed(f"it doesn't start: {_last_line(log)}")
 
 
