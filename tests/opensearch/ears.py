@@ -19,6 +19,8 @@ class Ear:
         seconds: that a delivery takes.
     """
 
+    is_listening = True
+
     def __init__(self) -> None:
         self.pending: list[Event] = []
         self.delivered: list[Event] = []

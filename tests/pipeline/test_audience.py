@@ -128,6 +128,17 @@ async def test_many_ephemeral_events_of_one_read_are_spread_too(autojump_clock: 
         assert {event.id for event in store.spreading} == {event.id for event in typing}
 
 
+async def test_nobody_listens_before_the_first_subscription_and_after_the_last(autojump_clock: MockClock) -> None:
+    store = SharedStore()
+    async with open_door(store) as door, door.client() as client:
+        assert not store.others().is_listening
+        await client.ask("live", {"limit": 0})
+        assert store.others().is_listening
+        await client.send("CLOSE", "live")
+        await wait_all_tasks_blocked()
+        assert not store.others().is_listening
+
+
 async def test_what_others_decided_is_learned_at_once(autojump_clock: MockClock) -> None:
     store, rules = SharedStore(), Rules()
     async with open_door(store, rules):

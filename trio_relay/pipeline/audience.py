@@ -23,6 +23,7 @@ class LiveAudience:
             that may not have been known yet.
         decided: called when others have changed the metadata; sync.
         missed: called when changes of the store were missed; sync.
+        subscribed: tells how many subscriptions there are now.
     """
 
     def __init__(
@@ -32,14 +33,21 @@ class LiveAudience:
         bars: Bars,
         decided: Callable[[], None],
         missed: Callable[[], None],
+        subscribed: Callable[[], int] = lambda: 1,
     ) -> None:
         self._pending_ids = pending_ids
         self._live = live
         self._bars = bars
         self._decided = decided
         self._missed = missed
+        self._subscribed = subscribed
         self.heard = 0
         """Events that came from others."""
+
+    @property
+    def is_listening(self) -> bool:
+        # Who subscribes later finds in the store what is there by now.
+        return self._subscribed() > 0
 
     def note(self, events: Sequence[Event]) -> None:
         self._pending_ids.noted({event.id for event in events})

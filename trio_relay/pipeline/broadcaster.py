@@ -96,6 +96,11 @@ class Broadcaster:
         """Enter large subscriptions, and take them out; for ever."""
         await self._large.run()
 
+    @property
+    def subscriptions(self) -> int:
+        """How many there are now."""
+        return len(self._index)
+
     def is_heard(self, event: Event) -> bool:
         """True if any subscription would get this event now, or may get it by a search that takes long."""
         if self._searches.take_long(event) and self._searches.may_want(event, self._index.match):

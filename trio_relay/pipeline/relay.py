@@ -91,6 +91,7 @@ class Relay:
             self.admission.bars,
             self._maintenance.learn_soon,
             self._sync_sets.forget_all,
+            lambda: self.stages.broadcaster.subscriptions,
         )
 
     @property

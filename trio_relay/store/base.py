@@ -33,6 +33,11 @@ Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], Non
 class Audience(Protocol):
     """Who hears of what others have done to a store: other processes, or other relays that share it."""
 
+    @property
+    def is_listening(self) -> bool:
+        """False while nobody would get anything: what comes until then need be neither noted nor delivered."""
+        ...
+
     def note(self, events: Sequence[Event]) -> None:
         """These will be delivered; to be called before any query can find them; sync."""
         ...

@@ -190,7 +190,9 @@ class KeptStore(ReadPool):
 
     async def _take_changed(self, payload: bytes) -> None:
         changed = changed_of(payload)
-        added = list(map(event_of, changed.added))
+        # Each worker would take apart all that comes to any of them.
+        is_wanted = self._listener is not None or (self._audience is not None and self._audience.is_listening)
+        added = list(map(event_of, changed.added)) if is_wanted else []
         await self._take_in(added, changed.newest, [*added, *self._own(changed.own)], changed.removed)
 
     def _own(self, ids: Sequence[str]) -> list[Event]:
@@ -218,7 +220,7 @@ class KeptStore(ReadPool):
             saving.end([OUTCOMES[place] for place in batch.outcomes], batch.error)
 
     async def _take_ephemeral(self, payload: bytes) -> None:
-        if self._audience is not None:
+        if self._audience is not None and self._audience.is_listening:
             await self._audience.deliver(events_of(payload))
 
     async def _take_behind(self, payload: bytes) -> None:
