@@ -346,4 +346,8 @@ async def test_operators_are_told_once_that_the_bus_is_away_and_once_that_it_is_
     await trio.sleep(SOON)
     room.bus.is_gone = False
     await trio.sleep(SOON)
-    assert [line["event"] for line in logged] == ["bus_gap", "bus_reached", "bus_away", "bus_reached"]
+    assert [(line["event"], line.get("reason")) for line in logged] == [
+        ("the bus is here", None),
+        ("the bus is away", "cut off"),
+        ("the bus is here", None),
+    ]

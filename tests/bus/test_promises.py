@@ -7,6 +7,7 @@ import trio
 
 from tests.bus.conftest import Join
 from tests.support.local_bus import Ear
+from trio_relay import bus
 from trio_relay.bus import Bus, Gap, Note, StreamBus
 
 MEGABYTE = 1_048_576
@@ -20,8 +21,13 @@ async def listening(bus: StreamBus, nursery: trio.Nursery) -> tuple[StreamBus, E
 
 
 async def test_a_member_is_a_bus(join: Join) -> None:
-    bus: Bus = join()
-    assert bus.trouble == "not reached yet"
+    member: Bus = join()
+    assert member.trouble == "not reached yet"
+
+
+def test_what_the_room_does_not_have_it_says_so() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Consumer'"):
+        _ = bus.Consumer
 
 
 async def test_1_the_others_hear_each_note_once_in_order(join: Join, nursery: trio.Nursery) -> None:

@@ -117,13 +117,13 @@ class StreamBus:
     def _failed(self, work: _Work, reason: str) -> None:
         self._failures += 1
         if self.trouble is None:
-            log.warning("bus_away", work=work, reason=reason)
+            log.warning("the bus is away", reason=reason)
         self._troubles[work] = reason
 
     def _answered(self, work: _Work) -> None:
         self._pauses.pop(work, None)
         if self._troubles.pop(work, None) is not None and self.trouble is None:
-            log.info("bus_reached")
+            log.info("the bus is here")
 
     async def _send(self, line: StreamLine) -> None:
         """Send what waits, all that there is at a time; and a pulse where there is nothing."""
@@ -202,7 +202,6 @@ class StreamBus:
                 self._heard += 1
             else:
                 self._gaps += 1
-                log.info("bus_gap", reason=item.reason)
             await take(item)
 
 

@@ -150,8 +150,6 @@ def _reason(error: BaseException) -> str:
     reason = type(error).__name__
     cause: BaseException | None = error
     while cause is not None:
-        while isinstance(cause, BaseExceptionGroup):
-            cause = cause.exceptions[0]
         reason = str(cause) or reason
         cause = cause.__cause__
     return reason
