@@ -100,6 +100,21 @@ def test_a_number_too_large_for_its_slot_is_the_largest() -> None:
         assert (other.sync_events.held, other.sync_events.held_by("a")) == (2**40, 2**32 - 1)
 
 
+def test_who_has_more_clients_than_the_others_on_average_is_ahead() -> None:
+    with boards(3) as (keeper, workers):
+        assert not any(side.is_ahead() for side in [keeper, *workers])
+        workers[0].connections.note(4, None, 0)
+        workers[1].connections.note(1, "a", 1)
+        workers[1].visitors.note(4, "a", 4)
+        assert [side.connections.lead for side in workers] == [3.5, -1, -2.5]
+        assert [side.is_ahead() for side in [keeper, *workers]] == [False, True, True, False]
+        keeper.clear(0)
+        assert [side.is_ahead() for side in workers] == [False, True, False]
+    with boards(1) as (_, [alone]):
+        alone.connections.note(4, None, 0)
+        assert not alone.is_ahead()
+
+
 def test_the_table_is_as_large_as_what_it_counts() -> None:
     assert scoreboard.MOST_VISITORS >= server.MOST_VISITORS
     assert scoreboard.MOST_SYNCS >= sync_sets.MOST_SESSIONS

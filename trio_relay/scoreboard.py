@@ -82,6 +82,13 @@ class Column:
         words = self._words
         return sum([words[at] for at in self._totals])
 
+    @property
+    def lead(self) -> float:
+        """How many more are taken here than on the average of the other workers; 0 without others."""
+        if self._own is None or not self._totals:
+            return 0
+        return self._words[self._own[0]] - self.held / len(self._totals)
+
     def held_by(self, holder: str) -> int:
         """How many of them this holder has; another's are taken for its own once in 2**32 slots that are looked at."""
         home, mark = self._find(holder)
@@ -209,6 +216,10 @@ class Scoreboard:
             if words[_WORKERS_AT] != workers or not 0 <= worker < workers:
                 raise ValueError(f"worker {worker} of {workers} in a scoreboard of {words[_WORKERS_AT]}")
         return cls(fd, worker)
+
+    def is_ahead(self) -> bool:
+        """Whether this worker has more clients than the others have on average, those counted that talk HTTP."""
+        return self.connections.lead + self.visitors.lead > 0
 
     def commits(self) -> int:
         """How many commits there have been; from any thread."""

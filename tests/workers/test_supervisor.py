@@ -263,6 +263,25 @@ async def test_one_that_is_born_after_the_stop_does_not_live(autojump_clock: Moc
     assert staff.latest(1).is_reaped
 
 
+async def test_one_that_cannot_be_started_after_the_stop_is_no_crash(
+    autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
+) -> None:
+    """The listeners that it was to inherit are closed, say."""
+    staff = Staff(1)
+
+    async def start(_number: int, _far: socket.socket) -> Hand:
+        await staff.stop.wait()
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    async with trio.open_nursery() as nursery:
+        supervisor = Supervisor(1, start, staff.converse)
+        nursery.start_soon(supervisor.run, staff.stop)
+        await trio.sleep(1)
+        staff.stop.set()
+    assert supervisor.statistics().crashes == 0
+    assert logged == []
+
+
 async def test_a_cancellation_kills_all_at_once(autojump_clock: MockClock) -> None:
     staff = Staff(3, obeys=False)
     async with trio.open_nursery() as nursery:

@@ -1,6 +1,9 @@
 """Listeners: TCP, Unix sockets, and what becomes of those that the system has no room for.
 
 An address to listen on is `host:port`, `[host]:port` for IPv6, `*:port` for IPv4 and IPv6, or `unix:` and a path.
+
+Workers accept from the same sockets, which their keeper opens once and closes (decision 31): there is one queue for
+all of them, one port, and one who removes the file of a Unix socket.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import os
 import socket
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -35,6 +38,8 @@ _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EN
 """What accept(2) says when the process or the system has no room for one more connection."""
 _NO_FILES: Final = frozenset({"EMFILE", "ENFILE"})
 _FEWER_FILES: Final = "raise the limit of open files (LimitNOFILE), or lower net.max_connections"
+_HEAD_START_SECONDS: Final = 0.001
+"""More than a loop without work takes to accept; one that is busy for longer loses its turn, as it should."""
 _RETRY_SECONDS: Final = 0.1
 _TELL_SECONDS: Final = 60.0
 
@@ -68,7 +73,36 @@ class UnixListener(trio.abc.Listener[trio.SocketStream]):
         await self._listener.aclose()
 
 
-BoundListener: TypeAlias = trio.SocketListener | UnixListener
+class SharedListener(trio.abc.Listener[trio.SocketStream]):
+    """A listener on a socket from which other processes accept too; who has more clients lets others go first.
+
+    A connection wakes all that wait for one, and only one gets it. Left to that race, the process that the kernel wakes
+    last had a third of what the others had.
+
+    Args:
+        listener: of the socket; its file, if it has one, is another's to remove.
+        is_ahead: tells whether this process has more clients than the others, who then have a moment's start.
+    """
+
+    def __init__(self, listener: trio.SocketListener, is_ahead: Callable[[], bool]) -> None:
+        self.socket = listener.socket
+        self._listener = listener
+        self._is_ahead = is_ahead
+
+    async def accept(self) -> trio.SocketStream:
+        while True:
+            await trio.lowlevel.wait_readable(self.socket)
+            if self._is_ahead():
+                await trio.sleep(_HEAD_START_SECONDS)
+                if not self.socket.is_readable():  # another has taken it
+                    continue
+            return await self._listener.accept()
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
+
+
+BoundListener: TypeAlias = trio.SocketListener | UnixListener | SharedListener
 
 
 def check_address(address: str) -> None:
@@ -103,6 +137,26 @@ async def open_listeners(address: str) -> list[BoundListener]:
     except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
         reason = error.strerror if isinstance(error, OSError) else "no such name"
         raise AddressRefused(f"cannot listen on {address}: {reason}") from error
+
+
+def inherited_listener(fd: int, is_ahead: Callable[[], bool]) -> SharedListener:
+    """Accept from a socket that another process has opened and listens on.
+
+    Args:
+        fd: of the socket, inherited; it is the listener's from now on.
+        is_ahead: tells whether this process has more clients than those that it shares the socket with.
+
+    Raises:
+        ValueError: it is nothing that can be accepted from.
+    """
+    bound: socket.socket | None = None
+    try:
+        bound = socket.socket(fileno=fd)
+        return SharedListener(trio.SocketListener(trio.socket.from_stdlib_socket(bound)), is_ahead)
+    except (OSError, ValueError) as error:
+        if bound is not None:
+            bound.close()
+        raise ValueError(f"file descriptor {fd} is of no listening socket") from error
 
 
 async def _open_everywhere(port: int) -> list[trio.SocketListener]:

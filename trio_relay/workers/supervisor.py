@@ -248,6 +248,8 @@ class Supervisor:
                 with far:
                     process = await self._start(number, far)
             except OSError as error:
+                if stop.is_set():  # what it was to inherit may be closed by now
+                    return None
                 log.error("worker not started", worker=number, error=str(error))
                 return f"could not be started: {error}"
             async with self._alive(number, process) as life, trio.open_nursery() as nursery:
