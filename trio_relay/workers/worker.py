@@ -22,7 +22,7 @@ from trio_relay.config import Config
 from trio_relay.link import Link, LinkEnded, Refused, Tells
 from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.http import Request, Response
-from trio_relay.net.listeners import BoundListener
+from trio_relay.net.listeners import BoundListener, inherited_listener
 from trio_relay.net.server import Server
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.opening import open_relay
@@ -152,7 +152,7 @@ class ServingWorker:
             scoreboard = opened.enter_context(
                 Scoreboard.open(beginning.scoreboard, self._number - 1, beginning.workers)
             )
-            listeners = list(map(_listener, beginning.listeners))
+            listeners = [inherited_listener(fd, scoreboard.is_ahead) for fd in beginning.listeners]
             rules = rules_of(config, listeners)
             desk = Desk(self._link, rules)
             async with (
@@ -230,10 +230,6 @@ class ServingWorker:
 async def _settle(_payload: bytes) -> bytes:
     """All that came before this was taken, since the link takes one message after the other; nothing is saved yet."""
     return b""
-
-
-def _listener(fd: int) -> BoundListener:
-    return trio.SocketListener(trio.socket.from_stdlib_socket(socket.socket(fileno=fd)))
 
 
 async def work(number: int, fd: int) -> None:
