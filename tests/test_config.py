@@ -100,6 +100,25 @@ def test_where_no_bus_can_be(url: str) -> None:
     assert _refusal({"store": CLUSTER, "bus": {"url": url}}).startswith("bus.url: expected `str` matching regex")
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"pipeline": {"workers": 2}, "store": {"backend": "memory"}},
+            "pipeline.workers: a store in memory is for one process",
+        ),
+        (
+            {"pipeline": {"workers": 0, "mute_unheard": True}},
+            "pipeline.mute_unheard: no process knows who listens on another; needs pipeline.workers = 1",
+        ),
+    ],
+)
+def test_what_one_process_cannot_know_of_another_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check(settings)
+    assert str(refused.value) == message
+
+
 def test_a_bus_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trio_relay.config.find_spec", lambda name: None)
     assert _refusal({"store": CLUSTER, "bus": {"url": "redis://localhost"}}) == (

@@ -292,6 +292,8 @@ def _check_together(config: Config) -> None:
             raise ConfigError(f"members.{key}: needs members.enabled")
     if config.pipeline.workers != 1 and config.store.backend == "memory":
         raise ConfigError("pipeline.workers: a store in memory is for one process")
+    if config.pipeline.mute_unheard and (config.pipeline.workers != 1 or config.bus.url):
+        raise ConfigError("pipeline.mute_unheard: no process knows who listens on another; needs pipeline.workers = 1")
     if config.store.backend == "opensearch":
         _check_credentials(config.opensearch)
     _check_bus(config)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -39,6 +40,7 @@ from trio_relay.metrics import MetricsPage, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.listeners import BoundListener, Shortage
 from trio_relay.net.statistics import NetStatistics
+from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import RelayStatistics
@@ -97,6 +99,8 @@ class _Whole:
         self._scoreboard = scoreboard
         self._listeners: Sequence[BoundListener] = ()
         self._newest: Callable[[], int] = lambda: 0
+        self._commits: tuple[Histogram, Histogram] | None = None
+        """Events and seconds of each; None where workers commit by themselves."""
         self._totals = Totals(range(1, workers + 1), trio.current_time)
         self._supervisor = Supervisor(
             workers,
@@ -119,6 +123,7 @@ class _Whole:
         ):
             keeper = Keeper(file, config.pipeline.write_batch)
             self._newest = lambda: file.newest
+            keeper.told = self._note_commit
             conversations.share(keeper.join, keeper.settled)
             keeping.start_soon(keeper.run)
             await self._run(HomeStore(file, conversations.obeyed, keeper), stop, announce, lists)
@@ -186,7 +191,16 @@ class _Whole:
 
     def _whole(self, relay: Relay) -> tuple[RelayStatistics, NetStatistics]:
         own = relay.statistics()
-        return self._totals.whole(KeeperStatistics(own.signatures, own.store, failure=own.writer.failure))
+        keeper = KeeperStatistics(own.signatures, own.store, failure=own.writer.failure)
+        if self._commits is not None:
+            sizes, seconds = self._commits
+            keeper = replace(keeper, batches=sizes.statistics(), seconds=seconds.statistics())
+        return self._totals.whole(keeper)
+
+    def _note_commit(self, events: int, seconds: float) -> None:
+        self._commits = self._commits or (Histogram(SIZES), Histogram(SECONDS))
+        self._commits[0].observe(events)
+        self._commits[1].observe(seconds)
 
     def _figures(self) -> WorkersFigures:
         return self._totals.figures(self._newest(), self._supervisor.statistics().crashes)

@@ -8,7 +8,7 @@ nobody: beyond 8 MiB it is told no commits, but where to read on in the file onc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -212,6 +212,8 @@ class Keeper:
         self._unfinished: dict[_MemberBatch, None] = {}
         self.commits = 0
         """Commits that were told."""
+        self.told: Callable[[int, float], None] = lambda _events, _seconds: None
+        """Called after each commit with the number of its events and how long it took; sync."""
         store.follow(self._changed)
 
     def join(self, link: Link) -> Member:
@@ -288,8 +290,10 @@ class Keeper:
         for batch in batches:
             for place, event in enumerate(batch.events):
                 self._on_their_way.setdefault(event.id, []).append((batch, place))
+        began, events = trio.current_time(), [event for batch in batches for event in batch.events]
         try:
-            outcomes = iter(await self.store.save_many([event for batch in batches for event in batch.events]))
+            outcomes = iter(await self.store.save_many(events))
+            self.told(len(events), trio.current_time() - began)
             for batch in batches:
                 batch.outcomes = [next(outcomes) for _ in batch.events]
         except StoreError as error:
