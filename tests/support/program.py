@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -81,6 +81,13 @@ class Program:
                 assert not self._ended.is_set(), f"no {event!r} in:\n{self.err}"
                 await self._more.wait()
             return found[0]
+
+    async def until(self, is_told: Callable[[list[dict[str, Any]]], bool]) -> None:
+        """Wait until its log has told this."""
+        with trio.fail_after(PATIENCE):
+            while not is_told(self.log):
+                assert not self._ended.is_set(), self.err
+                await self._more.wait()
 
     @property
     def log(self) -> list[dict[str, Any]]:
