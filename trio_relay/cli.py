@@ -44,6 +44,7 @@ from trio_relay.store.sqlite import open_sqlite_for_reading
 from trio_relay.transfer import ImportSummary
 from trio_relay.trends import describe, read_trends, tables
 from trio_relay.version import CODE, __version__
+from trio_relay.workers import WorkersFailed
 
 log = structlog.get_logger("trio_relay.cli")
 
@@ -354,6 +355,8 @@ def _exit_codes(*, writes: bool = False) -> Iterator[None]:
                 _leave(CRASHED, str(failed))
             case AddressRefused() as refused:
                 _leave(ADDRESS_REFUSED, str(refused))
+            case WorkersFailed() as failed:
+                _leave(CRASHED, str(failed))
             case app.StoppedNow():
                 _leave(STOPPED_NOW, "stopped at once")
             case ImportError() as missing:

@@ -76,11 +76,15 @@ class Program:
 
     async def logs(self, event: str) -> dict[str, Any]:
         """Wait for a line of its log, in JSON, about this; gives the first."""
+        await self.until(lambda: any(line["event"] == event for line in self.log))
+        return next(line for line in self.log if line["event"] == event)
+
+    async def until(self, is_said: Callable[[], object]) -> None:
+        """Wait until this is true of what it has said."""
         with trio.fail_after(PATIENCE):
-            while not (found := [line for line in self.log if line["event"] == event]):
-                assert not self._ended.is_set(), f"no {event!r} in:\n{self.err}"
+            while not is_said():
+                assert not self._ended.is_set(), f"nothing such in:\n{self.out}\n{self.err}"
                 await self._more.wait()
-            return found[0]
 
     async def until(self, is_told: Callable[[list[dict[str, Any]]], bool]) -> None:
         """Wait until its log has told this."""
