@@ -105,13 +105,33 @@ async def test_a_key_that_vanishes_at_one_is_barred_at_the_other_at_once(autojum
 
 async def test_what_operators_decide_is_told_at_once(autojump_clock: MockClock) -> None:
     async with pair(refresh_seconds=SELDOM) as both:
-        await both.one.put_metadata({"banned": b"1"})
+        before = both.ear.decisions, both.ear_of_one.decisions
+        await both.one.put_metadata({"banned": b"1", "blocked": b""})
         await trio.sleep(0.001)
-        assert both.ear.decisions == 1
-        assert await both.other.get_metadata() == {"banned": b"1"}
+        assert await both.other.get_metadata() == {"banned": b"1", "blocked": b""}
         await both.one.put_metadata({"banned": None})
+        await both.other.put_metadata({"name": b"2"})
         await trio.sleep(0.001)
-        assert (both.ear.decisions, both.ear_of_one.decisions) == (2, 0)
+        for store in (both.one, both.other):
+            assert await store.get_metadata() == {"blocked": b"", "name": b"2"}
+        assert (both.ear.decisions, both.ear_of_one.decisions) == (before[0] + 3, before[1] + 1)
+
+
+async def test_values_are_asked_for_anew_after_a_gap_and_while_the_bus_is_away(autojump_clock: MockClock) -> None:
+    async with pair(refresh_seconds=SELDOM) as both:
+        assert await both.other.get_metadata() == {}
+        inside(both.one).others.teller = None  # it is killed before it tells
+        await both.one.put_metadata({"banned": b"1"})
+        assert await both.other.get_metadata() == {}
+        both.bus.is_gone = True
+        await trio.sleep(5)
+        assert await both.other.get_metadata() == {"banned": b"1"}
+        both.bus.is_gone = False
+        await trio.sleep(5)
+        await both.one.put_metadata({"banned": None})
+        both.bus.empty()
+        await trio.sleep(30)  # a look finds a record without a name
+        assert await both.other.get_metadata() == {}
 
 
 async def test_what_nobody_stores_is_delivered_everywhere_once(autojump_clock: MockClock) -> None:

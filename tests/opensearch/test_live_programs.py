@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
 import trio
+import trio_websocket
 
 from tests.bus.redis_server import RedisServer, is_here
 from tests.support.indices import make, options_for
@@ -33,13 +34,14 @@ class Reader:
         self._came = trio.Event()
 
     async def run(self) -> None:
-        """Read until cancelled."""
-        while True:
-            message = await self._client.receive()
-            if message[0] == "EVENT":
-                self.heard.append(message[2]["id"])
-                self._came.set()
-                self._came = trio.Event()
+        """Read until cancelled, or until the relay is killed."""
+        with suppress(trio_websocket.ConnectionClosed):
+            while True:
+                message = await self._client.receive()
+                if message[0] == "EVENT":
+                    self.heard.append(message[2]["id"])
+                    self._came.set()
+                    self._came = trio.Event()
 
     async def until(self, ids: Sequence[str]) -> None:
         """Wait until all of these have come."""
@@ -178,8 +180,9 @@ async def test_of_a_relay_that_is_killed_in_mid_load_the_other_hears_all_that_wa
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hear)
-            for event in events[:400]:
-                await client.send("EVENT", event)
+            with suppress(trio_websocket.ConnectionClosed):
+                for event in events[:400]:
+                    await client.send("EVENT", event)
         await reader.until(acknowledged)
         assert max(Counter(reader.heard).values()) == 1
         assert set(reader.heard) <= {event.id for event in events}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 import trio
@@ -33,6 +33,10 @@ class SharedStore(ObedientStore):
 
     def spread(self, events: Sequence[Event]) -> None:
         self.spreading += events
+
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
+        await self._pass("put_metadata")
+        await super().put_metadata(changes)
 
     def others(self) -> base.Audience:
         """Tells the relay what others do."""
@@ -149,6 +153,26 @@ async def test_what_others_decided_is_learned_at_once(autojump_clock: MockClock)
         await wait_all_tasks_blocked()
         assert rules.is_banned(ALICE.pubkey, NOW)
         assert trio.current_time() == began
+
+
+async def test_what_others_decided_while_something_was_decided_here_is_learned_right_after_that(
+    autojump_clock: MockClock,
+) -> None:
+    store = SharedStore()
+    ban = lists.Change(lists.ListName.BANNED_PUBKEYS, ALICE.pubkey, lists.ListEntry("spam", since=NOW))
+    own = lists.Change(lists.ListName.BANNED_PUBKEYS, BOB.pubkey, lists.ListEntry("spam", since=NOW))
+    async with open_door(store, rules := Rules()) as door, trio.open_nursery() as nursery:
+        store.block("put_metadata")
+        nursery.start_soon(door.relay.moderation.state.amend, [own])
+        await wait_all_tasks_blocked()
+        await MemoryStore.put_metadata(store, lists.as_metadata([ban]))
+        store.others().decided()
+        await trio.sleep(1)
+        assert not rules.is_banned(ALICE.pubkey, NOW)
+        store.release("put_metadata")
+        await trio.sleep(1)
+        assert rules.is_banned(ALICE.pubkey, NOW)
+        assert rules.is_banned(BOB.pubkey, NOW)
 
 
 async def test_a_store_that_cannot_tell_what_was_decided_is_asked_again(autojump_clock: MockClock) -> None:

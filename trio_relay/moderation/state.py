@@ -226,17 +226,18 @@ class ModerationState:
         if expired := self.rules.lists.expired(self._clock()):
             await self.amend(expired)
 
-    async def learn(self) -> Sequence[Change]:
+    async def learn(self) -> Sequence[Change] | None:
         """Take over what other relays on the same store have decided; gives what that has changed.
+
+        None: nothing was taken over, since what was decided here meanwhile may be stored, or not: to be called again.
 
         Raises:
             StoreError: the store could not answer.
         """
         before = self._revision
         metadata = await self._store.get_metadata()
-        # What has changed here meanwhile may be stored, or not: the next look will tell.
         if self._revision != before or self._unsettled:
-            return []
+            return None
         news = self.rules.lists.differences(metadata)
         self._apply(news)
         return news

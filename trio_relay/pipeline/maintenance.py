@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import structlog
 import trio
 
@@ -11,6 +13,9 @@ from trio_relay.pipeline.sync_sets import SyncSets
 from trio_relay.store.base import Store, StoreError
 
 log = structlog.get_logger("trio_relay.pipeline")
+
+_AGAIN_SECONDS: Final = 0.05
+"""Until what could not be taken over for decisions made here is looked at again; those are stored in a moment."""
 
 
 class Maintenance:
@@ -29,6 +34,7 @@ class Maintenance:
         self._removals = removals
         self._sync_sets = sync_sets
         self._decided = trio.Event()
+        self._learning = trio.Lock()
 
     def learn_soon(self) -> None:
         """Have what others have decided learned before the next round; sync."""
@@ -51,9 +57,18 @@ class Maintenance:
             await self._decided.wait()
             self._decided = trio.Event()
             try:
-                self._removals.learned(await self._state.learn())
+                if not await self._have_learned():
+                    self._decided.set()
+                    await trio.sleep(_AGAIN_SECONDS)
             except StoreError as error:
                 log.warning("what others have decided is learned later", error=str(error))
+
+    async def _have_learned(self) -> bool:
+        """Learn what others have decided; False if that has to wait for what is being decided here."""
+        async with self._learning:  # what was read first is not to be taken over last
+            changes = await self._state.learn()
+        self._removals.learned(changes or [])
+        return changes is not None
 
     async def _make_rounds(self) -> None:
         while True:
@@ -63,7 +78,7 @@ class Maintenance:
                     log.info("removed what has expired", events=removed)
                 await self._state.expire()
                 if self._store.is_shared:
-                    self._removals.learned(await self._state.learn())
+                    await self._have_learned()
             except StoreError as error:
                 log.warning("not swept", error=str(error))
             await trio.sleep(self._state.rules.options.sweep_seconds)

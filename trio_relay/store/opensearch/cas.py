@@ -1,13 +1,9 @@
-"""Compare-and-set of documents: records as they are at this moment, and the relay's own small values.
-
-Both are read by their ids, which needs no refresh, and written on condition that nobody has written them meanwhile.
-"""
+"""Records for compare and set: as they are at this moment, read by their ids, which needs no refresh."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final, TypeVar
 
@@ -23,16 +19,12 @@ from trio_relay.store.opensearch.documents import (
     REQUESTS,
     Document,
     Record,
-    kept_slot,
-    memo,
     read_records,
     slot_of,
-    value_of,
 )
 from trio_relay.store.opensearch.others import Others
-from trio_relay.store.opensearch.query import TARGETS_AT_A_TIME, Query, deletable
+from trio_relay.store.opensearch.query import TARGETS_AT_A_TIME, deletable
 from trio_relay.store.opensearch.remembered import written
-from trio_relay.store.opensearch.scan import scan
 
 T = TypeVar("T")
 
@@ -178,48 +170,3 @@ _decode_hits: Final = msgspec.json.Decoder(_RecordsResponse).decode
 
 def _slots(answer: bytes) -> list[str]:
     return [hit.slot for hit in read(_decode_hits, answer).hits.hits]
-
-
-_MOST_ROUNDS: Final = 50
-_A_NAME: Final[Query] = {"exists": {"field": "name"}}
-
-
-async def kept(client: OpenSearchClient, alias: str) -> dict[str, bytes]:
-    """Return the relay's own values by name, as far as they can be searched.
-
-    Raises:
-        StoreError: the cluster could not answer.
-    """
-    async with aclosing(scan(client, alias, _A_NAME)) as pages:
-        return {hit.source.name: value_of(hit.source) async for hits in pages for hit in hits}
-
-
-async def keep(records: Records, bulk: Bulk, others: Others, changes: Mapping[str, bytes | None]) -> None:
-    """Put values under names, or delete those whose value is None; of two relays the later one wins.
-
-    Raises:
-        StoreError: it failed; a part may be kept.
-    """
-    left = dict(changes)
-    for _ in range(_MOST_ROUNDS):
-        if not left:
-            return
-        known = await records.read(map(kept_slot, left))
-        arrivals = records.arrivals(len(left))
-        writes = {
-            name: Write(slot := kept_slot(name), known[slot], _document(name, value, arrived))
-            for (name, value), arrived in zip(left.items(), arrivals, strict=True)
-        }
-        await bulk.carry_out(list(writes.values()))
-        for name, write in writes.items():
-            if write.wrote is Wrote.DONE:
-                others.tell(written(write.slot, write.version, write.document, name=name))
-        if failed := [write for write in writes.values() if write.wrote is Wrote.FAILED]:
-            raise StoreError(failed[0].reason)
-        left = {name: left[name] for name, write in writes.items() if write.wrote is not Wrote.DONE}
-    raise StoreError("the relay's store has too many writers at a time")
-
-
-def _document(name: str, value: bytes | None, arrived: int) -> Document:
-    # An empty document rather than none: else the copy that an upgrade under way has made would stay.
-    return Document(arrived) if value is None else memo(name, value, arrived)

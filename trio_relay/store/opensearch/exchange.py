@@ -131,6 +131,7 @@ class Exchange:
     async def _take(self, heard: Heard) -> None:
         if isinstance(heard, Gap):
             log.info("looking into the index for what the bus may have lost", reason=heard.reason)
+            self._others.decide(None)
             self._follower.hurry()
             return
         try:
@@ -141,6 +142,7 @@ class Exchange:
             self._others.hear_passing((note.sent, json) for json in note.passing)
         except (msgspec.DecodeError, ValueError) as error:
             log.warning("a note was not understood", sender=heard.sender, error=str(error))
+            self._others.decide(None)
             self._follower.hurry()
         await self._others.drained()
 

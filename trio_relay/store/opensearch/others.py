@@ -37,9 +37,12 @@ class Others:
 
     Args:
         learn: told of keys that have vanished, and until when; sync.
+        decided: told of values of the relay's own that were put or deleted, or None: some may have been; sync.
     """
 
-    def __init__(self, learn: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, learn: Callable[[str, int], None], decided: Callable[[Written | None], None] = lambda _one: None
+    ) -> None:
         self.remembered = Remembered()
         self.audience: Audience | None = None
         """Whom events of others are for; None: nobody."""
@@ -50,6 +53,7 @@ class Others:
         self.overlay = Overlay()
         """What this relay's queries see before searches do; others' writes are put into it here."""
         self._learn = learn
+        self._decided = decided
         self._kept: set[str] = set()
         self._waiting: list[Event] = []
         self._came = trio.Event()
@@ -123,6 +127,12 @@ class Others:
         if found:
             self._hand_on(found, "bus", is_stored=False)
 
+    def decide(self, one: Written | None) -> None:
+        """Take in that others have changed a value of the relay's own, or None: that they may have."""
+        self._decided(one)
+        if self.audience is not None:
+            self.audience.decided()
+
     def _take(self, one: Written, way: Way) -> Event | None:
         """Take in one record; returns its event if that is news."""
         event = _decode_event(one.event) if one.event else None
@@ -136,8 +146,9 @@ class Others:
         self._show(one, event, way)
         if one.vanished:
             self._learn(one.vanished.partition(":")[0], one.until)
-        if (one.name or one.slot in self._kept) and self.audience is not None:
-            self.audience.decided()
+        if one.name or one.slot in self._kept:
+            # What others have told is whole; of what a look finds the name may be missing.
+            self.decide(one if way == "bus" else None)
         return event if is_news else None
 
     def _remember(self, slot: str, version: int, arrived: int, event_id: str) -> None:

@@ -40,6 +40,7 @@ class Written(msgspec.Struct, array_like=True, gc=False):
         until: see `Document`.
         vanished: see `Document`.
         name: of what the relay keeps, whether it was put or deleted.
+        value: of that, in Base64; None if it was deleted.
     """
 
     slot: str
@@ -50,11 +51,13 @@ class Written(msgspec.Struct, array_like=True, gc=False):
     until: int = -1
     vanished: str = ""
     name: str = ""
+    value: str | None = None
 
 
 def written(slot: str, version: int, made: Document, gone: str = "", name: str = "") -> Written:
     """Return what others are to know of a document that was written."""
-    return Written(slot, version, made.arrived, made.event, gone, made.until, made.vanished, name or made.name)
+    value = made.value if made.name else None
+    return Written(slot, version, made.arrived, made.event, gone, made.until, made.vanished, name or made.name, value)
 
 
 class Remembered:

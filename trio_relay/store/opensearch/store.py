@@ -31,7 +31,7 @@ from trio_relay.store.base import (
 from trio_relay.store.opensearch.aggregates import trends
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.bulk_size import fitting_bytes
-from trio_relay.store.opensearch.cas import Records, keep, kept
+from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.client import OpenSearchClient, open_client
 from trio_relay.store.opensearch.documents import Document
@@ -43,11 +43,13 @@ from trio_relay.store.opensearch.others import WAYS, Others
 from trio_relay.store.opensearch.pages import newest_first
 from trio_relay.store.opensearch.query import AN_EVENT, expired
 from trio_relay.store.opensearch.refresh import Refresher
+from trio_relay.store.opensearch.remembered import Written
 from trio_relay.store.opensearch.save import Saver
 from trio_relay.store.opensearch.scan import scan
 from trio_relay.store.opensearch.search import Searcher
 from trio_relay.store.opensearch.tombstones import CrossedDeletions, Tombstones
 from trio_relay.store.opensearch.upgrade import check, look
+from trio_relay.store.opensearch.values import KeptValues
 
 MOST_RECENT_BYTES: Final = 64 * 2**20
 _PROBE: Final = "probe"
@@ -77,11 +79,12 @@ class OpenSearchStore:
         self._alias = alias
         self._clock = clock
         self._vanished = Tombstones(client, alias)
-        self._others = Others(self._learn)
+        self._others = Others(self._learn, self._decided)
         self._overlay = self._others.overlay
         self._bulk = Bulk(client, alias, options.bulk_bytes, options.retry_seconds)
         self._refresher = Refresher(client, alias, self._overlay, options.refresh_seconds)
         self._records = Records(client, self._bulk, alias, self._others, options.retry_seconds, nanoseconds)
+        self._values = KeptValues(client, alias, self._bulk, self._records, self._others)
         self._clearing = Clearing(client, self._bulk, alias, self._records, self._refresher)
         self._saver = Saver(self._bulk, self._records, self._others, self._vanished, self._clearing)
         self._crossed_deletions = CrossedDeletions(client, alias, self._records, self._vanished, self._clearing)
@@ -171,15 +174,19 @@ class OpenSearchStore:
         return await self._clearing.empty(expired(self._now()), is_fresh=False, bars=True)
 
     async def get_metadata(self) -> dict[str, bytes]:
+        exchange = self._exchange
+        if exchange is not None and exchange.is_there and (known := self._values.known()) is not None:
+            await trio.lowlevel.checkpoint()
+            return known
         await self.refresh(of_others=True)
-        values = await kept(self._client, self._alias)
+        values = await self._values.read()
         self._others.keep(values)
         return values
 
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         self._others.keep(changes)
         try:
-            await keep(self._records, self._bulk, self._others, changes)
+            await self._values.put(changes)
         finally:
             self._refresher.owe()  # others look for it
 
@@ -249,6 +256,12 @@ class OpenSearchStore:
         if until > self._vanished.untils.get(pubkey, -1):
             self._vanished.learn(pubkey, until)
             self._crossed_deletions.hurry()
+
+    def _decided(self, one: Written | None) -> None:
+        if one is None:
+            self._values.doubt()
+        else:
+            self._values.take(one)
 
     async def _watch(self) -> None:
         """Notice that the index is away, or is another one, before a client publishes."""
