@@ -92,6 +92,13 @@ def test_what_the_proxy_lets_through_the_relays_take() -> None:
     assert int(ports[2]) - int(ports[1]) > int(most[1])  # from one address of the proxy to one of a relay
 
 
+def test_workers_are_told_to_stop_by_the_process_that_started_them() -> None:
+    assert relay().pipeline.workers == 0
+    assert unit("trio-relay.service")["KillMode"] == "mixed"
+    changed = compose()["services"]["relay-2"]["environment"]
+    assert load(FOLDER / "relay.toml", changed).pipeline.workers == 2
+
+
 def test_times_fit_into_one_another() -> None:
     config = relay()
     tunnel = re.search(r"timeout tunnel (\d+)m$", haproxy(), re.MULTILINE)
