@@ -36,8 +36,9 @@ def publish(plan: Plan) -> Work:
 
 
 def read(plan: Plan) -> Work:
-    """Requests over some connections, until EOSE each."""
-    return _ask(plan, _deal(plan, requesting(plan.shape, _stored(plan), plan.count, plan.connections)))
+    """Requests over some connections, until EOSE each; at a rate, several may be open on one of them."""
+    sub_ids = _SUB_IDS if plan.rate else 1
+    return _ask(plan, _deal(plan, requesting(plan.shape, _stored(plan), plan.count, plan.connections, sub_ids)))
 
 
 def count(plan: Plan) -> Work:

@@ -39,6 +39,7 @@ class Costs:
 
     Attributes:
         requests: by shape.
+        waking: the worker's for going back to work after it had nothing to do.
         read: the worker's for a new event: read, parsed, judged, answered.
         verify: for a signature, in whichever thread.
         sqlite_commit: for a commit, however much it holds.
@@ -46,6 +47,7 @@ class Costs:
         fdatasync: seconds that a commit waits for the disk.
         relay_event: the relay's for a document: made, sent, its answer read.
         linger: seconds that a batch waits for company (`pipeline.write_linger_seconds`).
+        bulk_once: the cluster's for a `_bulk`, however much it holds.
         bulk_shard: a node's for its part of a `_bulk`, however much it holds.
         document: a node's for a document on one shard, making segments and merging included.
         node_sync: seconds that a shard waits for its disk (`durability = "request"`).
@@ -64,18 +66,20 @@ class Costs:
     """
 
     requests: Mapping[str, Request] = field(default_factory=lambda: REQUESTS)
-    read: float = 45e-6
+    waking: float = 80e-6
+    read: float = 49e-6
     verify: float = 48e-6
     sqlite_commit: float = 290e-6
     sqlite_event: float = 28e-6
     fdatasync: float = 250e-6
     relay_event: float = 56e-6
     linger: float = 2e-3
-    bulk_shard: float = 300e-6
-    document: float = 80e-6
+    bulk_once: float = 1.3e-3
+    bulk_shard: float = 650e-6
+    document: float = 90e-6
     node_sync: float = 300e-6
     note_added: float = 2.5e-6
-    note_given: float = 0.85e-6
+    note_given: float = 0.95e-6
     note: float = 20e-6
     delivery: float = 1.3e-6
     hop: float = 100e-6
@@ -90,11 +94,11 @@ class Costs:
 
 REQUESTS: Final[Mapping[str, Request]] = MappingProxyType(
     {
-        "id": Request(share=0.50, sqlite=127e-6, relay=1.9e-3, once=0.4e-3, shard=0.4e-3, events=1),
-        "author-kind": Request(share=0.20, sqlite=150e-6, relay=2.1e-3, once=0.8e-3, shard=0.8e-3, events=20),
-        "thread": Request(share=0.20, sqlite=150e-6, relay=2.0e-3, once=0.5e-3, shard=0.5e-3, events=20),
-        "authors": Request(share=0.08, sqlite=430e-6, relay=4.3e-3, once=2e-3, shard=3e-3, events=100),
-        "latest": Request(share=0.02, sqlite=707e-6, relay=7.8e-3, once=3e-3, shard=3e-3, events=500),
+        "id": Request(share=0.50, sqlite=127e-6, relay=1.75e-3, once=0.70e-3, shard=0.04e-3, events=1),
+        "author-kind": Request(share=0.20, sqlite=161e-6, relay=2.1e-3, once=1.5e-3, shard=0.1e-3, events=20),
+        "thread": Request(share=0.20, sqlite=156e-6, relay=2.05e-3, once=0.9e-3, shard=0.1e-3, events=20),
+        "authors": Request(share=0.08, sqlite=680e-6, relay=4.3e-3, once=5.3e-3, shard=0.4e-3, events=100),
+        "latest": Request(share=0.02, sqlite=707e-6, relay=10.5e-3, once=19e-3, shard=1.9e-3, events=500),
     }
 )
 MEASURED: Final = Costs()

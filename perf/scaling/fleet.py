@@ -9,6 +9,7 @@ from typing import Final
 from perf.scaling.costs import Costs, Request
 
 _GIGABIT: Final = 125_000_000.0
+_ROUNDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Fleet:
         workers: processes of each relay; the cores that are left verify signatures and keep the file.
         shards: primary ones of the index.
         replicas: copies of each beside it.
-        writers: `_bulk`s that a relay has under way (`opensearch.writers`).
+        writers: `_bulk`s that each worker has under way (`opensearch.writers`).
         batch: most events of a commit or a `_bulk` (`pipeline.write_batch`).
         link: bytes a second that a machine sends.
     """
@@ -88,8 +89,24 @@ def average(requests: Mapping[str, Request], of: str) -> float:
 
 
 def limits(fleet: Fleet, mix: Mix, costs: Costs) -> list[Limit]:
-    """All resources, the scarcest first."""
-    return sorted((Limit(name, 1 / used) for name, used in _used(fleet, mix, costs) if used > 0), key=_most)
+    """All resources, the scarcest first.
+
+    What a `_bulk` holds depends on the rate, and what a document costs on what the `_bulk` holds: so it is computed
+    again and again, from one document upwards, until it stands.
+    """
+    size = 1.0
+    for _ in range(_ROUNDS):
+        used = _used(fleet, mix, costs, size)
+        found = sorted((Limit(name, 1 / share) for name, share in used if share > 0), key=_most)
+        size = bulk_size(fleet, costs, found[0].most * mix.events)
+    return found
+
+
+def bulk_size(fleet: Fleet, costs: Costs, events: float) -> float:
+    """Documents of a `_bulk`, on average, where all relays together take so many events a second."""
+    copied = costs.hop + costs.bulk_shard if fleet.replicas else 0
+    seconds = costs.linger + costs.bulk_once + costs.bulk_shard + costs.node_sync + 3 * costs.hop + copied
+    return min(max(1.0, events / fleet.relays / fleet.workers * seconds / fleet.writers), float(fleet.batch))
 
 
 def capacity(fleet: Fleet, mix: Mix, costs: Costs) -> Limit:
@@ -101,19 +118,20 @@ def _most(limit: Limit) -> float:
     return limit.most
 
 
-def _used(fleet: Fleet, mix: Mix, costs: Costs) -> Iterator[tuple[str, float]]:
+def _used(fleet: Fleet, mix: Mix, costs: Costs, size: float) -> Iterator[tuple[str, float]]:
     """Each resource with the share of it that one operation a second of the whole fleet takes."""
     events, asked = mix.events, 1 - mix.events
     workers = fleet.relays * fleet.workers
     yield "workers", asked * request_work(fleet, costs) / workers + events * event_work(fleet, mix, costs)
     if fleet.threads:
         yield "verifying", events * costs.verify / fleet.relays / fleet.threads
-    yield "writer", events * written(fleet, costs) / fleet.relays
+    if not fleet.nodes:
+        yield "writer", events * (costs.sqlite_event + (costs.sqlite_commit + costs.fdatasync) / fleet.batch)
     sent = asked * average(costs.requests, "events") + events * mix.deliveries
     yield "relays' network", sent * costs.event_bytes / fleet.relays / fleet.link
     yield "bus", events * bus_work(fleet, costs)
     if fleet.nodes:
-        work = asked * search_work(fleet, costs) + events * index_work(fleet, costs)
+        work = asked * search_work(fleet, costs) + events * index_work(fleet, costs, size)
         yield "nodes", work / fleet.busy / fleet.cores
         sent = asked * average(costs.requests, "events") + events * fleet.replicas
         yield "nodes' network", sent * costs.event_bytes / fleet.busy / fleet.link
@@ -127,16 +145,9 @@ def request_work(fleet: Fleet, costs: Costs) -> float:
 def event_work(fleet: Fleet, mix: Mix, costs: Costs) -> float:
     """Seconds of each worker for an event of the fleet: its share of taking it, and its own of hearing of it."""
     workers = fleet.relays * fleet.workers
-    taken = costs.read + (0 if fleet.threads else costs.verify)
+    taken = costs.read + (0 if fleet.threads else costs.verify) + (costs.relay_event if fleet.nodes else 0)
     heard = costs.note if workers > 1 else 0
     return taken / workers + heard + mix.deliveries * costs.delivery / workers
-
-
-def written(fleet: Fleet, costs: Costs) -> float:
-    """Seconds of a relay's one writing process for an event, in the largest batches."""
-    if fleet.nodes:
-        return costs.relay_event
-    return costs.sqlite_event + (costs.sqlite_commit + costs.fdatasync) / fleet.batch
 
 
 def bus_work(fleet: Fleet, costs: Costs) -> float:
@@ -149,7 +160,12 @@ def search_work(fleet: Fleet, costs: Costs) -> float:
     return average(costs.requests, "once") + fleet.shards * average(costs.requests, "shard")
 
 
-def index_work(fleet: Fleet, costs: Costs) -> float:
-    """Seconds of the nodes together for an event, in the largest batches."""
-    parts = min(fleet.shards, fleet.batch)
-    return (1 + fleet.replicas) * (costs.document + parts * costs.bulk_shard / fleet.batch)
+def index_work(fleet: Fleet, costs: Costs, size: float) -> float:
+    """Seconds of the nodes together for an event, in `_bulk`s of so many."""
+    copy = costs.document + touched(fleet, size) * costs.bulk_shard / size
+    return costs.bulk_once / size + (1 + fleet.replicas) * copy
+
+
+def touched(fleet: Fleet, size: float) -> float:
+    """Shards that a `_bulk` of so many documents has any for, on average."""
+    return fleet.shards * float(1 - (1 - 1 / fleet.shards) ** size)

@@ -10,6 +10,7 @@ from perf.scaling.fleet import Fleet, Mix, capacity
 
 SHARD_BYTES: Final = 40e9
 """Of a shard at most: OpenSearch advises 10 to 50 GB, since a larger one is slow to move after a node was lost."""
+_AS_GOOD: Final = 0.98
 
 
 def shards_of(stored: float, costs: Costs) -> int:
@@ -21,19 +22,20 @@ def divided(machines: int, stored: float, mix: Mix, costs: Costs) -> Fleet:
     """The fleet of so many machines that does most.
 
     One keeps its events in SQLite. More of them are relays and nodes: each number of relays is tried, and each number
-    of replicas that leaves no node with nothing to do, or at least one, so that no node's loss takes events along.
+    of replicas that leaves no node with nothing to do, or at least one, so that no node's loss takes events along. Of
+    those that are as good, the one with the fewest copies is taken, since small batches make copies dearer.
     """
     if machines == 1:
         return Fleet()
     shards = shards_of(stored, costs)
-    return max(
-        (
-            Fleet(relays=relays, nodes=machines - relays, shards=shards, replicas=replicas)
-            for relays in range(1, machines)
-            for replicas in _replicas(machines - relays, shards)
-        ),
-        key=lambda fleet: capacity(fleet, mix, costs).most,
-    )
+    tried = [
+        Fleet(relays=relays, nodes=machines - relays, shards=shards, replicas=replicas)
+        for relays in range(1, machines)
+        for replicas in _replicas(machines - relays, shards)
+    ]
+    most = [capacity(fleet, mix, costs).most for fleet in tried]
+    good = [fleet for fleet, one in zip(tried, most, strict=True) if one >= _AS_GOOD * max(most)]
+    return min(good, key=lambda fleet: fleet.copies)
 
 
 def _replicas(nodes: int, shards: int) -> range:

@@ -50,6 +50,7 @@ class Station:
         servers: that work at the same time.
         most: jobs that one server takes at a time.
         fixed: seconds of work for each such turn, whatever it holds.
+        waking: seconds of work more for a turn that finds its server asleep.
         pause: seconds in which a turn waits for others, such as a disk, before its jobs are done.
         behind: what a turn's jobs still wait for after that; the server is taken until it calls back.
     """
@@ -61,6 +62,7 @@ class Station:
         *,
         most: int = 1,
         fixed: float = 0,
+        waking: float = 0,
         pause: float = 0,
         behind: Behind | None = None,
     ) -> None:
@@ -69,6 +71,7 @@ class Station:
         self._idle = servers
         self._most = most
         self._fixed = fixed
+        self._waking = waking
         self._pause = pause
         self._behind = behind
         self._queue: deque[tuple[float, Done | None]] = deque()
@@ -78,18 +81,18 @@ class Station:
         """Queue a job of so many seconds of work."""
         self._queue.append((work, done))
         if self._idle:
-            self._start()
+            self._start(self._waking)
 
     @property
     def load(self) -> float:
         """The share of all servers' time so far that went into work; waiting for others is none."""
         return self._worked / (self._servers * self._clock.now)
 
-    def _start(self) -> None:
+    def _start(self, waking: float = 0) -> None:
         self._idle -= 1
         queue = self._queue
         jobs = [queue.popleft() for _ in range(min(self._most, len(queue)))]
-        work = self._fixed + sum([job[0] for job in jobs])
+        work = waking + self._fixed + sum([job[0] for job in jobs])
         self._worked += work
         self._clock.after(self._pause + work, lambda: self._finish(jobs))
 

@@ -13,7 +13,7 @@ from random import Random
 from typing import Final
 
 from perf.scaling.costs import Costs, Request
-from perf.scaling.fleet import Fleet, Mix
+from perf.scaling.fleet import Fleet, Mix, touched
 from perf.scaling.simulation import Clock, Done, Station, joined, quantile, stream
 
 EOSE: Final = "EOSE"
@@ -80,18 +80,16 @@ class _Slice:
         self._asked = rate * (1 - mix.events)
         self._found: deque[float] = deque([0.0], maxlen=_LATELY)
         self._stored: deque[float] = deque([0.0], maxlen=_LATELY)
-        self._worker = Station(clock)
+        self._worker = Station(clock, waking=costs.waking)
         self._verifying = Station(clock, fleet.threads) if fleet.threads else self._worker
         self._writer = self._make_writer()
         self._link = Station(clock)
         self._bus = Station(clock)
         self._node = Station(clock, fleet.cores)
-        self.stations = {"workers": self._worker, "verifying": self._verifying, "writer": self._writer}
-        self.stations |= {"relays' network": self._link}
+        self.stations = {"workers": self._worker, "verifying": self._verifying, "relays' network": self._link}
         if fleet.relays > 1:
             self.stations["bus"] = self._bus
-        if fleet.nodes:
-            self.stations["nodes"] = self._node
+        self.stations |= {"nodes": self._node} if fleet.nodes else {"writer": self._writer}
 
     def _make_writer(self) -> Station:
         costs, most = self._costs, self._fleet.batch
@@ -101,14 +99,16 @@ class _Slice:
 
     def start(self) -> None:
         """Let clients come, here and elsewhere."""
-        fleet, begin = self._fleet, self._begin
+        fleet, costs, begin = self._fleet, self._costs, self._begin
         here = 1 / fleet.relays / fleet.workers
         beside = 1 / fleet.relays - here
         begin(self._asked * here, self._ask)
         begin(self._asked * beside, lambda: self._send(self._shape().events))
         begin(self._events * here, self._publish)
-        begin(self._events * beside, self._publish_beside)
+        begin(self._events * beside, self._publish_beside if not fleet.nodes else self._tell_beside)
         begin(self._events * (1 - 1 / fleet.relays), self._tell_beside)
+        if fleet.nodes and fleet.threads:
+            begin(self._events * beside, lambda: self._verifying.serve(costs.verify))
         if fleet.nodes:
             self._start_others_searches(1 - here)
 
@@ -191,16 +191,20 @@ class _Slice:
         self._verifying.serve(self._costs.verify, done)
 
     def _write(self, done: Done) -> None:
-        self._writer.serve(self._costs.relay_event if self._fleet.nodes else self._costs.sqlite_event, done)
+        """To the file, which all workers of a machine share, or to a `_bulk` of this worker's own."""
+        if self._fleet.nodes:
+            self._worker.serve(self._costs.relay_event, lambda: self._writer.serve(0, done))
+        else:
+            self._writer.serve(self._costs.sqlite_event, done)
 
     def _send_bulk(self, size: int, release: Done) -> None:
-        """A relay's `_bulk`: its parts go to the shards' primaries, and from there to their copies.
+        """A worker's `_bulk`: its parts go to the shards' primaries, and from there to their copies.
 
-        This node has one of them; it also has its part of what all relays write, as often as this one writes.
+        This node has one of them; it also has its part of what all workers write, as often as this one writes.
         """
         fleet, costs = self._fleet, self._costs
-        touched = fleet.shards * (1 - (1 - 1 / fleet.shards) ** size)
-        work = costs.bulk_shard + size / touched * costs.document
+        parts = touched(fleet, size)
+        work = costs.bulk_shard + size / parts * costs.document
 
         def copied() -> None:
             self.clock.after(costs.node_sync, lambda: self._hop(release))
@@ -211,12 +215,16 @@ class _Slice:
             else:
                 copied()
 
-        self._hop(lambda: self._node.serve(work, primary))
-        others = fleet.relays * touched * (1 + fleet.replicas) / fleet.busy - (1 + bool(fleet.replicas))
-        self._come_beside(others, lambda: self._node.serve(work))
+        # It comes to one node, which sends each shard its part.
+        self._hop(lambda: self._node.serve(costs.bulk_once, lambda: self._hop(lambda: self._node.serve(work, primary))))
+        senders = fleet.relays * fleet.workers / fleet.busy
+        self._come_beside(senders - 1, lambda: self._node.serve(costs.bulk_once))
+        self._come_beside(
+            senders * parts * (1 + fleet.replicas) - 1 - bool(fleet.replicas), lambda: self._node.serve(work)
+        )
 
     def _come_beside(self, count: float, arrive: Done) -> None:
-        """So many on average, at random moments of the next few milliseconds."""
+        """So many on average, at random moments of the next few milliseconds; none if this slice has more than that."""
         whole = int(max(0.0, count))
         for _ in range(whole + (self._random.random() < count - whole)):
             self.clock.after(self._random.uniform(0, 5 * self._costs.linger), arrive)

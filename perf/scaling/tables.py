@@ -15,6 +15,7 @@ LOADS: Final = (0.25, 0.5, 0.75, 0.9)
 STORED: Final = (10_000_000, 1_000_000_000)
 LARGEST_FILE: Final = 100_000_000
 """Events that one SQLite file is drawn with at most; a million are what was measured."""
+_MILLISECOND: Final = 1e-3
 HEAD: Final = (
     "machines", "relays + nodes", "shards, copies", "load", "operations/s",
     *(f"{kind} p50 / p99 ms" for kind in (EOSE, OK, LIVE)), "busiest", "binds; then",
@@ -57,6 +58,18 @@ def _times(seen: Drawn, kind: str) -> str:
         return ""
     median, most = seen.times[kind]
     return f"{median * 1e3:.1f} / {most * 1e3:.1f}"
+
+
+def told(costs: Costs) -> Iterator[tuple[str, str]]:
+    """Each cost that is one number, by its name: with its unit, as docs/scaling.md has it."""
+    for name in costs.__dataclass_fields__.keys() - {"requests"}:
+        value = getattr(costs, name)
+        if name.endswith("_bytes") or name.startswith("stored"):
+            yield name, f"{value:,.0f} bytes"
+        elif value < _MILLISECOND:
+            yield name, f"{value * 1e6:g} µs"
+        else:
+            yield name, f"{value * 1e3:g} ms"
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

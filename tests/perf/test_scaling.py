@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from perf.__main__ import main
+from perf.cluster import Cluster
+from perf.corpus import signed_events
+from perf.scaling.checking import HEAD as HEAD_OF_CHECK
+from perf.scaling.checking import SCENARIO_NAMES, checked
 from perf.scaling.costs import MEASURED
 from perf.scaling.fleet import USUAL, Fleet, Mix, capacity, limits
 from perf.scaling.machines import divided, shards_of
+from perf.scaling.plans import Habits, Machine, least, planned, rows
 from perf.scaling.queues import md1_time, mm1_quantile, mm1_time, mmc_time, slowest
+from perf.scaling.shards import HEAD as HEAD_OF_SHARDS
+from perf.scaling.shards import look, row
 from perf.scaling.simulation import Clock, Done, Station, joined, quantile, stream
 from perf.scaling.slice import EOSE, LIVE, OK, draw
-from perf.scaling.tables import HEAD, drawn, markdown
+from perf.scaling.streams import notes
+from perf.scaling.tables import HEAD, drawn, markdown, told
+from trio_relay.nostr.event import encode
 
+ROOT = Path(__file__).parents[2]
 SERVICE = 0.001
 NEAR = 0.06
 """How far the mean of some ten thousand jobs may be from what it tends to; seeded, so it is always the same."""
@@ -86,6 +101,19 @@ def test_a_writer_takes_all_that_waits_up_to_its_most() -> None:
     assert writer.load == pytest.approx((3 * 1.0 + 5 * 0.1) / 10)
 
 
+def test_a_server_that_sleeps_is_woken_once() -> None:
+    clock = Clock()
+    station = Station(clock, waking=0.5)
+    done: list[float] = []
+    for _ in range(3):
+        station.serve(1.0, lambda: done.append(clock.now))
+    clock.run(10.0)
+    station.serve(1.0, lambda: done.append(clock.now))
+    clock.run(20.0)
+    assert done == [1.5, 2.5, 3.5, 11.5]
+    assert station.load == pytest.approx((4 * 1.0 + 2 * 0.5) / 20)
+
+
 def test_a_server_is_taken_until_what_stands_behind_it_calls_back() -> None:
     clock = Clock()
     waiting: list[Done] = []
@@ -136,7 +164,9 @@ def test_there_is_no_quantile_of_nothing() -> None:
 
 def test_a_relay_alone_is_the_queue_of_one_server() -> None:
     """Requests of one shape to one worker over SQLite wait as M/D/1 says, and for nothing else."""
-    costs = replace(MEASURED, requests={"id": replace(MEASURED.requests["id"], share=1.0, sqlite=SERVICE, events=0)})
+    costs = replace(
+        MEASURED, waking=0, requests={"id": replace(MEASURED.requests["id"], share=1.0, sqlite=SERVICE, events=0)}
+    )
     reading = Mix(events=0, deliveries=0)
     fleet = Fleet(workers=1, cores=1)
     assert [limit.name for limit in limits(fleet, reading, costs)] == ["workers"]
@@ -163,16 +193,17 @@ def test_the_simulated_load_is_the_arithmetic_one(name: str) -> None:
     """Two ways to the same number: each resource's use computed, and seen in the simulation."""
     fleet = SOME[name]
     mix = Mix(events=0.3)
-    scarce = limits(fleet, mix, MEASURED)
+    costs = replace(MEASURED, waking=0)  # of which a busy worker has none, and the arithmetic is of busy ones
+    scarce = limits(fleet, mix, costs)
     rate = 0.6 * scarce[0].most
-    seen = draw(fleet, mix, MEASURED, rate, seconds=2.0)
+    seen = draw(fleet, mix, costs, rate, seconds=2.0)
     for limit in scarce:
-        # A writer's fixed costs weigh more in the small batches of a moderate load than in the largest, which the
-        # arithmetic takes; so do a node's. Nothing is simulated of the nodes' network, which is far from its limit.
-        if limit.name in seen.loads and limit.name not in ("writer", "nodes"):
-            assert seen.loads[limit.name] == pytest.approx(rate / limit.most, rel=0.12, abs=0.01), limit.name
-        elif limit.name == "nodes":
-            assert 0.9 < seen.loads["nodes"] * limit.most / rate < 1.9
+        # Commits and `_bulk`s are smaller at a moderate load than at the limit, so they cost a writer and the nodes
+        # more there. Nothing is simulated of the nodes' network, which is far from its limit.
+        if limit.name not in seen.loads or limit.name == "writer":
+            continue
+        ratio = seen.loads[limit.name] / (rate / limit.most)
+        assert ratio == pytest.approx(1, abs=0.15) or (limit.name == "nodes" and 1 < ratio < 1.3), limit.name
     assert seen.times.keys() == {EOSE, OK, LIVE}
 
 
@@ -196,7 +227,7 @@ def test_more_shards_make_requests_dearer_and_more_copies_events() -> None:
     few, many = (Fleet(relays=4, nodes=8, shards=shards, replicas=7) for shards in (1, 8))
     assert most_of(many, "nodes", reading) < most_of(few, "nodes", reading)
     lone, safe = (Fleet(relays=4, nodes=8, shards=8, replicas=replicas) for replicas in (0, 1))
-    assert most_of(safe, "nodes", writing) == pytest.approx(most_of(lone, "nodes", writing) / 2)
+    assert most_of(safe, "nodes", writing) < 0.8 * most_of(lone, "nodes", writing)
     assert most_of(safe, "nodes", reading) == most_of(lone, "nodes", reading)
 
 
@@ -237,3 +268,92 @@ def test_the_table_has_a_row_for_each_load() -> None:
 def test_a_part_that_is_not_there_is_refused() -> None:
     told = CliRunner().invoke(main, ["scaling", "nothing"])
     assert (told.exit_code, "no part nothing" in told.output) == (2, True)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", SCENARIO_NAMES)
+def test_a_relay_is_loaded_and_set_beside_the_simulation(name: str) -> None:
+    """What is compared, not how well: that is for a machine on which nothing else runs."""
+    told: list[str] = []
+    ((load, rate, *figures),) = checked(name, told.append, scale=0.01, shares=[0.5])
+    assert (load, len(figures)) == ("50%", len(HEAD_OF_CHECK) - 2)
+    most = float(re.search(rf"{name}: at most ([\d,]+)/s", told[-1])[1].replace(",", ""))  # type: ignore[index]
+    assert float(rate.removesuffix("/s").replace(",", "")) == pytest.approx(most / 2, rel=0.02)
+    for cell in figures[:2]:
+        median, most = map(float, cell.split(" / "))
+        assert 0 < median <= most
+
+
+PLAN = planned(10, 100_000_000, Habits(), MEASURED, Machine())
+
+
+def test_a_plan_says_what_its_machines_hold() -> None:
+    assert PLAN.fleet.machines == 10
+    assert PLAN.operations == pytest.approx(0.6 * capacity(PLAN.fleet, Habits().mix, MEASURED).most)
+    assert PLAN.connections == pytest.approx(PLAN.operations / Habits().operations)
+    copies = 1 + PLAN.fleet.replicas
+    assert PLAN.disk * PLAN.fleet.busy == pytest.approx(100_000_000 * MEASURED.stored_cluster * copies)
+    assert PLAN.events_at_most * MEASURED.stored_cluster * copies == pytest.approx(0.7 * 4e12 * PLAN.fleet.busy)
+    assert PLAN.notes == pytest.approx(PLAN.connections / 1_000)
+
+
+def test_where_memory_is_scarce_it_decides_how_many_connections_there_are() -> None:
+    poor = replace(PLAN, machine=Machine(memory=4e9))
+    each = MEASURED.connection_bytes + MEASURED.socket_bytes
+    assert poor.connections == poor.connections_in_memory < PLAN.connections
+    assert poor.connections == pytest.approx(PLAN.fleet.relays * (2e9 - PLAN.fleet.workers * 60e6) / each)
+
+
+@pytest.mark.slow
+def test_the_least_plan_holds_what_was_asked_and_one_machine_less_does_not() -> None:
+    asked = 200_000_000, 100_000
+    plan = least(*asked, Habits(), MEASURED, Machine())
+    less = planned(plan.fleet.machines - 1, asked[0], Habits(), MEASURED, Machine())
+    assert plan.connections >= asked[1] > less.connections
+    with pytest.raises(ValueError, match="too few"):
+        least(1e9, 1e9, Habits(requests=10), MEASURED, Machine())
+
+
+def test_a_relay_alone_has_no_bus() -> None:
+    alone = planned(1, 1_000_000, Habits(), MEASURED, Machine())
+    assert alone.notes == 0
+    assert "the bus sends" not in dict(rows(alone))
+    assert "the bus sends" in dict(rows(PLAN))
+
+
+@pytest.mark.slow
+def test_the_page_has_the_plans_that_the_program_prints() -> None:
+    printed = CliRunner().invoke(main, ["scaling", "plans"]).output.strip().splitlines()
+    assert len(printed) > 10
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in printed if line not in page] == []
+
+
+def test_the_page_has_each_cost_as_it_is_computed_with() -> None:
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert [name for name, value in told(MEASURED) if f"| `{name}` | {value} |" not in page] == []
+    for name, one in MEASURED.requests.items():
+        figures = (one.sqlite, one.relay, one.once + one.shard, one.shard)
+        row = " | ".join([f"{one.share:.0%}", *(f"{figure * 1e3:.2f} ms" for figure in figures), f"{one.events}"])
+        assert f"| {name} | {row} |" in page
+
+
+@pytest.mark.slow
+def test_searches_and_bulks_are_measured_on_a_real_node(node: str) -> None:
+    with closing(Cluster(node, None)) as cluster:
+        one, seen = look(cluster, [1, 2], stored=200, share=0.01, rounds=1)
+        assert (one.shards, seen.shards) == (1, 2)
+        assert seen.searches.keys() == {"id", "latest"}
+        assert list(seen.bulks) == [1, 10, 100, 1_000]
+        assert all(one.waited > 0 for one in (*seen.searches.values(), *seen.bulks.values()))
+        assert len(row(seen)) == len(HEAD_OF_SHARDS)
+        assert httpx.get(f"{node}/_cat/indices/perf-shards-*?format=json").json() == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_notes_are_added_to_a_real_stream_and_read_by_all() -> None:
+    events = signed_events(400)
+    took = notes(events, count=400, readers=2)
+    assert took.size == pytest.approx(sum(len(encode(event)) for event in events) / 400)
+    assert took.held > took.size
