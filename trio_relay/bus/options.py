@@ -20,7 +20,7 @@ class BusOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             description=(
                 "Redis 6.2 or newer, or Valkey: redis://user:password@host:port/database, rediss:// with TLS, or"
                 " unix:///path?db=0; what is special in a password is written as %xx. Empty: no bus. Needs"
-                ' store.backend = "opensearch" and the package coredis.'
+                ' store.backend = "opensearch", and coredis, which the extra `bus` of this package installs.'
             ),
         ),
     ] = ""
