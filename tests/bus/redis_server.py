@@ -87,6 +87,17 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def restart(self) -> None:
+        """Kill it, and start it anew."""
+        self.kill()
+        self.start()
+
+    def stall(self, seconds: float) -> None:
+        """Stop it for so long; waits."""
+        self.pause()
+        time.sleep(seconds)
+        self.resume()
+
     def ask(self, *words: str) -> bytes:
         """Send a command over a connection of its own, and return the beginning of the answer as it comes."""
         with socket.socket(socket.AF_UNIX) as connection:

@@ -347,3 +347,48 @@ async def test_relays_of_another_prefix_hear_nothing(server: RedisServer, nurser
         while here.statistics().notes_sent + there.statistics().notes_sent < 2:
             await trio.lowlevel.checkpoint()
     assert near.notes == far.notes == []
+
+
+@pytest.mark.exhaustive
+async def test_one_fault_after_another_under_load(server: RedisServer, members: list[Member]) -> None:
+    async def talk() -> None:
+        while True:
+            for member in members:
+                member.say()
+            await trio.sleep(0.005)
+
+    faults: list[Callable[[], object]] = [
+        server.restart,
+        partial(server.stall, 4.0),
+        partial(server.ask, "FLUSHALL"),
+        partial(server.ask, "XTRIM trio-relay:test:bus MAXLEN 0"),
+        partial(server.ask, "CLIENT KILL TYPE normal"),
+        partial(server.ask, "CLIENT PAUSE 5000 ALL"),
+    ]
+    with trio.fail_after(180):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            for fault in [*faults, *reversed(faults), *faults]:
+                await trio.to_thread.run_sync(fault)
+                await trio.sleep(1.5)
+            nursery.cancel_scope.cancel()
+        await at_ease(members)
+        await talk_on(members)
+    for member in members:
+        assert is_whole(member, may_miss=True)
+
+
+@pytest.mark.slow
+async def test_the_stream_takes_no_more_memory_than_it_may(server: RedisServer, nursery: trio.Nursery) -> None:
+    speaker, listener = (server.join(max_bytes=2**24) for _ in range(2))
+    ear = Ear()
+    with trio.fail_after(60):
+        nursery.start_soon(speaker.listen, Ear().take)
+        nursery.start_soon(listener.listen, ear.take)
+        await ear.gap()
+        for number in range(60):
+            speaker.send(bytes([number]) * 1_000_000)
+            await ear.notes_are(number + 1)
+        used = int(server.ask("MEMORY USAGE trio-relay:test:bus SAMPLES 0").strip(b":\r\n"))
+    assert 12_000_000 < used < 20_000_000
+    assert ear.gaps == ["started"]
