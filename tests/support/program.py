@@ -86,13 +86,6 @@ class Program:
                 assert not self._ended.is_set(), f"nothing such in:\n{self.out}\n{self.err}"
                 await self._more.wait()
 
-    async def until(self, is_told: Callable[[list[dict[str, Any]]], bool]) -> None:
-        """Wait until its log has told this."""
-        with trio.fail_after(PATIENCE):
-            while not is_told(self.log):
-                assert not self._ended.is_set(), self.err
-                await self._more.wait()
-
     @property
     def log(self) -> list[dict[str, Any]]:
         """The whole lines of its log so far; each must be JSON."""

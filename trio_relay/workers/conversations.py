@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
@@ -35,6 +36,8 @@ _KEEPERS_OWN: Final = {ListName.REPORTED_EVENTS, ListName.REMOVALS}
 """Lists that no worker looks at."""
 _REPORT_SECONDS: Final = 1.0
 """How long the metrics wait for a worker."""
+_AGAIN_SECONDS: Final = 0.1
+"""Numbers may be so old: whoever asks for them makes all workers count."""
 
 
 class WorkerPart(Protocol):
@@ -94,6 +97,7 @@ class Conversations:
         self._links: dict[int, Link] = {}
         self._ready: set[int] = set()
         self._is_stopping = False
+        self._gathered = -math.inf
         self.relay: Relay | None = None
         """Decides; there before the first worker is."""
         self.admin: AdminApi | None = None
@@ -162,8 +166,8 @@ class Conversations:
     async def obeyed(self) -> None:
         """Wait until all workers go by what they were told, and until what they sent before that is saved."""
         async with trio.open_nursery() as nursery:
-            for number, link in self._links.items():
-                nursery.start_soon(self._settle, number, link)
+            for number in self._ready:  # whoever is not hears of it before it serves
+                nursery.start_soon(self._settle, number, self._links[number])
         await self._settled()
 
     async def _settle(self, number: int, link: Link) -> None:
@@ -176,7 +180,11 @@ class Conversations:
             self._kill(number, f"did not answer for {_ANSWER_SECONDS:g} seconds")
 
     async def gather(self) -> None:
-        """Have all workers tell how they are; one that does not answer at once has not told."""
+        """Have all workers tell how they are, unless they just have; one that does not answer at once has not told."""
+        now = trio.current_time()
+        if now < self._gathered + _AGAIN_SECONDS:
+            return
+        self._gathered = now
         async with trio.open_nursery() as nursery:
             for number in self._ready:
                 nursery.start_soon(self._ask, number, self._links[number])
@@ -187,6 +195,7 @@ class Conversations:
 
     async def _manage(self, payload: bytes) -> bytes:
         assert self.admin is not None
+        await self.gather()  # it may ask for numbers
         response = await self.admin.answer(request_of(payload))
         await self.obeyed()  # what was decided holds on all workers
         return encode(response)

@@ -162,14 +162,14 @@ class _Whole:
         self, store: Store, relay: Relay, stop: trio.Event, announce: Announce, lists: ListFiles | None
     ) -> None:
         conversations, config = self._conversations, self._config
-        conversations.relay, conversations.admin = relay, AdminApi(relay)
+        conversations.relay, conversations.admin = relay, AdminApi(relay, lambda: self._statistics(relay)[0])
         relay.moderation.state.subscribe(conversations.follow)
         async with (
             listening((config.metrics.listen,) if config.metrics.listen else ()) as metrics_listeners,
             trio.open_nursery() as watching,
         ):
             if metrics_listeners:
-                page = MetricsPage(partial(self._whole, relay), self._figures)
+                page = MetricsPage(partial(self._statistics, relay), self._figures)
                 gather = self._conversations.gather
                 watching.start_soon(serve_metrics, metrics_listeners, page, config, Shortage(), gather)
             if lists is not None:
@@ -189,7 +189,7 @@ class _Whole:
                         announce(f"listening on {url_of('ws', listener)}")
             watching.cancel_scope.cancel(reason="the relay has stopped")
 
-    def _whole(self, relay: Relay) -> tuple[RelayStatistics, NetStatistics]:
+    def _statistics(self, relay: Relay) -> tuple[RelayStatistics, NetStatistics]:
         own = relay.statistics()
         keeper = KeeperStatistics(own.signatures, own.store, failure=own.writer.failure)
         if self._commits is not None:

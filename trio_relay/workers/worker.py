@@ -10,7 +10,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from functools import partial
 from typing import Final
 
 import structlog
@@ -238,5 +237,14 @@ async def work(number: int, fd: int) -> None:
     await ServingWorker(number, Link(stream)).run()
 
 
+def main() -> None:
+    """Be the worker of the number that is the first argument, over the descriptor that is the second."""
+    try:
+        trio.run(work, int(sys.argv[1]), int(sys.argv[2]))
+    except BaseException as error:
+        log.critical("a worker failed", exc_info=error)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    trio.run(partial(work, int(sys.argv[1]), int(sys.argv[2])))
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from trio_relay.nostr.auth import HTTP_AUTH_SECONDS, check_http_auth, parse_http
 from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
+from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.policy.lists import ListName, granted
 
 log = structlog.get_logger("trio_relay.net")
@@ -37,10 +39,16 @@ class _Unauthorized(Exception):
 
 
 class AdminApi:
-    """Lets those manage the relay who may (NIP-86)."""
+    """Lets those manage the relay who may (NIP-86).
 
-    def __init__(self, relay: Relay) -> None:
+    Args:
+        relay: which one.
+        statistics: tells how it is; None: as this process has seen it.
+    """
+
+    def __init__(self, relay: Relay, statistics: Callable[[], RelayStatistics] | None = None) -> None:
         self._relay = relay
+        self._statistics = statistics or relay.statistics
         self._replays = Replays()
         self._since = relay.now() - _GRACE_SECONDS
 
@@ -116,7 +124,7 @@ class AdminApi:
 
     def _call(self, body: _Body, caller: str, request: Request) -> Call:
         relay = self._relay
-        return Call(body.method, body.params, caller, request.client, relay.now(), relay.rules, relay.statistics)
+        return Call(body.method, body.params, caller, request.client, relay.now(), relay.rules, self._statistics)
 
     async def _carry_out(self, request: Request, event: Event) -> Response:
         try:
