@@ -30,7 +30,7 @@ async def test_workers_serve_what_their_keeper_listens_on_until_it_stops(tmp_pat
         async with await trio.open_tcp_stream(*program.address) as stream:
             await Wire(stream).open()  # and does not answer the frame that closes it, so that its worker goes on
             program.signal(SIGTERM)
-            await program.until(lambda: sum(line["event"] == "listeners closed" for line in program.log) == 2)
+            await program.until(lambda log: sum(line["event"] == "listeners closed" for line in log) == 2)
             with socket.socket() as late:
                 assert late.connect_ex(program.address) == errno.ECONNREFUSED
             assert "relay.sock" not in os.listdir(tmp_path)

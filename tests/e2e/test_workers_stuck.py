@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP, SIGTERM
+from signal import SIGTERM
 
 import pytest
 
 from tests.e2e.test_managing import SETTINGS, manage
-from tests.support.crew import TWO, client_of, figures, pids, successor
+from tests.support.crew import TWO, client_of, figures, pids, standing_still, successor
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import running
 from trio_relay.store.kept.keeper import MOST_UNREAD
@@ -22,17 +19,6 @@ pytestmark = pytest.mark.slow
 _LARGE = 200_000
 _ROUNDS = 60
 _LARGE_A_ROUND = 4
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A process that does nothing meanwhile."""
-    os.kill(pid, SIGSTOP)
-    try:
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, SIGCONT)
 
 
 def own_memory(pid: int) -> int:
@@ -51,7 +37,7 @@ async def test_one_that_stood_still_costs_the_keeper_little_and_its_subscribers_
         async with client_of(program, 2) as waits:
             assert await waits.ask("live", {"#t": ["wanted"]}) == []
             keeper = program.process.pid
-            with stopped(pids(program)[2]):
+            with standing_still([pids(program)[2]]):
                 before = own_memory(keeper)
                 published = 0
                 for number, event in enumerate(wanted):
@@ -77,7 +63,7 @@ async def test_one_that_stood_still_costs_the_keeper_little_and_its_subscribers_
 
 async def test_metrics_do_not_wait_for_one_that_stands_still(tmp_path: Path) -> None:
     async with running(tmp_path, TWO) as program, client_of(program, 2):
-        with stopped(pids(program)[2]):
+        with standing_still([pids(program)[2]]):
             seen = await figures(program)
             assert (await program.get("/health")).json() == {"status": "ok"}
         assert seen["trio_relay_workers"] == 2
@@ -89,7 +75,7 @@ async def test_a_decision_waits_no_longer_for_it_than_it_takes_to_replace_it(tmp
     note = ALICE.event("a note")
     async with running(tmp_path, {**TWO, **SETTINGS}) as program:
         pid = pids(program)[2]
-        with stopped(pid):
+        with standing_still([pid]):
             assert (await manage(program, "banpubkey", ALICE.pubkey, "spam")).json() == {"result": True}
         await successor(program, 2, pid)
         async with client_of(program, 1) as one, client_of(program, 2) as other:

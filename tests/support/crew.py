@@ -1,7 +1,6 @@
 """The program as several processes: who is who, and clients of a worker that the test chooses.
 
-Whichever worker accepts a connection has it. The kernel knows which process that is, so a client that comes to another
-one leaves, and comes again.
+Whichever worker accepts a connection has it, and the kernel knows which process that is.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -26,6 +25,9 @@ TWO: Final = {"pipeline.workers": "2"}
 """Settings of a program of two workers."""
 MOMENT: Final = 0.02
 """Seconds between two looks at what tells nobody when it changes."""
+_LOOK_SECONDS: Final = 0.002
+_PATIENCE_FOR_IT: Final = 0.3
+"""Seconds for which all but one stand still."""
 _NOT_ACCEPTED: Final = "0"
 
 
@@ -41,7 +43,7 @@ def everybody(program: Program) -> list[int]:
 
 async def successor(program: Program, number: int, pid: int) -> int:
     """Wait until a worker has another process than this one, and give that."""
-    await program.until(lambda: pids(program)[number] != pid)
+    await program.until(lambda _: pids(program)[number] != pid)
     return pids(program)[number]
 
 
@@ -88,16 +90,37 @@ async def client_of(program: Program, number: int, *, local_address: str | None 
 
 
 async def stream_to(program: Program, number: int, *, local_address: str | None = None) -> trio.SocketStream:
-    """A connection that this worker has accepted; the worker may still have to be started."""
+    """A connection that this worker has accepted; the worker may still have to be started.
+
+    All accept from one socket, so the others have to stand still for that moment.
+    """
     while True:
-        with suppress(OSError):
-            stream = await trio.open_tcp_stream(*program.address, local_address=local_address)
-            while (inode := _server_end_of(stream)) == _NOT_ACCEPTED:  # noqa: ASYNC110  # it is the kernel that knows
-                await trio.sleep(MOMENT)
-            if _has(pids(program)[number], inode):
-                return stream
-            await stream.aclose()
+        async with program.turn:
+            with suppress(OSError), standing_still(pid for worker, pid in pids(program).items() if worker != number):
+                stream = await trio.open_tcp_stream(*program.address, local_address=local_address)
+                with trio.move_on_after(_PATIENCE_FOR_IT):
+                    while (inode := _server_end_of(stream)) == _NOT_ACCEPTED:  # noqa: ASYNC110  # the kernel knows
+                        await trio.sleep(_LOOK_SECONDS)
+                    if _has(pids(program)[number], inode):
+                        return stream
+                await trio.aclose_forcefully(stream)
         await trio.sleep(MOMENT)
+
+
+@contextmanager
+def standing_still(processes: Iterable[int]) -> Iterator[None]:
+    """Processes that do nothing meanwhile (SIGSTOP)."""
+    stopped = []
+    try:
+        for pid in processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+        yield
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def _server_end_of(stream: trio.SocketStream) -> str | None:

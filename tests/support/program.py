@@ -37,6 +37,8 @@ class Program:
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process
+        self.turn = trio.Lock()
+        """Of those who have its processes stand still."""
         self._said = {"out": b"", "err": b""}
         self._more = trio.Event()
         self._ended = trio.Event()
@@ -76,14 +78,14 @@ class Program:
 
     async def logs(self, event: str) -> dict[str, Any]:
         """Wait for a line of its log, in JSON, about this; gives the first."""
-        await self.until(lambda: any(line["event"] == event for line in self.log))
+        await self.until(lambda log: any(line["event"] == event for line in log))
         return next(line for line in self.log if line["event"] == event)
 
-    async def until(self, is_said: Callable[[], object]) -> None:
-        """Wait until this is true of what it has said."""
+    async def until(self, is_told: Callable[[list[dict[str, Any]]], bool]) -> None:
+        """Wait until its log has told this."""
         with trio.fail_after(PATIENCE):
-            while not is_said():
-                assert not self._ended.is_set(), f"nothing such in:\n{self.out}\n{self.err}"
+            while not is_told(self.log):
+                assert not self._ended.is_set(), self.err
                 await self._more.wait()
 
     @property
