@@ -209,6 +209,8 @@ class KeptStore(ReadPool):
         self.heard_until = max(self.heard_until, newest)
         self._heard.set()
         self._heard = trio.Event()
+        # Although nobody asks: a snapshot that lasts keeps the log of the file from being folded back.
+        self._freshen()
         if self._listener is not None and (changed or removed):
             self._listener(changed, removed)
         if added and audience is not None:

@@ -206,8 +206,19 @@ class SqliteStore(ReadPool):
 
     async def _fold_all(self) -> None:
         """Wait for a whole checkpoint; if a long reader prevents it, the log may grow by a quarter."""
+        if self._scoreboard is not None:
+            # What others take a snapshot of from here on is in the database, so that they hold no log.
+            await self._write(partial(_checkpoint, self._connection, apsw.SQLITE_CHECKPOINT_PASSIVE))
+            self._renew_snapshots()
         folded = await self._write(partial(_checkpoint, self._connection, apsw.SQLITE_CHECKPOINT_RESTART))
         self._patient_until = 0 if folded is Folded.WHOLE else self._wal_pages * 5 // 4
+
+    def _renew_snapshots(self) -> None:
+        """Have other processes end the snapshots that they share: the log cannot begin anew while one holds it."""
+        if self._scoreboard is not None:
+            self._scoreboard.commit()
+            if self._listener is not None:
+                self._listener([], [])
 
     async def probe(self) -> None:
         await self._write(partial(_probe, self._connection))
@@ -222,6 +233,7 @@ class SqliteStore(ReadPool):
             await self._checkpoint_due.wait()
             self._checkpoint_due = trio.Event()
             folded = await trio.to_thread.run_sync(_checkpoint, self._checkpointer, apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._renew_snapshots()
             self._checkpoint_over.set()
             self._checkpoint_over = trio.Event()
             if folded is Folded.NOT:
