@@ -76,8 +76,8 @@ class UnixListener(trio.abc.Listener[trio.SocketStream]):
 class SharedListener(trio.abc.Listener[trio.SocketStream]):
     """A listener on a socket from which other processes accept too; who has more clients lets others go first.
 
-    A connection wakes all that wait for one, and only one gets it. Left to that race, the process that the kernel wakes
-    last had a third of what the others had.
+    A connection wakes all that wait for one, and only one gets it. Left to that race, one of four processes had less
+    than half of its share of 200 clients in most runs (decision 31).
 
     Args:
         listener: of the socket; its file, if it has one, is another's to remove.
