@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from trio_relay import bound_address, open_listeners
-from trio_relay.net.listeners import BoundListener, SharedListener, inherited_listener
+from trio_relay.net import listeners
 
 
 def never() -> bool:
@@ -25,13 +25,13 @@ def always() -> bool:
     return True
 
 
-def inherited(listener: BoundListener, is_ahead: Callable[[], bool] = never) -> SharedListener:
+def inherited(listener: listeners.BoundListener, is_ahead: Callable[[], bool] = never) -> listeners.SharedListener:
     """What a worker makes of a listener of its keeper."""
-    return inherited_listener(os.dup(listener.socket.fileno()), is_ahead)
+    return listeners.inherited_listener(os.dup(listener.socket.fileno()), is_ahead)
 
 
 @asynccontextmanager
-async def shared(*is_ahead: Callable[[], bool]) -> AsyncIterator[list[SharedListener]]:
+async def shared(*is_ahead: Callable[[], bool]) -> AsyncIterator[list[listeners.SharedListener]]:
     """Listeners of so many workers on one port."""
     async with AsyncExitStack() as opened:
         [listener] = await open_listeners("127.0.0.1:0")
@@ -39,7 +39,7 @@ async def shared(*is_ahead: Callable[[], bool]) -> AsyncIterator[list[SharedList
         yield [await opened.enter_async_context(inherited(listener, each)) for each in is_ahead]
 
 
-def connected(listener: BoundListener) -> socket.socket:
+def connected(listener: listeners.BoundListener) -> socket.socket:
     """A connection that waits to be accepted."""
     return socket.create_connection(listener.socket.getsockname()[:2])
 
@@ -84,14 +84,14 @@ async def test_what_is_no_listening_socket_is_refused(tmp_path: Path) -> None:
     with socket.socket() as idle, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         for fd in (file, os.dup(idle.fileno()), os.dup(deaf.fileno())):
             with pytest.raises(ValueError, match=rf"^file descriptor {fd} is of no listening socket$"):
-                inherited_listener(fd, never)
+                listeners.inherited_listener(fd, never)
     os.close(file)
 
 
 async def test_each_connection_is_accepted_once(autojump_clock: MockClock) -> None:
     accepted = Counter[int]()
 
-    async def serve(number: int, listener: SharedListener) -> None:
+    async def serve(number: int, listener: listeners.SharedListener) -> None:
         while True:
             async with await listener.accept():
                 accepted[number] += 1
@@ -140,7 +140,7 @@ async def test_so_all_have_the_same_number_in_the_end(autojump_clock: MockClock)
     def is_ahead(number: int) -> Callable[[], bool]:
         return lambda: 3 * held[number] > sum(held)
 
-    async def serve(number: int, listener: SharedListener) -> None:
+    async def serve(number: int, listener: listeners.SharedListener) -> None:
         while True:
             async with await listener.accept():
                 held[number] += 1
