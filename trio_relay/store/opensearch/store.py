@@ -163,6 +163,8 @@ class OpenSearchStore:
 
     def hear(self, audience: Audience | None) -> None:
         self._others.audience = audience
+        if audience is not None and self._exchange is not None:
+            self._follower.hurry()  # what was said before this relay listened
 
     def spread(self, events: Sequence[Event]) -> None:
         if self._exchange is not None:
