@@ -43,8 +43,8 @@ _LONG_SECONDS: Final = 60.0
 twenty that two clocks may differ."""
 _REMEMBERED_SECONDS: Final = 120.0
 """What arrived longer before a look than this is old, whoever finds it."""
-_TIMES_AT_A_TIME: Final = 10_000
-"""Times and ids in one answer of the cluster."""
+_TIMES_AT_A_TIME: Final = 2_000
+"""Times and ids in one answer of the cluster: taking it apart is a turn of the loop."""
 _FETCHED_AT_A_TIME: Final = 500
 _SECOND: Final = 10**9
 _IN_ORDER: Final[list[Query]] = [{"arrived": "asc"}, {"id": "asc"}, {"grave": "asc"}]
