@@ -24,8 +24,15 @@ async def _banner(folder: Path, settings: dict[str, str] | None = None, command:
     return banner
 
 
-async def test_the_banner_names_all_that_matters_and_then_where_it_listens(tmp_path: Path) -> None:
-    settings = {"pipeline.verifiers": "3", "limits.max_filters": "7", "relay.url": "wss://relay.example.com/"}
+async def test_the_banner_names_all_that_matters_and_then_where_it_listens(
+    tmp_path: Path, processes: dict[str, str]
+) -> None:
+    settings = {
+        **processes,
+        "pipeline.verifiers": "3",
+        "limits.max_filters": "7",
+        "relay.url": "wss://relay.example.com/",
+    }
     *banner, last = await _banner(tmp_path, settings)
     assert last == "listening on ws://127.0.0.1:PORT"
     assert [line for line in banner if "signatures" not in line and "WARNING" not in line] == [
@@ -33,6 +40,7 @@ async def test_the_banner_names_all_that_matters_and_then_where_it_listens(tmp_p
         f"  code        {CODE}",
         "  address     wss://relay.example.com/",
         "  store       sqlite data/relay.db (synchronous=full)",
+        *(["  workers     2 processes, and this one for the store"] if processes else []),
         "  metrics     http://127.0.0.1:PORT/metrics",
         "  limits      message 1048576 bytes, content 262144 characters, 10000 tags, 300 subscriptions, 7 filters,"
         " 5000 events a filter (500 by default)",

@@ -16,9 +16,11 @@ from tests.support.program import finished, launcher, running
 pytestmark = pytest.mark.slow
 
 
-async def test_a_bad_configuration_is_2_and_names_key_reason_and_nearest(tmp_path: Path) -> None:
+async def test_a_bad_configuration_is_2_and_names_key_reason_and_nearest(
+    tmp_path: Path, processes: dict[str, str]
+) -> None:
     (tmp_path / "relay.toml").write_text("[limits]\nmax_filter = 3\n")
-    ended = await finished(tmp_path, "--config", "relay.toml")
+    ended = await finished(tmp_path, "--config", "relay.toml", settings=processes)
     assert ended.returncode == 2
     assert ended.stderr.decode() == (
         "trio-relay: limits.max_filter: unknown key; the nearest known is limits.max_filters\n"
@@ -26,33 +28,36 @@ async def test_a_bad_configuration_is_2_and_names_key_reason_and_nearest(tmp_pat
     assert ended.stdout == b""
 
 
-async def test_a_store_that_another_process_holds_is_3_and_names_its_pid(tmp_path: Path) -> None:
-    async with running(tmp_path) as program:
-        ended = await finished(tmp_path)
+async def test_a_store_that_another_process_holds_is_3_and_names_its_pid(
+    tmp_path: Path, processes: dict[str, str]
+) -> None:
+    async with running(tmp_path, processes) as program:
+        ended = await finished(tmp_path, settings=processes)
         assert ended.returncode == 3
         assert ended.stderr.decode() == (
             f"trio-relay: data/relay.db is in use by the process with pid {program.process.pid}\n"
         )
 
 
-async def test_a_store_of_a_newer_make_is_3_and_is_left_as_it_is(tmp_path: Path) -> None:
+async def test_a_store_of_a_newer_make_is_3_and_is_left_as_it_is(tmp_path: Path, processes: dict[str, str]) -> None:
     async with running(tmp_path):
         pass
     database = sqlite3.connect(tmp_path / "data" / "relay.db")
     database.execute("PRAGMA user_version = 99")
     database.commit()
-    ended = await finished(tmp_path)
+    ended = await finished(tmp_path, settings=processes)
     assert ended.returncode == 3
     assert b"data/relay.db has schema version 99, this trio-relay knows versions up to" in ended.stderr
     assert database.execute("PRAGMA user_version").fetchone() == (99,)
     database.close()
 
 
-async def test_an_address_in_use_is_4_and_named(tmp_path: Path) -> None:
+async def test_an_address_in_use_is_4_and_named(tmp_path: Path, processes: dict[str, str]) -> None:
     [taken] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with taken:
         address = f"127.0.0.1:{taken.socket.getsockname()[1]}"
-        ended = await finished(tmp_path, settings={"net.listen": f'["127.0.0.1:0", "{address}"]'})
+        settings = {**processes, "net.listen": f'["127.0.0.1:0", "{address}"]'}
+        ended = await finished(tmp_path, settings=settings)
     assert ended.returncode == 4
     assert ended.stderr.decode() == f"trio-relay: cannot listen on {address}: Address already in use\n"
     assert b"listening on" not in ended.stdout

@@ -58,9 +58,9 @@ class Load:
 
 @pytest.mark.parametrize("synchronous", ["full", "normal"])
 async def test_a_relay_killed_again_and_again_has_lost_nothing_that_it_acknowledged(
-    tmp_path: Path, synchronous: str
+    tmp_path: Path, processes: dict[str, str], synchronous: str
 ) -> None:
-    await _kill_again_and_again(tmp_path, {"store.synchronous": synchronous})
+    await _kill_again_and_again(tmp_path, {**processes, "store.synchronous": synchronous})
 
 
 async def test_nor_has_one_whose_events_are_in_opensearch(tmp_path: Path, opensearch: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ from signal import SIGTERM
 
 import pytest
 
+from tests.support.crew import TWO, client_of, pids
 from tests.support.keys import ALICE
 from tests.support.named_relay import auth_event
 from tests.support.program import running
@@ -58,4 +59,22 @@ async def test_lines_of_a_connection_carry_its_number_and_none_what_was_said(tmp
         assert [line["reason"].partition(":")[0] for line in refused] == told
     [request] = [line for line in lines if line["event"] == "request refused"]
     assert (request["address"], request["status"]) == ("127.0.0.1", 400)
+    assert _SECRET not in program.err + program.out
+
+
+async def test_lines_of_several_processes_name_theirs_and_none_is_cut(tmp_path: Path) -> None:
+    async with running(tmp_path, {**TWO, "log.level": "debug"}) as program:
+        for worker in (1, 2, 2):
+            async with client_of(program, worker) as client:
+                await client.send_text(f"{_SECRET} is not JSON")
+                assert (await client.receive())[0] == "NOTICE"
+        numbers = list(pids(program))
+        program.signal(SIGTERM)
+        assert await program.wait() == 0
+    lines = program.log  # all of them JSON
+    met = sorted((line["worker"], line["client"]) for line in lines if line["event"] == "connected")
+    assert met == [(1, 1), (2, 1), (2, 2)]
+    assert sorted((line["worker"], line["client"]) for line in lines if line["event"] == "refused") == met
+    assert sorted(line["worker"] for line in lines if line["event"] == "listeners closed") == sorted(numbers)
+    assert [line for line in lines if "worker" not in line and line["event"] != "stopping"] == []
     assert _SECRET not in program.err + program.out

@@ -54,24 +54,26 @@ def note(key: Author, content: str) -> Any:
     return key.event(content, created_at=int(time.time()))
 
 
-async def test_a_key_is_banned_while_it_is_connected_and_stays_so_after_a_restart(tmp_path: Path) -> None:
+async def test_a_key_is_banned_while_it_is_connected_and_stays_so_after_a_restart(
+    tmp_path: Path, processes: dict[str, str]
+) -> None:
     first, second, others = note(ALICE, "first"), note(ALICE, "second"), note(BOB, "hello")
     refusal = "blocked: the author of this event is banned here"
-    async with running(tmp_path, SETTINGS) as program, client_from(program, ELSEWHERE) as client:
+    async with running(tmp_path, {**SETTINGS, **processes}) as program, client_from(program, ELSEWHERE) as client:
         for event in (first, others):
             assert await client.publish(event) == ["OK", event.id, True, ""]
         assert (await manage(program, "banpubkey", ALICE.pubkey, key=ALICE)).status_code == 403
         assert (await manage(program, "banpubkey", ALICE.pubkey, "spam")).json() == {"result": True}
         assert await client.publish(second) == ["OK", second.id, False, refusal]
         assert [event["id"] for event in await client.ask("all", {})] == [others.id]
-    async with running(tmp_path, SETTINGS) as program, client_from(program, ELSEWHERE) as client:
+    async with running(tmp_path, {**SETTINGS, **processes}) as program, client_from(program, ELSEWHERE) as client:
         assert await client.publish(first) == ["OK", first.id, False, refusal]
         listed = (await manage(program, "listbannedpubkeys")).json()
         assert listed == {"result": [{"pubkey": ALICE.pubkey, "reason": "spam"}]}
 
 
-async def test_a_blocked_address_is_hung_up_on(tmp_path: Path) -> None:
-    async with running(tmp_path, SETTINGS) as program:
+async def test_a_blocked_address_is_hung_up_on(tmp_path: Path, processes: dict[str, str]) -> None:
+    async with running(tmp_path, {**SETTINGS, **processes}) as program:
         async with client_from(program, ELSEWHERE) as bad, client_from(program, "127.0.0.1") as good:
             assert (await manage(program, "blockip", ELSEWHERE)).json() == {"result": True}
             with pytest.raises(trio_websocket.ConnectionClosed) as closed, trio.fail_after(PATIENCE):
@@ -90,8 +92,8 @@ async def test_a_blocked_address_is_hung_up_on(tmp_path: Path) -> None:
             assert await again.ask("all", {}) == []
 
 
-async def test_its_name_changes_at_once(tmp_path: Path) -> None:
-    async with running(tmp_path, SETTINGS) as program:
+async def test_its_name_changes_at_once(tmp_path: Path, processes: dict[str, str]) -> None:
+    async with running(tmp_path, {**SETTINGS, **processes}) as program:
         await manage(program, "changerelayname", "elsewhere")
         host, port = program.address
         async with httpx.AsyncClient(timeout=PATIENCE) as client:

@@ -27,13 +27,22 @@ def kept(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): stat.filemode(path.lstat().st_mode) for path in folder.rglob("*")}
 
 
-async def test_all_that_the_program_writes_is_for_its_user_alone(tmp_path: Path) -> None:
+async def test_all_that_the_serving_program_writes_is_for_its_user_alone(
+    tmp_path: Path, processes: dict[str, str]
+) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run").chmod(0o755)
     made = {"data": "drwx------", **{f"data/relay.db{end}": "-rw-------" for end in ("", "-wal", "-shm", ".lock")}}
     sockets = {"run": "drwxr-xr-x", "run/relay.sock": "srw-rw----", "run/metrics.sock": "srw-rw----"}
-    async with running(tmp_path, SETTINGS, command=OPEN):
+    async with running(tmp_path, {**SETTINGS, **processes}, command=OPEN) as program:
         assert kept(tmp_path) == made | sockets
+        async with program.client() as client:
+            assert (await client.publish(ALICE.event("a note")))[0] == "OK"
+        assert kept(tmp_path) == made | sockets
+
+
+async def test_all_that_commands_write_is_for_their_user_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
     lines = msgspec.json.encode(ALICE.event("a note")) + b"\n"
     settings = {**SETTINGS, "store.path": "other/relay.db", "members.members_write": "false"}
     for arguments in (

@@ -22,8 +22,10 @@ _PATIENT = {"net.grace_seconds": "3600", "net.close_seconds": "3600"}
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
-async def test_one_signal_closes_with_1012_and_exits_with_0(tmp_path: Path, number: Signals) -> None:
-    async with running(tmp_path) as program:
+async def test_one_signal_closes_with_1012_and_exits_with_0(
+    tmp_path: Path, processes: dict[str, str], number: Signals
+) -> None:
+    async with running(tmp_path, processes) as program:
         async with program.client() as client:
             assert await client.ask("a", {"limit": 1}) == []
             program.signal(number)
@@ -118,8 +120,10 @@ async def test_a_second_signal_ends_it_at_once_though_a_client_refuses_to_leave(
     assert "stopped" not in program.out
 
 
-async def test_a_client_that_refuses_to_leave_costs_its_grace_and_no_more(tmp_path: Path) -> None:
-    hurried = {"net.grace_seconds": "0.05", "net.close_seconds": "3600.0"}
+async def test_a_client_that_refuses_to_leave_costs_its_grace_and_no_more(
+    tmp_path: Path, processes: dict[str, str]
+) -> None:
+    hurried = {**processes, "net.grace_seconds": "0.05", "net.close_seconds": "3600.0"}
     async with running(tmp_path, hurried) as program, connected(program.address) as client:
         await client.open()
         program.signal(SIGTERM)
@@ -130,9 +134,9 @@ async def test_a_client_that_refuses_to_leave_costs_its_grace_and_no_more(tmp_pa
     assert program.out.splitlines()[-1] == "stopped"
 
 
-async def test_who_has_not_said_what_he_wants_does_not_delay_the_end(tmp_path: Path) -> None:
+async def test_who_has_not_said_what_he_wants_does_not_delay_the_end(tmp_path: Path, processes: dict[str, str]) -> None:
     async with (
-        running(tmp_path, {**_PATIENT, "net.handshake_seconds": "3600"}) as program,
+        running(tmp_path, {**processes, **_PATIENT, "net.handshake_seconds": "3600"}) as program,
         connected(program.address) as silent,
         connected(program.address) as hesitant,
     ):

@@ -89,11 +89,19 @@ class Operator:
 
     async def post(self, body: bytes, **headers: str) -> Reply:
         """Post this body, and sign for it."""
-        return await self.send(body, header(signed(self.key, body, url=self.url, created_at=self.now)), **headers)
+        return await self.send(body, self._sign(body), **headers)
 
     async def ask(self, method: str, *params: object) -> Reply:
         """What a call is answered."""
-        return await self.post(msgspec.json.encode({"method": method, "params": params}))
+        return await self.send(*self.signed_call(method, *params))
+
+    def signed_call(self, method: str, *params: object) -> tuple[bytes, str]:
+        """The body of a call, and what authorises it once."""
+        body = msgspec.json.encode({"method": method, "params": params})
+        return body, self._sign(body)
+
+    def _sign(self, body: bytes) -> str:
+        return header(signed(self.key, body, url=self.url, created_at=self.now))
 
     async def call(self, method: str, *params: object) -> Any:
         """The result of a call that succeeds."""
