@@ -1,4 +1,4 @@
-"""The stores that users may choose, for tests of the whole program."""
+"""The stores that users may choose, and how many processes serve, for tests of the whole program."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.support.crew import TWO
 from tests.support.program import finished
 
+_ON_SQLITE = {"sqlite": {}, "sqlite, two workers": TWO}
 
-@pytest.fixture(params=["sqlite", "opensearch"])
+
+@pytest.fixture(params=[*_ON_SQLITE, "opensearch"])
 def store_settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """Settings of the program for an empty store of the test's own, one of each kind."""
-    if request.param == "sqlite":
-        return {}
+    if (settings := _ON_SQLITE.get(request.param)) is not None:
+        return settings
     return opensearch_settings(request, tmp_path)
+
+
+@pytest.fixture(params=[{}, TWO], ids=["one process", "two workers"])
+def processes(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings of the program for one process that does everything, and for several."""
+    settings: dict[str, str] = request.param
+    return settings
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.slow
 
 _LIMIT = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
 """No file may grow past a megabyte, which to the program is a disk without room."""
+_FEW = {"net.max_connections": "1000"}
+"""For several processes: what they share is in memory, to which the limit applies as well."""
 _EAGER = (
     "import trio_relay.store.sqlite.store as store\n"
     "assert store.PAGES_BEFORE_WAITING > 0\n"
@@ -40,8 +42,13 @@ async def _fill(client: Talker) -> tuple[list[Event], Event, str]:
     raise AssertionError
 
 
-async def test_a_full_disk_refuses_aloud_and_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    async with running(tmp_path, command=launcher(_LIMIT)) as program, program.client() as client:
+async def test_a_full_disk_refuses_aloud_and_loses_nothing_that_was_acknowledged(
+    tmp_path: Path, processes: dict[str, str]
+) -> None:
+    async with (
+        running(tmp_path, {**_FEW, **processes}, command=launcher(_LIMIT)) as program,
+        program.client() as client,
+    ):
         assert (await program.get("/health")).json() == {"status": "ok"}
         acknowledged, refused, reason = await _fill(client)
         assert reason.startswith("error: the relay's ")
@@ -51,13 +58,15 @@ async def test_a_full_disk_refuses_aloud_and_loses_nothing_that_was_acknowledged
         kept = [msgspec.to_builtins(event) for event in acknowledged]
         assert await everything(client) == kept
         assert program.process.returncode is None
-    async with running(tmp_path) as again, again.client() as client:
+    async with running(tmp_path, processes) as again, again.client() as client:
         assert await everything(client) == kept
         assert (await again.get("/health")).status_code == 200
         assert await client.publish(refused) == ["OK", refused.id, True, ""]
 
 
-async def test_a_log_that_cannot_be_folded_back_costs_neither_an_event_nor_the_stop(tmp_path: Path) -> None:
+async def test_a_log_that_cannot_be_folded_back_costs_neither_an_event_nor_the_stop(
+    tmp_path: Path, processes: dict[str, str]
+) -> None:
     old = [BOB.event("y" * 100_000, created_at=NOW + number) for number in range(20)]
     async with running(tmp_path) as program:
         async with program.client() as client:
@@ -65,7 +74,7 @@ async def test_a_log_that_cannot_be_folded_back_costs_neither_an_event_nor_the_s
         assert set(answers.values()) == {(True, "")}
         program.signal(SIGTERM)
         assert await program.wait() == 0
-    async with running(tmp_path, command=launcher(_LIMIT + _EAGER)) as program:
+    async with running(tmp_path, {**_FEW, **processes}, command=launcher(_LIMIT + _EAGER)) as program:
         async with program.client() as client:
             acknowledged, _, _ = await _fill(client)
         program.signal(SIGTERM)

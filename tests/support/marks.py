@@ -47,7 +47,7 @@ def mark_by_use(items: Iterable[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function):
             store = _store_of(item)
-            if store == "sqlite":
+            if store.startswith("sqlite"):
                 item.add_marker(pytest.mark.sqlite)
             if store.startswith("opensearch") or NODE_FIXTURES & set(item.fixturenames):
                 item.add_marker(pytest.mark.opensearch)

@@ -201,8 +201,20 @@ class Conversations:
         return encode(response)
 
     async def _check(self, _payload: bytes) -> bytes:
+        return (await self.trouble()).encode()
+
+    async def trouble(self) -> str:
+        """Why the keeper or a worker cannot store events now; empty if all can that answer."""
         assert self.relay is not None
-        return (await self.relay.check() or "").encode()
+        found = [await self.relay.check() or ""]
+        async with trio.open_nursery() as nursery:
+            for number in self._ready:
+                nursery.start_soon(self._ask_trouble, self._links[number], found)
+        return next(filter(None, found), "")
+
+    async def _ask_trouble(self, link: Link, found: list[str]) -> None:
+        with trio.move_on_after(_ANSWER_SECONDS), suppress(LinkEnded):  # it may have to try the store out
+            found.append((await link.call("check")).decode())
 
     async def _join(self, payload: bytes) -> bytes:
         assert self.relay is not None

@@ -7,6 +7,7 @@ rules     changes of the lists →
 options   lists of files       →
 settle    answered when all before it was taken (a question)
 statistics (a question)        →
+check     why nothing is stored (a question) →
 stop      end, with grace      →
 
           ← reports   stored reports, and whose they are

@@ -77,7 +77,7 @@ class Desk:
         self._link.tell("reports", encode(Reported(list(reports), dict(origins))))
 
     async def check(self) -> str | None:
-        """Why the relay cannot store events now, or None."""
+        """Why the relay, this process or another, cannot store events now, or None."""
         try:
             return (await self._link.call("check")).decode() or None
         except LinkEnded:
@@ -217,10 +217,13 @@ class ServingWorker:
                 ServingStatistics(relay.statistics(), server.statistics(), *own_use(), self._position())
             )
 
+        async def tell_trouble(_payload: bytes) -> bytes:
+            return (await relay.check() or "").encode()
+
         # The lists were read before: what has changed since may be in them or not, and is now what it was last.
         state.apply_unstored(self._early)
         self._tells |= {"rules": take_rules, "options": take_options}
-        self._calls |= {"settle": settle, "statistics": tell_statistics}
+        self._calls |= {"settle": settle, "statistics": tell_statistics, "check": tell_trouble}
         async with trio.open_nursery() as serving:
             await serving.start(server.serve, listeners, self._stop)
             self._link.tell("ready", b"")
