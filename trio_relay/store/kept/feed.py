@@ -6,7 +6,8 @@ save      events             →
           ← saved               what became of the events
 spread    ephemeral events   →
           ← ephemeral           those of others
-follow    whether it follows →  from then on `changed` tells what was removed, too
+follow    whether it follows →
+          ← follows             from then on `changed` tells what was removed, too
           ← behind              it was not told of some commits: to be read from the file
 
 remove, sweep, put, probe       questions, see `Keeper.calls`
@@ -40,6 +41,13 @@ class SavedBatch(msgspec.Struct, array_like=True):
     error: str = ""
 
 
+class Follow(msgspec.Struct, array_like=True):
+    """Whether a member follows; `number` is its own, and comes back."""
+
+    number: int
+    follows: bool
+
+
 class Changed(msgspec.Struct, array_like=True):
     """One commit.
 
@@ -71,7 +79,7 @@ save_of: Final = msgspec.msgpack.Decoder(Save).decode
 saved_of: Final = msgspec.msgpack.Decoder(SavedBatch).decode
 changed_of: Final = msgspec.msgpack.Decoder(Changed).decode
 behind_of: Final = msgspec.msgpack.Decoder(Behind).decode
-flag_of: Final = msgspec.msgpack.Decoder(bool).decode
+follow_of: Final = msgspec.msgpack.Decoder(Follow).decode
 seqs_of: Final = msgspec.msgpack.Decoder(list[int]).decode
 metadata_of: Final = msgspec.msgpack.Decoder(dict[str, bytes | None]).decode
 number_of: Final = msgspec.msgpack.Decoder(int).decode

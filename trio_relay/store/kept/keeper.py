@@ -27,7 +27,7 @@ from trio_relay.store.kept.feed import (
     SavedBatch,
     encode,
     event_of,
-    flag_of,
+    follow_of,
     metadata_of,
     raws_of,
     save_of,
@@ -143,7 +143,9 @@ class Member:
         self._keeper.spread(raws_of(payload), self)
 
     async def _follow(self, payload: bytes) -> None:
-        self._follows = flag_of(payload)
+        message = follow_of(payload)
+        self._follows = message.follows
+        self._link.tell("follows", encode(message.number))
 
     async def _remove(self, payload: bytes) -> bytes:
         with _refusing():

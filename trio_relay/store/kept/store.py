@@ -24,6 +24,7 @@ from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Audience, Listener, Page, Saved, StoreError, StoreStatistics
 from trio_relay.store.kept.feed import (
     OUTCOMES,
+    Follow,
     Save,
     behind_of,
     changed_of,
@@ -59,6 +60,8 @@ class KeptStore(ReadPool):
         self._saving: dict[int, _Saving] = {}
         self._audience: Audience | None = None
         self._listener: Listener | None = None
+        self._followed = self._follows = 0
+        """How often it was changed who follows, and up to which time the keeper goes by it."""
         self.heard_until = 0
         """The last number of an event of which this process has heard all that others have added up to there."""
         self._heard = trio.Event()
@@ -81,6 +84,7 @@ class KeptStore(ReadPool):
             "saved": self._take_saved,
             "ephemeral": self._take_ephemeral,
             "behind": self._take_behind,
+            "follows": self._take_follows,
         }
 
     def begin(self, newest: int) -> None:
@@ -138,8 +142,20 @@ class KeptStore(ReadPool):
 
     def follow(self, listener: Listener | None) -> bool:
         self._listener = listener
-        self._link.tell("follow", encode(listener is not None))
+        self._followed += 1
+        self._link.tell("follow", encode(Follow(self._followed, listener is not None)))
         return True
+
+    async def _take_follows(self, payload: bytes) -> None:
+        self._follows = number_of(payload)
+        self._wake()
+
+    async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
+        # What is read before the keeper knows that somebody follows could go without a word.
+        await self._until(lambda: self._follows == self._followed)
+        async with aclosing(super().records(filter_)) as pages:
+            async for page in pages:
+                yield page
 
     def hear(self, audience: Audience | None) -> None:
         self._audience = audience
@@ -182,11 +198,19 @@ class KeptStore(ReadPool):
             return page, fetch.newest(connection) if page else 0
 
         page, newest = await self._read_living(read)
-        while self.heard_until < newest:
+        await self._until(lambda: newest <= self.heard_until)
+        return page
+
+    async def _until(self, is_told: Callable[[], bool]) -> None:
+        """Wait until the keeper has told so much."""
+        while not is_told():
             if self._has_ended:
                 raise StoreError(_GONE)
             await self._heard.wait()
-        return page
+
+    def _wake(self) -> None:
+        self._heard.set()
+        self._heard = trio.Event()
 
     async def _take_changed(self, payload: bytes) -> None:
         changed = changed_of(payload)
@@ -207,8 +231,7 @@ class KeptStore(ReadPool):
         if added and audience is not None:
             audience.note(added)
         self.heard_until = max(self.heard_until, newest)
-        self._heard.set()
-        self._heard = trio.Event()
+        self._wake()
         # Although nobody asks: a snapshot that lasts keeps the log of the file from being folded back.
         self._freshen()
         if self._listener is not None and (changed or removed):
