@@ -59,6 +59,8 @@ class Link:
         self._left = trio.Event()
         self.on_room: Callable[[], None] = lambda: None
         """Called when all that was told has left; sync."""
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when the link has ended; sync."""
 
     @property
     def waiting(self) -> int:
@@ -123,6 +125,7 @@ class Link:
         self._left.set()
         for question in self._asked.values():
             question.end(LinkEnded())
+        self.on_end()
 
     async def _send(self) -> None:
         try:

@@ -8,17 +8,18 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import outcome
 import pytest
 import trio
 import trio.testing
 
-from trio_relay import Event, SqliteOptions, open_sqlite
+from trio_relay import Event, Saved, SqliteOptions, open_sqlite
 from trio_relay.link import Link
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store import kept
+from trio_relay.store.kept.keeper import KeepableStore
 from trio_relay.store.sqlite import SqliteStore, threads
 
 T = TypeVar("T")
@@ -167,6 +168,38 @@ async def open_household(
                 keeping.start_soon(keeper.run)
             yield Household(number, keeper, store, options, scoreboard, clock)
             keeping.cancel_scope.cancel()
+
+
+class HeldFile:
+    """Stands in for a keeper's store: counts what it saves at once, and holds it as long as a test wants.
+
+    Args:
+        household: whose keeper has this from now on.
+    """
+
+    def __init__(self, household: Household) -> None:
+        self.batches: list[list[Event]] = []
+        """What it was asked to save, one list for each commit."""
+        self._file = household.file
+        self._going_on = trio.Event()
+        self._going_on.set()
+        household.keeper.store = cast("KeepableStore", self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def hold(self) -> None:
+        """Begin no commit from now on."""
+        self._going_on = trio.Event()
+
+    def go_on(self) -> None:
+        """Begin those that were held."""
+        self._going_on.set()
+
+    async def save_many(self, events: Sequence[Event]) -> list[Saved]:
+        self.batches.append(list(events))
+        await self._going_on.wait()
+        return await self._file.save_many(events)
 
 
 class Ear:

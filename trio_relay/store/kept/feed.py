@@ -24,6 +24,8 @@ from trio_relay.store.base import Saved
 
 OUTCOMES: Final = tuple(Saved)
 """An outcome is told by its place here."""
+GONE: Final = "the relay stops"
+"""What is said of events that were not stored since one side has gone."""
 
 
 class Save(msgspec.Struct, array_like=True):

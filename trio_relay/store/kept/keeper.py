@@ -21,6 +21,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import VANISH
 from trio_relay.store.base import Listener, Saved, StoreError
 from trio_relay.store.kept.feed import (
+    GONE,
     OUTCOMES,
     Behind,
     Changed,
@@ -84,6 +85,7 @@ class _MemberBatch:
         raws: the same as they came, to be passed on; none of the keeper's own.
         member: who sent them; None: the keeper itself.
         number: the member's.
+        error: why nothing of it is stored; None once it is.
     """
 
     events: list[Event]
@@ -91,7 +93,7 @@ class _MemberBatch:
     member: Member | None = None
     number: int = 0
     outcomes: list[Saved] = field(default_factory=list)
-    error: StoreError | None = None
+    error: StoreError | None = field(default_factory=lambda: StoreError(GONE))
     ended: trio.Event = field(default_factory=trio.Event)
 
 
@@ -298,6 +300,7 @@ class Keeper:
             self.told(len(events), trio.current_time() - began)
             for batch in batches:
                 batch.outcomes = [next(outcomes) for _ in batch.events]
+                batch.error = None
         except StoreError as error:
             for batch in batches:
                 batch.error = error

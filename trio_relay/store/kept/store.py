@@ -23,6 +23,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Audience, Listener, Page, Saved, StoreError, StoreStatistics
 from trio_relay.store.kept.feed import (
+    GONE,
     OUTCOMES,
     Follow,
     Save,
@@ -37,7 +38,6 @@ from trio_relay.store.kept.feed import (
 from trio_relay.store.sqlite import ReadPool, SqliteOptions, fetch
 from trio_relay.store.sqlite.read_pool import opened
 
-_GONE: Final = "the relay stops"
 _LAST_SECONDS: Final = 5.0
 """How long a save that is cancelled waits for its outcome: what is saved anyway should be known to be."""
 
@@ -67,6 +67,7 @@ class KeptStore(ReadPool):
         self._heard = trio.Event()
         self._has_ended = False
         self._seen = -1
+        link.on_end = self.end
 
     @property
     def description(self) -> str:
@@ -92,16 +93,16 @@ class KeptStore(ReadPool):
         self.heard_until = newest
 
     def end(self) -> None:
-        """The link has ended: nothing can be saved any more."""
+        """Nothing can be saved any more: the link has ended, or this store is closed."""
         self._has_ended = True
         self._heard.set()
         for saving in self._saving.values():
-            saving.end(error=_GONE)
+            saving.end(error=GONE)
 
     async def save_many(self, events: Sequence[Event]) -> list[Saved]:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._has_ended:
-            raise StoreError(_GONE)
+            raise StoreError(GONE)
         number = next(self._numbers)
         saving = self._saving[number] = _Saving({event.id: event for event in events})
         self._link.tell("save", encode(Save(number, [msgspec.Raw(encode(event)) for event in events])))
@@ -138,7 +139,7 @@ class KeptStore(ReadPool):
         except Refused as refusal:
             raise StoreError(str(refusal)) from None
         except LinkEnded:
-            raise StoreError(_GONE) from None
+            raise StoreError(GONE) from None
 
     def follow(self, listener: Listener | None) -> bool:
         self._listener = listener
@@ -205,7 +206,7 @@ class KeptStore(ReadPool):
         """Wait until the keeper has told so much."""
         while not is_told():
             if self._has_ended:
-                raise StoreError(_GONE)
+                raise StoreError(GONE)
             await self._heard.wait()
 
     def _wake(self) -> None:
