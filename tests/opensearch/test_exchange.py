@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 import trio
@@ -275,6 +276,31 @@ async def test_a_note_of_another_form_is_read_from_the_index(
         await trio.sleep(1)
         assert both.ear.delivered == [NOTE]
     assert [entry["event"] for entry in logged].count("a note was not understood") == 2
+
+
+_DEEP = 100_000
+"""Brackets in each other, which no decoder follows down."""
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x95\x01\x00\x90\x90" + b"\x91" * _DEEP,
+        msgspec.msgpack.encode((1, 0, [], ['{"deep":' + "[" * _DEEP])),
+        msgspec.msgpack.encode((1, 0, [("slot", 1, 0, '{"deep":' + "[" * _DEEP)], [])),
+    ],
+    ids=["note", "event that passes", "record"],
+)
+async def test_a_note_that_is_nested_without_end_is_read_from_the_index(
+    payload: bytes, autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
+) -> None:
+    async with pair() as both:
+        both.members[0].send(payload)
+        inside(both.one).others.teller = None
+        await both.one.save_many([NOTE])
+        await trio.sleep(1)
+        assert both.ear.delivered == [NOTE]
+    assert [entry["event"] for entry in logged].count("a note was not understood") == 1
 
 
 @pytest.mark.parametrize("ahead", [-19.0, 19.0])

@@ -140,7 +140,7 @@ class Exchange:
                 raise msgspec.ValidationError(f"it is of form {note.form}")
             self._others.hear(note.records, "bus")
             self._others.hear_passing((note.sent, json) for json in note.passing)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (ValueError, RecursionError) as error:  # msgspec's errors are such
             log.warning("a note was not understood", sender=heard.sender, error=str(error))
             self._others.decide(None)
             self._follower.hurry()
