@@ -12,7 +12,7 @@ from tests.e2e.test_managing import SETTINGS, manage
 from tests.support.crew import TWO, client_of, figures, pids, standing_still, successor
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import running
-from trio_relay.store.kept.keeper import MOST_UNREAD
+from trio_relay.store import kept
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ async def test_one_that_stood_still_costs_the_keeper_little_and_its_subscribers_
         program.signal(SIGTERM)
         assert await program.wait() == 0
     print(f"{published:,} bytes published, the keeper has grown by {grown:,}")
-    assert published / 3 > MOST_UNREAD
+    assert published / 3 > kept.keeper.MOST_UNREAD
     assert grown < published / 2
     assert (seen["trio_relay_workers_crashed_total"], seen['trio_relay_worker_feed_behind{worker="2"}']) == (0, 0)
 

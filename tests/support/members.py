@@ -19,7 +19,6 @@ from trio_relay import Event, Saved, SqliteOptions, open_sqlite
 from trio_relay.link import Link
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store import kept
-from trio_relay.store.kept.keeper import KeepableStore
 from trio_relay.store.sqlite import SqliteStore, threads
 
 T = TypeVar("T")
@@ -183,7 +182,7 @@ class HeldFile:
         self._file = household.file
         self._going_on = trio.Event()
         self._going_on.set()
-        household.keeper.store = cast("KeepableStore", self)
+        household.keeper.store = cast("kept.keeper.KeepableStore", self)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

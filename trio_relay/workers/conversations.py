@@ -18,6 +18,7 @@ from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import StoreError
+from trio_relay.version import __version__
 from trio_relay.workers import statistics
 from trio_relay.workers.instructions import (
     Beginning,
@@ -120,6 +121,7 @@ class Conversations:
         # Nothing may come between: the worker is told of all that follows the number in its beginning.
         part = self._join_part(link)
         beginning = Beginning(self._config, self._workers, part.newest, self._scoreboard.fd, self._listeners(number))
+        link.tell("version", __version__.encode())
         link.tell("begin", encode(beginning))
         if self._is_stopping:
             link.tell("stop", b"")

@@ -31,6 +31,7 @@ from trio_relay.policy.rules import Rules
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store, StoreError
 from trio_relay.store.kept import open_kept
+from trio_relay.version import __version__
 from trio_relay.workers import statistics
 from trio_relay.workers.instructions import (
     Beginning,
@@ -113,7 +114,7 @@ class ServingWorker:
         self._beginning: Beginning | None = None
         self._early: list[Change] = []
         self._position: Callable[[], int] = lambda: 0
-        self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"begin": self._begin}
+        self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"version": _check_version, "begin": self._begin}
         self._calls: dict[str, Callable[[bytes], Awaitable[bytes]]] = {"settle": _settle}
 
     async def run(self) -> None:
@@ -227,6 +228,15 @@ class ServingWorker:
         async with trio.open_nursery() as serving:
             await serving.start(server.serve, listeners, self._stop)
             self._link.tell("ready", b"")
+
+
+class OtherVersion(Exception):
+    """The program was replaced while its keeper ran, and the two may not understand each other."""
+
+
+async def _check_version(payload: bytes) -> None:
+    if payload.decode() != __version__:
+        raise OtherVersion(f"the keeper is of version {payload.decode()}, and this of {__version__}: restart the relay")
 
 
 async def _settle(_payload: bytes) -> bytes:
