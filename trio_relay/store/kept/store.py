@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any, Final
 
 import msgspec
+import structlog
 import trio
 
 from trio_relay.link import Link, LinkEnded, Refused, Tells
@@ -38,6 +39,10 @@ from trio_relay.store.kept.feed import (
 from trio_relay.store.sqlite import ReadPool, SqliteOptions, fetch
 from trio_relay.store.sqlite.read_pool import opened
 
+log = structlog.get_logger("trio_relay.store")
+
+MOST_UNREAD: int = 8 * 2**20
+"""Bytes that wait for the keeper, beyond which it is not told of events that nobody stores; tests set another."""
 _LAST_SECONDS: Final = 5.0
 """How long a save that is cancelled waits for its outcome: what is saved anyway should be known to be."""
 
@@ -162,7 +167,8 @@ class KeptStore(ReadPool):
         self._audience = audience
 
     def spread(self, events: Sequence[Event]) -> None:
-        self._link.tell("spread", encode(events))
+        if self._link.waiting <= MOST_UNREAD:
+            self._link.tell("spread", encode(events))
 
     def statistics(self) -> StoreStatistics:
         # The keeper tells how large the file is: else a sum over all would count it more than once.
@@ -258,8 +264,8 @@ class KeptStore(ReadPool):
                 async for page, until in pages:
                     events = [event for event in map(decode, page) if event.id not in own]
                     await self._take_in(events, until, [])
-        except StoreError:
-            pass  # what was added meanwhile is not delivered live: there is nothing to read it from
+        except StoreError as error:
+            log.error("what was stored while this worker stood still is not delivered live", error=str(error))
         self.heard_until = max(self.heard_until, behind.newest)
         await self._take_in([], behind.newest, [])
         if self._audience is not None:
