@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,9 @@ async def test_a_node_that_is_killed_and_comes_back_has_lost_nothing_and_has_not
         assert {load.answers[event_id] for event_id in load.accepted} == {(True, "")}
         assert {load.answers[event_id][1] for event_id in load.refused} <= {AWAY, IN_PART}
         assert stored(mortal.url, mortal_prefix) == len(found)
-        assert sorted(load.heard) == sorted(load.accepted)
+        # What was stored although its sender heard that it failed is live all the same, once a look has found it.
+        assert max(Counter(load.heard).values()) == 1
+        assert load.accepted <= set(load.heard) <= found
         async with program.client() as client:
             again = await publish_all(client, [load.sent[event_id] for event_id in sorted(load.refused)])
         assert {accepted for accepted, _ in again.values()} == {True}

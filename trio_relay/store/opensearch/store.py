@@ -177,7 +177,7 @@ class OpenSearchStore:
 
     async def get_metadata(self) -> dict[str, bytes]:
         exchange = self._exchange
-        if exchange is not None and exchange.is_there and (known := self._values.known()) is not None:
+        if exchange is not None and exchange.tells_all and (known := self._values.known()) is not None:
             await trio.lowlevel.checkpoint()
             return known
         await self.refresh(of_others=True)
