@@ -9,7 +9,7 @@ from tests.support.backends import ask
 from tests.support.keys import made_up
 from tests.support.members import Household, open_household
 from trio_relay import Filter
-from trio_relay.store.sqlite import store as store_module
+from trio_relay.store import sqlite
 
 BIG = "x" * 20_000
 ONE = [Filter(limit=1)]
@@ -31,8 +31,8 @@ async def log_sizes(household: Household, asking: bool) -> list[int]:
 
 @pytest.mark.parametrize("asking", [False, True], ids=["asked once", "asks all the time"])
 async def test_where_saves_wait_for_the_log_it_stays_as_it_is(asking: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "PAGES_BEFORE_WAITING", 0)
-    monkeypatch.setattr(store_module, "PAGES_BEFORE_CHECKPOINT", 1_000_000)
+    monkeypatch.setattr(sqlite.store, "PAGES_BEFORE_WAITING", 0)
+    monkeypatch.setattr(sqlite.store, "PAGES_BEFORE_CHECKPOINT", 1_000_000)
     with trio.fail_after(60):
         async with open_household(2) as household:
             sizes = await log_sizes(household, asking)

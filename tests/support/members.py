@@ -18,8 +18,7 @@ import trio.testing
 from trio_relay import Event, Saved, SqliteOptions, open_sqlite
 from trio_relay.link import Link
 from trio_relay.scoreboard import Scoreboard
-from trio_relay.store import kept
-from trio_relay.store.sqlite import SqliteStore, threads
+from trio_relay.store import kept, sqlite
 
 T = TypeVar("T")
 
@@ -42,7 +41,7 @@ class Household:
 
     number: int
     keeper: kept.Keeper
-    file: SqliteStore
+    file: sqlite.SqliteStore
     options: SqliteOptions
     scoreboard: Scoreboard
     clock: Callable[[], float]
@@ -239,11 +238,11 @@ def run_threads_of_stores_inline(monkeypatch: pytest.MonkeyPatch) -> None:
     def start_thread_soon(work: Callable[[], T], deliver: Callable[[outcome.Outcome[T]], object]) -> None:
         deliver(outcome.capture(work))
 
-    async def run(_worker: threads.Worker, work: Callable[[], T]) -> T:
+    async def run(_worker: sqlite.threads.Worker, work: Callable[[], T]) -> T:
         await trio.lowlevel.checkpoint_if_cancelled()
         result = work()
         await trio.lowlevel.cancel_shielded_checkpoint()
         return result
 
     monkeypatch.setattr(trio.lowlevel, "start_thread_soon", start_thread_soon)
-    monkeypatch.setattr(threads.Worker, "run", run)
+    monkeypatch.setattr(sqlite.threads.Worker, "run", run)
