@@ -79,7 +79,7 @@ class ModerationState:
         self._waiting: list[_Amendment] = []
         # What is to be stored later, and whether the store may have an entry of it now.
         self._deferred: dict[_Key, bool] = {}
-        self._unsettled = 0
+        self._unsettled: dict[_Amendment, None] = {}
         self._revision = 0
 
     def now(self) -> int:
@@ -128,7 +128,7 @@ class ModerationState:
             if amendment.is_waiting:  # its time was up before its turn came
                 self._waiting.remove(amendment)
                 self._fail([amendment], StoreError(_TOO_LONG))
-            self._unsettled -= 1
+            del self._unsettled[amendment]
             self._revision += 1
         if amendment.error is not None:
             raise amendment.error
@@ -140,7 +140,7 @@ class ModerationState:
             amendment.before.setdefault(key, self._entry(key))
             amendment.after[key] = change.entry
         self._waiting.append(amendment)
-        self._unsettled += 1
+        self._unsettled[amendment] = None
         self._revision += 1
         self._apply(changes)
         return amendment
@@ -194,6 +194,11 @@ class ModerationState:
                 amended = {key for amendment in self._waiting for key in amendment.after}
                 keys = list(islice((key for key in self._deferred if key not in amended), _DEFERRED_AT_A_TIME))
                 await self._write(keys, _DEFERRED_SECONDS)
+
+    def unstored(self) -> list[Change]:
+        """All that has changed and is not stored yet, as it stands: who reads the store now does not find it; sync."""
+        amended = (key for amendment in self._unsettled for key in amendment.after)
+        return [Change(*key, self._entry(key)) for key in dict.fromkeys([*self._deferred, *amended])]
 
     async def _write(self, keys: Iterable[_Key], seconds: float) -> None:
         """Store these items as they stand now.

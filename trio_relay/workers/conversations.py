@@ -123,6 +123,8 @@ class Conversations:
         beginning = Beginning(self._config, self._workers, part.newest, self._scoreboard.fd, self._listeners(number))
         link.tell("version", __version__.encode())
         link.tell("begin", encode(beginning))
+        if self.relay is not None:
+            self._tell_rules(link, self.relay.moderation.state.unstored())
         if self._is_stopping:
             link.tell("stop", b"")
 
@@ -155,8 +157,11 @@ class Conversations:
 
     def follow(self, changes: Sequence[Change]) -> None:
         """Tell all workers of changes of the lists; sync."""
-        changes = [change for change in changes if change.name not in _KEEPERS_OWN]
-        for link in self._links.values() if changes else ():
+        for link in self._links.values():
+            self._tell_rules(link, changes)
+
+    def _tell_rules(self, link: Link, changes: Sequence[Change]) -> None:
+        if changes := [change for change in changes if change.name not in _KEEPERS_OWN]:
             link.tell("rules", encode(changes))
 
     def take_options(self, options: PolicyOptions) -> None:
@@ -166,20 +171,28 @@ class Conversations:
             link.tell("options", encode(options))
 
     async def obeyed(self) -> None:
-        """Wait until all workers go by what they were told, and until what they sent before that is saved."""
+        """Wait until all workers go by what they were told."""
         async with trio.open_nursery() as nursery:
             for number in self._ready:  # whoever is not hears of it before it serves
-                nursery.start_soon(self._settle, number, self._links[number])
-        await self._settled()
+                nursery.start_soon(self._obey, number, self._links[number])
 
-    async def _settle(self, number: int, link: Link) -> None:
-        with trio.move_on_after(_ANSWER_SECONDS) as patience:
-            try:
-                await link.call("settle")
-            except LinkEnded:
-                return  # a worker that is gone goes by nothing
+    async def _obey(self, number: int, link: Link) -> None:
+        with trio.move_on_after(_ANSWER_SECONDS) as patience, suppress(LinkEnded):  # who is gone goes by nothing
+            await link.call("obey")
         if patience.cancelled_caught:
             self._kill(number, f"did not answer for {_ANSWER_SECONDS:g} seconds")
+
+    async def settled(self) -> None:
+        """The same, and wait until what workers sent before that is saved, however long the store takes for it."""
+        await self.obeyed()
+        async with trio.open_nursery() as nursery:
+            for number in self._ready:
+                nursery.start_soon(self._settle, self._links[number])
+        await self._settled()
+
+    async def _settle(self, link: Link) -> None:
+        with suppress(LinkEnded):
+            await link.call("settle")
 
     async def gather(self) -> None:
         """Have all workers tell how they are, unless they just have; one that does not answer at once has not told."""

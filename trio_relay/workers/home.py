@@ -16,13 +16,13 @@ class HomeStore:
 
     Args:
         store: what is kept for workers, or what all share.
-        obeyed: waits until all workers go by what they were told, and what they sent before is saved.
+        settled: waits until all workers go by what they were told, and what they sent before is saved.
         keeper: commits what workers send; None: they save by themselves.
     """
 
-    def __init__(self, store: Store, obeyed: Callable[[], Awaitable[None]], keeper: Keeper | None = None) -> None:
+    def __init__(self, store: Store, settled: Callable[[], Awaitable[None]], keeper: Keeper | None = None) -> None:
         self._store = store
-        self._obeyed = obeyed
+        self._settled = settled
         self._keeper = keeper
         self.description = store.description
         self.is_shared = store.is_shared
@@ -38,7 +38,7 @@ class HomeStore:
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         # What a worker admitted before it knew of a ban is saved by now, and found.
-        await self._obeyed()
+        await self._settled()
         return await self._store.remove(filters)
 
     def hear(self, audience: Audience | None) -> None:

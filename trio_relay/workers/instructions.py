@@ -5,7 +5,8 @@ begin     how to serve         →
           ← ready
 rules     changes of the lists →
 options   lists of files       →
-settle    answered when all before it was taken (a question)
+obey      answered when all before it was taken (a question)
+settle    answered when what was being saved is (a question)
 statistics (a question)        →
 check     why nothing is stored (a question) →
 stop      end, with grace      →

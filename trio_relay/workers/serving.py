@@ -126,7 +126,7 @@ class _Whole:
             keeper.told = self._note_commit
             conversations.share(keeper.join, keeper.settled)
             keeping.start_soon(keeper.run)
-            await self._run(HomeStore(file, conversations.obeyed, keeper), stop, announce, lists)
+            await self._run(HomeStore(file, conversations.settled, keeper), stop, announce, lists)
             await keeper.settled()
             keeping.cancel_scope.cancel(reason="all is saved")
 
@@ -140,7 +140,7 @@ class _Whole:
         ):
             self._conversations.share(partial(HubPlace, hub), trio.lowlevel.checkpoint)
             joining.start_soon(hub.run)
-            await self._run(HomeStore(index, self._conversations.obeyed), stop, announce, lists)
+            await self._run(HomeStore(index, self._conversations.settled), stop, announce, lists)
             joining.cancel_scope.cancel(reason="nobody is here any more")
 
     def _descriptors(self, _number: int) -> list[int]:

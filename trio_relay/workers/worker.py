@@ -27,6 +27,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change
+from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store, StoreError
@@ -113,9 +114,10 @@ class ServingWorker:
         self._prepared = trio.Event()
         self._beginning: Beginning | None = None
         self._early: list[Change] = []
+        self._early_options: PolicyOptions | None = None
         self._position: Callable[[], int] = lambda: 0
         self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"version": _check_version, "begin": self._begin}
-        self._calls: dict[str, Callable[[bytes], Awaitable[bytes]]] = {"settle": _settle}
+        self._calls: dict[str, Callable[[bytes], Awaitable[bytes]]] = {"obey": _obey}
 
     async def run(self) -> None:
         """Serve until told to end, or until the keeper is gone."""
@@ -184,7 +186,10 @@ class ServingWorker:
         async def keep_rules(payload: bytes) -> None:
             self._early += changes_of(payload)
 
-        self._tells |= {**tells, "rules": keep_rules, "stop": self._take_stop}
+        async def keep_options(payload: bytes) -> None:
+            self._early_options = options_of(payload)
+
+        self._tells |= {**tells, "rules": keep_rules, "options": keep_options, "stop": self._take_stop}
         self._prepared.set()
 
     async def _take_stop(self, _payload: bytes) -> None:
@@ -223,6 +228,8 @@ class ServingWorker:
 
         # The lists were read before: what has changed since may be in them or not, and is now what it was last.
         state.apply_unstored(self._early)
+        if self._early_options is not None:
+            relay.rules.take_options(self._early_options)
         self._tells |= {"rules": take_rules, "options": take_options}
         self._calls |= {"settle": settle, "statistics": tell_statistics, "check": tell_trouble}
         async with trio.open_nursery() as serving:
@@ -239,7 +246,7 @@ async def _check_version(payload: bytes) -> None:
         raise OtherVersion(f"the keeper is of version {payload.decode()}, and this of {__version__}: restart the relay")
 
 
-async def _settle(_payload: bytes) -> bytes:
+async def _obey(_payload: bytes) -> bytes:
     """All that came before this was taken, since the link takes one message after the other; nothing is saved yet."""
     return b""
 
