@@ -203,6 +203,8 @@ class HeldFile:
 class Ear:
     """An audience that remembers what it hears."""
 
+    is_listening = True
+
     def __init__(self) -> None:
         self.noted: list[Event] = []
         self.delivered: list[Event] = []

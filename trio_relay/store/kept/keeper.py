@@ -86,6 +86,7 @@ class _MemberBatch:
         member: who sent them; None: the keeper itself.
         number: the member's.
         error: why nothing of it is stored; None once it is.
+        told: places of those that others were told of.
     """
 
     events: list[Event]
@@ -94,7 +95,16 @@ class _MemberBatch:
     number: int = 0
     outcomes: list[Saved] = field(default_factory=list)
     error: StoreError | None = field(default_factory=lambda: StoreError(GONE))
+    told: set[int] = field(default_factory=set)
     ended: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def passed(self) -> list[msgspec.Raw]:
+        """Those that were stored and gone with the same commit, replaced or deleted by what came with them."""
+        if self.outcomes.count(Saved.STORED) == len(self.told):
+            return []
+        stored = (place for place, outcome in enumerate(self.outcomes) if outcome is Saved.STORED)
+        return [self.raws[place] for place in stored if place not in self.told]
 
 
 class Member:
@@ -301,6 +311,8 @@ class Keeper:
             for batch in batches:
                 batch.outcomes = [next(outcomes) for _ in batch.events]
                 batch.error = None
+                if batch.member is not None and (passed := batch.passed):
+                    self.spread(passed, batch.member)  # subscribers of their sender get them, too
         except StoreError as error:
             for batch in batches:
                 batch.error = error
@@ -337,6 +349,7 @@ class Keeper:
         """An event as it is told, and who sent it."""
         for batch, place in self._on_their_way.get(event.id, ()):
             if batch.events[place] is event and batch.member is not None:
+                batch.told.add(place)
                 return batch.raws[place], batch.member
         return msgspec.Raw(encode(event)), None
 
