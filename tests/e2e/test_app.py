@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -25,16 +26,24 @@ from trio_relay.config import Config, check
 from trio_relay.net import lobby
 from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.listeners import AddressRefused
+from trio_relay.workers import serving
 
 
-def _config(folder: Path, **net: object) -> Config:
+def _config(folder: Path, workers: int = 1, **net: object) -> Config:
     return check(
         {
             "store": {"path": str(folder / "relay.db")},
+            "pipeline": {"workers": workers},
             "net": {"listen": ["127.0.0.1:0"], **net},
             "metrics": {"listen": "127.0.0.1:0"},
         }
     )
+
+
+def _main_of(config: Config) -> Callable[..., Awaitable[None]]:
+    """What serves as the configuration says."""
+    workers = config.pipeline.workers
+    return app.main if workers == 1 else partial(serving.main, workers=workers)
 
 
 class Running:
@@ -46,7 +55,7 @@ class Running:
         self._config = config
 
     async def run(self) -> None:
-        await app.main(self._config, self._announce)
+        await _main_of(self._config)(self._config, self._announce, None)
 
     def _announce(self, line: str) -> None:
         self.announced.append(line)
@@ -69,6 +78,13 @@ def usual_interpreter() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)])
+def workers(request: pytest.FixtureRequest) -> int:
+    """How many processes serve; where it is one, it is this one, which keeps the store of several."""
+    number: int = request.param
+    return number
+
+
 @asynccontextmanager
 async def _running(config: Config) -> AsyncIterator[Running]:
     """The relay while it listens, seen off by a signal at the end."""
@@ -86,8 +102,8 @@ async def _get(url: str, accept: str = "*/*") -> httpx.Response:
         return await client.get(url, headers={"Accept": accept})
 
 
-async def test_its_address_serves_the_document_health_and_a_greeting(tmp_path: Path) -> None:
-    async with _running(_config(tmp_path)) as relay:
+async def test_its_address_serves_the_document_health_and_a_greeting(tmp_path: Path, workers: int) -> None:
+    async with _running(_config(tmp_path, workers)) as relay:
         url = f"http://{relay.address[0]}:{relay.address[1]}/"
         document = await _get(url, "application/nostr+json")
         assert document.json()["limitation"]["max_limit"] == 5_000
@@ -96,8 +112,8 @@ async def test_its_address_serves_the_document_health_and_a_greeting(tmp_path: P
         assert (await _get(f"{url}metrics")).status_code == 404
 
 
-async def test_the_metrics_have_a_listener_of_their_own(tmp_path: Path) -> None:
-    async with _running(_config(tmp_path)) as relay:
+async def test_the_metrics_have_a_listener_of_their_own(tmp_path: Path, workers: int) -> None:
+    async with _running(_config(tmp_path, workers)) as relay:
         [line] = [line for line in relay.announced if line.startswith("  metrics ")]
         url = line.split()[-1]
         metrics = await _get(url)
@@ -136,15 +152,15 @@ async def test_a_slower_backend_that_is_forced_is_named_with_a_warning(
         assert f"  WARNING     {warning}" in relay.announced
 
 
-async def test_every_address_gets_a_line(tmp_path: Path) -> None:
-    async with _running(_config(tmp_path, listen=["127.0.0.1:0", "127.0.0.1:0"])) as relay:
+async def test_every_address_gets_a_line(tmp_path: Path, workers: int) -> None:
+    async with _running(_config(tmp_path, workers, listen=["127.0.0.1:0", "127.0.0.1:0"])) as relay:
         lines = relay.announced[-2:]
     assert [line.rpartition(":")[0] for line in lines] == ["listening on ws://127.0.0.1"] * 2
     assert lines[0] != lines[1]
 
 
-async def test_a_stopped_relay_leaves_nothing_behind(tmp_path: Path) -> None:
-    config = _config(tmp_path)
+async def test_a_stopped_relay_leaves_nothing_behind(tmp_path: Path, workers: int) -> None:
+    config = _config(tmp_path, workers)
     for _ in range(2):  # the second finds store, lock and signals free
         async with _running(config):
             pass
@@ -152,18 +168,18 @@ async def test_a_stopped_relay_leaves_nothing_behind(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["relay.db", "relay.db.lock"]
 
 
-async def test_a_relay_that_has_only_half_of_its_addresses_does_not_start(tmp_path: Path) -> None:
+async def test_a_relay_that_has_only_half_of_its_addresses_does_not_start(tmp_path: Path, workers: int) -> None:
     """The sockets that it had are closed, too; a warning about one left open would fail this test."""
     announced: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        config = _config(tmp_path, listen=["127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"])
+        config = _config(tmp_path, workers, listen=["127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"])
         with pytest.RaisesGroup(AddressRefused, flatten_subgroups=True):
-            await app.main(config, announced.append)
+            await _main_of(config)(config, announced.append, None)
     assert announced == []
 
 
-async def test_a_second_signal_cuts_the_stopping_short(tmp_path: Path) -> None:
-    config = _config(tmp_path, grace_seconds=3600.0, close_seconds=3600.0)
+async def test_a_second_signal_cuts_the_stopping_short(tmp_path: Path, workers: int) -> None:
+    config = _config(tmp_path, workers, grace_seconds=3600.0, close_seconds=3600.0)
     relay = Running(config)
     with pytest.RaisesGroup(app.StoppedNow, flatten_subgroups=True), trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
