@@ -142,6 +142,11 @@ def signed(
     )
 
 
+def headers_for(body: bytes, key: Author = ADMIN) -> dict[str, str]:
+    """The headers of a call, their names in lower case, as a server reads them."""
+    return {"content-type": CONTENT_TYPE, "authorization": header(signed(key, body))}
+
+
 def header(event: Event) -> str:
     """The same as a header has it."""
     return f"Nostr {b64encode(encode(event)).decode()}"

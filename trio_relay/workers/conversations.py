@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
+import structlog
 import trio
 from msgspec.structs import replace
 
 from trio_relay.config import Config
 from trio_relay.link import Calls, Link, LinkEnded, Refused, Tells
 from trio_relay.net.admin.api import AdminApi
+from trio_relay.net.http import Response
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.options import PolicyOptions
@@ -30,6 +32,8 @@ from trio_relay.workers.instructions import (
     request_of,
 )
 from trio_relay.workers.statistics import Totals
+
+log = structlog.get_logger("trio_relay.workers")
 
 _ANSWER_SECONDS: Final = 10.0
 """How long a worker may take to say that it goes by what it was told; then it is killed, and its clients with it."""
@@ -211,7 +215,11 @@ class Conversations:
     async def _manage(self, payload: bytes) -> bytes:
         assert self.admin is not None
         await self.gather()  # it may ask for numbers
-        response = await self.admin.answer(request_of(payload))
+        try:
+            response = await self.admin.answer(request_of(payload))
+        except Exception:  # as where there is one process: whoever called is let down, and nobody else
+            log.exception("management failed")
+            response = Response(500, b"the relay has failed\n")
         await self.obeyed()  # what was decided holds on all workers
         return encode(response)
 
