@@ -1,19 +1,18 @@
-"""SIGTERM to one worker, and to all processes at once, as service managers send it; Ctrl-C, which all of them get."""
+"""SIGTERM to one worker, and to all processes at once, as service managers send it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from signal import SIGINT, SIGTERM
+from signal import SIGTERM
 
 import pytest
 from trio_websocket import ConnectionClosed
 
-from tests.support.crew import TWO, all_gone, client_of, everybody, figures, pids, stream_to, successor
+from tests.support.crew import TWO, all_gone, client_of, everybody, figures, pids, successor
 from tests.support.keys import ALICE
 from tests.support.program import running
 from tests.support.server import Talker
-from tests.support.wire import Wire
 
 pytestmark = pytest.mark.slow
 
@@ -76,22 +75,3 @@ async def test_workers_that_are_asked_first_end_well_too(tmp_path: Path) -> None
         assert await program.wait() == 0
     assert program.out.splitlines()[-1] == "stopped"
     assert everybody(program) == [keeper, *workers]
-
-
-async def test_a_terminal_s_ctrl_c_drains_all_and_a_second_one_ends_them_at_once(tmp_path: Path) -> None:
-    patient = {"net.grace_seconds": "3600", "net.close_seconds": "3600"}
-    async with running(tmp_path, {**TWO, **patient}) as program:
-        processes = everybody(program)
-        async with await stream_to(program, 1) as one, await stream_to(program, 2) as other:
-            guests = [Wire(one), Wire(other)]
-            for guest in guests:
-                await guest.open()
-            for times in (1, 2):
-                for pid in processes:
-                    os.kill(pid, SIGINT)
-                if times == 1:
-                    for guest in guests:
-                        await guest.receive_close()  # and they do not answer it
-            assert await program.wait() == 130
-        await all_gone(processes)
-    assert program.err.splitlines()[-1] == "trio-relay: stopped at once"

@@ -72,7 +72,7 @@ class Worker:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.told: list[tuple[str, bytes]] = []
-        self.answers: dict[str, bytes] = {"settle": b"", "check": b""}
+        self.answers: dict[str, bytes] = {"obey": b"", "settle": b"", "check": b""}
         self.asked: list[str] = []
         self.gone = trio.CancelScope()
 
@@ -81,7 +81,7 @@ class Worker:
         with self.gone:
             await self.link.run(
                 {name: self._taking(name) for name in ("version", "begin", "rules", "options", "stop")},
-                {name: self._answering(name) for name in ("settle", "statistics", "check")},
+                {name: self._answering(name) for name in ("obey", "settle", "statistics", "check")},
             )
 
     def _taking(self, name: str) -> Any:

@@ -93,15 +93,31 @@ async def test_lists_of_files_go_to_all_and_to_who_comes_later(autojump_clock: M
         assert late.beginning.config.policy == options
 
 
-async def test_it_is_waited_until_all_that_serve_obey_and_what_they_sent_is_saved(autojump_clock: MockClock) -> None:
+async def test_it_is_waited_until_all_obey_that_serve(autojump_clock: MockClock) -> None:
     async with keeping() as kept:
         one, other = await kept.worker(1), await kept.worker(2, is_ready=False)
         assert await seconds(kept.conversations.obeyed) == 0
-        assert (one.asked, other.asked, kept.settled) == (["settle"], [], 1)
+        assert (one.asked, other.asked, kept.settled) == (["obey"], [], 0)
         other.link.tell("ready", b"")
         await wait_all_tasks_blocked()
         await kept.conversations.obeyed()
-        assert (one.asked, other.asked, kept.settled) == (["settle"] * 2, ["settle"], 2)
+        assert (one.asked, other.asked, kept.settled) == (["obey"] * 2, ["obey"], 0)
+
+
+async def test_it_is_waited_for_what_they_sent_however_long_that_takes(autojump_clock: MockClock) -> None:
+    async with keeping() as kept:
+        one, other = await kept.worker(1), await kept.worker(2)
+        del other.answers["settle"]
+
+        async def go() -> None:
+            await trio.sleep(3_600)
+            other.gone.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(go)
+            assert await seconds(kept.conversations.settled) == 3_600
+        assert (one.asked, other.asked, kept.settled) == (["obey", "settle"], ["obey", "settle"], 1)
+        assert kept.killed == []
 
 
 async def test_one_that_does_not_answer_for_ten_seconds_is_killed_and_no_longer_waited_for(
@@ -109,16 +125,15 @@ async def test_one_that_does_not_answer_for_ten_seconds_is_killed_and_no_longer_
 ) -> None:
     async with keeping() as kept:
         _, stuck = await kept.worker(1), await kept.worker(2)
-        del stuck.answers["settle"]
+        del stuck.answers["obey"]
         assert await seconds(kept.conversations.obeyed) == 10
         assert kept.killed == [(2, "did not answer for 10 seconds")]
-        assert kept.settled == 1
 
 
 async def test_one_that_goes_meanwhile_is_not_waited_for(autojump_clock: MockClock) -> None:
     async with keeping() as kept:
         stuck = await kept.worker(2)
-        del stuck.answers["settle"]
+        del stuck.answers["obey"]
 
         async def go() -> None:
             await trio.sleep(3)
@@ -180,7 +195,7 @@ async def test_what_is_decided_by_one_holds_on_all_before_it_is_answered(autojum
         for worker in (one, other):
             changes = [change for payload in worker.heard("rules") for change in instructions.changes_of(payload)]
             assert [(change.name, change.item) for change in changes] == [(BANNED.name, BOB.pubkey)]
-            assert worker.asked[-1] == "settle"
+            assert worker.asked[-1] == "obey"
             assert [name for name, _ in worker.told][-1] == "rules"
 
 
@@ -206,7 +221,7 @@ async def test_who_joins_by_one_is_a_member_on_all_before_it_is_answered(autojum
         assert instructions.verdict_of(answer).accepted
         [change] = [change for payload in other.heard("rules") for change in instructions.changes_of(payload)]
         assert (change.name, change.item) == (lists.ListName.MEMBERS, ALICE.pubkey)
-        assert other.asked == ["settle"]
+        assert other.asked == ["obey"]
         refused = instructions.verdict_of(
             await one.link.call("join", instructions.encode(join(BOB, "a guess", at=NOW)))
         )
