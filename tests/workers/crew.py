@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -33,11 +34,13 @@ class Crew:
     Attributes:
         relay: the keeper's.
         held: can hold what the keeper is to commit.
+        clock: the time of day on all of them.
         killed: workers that did not answer.
     """
 
     household: Household
     held: HeldFile
+    clock: Callable[[], float]
     killed: list[int] = field(default_factory=list)
     _listeners: dict[int, MemoryListener] = field(default_factory=dict)
     _rules: dict[int, Rules] = field(default_factory=dict)
@@ -94,6 +97,7 @@ class Crew:
             patch.setattr(worker, "Scoreboard", Inherited)
             patch.setattr(worker, "inherited_listener", lambda fd, _is_ahead: self._listeners[fd])
             patch.setattr(worker, "rules_of", noted)
+            patch.setattr(worker, "open_relay", partial(open_relay, clock=self.clock))
             patch.setattr(worker, "tune_process", lambda _config: None)
             patch.setattr(logs, "configure", lambda *_args, **_named: None)
             patch.setattr(trio, "open_signal_receiver", no_signals)
@@ -133,7 +137,7 @@ async def open_crew(
     run_threads_inline(monkeypatch)
     run_threads_of_stores_inline(monkeypatch)
     async with open_household(workers, clock=clock) as household:
-        crew = Crew(household, HeldFile(household))
+        crew = Crew(household, HeldFile(household), clock)
         config = Config(
             relay=RelayInfo(url=URL),
             policy=PolicyOptions(admins=(ADMIN.pubkey,), challenge="connect", **policy),

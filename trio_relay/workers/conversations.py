@@ -41,8 +41,10 @@ _KEEPERS_OWN: Final = {ListName.REPORTED_EVENTS, ListName.REMOVALS}
 """Lists that no worker looks at."""
 _REPORT_SECONDS: Final = 1.0
 """How long the metrics wait for a worker."""
+_CHECK_SECONDS: Final = 2.0
+"""How long the health waits for a worker, which may have to try the store out."""
 _AGAIN_SECONDS: Final = 0.1
-"""Numbers may be so old: whoever asks for them makes all workers count."""
+"""Numbers may be so old, and what is said of the health: whoever asks makes all workers answer."""
 
 
 class WorkerPart(Protocol):
@@ -103,6 +105,9 @@ class Conversations:
         self._ready: set[int] = set()
         self._is_stopping = False
         self._gathered = -math.inf
+        self._checking = trio.Lock()
+        self._checked = -math.inf
+        self._trouble = ""
         self.relay: Relay | None = None
         """Decides; there before the first worker is."""
         self.admin: AdminApi | None = None
@@ -227,7 +232,17 @@ class Conversations:
         return (await self.trouble()).encode()
 
     async def trouble(self) -> str:
-        """Why the keeper or a worker cannot store events now; empty if all can that answer."""
+        """Why the keeper or a worker cannot store events now; empty if all can that answer.
+
+        Anybody may ask, and all workers are asked: whoever comes meanwhile or right after gets the same answer.
+        """
+        async with self._checking:
+            if trio.current_time() >= self._checked + _AGAIN_SECONDS:
+                self._trouble = await self._ask_all_for_trouble()
+                self._checked = trio.current_time()
+        return self._trouble
+
+    async def _ask_all_for_trouble(self) -> str:
         assert self.relay is not None
         found = [await self.relay.check() or ""]
         async with trio.open_nursery() as nursery:
@@ -236,7 +251,7 @@ class Conversations:
         return next(filter(None, found), "")
 
     async def _ask_trouble(self, link: Link, found: list[str]) -> None:
-        with trio.move_on_after(_ANSWER_SECONDS), suppress(LinkEnded):  # it may have to try the store out
+        with trio.move_on_after(_CHECK_SECONDS), suppress(LinkEnded):
             found.append((await link.call("check")).decode())
 
     async def _join(self, payload: bytes) -> bytes:

@@ -19,6 +19,7 @@ from trio_relay import logs
 from trio_relay.app import greeting_of, open_store, rules_of, sync_options, tune_process
 from trio_relay.config import Config
 from trio_relay.link import Link, LinkEnded, Refused, Tells
+from trio_relay.net.admin.api import Gate
 from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.http import Request, Response
 from trio_relay.net.listeners import BoundListener, inherited_listener
@@ -28,7 +29,6 @@ from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
-from trio_relay.policy.rules import Rules
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store, StoreError
 from trio_relay.store.kept import open_kept
@@ -56,9 +56,8 @@ _KEEPER_GONE: Final = "the keeper is gone"
 class Desk:
     """What a worker asks its keeper: what is decided once, for all workers."""
 
-    def __init__(self, link: Link, rules: Rules) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
-        self._rules = rules
 
     async def amend(self, changes: Sequence[Change]) -> None:
         try:
@@ -85,17 +84,35 @@ class Desk:
         except LinkEnded:
             return _KEEPER_GONE
 
-    @property
-    def is_open(self) -> bool:
-        """True if there is anybody who may manage this relay."""
-        return self._rules.is_managed
-
-    async def answer(self, request: Request) -> Response:
+    async def manage(self, request: Request) -> Response:
         """The keeper's response to an operator's call."""
         try:
             return response_of(await self._link.call("admin", encode(request)))
         except LinkEnded:
             return Response(503, f"{_KEEPER_GONE}\n".encode())
+
+
+class RemoteAdmin:
+    """Passes on to the keeper what operators call for; all others are refused here, and cost nobody else anything.
+
+    Args:
+        relay: of this worker, which goes by the same lists.
+        desk: leads to the keeper.
+    """
+
+    def __init__(self, relay: Relay, desk: Desk) -> None:
+        self._relay = relay
+        self._gate = Gate(relay)
+        self._desk = desk
+
+    @property
+    def is_open(self) -> bool:
+        """True if there is anybody who may manage this relay."""
+        return self._relay.rules.is_managed
+
+    async def answer(self, request: Request) -> Response:
+        """The response to a POST at the relay's own URL."""
+        return await self._gate.refusal(request) or await self._desk.manage(request)
 
 
 class ServingWorker:
@@ -156,7 +173,7 @@ class ServingWorker:
             )
             listeners = [inherited_listener(fd, scoreboard.is_ahead) for fd in beginning.listeners]
             rules = rules_of(config, listeners)
-            desk = Desk(self._link, rules)
+            desk = Desk(self._link)
             async with (
                 self._open_store(config, scoreboard, beginning.newest) as store,
                 open_relay(
@@ -203,7 +220,8 @@ class ServingWorker:
         listeners: Sequence[BoundListener],
         scoreboard: Scoreboard,
     ) -> None:
-        front = Endpoints(relay.document, desk.check, greeting_of(config), desk, relay.rules.names)
+        admin = RemoteAdmin(relay, desk)
+        front = Endpoints(relay.document, desk.check, greeting_of(config), admin, relay.rules.names, relay.degraded)
         server = Server(relay, front, config.net, scoreboard=scoreboard)
         state = relay.moderation.state
 

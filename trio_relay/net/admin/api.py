@@ -37,37 +37,34 @@ _decode: Final = msgspec.json.Decoder(_Body).decode
 class _Unauthorized(Exception):
     """Nobody has signed this request, as far as can be told; the message says why."""
 
+    def response(self) -> Response:
+        """What they are told."""
+        return _refused(401, str(self), [("WWW-Authenticate", "Nostr")])
 
-class AdminApi:
-    """Lets those manage the relay who may (NIP-86).
+
+class Gate:
+    """Lets those through who may manage the relay (NIP-98), with whatever they call for.
 
     Args:
         relay: which one.
-        statistics: tells how it is; None: as this process has seen it.
     """
 
-    def __init__(self, relay: Relay, statistics: Callable[[], RelayStatistics] | None = None) -> None:
+    def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self._statistics = statistics or relay.statistics
-        self._replays = Replays()
-        self._since = relay.now() - _GRACE_SECONDS
 
-    @property
-    def is_open(self) -> bool:
-        """True if there is anybody who may manage this relay."""
-        return self._relay.rules.is_managed
+    async def refusal(self, request: Request) -> Response | None:
+        """Why a request goes no further, as the response to it; None if it does."""
+        found = await self.look_at(request)
+        return found if isinstance(found, Response) else None
 
-    async def answer(self, request: Request) -> Response:
-        """The response to a POST at the relay's own URL."""
+    async def look_at(self, request: Request) -> Event | Response:
+        """The event that signs a request, of a key that may call something; or the response that refuses it."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != CONTENT_TYPE:
             return _refused(415, f"the Content-Type must be {CONTENT_TYPE}")
         try:
-            event = await self._signed_by_who_may(request)
-            return await self._carry_out(request, event)
+            return await self._signed_by_who_may(request)
         except _Unauthorized as error:
-            return _refused(401, str(error), [("WWW-Authenticate", "Nostr")])
-        except TooManyChanges as error:
-            return _refused(429, str(error), [("Retry-After", str(HTTP_AUTH_SECONDS))])
+            return error.response()
         except Rejected as refusal:
             return _refused(403, str(refusal))
 
@@ -89,6 +86,55 @@ class AdminApi:
         self._check_rights(event)
         return event
 
+    def _urls(self, request: Request) -> list[str]:
+        """What the request may have been sent to: the relay's URLs, whichever is named, with the query of the request.
+
+        The public one comes first.
+        """
+        _, mark, query = request.target.partition("?")
+        return [url + mark + query for url in self._relay.rules.entrances]
+
+    def _check_rights(self, event: Event) -> None:
+        rules, now = self._relay.rules, self._relay.now()
+        if event.pubkey in rules.admins:
+            return
+        if rules.is_banned(event.pubkey, now) or not granted(rules.lists, ListName.METHODS, event.pubkey, now):
+            log.debug("management refused", key=event.pubkey, reason="this key may not manage the relay")
+            raise Rejected(Prefix.RESTRICTED, "this key may not manage the relay")
+
+
+class AdminApi:
+    """Lets those manage the relay who may (NIP-86).
+
+    Args:
+        relay: which one.
+        statistics: tells how it is; None: as this process has seen it.
+    """
+
+    def __init__(self, relay: Relay, statistics: Callable[[], RelayStatistics] | None = None) -> None:
+        self._relay = relay
+        self._gate = Gate(relay)
+        self._statistics = statistics or relay.statistics
+        self._replays = Replays()
+        self._since = relay.now() - _GRACE_SECONDS
+
+    @property
+    def is_open(self) -> bool:
+        """True if there is anybody who may manage this relay."""
+        return self._relay.rules.is_managed
+
+    async def answer(self, request: Request) -> Response:
+        """The response to a POST at the relay's own URL."""
+        found = await self._gate.look_at(request)
+        if isinstance(found, Response):
+            return found
+        try:
+            return await self._carry_out(request, found)
+        except _Unauthorized as error:
+            return error.response()
+        except TooManyChanges as error:
+            return _refused(429, str(error), [("Retry-After", str(HTTP_AUTH_SECONDS))])
+
     def _check_replay(self, event: Event) -> None:
         """Let an event change something once.
 
@@ -105,22 +151,6 @@ class AdminApi:
             self._replays.use(event, self._relay.now(), is_admin=is_admin)
         except Replayed as error:
             raise _Unauthorized(str(error)) from None
-
-    def _urls(self, request: Request) -> list[str]:
-        """What the request may have been sent to: the relay's URLs, whichever is named, with the query of the request.
-
-        The public one comes first.
-        """
-        _, mark, query = request.target.partition("?")
-        return [url + mark + query for url in self._relay.rules.entrances]
-
-    def _check_rights(self, event: Event) -> None:
-        rules, now = self._relay.rules, self._relay.now()
-        if event.pubkey in rules.admins:
-            return
-        if rules.is_banned(event.pubkey, now) or not granted(rules.lists, ListName.METHODS, event.pubkey, now):
-            log.debug("management refused", key=event.pubkey, reason="this key may not manage the relay")
-            raise Rejected(Prefix.RESTRICTED, "this key may not manage the relay")
 
     def _call(self, body: _Body, caller: str, request: Request) -> Call:
         relay = self._relay
