@@ -232,6 +232,18 @@ def test_what_an_output_cannot_show_is_escaped() -> None:
     assert output.taken == b"\\ud800\xc3\xbc\n"
 
 
+def test_a_log_that_nobody_reads_any_more_stops_nobody() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as gone:
+        assert WholeWrites(gone).write("a line\n") == len("a line\n")
+
+
+def test_a_log_on_a_full_disk_stops_nobody() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        assert WholeWrites(full).write("a line\n") == len("a line\n")
+
+
 class Reluctant(io.TextIOWrapper):
     """An output that takes no more than so many bytes at a time; None: nothing, since it would have to wait."""
 

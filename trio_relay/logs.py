@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import TextIOBase
@@ -89,6 +90,8 @@ def configure(options: LogOptions, worker: int | None = None) -> None:
 class WholeWrites(TextIOBase, TextIO):
     """A text output each of whose writes is one of the system's, however long: Python's cuts them at 8,192 bytes.
 
+    What cannot be written is lost.
+
     Args:
         stream: where it goes; what waits there goes first.
     """
@@ -100,11 +103,11 @@ class WholeWrites(TextIOBase, TextIO):
 
     def write(self, text: str) -> int:
         data = text.encode(self._encoding, "backslashreplace")
-        while data:
-            # None from an output that was set not to block, and takes no more: a log holds up nobody, and stops nobody.
-            if not (written := self._raw.write(data)):
-                break
-            data = data[written:]
+        # A log stops nobody, and holds up nobody: its disk may be full, its terminal closed, who read it may be gone.
+        with suppress(OSError):
+            # None from an output that was set not to block, and takes no more.
+            while data and (written := self._raw.write(data)):
+                data = data[written:]
         return len(text)
 
 
