@@ -176,7 +176,7 @@ async def test_a_worker_that_does_not_answer_is_not_asked_for_its_health_for_eve
     async with keeping() as kept:
         one, stuck = await kept.worker(1), await kept.worker(2)
         del stuck.answers["check"]
-        assert await seconds(partial(one.link.call, "check")) == 10
+        assert await seconds(partial(one.link.call, "check")) == 2
 
 
 def call_of(method: str, *params: object) -> bytes:
