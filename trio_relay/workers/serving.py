@@ -207,7 +207,7 @@ class _Whole:
 
     async def _stop_workers(self, stop: trio.Event) -> None:
         await stop.wait()
-        self._conversations.stop()
         # Nobody is refused while anybody has the socket, and who comes now would wait for workers that end.
         for listener in self._listeners:
             await listener.aclose()
+        self._conversations.stop()
