@@ -279,6 +279,32 @@ async def test_what_waits_is_told_and_its_leaving_too(autojump_clock: MockClock)
     assert list(map(len, heard)) == [1_000, 2_000, 3_000]
 
 
+async def test_room_is_waited_for_until_little_waits_or_the_line_has_ended(autojump_clock: MockClock) -> None:
+    near, far = trio.testing.lockstep_stream_pair()
+    link, found = Link(near), list[int]()
+
+    async def wait(most: int) -> None:
+        await link.room(most)
+        found.append(most)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run, {})
+        link.tell("note", bytes(1_000))
+        await wait_all_tasks_blocked()  # it is being sent, and the next ones wait behind it
+        link.tell("note", bytes(1_000))
+        for most in (5_000, 1_500, 0):
+            nursery.start_soon(wait, most)
+        await wait_all_tasks_blocked()
+        assert found == [5_000]
+        while link.waiting > 1_500:
+            await far.receive_some(100)
+            await wait_all_tasks_blocked()
+        assert found == [5_000, 1_500]
+        await far.aclose()
+        await wait_all_tasks_blocked()
+        assert found == [5_000, 1_500, 0]
+
+
 async def written(say: Callable[[Link], None]) -> bytes:
     """What a link sends that is told this."""
     ours, theirs = trio.testing.memory_stream_pair()

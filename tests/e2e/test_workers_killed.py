@@ -15,6 +15,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
+from tests.e2e.test_workers_and_ctrl_c import in_a_terminal
 from tests.support.crew import TWO, all_gone, client_of, everybody, figures, pids, successor
 from tests.support.keys import ALICE, NOW, Author
 from tests.support.program import Program, running
@@ -92,6 +93,19 @@ async def test_the_end_of_the_keeper_is_the_end_of_all_and_the_next_start_has_ev
         await all_gone(processes)
     async with running(tmp_path, TWO) as again, client_of(again, 2) as client:
         assert await everything(client) == [msgspec.to_builtins(event) for event in reversed(events)]
+
+
+async def test_the_end_of_the_keeper_in_the_middle_of_the_start_is_the_end_of_all_too(tmp_path: Path) -> None:
+    """When the workers have been started, and have not heard of anything yet."""
+    async with in_a_terminal(tmp_path) as program:
+        await program.until(lambda log: sum(line["event"] == "worker started" for line in log) == 2)
+        processes = everybody(program)
+        program.signal(SIGKILL)
+        assert await program.wait() == -SIGKILL
+        await all_gone(processes)
+    assert len(processes) == 3
+    async with running(tmp_path, TWO) as again, client_of(again, 2) as client:
+        assert await everything(client) == []
 
 
 class Load:

@@ -9,7 +9,7 @@ from signal import SIGTERM
 import pytest
 
 from tests.e2e.test_managing import SETTINGS, manage
-from tests.support.crew import TWO, client_of, figures, pids, standing_still, successor
+from tests.support.crew import TWO, all_gone, client_of, everybody, figures, pids, standing_still, successor
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import running
 from trio_relay.store import kept
@@ -68,6 +68,24 @@ async def test_metrics_do_not_wait_for_one_that_stands_still(tmp_path: Path) -> 
             assert (await program.get("/health")).json() == {"status": "ok"}
         assert seen["trio_relay_workers"] == 2
         assert (await figures(program))['trio_relay_worker_connections{worker="2"}'] == 1
+
+
+@pytest.mark.exhaustive  # for five seconds and more it is waited for
+async def test_the_end_waits_for_it_for_the_time_of_grace_and_no_longer(tmp_path: Path) -> None:
+    note = ALICE.event("a note")
+    settings = {**TWO, "net.grace_seconds": "0.1", "pipeline.drain_seconds": "0.1"}
+    async with running(tmp_path, settings) as program, client_of(program, 1) as client:
+        processes = everybody(program)
+        with standing_still([pids(program)[2]]):
+            assert await client.publish(note) == ["OK", note.id, True, ""]
+            program.signal(SIGTERM)
+            assert await program.wait() == 0
+            await all_gone(processes)
+    assert program.out.splitlines()[-1] == "stopped"
+    [crash] = [line for line in program.log if line["event"] == "worker has crashed"]
+    assert (crash["worker"], crash["killed_for"]) == (2, "did not end within 5.2 seconds")
+    async with running(tmp_path, TWO) as again, client_of(again, 1) as client:
+        assert [event["id"] for event in await client.ask("a", {})] == [note.id]
 
 
 @pytest.mark.exhaustive  # for ten seconds it is waited for
