@@ -188,7 +188,8 @@ class HeldFile:
 
     def hold(self) -> None:
         """Begin no commit from now on."""
-        self._going_on = trio.Event()
+        if self._going_on.is_set():
+            self._going_on = trio.Event()
 
     def go_on(self) -> None:
         """Begin those that were held."""
