@@ -172,6 +172,25 @@ async def test_who_joins_by_way_of_one_worker_writes_on_all_and_it_is_said_once(
         assert crew.relay.rules.is_member(ALICE.pubkey, now)
 
 
+async def test_codes_that_are_tried_count_over_all_workers(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = MemberOptions(enabled=True, claims=("sesame, open",))
+    async with (
+        open_crew(monkeypatch, members=members) as (crew, _),
+        open_client(crew.door(1), ALICE) as one,
+        open_client(crew.door(2), ALICE) as other,
+    ):
+        reasons = []
+        for number in range(6):
+            accepted, reason = await (one, other)[number % 2].publish(join(ALICE, f"wrong {number}", at=NOW))
+            reasons.append(str(reason).partition(":")[0])
+            assert not accepted
+        assert reasons == ["restricted"] * 5 + ["rate-limited"]
+        accepted, reason = await one.publish(join(ALICE, "sesame, open", at=NOW + 1))
+        assert (accepted, str(reason).partition(":")[0]) == (False, "rate-limited")
+
+
 @pytest.mark.parametrize("number", [1, 2])
 async def test_what_is_reported_to_any_worker_awaits_moderation(
     number: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch

@@ -66,7 +66,7 @@ async def test_its_questions_are_the_keeper_s_to_answer() -> None:
         return b""
 
     async def join(payload: bytes) -> bytes:
-        asked.append(instructions.event_of(payload))
+        asked.append(instructions.joining_of(payload))
         return instructions.encode(instructions.Verdict(True, "info: welcome"))
 
     async def answer(payload: bytes) -> bytes:
@@ -79,10 +79,10 @@ async def test_its_questions_are_the_keeper_s_to_answer() -> None:
     request = ALICE.event(kind=28_934)
     async with desk({"amend": amend, "join": join, "admin": answer, "check": trouble}) as (asking, reports, _):
         await asking.amend([BANNED])
-        assert await asking.join(request) == (True, "info: welcome")
+        assert await asking.join(request, "1.2.3.4") == (True, "info: welcome")
         assert (await asking.manage(REQUEST)).body == b"{}"
         assert await asking.check() == "the disk is full"
-        assert asked == [[BANNED], request, REQUEST]
+        assert asked == [[BANNED], instructions.Joining(request, "1.2.3.4"), REQUEST]
         asking.note_reports([request], {request.id: "1.2.3.4"})
         await trio.testing.wait_all_tasks_blocked()
         assert list(map(instructions.reported_of, reports)) == [
@@ -102,7 +102,7 @@ async def test_without_a_keeper_everything_fails_in_words() -> None:
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(StoreError, match=r"^the keeper is gone$"):
             await asking.amend([BANNED])
-        assert await asking.join(ALICE.event(kind=28_934)) == (False, "error: the keeper is gone")
+        assert await asking.join(ALICE.event(kind=28_934), None) == (False, "error: the keeper is gone")
         assert await asking.check() == "the keeper is gone"
         assert await asking.manage(REQUEST) == http.Response(503, b"the keeper is gone\n")
         asking.note_reports([], {})

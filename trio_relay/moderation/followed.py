@@ -27,8 +27,8 @@ class Owner(Protocol):
         """
         ...
 
-    async def join(self, request: Event) -> tuple[bool, str]:
-        """As `JoinRequests.answer`."""
+    async def join(self, request: Event, origin: str | None) -> tuple[bool, str]:
+        """As `JoinRequests.answer`, unless there were too many requests lately, in all processes together."""
         ...
 
     def note_reports(self, reports: Iterable[Event], origins: Mapping[str, str | None]) -> None:
@@ -66,5 +66,5 @@ class FollowedJoinRequests(JoinRequests):
         super().__init__(state)
         self._owner = owner
 
-    async def answer(self, request: Event) -> tuple[bool, str]:
-        return await self._owner.join(request)
+    async def answer(self, request: Event, origin: str | None = None) -> tuple[bool, str]:
+        return await self._owner.join(request, origin)

@@ -40,11 +40,12 @@ class JoinRequests:
         self._keys: dict[str, None] = {}
         self._noted = trio.Event()
 
-    async def answer(self, request: Event) -> tuple[bool, str]:
+    async def answer(self, request: Event, origin: str | None = None) -> tuple[bool, str]:
         """Do what a request asks for if it may; gives the last two items of its OK.
 
         Args:
             request: of one of the `kinds`, admitted, and its signature right.
+            origin: whom its sender counts as, for who counts requests where several processes take them.
         """
         verdict = judge(request, self._state.rules, self._state.now())
         if not verdict.changes:

@@ -53,7 +53,8 @@ class JoinStage:
                 announcing.start_soon(self._requests.tell_regularly)
                 async for submissions in self._to_answer:
                     for submission in submissions:
-                        submission.reply(submission.event, *await self._requests.answer(submission.event))
+                        answer = await self._requests.answer(submission.event, submission.origin)
+                        submission.reply(submission.event, *answer)
                 announcing.cancel_scope.cancel(reason="the relay stops")
             self._requests.tell()
             await self._answered.wait()  # what is on its way is said: only then the store tells what is not

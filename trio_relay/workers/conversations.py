@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from trio_relay.config import Config
 from trio_relay.link import Calls, Link, LinkEnded, Refused, Tells
+from trio_relay.moderation.join_attempts import JoinAttempts
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.http import Response
 from trio_relay.pipeline.relay import Relay
@@ -27,7 +28,7 @@ from trio_relay.workers.instructions import (
     Verdict,
     changes_of,
     encode,
-    event_of,
+    joining_of,
     reported_of,
     request_of,
 )
@@ -105,6 +106,7 @@ class Conversations:
         self._ready: set[int] = set()
         self._is_stopping = False
         self._gathered = -math.inf
+        self._attempts: JoinAttempts | None = None
         self._checking = trio.Lock()
         self._checked = -math.inf
         self._trouble = ""
@@ -256,7 +258,12 @@ class Conversations:
 
     async def _join(self, payload: bytes) -> bytes:
         assert self.relay is not None
-        verdict = Verdict(*await self.relay.moderation.join_requests.answer(event_of(payload)))
+        joining, now = joining_of(payload), self.relay.now()
+        # A worker counts what its own clients try: who has clients everywhere must not have as many tries everywhere.
+        self._attempts = self._attempts or JoinAttempts(self.relay.rules)
+        if (refusal := self._attempts.take(joining.request, joining.origin, now)) is not None:
+            return encode(Verdict(False, str(refusal)))
+        verdict = Verdict(*await self.relay.moderation.join_requests.answer(joining.request))
         await self.obeyed()
         return encode(verdict)
 

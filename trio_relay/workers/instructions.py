@@ -53,6 +53,13 @@ class Reported(msgspec.Struct, array_like=True):
     origins: dict[str, str | None]
 
 
+class Joining(msgspec.Struct, array_like=True):
+    """A request to join or to leave, and whose it is."""
+
+    request: Event
+    origin: str | None
+
+
 class Verdict(msgspec.Struct, array_like=True):
     """The last two items of an OK."""
 
@@ -67,5 +74,5 @@ options_of: Final = msgspec.msgpack.Decoder(PolicyOptions).decode
 reported_of: Final = msgspec.msgpack.Decoder(Reported).decode
 request_of: Final = msgspec.msgpack.Decoder(Request).decode
 response_of: Final = msgspec.msgpack.Decoder(Response).decode
-event_of: Final = msgspec.msgpack.Decoder(Event).decode
+joining_of: Final = msgspec.msgpack.Decoder(Joining).decode
 verdict_of: Final = msgspec.msgpack.Decoder(Verdict).decode

@@ -36,6 +36,7 @@ from trio_relay.version import __version__
 from trio_relay.workers import statistics
 from trio_relay.workers.instructions import (
     Beginning,
+    Joining,
     Reported,
     beginning_of,
     changes_of,
@@ -67,9 +68,9 @@ class Desk:
         except LinkEnded:
             raise StoreError(_KEEPER_GONE) from None
 
-    async def join(self, request: Event) -> tuple[bool, str]:
+    async def join(self, request: Event, origin: str | None) -> tuple[bool, str]:
         try:
-            verdict = verdict_of(await self._link.call("join", encode(request)))
+            verdict = verdict_of(await self._link.call("join", encode(Joining(request, origin))))
         except LinkEnded:
             return False, f"error: {_KEEPER_GONE}"
         return verdict.accepted, verdict.reason
