@@ -287,6 +287,7 @@ async def _migrate(config: Config, *, dry_run: bool) -> None:
 
 
 def _serve(path: Path | None) -> None:
+    logs.open_closed_streams()
     config = _load(path)
     with _exit_codes():
         trio.run(_main_of(config), config, partial(click.echo, nl=True), _list_files(path, config))

@@ -7,6 +7,7 @@ and holds no character that a terminal obeys, and warnings and errors of one kin
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -44,6 +45,22 @@ class LogOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Literal["auto", "text", "json"],
         Meta(description="Form of the lines: text for people, json for programs; auto: text on a terminal, else json."),
     ] = "auto"
+
+
+def open_closed_streams() -> None:
+    """Open on nothing what the process was started without, of its standard input, output and error.
+
+    Else the next file that is opened would be one of these, and get what is meant for it.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 
 def configure(options: LogOptions, worker: int | None = None) -> None:
