@@ -217,13 +217,15 @@ async def test_a_fault_in_a_call_lets_its_caller_down_and_nobody_else(
 async def test_who_joins_by_one_is_a_member_on_all_before_it_is_answered(autojump_clock: MockClock) -> None:
     async with keeping() as kept:
         one, other = await kept.worker(1), await kept.worker(2)
-        answer = await one.link.call("join", instructions.encode(join(ALICE, CODE, at=NOW)))
+        answer = await one.link.call(
+            "join", instructions.encode(instructions.Joining(join(ALICE, CODE, at=NOW), "1.2.3.4"))
+        )
         assert instructions.verdict_of(answer).accepted
         [change] = [change for payload in other.heard("rules") for change in instructions.changes_of(payload)]
         assert (change.name, change.item) == (lists.ListName.MEMBERS, ALICE.pubkey)
         assert other.asked == ["obey"]
         refused = instructions.verdict_of(
-            await one.link.call("join", instructions.encode(join(BOB, "a guess", at=NOW)))
+            await one.link.call("join", instructions.encode(instructions.Joining(join(BOB, "a guess", at=NOW), None)))
         )
         assert not refused.accepted
         assert refused.reason.startswith("restricted: ")

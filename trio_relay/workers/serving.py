@@ -54,7 +54,7 @@ from trio_relay.workers.home import HomeStore
 from trio_relay.workers.linked_bus import HubPlace
 from trio_relay.workers.spawning import Child, spawn
 from trio_relay.workers.statistics import KeeperStatistics, Totals
-from trio_relay.workers.supervisor import Supervisor
+from trio_relay.workers.supervisor import Supervisor, WorkersFailed
 
 log = structlog.get_logger("trio_relay.workers")
 
@@ -84,10 +84,22 @@ async def main(config: Config, announce: Announce, lists: ListFiles | None, work
     stop = trio.Event()
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
-        with Scoreboard.create(workers, config.net.max_connections) as scoreboard:
+        with _scoreboard(workers, config.net.max_connections) as scoreboard:
             whole = _Whole(config, workers, scoreboard)
             await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, lists)
         root.cancel_scope.cancel(reason="the relay has stopped")
+
+
+def _scoreboard(workers: int, connections: int) -> Scoreboard:
+    """Make what all processes share.
+
+    Raises:
+        WorkersFailed: there is no room for it.
+    """
+    try:
+        return Scoreboard.create(workers, connections)
+    except OSError as error:
+        raise WorkersFailed(f"no memory that workers can share: {error.strerror}") from error
 
 
 class _Whole:
