@@ -89,7 +89,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @asynccontextmanager
-async def both(node: str, prefix: str, redis: RedisServer, folder: Path) -> AsyncIterator[Both]:
+async def both(node: str, prefix: str, redis: RedisServer, folder: Path, workers: int = 1) -> AsyncIterator[Both]:
     await make(options_for(node, prefix))
     settings = {
         "store.backend": "opensearch",
@@ -97,6 +97,7 @@ async def both(node: str, prefix: str, redis: RedisServer, folder: Path) -> Asyn
         "opensearch.prefix": prefix,
         "opensearch.refresh_seconds": "0.5",
         "bus.url": redis.url,
+        "pipeline.workers": str(workers),
     }
     async with AsyncExitStack() as opened:
         programs = [await opened.enter_async_context(running(folder, settings)) for _ in range(2)]
@@ -157,6 +158,20 @@ async def test_whatever_becomes_of_redis_everything_acknowledged_is_live_on_both
                     redis.ask(fault)
             await relays.all_is_heard()
         redis.resume()
+        await relays.publish(relays.more())
+        await relays.all_is_heard()
+
+
+async def test_two_workers_of_each_are_one_relay_with_those_of_the_other(
+    node: str, prefix: str, redis: RedisServer, tmp_path: Path
+) -> None:
+    """Each program's writer and reader are at different workers, since who has fewer clients accepts first."""
+    async with both(node, prefix, redis, tmp_path, workers=2) as relays:
+        await relays.publish(relays.more())
+        await relays.all_is_heard()
+        redis.kill()
+        for program in relays.programs:
+            await becomes(program, degraded=True)
         await relays.publish(relays.more())
         await relays.all_is_heard()
 
