@@ -20,7 +20,7 @@ compiled: $(VENV)/installed  ## Compile the sources as they are into build/compi
 	@test "$$TRIO_RELAY_COMPILE" = 0 && rm -rf build/compiled || $(VENV)/bin/python -m building.compiled || true
 
 quick: $(VENV)/installed-test  ## What answers in less than a minute: no whole program, contracts on memory alone.
-	$(PYTEST) $(WORKERS) -m 'not ($(ELSEWHERE) or sqlite or slow)' --hypothesis-profile=quick \
+	$(PYTEST) $(WORKERS) -m 'not ($(ELSEWHERE) or sqlite or kept or slow)' --hypothesis-profile=quick \
 		--ignore=tests/e2e --ignore=tests/perf $(ARGS)
 
 test: check  ## Install what the tests need, and run all that needs no other server, in a few minutes.
@@ -37,7 +37,7 @@ test-rest: $(VENV)/installed-all build/clients/installed  ## What `test` leaves 
 test-compiled: $(VENV)/installed-test  ## All but the slowest tests, on the compiled code.
 	$(VENV)/bin/python -m building.compiled --whole
 	cd build/compiled && COMPILED=1 PYTHONPATH=$(CURDIR)/build/compiled $(abspath $(VENV))/bin/python -m pytest $(WORKERS) \
-		-m 'not ($(ELSEWHERE)$(if $(QUICKLY), or slow))' --hypothesis-profile=quick $(ARGS)
+		-m 'not ($(ELSEWHERE)$(if $(QUICKLY), or slow or kept))' --hypothesis-profile=quick $(ARGS)
 
 check: $(VENV)/installed-test  ## Format, lint and types.
 	$(VENV)/bin/ruff format --check .

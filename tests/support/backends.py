@@ -60,7 +60,7 @@ BACKENDS: Final = {
     ),
     "kept": Backend(
         _kept,
-        30,
+        10,
         answers_at_once=lambda filters: len(filters) <= 4 and sum(filter_.size for filter_ in filters) <= 500,
     ),
     # What was written is remembered, and no search sees it yet; then the other way round.

@@ -49,6 +49,8 @@ def mark_by_use(items: Iterable[pytest.Item]) -> None:
             store = _store_of(item)
             if store.startswith("sqlite"):
                 item.add_marker(pytest.mark.sqlite)
+            if store == "kept":
+                item.add_marker(pytest.mark.kept)
             if store.startswith("opensearch") or NODE_FIXTURES & set(item.fixturenames):
                 item.add_marker(pytest.mark.opensearch)
             if CLIENTS_FIXTURE in item.fixturenames:
