@@ -37,7 +37,8 @@ test-rest: $(VENV)/installed-all build/clients/installed  ## What `test` leaves 
 test-compiled: $(VENV)/installed-test  ## All but the slowest tests, on the compiled code.
 	$(VENV)/bin/python -m building.compiled --whole
 	cd build/compiled && COMPILED=1 PYTHONPATH=$(CURDIR)/build/compiled $(abspath $(VENV))/bin/python -m pytest $(WORKERS) \
-		-m 'not ($(ELSEWHERE)$(if $(QUICKLY), or slow or kept))' --hypothesis-profile=quick $(ARGS)
+		-m 'not ($(ELSEWHERE)$(if $(QUICKLY), or slow or kept))' --hypothesis-profile=quick \
+		$(if $(QUICKLY),$(addprefix --ignore=tests/,bus kept perf workers)) $(ARGS)
 
 check: $(VENV)/installed-test  ## Format, lint and types.
 	$(VENV)/bin/ruff format --check .

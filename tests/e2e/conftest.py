@@ -14,12 +14,17 @@ from tests.support.program import finished
 _ON_SQLITE = {"sqlite": {}, "sqlite, two workers": TWO}
 
 
-@pytest.fixture(params=[*_ON_SQLITE, "opensearch"])
+@pytest.fixture(params=["sqlite", "opensearch"])
 def store_settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """Settings of the program for an empty store of the test's own, one of each kind."""
-    if (settings := _ON_SQLITE.get(request.param)) is not None:
-        return settings
-    return opensearch_settings(request, tmp_path)
+    return {} if request.param == "sqlite" else opensearch_settings(request, tmp_path)
+
+
+@pytest.fixture(params=[*_ON_SQLITE, "opensearch"])
+def serving_settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The same, and one process or several, where that could make a difference."""
+    settings = _ON_SQLITE.get(request.param)
+    return opensearch_settings(request, tmp_path) if settings is None else settings
 
 
 @pytest.fixture(params=[{}, TWO], ids=["one process", "two workers"])

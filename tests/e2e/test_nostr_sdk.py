@@ -31,7 +31,7 @@ async def _client(folder: Path, settings: dict[str, str]) -> AsyncIterator[tuple
 
 
 async def test_what_it_publishes_it_finds_by_id_author_kind_tag_and_time(
-    tmp_path: Path, store_settings: dict[str, str]
+    tmp_path: Path, serving_settings: dict[str, str]
 ) -> None:
     hello = signed(ALICE, "hello", created_at=NOW)
     reply = signed(BOB, "reply", created_at=NOW + 1, tags=(("e", hello.id().to_hex()), ("T", "x")))
@@ -53,15 +53,15 @@ async def test_what_it_publishes_it_finds_by_id_author_kind_tag_and_time(
         "limit": (Filter().limit(3), ["later", "article", "reply"]),
         "nothing": (Filter().kind(Kind(4)), []),
     }
-    async with _client(tmp_path, store_settings) as (client, _, _):
+    async with _client(tmp_path, serving_settings) as (client, _, _):
         for event in (reply, later, hello, article):
             assert await client.publish(event) is None
         found = {name: await client.find(wanted) for name, (wanted, _) in filters.items()}
     assert found == {name: expected for name, (_, expected) in filters.items()}
 
 
-async def test_it_hears_of_events_that_others_publish_later(tmp_path: Path, store_settings: dict[str, str]) -> None:
-    async with _client(tmp_path, store_settings) as (client, loop, program), nostr_client(loop, program) as other:
+async def test_it_hears_of_events_that_others_publish_later(tmp_path: Path, serving_settings: dict[str, str]) -> None:
+    async with _client(tmp_path, serving_settings) as (client, loop, program), nostr_client(loop, program) as other:
         await client.subscribe(Filter().author(ALICE.public_key()).kind(Kind(1)))
         assert await other.publish(signed(BOB, "not asked for", created_at=NOW)) is None
         assert await other.publish(signed(ALICE, "of another kind", kind=7, created_at=NOW)) is None
@@ -70,20 +70,20 @@ async def test_it_hears_of_events_that_others_publish_later(tmp_path: Path, stor
         assert [await client.live_event(), await client.live_event()] == ["news", "older, but later"]
 
 
-async def test_an_ephemeral_event_is_heard_and_not_found(tmp_path: Path, store_settings: dict[str, str]) -> None:
-    async with _client(tmp_path, store_settings) as (client, loop, program), nostr_client(loop, program) as other:
+async def test_an_ephemeral_event_is_heard_and_not_found(tmp_path: Path, serving_settings: dict[str, str]) -> None:
+    async with _client(tmp_path, serving_settings) as (client, loop, program), nostr_client(loop, program) as other:
         await client.subscribe(Filter().kind(Kind(20_001)))
         assert await other.publish(signed(ALICE, "typing", kind=20_001, created_at=NOW)) is None
         assert await client.live_event() == "typing"
         assert await client.find(Filter().kind(Kind(20_001))) == []
 
 
-async def test_what_its_author_deletes_is_gone_and_stays_gone(tmp_path: Path, store_settings: dict[str, str]) -> None:
+async def test_what_its_author_deletes_is_gone_and_stays_gone(tmp_path: Path, serving_settings: dict[str, str]) -> None:
     mine = signed(ALICE, "mine", created_at=NOW)
     addressed = signed(ALICE, "addressed", kind=30_023, created_at=NOW, tags=(("d", "a:b"),))
     address = f"30023:{ALICE.public_key().to_hex()}:a:b"
     targets = (("e", mine.id().to_hex()), ("a", address))
-    async with _client(tmp_path, store_settings) as (client, _, _):
+    async with _client(tmp_path, serving_settings) as (client, _, _):
         assert await client.publish(mine) is None
         assert await client.publish(addressed) is None
         assert await client.publish(signed(BOB, "not yours", kind=5, created_at=NOW + 1, tags=targets)) is None
@@ -98,11 +98,11 @@ async def test_what_its_author_deletes_is_gone_and_stays_gone(tmp_path: Path, st
 
 
 async def test_a_newer_version_replaces_and_an_older_one_is_refused(
-    tmp_path: Path, store_settings: dict[str, str]
+    tmp_path: Path, serving_settings: dict[str, str]
 ) -> None:
     kinds: dict[int, tuple[tuple[str, ...], ...]] = {0: (), 10_002: (), 30_023: (("d", "same"),)}
     found = {}
-    async with _client(tmp_path, store_settings) as (client, _, _):
+    async with _client(tmp_path, serving_settings) as (client, _, _):
         for kind, tags in kinds.items():
             old, new, oldest = (
                 signed(ALICE, content, kind=kind, created_at=NOW + second, tags=tags)

@@ -69,10 +69,10 @@ class Sender:
 
 
 async def test_events_in_flight_at_the_signal_are_stored_and_answered_or_neither(
-    tmp_path: Path, store_settings: dict[str, str]
+    tmp_path: Path, serving_settings: dict[str, str]
 ) -> None:
     senders = [Sender(name) for name in ("alice", "bob", "carol")]
-    async with running(tmp_path, store_settings) as program:
+    async with running(tmp_path, serving_settings) as program:
         async with trio.open_nursery() as clients:
             for sender in senders:
                 clients.start_soon(sender.publish, program)
@@ -80,17 +80,17 @@ async def test_events_in_flight_at_the_signal_are_stored_and_answered_or_neither
                 await sender.answered.wait()
             program.signal(SIGTERM)
         assert await program.wait() == 0
-    async with running(tmp_path, store_settings) as again, again.client() as client:
+    async with running(tmp_path, serving_settings) as again, again.client() as client:
         stored = {event["id"] for event in await everything(client)}
     assert [sender.close_code for sender in senders] == [1012, 1012, 1012]
     assert stored == set.union(*[sender.accepted for sender in senders])
 
 
 async def test_what_was_acknowledged_before_a_stop_at_once_is_stored(
-    tmp_path: Path, store_settings: dict[str, str]
+    tmp_path: Path, serving_settings: dict[str, str]
 ) -> None:
     senders = [Sender(name) for name in ("alice", "bob", "carol")]
-    async with running(tmp_path, {**_PATIENT, **store_settings}) as program:
+    async with running(tmp_path, {**_PATIENT, **serving_settings}) as program:
         # Without a guest that stays, the relay might have left before the second signal.
         async with connected(program.address) as guest, trio.open_nursery() as clients:
             await guest.open()
@@ -101,15 +101,15 @@ async def test_what_was_acknowledged_before_a_stop_at_once_is_stored(
             program.signal(SIGTERM)
             program.signal(SIGINT)
         assert await program.wait() == 130, program.err
-    async with running(tmp_path, store_settings) as again, again.client() as client:
+    async with running(tmp_path, serving_settings) as again, again.client() as client:
         stored = {event["id"] for event in await everything(client)}
     assert set.union(*[sender.accepted for sender in senders]) - stored == set()
 
 
 async def test_a_second_signal_ends_it_at_once_though_a_client_refuses_to_leave(
-    tmp_path: Path, store_settings: dict[str, str]
+    tmp_path: Path, serving_settings: dict[str, str]
 ) -> None:
-    async with running(tmp_path, {**_PATIENT, **store_settings}) as program, connected(program.address) as client:
+    async with running(tmp_path, {**_PATIENT, **serving_settings}) as program, connected(program.address) as client:
         await client.open()
         program.signal(SIGTERM)
         await client.receive_close()

@@ -18,7 +18,7 @@ CLIENTS_FIXTURE = "installed_clients"
 replaces_what_is_compiled = pytest.mark.skipif(
     CODE == "compiled", reason="puts something else in the place of what compiled code calls directly"
 )
-STORE_FIXTURES = ("backend", "store_settings", "opening")
+STORE_FIXTURES = ("backend", "store_settings", "serving_settings", "opening")
 """Their parameter is the name of a store."""
 PROFILES = {"full": 100, "few": 20, "quick": 5}
 """Of hypothesis, with how many examples a property without settings of its own gets; the first unless another is asked
