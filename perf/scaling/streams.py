@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -72,7 +73,9 @@ def notes(events: Sequence[Event], count: int = 40_000, readers: int = 4) -> Not
 def _connected(path: Path) -> Redis:
     """A connection; Redis takes those of TCP a moment before it makes its Unix socket."""
     end = time.monotonic() + _PATIENCE
-    while not path.exists() and time.monotonic() < end:
+    while time.monotonic() < end:
+        with suppress(FileNotFoundError, ConnectionRefusedError):
+            return Redis(path)
         time.sleep(_BETWEEN_LOOKS)
     return Redis(path)
 
