@@ -52,7 +52,6 @@ ALLOWED = {
         "policy",
         "bus",
         "store",
-        "bus",
         "pipeline",
         "net",
         "metrics",

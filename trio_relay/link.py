@@ -11,10 +11,7 @@ from itertools import count
 from typing import Final, TypeAlias
 
 import msgspec
-import structlog
 import trio
-
-log = structlog.get_logger("trio_relay.link")
 
 Tells: TypeAlias = Mapping[str, Callable[[bytes], Awaitable[None]]]
 """What takes the messages that the other side tells, by their names; the next message waits for it."""
@@ -158,7 +155,7 @@ class Link:
             data += part
             start = 0
             while (end := _end_of_message(data, start)) is not None:
-                message = _decode(bytes(data[start + _LENGTH_BYTES : end]))
+                message = _decode(data[start + _LENGTH_BYTES : end])
                 start = end
                 await self._take(message, tells, calls, nursery)
             del data[:start]

@@ -33,7 +33,7 @@ class LiveAudience:
         bars: Bars,
         decided: Callable[[], None],
         missed: Callable[[], None],
-        subscribed: Callable[[], int] = lambda: 1,
+        subscribed: Callable[[], int],
     ) -> None:
         self._pending_ids = pending_ids
         self._live = live
@@ -41,8 +41,6 @@ class LiveAudience:
         self._decided = decided
         self._missed = missed
         self._subscribed = subscribed
-        self.heard = 0
-        """Events that came from others."""
 
     @property
     def is_listening(self) -> bool:
@@ -53,7 +51,6 @@ class LiveAudience:
         self._pending_ids.noted({event.id for event in events})
 
     async def deliver(self, events: Sequence[Event]) -> None:
-        self.heard += len(events)
         now = trio.current_time()
         batch = [Submission(event, _told_elsewhere, now) for event in events]
         welcome = still_welcome(batch, self._bars, Counter())

@@ -18,7 +18,7 @@ import trio
 from trio_relay import logs
 from trio_relay.app import greeting_of, open_store, rules_of, sync_options, tune_process
 from trio_relay.config import Config
-from trio_relay.link import Link, LinkEnded, Refused, Tells
+from trio_relay.link import Link, LinkEnded, Tells
 from trio_relay.net.admin.api import Gate
 from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.http import Request, Response
@@ -30,8 +30,8 @@ from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.scoreboard import Scoreboard
-from trio_relay.store.base import Store, StoreError
-from trio_relay.store.kept import open_kept
+from trio_relay.store.base import Store
+from trio_relay.store.kept import ask, open_kept
 from trio_relay.version import __version__
 from trio_relay.workers import statistics
 from trio_relay.workers.instructions import (
@@ -61,12 +61,7 @@ class Desk:
         self._link = link
 
     async def amend(self, changes: Sequence[Change]) -> None:
-        try:
-            await self._link.call("amend", encode(changes))
-        except Refused as refusal:
-            raise StoreError(str(refusal)) from None
-        except LinkEnded:
-            raise StoreError(_KEEPER_GONE) from None
+        await ask(self._link, "amend", encode(changes), _KEEPER_GONE)
 
     async def join(self, request: Event, origin: str | None) -> tuple[bool, str]:
         try:

@@ -127,24 +127,16 @@ class KeptStore(ReadPool):
     async def remove(self, filters: Sequence[Filter]) -> int:
         self._check(filters)
         seqs = await self._read(partial(fetch.matching, filters=filters))
-        return number_of(await self._ask("remove", encode(seqs)))
+        return number_of(await ask(self._link, "remove", encode(seqs), GONE))
 
     async def sweep(self) -> int:
-        return number_of(await self._ask("sweep"))
+        return number_of(await ask(self._link, "sweep", b"", GONE))
 
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
-        await self._ask("put", encode(changes))
+        await ask(self._link, "put", encode(changes), GONE)
 
     async def probe(self) -> None:
-        await self._ask("probe")
-
-    async def _ask(self, what: str, payload: bytes = b"") -> bytes:
-        try:
-            return await self._link.call(what, payload)
-        except Refused as refusal:
-            raise StoreError(str(refusal)) from None
-        except LinkEnded:
-            raise StoreError(GONE) from None
+        await ask(self._link, "probe", b"", GONE)
 
     def follow(self, listener: Listener | None) -> bool:
         self._listener = listener
@@ -280,6 +272,26 @@ class KeptStore(ReadPool):
             while page := await self._read(partial(fetch.next_page, cursor=cursor)):
                 yield page, after if cursor.seqs else last
             after = last
+
+
+async def ask(link: Link, what: str, payload: bytes, gone: str) -> bytes:
+    """Ask the keeper for something that its store may fail to do.
+
+    Args:
+        link: to the keeper.
+        what: the question's name.
+        payload: of it.
+        gone: what is said where the keeper cannot answer any more.
+
+    Raises:
+        StoreError: it failed, or the keeper is gone.
+    """
+    try:
+        return await link.call(what, payload)
+    except Refused as refusal:
+        raise StoreError(str(refusal)) from None
+    except LinkEnded:
+        raise StoreError(gone) from None
 
 
 class _Saving:
