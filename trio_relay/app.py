@@ -13,7 +13,7 @@ import gc
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -181,40 +181,58 @@ async def _serve(
         relay.document, relay.check, greeting_of(config), AdminApi(relay), relay.rules.names, relay.degraded
     )
     server = Server(relay, front, config.net)
-    page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
-    async with (
-        listening((config.metrics.listen,) if config.metrics.listen else ()) as metrics_listeners,
-        trio.open_nursery() as watching,
-    ):
-        if metrics_listeners:
-            watching.start_soon(serve_metrics, metrics_listeners, page, config, server.shortage)
-        if lists is not None:
-
-            def take(options: PolicyOptions) -> None:
-                relay.rules.take_options(options)
-                server.recheck()
-
-            watching.start_soon(lists.run, config.policy, take)
-        for line in banner(config, store, relay, metrics_listeners):
+    endpoint = MetricsEndpoint(MetricsPage(lambda: (relay.statistics(), server.statistics())).render)
+    async with attended(config, relay, endpoint, server.shortage, lists, lambda _options: server.recheck()) as metrics:
+        for line in banner(config, store, relay, metrics):
             announce(line)
         async with trio.open_nursery() as serving:
             await serving.start(server.serve, listeners, stop)
             for listener in listeners:
                 announce(f"listening on {url_of('ws', listener)}")
-        watching.cancel_scope.cancel(reason="the relay has stopped")
 
 
-async def serve_metrics(
-    listeners: Sequence[BoundListener],
-    page: MetricsPage,
+@asynccontextmanager
+async def attended(
     config: Config,
+    relay: Relay,
+    endpoint: MetricsEndpoint,
     shortage: Shortage,
-    gather: Callable[[], Awaitable[None]] | None = None,
-) -> None:
-    """Show the metrics to whoever asks, until cancelled; `gather` is awaited before each page."""
-    lobby = Lobby(config.metrics.max_connections, 0, Proxies(()).origin)
-    show = partial(_show, MetricsEndpoint(page.render, gather), config.net, lobby)
-    await trio.serve_listeners(show, [PatientListener(listener, shortage) for listener in listeners])
+    lists: ListFiles | None,
+    changed: Callable[[PolicyOptions], None],
+) -> AsyncIterator[Sequence[BoundListener]]:
+    """Show the metrics to whoever asks, and follow lists that stand in files, while the context lasts.
+
+    Args:
+        config: checked.
+        relay: its rules go by the lists.
+        endpoint: has the metrics.
+        shortage: counts connections that could not be accepted.
+        lists: sees when lists of the configuration change; None if none stands in a file.
+        changed: told of them, once the rules go by them; sync.
+
+    Returns:
+        Where the metrics are listened for.
+
+    Raises:
+        AddressRefused: their address cannot be listened on.
+    """
+
+    def take(options: PolicyOptions) -> None:
+        relay.rules.take_options(options)
+        changed(options)
+
+    async with (
+        listening((config.metrics.listen,) if config.metrics.listen else ()) as listeners,
+        trio.open_nursery() as watching,
+    ):
+        if listeners:
+            lobby = Lobby(config.metrics.max_connections, 0, Proxies(()).origin)
+            patient = [PatientListener(listener, shortage) for listener in listeners]
+            watching.start_soon(trio.serve_listeners, partial(_show, endpoint, config.net, lobby), patient)
+        if lists is not None:
+            watching.start_soon(lists.run, config.policy, take)
+        yield listeners
+        watching.cancel_scope.cancel(reason="the relay has stopped")
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ import structlog
 import trio
 
 from trio_relay.app import (
+    attended,
     banner,
     bus_of,
     hear_signals,
@@ -28,7 +29,6 @@ from trio_relay.app import (
     listening,
     open_store,
     rules_of,
-    serve_metrics,
     sync_options,
     tune_process,
     url_of,
@@ -38,13 +38,13 @@ from trio_relay.config import Config
 from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
+from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.listeners import BoundListener, Shortage
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import RelayStatistics
-from trio_relay.policy.options import PolicyOptions
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
 from trio_relay.store.kept import Keeper
@@ -176,22 +176,10 @@ class _Whole:
         conversations, config = self._conversations, self._config
         conversations.relay, conversations.admin = relay, AdminApi(relay, lambda: self._statistics(relay)[0])
         relay.moderation.state.subscribe(conversations.follow)
-        async with (
-            listening((config.metrics.listen,) if config.metrics.listen else ()) as metrics_listeners,
-            trio.open_nursery() as watching,
-        ):
-            if metrics_listeners:
-                page = MetricsPage(partial(self._statistics, relay), self._figures)
-                gather = self._conversations.gather
-                watching.start_soon(serve_metrics, metrics_listeners, page, config, Shortage(), gather)
-            if lists is not None:
-
-                def take(options: PolicyOptions) -> None:
-                    relay.rules.take_options(options)
-                    conversations.take_options(options)
-
-                watching.start_soon(lists.run, config.policy, take)
-            for line in banner(config, store, relay, metrics_listeners, self._workers):
+        page = MetricsPage(partial(self._statistics, relay), self._figures)
+        endpoint = MetricsEndpoint(page.render, conversations.gather)
+        async with attended(config, relay, endpoint, Shortage(), lists, conversations.take_options) as metrics:
+            for line in banner(config, store, relay, metrics, self._workers):
                 announce(line)
             async with trio.open_nursery() as serving:
                 serving.start_soon(self._stop_workers, stop)
@@ -199,7 +187,6 @@ class _Whole:
                 if not stop.is_set():
                     for listener in self._listeners:
                         announce(f"listening on {url_of('ws', listener)}")
-            watching.cancel_scope.cancel(reason="the relay has stopped")
 
     def _statistics(self, relay: Relay) -> tuple[RelayStatistics, NetStatistics]:
         own = relay.statistics()
