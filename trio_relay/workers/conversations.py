@@ -110,9 +110,9 @@ class Conversations:
         self._checking = trio.Lock()
         self._checked = -math.inf
         self._trouble = ""
-        self.relay: Relay | None = None
+        self.relay: Relay
         """Decides; there before the first worker is."""
-        self.admin: AdminApi | None = None
+        self.admin: AdminApi
         """Manages it."""
 
     def share(self, join: Callable[[Link], WorkerPart], settled: Callable[[], Awaitable[None]]) -> None:
@@ -134,8 +134,7 @@ class Conversations:
         beginning = Beginning(self._config, self._workers, part.newest, self._scoreboard.fd, self._listeners(number))
         link.tell("version", __version__.encode())
         link.tell("begin", encode(beginning))
-        if self.relay is not None:
-            self._tell_rules(link, self.relay.moderation.state.unstored())
+        self._tell_rules(link, self.relay.moderation.state.unstored())
         if self._is_stopping:
             link.tell("stop", b"")
 
@@ -220,7 +219,6 @@ class Conversations:
             self._totals.told(number, statistics.decode(await link.call("statistics")))
 
     async def _manage(self, payload: bytes) -> bytes:
-        assert self.admin is not None
         await self.gather()  # it may ask for numbers
         try:
             response = await self.admin.answer(request_of(payload))
@@ -245,7 +243,6 @@ class Conversations:
         return self._trouble
 
     async def _ask_all_for_trouble(self) -> str:
-        assert self.relay is not None
         found = [await self.relay.check() or ""]
         async with trio.open_nursery() as nursery:
             for number in self._ready:
@@ -257,7 +254,6 @@ class Conversations:
             found.append((await link.call("check")).decode())
 
     async def _join(self, payload: bytes) -> bytes:
-        assert self.relay is not None
         joining, now = joining_of(payload), self.relay.now()
         # A worker counts what its own clients try: who has clients everywhere must not have as many tries everywhere.
         self._attempts = self._attempts or JoinAttempts(self.relay.rules)
@@ -268,7 +264,6 @@ class Conversations:
         return encode(verdict)
 
     async def _amend(self, payload: bytes) -> bytes:
-        assert self.relay is not None
         try:
             await self.relay.moderation.state.amend(changes_of(payload))
         except StoreError as error:
@@ -277,6 +272,5 @@ class Conversations:
         return b""
 
     async def _note_reports(self, payload: bytes) -> None:
-        assert self.relay is not None
         reported = reported_of(payload)
         self.relay.moderation.note_reports(reported.reports, reported.origins)
