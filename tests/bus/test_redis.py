@@ -122,16 +122,21 @@ async def members(server: RedisServer, nursery: trio.Nursery) -> list[Member]:
         return await meet(server.join, nursery)
 
 
+async def killed_while_they_speak(server: RedisServer, members: list[Member]) -> None:
+    """Kill it while all have something to say, and go on once it was started anew."""
+    for member in members:
+        member.say(NOTES)
+    server.kill()
+    await in_trouble(members)
+    for member in members:
+        member.say(NOTES)
+    server.start()
+    await talk_on(members)
+
+
 async def test_killed_and_started_anew_with_nothing(server: RedisServer, members: list[Member]) -> None:
     with trio.fail_after(60):
-        for member in members:
-            member.say(NOTES)
-        server.kill()
-        await in_trouble(members)
-        for member in members:
-            member.say(NOTES)
-        server.start()
-        await talk_on(members)
+        await killed_while_they_speak(server, members)
         await at_ease(members)
     for member in members:
         assert is_whole(member, may_miss=True)
@@ -149,14 +154,7 @@ async def test_killed_and_started_anew_with_what_was_on_disk(tmp_path: Path, nur
         server.start()
         members = await meet(server.join, nursery)
         for _ in range(3):
-            for member in members:
-                member.say(NOTES)
-            server.kill()
-            await in_trouble(members)
-            for member in members:
-                member.say(NOTES)
-            server.start()
-            await talk_on(members)
+            await killed_while_they_speak(server, members)
         await at_ease(members)
         for member in members:
             assert is_whole(member, may_miss=False), "it was all on disk"
