@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -17,6 +18,7 @@ from tests.support.hot_path import all_as_asked
 from tests.support.marks import mark_by_use, register_profiles
 from tests.support.node import given_or_own, one_for_all, own_names
 from tests.support.server import run_threads_inline
+from trio_relay.store.sqlite import loop_reader
 
 register_profiles()
 
@@ -35,6 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def inline_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """For virtual time; see `run_threads_inline`."""
     run_threads_inline(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no search on the loop be given up because the machine is busy: None for that reason could hide any other."""
+    monkeypatch.setattr(loop_reader, "MOST_SECONDS", 60.0)
+    monkeypatch.setattr(loop_reader, "COLD_SECONDS", math.inf)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +10,6 @@ import trio
 from tests.support.backends import BACKENDS, Backend
 from trio_relay import Store
 from trio_relay.store.opensearch import refresh
-from trio_relay.store.sqlite import loop_reader
 
 
 @pytest.fixture(params=BACKENDS)
@@ -21,13 +19,6 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     if chosen.needs_node:
         request.getfixturevalue("index")
     return chosen
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no search be late because the machine is busy: None at once for that reason could hide any other."""
-    monkeypatch.setattr(loop_reader, "MOST_SECONDS", 60.0)
-    monkeypatch.setattr(loop_reader, "COLD_SECONDS", math.inf)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ it has gone meanwhile, what was published after it comes, each once, and nothing
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,7 +28,7 @@ from tests.support.oracles import naive_match
 from tests.support.server import Door, MemoryListener, Talker, run_threads_inline, served
 from trio_relay import Event, Filter, Limits, MemberOptions, PolicyOptions, RelayInfo, Rules, open_relay
 from trio_relay.nostr import filter as filters
-from trio_relay.store import kept, sqlite
+from trio_relay.store import kept
 
 AUTHORS: Final = [ALICE, BOB]
 QUESTIONS: Final[list[dict[str, Any]]] = [
@@ -328,8 +327,6 @@ def test_whatever_comes_between_two_workers_they_are_one_relay(
 ) -> None:
     run_threads_inline(monkeypatch)
     run_threads_of_stores_inline(monkeypatch)
-    monkeypatch.setattr(sqlite.loop_reader, "MOST_SECONDS", 60.0)
-    monkeypatch.setattr(sqlite.loop_reader, "COLD_SECONDS", math.inf)
     monkeypatch.setattr(kept.keeper, "MOST_UNREAD", most_unread)
 
     @settings(max_examples=examples(number))

@@ -8,8 +8,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.store.quickness import EVENTS, Clock, Speed
-from trio_relay.store.sqlite import batch_writer, event_cache, fetch, schema
+from tests.store.quickness import DEADLINES, EVENTS, Clock, Speed
+from trio_relay.store.sqlite import batch_writer, event_cache, fetch, loop_reader, schema
 from trio_relay.store.sqlite.loop_reader import LoopReader
 
 
@@ -31,8 +31,10 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def quick_connection(file: Path) -> Iterator[apsw.Connection]:
-    """What the quick reader reads with."""
+def quick_connection(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[apsw.Connection]:
+    """What the quick reader reads with; its deadlines are those that users have."""
+    for name, seconds in DEADLINES.items():
+        monkeypatch.setattr(loop_reader, name, seconds)
     connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
     fetch.limit_answers(connection)
     yield connection

@@ -7,8 +7,11 @@ from typing import Final
 
 from tests.support.keys import made_up
 from trio_relay import Filter
+from trio_relay.store.sqlite import loop_reader
 from trio_relay.store.sqlite.loop_reader import LoopReader
 
+DEADLINES: Final = {"MOST_SECONDS": loop_reader.MOST_SECONDS, "COLD_SECONDS": loop_reader.COLD_SECONDS}
+"""As users have them; everywhere else tests have longer ones, see `conftest.patience`."""
 EVENTS: Final = [made_up(str(number)) for number in range(500)]
 IDS: Final = [event.id for event in EVENTS]
 SOME_IDS: Final = IDS[:64]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -16,7 +15,7 @@ from tests.support.keys import ALICE, NOW, made_up
 from trio_relay import Filter
 from trio_relay.nostr.event import Event, encode
 from trio_relay.store.base import Page
-from trio_relay.store.sqlite import SqliteStore, fetch, loop_reader
+from trio_relay.store.sqlite import SqliteStore, fetch
 
 PAGE: Final = 10_000
 SIZES: Final = {
@@ -71,11 +70,7 @@ async def test_a_long_scan_comes_in_pages_whole_and_in_order(store: SqliteStore,
 
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
-async def test_a_long_answer_is_not_given_on_the_loop(
-    store: SqliteStore, sizes: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop_reader, "MOST_SECONDS", 60.0)
-    monkeypatch.setattr(loop_reader, "COLD_SECONDS", math.inf)
+async def test_a_long_answer_is_not_given_on_the_loop(store: SqliteStore, sizes: list[int]) -> None:
     events = events_of(sizes)
     await store.save_many(events)
     newest = encode(events[-1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,7 +19,7 @@ from tests.support.backends import everything
 from tests.support.keys import ALICE, made_up
 from trio_relay import Filter, StoreError
 from trio_relay.nostr.event import Event, encode
-from trio_relay.store.sqlite import SqliteStore, loop_reader, schema
+from trio_relay.store.sqlite import SqliteStore, schema
 from trio_relay.store.sqlite import store as store_module
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.store.sqlite.loop_reader import LoopReader
@@ -28,13 +27,6 @@ from trio_relay.store.sqlite.loop_reader import LoopReader
 BIG = "x" * 20_000
 ONE, TWO, THREE = (ALICE.event(text) for text in ("one", "two", "three"))
 ANY = Filter(limit=10)
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no search be late because the machine is busy."""
-    monkeypatch.setattr(loop_reader, "MOST_SECONDS", 60.0)
-    monkeypatch.setattr(loop_reader, "COLD_SECONDS", math.inf)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from trio_relay.store.base import Page, Queryable, Scannable, Store
 class Backend:
     """How a test gets an empty store, how many examples of a property it may cost, and what it answers at once.
 
-    Nothing is slow here (see `conftest.patience`), so that each backend has to answer at once whatever it ever does.
+    Nothing is late here (see `conftest.patience`), so that each backend has to answer at once whatever it ever does.
     """
 
     open: Callable[[], AbstractAsyncContextManager[Store]]
