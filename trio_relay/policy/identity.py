@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from trio_relay.nostr.access import PRIVATE_KINDS, Reader
+from trio_relay.policy.accounts import NO_ACCOUNT, Account
 
 MOST_KEYS = 64
 """Most keys that one connection may authenticate, so that no check has to look at thousands."""
@@ -21,6 +22,7 @@ class Identity:
         brings_backup: True for an import of this relay's own export: what was let in once is not judged again.
         origin: the IPv4 address or the IPv6 /64 network that its requests are counted under, where something is bounded
             by address; None: they count under none.
+        account: is charged for the work that its requests make, see `accounts`.
         keys: pubkeys that the connection has authenticated (NIP-42), for as long as it lasts.
         reader: the same keys as `nostr.access` sees them.
     """
@@ -30,6 +32,7 @@ class Identity:
     is_operator: bool = False
     brings_backup: bool = False
     origin: str | None = None
+    account: Account = NO_ACCOUNT
     keys: set[str] = field(default_factory=set)
     reader: Reader = field(init=False)
 
