@@ -14,7 +14,7 @@ from tests.opensearch.cluster import Asked, Cluster, Held, Index, Reply
 from trio_relay.bus import Bus
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, client, documents, mapping
 
-SOURCE = {*documents.Source.__struct_encode_fields__}
+SOURCE = {*documents.StoredPart.__struct_encode_fields__}
 
 
 class SharedIndex(Index):

@@ -15,7 +15,7 @@ from trio_relay.nostr.event import Event, encode
 from trio_relay.store.opensearch.documents import (
     Document,
     Record,
-    Source,
+    StoredPart,
     address_slot,
     document,
     id_slot,
@@ -138,7 +138,7 @@ def test_when_an_event_expires_is_a_field_of_its_own(tag: list[str], expires: in
 def test_what_the_relay_keeps_comes_back_as_it_was(value: bytes) -> None:
     written = msgspec.json.encode(memo("bans", value, 17))
     assert set(json.loads(written)) <= {"arrived", "name", "value"}
-    source = msgspec.json.decode(written, type=Source)
+    source = msgspec.json.decode(written, type=StoredPart)
     assert (source.name, source.arrived, value_of(source)) == ("bans", 17, value)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from trio_relay import OpenSearchOptions
-from trio_relay.store.opensearch.documents import Document, Source
+from trio_relay.store.opensearch.documents import Document, StoredPart
 from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout, template
 from trio_relay.store.opensearch.query import NEWEST_FIRST
 from trio_relay.store.opensearch.scan import _IN_ORDER
@@ -52,9 +52,9 @@ def test_the_index_takes_what_a_document_has_and_nothing_else() -> None:
 
 
 def test_what_is_read_back_is_stored_and_what_is_only_found_by_is_not() -> None:
-    assert MADE["mappings"]["_source"] == {"includes": list(Source.__struct_encode_fields__)}
-    assert set(Source.__struct_encode_fields__) <= set(Document.__struct_encode_fields__)
-    assert not {"tags", "words", "marks"} & set(Source.__struct_encode_fields__)
+    assert MADE["mappings"]["_source"] == {"includes": list(StoredPart.__struct_encode_fields__)}
+    assert set(StoredPart.__struct_encode_fields__) <= set(Document.__struct_encode_fields__)
+    assert not {"tags", "words", "marks"} & set(StoredPart.__struct_encode_fields__)
 
 
 @pytest.mark.parametrize("order", [NEWEST_FIRST, _IN_ORDER], ids=["answers", "scans"])

@@ -67,7 +67,7 @@ async def test_its_questions_are_the_keeper_s_to_answer() -> None:
 
     async def join(payload: bytes) -> bytes:
         asked.append(instructions.joining_of(payload))
-        return instructions.encode(instructions.Verdict(True, "info: welcome"))
+        return instructions.encode(instructions.RequestAnswer(True, "info: welcome"))
 
     async def answer(payload: bytes) -> bytes:
         asked.append(instructions.request_of(payload))

@@ -25,7 +25,7 @@ from trio_relay.version import __version__
 from trio_relay.workers import statistics
 from trio_relay.workers.instructions import (
     Beginning,
-    Verdict,
+    RequestAnswer,
     changes_of,
     encode,
     joining_of,
@@ -258,8 +258,8 @@ class Conversations:
         # A worker counts what its own clients try: who has clients everywhere must not have as many tries everywhere.
         self._attempts = self._attempts or JoinAttempts(self.relay.rules)
         if (refusal := self._attempts.take(joining.request, joining.origin, now)) is not None:
-            return encode(Verdict(False, str(refusal)))
-        verdict = Verdict(*await self.relay.moderation.join_requests.answer(joining.request))
+            return encode(RequestAnswer(False, str(refusal)))
+        verdict = RequestAnswer(*await self.relay.moderation.join_requests.answer(joining.request))
         await self.obeyed()
         return encode(verdict)
 

@@ -60,7 +60,7 @@ class Joining(msgspec.Struct, array_like=True):
     origin: str | None
 
 
-class Verdict(msgspec.Struct, array_like=True):
+class RequestAnswer(msgspec.Struct, array_like=True):
     """The last two items of an OK."""
 
     accepted: bool
@@ -75,4 +75,4 @@ reported_of: Final = msgspec.msgpack.Decoder(Reported).decode
 request_of: Final = msgspec.msgpack.Decoder(Request).decode
 response_of: Final = msgspec.msgpack.Decoder(Response).decode
 joining_of: Final = msgspec.msgpack.Decoder(Joining).decode
-verdict_of: Final = msgspec.msgpack.Decoder(Verdict).decode
+verdict_of: Final = msgspec.msgpack.Decoder(RequestAnswer).decode

@@ -103,7 +103,7 @@ def _slot(name: str) -> str:
 
 
 class Document(msgspec.Struct, gc=False, omit_defaults=True):
-    """A record as it is indexed: the fields of `Source` are stored, the others only serve to find it.
+    """A record as it is indexed: the fields of `StoredPart` are stored, the others only serve to find it.
 
     Attributes:
         arrived: when it was written: nanoseconds since 1970, ascending within one relay.
@@ -158,7 +158,7 @@ def memo(name: str, value: bytes, arrived: int) -> Document:
     return Document(arrived, name=name, value=b64encode(value).decode())
 
 
-def value_of(source: Source) -> bytes:
+def value_of(source: StoredPart) -> bytes:
     """Return the value of a `memo`."""
     return b64decode(source.value)
 
@@ -181,7 +181,7 @@ def tag_term(letter: str, value: str) -> str:
     return f"{letter}:{value}"
 
 
-class Source(msgspec.Struct, gc=False):
+class StoredPart(msgspec.Struct, gc=False):
     """The stored part of a document, which searches return."""
 
     event: str = ""
@@ -195,7 +195,7 @@ class Source(msgspec.Struct, gc=False):
 
 class _Found(msgspec.Struct, gc=False):
     found: bool = False
-    source: Source | None = msgspec.field(name="_source", default=None)
+    source: StoredPart | None = msgspec.field(name="_source", default=None)
     seq_no: int = msgspec.field(name="_seq_no", default=0)
     primary_term: int = msgspec.field(name="_primary_term", default=0)
     version: int = msgspec.field(name="_version", default=0)

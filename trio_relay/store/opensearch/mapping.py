@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from trio_relay.store.opensearch.documents import Source
+from trio_relay.store.opensearch.documents import StoredPart
 from trio_relay.store.opensearch.options import OpenSearchOptions
 
 VERSION: Final = 3
@@ -71,7 +71,7 @@ def layout(options: OpenSearchOptions) -> dict[str, Any]:
         "mappings": {
             "dynamic": "strict",
             "_meta": {"version": VERSION},
-            "_source": {"includes": list(Source.__struct_encode_fields__)},
+            "_source": {"includes": list(StoredPart.__struct_encode_fields__)},
             "properties": _PROPERTIES,
         },
     }

@@ -13,7 +13,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import is_addressable, is_replaceable
 from trio_relay.store.base import Page, QueryTooLarge, StoreError
 from trio_relay.store.opensearch.client import TOO_MUCH_AT_ONCE, ClusterError, OpenSearchClient, encode, read
-from trio_relay.store.opensearch.documents import Source
+from trio_relay.store.opensearch.documents import StoredPart
 from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, condition, search_body
 from trio_relay.store.opensearch.recent import Recent, State
 from trio_relay.store.opensearch.responses import Shards, Whole
@@ -46,7 +46,7 @@ class Hit(msgspec.Struct, gc=False):
     seq_no: int = msgspec.field(name="_seq_no", default=0)
     primary_term: int = msgspec.field(name="_primary_term", default=0)
     index: str = msgspec.field(name="_index", default="")
-    source: Source = msgspec.field(name="_source", default_factory=Source)
+    source: StoredPart = msgspec.field(name="_source", default_factory=StoredPart)
     fields: _Columns = msgspec.field(default_factory=_Columns)
 
     @property
