@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.support.ledger import Ledger
 from tests.support.marks import replaces_what_is_compiled
 from tests.support.server import open_door
 from tests.support.wire import TEXT, frame, open_wire
@@ -157,3 +158,15 @@ async def test_a_crowd_of_busy_clients_makes_nobody_wait_for_all_of_them(
         await wait_all_tasks_blocked()
     assert len(heard) == 5_001
     assert heard.index(b"a word") - 3_000 <= 40
+
+
+async def test_each_turn_is_charged_to_the_account_by_what_it_took(mock_clock: MockClock) -> None:
+    account = Ledger()
+    async with open_lane() as lane:
+        pace = Pace(lane, "a", account)
+        await work(pace, mock_clock, 0.1 * MILLISECOND)
+        await work(pace, mock_clock, 20 * MILLISECOND)
+        pace.pause(trio.current_time())  # again: nothing has been done meanwhile
+    alone = Pace(None, "b", account)
+    await work(alone, mock_clock, 3 * MILLISECOND)
+    assert account.charged == pytest.approx([0.0001, 0.02, 0.003])

@@ -186,3 +186,15 @@ async def test_much_leaves_in_pieces_of_whole_messages() -> None:
         client.outbox.close()
         client.outbox.flush()
         assert client.line.pieces == [b"".join(messages[:3]), b"".join(messages[3:6]), messages[6]]
+
+
+async def test_it_tells_once_what_has_left() -> None:
+    async with open_client(1000, 0) as client:
+        client.send(message_of(300), message_of(200))
+        client.outbox.flush()
+        assert client.outbox.take_sent() == 0
+        await client.line.take_all()
+        assert client.outbox.take_sent() == 500
+        client.send(message_of(100))
+        client.outbox.close(forget=True)
+        assert client.outbox.take_sent() == 0

@@ -1,5 +1,5 @@
 """Each NIP's tests run once for every store."""
 
-from tests.contract.conftest import backend, haste, patience, store
+from tests.contract.conftest import backend, haste, store
 
-__all__ = ["backend", "haste", "patience", "store"]
+__all__ = ["backend", "haste", "store"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, NOW
+from tests.support.ledger import Ledger
 from tests.support.pipeline import ids, open_desk, subscription, waiting
 from tests.support.working_store import WorkingStore, of_kind
 from trio_relay import Filter, Relay
@@ -385,3 +386,20 @@ async def test_what_was_answered_on_the_loop_counts_for_turns(autojump_clock: Mo
             nursery.start_soon(turns.run, who, partial(work, name))
             await wait_all_tasks_blocked()
     assert done == ["first", "bystander", "busy"]
+
+
+async def test_what_each_step_takes_is_charged_to_who_asks_and_waiting_is_not(autojump_clock: MockClock) -> None:
+    one, other = (Identity(origin=f"192.0.2.{number}", account=Ledger()) for number in (1, 2))
+    turns = query_turns.QueryTurns(1, 10.0)
+    async with trio.open_nursery() as nursery:
+        for who in (one, other):
+            nursery.start_soon(turns.run, who, partial(trio.sleep, 2.0))
+    with pytest.raises(trio.TooSlowError):
+        await turns.run(one, partial(trio.sleep, 11.0))
+    await turns.run(None, partial(trio.sleep, 1.0))
+    assert [charged(who) for who in (one, other)] == [[2.0, 10.0], [2.0]]
+
+
+def charged(who: Identity) -> list[float]:
+    assert isinstance(who.account, Ledger)
+    return who.account.charged

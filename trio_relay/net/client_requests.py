@@ -165,9 +165,11 @@ class ClientRequests:
             self._has_challenged = True
             self._outbox.send_nowait(challenged(self._identity.challenge))
 
-    def _refused(self, filters: Sequence[Filter]) -> str | None:
+    def _refused(self, verb: str, filters: Sequence[Filter]) -> str | None:
         """Why the client may not ask these; if AUTH could mend it, the challenge has been sent."""
         refusal = self._relay.admission.admit_filters(filters, self._identity)
+        if refusal is None:
+            refusal = self._identity.account.refusal(verb, trio.current_time())
         if refusal is None:
             return None
         self.challenge(refusal)
@@ -178,7 +180,7 @@ class ClientRequests:
         self._outbox.send_nowait(closed(sub_id, reason))
 
     def _subscribe(self, request: Subscribe) -> None:
-        if (reason := self._refused(request.filters)) is not None:
+        if (reason := self._refused("REQ", request.filters)) is not None:
             self._close("REQ", request.sub_id, reason)
             return
         identity = self._identity
@@ -220,7 +222,7 @@ class ClientRequests:
             self._queries -= 1
 
     def _count(self, request: Count) -> None:
-        if (reason := self._refused(request.filters)) is not None:
+        if (reason := self._refused("COUNT", request.filters)) is not None:
             self._close("COUNT", request.sub_id, reason)
             return
         if (refusal := self._relay.filter_room.take(self._identity.origin, self._session.asked)) is not None:
@@ -255,7 +257,7 @@ class ClientRequests:
 
     def _open_sync(self, request: OpenSync) -> None:
         self._syncs.close(request.sync_id)  # NIP-77: a NEG-OPEN with an open id begins anew
-        if (reason := self._refused([request.filter])) is not None:
+        if (reason := self._refused("NEG-OPEN", [request.filter])) is not None:
             self._syncs.refuse(request.sync_id, reason)
         elif not self._syncs.has_room():
             most = self._relay.sync_options.max_sessions

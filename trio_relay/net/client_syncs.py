@@ -96,6 +96,8 @@ class ClientSyncs:
                 self.refuse(sync_id, _UNKNOWN, verb="NEG-MSG")
         elif session.is_busy:
             self._end(sync_id, _HASTY)
+        elif (refusal := self._identity.account.refusal("NEG-MSG", trio.current_time())) is not None:
+            self._end(sync_id, str(refusal))
         elif len(message) > _SMALL_BYTES:
             session.is_busy = True
             return True

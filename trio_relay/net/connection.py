@@ -30,6 +30,7 @@ from trio_relay.nostr.message import Authenticate, Publish, RefusedMessage, chal
 from trio_relay.nostr.session import OpenRequest
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
+from trio_relay.policy.accounts import SECONDS_A_BYTE
 from trio_relay.turns import Turn
 
 log = structlog.get_logger("trio_relay.net")
@@ -77,14 +78,15 @@ class Connection:
         self._inbound = BOUNDLESS if budgets is None else budgets.inbound
         self._held = self._batch_bytes = self._unanswered = 0
         self._clock = trio.lowlevel.current_clock()  # costs a third of `trio.current_time`
-        self._heard = self._clock.current_time()
-        self._pace = Pace(lane, identity.holder)
+        self.heard = self._clock.current_time()
+        """When it said something last, by Trio's clock; a pong is nothing."""
+        self._pace = Pace(lane, identity.holder, identity.account)
         self._transport = transport(stream)
         self._socket = socket
         self._relay = relay
         self._options = options
         self._session = relay.admission.open_session()
-        self._keepalive = Keepalive(self._heard)
+        self._keepalive = Keepalive(self.heard)
         self._outbox = Outbox(
             self._transport,
             self._keepalive,
@@ -157,12 +159,7 @@ class Connection:
             or self._session.open_requests
             or self._requests.has_syncs
         )
-        return None if is_busy else self._heard
-
-    @property
-    def heard(self) -> float:
-        """When it said something last, by Trio's clock; a pong is nothing."""
-        return self._heard
+        return None if is_busy else self.heard
 
     @property
     def filter_values(self) -> int:
@@ -197,6 +194,7 @@ class Connection:
     def watch(self, now: float) -> None:
         """Ping a silent client, give up a dead one; to be called about every second."""
         self._requests.watch(now)
+        self._identity.account.charge(self._outbox.take_sent() * SECONDS_A_BYTE, now)
         verdict = self._keepalive.judge(now, self._options)
         if verdict is KeepaliveVerdict.PING:
             self._socket.ping()
@@ -225,7 +223,7 @@ class Connection:
                 batch: list[Submission] = []  # of all events of a read, or of a piece of it
                 place, turn = 0, Turn(now)  # which inflating it counts in
                 if messages:
-                    self._heard = now
+                    self.heard = now
                     if len(messages[0]) <= _LONG or not turn.is_over:
                         place = self._take_some(messages, place, turn, batch, now)
                 if place < len(messages) or self._claim is not None:

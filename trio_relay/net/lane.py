@@ -16,6 +16,7 @@ import trio
 
 from trio_relay.pipeline.fair_channel import FairChannel
 from trio_relay.pipeline.uses import Uses
+from trio_relay.policy.accounts import NO_ACCOUNT, Account
 from trio_relay.turns import SECONDS as TURN_SECONDS
 
 _PASS_SECONDS: Final = 0.004
@@ -96,13 +97,15 @@ class Pace:
     Args:
         lane: of all clients; None: there is none.
         holder: whom it counts as.
+        account: is charged for each turn, and for what is answered in it.
     """
 
-    __slots__ = ("_began", "_cpu", "_holder", "_is_heavy", "_lane")
+    __slots__ = ("_account", "_began", "_cpu", "_holder", "_is_heavy", "_lane")
 
-    def __init__(self, lane: Lane | None, holder: Hashable) -> None:
+    def __init__(self, lane: Lane | None, holder: Hashable, account: Account = NO_ACCOUNT) -> None:
         self._lane = lane
         self._holder = holder
+        self._account = account
         self._is_heavy = lane is not None and lane.is_heavy(holder)
         self._began = math.inf
         self._cpu: float | None = None
@@ -137,10 +140,12 @@ class Pace:
         """Work no more until the next `begin`; also after one that was given up, or never came."""
         seconds = now - self._began
         self._began = math.inf
+        if seconds > _SHORT_SECONDS and self._cpu is not None and self._lane is not None:
+            seconds = self._lane.cpu() - self._cpu
+        if seconds > 0.0:
+            self._account.charge(seconds, now)
         if self._lane is None or (seconds <= _SHORT_SECONDS and not self._is_heavy):
             return
-        if seconds > _SHORT_SECONDS and self._cpu is not None:
-            seconds = self._lane.cpu() - self._cpu
         if seconds > _SHORT_SECONDS:
             self._lane.charge(self._holder, seconds)
         self._is_heavy = self._lane.is_heavy(self._holder)

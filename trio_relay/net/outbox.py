@@ -92,6 +92,7 @@ class Outbox:
         "_keepalive",
         "_most",
         "_room",
+        "_sent",
         "_transport",
         "_used",
         "_waiting",
@@ -128,7 +129,7 @@ class Outbox:
         self._budget = budget
         self._behind = 0
         self._waiting: list[bytes] = []
-        self._used = 0
+        self._used = self._sent = 0
         self._closed = False
         self._is_held = False
         self._room: trio.Event | None = None
@@ -284,6 +285,7 @@ class Outbox:
 
     def _free(self, cost: int) -> None:
         self._used -= cost
+        self._sent += cost
         if self._room is not None and self._used <= self._half:
             self._wake_senders()
 
@@ -309,6 +311,11 @@ class Outbox:
         # Nothing calls them any more, and a client that is gone is not to wait for the garbage collector.
         self._flush = self._hang_up = _nothing
         self._wake_senders()
+
+    def take_sent(self) -> int:
+        """Bytes that have left since the last call, and `_OVERHEAD` for each message."""
+        sent, self._sent = self._sent, 0
+        return sent
 
     @property
     def held_bytes(self) -> int:

@@ -84,7 +84,7 @@ class QueryTurns:
         """Do one step when its turn has come.
 
         Args:
-            who: is charged for it; None: nobody is.
+            who: is charged for it, and so is the account; None: nobody is.
             work: the step.
             may_yield: it has no effect until it is done, so that it may be cancelled and begun anew: others who wait
                 are let in where it turns out to be long.
@@ -108,6 +108,8 @@ class QueryTurns:
                 ended = trio.current_time()
                 self._queue.finish(turn, ended)
                 self._go_on(ended)
+                if who is not None:
+                    who.account.charge(ended - turn.began, ended)
             if ended >= ends_at:
                 raise trio.TooSlowError
             self._yielded += 1
