@@ -155,6 +155,7 @@ def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:
         search_prefix=config.store.search_prefix,
         has_sync=config.sync.enabled,
         also_known_as=tuple(names[1:]),
+        rates=config.rates,
     )
 
 

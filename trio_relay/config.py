@@ -36,6 +36,8 @@ from trio_relay.nostr.urls import is_loopback, plain_path, same_relay
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.policy.options import MemberOptions, PolicyOptions
+from trio_relay.policy.rate_limits import check_rates
+from trio_relay.policy.rate_options import RateOptions
 from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.sqlite import SqliteOptions
 
@@ -63,6 +65,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     net: NetOptions = NetOptions()
     policy: PolicyOptions = PolicyOptions()
     members: MemberOptions = MemberOptions()
+    rates: RateOptions = RateOptions()
     sync: SyncOptions = SyncOptions()
     pipeline: RelayOptions = RelayOptions()
     store: StoreOptions = StoreOptions()
@@ -279,6 +282,14 @@ def _check_together(config: Config) -> None:
         AddressList(map(AddressEntry, config.policy.denied_addresses))
     except ValueError as error:
         raise ConfigError(f"policy.denied_addresses: {error}") from None
+    try:
+        check_rates(config.rates)
+    except ValueError as error:
+        raise ConfigError(f"rates.{error}") from None
+    try:
+        AddressList(map(AddressEntry, config.rates.exempt_networks))
+    except ValueError as error:
+        raise ConfigError(f"rates.exempt_networks: {error}") from None
     if config.policy.trust_depth and not (config.policy.admins or config.relay.pubkey):
         raise ConfigError("policy.trust_depth: needs policy.admins or relay.pubkey, whose follows are trusted")
     if not config.relay.url and not is_private(config):

@@ -112,8 +112,8 @@ async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: b
             if live:
                 subscription.deliver(HUGE.id, encode(HUGE), {})
             else:
-                client._unanswered += 1
-                client._reply(HUGE, True, "x" * 200_000)
+                client._events.unanswered += 1
+                client._events.reply(HUGE, True, "x" * 200_000)
             client._outbox.flush()
             await wait_all_tasks_blocked()
     assert client._tasks is None

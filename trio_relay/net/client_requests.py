@@ -13,6 +13,7 @@ from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.nostr.message import (
+    ClientMessage,
     CloseSync,
     ContinueSync,
     Count,
@@ -129,6 +130,21 @@ class ClientRequests:
                 self._start(self._syncs.go_on, request)
         else:
             self._syncs.close(request.sync_id)
+
+    def refuses(self, action: ClientMessage, reason: str) -> bool:
+        """Refuse a request that is too much, whatever it asks; False for what asks nothing: it is to be done."""
+        if isinstance(action, Subscribe):
+            self._close("REQ", action.sub_id, reason)
+        elif isinstance(action, Count):
+            self._close("COUNT", action.sub_id, reason)
+        elif isinstance(action, OpenSync):
+            self._syncs.close(action.sync_id)
+            self._syncs.refuse(action.sync_id, reason)
+        elif isinstance(action, ContinueSync):
+            self._syncs.end(action.sync_id, reason)
+        else:
+            return False
+        return True
 
     def end(self, answer: RefusedMessage) -> None:
         """End the sync that a refusal says is over; a subscription the session has ended itself."""

@@ -82,7 +82,7 @@ class ClientSyncs:
                 session.close()
         if session is not None and not scope.cancel_called:
             self._open[request.sync_id] = session
-            session.give_way = partial(self._end, request.sync_id, _GAVE_WAY)
+            session.give_way = partial(self.end, request.sync_id, _GAVE_WAY)
             await self._reply(request.sync_id, session, request.message)
 
     def wants_task(self, request: ContinueSync) -> bool:
@@ -91,13 +91,13 @@ class ClientSyncs:
         session = self._open.get(sync_id)
         if session is None:
             if sync_id in self._opening:
-                self._end(sync_id, _HASTY)
+                self.end(sync_id, _HASTY)
             else:
                 self.refuse(sync_id, _UNKNOWN, verb="NEG-MSG")
         elif session.is_busy:
-            self._end(sync_id, _HASTY)
+            self.end(sync_id, _HASTY)
         elif (refusal := self._identity.account.refusal("NEG-MSG", trio.current_time())) is not None:
-            self._end(sync_id, str(refusal))
+            self.end(sync_id, str(refusal))
         elif len(message) > _SMALL_BYTES:
             session.is_busy = True
             return True
@@ -135,12 +135,13 @@ class ClientSyncs:
 
     def _tell(self, sync_id: str, answer: bytes | Rejected) -> None:
         if isinstance(answer, Rejected):
-            self._end(sync_id, str(answer))
+            self.end(sync_id, str(answer))
             return
         self._open[sync_id].last_heard = trio.current_time()
         self._outbox.send_nowait(sync_message(sync_id, answer))
 
-    def _end(self, sync_id: str, reason: str) -> None:
+    def end(self, sync_id: str, reason: str) -> None:
+        """End a sync whose message is not answered, and say why."""
         self.close(sync_id)
         self.refuse(sync_id, reason, verb="NEG-MSG")
 

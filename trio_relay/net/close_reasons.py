@@ -40,3 +40,13 @@ CROWDED: Final = CloseReason(
 )
 SILENT: Final = CloseReason("silent", seconds=0.0)
 STUCK: Final = CloseReason("stuck", seconds=0.0)
+INSISTENT: Final = CloseReason(
+    "rate limited", 1008, "rate-limited: this client goes on whatever it is told", seconds=1.0
+)
+BARRED: Final = CloseReason(
+    "barred",
+    1008,
+    "blocked: this address has broken too many rules, and is barred for a while",
+    seconds=1.0,
+    forget=True,
+)

@@ -10,10 +10,10 @@ import math
 from collections.abc import Collection
 from typing import Final
 
-import structlog
 import trio
 
 from trio_relay.net.budgets import BOUNDLESS, Budgets, Direction
+from trio_relay.net.client_events import ClientEvents
 from trio_relay.net.client_requests import ClientRequests
 from trio_relay.net.close_reasons import CLOSED_BY_CLIENT, LOST, SILENT, STOPPING, STUCK, UNFINISHED, CloseReason
 from trio_relay.net.flush import Flushes
@@ -24,26 +24,21 @@ from trio_relay.net.outbox import Outbox
 from trio_relay.net.refusals import ClientRefusals
 from trio_relay.net.transport import transport
 from trio_relay.net.websocket import WebSocket
-from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event
-from trio_relay.nostr.message import Authenticate, Publish, RefusedMessage, challenged, ok
+from trio_relay.nostr.message import Authenticate, ClientMessage, Publish, RefusedMessage, challenged
 from trio_relay.nostr.session import OpenRequest
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
-from trio_relay.policy.accounts import SECONDS_A_BYTE
+from trio_relay.policy.accounts import SECONDS_A_BYTE, Account
 from trio_relay.turns import Turn
 
-log = structlog.get_logger("trio_relay.net")
-
 _READ_BYTES: Final = 65_536
+_ASKS: Final = b'["CLOSED"'
+"""How a refusal begins of what could be read, and asked too much."""
 _LONG: Final = 65_536
 """Bytes of a message before which others get their turn even if it is the first one: parsing it takes a while."""
 _EVENT_COST: Final = 3
 """Bytes of memory, about, that a byte of a message takes once it is an event: 1.0 to 3.5 were measured."""
-_TAG_BYTES: Final = 48
-"""What each tag counts beside its own bytes: as an event, ten thousand tags of a few bytes take twenty times those."""
-_AUTH_SECONDS: Final = 10.0
-_UNVERIFIED: Final = Rejected(Prefix.ERROR, f"the signature was not verified within {_AUTH_SECONDS:g} seconds")
 
 
 class Connection:
@@ -59,6 +54,7 @@ class Connection:
         origin: whom it counts as, see `Identity`.
         budgets: are told of what this makes the relay hold; None: nobody is.
         lane: for clients that use much of the loop; None: each of them has its turn in each pass.
+        account: what it draws on; None: that of its origin.
     """
 
     def __init__(
@@ -72,11 +68,15 @@ class Connection:
         origin: str | None = None,
         budgets: Budgets | None = None,
         lane: Lane | None = None,
+        account: Account | None = None,
     ) -> None:
         identity = self._identity = relay.admission.new_identity(origin)
+        self._account = identity.account = relay.rates.account(origin) if account is None else account
+        self._allowed = 0
+        """Of the messages that came last, those in front of this place are not too many."""
         self.origin = origin  # whom it counts as
         self._inbound = BOUNDLESS if budgets is None else budgets.inbound
-        self._held = self._batch_bytes = self._unanswered = 0
+        self._held = self._batch_bytes = 0
         self._clock = trio.lowlevel.current_clock()  # costs a third of `trio.current_time`
         self.heard = self._clock.current_time()
         """When it said something last, by Trio's clock; a pong is nothing."""
@@ -98,11 +98,11 @@ class Connection:
         )
         self._refusals = refusals
         self._requests = ClientRequests(self._session, relay, self._outbox, identity, refusals)
+        self._events = ClientEvents(relay, self._outbox, identity, refusals, self._requests.challenge, self.hang_up)
         self._listening = trio.CancelScope()
         self._tasks: trio.Nursery | None = None
         self._close_reason: CloseReason | None = None
         self._accepting = False
-        self._answered: trio.Event | None = None
         self._claim: Event | None = None  # of a key, yet to be looked at
 
     async def run(self, first: bytes) -> CloseReason:
@@ -132,6 +132,7 @@ class Connection:
                     self._outbox.close(forget=True)
                 self._tasks.cancel_scope.cancel()
         finally:
+            self._events.leave()
             self._tasks = self._requests.tasks = self._outbox.tasks = None
         return self._close_reason or CLOSED_BY_CLIENT
 
@@ -153,7 +154,7 @@ class Connection:
         """Since when it has said nothing, by Trio's clock; None while it has something open, or waits for an answer, or
         is about to say something: that has a deadline of its own."""
         is_busy = (
-            self._unanswered
+            self._events.unanswered
             or self._close_reason
             or self._socket.is_unfinished
             or self._session.open_requests
@@ -217,6 +218,7 @@ class Connection:
             if not self._pace.begin_nowait(now):
                 now = await self._pace.begin(now)
             messages = self._socket.receive(data)
+            self._allowed = self._account.take_read(len(data), len(messages), now)
             data = b""  # nobody needs it any more, and the pipeline may make us wait
             while self._close_reason is None:  # else it came while these were on their way: they were not accepted
                 self._accepting = True
@@ -244,6 +246,9 @@ class Connection:
                     break
                 now = await self._give_turn()
                 messages = self._socket.more()
+                self._allowed = self._account.take_read(0, len(messages), now)
+            if self._account.is_strained:
+                await self._pause()
             if self._close_reason is not None:
                 return
             if not self._outbox.has_room_for(0):  # who does not read is not read either, until the watch finds it stuck
@@ -252,6 +257,12 @@ class Connection:
             if self._held or self._socket.is_unfinished:
                 self._note_unfinished()
             messages, batch = [], []  # else everyone who is silent would keep a megabyte here
+
+    async def _pause(self) -> None:
+        """Read nothing for a while: the client goes on whatever it is told."""
+        now = self._clock.current_time()
+        self._pace.pause(now)
+        await trio.sleep(self._events.pause(now))
 
     def _note_unfinished(self) -> None:
         """Note how much has come of a message whose end has not."""
@@ -267,6 +278,7 @@ class Connection:
 
     def _socket_close_reason(self) -> CloseReason:
         if (code := self._socket.broken_rule) is not None:
+            self._events.note_fault()
             return CloseReason(f"protocol error {code}")  # of the few that we send
         return CLOSED_BY_CLIENT if self._socket.was_closed_by_client else LOST
 
@@ -280,7 +292,9 @@ class Connection:
         while place < len(messages) or self._claim is not None:
             if self._claim is not None:
                 claim, self._claim = self._claim, None
-                await self._authenticate(claim)
+                self._pace.pause(self._clock.current_time())
+                await self._events.authenticate(claim)
+                await self._pace.begin(self._clock.current_time())
             if turn.is_over:
                 turn = Turn(await self._give_turn())
             place = self._take_some(messages, place, turn, batch, now)
@@ -295,74 +309,56 @@ class Connection:
         try:
             if output:
                 self._outbox.send_framed_nowait(output)
-            self._unanswered += len(batch)
+            self._events.unanswered += len(batch)
             if len(batch) == 1:
-                return self._relay.publish_nowait(batch[0], is_lone=self._unanswered == 1)
+                return self._relay.publish_nowait(batch[0], is_lone=self._events.unanswered == 1)
         finally:
             self._outbox.let_go()
         return not batch
 
     def _take_some(self, messages: list[bytes], place: int, turn: Turn, batch: list[Submission], now: float) -> int:
         """Do what these ask from a place on, until the turn is over or one claims a key; gives the next place."""
-        first, end = place, len(messages)
+        first, end, before = place, len(messages), len(batch)
         self._outbox.hold()
         try:
             while place < end and self._claim is None and (place == first or not turn.is_over):
                 data = messages[place]
                 place += 1
                 action = self._session.receive(data)
+                if place > self._allowed and self._refuses(action):
+                    continue
                 if isinstance(action, Publish):
-                    self._admit(action.event, len(data), now, batch)
+                    self._events.admit(action.event, len(data), now, batch)
                 elif isinstance(action, Authenticate):
                     self._claim = action.event
                 elif isinstance(action, RefusedMessage):
                     self._relay.note_unreadable()
                     self._refusals.note_unreadable(data, action)
+                    if not action.message.startswith(_ASKS):
+                        self._events.note_fault()
                     self._requests.end(action)
                     self._outbox.send_nowait(action.message)
                 else:
                     self._requests.take(action)
+            if len(batch) > before:
+                self._events.hold_to_rates(batch, before, now)
         finally:
             self._outbox.let_go()
         return place
+
+    def _refuses(self, action: ClientMessage) -> bool:
+        """Refuse what is too much; what ends something, or claims a key, is never."""
+        reason = str(self._account.too_much)
+        if isinstance(action, Publish):
+            self._events.refuse(action.event, reason)
+            return True
+        return self._requests.refuses(action, reason)
 
     async def _give_turn(self) -> float:
         """Let others go on, and this client when it may; gives the time then."""
         self._pace.pause(self._clock.current_time())
         await trio.lowlevel.cancel_shielded_checkpoint()  # half of what one read brought must not be lost
         return await self._pace.begin(self._clock.current_time())
-
-    def _admit(self, event: Event, size: int, now: float, batch: list[Submission]) -> None:
-        refusal = self._relay.admission.admit(event, self._identity, size)
-        if refusal is None:
-            size += _TAG_BYTES * len(event.tags)
-            batch.append(Submission(event, self._reply, now, size, False, self._identity.origin))
-            return
-        self._requests.challenge(refusal)
-        self._refusals.note("EVENT", str(refusal), event)
-        self._outbox.send_nowait(ok(event.id, False, str(refusal)))
-
-    async def _authenticate(self, event: Event) -> None:
-        refusal: Rejected | None = _UNVERIFIED
-        self._pace.pause(self._clock.current_time())
-        with trio.move_on_after(_AUTH_SECONDS):  # it may take a thread, which all others may be waiting for
-            refusal = await self._relay.authenticate(event, self._identity)
-        await self._pace.begin(self._clock.current_time())
-        if refusal is None:
-            log.debug("authenticated", key=event.pubkey)
-        else:
-            self._refusals.note("AUTH", str(refusal), event)
-        self._outbox.send_nowait(ok(event.id, refusal is None, "" if refusal is None else str(refusal)))
-
-    def _reply(self, event: Event, accepted: bool, reason: str) -> None:
-        self._unanswered -= 1
-        if not accepted:
-            self._refusals.note("EVENT", reason, event)
-        elif reason:
-            reason = self._relay.admission.told(reason, event, self._identity)
-        self._outbox.send_nowait(ok(event.id, accepted, reason))
-        if self._unanswered == 0 and self._answered is not None:
-            self._answered.set()
 
     async def _say_goodbye(self) -> None:
         """Answer what was accepted, send the close frame, and wait for the client's: all within a bounded time."""
@@ -371,9 +367,7 @@ class Connection:
         if close_reason in (STOPPING, CLOSED_BY_CLIENT):
             # To events that came in front of the close frame; of a relay that stops, the server's grace bounds it.
             with trio.move_on_after(math.inf if close_reason is STOPPING else seconds):
-                if self._unanswered:
-                    self._answered = trio.Event()
-                    await self._answered.wait()
+                await self._events.all_answered()
         with trio.move_on_after(seconds):
             if close_reason.code:
                 self._socket.close(close_reason.code, close_reason.text)

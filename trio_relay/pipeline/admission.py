@@ -113,5 +113,7 @@ class Admission:
         if refusal is None and not await verify(event):
             refusal = bad_signature()
         if refusal is None:
+            if event.pubkey not in identity.keys:
+                identity.account.add_key(event.pubkey)
             identity.keys.add(event.pubkey)
         return refusal

@@ -37,6 +37,7 @@ from trio_relay.pipeline.stored_answer import StoredAnswer
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.pipeline.sync_sets import Sync, SyncOptions, SyncSets
+from trio_relay.policy.accounts import Rates
 from trio_relay.policy.capabilities import capabilities_of, relay_info_of
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.rules import Rules
@@ -65,6 +66,8 @@ class Relay:
         """What operators decide at run time; its state alone changes the lists of the rules."""
         self.admission = Admission(rules, clock)
         """Verdicts on what clients send and ask."""
+        self.rates = Rates(rules.rates, lambda key: key in rules.admins)
+        """How much anybody may do in a time."""
         self._store = store
         self._clock = clock
         self._unreadable = 0

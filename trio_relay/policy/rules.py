@@ -12,6 +12,7 @@ from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.nostr.urls import entrances, same_relay
 from trio_relay.policy.lists import Change, ListName, Lists
 from trio_relay.policy.options import KindRule, MemberOptions, PolicyOptions
+from trio_relay.policy.rate_options import RateOptions
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +33,7 @@ class Rules:
         lists: the operators' lists.
         trusted: keys that the web of trust reaches; None: all keys are trusted.
         also_known_as: other URLs of this relay, which count where `relay_url` does.
+        rates: the table `rates` of the configuration.
         entrances: all URLs at which clients may have connected to it, or sent a request to; `relay_url` comes first.
         by_kind: the rules of `options.rules`, by kind.
         private_kinds: kinds that are served to their authors and recipients only.
@@ -50,6 +52,7 @@ class Rules:
     lists: Lists = field(default_factory=Lists)
     trusted: AbstractSet[str] | None = None
     also_known_as: tuple[str, ...] = ()
+    rates: RateOptions = field(default_factory=RateOptions)
     entrances: tuple[str, ...] = field(init=False)
     admins: frozenset[str] = field(init=False)
     by_kind: dict[int, list[KindRule]] = field(init=False)

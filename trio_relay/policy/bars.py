@@ -1,0 +1,74 @@
+"""Addresses that are barred for a time, because they broke too many rules (pure, no I/O).
+
+Each fault draws on a bucket of its address. When that is empty the address is barred: a minute at first, and twice as
+long each time that it has to be again, up to a day. After a day without a fault all of it is forgotten. It stands in
+the table of buckets, so its memory is bounded, and all processes of one relay know of it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from trio_relay.policy.rates import Buckets, BucketTable, Column, wait
+
+_DAY: Final = 86_400.0
+_MOST_DOUBLINGS: Final = 17
+
+
+class Tolerance(NamedTuple):
+    """How many faults are borne: seconds in which one is forgiven, and in which all are."""
+
+    each: float
+    all: float
+
+
+class BarredAddresses:
+    """Counts faults, and knows who is barred.
+
+    Args:
+        table: of the buckets.
+        tolerance: faults that are borne; None: nobody is ever barred.
+        seconds: for how long an address is barred at first.
+    """
+
+    def __init__(self, table: BucketTable, tolerance: Tolerance | None, seconds: float) -> None:
+        self._table = table
+        self._tolerance = tolerance
+        self._seconds = seconds
+
+    def fault(self, origin: str, now: float) -> bool:
+        """An address broke a rule; True if it is barred from now on.
+
+        Args:
+            origin: an IPv4 address or an IPv6 /64 network.
+            now: by the clock of the table.
+        """
+        if self._tolerance is None:
+            return False
+        buckets = Buckets(self._table, origin)
+        if buckets.full_at(Column.FORGIVEN) <= now:
+            buckets.put(Column.BARS, 0)
+        buckets.put(Column.FORGIVEN, now + _DAY)
+        if not wait(buckets.full_at(Column.FAULTS), now, self._tolerance.each, self._tolerance.all):
+            buckets.take(Column.FAULTS, self._tolerance.each, now)
+            return False
+        times = buckets.full_at(Column.BARS)
+        until = now + min(self._seconds * 2.0 ** min(times, _MOST_DOUBLINGS), _DAY)
+        buckets.put(Column.BARS, times + 1)
+        buckets.put(Column.FAULTS, 0.0)  # once it is let in again, it begins anew
+        buckets.put(Column.FORGIVEN, until + _DAY)
+        buckets.put(Column.BARRED, until)
+        self._table.note_bar(until)
+        return True
+
+    def seconds(self, origin: str, now: float) -> float:
+        """For how long an address is barred yet; 0.0: it is not. Costs next to nothing while nobody is."""
+        if self._table.barred_until <= now:
+            return 0.0
+        row = self._table.find(origin)
+        return 0.0 if row is None else max(0.0, self._table.words[row + Column.BARRED] - now)
+
+    @property
+    def number(self) -> float:
+        """How often anybody was barred: who has seen this number knows of all of them."""
+        return self._table.bars

@@ -1,0 +1,108 @@
+"""The limits of the table `rates` as they hold: by what they count, for whom, and in which words (pure)."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Final, NamedTuple
+
+from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.policy.rate_options import RateOptions
+from trio_relay.policy.rates import WIDTH, Column, parse_rate
+
+_NAMED_KINDS: Final = 5
+
+_WHERE: Final = {"connection": "on this connection", "address": "from this address", "key": "from this key"}
+_COUNTED: Final = {
+    "messages": (Column.MESSAGES, "message", "messages"),
+    "bytes": (Column.BYTES, "byte", "bytes"),
+    "events": (Column.EVENTS, "event", "events"),
+    "work": (Column.WORK, "s of work", "s of work"),
+    "connections": (Column.CONNECTIONS, "connection", "connections"),
+    "failed_auths": (Column.AUTHS, "failed AUTH", "failed AUTHs"),
+    "calls": (Column.CALLS, "management call", "management calls"),
+    "faults": (Column.FAULTS, "broken rule", "broken rules"),
+}
+
+
+class RateLimited(Rejected):
+    """Too much in a time.
+
+    Args:
+        text: what is allowed, in words.
+        seconds: until it is again.
+    """
+
+    def __init__(self, text: str, seconds: float) -> None:
+        self.seconds = ceil(seconds)
+        super().__init__(Prefix.RATE_LIMITED, f"{text}; again in {self.seconds} s")
+
+
+class Limit(NamedTuple):
+    """One limit as it is configured.
+
+    Attributes:
+        name: of the setting, as metrics have it.
+        text: what it allows, in words.
+        each: seconds in which one comes back.
+        tolerance: seconds in which an empty bucket fills.
+    """
+
+    name: str
+    text: str
+    each: float
+    tolerance: float
+
+
+def _limit(name: str, scope: str, rate: str, one: str, many: str) -> Limit | None:
+    parsed = parse_rate(rate)
+    if parsed is None:
+        return None
+    what = one if parsed.number == 1 else many
+    return Limit(name, f"{parsed.number:.15g} {what} a {parsed.unit} {_WHERE[scope]}", parsed.each, parsed.tolerance)
+
+
+class ScopeLimits:
+    """All limits of one scope: of a connection, an address or a key.
+
+    Args:
+        options: as they are configured.
+        scope: `connection`, `address` or `key`.
+
+    Raises:
+        ValueError: a rate is none; the message has the name of its setting in front.
+    """
+
+    def __init__(self, options: RateOptions, scope: str) -> None:
+        self.by_column: list[Limit | None] = [None] * WIDTH
+        self.by_kind: list[tuple[frozenset[int], Limit]] = []
+        for counted, (column, one, many) in _COUNTED.items():
+            name = f"{counted}_per_{scope}"
+            try:
+                self.by_column[column] = _limit(name, scope, getattr(options, name, ""), one, many)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        for rule in options.kinds:
+            kinds = sorted(set(rule.kinds))
+            named = ", ".join(map(str, kinds[:_NAMED_KINDS])) + (", …" if len(kinds) > _NAMED_KINDS else "")
+            suffix = f"of kind{'s' if len(kinds) > 1 else ''} {named}"
+            try:
+                limit = _limit(
+                    f"kinds_per_{scope}", scope, getattr(rule, f"per_{scope}"), f"event {suffix}", f"events {suffix}"
+                )
+            except ValueError as error:
+                raise ValueError(f"kinds: per_{scope}: {error}") from None
+            if limit is not None:
+                self.by_kind.append((frozenset(kinds), limit))
+        if not options.enabled:
+            self.by_column, self.by_kind = [None] * WIDTH, []
+        self.columns = [(column, limit) for column, limit in enumerate(self.by_column) if limit is not None]
+
+
+def check_rates(options: RateOptions) -> None:
+    """Read all rates.
+
+    Raises:
+        ValueError: one is none; the message has the name of its setting in front.
+    """
+    for scope in _WHERE:
+        ScopeLimits(options, scope)
