@@ -27,7 +27,10 @@ from perf.versions import versions
 @click.argument(
     "names",
     nargs=-1,
-    metavar="[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile [NAME]... | scaling [PART]...",
+    metavar=(
+        "[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile [NAME]... | neighbours [KIND]..."
+        " | scaling [PART]..."
+    ),
 )  # fmt: skip
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of each scenario.")
 @click.option(
@@ -42,8 +45,11 @@ from perf.versions import versions
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all numbers into this file.")
 @click.option(
     "--relay", "python", default=sys.executable, type=click.Path(exists=True, dir_okay=False),
-    help="For stalls and hostile: the Python of another checkout, whose relay is measured instead of this one's.",
+    help="For stalls, hostile, neighbours: the Python of another checkout, whose relay is measured instead of ours.",
 )  # fmt: skip
+@click.option(
+    "--hostile", default=20, show_default=True, type=click.IntRange(1, 500), help="For neighbours: hostile clients."
+)
 @click.option("--interpreted", is_flag=True, help="The sources as they are take turns too, as `interpreted`.")
 @click.option("--workers", type=click.IntRange(2), help="The relay in so many workers takes turns too.")
 @click.option(
@@ -64,6 +70,7 @@ def main(
     scale: float,
     json_file: Path | None,
     python: str,
+    hostile: int,
     interpreted: bool,
     workers: int | None,
     beside: str | None,
@@ -74,6 +81,8 @@ def main(
 
     stalls: how long each kind of message holds the relay's loop, and what it costs; names choose the cases in which
     they occur. hostile: what 200 hostile clients do to memory and to honest clients; names choose among the attacks.
+    neighbours: how long honest clients wait beside hostile ones of each of eleven kinds; pushed: churn beside much that
+    is unanswered; memory: what all of them leave behind.
     scaling: latency and load drawn against machines, from measured costs; names choose its parts.
     """
     if names[:1] == ("list",):
@@ -89,8 +98,8 @@ def main(
 
         scaling.main(names[1:])
         return
-    if names[:1] in (("stalls",), ("hostile",)):
-        _withstand(names, python, json_file, before)
+    if names[:1] in (("stalls",), ("hostile",), ("neighbours",)):
+        _withstand(names, python, json_file, before, hostile)
         return
     if unknown := [name for name in names if name not in SCENARIOS]:
         raise click.UsageError(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
@@ -107,8 +116,9 @@ def main(
         draw(found, picture)
 
 
-def _withstand(names: tuple[str, ...], python: str, json_file: Path | None, before: Path | None) -> None:
-    """Measure what hostile clients can do."""
+def _withstand(names: tuple[str, ...], python: str, json_file: Path | None, before: Path | None, most: int) -> None:
+    """Measure what hostile clients can do; where they come in any number, so many of them."""
+    from perf.neighbours import run as neighbours
     from perf.stalls import hostile, run
 
     open_many_files()
@@ -116,8 +126,10 @@ def _withstand(names: tuple[str, ...], python: str, json_file: Path | None, befo
         click.echo(f"{name} {version}")
     if names[0] == "stalls":
         run.main(names[1:], python, json_file, before)
-    else:
+    elif names[0] == "hostile":
         hostile.main(names[1:], python, json_file)
+    else:
+        neighbours.main(names[1:], python, json_file, most)
 
 
 def _servers(wanted: Sequence[Command]) -> list[Command]:

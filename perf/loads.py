@@ -71,14 +71,16 @@ def mix(plan: Plan) -> Work:
 
 
 def honest(plan: Plan) -> Work:
-    """An event and a request for the notes of an author in turn, over some connections, at a rate."""
+    """An event and a request in turn, over some connections, at a rate; some listen to the notes among the events."""
     events = publishing(_sent(plan)[: plan.count // 2])
-    asked = requesting("author-kind", _stored(plan), len(events), plan.connections, _SUB_IDS)
+    asked = requesting(plan.shape, _stored(plan), len(events), plan.connections, _SUB_IDS)
+    listeners = connect(plan.port, plan.subscribers, network=plan.network)
+    subscribe(listeners, [{"kinds": [1], "limit": 1, "since": START}] * plan.subscribers)
     shares = [
         [question for pair in zip(some, others, strict=True) for question in pair]
         for some, others in zip(_deal(plan, events), _deal(plan, asked), strict=True)
     ]
-    return _ask(plan, shares)
+    return _ask(plan, shares, listeners)
 
 
 def idle(plan: Plan) -> Work:
@@ -115,7 +117,7 @@ def _shuffle(some: Sequence[Question], others: Sequence[Question], random: Rando
 def _ask(plan: Plan, shares: Sequence[Sequence[Question]], listeners: Sequence[Wire] = (), deliveries: int = 0) -> Work:
     """Put each connection's share of questions, until all are answered and so many events delivered."""
     log = Log()
-    wires = connect(plan.port, plan.connections)
+    wires = connect(plan.port, plan.connections, network=plan.network)
     askers = [
         Asker(wire, share, log, refill=not plan.rate, most_open=_SUB_IDS // 2)
         for wire, share in zip(wires, shares, strict=True)

@@ -34,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         differing: in how many events the set of a sync differs from the filled store's.
         rate: operations a second, at random times; 0: as fast as answers come.
         patience: seconds after which questions without an answer are given up; 0: only when nothing comes any more.
+        network: three numbers of IPv4 addresses, of which each connection has one, as a proxy tells it; empty: none.
         url: of an alias of OpenSearch, for the load that has no relay for a server.
         refresh: seconds between two refreshes that this load asks for.
     """
@@ -54,6 +55,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     differing: int = 0
     rate: float = 0
     patience: float = 0
+    network: str = ""
     url: str = ""
     refresh: float = 0
 

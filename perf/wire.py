@@ -63,9 +63,9 @@ class Wire:
         self._kept = b""
         self._loop: Loop | None = None
 
-    def ask_handshake(self, *, deflate: bool = False) -> None:
+    def ask_handshake(self, *, deflate: bool = False, address: str = "") -> None:
         """Send the request for a WebSocket; blocks."""
-        self.socket.sendall(handshake(deflate=deflate))
+        self.socket.sendall(handshake(deflate=deflate, address=address))
 
     def end_handshake(self) -> None:
         """Wait for its answer; what comes right behind it, such as a challenge of NIP-42, is kept."""
@@ -179,13 +179,21 @@ class Loop:
         self._poll.close()
 
 
-def connect(port: int, count: int, at_a_time: int = 50) -> list[Wire]:
-    """So many connections, their handshakes done, some at a time."""
+def connect(port: int, count: int, at_a_time: int = 50, network: str = "") -> list[Wire]:
+    """So many connections, their handshakes done, some at a time.
+
+    Args:
+        port: of the server.
+        count: of connections.
+        at_a_time: so many.
+        network: three numbers of IPv4 addresses, of which each connection has one, as a proxy tells it; empty: that of
+            this machine.
+    """
     wires: list[Wire] = []
     while len(wires) < count:
         some = [Wire(port) for _ in range(min(at_a_time, count - len(wires)))]
-        for wire in some:
-            wire.ask_handshake()
+        for number, wire in enumerate(some, len(wires)):
+            wire.ask_handshake(address=f"{network}.{number + 1}" if network else "")
         for wire in some:
             wire.end_handshake()
         wires += some

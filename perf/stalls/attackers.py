@@ -52,15 +52,13 @@ class Client:
         port: of the relay.
         source: its address, as a proxy on this machine tells it.
         number: among all; what it asks for is its own.
-        tally: of what becomes of all clients.
     """
 
-    def __init__(self, port: int, source: str, number: int, tally: Counter[str]) -> None:
+    def __init__(self, port: int, source: str, number: int) -> None:
         self.number = number
         self.is_ready = trio.Event()
         self._port = port
         self._source = source
-        self._tally = tally
         self._socket: trio.socket.SocketType | None = None
         self._rest = b""
 
@@ -96,12 +94,20 @@ class Client:
         """Send a message."""
         await self.send(frame(_json(message)))
 
-    async def _receive(self) -> None:
+    async def receive(self, most: int) -> bytes:
+        """What comes next.
+
+        Raises:
+            OSError: nothing will.
+        """
         assert self._socket is not None
-        data = await self._socket.recv(65_536)
+        data = await self._socket.recv(most)
         if not data:
             raise ConnectionResetError
-        self._rest += data
+        return data
+
+    async def _receive(self) -> None:
+        self._rest += await self.receive(65_536)
 
     async def hear(self) -> bytes:
         """The next message."""
@@ -117,15 +123,25 @@ class Client:
             self._rest = b""
             await self._receive()
 
-    async def run(self, kind: str) -> None:
-        """Attack again and again, in a way that `ATTACKS` names."""
+    @property
+    def is_connected(self) -> bool:
+        """True from `connect` until `close`."""
+        return self._socket is not None
+
+    def close(self) -> None:
+        """Disconnect, without a word."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    async def run(self, kind: str, tally: Counter[str]) -> None:
+        """Attack again and again, in a way that `ATTACKS` names; what becomes of it is counted."""
         while True:
             with suppress(OSError):
                 await ATTACKS[kind](self)
-            self._tally[f"{kind}: hung up"] += 1
+            tally[f"{kind}: hung up"] += 1
             self.is_ready.set()  # it can do no more than come back
-            if self._socket is not None:
-                self._socket.close()
+            self.close()
             await trio.sleep(_BACK)
 
 
@@ -254,8 +270,8 @@ async def _attack(port: int, each: int, names: Sequence[str]) -> None:
             clients = []
             for kind, name in enumerate(ATTACKS):
                 for number in range(each if name in names else 0):
-                    client = Client(port, source_of(kind, number, each), kind * each + number, tally)
-                    nursery.start_soon(client.run, name)
+                    client = Client(port, source_of(kind, number, each), kind * each + number)
+                    nursery.start_soon(client.run, name, tally)
                     clients.append(client)
             with trio.move_on_after(_READY):
                 for client in clients:

@@ -127,7 +127,13 @@ def measure(python: str, names: Sequence[str], scale: float = 1.0) -> Outcome:
     # -P: else it would be the relay in the current folder.
     environment = {**OURS.environment, "TRIO_RELAY_NET__TRUSTED_PROXIES": '["127.0.0.1"]'}
     command = replace(OURS, command=f"{shlex.quote(python)} -P -m trio_relay", environment=environment)
-    plan = Plan(load="honest", corpus=round(_CORPUS * scale), stored=round(STORED * scale), connections=_HONEST)
+    plan = Plan(
+        load="honest",
+        corpus=round(_CORPUS * scale),
+        stored=round(STORED * scale),
+        connections=_HONEST,
+        shape="author-kind",
+    )
     with running(command) as server:
         plan = msgspec.structs.replace(plan, port=server.port)
         generator.run(msgspec.structs.replace(plan, load="publish", count=plan.stored, window=200), _nothing, _nothing)

@@ -1,0 +1,1 @@
+"""Honest clients beside hostile ones of eleven kinds, one kind at a time: who waits for how long, and on what."""
