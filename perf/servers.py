@@ -109,8 +109,19 @@ class Server:
 
     def rss(self) -> int:
         """Bytes of memory that are resident now."""
-        page = os.sysconf("SC_PAGE_SIZE")
-        return sum(int(stat[21]) * page for stat in _stats(self.process.pid))
+        return rss_of_session(self.process.pid)
+
+
+def rss_of_session(leader: int) -> int:
+    """Bytes of memory that are resident now in all processes of a session."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    return sum(int(stat[21]) * page for stat in _stats(leader))
+
+
+def pids_of_session(leader: int) -> list[int]:
+    """All processes of a session that have not ended, its leader's first."""
+    found = [pid for pid, stat in _processes(leader) if stat[0] != "Z"]
+    return sorted(found, key=lambda pid: (pid != leader, pid))
 
 
 def cpu_of_session(leader: int) -> float:
@@ -120,14 +131,18 @@ def cpu_of_session(leader: int) -> float:
 
 
 def _stats(session: int) -> Iterator[list[str]]:
-    """/proc/…/stat of each process of a session, from the third field on."""
+    return (stat for _, stat in _processes(session))
+
+
+def _processes(session: int) -> Iterator[tuple[int, list[str]]]:
+    """Each process of a session, and its /proc/…/stat from the third field on."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             stat = path.read_text().rpartition(")")[2].split()
         except OSError:  # it has ended meanwhile
             continue
         if int(stat[3]) == session:
-            yield stat
+            yield int(path.parent.name), stat
 
 
 @contextmanager

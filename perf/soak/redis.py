@@ -1,0 +1,67 @@
+"""A redis-server of a run's own, on 127.0.0.1, which keeps nothing on disk."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from socket import create_connection
+from typing import Final
+
+from perf.plan import Failed
+from perf.servers import free_port
+
+_PATIENCE: Final = 20.0
+_MOMENT: Final = 0.02
+
+
+class Redis:
+    """One server, always on the same port.
+
+    Args:
+        folder: its working directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._port = free_port()
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is, for the setting."""
+        return f"redis://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """Of its process, which must run."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, empty, and wait until it accepts connections.
+
+        Raises:
+            Failed: it is not installed, or does not.
+        """
+        if shutil.which("redis-server") is None:
+            raise Failed("redis-server is not installed")
+        command = ["redis-server", "--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(
+            command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and self._process.poll() is None:
+            with suppress(OSError), closing(create_connection(("127.0.0.1", self._port), 1)):
+                return
+            time.sleep(_MOMENT)
+        raise Failed("redis-server doesn't start")
+
+    def kill(self) -> None:
+        """End it by SIGKILL; what it held is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None

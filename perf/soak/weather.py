@@ -1,0 +1,273 @@
+"""What each weather does to the relay, for as long as its spell lasts; afterwards all is as before."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Final
+
+import trio
+
+from perf.node import Node
+from perf.soak.ledger import Ledger
+from perf.soak.plan import Spell
+from perf.soak.program import Program
+from perf.soak.redis import Redis
+from perf.soak.tally import Tally
+from perf.stalls.attackers import ATTACKS
+from perf.wire import handshake
+
+_ROOM: Final = 100_000
+"""Bytes that a full disk still takes."""
+_SPARE: Final = 3
+"""Descriptors that are left to each process."""
+_MOST_HALF_OPEN: Final = 60
+_HOSTILE: Final = 4
+"""Hostile clients of a flood."""
+_ATTACKERS_END: Final = 10.0
+_FAR: Final = 3 * 86_400
+_LEAST: Final = 1.0
+"""Seconds that a clock is set by at least and at most."""
+
+
+@dataclass(frozen=True)
+class Sky:
+    """All that the weather touches.
+
+    Attributes:
+        program: the relay.
+        tally: gets how often each weather came.
+        ledger: is told how far the relay's clock was ahead.
+        clock: the time of day that is right.
+        node: of OpenSearch, if it is the store.
+        redis: if there is a bus.
+    """
+
+    program: Program
+    tally: Tally
+    ledger: Ledger
+    clock: Callable[[], float]
+    node: Node | None = None
+    redis: Redis | None = None
+
+
+Weather = Callable[[Sky, Spell], Awaitable[None]]
+
+
+async def bring(sky: Sky, plan: Sequence[Spell], tell: Callable[[str], None]) -> None:
+    """Have all spells of a plan come, each at its time."""
+    async with trio.open_nursery() as spells:
+        began = trio.current_time()
+        for spell in plan:
+            await trio.sleep_until(began + spell.at)
+            tell(f"{spell.at:7.1f} s  {spell.weather}, {spell.seconds:.1f} s")
+            spells.start_soon(_come, sky, spell)
+
+
+async def _come(sky: Sky, spell: Spell) -> None:
+    sky.tally.counts[f"weather: {spell.weather}"] += 1
+    await _WEATHERS[spell.weather](sky, spell)
+
+
+async def _kill(sky: Sky, spell: Spell) -> None:
+    await sky.program.kill(spell.seconds)
+
+
+async def _restart(sky: Sky, spell: Spell) -> None:
+    await sky.program.stop(spell.seconds)
+
+
+async def _stand_still(sky: Sky, spell: Spell) -> None:
+    with standing_still(sky.program.pids):
+        await trio.sleep(spell.seconds)
+
+
+async def _one_stands_still(sky: Sky, spell: Spell) -> None:
+    pids = sky.program.pids
+    with standing_still([Random(spell.dice).choice(pids)] if pids else []):
+        await trio.sleep(spell.seconds)
+
+
+async def _kill_worker(sky: Sky, spell: Spell) -> None:
+    workers = sky.program.pids[1:]
+    if workers:
+        with suppress(ProcessLookupError):
+            os.kill(Random(spell.dice).choice(workers), signal.SIGKILL)
+    await trio.lowlevel.checkpoint()
+
+
+async def _fill_disk(sky: Sky, spell: Spell) -> None:
+    """No file may grow further, which to the relay is a disk without room."""
+    files = [path.stat().st_size for path in sky.program.folder.glob("relay.db*")]
+    with limited(sky.program.pids, resource.RLIMIT_FSIZE, lambda _: max(files, default=0) + _ROOM):
+        await trio.sleep(spell.seconds)
+
+
+async def _take_descriptors(sky: Sky, spell: Spell) -> None:
+    """No process may open more than a few files beyond those that it has open; then somebody connects."""
+    with (
+        limited(sky.program.pids, resource.RLIMIT_NOFILE, lambda pid: _highest_descriptor(pid) + 1 + _SPARE),
+        _half_open(sky.program.port, 4 * _SPARE, Random(spell.dice)),
+    ):
+        await trio.sleep(spell.seconds)
+
+
+async def _jump(sky: Sky, spell: Spell) -> None:
+    """The clock is set, and some time later set right."""
+    dice = Random(spell.dice)
+    ahead = dice.choice([-1, 1]) * _LEAST * (_FAR / _LEAST) ** dice.random()
+    sky.ledger.latest_clock = max(sky.ledger.latest_clock, sky.clock() + spell.seconds + ahead + 1)
+    sky.program.set_clock(ahead)
+    try:
+        await trio.sleep(spell.seconds)
+    finally:
+        sky.program.set_clock(0)
+
+
+async def _leave_half_open(sky: Sky, spell: Spell) -> None:
+    dice = Random(spell.dice)
+    with _half_open(sky.program.port, dice.randint(10, _MOST_HALF_OPEN), dice):
+        await trio.sleep(spell.seconds)
+
+
+async def _flood(name: str, sky: Sky, spell: Spell) -> None:
+    """Hostile clients of one kind, in a process of their own."""
+    command = [sys.executable, "-m", "perf.stalls.attackers", str(sky.program.port), str(_HOSTILE), name]
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        await trio.sleep(spell.seconds)
+        assert process.stdin is not None
+        await process.stdin.aclose()
+        with trio.move_on_after(_ATTACKERS_END):
+            await process.wait()
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _ATTACKERS_END):
+            await process.wait()
+
+
+async def _kill_node(sky: Sky, spell: Spell) -> None:
+    assert sky.node is not None
+    sky.program.is_short_of = "OpenSearch"
+    try:
+        await trio.to_thread.run_sync(sky.node.kill)
+        await trio.sleep(spell.seconds)
+        await trio.to_thread.run_sync(sky.node.start)
+    finally:
+        sky.program.is_short_of = ""
+
+
+async def _pause_node(sky: Sky, spell: Spell) -> None:
+    assert sky.node is not None
+    sky.program.is_short_of = "OpenSearch"
+    with standing_still([sky.node.pid]):
+        await trio.sleep(spell.seconds)
+    sky.program.is_short_of = ""
+
+
+async def _kill_redis(sky: Sky, spell: Spell) -> None:
+    assert sky.redis is not None
+    await trio.to_thread.run_sync(sky.redis.kill)
+    await trio.sleep(spell.seconds)
+    await trio.to_thread.run_sync(sky.redis.start)
+
+
+async def _pause_redis(sky: Sky, spell: Spell) -> None:
+    assert sky.redis is not None
+    with standing_still([sky.redis.pid]):
+        await trio.sleep(spell.seconds)
+
+
+_WEATHERS: Final[dict[str, Weather]] = {
+    "killed": _kill,
+    "stopped and started": _restart,
+    "standing still": _stand_still,
+    "worker killed": _kill_worker,
+    "one process standing still": _one_stands_still,
+    "full disk": _fill_disk,
+    "no descriptors": _take_descriptors,
+    "clock": _jump,
+    "half-open": _leave_half_open,
+    **{f"flood of {name}": partial(_flood, name) for name in ATTACKS},
+    "OpenSearch killed": _kill_node,
+    "OpenSearch standing still": _pause_node,
+    "Redis killed": _kill_redis,
+    "Redis standing still": _pause_redis,
+}
+
+
+@contextmanager
+def standing_still(pids: Iterable[int]) -> Iterator[None]:
+    """Processes that do nothing meanwhile (SIGSTOP); those that have ended are none."""
+    stopped = []
+    try:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+        yield
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def limited(pids: Sequence[int], kind: int, limit: Callable[[int], int]) -> Iterator[None]:
+    """Processes whose soft limit of a kind is this one meanwhile; those that have ended are none.
+
+    Args:
+        pids: of them.
+        kind: one of `resource.RLIMIT_…`.
+        limit: tells it by the pid.
+    """
+    before: dict[int, tuple[int, int]] = {}
+    try:
+        for pid in pids:
+            with suppress(ProcessLookupError, FileNotFoundError):
+                soft, hard = resource.prlimit(pid, kind)
+                wanted = limit(pid) if hard == resource.RLIM_INFINITY else min(limit(pid), hard)
+                resource.prlimit(pid, kind, (wanted, hard))
+                before[pid] = soft, hard
+        yield
+    finally:
+        for pid, limits in before.items():
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, kind, limits)
+
+
+def _highest_descriptor(pid: int) -> int:
+    return max(map(int, os.listdir(f"/proc/{pid}/fd")))
+
+
+@contextmanager
+def _half_open(port: int, count: int, dice: Random) -> Iterator[None]:
+    """Connections that say nothing, half of a handshake, or all of it and then nothing; half end by a reset."""
+    sockets: list[socket.socket] = []
+    request = handshake(address="198.51.100.200")
+    try:
+        for number in range(count):
+            one = socket.socket()
+            sockets.append(one)
+            one.setblocking(False)
+            if number % 2:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            one.connect_ex(("127.0.0.1", port))
+            with suppress(OSError):  # it is not connected yet, or refused
+                one.send(request[: dice.choice([0, len(request) // 2, len(request)])])
+        yield
+    finally:
+        for one in sockets:
+            one.close()
