@@ -7,7 +7,7 @@ it does: an acknowledged event not found, one not delivered or delivered twice, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -166,7 +166,7 @@ class Asker:
         if not ids:
             return
         before = standing(stage, ids)
-        found = await stored(talk, {"ids": sorted(ids)})
+        found = await stored(talk, {"ids": sorted(ids)}, stage.tally)
         if found is None:
             stage.tally.counts["asker: not answered"] += 1
             return
@@ -305,26 +305,34 @@ class Syncer:
             stage.tally.fault("in a sync and never sent", event_id)
 
 
-def standing(stage: Stage, ids: Sequence[str] | set[str] | Any) -> set[str]:
+def standing(stage: Stage, ids: Iterable[str]) -> set[str]:
     """Those of these events that must be found now."""
     clock = stage.clock()
     return {event_id for event_id in ids if stage.ledger.fate(event_id, clock) is Fate.STANDS}
 
 
-async def stored(talk: Talk, filter_: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
+async def stored(talk: Talk, filter_: dict[str, Any], tally: Tally) -> dict[str, dict[str, Any]] | None:
     """What is stored for a filter, by id; None if the relay says that it cannot answer.
+
+    What comes live behind an answer, until the relay has read that the question is over, is no part of it.
 
     Raises:
         Gone: the connection has ended.
     """
-    await talk.say(["REQ", "stored", filter_])
+    sub_id = f"stored {len(talk.answers)}"
+    talk.answers[sub_id] = set()
+    await talk.say(["REQ", sub_id, filter_])
     found: dict[str, dict[str, Any]] = {}
     while True:
         match await talk.hear():
-            case ["EVENT", "stored", event]:
-                found[event["id"]] = event
-            case ["EOSE", "stored", *_]:
-                await talk.say(["CLOSE", "stored"])
+            case ["EVENT", str(to), {"id": str(event_id)} as event]:
+                if event_id in talk.answers[to]:
+                    tally.fault("delivered twice", f"{event_id}, in answer to one question")
+                talk.answers[to].add(event_id)
+                if to == sub_id:
+                    found[event_id] = event
+            case ["EOSE", str(to), *_] if to == sub_id:
+                await talk.say(["CLOSE", sub_id])
                 return found
-            case ["CLOSED", "stored", *_]:
+            case ["CLOSED", str(to), *_] if to == sub_id:
                 return None

@@ -34,20 +34,22 @@ EXPECTED: Final[dict[str, str]] = {}
 
 
 async def fates(stage: Stage) -> tuple[dict[str, Fate], dict[str, dict[str, Any]]]:
-    """What must be found of each event, and what is, asked by ids in pieces."""
+    """What must be found of each event, and what is, asked by ids in pieces; what expires meanwhile is open."""
     ids = sorted(stage.ledger.entries)
+    before = stage.clock()
     found: dict[str, dict[str, Any]] = {}
     for at in range(0, len(ids), _CHUNK):
         found |= await _asked(stage, ids[at : at + _CHUNK])
-    clock = stage.clock()
-    return {event_id: stage.ledger.fate(event_id, clock) for event_id in ids}, found
+    after = stage.clock()
+    both = {event_id: (stage.ledger.fate(event_id, before), stage.ledger.fate(event_id, after)) for event_id in ids}
+    return {event_id: first if first is last else Fate.OPEN for event_id, (first, last) in both.items()}, found
 
 
 async def _asked(stage: Stage, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     for _ in range(_TRIES):
         try:
             async with talking(stage.port, _ADDRESS) as talk:
-                if (answer := await stored(talk, {"ids": ids})) is not None:
+                if (answer := await stored(talk, {"ids": ids}, stage.tally)) is not None:
                     return answer
         except Gone:
             pass
@@ -91,11 +93,16 @@ def compare(
 
 
 def but_expired(wanted: Mapping[str, Fate], ledger: Ledger) -> dict[str, Fate]:
-    """The same, but that what may have expired may be there or not."""
+    """The same, but that what has an expiration and should be gone may still be there."""
     return {
-        event_id: fate if expiration_of(ledger.entries[event_id].event) is None else Fate.OPEN
+        event_id: Fate.OPEN if fate is Fate.GONE and expires(ledger, event_id) else fate
         for event_id, fate in wanted.items()
     }
+
+
+def expires(ledger: Ledger, event_id: str) -> bool:
+    """Return True if the event has an expiration."""
+    return expiration_of(ledger.entries[event_id].event) is not None
 
 
 async def exported(program: Program, command: Sequence[str], tally: Tally) -> list[dict[str, Any]]:

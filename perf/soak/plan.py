@@ -93,9 +93,12 @@ def make_plan(seed: int, seconds: float, weathers: Sequence[str]) -> list[Spell]
     plan: list[Spell] = []
     missing = [*weathers]
     dice.shuffle(missing)
+    now: list[Spell] = []
+    ended = -_APART
     at = BEFORE
     while at < seconds - AFTER and weathers:
-        free = [name for name in weathers if _has_room(name, at, plan)]
+        now = [spell for spell in now if spell.at + spell.seconds > at]
+        free = _free(weathers, now, is_end_too_near=at - ended < _APART)
         wanted = [name for name in missing if name in free]
         if free:
             # Twice in three times what has not come yet, so that a short run has seen as much as it can.
@@ -103,15 +106,21 @@ def make_plan(seed: int, seconds: float, weathers: Sequence[str]) -> list[Spell]
             name = wanted[0] if wanted and dice.random() < 2 / 3 else dice.choices(free, weights)[0]
             sort = WEATHER[name]
             lasts = min(dice.uniform(sort.least, sort.most), seconds - AFTER - at)
-            plan.append(Spell(round(at, 3), round(lasts, 3), name, dice.getrandbits(32)))
+            now.append(Spell(round(at, 3), round(lasts, 3), name, dice.getrandbits(32)))
+            plan.append(now[-1])
             missing = [one for one in missing if one != name]
+            ended = at if name in ENDS_A_WORKER else ended
         at += dice.expovariate(1 / _BETWEEN)
     return plan
 
 
-def _has_room(name: str, at: float, plan: Sequence[Spell]) -> bool:
-    now = [spell for spell in plan if spell.at + spell.seconds > at]
-    if len(now) >= AT_ONCE or any(WEATHER[spell.weather].place == WEATHER[name].place for spell in now):
-        return False
-    ends = [spell.at for spell in plan if spell.weather in ENDS_A_WORKER]
-    return name not in ENDS_A_WORKER or not ends or at - ends[-1] >= _APART
+def _free(weathers: Sequence[str], now: Sequence[Spell], *, is_end_too_near: bool) -> list[str]:
+    """Those that may come beside these spells."""
+    if len(now) >= AT_ONCE:
+        return []
+    places = {WEATHER[spell.weather].place for spell in now}
+    return [
+        name
+        for name in weathers
+        if WEATHER[name].place not in places and not (is_end_too_near and name in ENDS_A_WORKER)
+    ]

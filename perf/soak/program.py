@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -53,8 +54,8 @@ class Program:
         self.clock = folder / "clock"
         self.samples: list[Sample] = []
         self.lives = 0
-        self.is_short_of = ""
-        """What the weather keeps from it that it needs to start."""
+        self.may_refuse_until = -math.inf
+        """Until then it need not start: what it needs is away, or was a moment ago."""
         self._command = command
         self._settings = {"net.listen": f'["127.0.0.1:{self.port}"]', **settings}
         self._tally = tally
@@ -143,7 +144,7 @@ class Program:
             await is_ready.wait()
         if process.returncode is None and is_ready.is_set() and not self._has_ended(process):
             return process
-        if self._has_ended(process) and not self._is_asked and not self.is_short_of:
+        if self._has_ended(process) and not self._is_asked and trio.current_time() > self.may_refuse_until:
             self._tally.fault("does not start", self._last_line())
         elif not self._has_ended(process):
             self._tally.fault("does not start in time", f"{_STARTING:g} s: {self._last_line()}")

@@ -33,6 +33,8 @@ class Talk:
         self._stream = stream
         self._rest = b""
         self._at = 0
+        self.answers: dict[str, set[str]] = {}
+        """What came for each question so far, by its sub id: nothing may come twice."""
 
     async def say(self, *messages: object) -> None:
         """Send messages, in one go.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -20,7 +21,7 @@ import trio
 
 from perf.node import Node
 from perf.soak.ledger import Ledger
-from perf.soak.plan import Spell
+from perf.soak.plan import WEATHER, Spell
 from perf.soak.program import Program
 from perf.soak.redis import Redis
 from perf.soak.tally import Tally
@@ -35,6 +36,8 @@ _MOST_HALF_OPEN: Final = 60
 _HOSTILE: Final = 4
 """Hostile clients of a flood."""
 _ATTACKERS_END: Final = 10.0
+_LATE: Final = 30.0
+"""Seconds in which a start may still fail for what was away when it began."""
 _FAR: Final = 3 * 86_400
 _LEAST: Final = 1.0
 """Seconds that a clock is set by at least and at most."""
@@ -65,18 +68,20 @@ Weather = Callable[[Sky, Spell], Awaitable[None]]
 
 
 async def bring(sky: Sky, plan: Sequence[Spell], tell: Callable[[str], None]) -> None:
-    """Have all spells of a plan come, each at its time."""
+    """Have all spells of a plan come, each at its time, or once all is up again after the one before in its place."""
+    places = {sort.place: trio.Lock() for sort in WEATHER.values()}
     async with trio.open_nursery() as spells:
         began = trio.current_time()
         for spell in plan:
             await trio.sleep_until(began + spell.at)
             tell(f"{spell.at:7.1f} s  {spell.weather}, {spell.seconds:.1f} s")
-            spells.start_soon(_come, sky, spell)
+            spells.start_soon(_come, sky, spell, places[WEATHER[spell.weather].place])
 
 
-async def _come(sky: Sky, spell: Spell) -> None:
-    sky.tally.counts[f"weather: {spell.weather}"] += 1
-    await _WEATHERS[spell.weather](sky, spell)
+async def _come(sky: Sky, spell: Spell, place: trio.Lock) -> None:
+    async with place:
+        sky.tally.counts[f"weather: {spell.weather}"] += 1
+        await _WEATHERS[spell.weather](sky, spell)
 
 
 async def _kill(sky: Sky, spell: Spell) -> None:
@@ -108,18 +113,22 @@ async def _kill_worker(sky: Sky, spell: Spell) -> None:
 
 async def _fill_disk(sky: Sky, spell: Spell) -> None:
     """No file may grow further, which to the relay is a disk without room."""
-    files = [path.stat().st_size for path in sky.program.folder.glob("relay.db*")]
-    with limited(sky.program.pids, resource.RLIMIT_FSIZE, lambda _: max(files, default=0) + _ROOM):
-        await trio.sleep(spell.seconds)
+    with trio.move_on_after(spell.seconds):
+        await sky.program.is_up()  # what its workers share is made before, in memory, to which the limit applies too
+        files = [path.stat().st_size for path in sky.program.folder.glob("relay.db*")]
+        with limited(sky.program, resource.RLIMIT_FSIZE, lambda _: max(files, default=0) + _ROOM):
+            await trio.sleep_forever()
 
 
 async def _take_descriptors(sky: Sky, spell: Spell) -> None:
     """No process may open more than a few files beyond those that it has open; then somebody connects."""
-    with (
-        limited(sky.program.pids, resource.RLIMIT_NOFILE, lambda pid: _highest_descriptor(pid) + 1 + _SPARE),
-        _half_open(sky.program.port, 4 * _SPARE, Random(spell.dice)),
-    ):
-        await trio.sleep(spell.seconds)
+    with trio.move_on_after(spell.seconds):
+        await sky.program.is_up()  # a start without descriptors fails, and need not do otherwise
+        with (
+            limited(sky.program, resource.RLIMIT_NOFILE, lambda pid: _highest_descriptor(pid) + 1 + _SPARE),
+            _half_open(sky.program.port, 4 * _SPARE, Random(spell.dice)),
+        ):
+            await trio.sleep_forever()
 
 
 async def _jump(sky: Sky, spell: Spell) -> None:
@@ -160,21 +169,24 @@ async def _flood(name: str, sky: Sky, spell: Spell) -> None:
 
 async def _kill_node(sky: Sky, spell: Spell) -> None:
     assert sky.node is not None
-    sky.program.is_short_of = "OpenSearch"
-    try:
+    with _no_start(sky.program):
         await trio.to_thread.run_sync(sky.node.kill)
         await trio.sleep(spell.seconds)
         await trio.to_thread.run_sync(sky.node.start)
-    finally:
-        sky.program.is_short_of = ""
 
 
 async def _pause_node(sky: Sky, spell: Spell) -> None:
     assert sky.node is not None
-    sky.program.is_short_of = "OpenSearch"
-    with standing_still([sky.node.pid]):
+    with _no_start(sky.program), standing_still([sky.node.pid]):
         await trio.sleep(spell.seconds)
-    sky.program.is_short_of = ""
+
+
+@contextmanager
+def _no_start(program: Program) -> Iterator[None]:
+    """The relay may say that it cannot start without its store, and some time after that is back."""
+    program.may_refuse_until = math.inf
+    yield
+    program.may_refuse_until = trio.current_time() + _LATE
 
 
 async def _kill_redis(sky: Sky, spell: Spell) -> None:
@@ -225,27 +237,27 @@ def standing_still(pids: Iterable[int]) -> Iterator[None]:
 
 
 @contextmanager
-def limited(pids: Sequence[int], kind: int, limit: Callable[[int], int]) -> Iterator[None]:
-    """Processes whose soft limit of a kind is this one meanwhile; those that have ended are none.
+def limited(program: Program, kind: int, limit: Callable[[int], int]) -> Iterator[None]:
+    """All processes of the relay have this soft limit meanwhile; those that it starts inherit it until then.
 
     Args:
-        pids: of them.
+        program: the relay.
         kind: one of `resource.RLIMIT_…`.
         limit: tells it by the pid.
     """
-    before: dict[int, tuple[int, int]] = {}
+    before: list[tuple[int, int]] = []
     try:
-        for pid in pids:
+        for pid in program.pids:
             with suppress(ProcessLookupError, FileNotFoundError):
                 soft, hard = resource.prlimit(pid, kind)
+                before.append((soft, hard))
                 wanted = limit(pid) if hard == resource.RLIM_INFINITY else min(limit(pid), hard)
                 resource.prlimit(pid, kind, (wanted, hard))
-                before[pid] = soft, hard
         yield
     finally:
-        for pid, limits in before.items():
+        for pid in program.pids if before else ():
             with suppress(ProcessLookupError):
-                resource.prlimit(pid, kind, limits)
+                resource.prlimit(pid, kind, before[0])
 
 
 def _highest_descriptor(pid: int) -> int:
