@@ -2,81 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Self
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from tests.fuzz.frames import MOST, check, quiet
 from tests.support.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, closing, frame
-from trio_relay.net import websocket as websocket_module
 from trio_relay.net.websocket import WebSocket
-
-MOST = 300
-"""Bytes of a message; over 126 and over the size at which frames tell their length in other ways."""
-
-_quiet = logging.getLogger("tests.websockets")
-_quiet.propagate = False
-
-
-def new_core(deflate: bool) -> ServerProtocol:
-    core = ServerProtocol(state=OPEN, max_size=MOST, logger=_quiet)
-    extension: Extension = PerMessageDeflate(True, True, 15, 15)
-    core.extensions = [extension] if deflate else []
-    return core
-
-
-@dataclass
-class Twin:
-    """The core alone; what it leaves to its user is done frame by frame, in the plainest way."""
-
-    core: ServerProtocol
-    messages: list[bytes] = field(default_factory=list)
-    parts: list[bytes] = field(default_factory=list)
-
-    def receive(self, *pieces: bytes) -> Twin:
-        for piece in pieces:
-            is_open = self.core.state is OPEN
-            self.core.receive_data(piece)
-            for found in self.core.events_received():
-                # Nothing that comes after a close frame counts.
-                is_open = is_open and self.take(found.opcode, bytes(found.data), found.fin)  # type: ignore[union-attr]  # frames only
-        return self
-
-    def take(self, opcode: Opcode, data: bytes, fin: bool) -> bool:
-        """Do as a frame says; False if that is the end."""
-        if opcode is Opcode.BINARY:
-            return self.end(1003, "text messages only")
-        if opcode is Opcode.TEXT or opcode is Opcode.CONT:
-            self.parts.append(data)
-            if fin:
-                message, self.parts = b"".join(self.parts), []
-                try:
-                    message.decode()
-                except UnicodeDecodeError:
-                    return self.end(1007, "text is not UTF-8")
-                self.messages.append(message)
-        return True
-
-    def end(self, code: int, reason: str) -> bool:
-        if self.core.state is OPEN:
-            self.core.send_close(code, reason)
-            self.core.extensions = []  # from now on nothing is inflated
-        return False
-
-
-def lasting(core: ServerProtocol) -> tuple[object, ...]:
-    """How a conversation stands, and all that the client has been sent."""
-    return core.state, core.close_sent, core.close_rcvd, core.eof_sent, b"".join(core.data_to_send())
-
 
 payloads = st.sampled_from(
     [b"", b"[]", b'["CLOSE","a"]', "é😀".encode(), b"\xff", b"\xc3", b"\xed\xa0\x80", b"x" * 125, b"x" * 126]
@@ -121,24 +60,6 @@ frames = st.one_of(
 )
 
 
-def without_a_cut_frame(sent: bytes) -> bytes:
-    """All that was sent but the frame at its end that has not come whole, if it is one that may still be whole."""
-    at = 0
-    while len(sent) >= at + 2 and sent[at + 1] & 0x80:
-        length, width = sent[at + 1] & 0x7F, 0
-        if length > 125:
-            width = 2 if length == 126 else 8
-            if len(sent) < at + 2 + width:
-                return sent[:at]
-            length = int.from_bytes(sent[at + 2 : at + 2 + width])
-        if length > MOST:
-            return sent
-        if len(sent) < at + 6 + width + length:
-            return sent[:at]
-        at += 6 + width + length
-    return sent if len(sent) >= at + 2 else sent[:at]
-
-
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     """The data in pieces, none of them empty."""
     places = sorted({0, len(data), *(place % (len(data) + 1) for place in cuts)})
@@ -164,31 +85,9 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
 def test_all_is_read_as_the_core_alone_reads_it(
     sent: bytes, end: int, cuts: list[int], byte_by_byte: bool, deflate: bool, ends: bool, most_frames: int
 ) -> None:
-    """Where one read breaks two rules, both may be told: the first, or the one that the core looks at first.
-
-    What a frame's head alone breaks may also be told only once the frame is whole.
-    """
     sent = sent[: len(sent) - end]  # what was sent last may not have come whole
-    single = [sent[place : place + 1] for place in range(len(sent))]
-    pieces = single if byte_by_byte else cut(sent, cuts)
-    twins = [Twin(new_core(deflate)).receive(*parts) for parts in (single, pieces, [without_a_cut_frame(sent)])]
-    core = new_core(deflate)
-    ours, messages = WebSocket(core), list[bytes]()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(websocket_module, "_MOST_FRAMES", most_frames)
-        for piece in pieces:
-            was_open = ours.is_open
-            found = ours.receive(piece)
-            while ours.has_more:
-                found += ours.more()
-            messages += found if was_open else []
-    if ends:
-        for twin in twins:
-            twin.core.receive_eof()
-        assert ours.receive(b"") == []
-        assert not ours.is_open
-    assert [twin.messages for twin in twins] == [messages] * 3
-    assert lasting(core) in [lasting(twin.core) for twin in twins]
+    pieces = [sent[place : place + 1] for place in range(len(sent))] if byte_by_byte else cut(sent, cuts)
+    check(pieces, deflate=deflate, ends=ends, most_frames=most_frames)
 
 
 class Counted(bytearray):
@@ -209,7 +108,7 @@ class Counted(bytearray):
 @pytest.mark.parametrize("piece_bytes", [1, 7, 1_460])
 def test_a_long_message_in_small_pieces_is_copied_twice_and_not_with_every_piece(piece_bytes: int) -> None:
     message = b"x" * 100_000
-    socket = WebSocket(ServerProtocol(state=OPEN, max_size=len(message), logger=_quiet))
+    socket = WebSocket(ServerProtocol(state=OPEN, max_size=len(message), logger=quiet))
     kept = socket._kept = Counted()
     sent = frame(TEXT, message)
     messages = []
@@ -220,7 +119,7 @@ def test_a_long_message_in_small_pieces_is_copied_twice_and_not_with_every_piece
 
 
 def test_what_is_kept_of_a_message_is_let_go_with_it() -> None:
-    socket = WebSocket(ServerProtocol(state=OPEN, max_size=MOST, logger=_quiet))
+    socket = WebSocket(ServerProtocol(state=OPEN, max_size=MOST, logger=quiet))
     sent = frame(TEXT, b"first") + frame(TEXT, b"second")
     assert socket.receive(sent[:15]) == [b"first"]
     assert socket.receive(sent[15:]) == [b"second"]

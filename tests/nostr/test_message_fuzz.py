@@ -10,18 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.texts import check_message
 from tests.support.keys import ALICE
 from tests.support.marks import examples
-from trio_relay.nostr.errors import Prefix
-from trio_relay.nostr.event import check_shape, decode, encode, id_matches
-from trio_relay.nostr.message import Publish, RefusedMessage, Subscribe, Unsubscribe, parse
+from trio_relay.nostr.message import parse
 
 EVENT = msgspec.to_builtins(ALICE.event("hello", tags=[["e", "a" * 64], ["t", "x"]]))
 MAX_FILTERS = 3
 FILTER = {"ids": ["a" * 64], "kinds": [1], "#t": ["x"], "since": 1, "limit": 5}
 MESSAGES = [["EVENT", EVENT], ["REQ", "sub", FILTER, {}], ["CLOSE", "sub"]]
 TEXTS = [json.dumps(message) for message in MESSAGES]
-PREFIXED = tuple(f"{prefix}: " for prefix in Prefix)
 
 odd_json = st.sampled_from(
     [
@@ -84,36 +82,4 @@ def test_a_damaged_message_is_read_or_answered(data: bytes) -> None:
 
 
 def check(data: bytes) -> None:
-    """What the rest of the relay may rely on."""
-    match parse(data, max_filters=MAX_FILTERS):
-        case Publish(event):
-            assert check_shape(event) is None
-            assert decode(encode(event)) == event
-            assert id_matches(event) in (True, False)
-        case Subscribe(sub_id, filters):
-            assert 1 <= len(sub_id) <= 64
-            assert 1 <= len(filters) <= MAX_FILTERS
-            assert all(
-                0 <= number < 2**63
-                for filter_ in filters
-                for number in (filter_.since, filter_.until, filter_.limit)
-                if number
-            )
-            sub_id.encode()
-        case Unsubscribe(sub_id):
-            sub_id.encode()
-        case RefusedMessage(message):
-            check_answer(message)
-
-
-def check_answer(message: bytes) -> None:
-    match msgspec.json.decode(message):
-        case ["OK", str() as event_id, False, str() as reason]:
-            assert len(event_id) == 64
-            assert reason.startswith(PREFIXED)
-        case ["CLOSED", str(), str() as reason]:
-            assert reason.startswith(PREFIXED)
-        case ["NOTICE", str() as text]:
-            assert text.startswith("invalid: ")
-        case other:
-            raise AssertionError(other)
+    check_message(data, parse(data, max_filters=MAX_FILTERS), MAX_FILTERS)

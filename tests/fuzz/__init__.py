@@ -1,0 +1,1 @@
+"""Any bytes at every door: what must hold whatever comes, said once for properties and for long guided runs."""
