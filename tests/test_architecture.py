@@ -58,6 +58,7 @@ ALLOWED = {
     "logs": [],
     "environment": [],
     "list_files": ["nostr", "policy", "net"],
+    "tls_files": ["net", "list_files"],
     "config": [
         "nostr",
         "policy",
@@ -83,6 +84,7 @@ ALLOWED = {
         "metrics",
         "logs",
         "list_files",
+        "tls_files",
         "config",
     ],
     "workers": [
@@ -102,6 +104,7 @@ ALLOWED = {
         "metrics",
         "logs",
         "list_files",
+        "tls_files",
         "config",
         "app",
     ],
@@ -123,6 +126,7 @@ ALLOWED = {
         "metrics",
         "logs",
         "list_files",
+        "tls_files",
         "config",
         "workers",
         "app",
@@ -148,6 +152,7 @@ PURE = [
     "net/addresses.py", "net/addresses.py", "net/frames.py", "net/keepalive.py",
     "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/methods.py",
     "net/admin/lists.py", "net/connection_limits.py", "net/statistics.py", "net/request_head.py", "net/websocket.py",
+    "net/proxy_header.py", "net/welcome.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {

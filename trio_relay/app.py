@@ -16,6 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Final
 
@@ -25,17 +26,27 @@ from msgspec.structs import replace
 
 from trio_relay import bus
 from trio_relay.bus import Bus
-from trio_relay.config import Config, is_private
+from trio_relay.config import Config, is_private, plain_addresses
 from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.addresses import Proxies
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import Endpoints, MetricsEndpoint
 from trio_relay.net.http import converse
-from trio_relay.net.listeners import BoundListener, PatientListener, Shortage, bound_address, open_listeners
+from trio_relay.net.listeners import (
+    BoundListener,
+    PatientListener,
+    Preamble,
+    Shortage,
+    bound_address,
+    open_listeners,
+    preamble_of,
+    split_preamble,
+)
 from trio_relay.net.lobby import Lobby
 from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server
+from trio_relay.net.tls import Tls
 from trio_relay.net.transport import peer_address
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.opening import open_relay
@@ -47,6 +58,7 @@ from trio_relay.store import opensearch
 from trio_relay.store.base import Store, StoreRefused
 from trio_relay.store.memory import MemoryStore
 from trio_relay.store.sqlite import open_sqlite
+from trio_relay.tls_files import TlsFiles, following, tls_files
 from trio_relay.version import CODE, __version__
 
 _SWITCH_SECONDS: Final = 0.0005
@@ -72,12 +84,14 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
         lists: sees when lists of the configuration change; None if none stands in a file.
 
     Raises:
+        TlsRefused: the certificate or its key cannot be used.
         StoreRefused: the store cannot be opened.
         AddressRefused: an address cannot be listened on.
         ExceptionGroup: a part of the relay failed, so everything was stopped.
         StoppedNow: a second signal came while it was stopping; in a group.
     """
     tune_process(config)
+    files = tls_files(config.net)
     stop = trio.Event()
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
@@ -87,7 +101,7 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
             listening(config.net.listen) as listeners,
             open_relay(store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config)) as relay,
         ):
-            await _serve(config, store, relay, listeners, stop, announce, lists)
+            await _serve(config, store, relay, listeners, stop, announce, lists, files)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
@@ -129,7 +143,7 @@ def bus_of(config: Config) -> Bus | None:
 
 def is_shared(folder: Path, config: Config) -> bool:
     """Return True if a proxy has to reach a Unix socket in this folder."""
-    addresses = (*config.net.listen, config.metrics.listen)
+    addresses = (*plain_addresses(config.net), config.metrics.listen)
     sockets = [Path(address.removeprefix("unix:")) for address in addresses if address.startswith("unix:")]
     return folder.resolve() in [socket.parent.resolve() for socket in sockets]
 
@@ -143,8 +157,8 @@ def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:
     """
     names = [*([config.relay.url] if config.relay.url else []), *config.relay.also_known_as]
     if not config.relay.url and is_private(config):  # only clients on this machine have to know its names
-        addresses = [bound_address(listener) for listener in listeners] or config.net.listen
-        names = [*(f"ws://{address}/" for address in addresses), *names]
+        bound = [(preamble_of(listener), bound_address(listener)) for listener in listeners]
+        names = [*starmap(_local_name, bound or map(split_preamble, config.net.listen)), *names]
     return Rules(
         config.limits,
         config.policy,
@@ -159,9 +173,18 @@ def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:
     )
 
 
+def _local_name(preamble: Preamble, address: str) -> str:
+    return f"{'wss' if preamble.tls else 'ws'}://{address}/"
+
+
 def sync_options(config: Config) -> SyncOptions:
     """Return the configured options, with messages short enough for an outbox: on the wire they are hex."""
     return replace(config.sync, frame_bytes=min(config.sync.frame_bytes, config.net.outbox_bytes // 4))
+
+
+def urls_of(config: Config, rules: Rules) -> tuple[str, ...]:
+    """Return whose paths are served: the relay's names, and the paths that the configuration adds."""
+    return *rules.names, *config.net.paths
 
 
 def greeting_of(config: Config) -> str:
@@ -177,19 +200,24 @@ async def _serve(
     stop: trio.Event,
     announce: Callable[[str], None],
     lists: ListFiles | None,
+    files: TlsFiles | None,
 ) -> None:
     front = Endpoints(
-        relay.document, relay.check, greeting_of(config), AdminApi(relay), relay.rules.names, relay.degraded
+        relay.document, relay.check, greeting_of(config), AdminApi(relay), urls_of(config, relay.rules), relay.degraded
     )
-    server = Server(relay, front, config.net)
+    tls = None if files is None else Tls(files.certified)
+    server = Server(relay, front, config.net, tls=tls)
     endpoint = MetricsEndpoint(MetricsPage(lambda: (relay.statistics(), server.statistics())).render)
-    async with attended(config, relay, endpoint, server.shortage, lists, lambda _options: server.recheck()) as metrics:
+    async with (
+        attended(config, relay, endpoint, server.shortage, lists, lambda _options: server.recheck()) as metrics,
+        following(files, None if tls is None else tls.take),
+    ):
         for line in banner(config, store, relay, metrics):
             announce(line)
         async with trio.open_nursery() as serving:
             await serving.start(server.serve, listeners, stop)
             for listener in listeners:
-                announce(f"listening on {url_of('ws', listener)}")
+                announce(place_of(listener))
 
 
 @asynccontextmanager
@@ -288,9 +316,22 @@ def banner(
 
 
 def url_of(scheme: str, listener: BoundListener, path: str = "") -> str:
-    """Return what is listened on as an operator may copy it."""
+    """Return what is listened on as an operator may copy it.
+
+    Args:
+        scheme: without TLS; an `s` follows it where there is.
+        listener: open.
+        path: behind the address.
+    """
     address = bound_address(listener)
-    return address if address.startswith("unix:") else f"{scheme}://{address}{path}"
+    secure = "s" if preamble_of(listener).tls else ""
+    return address if address.startswith("unix:") else f"{scheme}{secure}://{address}{path}"
+
+
+def place_of(listener: BoundListener) -> str:
+    """Return a line that says where clients are listened for."""
+    whom = " for proxies, by the PROXY protocol" if preamble_of(listener).proxy else ""
+    return f"listening on {url_of('ws', listener)}{whom}"
 
 
 _SLOW: Final[dict[BackendName, str]] = {

@@ -32,6 +32,7 @@ from trio_relay.backup import bring_in, read_state, write_events, write_state
 from trio_relay.config import Config, ConfigError, exposed, list_files, load
 from trio_relay.list_files import ListFiles
 from trio_relay.net.listeners import AddressRefused
+from trio_relay.net.tls import TlsRefused
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.trends import Trends
@@ -41,6 +42,7 @@ from trio_relay.store import opensearch
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.sqlite import migrate as migrate_sqlite
 from trio_relay.store.sqlite import open_sqlite_for_reading
+from trio_relay.tls_files import tls_files
 from trio_relay.transfer import ImportSummary
 from trio_relay.trends import describe, read_trends, tables
 from trio_relay.version import CODE, __version__
@@ -93,7 +95,8 @@ def serve_command(group_path: Path | None, config_path: Path | None) -> None:
 def check_config(group_path: Path | None, config_path: Path | None) -> None:
     """Read and check the configuration, and do nothing else."""
     path = config_path or group_path
-    _load(path)
+    with _exit_codes():
+        tls_files(_load(path).net)
     click.echo(f"{path or 'the default configuration'} is good")
 
 
@@ -350,14 +353,12 @@ def _exit_codes(*, writes: bool = False) -> Iterator[None]:
                 _leave(CRASHED, f"cannot write: {unwritten.strerror}")
             case StoreRefused() as refused:
                 _leave(STORE_REFUSED, str(refused))
-            case StateRefused() as refused:
+            case StateRefused() | TlsRefused() as refused:
                 _leave(CONFIG_ERROR, str(refused))
-            case StoreError() as failed:
+            case StoreError() | WorkersFailed() as failed:
                 _leave(CRASHED, str(failed))
             case AddressRefused() as refused:
                 _leave(ADDRESS_REFUSED, str(refused))
-            case WorkersFailed() as failed:
-                _leave(CRASHED, str(failed))
             case app.StoppedNow():
                 _leave(STOPPED_NOW, "stopped at once")
             case ImportError() as missing:

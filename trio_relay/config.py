@@ -27,8 +27,9 @@ from trio_relay.logs import LogOptions
 from trio_relay.metrics import MetricsOptions
 from trio_relay.net.addresses import AddressEntry, AddressList, Proxies
 from trio_relay.net.endpoints import HEALTH
-from trio_relay.net.listeners import check_address
+from trio_relay.net.listeners import check_address, split_preamble
 from trio_relay.net.options import NetOptions
+from trio_relay.net.welcome import Names
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.nip19 import pubkey_of
 from trio_relay.nostr.relay_info import RelayInfo
@@ -181,12 +182,18 @@ def is_private(config: Config) -> bool:
     A Unix socket is for a proxy.
     """
     return not config.net.trusted_proxies and all(
-        is_loopback(address.rpartition(":")[0].strip("[]")) for address in config.net.listen
+        is_loopback(address.rpartition(":")[0].strip("[]")) for address in plain_addresses(config.net)
     )
 
 
+def plain_addresses(options: NetOptions) -> list[str]:
+    """Return the addresses to listen on without what connections to them begin with."""
+    return [split_preamble(address)[1] for address in options.listen]
+
+
 def _has_proxies(config: Config) -> bool:
-    return bool(config.net.trusted_proxies) or any(address.startswith("unix:") for address in config.net.listen)
+    addresses = plain_addresses(config.net)
+    return bool(config.net.trusted_proxies) or any(address.startswith("unix:") for address in addresses)
 
 
 def settings() -> Iterator[Setting]:
@@ -310,8 +317,12 @@ def _check_together(config: Config) -> None:
     _check_bus(config)
     for address in config.net.listen:
         _check_listen("net.listen", address)
+    _check_preambles(config.net)
+    _check_names(config.net)
     if config.metrics.listen:
         _check_listen("metrics.listen", config.metrics.listen)
+        if split_preamble(config.metrics.listen)[1] != config.metrics.listen:
+            raise ConfigError("metrics.listen: speaks plain HTTP alone")
 
 
 def _check_nameless(config: Config) -> None:
@@ -323,6 +334,31 @@ def _check_nameless(config: Config) -> None:
     for key, value in (("auth_to_read", True), ("auth_to_write", True), ("challenge", "connect")):
         if getattr(config.policy, key) == value:
             raise ConfigError(f"policy.{key}: needs relay.url, without which no client can authenticate (NIP-42)")
+
+
+def _check_preambles(options: NetOptions) -> None:
+    """Check that there is what addresses with `tls:` and `proxy:` in front need, and that nothing is passed over."""
+    if bool(options.tls_certificate) != bool(options.tls_key):
+        raise ConfigError("net.tls_certificate: needs net.tls_key, and the other way round")
+    preambles = [split_preamble(address) for address in options.listen]
+    speaks_tls = any(preamble.tls for preamble, _ in preambles)
+    if speaks_tls and not options.tls_certificate:
+        raise ConfigError("net.listen: tls: needs net.tls_certificate")
+    if options.tls_certificate and not speaks_tls:
+        raise ConfigError("net.tls_certificate: needs an address in net.listen with tls: in front")
+    for preamble, address in preambles:
+        if preamble.proxy and not (options.trusted_proxies or address.startswith("unix:")):
+            raise ConfigError("net.listen: proxy: needs net.trusted_proxies, since nobody else may connect there")
+
+
+def _check_names(options: NetOptions) -> None:
+    for key in ("hosts", "origins"):
+        try:
+            Names(getattr(options, key))
+        except ValueError as error:
+            raise ConfigError(f"net.{key}: {error}") from None
+    if any(plain_path(path) == HEALTH for path in options.paths):
+        raise ConfigError(f"net.paths: the path {HEALTH} is taken by the relay's answer to health checks")
 
 
 def _check_credentials(options: OpenSearchOptions) -> None:

@@ -93,7 +93,7 @@ def _is_file(item: object) -> bool:
 def _read(key: str, path: Path) -> list[object]:
     where = f"policy.{key}: {path}"
     try:
-        data = _bytes_in(path)
+        data = bytes_in(path)
     except OSError as error:
         raise ListFileError(f"{where}: {error.strerror}") from error
     except ValueError as error:
@@ -113,8 +113,8 @@ def _read(key: str, path: Path) -> list[object]:
     return items
 
 
-def _bytes_in(path: Path) -> bytes:
-    """Read a regular file; a pipe could wait for ever.
+def bytes_in(path: Path) -> bytes:
+    """Read a regular file of not too many bytes; a pipe could wait for ever.
 
     Raises:
         OSError: it cannot be read.
@@ -191,10 +191,11 @@ class ListFiles:
             log.warning("lists stay as they are", error=reason)
 
     def _stamps(self) -> list[tuple[int, int, int] | None]:
-        return [_stamp(path) for paths in self._files.values() for path in paths]
+        return [stamp_of(path) for paths in self._files.values() for path in paths]
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def stamp_of(path: Path) -> tuple[int, int, int] | None:
+    """Return what is another once a file has changed; None if there is none."""
     try:
         found = path.stat()
     except (OSError, ValueError):  # the latter of a path with a NUL

@@ -154,6 +154,16 @@ def _net(net: NetStatistics) -> Iterator[Metric]:
         "status",
         net.refusals.requests,
     )
+    if net.tls_failures is not None:
+        yield _labelled(
+            "tls_handshakes_failed",
+            "Handshakes of TLS that failed, by the reason",
+            "reason",
+            net.tls_failures,
+        )
+    if net.certificate_expiry is not None:
+        text = "When the TLS certificate ends, in seconds since 1970"
+        yield _gauge("tls_certificate_expiry_seconds", text, net.certificate_expiry)
     yield _labelled_twice(
         "refusals", "Messages that were refused, by verb and reason", ("verb", "reason"), net.refusals.messages
     )

@@ -29,6 +29,8 @@ from trio_relay import (
     open_relay,
 )
 from trio_relay.net.admin.api import AdminApi
+from trio_relay.net.listeners import PLAIN, Preamble
+from trio_relay.net.tls import Tls
 from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.scoreboard import Scoreboard
 
@@ -50,7 +52,8 @@ def socket_pair(buffer_bytes: int = 0) -> tuple[trio.abc.Stream, trio.abc.Stream
 class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
     """A listener without sockets: `connect` gives the client's end of a new connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, preamble: Preamble = PLAIN) -> None:
+        self.preamble = preamble
         self._arrivals_in, self._arrivals = trio.open_memory_channel[trio.abc.Stream](100)
         self.closed = False
 
@@ -161,6 +164,8 @@ async def open_door(
     has_search: bool = True,
     clock: Callable[[], float] = lambda: NOW,
     scoreboard: Scoreboard | None = None,
+    preamble: Preamble = PLAIN,
+    tls: Tls | None = None,
 ) -> AsyncIterator[Door]:
     """A whole relay on a memory listener; leaving stops it as the first signal does.
 
@@ -169,21 +174,27 @@ async def open_door(
         rules: those of a relay without a name, with `limits` and search or not, unless others are given.
         clock: its time of day, seconds since 1970.
         scoreboard: makes it one of several workers.
+        preamble: what connections to it begin with.
+        tls: what it speaks TLS by.
     """
     store, rules = store or MemoryStore(), rules or Rules(limits or Limits(), has_search=has_search)
     async with open_relay(store, options, rules=rules, sync=sync, clock=clock, scoreboard=scoreboard) as relay:
-        server = served(relay, net, scoreboard)
-        listener, stop = MemoryListener(), trio.Event()
+        server = served(relay, net, scoreboard, tls)
+        listener, stop = MemoryListener(preamble), trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve, [listener], stop)
             yield Door(relay, server, listener, stop)
             stop.set()
 
 
-def served(relay: Relay, net: NetOptions | None = None, scoreboard: Scoreboard | None = None) -> Server:
+def served(
+    relay: Relay, net: NetOptions | None = None, scoreboard: Scoreboard | None = None, tls: Tls | None = None
+) -> Server:
     """One more way to a relay."""
-    front = Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay), relay.rules.names, relay.degraded)
-    return Server(relay, front, net or NetOptions(), scoreboard=scoreboard)
+    net = net or NetOptions()
+    urls = (*relay.rules.names, *net.paths)
+    front = Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay), urls, relay.degraded)
+    return Server(relay, front, net, scoreboard=scoreboard, tls=tls)
 
 
 def run_threads_inline(monkeypatch: pytest.MonkeyPatch) -> None:

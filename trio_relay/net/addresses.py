@@ -144,7 +144,7 @@ class Proxies:
         proxy that sends no such header speaks for itself.
 
         Args:
-            peer: the address at the other end of the connection.
+            peer: the address at the other end of the connection, or the one that a proxy has told by its own protocol.
             headers: of the request, names in lower case, repeated ones joined by commas.
 
         Returns:
@@ -152,7 +152,7 @@ class Proxies:
             proxy wrote names no address; `UNKNOWN` if the peer has none.
         """
         try:
-            peer = peer if peer == UNIX else written(peer)
+            peer = peer if peer in (UNIX, UNNAMED) else written(peer)
         except ValueError:
             return UNKNOWN
         told = headers.get(self._header)

@@ -53,8 +53,8 @@ class Endpoints:
         check: tells why the relay cannot store events now, or None.
         greeting: one line for whoever opens the address in a browser.
         management: answers operators (NIP-86); None: there are none.
-        urls: the relay's names, if it has any: the path of each is served, beside `/`, at which a proxy may ask that
-            has taken the path off.
+        urls: the relay's names, if it has any, and other paths: the path of each is served, beside `/`, at which a
+            proxy may ask that has taken the path off.
         degraded: tells what is worse than it should be while all is stored, or None.
     """
 

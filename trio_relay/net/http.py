@@ -150,7 +150,8 @@ async def converse(
         if refusal is not None:
             if not (arrivals.is_idle and left < _MOST_REQUESTS - 1):  # who was answered need not ask again
                 note_refusal(client_of({}), *refusal)
-            await _refuse(stream, refusal[0], request_seconds)
+            # No body: what was refused may be a HEAD, whose answer must not have one, and the status says it all.
+            await refuse(stream, refusal[0], request_seconds)
             return None
         if exchange is None:
             return None
@@ -346,10 +347,16 @@ def _render(connection: h11.Connection, response: Response, head_only: bool = Fa
     return b"".join(part for part in parts if part)
 
 
-async def _refuse(stream: trio.abc.Stream, status: int, seconds: float) -> None:
-    """Say what was wrong with a request; nothing has been said to it yet."""
-    # No body: what was refused may be a HEAD, whose answer must not have one, and the status says it all.
-    rendered = _render(h11.Connection(h11.SERVER), Response(status, headers=[_CLOSE]))
+async def refuse(stream: trio.abc.Stream, status: int, seconds: float, body: bytes = b"") -> None:
+    """Say what was wrong with a request to which nothing has been said yet, and that nothing more comes.
+
+    Args:
+        stream: closed by the caller.
+        status: of the answer.
+        seconds: for the client to take it.
+        body: of it, in words.
+    """
+    rendered = _render(h11.Connection(h11.SERVER), Response(status, body, headers=[_CLOSE]))
     with trio.move_on_after(seconds) as patience:
         await stream.send_all(rendered)
     if not patience.cancelled_caught:

@@ -1,6 +1,7 @@
 """Listeners: TCP, Unix sockets, and what becomes of those that the system has no room for.
 
-An address to listen on is `host:port`, `[host]:port` for IPv6, `*:port` for IPv4 and IPv6, or `unix:` and a path.
+An address to listen on is `host:port`, `[host]:port` for IPv6, `*:port` for IPv4 and IPv6, or `unix:` and a path. In
+front of it may stand what connections to it begin with: `proxy:`, `tls:`, or `proxy:tls:`.
 
 Workers accept from the same sockets, which their keeper opens once and closes (decision 31): there is one queue for
 all of them, one port, and one who removes the file of a Unix socket.
@@ -15,8 +16,9 @@ import os
 import socket
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -28,6 +30,8 @@ from trio_relay.private_files import set_mode
 log = structlog.get_logger("trio_relay.net")
 
 _UNIX: Final = "unix:"
+_PROXY: Final = "proxy:"
+_TLS: Final = "tls:"
 _MOST_PATH_BYTES: Final = 107
 """Of the path of a Unix socket, which is Linux's limit (unix(7))."""
 _MODE: Final = 0o660
@@ -102,38 +106,100 @@ class SharedListener(trio.abc.Listener[trio.SocketStream]):
         await self._listener.aclose()
 
 
-BoundListener: TypeAlias = trio.SocketListener | UnixListener | SharedListener
+@dataclass(frozen=True, slots=True)
+class Preamble:
+    """What connections to an address begin with, before HTTP.
+
+    Attributes:
+        proxy: the header of the PROXY protocol (`net.proxy_header`).
+        tls: a handshake.
+    """
+
+    proxy: bool = False
+    tls: bool = False
 
 
-def check_address(address: str) -> None:
+PLAIN: Final = Preamble()
+
+
+class EntryListener(trio.abc.Listener[trio.SocketStream]):
+    """A listener whose connections do not begin with HTTP.
+
+    Args:
+        listener: of the same socket; closed with this one.
+        preamble: what they begin with.
+    """
+
+    def __init__(self, listener: trio.SocketListener | UnixListener | SharedListener, preamble: Preamble) -> None:
+        self.socket = listener.socket
+        self.preamble = preamble
+        self._listener = listener
+
+    async def accept(self) -> trio.SocketStream:
+        return await self._listener.accept()
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
+
+
+BoundListener: TypeAlias = trio.SocketListener | UnixListener | SharedListener | EntryListener
+
+
+def preamble_of(listener: trio.abc.Listener[trio.abc.Stream]) -> Preamble:
+    """What connections to a listener begin with, if it tells."""
+    preamble: Preamble = getattr(listener, "preamble", PLAIN)
+    return preamble
+
+
+def with_preamble(listener: trio.SocketListener | UnixListener | SharedListener, preamble: Preamble) -> BoundListener:
+    """The same listener, whose connections begin with this."""
+    return listener if preamble == PLAIN else EntryListener(listener, preamble)
+
+
+def split_preamble(text: str) -> tuple[Preamble, str]:
+    """What connections to an address begin with, and the address itself."""
+    address = text.removeprefix(_PROXY)
+    plain = address.removeprefix(_TLS)
+    return Preamble(proxy=address != text, tls=plain != address), plain
+
+
+def check_address(text: str) -> None:
     """Check that an address to listen on is written as one.
 
     Raises:
         ValueError: it is not; the message says so.
     """
+    preamble, address = split_preamble(text)
     if address.startswith(_UNIX):
+        if preamble.tls:
+            raise ValueError(f"{text!r}: TLS is not spoken on a Unix socket")
         path = address.removeprefix(_UNIX)
         if not path or "\0" in path or len(os.fsencode(path)) > _MOST_PATH_BYTES:
             raise ValueError(f"{address!r} is not unix: and a path of at most {_MOST_PATH_BYTES} bytes")
         return
     host, _, port = address.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) < 65_536):
-        raise ValueError(f"{address!r} is not host:port")
+        raise ValueError(f"{text!r} is not host:port")
 
 
-async def open_listeners(address: str) -> list[BoundListener]:
+async def open_listeners(text: str) -> list[BoundListener]:
     """Listen on an address; a name may have several, and gets a listener for each.
 
     Raises:
         AddressRefused: the address is in use, not of this machine, or needs rights.
     """
+    preamble, address = split_preamble(text)
+    return [with_preamble(listener, preamble) for listener in await _open(address)]
+
+
+async def _open(address: str) -> Sequence[trio.SocketListener | UnixListener]:
     if address.startswith(_UNIX):
         return [_open_unix(Path(address.removeprefix(_UNIX)))]
     host, _, port = address.rpartition(":")
     try:
         if host == "*":
-            return [*await _open_everywhere(int(port))]
-        return [*await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None, backlog=_BACKLOG)]
+            return await _open_everywhere(int(port))
+        return await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
         reason = error.strerror if isinstance(error, OSError) else "no such name"
         raise AddressRefused(f"cannot listen on {address}: {reason}") from error

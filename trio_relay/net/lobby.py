@@ -50,6 +50,10 @@ class Visit(trio.abc.HalfCloseableStream):
         self._lobby.dismiss(self)
         return self._scope.__exit__(kind, error, traceback)
 
+    def go_on(self, stream: trio.abc.Stream) -> None:
+        """Read and send on a stream on top of the one so far: a handshake is over."""
+        self._stream = stream
+
     def end(self) -> None:
         """Close the connection soon; sync."""
         self._scope.cancel(reason="the visit has been ended")

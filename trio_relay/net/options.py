@@ -20,11 +20,61 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             description=(
                 "Addresses to listen on. host:port; 0.0.0.0:7777 is all of IPv4 and nothing else, [::]:7777 all of IPv6"
                 " and nothing else, *:7777 both; port 0 is any free one. unix:/path is a Unix socket for a proxy on"
-                " this machine, which its owner and its group may open."
+                " this machine, which its owner and its group may open. tls:host:port is one for TLS (tls_certificate)."
+                " With proxy: in front of any of these, proxies of trusted_proxies alone may connect, and tell whose"
+                " connection it is by the PROXY protocol, version 2."
             ),
             extra={"unit": "host:port or unix:/path"},
         ),
     ] = ("127.0.0.1:7777",)
+    tls_certificate: Annotated[
+        str,
+        Meta(
+            description=(
+                "File with the certificate for addresses with tls: in front, and behind it those that lead to an"
+                " authority, in PEM. Read again when it or the key changes, and on SIGHUP: who comes then gets the new"
+                " one, and who is there stays connected."
+            ),
+            extra={"unit": "path"},
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str,
+        Meta(
+            description="File with the private key of tls_certificate, in PEM, without a passphrase.",
+            extra={"unit": "path"},
+        ),
+    ] = ""
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description=(
+                "Names by which the relay may be called, such as relay.example.org or *.example.org, as clients write"
+                " them into the header Host; ports make no difference. Requests for others get 421. Empty: any name"
+                " will do. /health answers to every name."
+            ),
+        ),
+    ] = ()
+    origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description=(
+                "Hosts of web pages that may connect, such as app.example.org or *.example.org, as browsers write them"
+                " into the header Origin; WebSockets of other pages get 403, and no other page may read what the relay"
+                " answers. Programs that are no browsers send no such header, and may always connect. Empty: any page"
+                " may."
+            ),
+        ),
+    ] = ()
+    paths: Annotated[
+        tuple[Annotated[str, Meta(pattern="^/[!-~]*$")], ...],
+        Meta(
+            description=(
+                "Paths that the relay answers at beside / and those of its own names (relay.url, relay.also_known_as),"
+                " such as /nostr."
+            ),
+        ),
+    ] = ()
     max_connections: Annotated[
         int,
         Meta(
@@ -79,7 +129,13 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ),
     ] = "share"
     handshake_seconds: Annotated[
-        Seconds, Meta(description="Time for one HTTP request to arrive, including the upgrade to WebSocket.")
+        Seconds,
+        Meta(
+            description=(
+                "Time for one HTTP request to arrive, including the upgrade to WebSocket; as much before it for a"
+                " handshake of TLS, and for a proxy's header."
+            )
+        ),
     ] = 10.0
     ping_seconds: Annotated[
         Seconds, Meta(description="How long a client may be silent before it is sent a ping; looked at once a second.")

@@ -26,16 +26,19 @@ from trio_relay.net.budgets import FULL_OF_FILTERS, OVER_BUDGET, Budgets, greedi
 from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
 from trio_relay.net.connection import Connection
 from trio_relay.net.connection_limits import ConnectionLimits
+from trio_relay.net.doorkeeper import Doorkeeper
 from trio_relay.net.endpoints import HEALTH, Endpoints
 from trio_relay.net.flush import Flushes
 from trio_relay.net.http import Request, Response, Upgrade, converse
 from trio_relay.net.lane import Lane
-from trio_relay.net.listeners import PatientListener, Shortage
+from trio_relay.net.listeners import PatientListener, Preamble, Shortage, preamble_of
 from trio_relay.net.lobby import Lobby, Visit
 from trio_relay.net.options import NetOptions
-from trio_relay.net.refusals import UNANSWERED, ClientRefusals, Refusals
+from trio_relay.net.refusals import ClientRefusals, Refusals
 from trio_relay.net.statistics import NetStatistics
+from trio_relay.net.tls import Tls, TlsStream
 from trio_relay.net.transport import peer_address, transport
+from trio_relay.net.welcome import Welcome
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.scoreboard import Scoreboard
@@ -74,6 +77,7 @@ class Server:
         is_blocked: tells whether nobody at this address is served; by default as the relay's rules have it. Never
             asked about a trusted proxy. When it has changed its mind, call `close_blocked`.
         scoreboard: of the workers that serve the same clients; None: this process serves all of them.
+        tls: for listeners whose connections begin with it; None: there are none.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Server:
         options: NetOptions,
         is_blocked: Callable[[str], bool] | None = None,
         scoreboard: Scoreboard | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self._relay = relay
         self._front = front
@@ -101,6 +106,7 @@ class Server:
         self._lobby = Lobby(MOST_VISITORS, MOST_VISITORS_OF_ONE, self._origin, other_visitors)
         self._budgets = Budgets(options.inbound_bytes, options.outbound_bytes, self._connections.keys)
         self._lane = Lane()
+        self._welcome = Welcome(options.hosts, options.origins)
         self._stopping = False
         self._numbers = count(1)
         self.shortage = Shortage()
@@ -109,6 +115,11 @@ class Server:
         self._refused = 0
         self._close_reasons: Counter[str] = Counter()
         self._refusals = Refusals()
+        self._doorkeeper = Doorkeeper(
+            self._lobby, self._proxies, self._bars, self._refusals, options.handshake_seconds, tls
+        )
+        self.tls = tls
+        """Can be given another certificate at any time."""
         relay.moderation.state.subscribe(self._follow)
 
     async def serve(
@@ -137,11 +148,12 @@ class Server:
         stop: trio.Event,
         task_status: trio.TaskStatus[None],
     ) -> None:
-        patient = [PatientListener(listener, self.shortage) for listener in listeners]
         async with trio.open_nursery() as clients:
             async with trio.open_nursery() as listening:
                 listening.start_soon(self._watch)
-                await listening.start(partial(trio.serve_listeners, self._converse, patient, handler_nursery=clients))
+                for listener in listeners:
+                    converse, patient = partial(self._converse, preamble_of(listener)), self._patient(listener)
+                    await listening.start(partial(trio.serve_listeners, converse, [patient], handler_nursery=clients))
                 task_status.started()
                 await stop.wait()
                 listening.cancel_scope.cancel(reason="the relay is stopping")
@@ -185,29 +197,36 @@ class Server:
     def _bars(self, address: str) -> bool:
         return not self._proxies.is_trusted(address) and self._is_blocked(address)
 
-    async def _converse(self, stream: trio.abc.Stream) -> None:
+    def _patient(self, listener: trio.abc.Listener[trio.abc.Stream]) -> PatientListener:
+        return PatientListener(listener, self.shortage)
+
+    async def _converse(self, preamble: Preamble, stream: trio.abc.Stream) -> None:
         """One connection, from its first byte to its last; what goes wrong in it stays in it."""
         peer = peer_address(stream)
-        # No descriptors for plain requests without end, and none at all for those who are shut out.
-        is_barred = self._bars(peer)
-        if is_barred or not self._lobby.has_room(peer):
-            self._refused += 1
-            reason = "this address is blocked" if is_barred else "too many connections"
-            self._refusals.note_request(peer, UNANSWERED, reason)
+        if not self._doorkeeper.lets_in(peer):
             return
         number = next(self._numbers)
         structlog.contextvars.bind_contextvars(client=number, **self._place(peer))
         try:
-            await self._speak(stream, peer, number)
+            if preamble.proxy:
+                if (client := await self._doorkeeper.client_of(stream, peer)) is None:
+                    return
+                peer = client
+                structlog.contextvars.bind_contextvars(**self._place(peer))
+            await self._speak(stream, peer, number, speaks_tls=preamble.tls)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as group:
             log.debug("connection broken", address=peer, error=repr(group.exceptions[0]))
         except* Exception:
             log.exception("connection failed")
 
-    async def _speak(self, stream: trio.abc.Stream, peer: str, number: int) -> None:
+    async def _speak(self, stream: trio.abc.Stream, peer: str, number: int, *, speaks_tls: bool) -> None:
         conversation, upgrade = None, None
         client_of = partial(self._proxies.client_address, peer)
         with self._lobby.visit(stream, peer) as visit:
+            if speaks_tls:
+                if (secure := await self._doorkeeper.secured(stream, peer)) is None:
+                    return
+                visit.go_on(stream := secure)
             upgrade = await converse(
                 visit,
                 visit.served(self._answer),
@@ -218,9 +237,7 @@ class Server:
             )
             if upgrade is not None:
                 conversation = await self._shake_hands(stream, visit, upgrade)
-        if visit.was_put_out:
-            self._refused += 1
-            self._refusals.note_request(peer, UNANSWERED, "idle: others wait for this place")
+        self._doorkeeper.note_end(visit, peer)
         if upgrade is not None and conversation is not None:
             if self._refusals.tells_each:
                 structlog.contextvars.bind_contextvars(**self._place(upgrade.request.client))
@@ -245,19 +262,29 @@ class Server:
         return conversation
 
     def _takes_body(self, request: Request) -> bool:
-        return self._front.takes_body(request) and not self._bars(request.client)
+        return self._front.takes_body(request) and self._turned_away(request) is None
 
     async def _answer(self, request: Request) -> Response | None:
         response = await self._admitted(request)
+        if response is not None:
+            response = self._welcome.answered(request, response)
         if response is not None and response.status >= HTTPStatus.BAD_REQUEST and request.path != HEALTH:
             self._refusals.note_request(request.client, response.status, response.body.decode())
         return response
 
-    async def _admitted(self, request: Request) -> Response | None:
-        if request.path != HEALTH and self._bars(request.client):
+    def _turned_away(self, request: Request) -> Response | None:
+        """Why a request is not even looked at; health is everybody's."""
+        if request.path == HEALTH:
+            return None
+        if self._bars(request.client):
             return Response(403, b"blocked: this address is blocked\n", headers=[_CLOSE])
-        if request.path != HEALTH and request.client == UNNAMED and self._options.unknown_clients == "refuse":
+        if request.client == UNNAMED and self._options.unknown_clients == "refuse":
             return Response(403, b"blocked: the proxy tells no address of this client\n", headers=[_CLOSE])
+        return self._welcome.refusal(request)
+
+    async def _admitted(self, request: Request) -> Response | None:
+        if (turned_away := self._turned_away(request)) is not None:
+            return turned_away
         response = await self._front.answer(request)
         if response is None and (refusal := self._no_place_for(request)) is not None:
             self._refused += 1
@@ -340,11 +367,12 @@ class Server:
         return NetStatistics(
             len(self._connections),
             self._accepted,
-            self._refused,
+            self._refused + self._doorkeeper.refused,
             dict(self._close_reasons),
             self._refusals.statistics(),
             dict(self.shortage.counts),
             self._budgets.held(),
+            *((None, None) if self.tls is None else (dict(self.tls.failures), float(self.tls.expiry))),
         )
 
 
@@ -357,6 +385,7 @@ def _send_nowait(stream: trio.abc.Stream, data: bytes) -> int:
 
 def _abort(stream: trio.abc.Stream) -> None:
     """Let the coming close drop what the kernel still holds for this client, instead of trying on for minutes."""
+    stream = stream.below if isinstance(stream, TlsStream) else stream
     if isinstance(stream, trio.SocketStream):
         with suppress(OSError):
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)

@@ -22,7 +22,8 @@ class NetStatistics:
     """Connections: open now, accepted so far, refused for their number, how they ended; then what clients were refused.
 
     `accepts_failed` is how often there was no room for a connection, by the name of the system's error; `held_bytes`
-    what all clients make the relay hold now, by direction.
+    what all clients make the relay hold now, by direction. `tls_failures` are handshakes that failed, by reason, and
+    `certificate_expiry` is when the certificate ends, in seconds since 1970; None where no TLS is spoken.
     """
 
     connections: int
@@ -32,3 +33,5 @@ class NetStatistics:
     refusals: RefusalStatistics
     accepts_failed: dict[str, int]
     held_bytes: dict[str, int]
+    tls_failures: dict[str, int] | None = None
+    certificate_expiry: float | None = None

@@ -95,10 +95,10 @@ def _split(url: str) -> tuple[_Origin, SplitResult] | None:
         return None
     if not (host := parts.hostname):
         return None
-    return _Origin(parts.scheme in _SECURE, _one_loopback(_ascii(host)), default if port is None else port), parts
+    return _Origin(parts.scheme in _SECURE, _one_loopback(ascii_host(host)), default if port is None else port), parts
 
 
-def _ascii(host: str) -> str:
+def ascii_host(host: str) -> str:
     """Return a host as the network has it; one that has no such form stays as it is."""
     if host.isascii() or len(host) > _MOST_HOST:
         return host

@@ -16,6 +16,8 @@ from trio_relay.link import Calls, Link, LinkEnded, Refused, Tells
 from trio_relay.moderation.join_attempts import JoinAttempts
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.http import Response
+from trio_relay.net.listeners import Preamble
+from trio_relay.net.tls import CertifiedKey
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.options import PolicyOptions
@@ -110,6 +112,9 @@ class Conversations:
         self._checking = trio.Lock()
         self._checked = -math.inf
         self._trouble = ""
+        self._certified: CertifiedKey | None = None
+        self.preambles: list[Preamble] = []
+        """What connections begin with, listener by listener; empty: with HTTP."""
         self.relay: Relay
         """Decides; there before the first worker is."""
         self.admin: AdminApi
@@ -131,7 +136,15 @@ class Conversations:
         self._scoreboard.clear(number - 1)
         # Nothing may come between: the worker is told of all that follows the number in its beginning.
         part = self._join_part(link)
-        beginning = Beginning(self._config, self._workers, part.newest, self._scoreboard.fd, self._listeners(number))
+        beginning = Beginning(
+            self._config,
+            self._workers,
+            part.newest,
+            self._scoreboard.fd,
+            self._listeners(number),
+            self.preambles,
+            self._certified,
+        )
         link.tell("version", __version__.encode())
         link.tell("begin", encode(beginning))
         self._tell_rules(link, self.relay.moderation.state.unstored())
@@ -179,6 +192,12 @@ class Conversations:
         self._config = replace(self._config, policy=options)
         for link in self._links.values():
             link.tell("options", encode(options))
+
+    def take_certificate(self, certified: CertifiedKey) -> None:
+        """Have all workers show this from now on, those to come, too; sync."""
+        self._certified = certified
+        for link in self._links.values():
+            link.tell("certificate", encode(certified))
 
     async def obeyed(self) -> None:
         """Wait until all workers go by what they were told."""

@@ -5,6 +5,7 @@ begin     how to serve         →
           ← ready
 rules     changes of the lists →
 options   lists of files       →
+certificate, with its key      →
 obey      answered when all before it was taken (a question)
 settle    answered when what was being saved is (a question)
 statistics (a question)        →
@@ -23,6 +24,8 @@ import msgspec
 
 from trio_relay.config import Config
 from trio_relay.net.http import Request, Response
+from trio_relay.net.listeners import Preamble
+from trio_relay.net.tls import CertifiedKey
 from trio_relay.nostr.event import Event
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
@@ -37,6 +40,8 @@ class Beginning(msgspec.Struct, array_like=True):
         newest: the last number of an event before those that it will be told of.
         scoreboard: the descriptor of the shared memory.
         listeners: descriptors of the sockets that it accepts from.
+        preambles: what connections to each begin with; empty: all with HTTP.
+        certified: what it shows to those that begin with TLS.
     """
 
     config: Config
@@ -44,6 +49,8 @@ class Beginning(msgspec.Struct, array_like=True):
     newest: int
     scoreboard: int
     listeners: list[int]
+    preambles: list[Preamble] = []
+    certified: CertifiedKey | None = None
 
 
 class Reported(msgspec.Struct, array_like=True):
@@ -70,6 +77,7 @@ class RequestAnswer(msgspec.Struct, array_like=True):
 encode: Final = msgspec.msgpack.Encoder().encode
 beginning_of: Final = msgspec.msgpack.Decoder(Beginning).decode
 changes_of: Final = msgspec.msgpack.Decoder(list[Change]).decode
+certified_of: Final = msgspec.msgpack.Decoder(CertifiedKey).decode
 options_of: Final = msgspec.msgpack.Decoder(PolicyOptions).decode
 reported_of: Final = msgspec.msgpack.Decoder(Reported).decode
 request_of: Final = msgspec.msgpack.Decoder(Request).decode

@@ -28,10 +28,10 @@ from trio_relay.app import (
     is_shared,
     listening,
     open_store,
+    place_of,
     rules_of,
     sync_options,
     tune_process,
-    url_of,
 )
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
@@ -39,7 +39,7 @@ from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import MetricsEndpoint
-from trio_relay.net.listeners import BoundListener, Shortage
+from trio_relay.net.listeners import BoundListener, Shortage, preamble_of
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.opening import open_relay
@@ -49,6 +49,7 @@ from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
 from trio_relay.store.kept import Keeper
 from trio_relay.store.sqlite import open_sqlite
+from trio_relay.tls_files import TlsFiles, following, tls_files
 from trio_relay.workers.conversations import Conversations
 from trio_relay.workers.home import HomeStore
 from trio_relay.workers.linked_bus import HubPlace
@@ -74,6 +75,7 @@ async def main(config: Config, announce: Announce, lists: ListFiles | None, work
         workers: how many, at least 2.
 
     Raises:
+        TlsRefused: the certificate or its key cannot be used.
         StoreRefused: the store cannot be opened.
         AddressRefused: an address cannot be listened on.
         WorkersFailed: the workers do not run.
@@ -81,11 +83,12 @@ async def main(config: Config, announce: Announce, lists: ListFiles | None, work
         StoppedNow: a second signal came while it was stopping; in a group.
     """
     tune_process(config)
+    files = tls_files(config.net)
     stop = trio.Event()
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
         with _scoreboard(workers, config.net.max_connections) as scoreboard:
-            whole = _Whole(config, workers, scoreboard)
+            whole = _Whole(config, workers, scoreboard, files)
             await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, lists)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
@@ -105,8 +108,9 @@ def _scoreboard(workers: int, connections: int) -> Scoreboard:
 class _Whole:
     """All that this process does for its workers."""
 
-    def __init__(self, config: Config, workers: int, scoreboard: Scoreboard) -> None:
+    def __init__(self, config: Config, workers: int, scoreboard: Scoreboard, files: TlsFiles | None) -> None:
         self._config = config
+        self._files = files
         self._workers = workers
         self._scoreboard = scoreboard
         self._listeners: Sequence[BoundListener] = ()
@@ -178,7 +182,13 @@ class _Whole:
         relay.moderation.state.subscribe(conversations.follow)
         page = MetricsPage(partial(self._statistics, relay), self._figures)
         endpoint = MetricsEndpoint(page.render, conversations.gather)
-        async with attended(config, relay, endpoint, Shortage(), lists, conversations.take_options) as metrics:
+        if self._files is not None:
+            conversations.take_certificate(self._files.certified)
+        conversations.preambles = list(map(preamble_of, self._listeners))
+        async with (
+            attended(config, relay, endpoint, Shortage(), lists, conversations.take_options) as metrics,
+            following(self._files, conversations.take_certificate),
+        ):
             for line in banner(config, store, relay, metrics, self._workers):
                 announce(line)
             async with trio.open_nursery() as serving:
@@ -186,7 +196,7 @@ class _Whole:
                 await serving.start(partial(self._supervisor.run, stop))
                 if not stop.is_set():
                     for listener in self._listeners:
-                        announce(f"listening on {url_of('ws', listener)}")
+                        announce(place_of(listener))
 
     def _statistics(self, relay: Relay) -> tuple[RelayStatistics, NetStatistics]:
         own = relay.statistics()

@@ -39,7 +39,7 @@ from trio_relay.store.base import CacheStatistics, StoreStatistics
 T = TypeVar("T")
 
 _OF_NOW: Final[dict[type, frozenset[str]]] = {
-    NetStatistics: frozenset({"connections", "held_bytes"}),
+    NetStatistics: frozenset({"connections", "held_bytes", "certificate_expiry"}),
     RelayStatistics: frozenset({"verifiers"}),
     WriterStatistics: frozenset({"failure"}),
     ChannelStatistics: frozenset({"depth", "capacity"}),
@@ -54,8 +54,9 @@ _OF_NOW: Final[dict[type, frozenset[str]]] = {
 _MOST: Final[dict[type, frozenset[str]]] = {
     ChannelStatistics: frozenset({"peak"}),
     StoreStatistics: frozenset({"disk_bytes", "wal_bytes"}),
+    NetStatistics: frozenset({"certificate_expiry"}),
 }
-"""What is not added up: the most that waited in a channel of one process, and the one file that all of them see."""
+"""What is not added up: the most that waited in a channel of one process, and the files that all of them see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +252,13 @@ def _added(one: Any, other: Any) -> Any:
             kind: Any = type(one)
             most = _MOST.get(kind, ())
             pairs = ((each.name, getattr(one, each.name), getattr(other, each.name)) for each in fields(one))
-            return kind(*[max(a, b) if name in most else _added(a, b) for name, a, b in pairs])
+            return kind(*[_greater(a, b) if name in most else _added(a, b) for name, a, b in pairs])
         case _:
             return one + other
+
+
+def _greater(one: Any, other: Any) -> Any:
+    return max((each for each in (one, other) if each is not None), default=None)
 
 
 def _remains(value: Any) -> Any:

@@ -16,14 +16,15 @@ import structlog
 import trio
 
 from trio_relay import logs
-from trio_relay.app import greeting_of, open_store, rules_of, sync_options, tune_process
+from trio_relay.app import greeting_of, open_store, rules_of, sync_options, tune_process, urls_of
 from trio_relay.config import Config
 from trio_relay.link import Link, LinkEnded, Tells
 from trio_relay.net.admin.api import Gate
 from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.http import Request, Response
-from trio_relay.net.listeners import BoundListener, inherited_listener
+from trio_relay.net.listeners import PLAIN, BoundListener, inherited_listener, with_preamble
 from trio_relay.net.server import Server
+from trio_relay.net.tls import Tls
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
@@ -39,6 +40,7 @@ from trio_relay.workers.instructions import (
     Joining,
     Reported,
     beginning_of,
+    certified_of,
     changes_of,
     encode,
     options_of,
@@ -128,6 +130,7 @@ class ServingWorker:
         self._beginning: Beginning | None = None
         self._early: list[Change] = []
         self._early_options: PolicyOptions | None = None
+        self._early_certificate: bytes | None = None
         self._position: Callable[[], int] = lambda: 0
         self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"version": _check_version, "begin": self._begin}
         self._calls: dict[str, Callable[[bytes], Awaitable[bytes]]] = {"obey": _obey}
@@ -138,7 +141,7 @@ class ServingWorker:
             nursery.start_soon(self._speak, nursery.cancel_scope)
             await self._begun.wait()
             assert self._beginning is not None
-            nursery.start_soon(self._hear_signals)
+            nursery.start_soon(self._hear_signals, self._beginning.certified is not None)
             await self._serve(self._beginning)
             nursery.cancel_scope.cancel(reason="all is served")
 
@@ -153,11 +156,13 @@ class ServingWorker:
         self._begun.set()
         await self._prepared.wait()  # what follows is for a store that is open
 
-    async def _hear_signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM) as signals:
-            async for _ in signals:
-                log.info("stopping", signal="SIGTERM")
-                self._stop.set()
+    async def _hear_signals(self, has_tls: bool) -> None:
+        # SIGHUP is for the keeper, and reaches all processes where a terminal sends it.
+        with trio.open_signal_receiver(signal.SIGTERM, *([signal.SIGHUP] if has_tls else [])) as signals:
+            async for number in signals:
+                if number == signal.SIGTERM:
+                    log.info("stopping", signal="SIGTERM")
+                    self._stop.set()
 
     async def _serve(self, beginning: Beginning) -> None:
         config = share_of(beginning.config, beginning.workers)
@@ -167,7 +172,9 @@ class ServingWorker:
             scoreboard = opened.enter_context(
                 Scoreboard.open(beginning.scoreboard, self._number - 1, beginning.workers)
             )
-            listeners = [inherited_listener(fd, scoreboard.is_ahead) for fd in beginning.listeners]
+            inherited = [inherited_listener(fd, scoreboard.is_ahead) for fd in beginning.listeners]
+            preambles = beginning.preambles or [PLAIN] * len(inherited)
+            listeners = list(map(with_preamble, inherited, preambles))
             rules = rules_of(config, listeners)
             desk = Desk(self._link)
             async with (
@@ -176,7 +183,8 @@ class ServingWorker:
                     store, config.pipeline, rules=rules, sync=sync_options(config), scoreboard=scoreboard, owner=desk
                 ) as relay,
             ):
-                await self._open(config, relay, desk, listeners, scoreboard)
+                tls = None if beginning.certified is None else Tls(beginning.certified)
+                await self._open(config, relay, desk, listeners, scoreboard, tls)
 
     @asynccontextmanager
     async def _open_store(self, config: Config, scoreboard: Scoreboard, newest: int) -> AsyncIterator[Store]:
@@ -202,7 +210,11 @@ class ServingWorker:
         async def keep_options(payload: bytes) -> None:
             self._early_options = options_of(payload)
 
-        self._tells |= {**tells, "rules": keep_rules, "options": keep_options, "stop": self._take_stop}
+        async def keep_certificate(payload: bytes) -> None:
+            self._early_certificate = payload
+
+        kept = {"rules": keep_rules, "options": keep_options, "certificate": keep_certificate}
+        self._tells |= {**tells, **kept, "stop": self._take_stop}
         self._prepared.set()
 
     async def _take_stop(self, _payload: bytes) -> None:
@@ -215,10 +227,11 @@ class ServingWorker:
         desk: Desk,
         listeners: Sequence[BoundListener],
         scoreboard: Scoreboard,
+        tls: Tls | None,
     ) -> None:
-        admin = RemoteAdmin(relay, desk)
-        front = Endpoints(relay.document, desk.check, greeting_of(config), admin, relay.rules.names, relay.degraded)
-        server = Server(relay, front, config.net, scoreboard=scoreboard)
+        admin, urls = RemoteAdmin(relay, desk), urls_of(config, relay.rules)
+        front = Endpoints(relay.document, desk.check, greeting_of(config), admin, urls, relay.degraded)
+        server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls)
         state = relay.moderation.state
 
         async def settle(_payload: bytes) -> bytes:
@@ -232,6 +245,10 @@ class ServingWorker:
             relay.rules.take_options(options_of(payload))
             server.recheck()
 
+        async def take_certificate(payload: bytes) -> None:
+            if tls is not None:
+                tls.take(certified_of(payload))
+
         async def tell_statistics(_payload: bytes) -> bytes:
             return statistics.encode(
                 ServingStatistics(relay.statistics(), server.statistics(), *own_use(), self._position())
@@ -244,7 +261,9 @@ class ServingWorker:
         state.apply_unstored(self._early)
         if self._early_options is not None:
             relay.rules.take_options(self._early_options)
-        self._tells |= {"rules": take_rules, "options": take_options}
+        self._tells |= {"rules": take_rules, "options": take_options, "certificate": take_certificate}
+        if self._early_certificate is not None:
+            await take_certificate(self._early_certificate)
         self._calls |= {"settle": settle, "statistics": tell_statistics, "check": tell_trouble}
         async with trio.open_nursery() as serving:
             await serving.start(server.serve, listeners, self._stop)
