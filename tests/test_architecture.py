@@ -152,7 +152,7 @@ PURE = [
     "net/addresses.py", "net/addresses.py", "net/frames.py", "net/keepalive.py",
     "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/methods.py",
     "net/admin/lists.py", "net/connection_limits.py", "net/statistics.py", "net/request_head.py", "net/websocket.py",
-    "net/proxy_header.py", "net/welcome.py",
+    "net/forwarded.py", "net/proxy_header.py", "net/welcome.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
+from trio_relay.net.forwarded import forwarded_for
 from trio_relay.policy.lists import ListName
 from trio_relay.policy.rules import Rules
 
@@ -37,8 +38,9 @@ _KNOWN: Final = 1_024
 _MAPPED: Final = 96
 """Bits before the IPv4 address in an IPv6 one (RFC 4291, section 2.5.5.2)."""
 _FORWARDED: Final = "forwarded"
-_FOR: Final = re.compile(r"""(?:^|;)[ \t]*for[ \t]*=[ \t]*(?P<quote>"?)(?P<node>[^";]+)(?P=quote)""", re.IGNORECASE)
-_WITH_PORT: Final = re.compile(r"\[(?P<bracketed>[^\]]+)\](?::\d+)?|(?P<plain>[^:]+):\d+")
+_PORT: Final = r":(?:[0-9]+|_[0-9A-Za-z._-]+)"
+"""A number, or a name that hides it (RFC 7239, section 6)."""
+_WITH_PORT: Final = re.compile(rf"\[(?P<bracketed>[^\]]+)\](?:{_PORT})?|(?P<plain>[^:]+){_PORT}")
 
 
 def parse_address(text: str) -> Address:
@@ -161,12 +163,8 @@ class Proxies:
     def _nearest(self, told: str) -> str:
         """The address nearest to the end of a trusted proxy's header that is no trusted proxy's."""
         client = UNNAMED
-        for hop in reversed(told.split(",")):
-            if not (hop := hop.strip()):
-                continue
-            if self._header == _FORWARDED:
-                match = _FOR.search(hop)
-                hop = match["node"].strip() if match is not None else ""
+        hops = forwarded_for(told) if self._header == _FORWARDED else _listed(told)
+        for hop in hops:
             try:
                 client = written(_without_port(hop))
             except ValueError:
@@ -174,6 +172,11 @@ class Proxies:
             if not self.is_trusted(client):
                 break
         return client
+
+
+def _listed(told: str) -> Iterator[str]:
+    """The items of a list with commas between them, from its end; empty ones do not count."""
+    return (item for hop in reversed(told.split(",")) if (item := hop.strip()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ _UTC_TIME: Final = 0x17
 _VERSION: Final = 0xA0
 _IN_WORDS: Final = {
     "KEY_VALUES_MISMATCH": "the key is not the one of the certificate",
-    "BAD_DECRYPT": "the key has a passphrase, which nobody is here to type",
+    "NO_START_LINE": "one of them is no PEM",
     "EE_KEY_TOO_SMALL": "the key is too short to be safe",
 }
 PLAIN_HTTP: Final = "http request"
@@ -42,7 +42,7 @@ class TlsRefused(Exception):
 class CertifiedKey:
     """A certificate with those that lead from it to an authority, and its private key, both in PEM."""
 
-    chain: bytes
+    chain: bytes = field(repr=False)  # there may be a key in the same file
     key: bytes = field(repr=False)
 
     def context(self) -> ssl.SSLContext:
@@ -57,9 +57,9 @@ class CertifiedKey:
         made.set_alpn_protocols(_ALPN)
         try:
             with _in_memory(self.chain) as chain, _in_memory(self.key) as key:
-                made.load_cert_chain(chain, key, password=lambda: "")
-        except (ssl.SSLError, ValueError) as error:
-            reason = getattr(error, "reason", None) or "they are no PEM"
+                made.load_cert_chain(chain, key, password=_nobody_types)
+        except ssl.SSLError as error:
+            reason = error.reason or "NO_START_LINE"
             raise TlsRefused(_IN_WORDS.get(reason, reason.replace("_", " ").lower())) from error
         return made
 
@@ -77,6 +77,10 @@ class CertifiedKey:
             return not_after(ssl.PEM_cert_to_DER_cert(found[0].decode("ascii")))
         except (ValueError, IndexError) as error:
             raise TlsRefused("there is no certificate in it") from error
+
+
+def _nobody_types() -> str:
+    raise TlsRefused("the key has a passphrase, which nobody is here to type")
 
 
 @contextmanager
