@@ -59,7 +59,9 @@ ALLOWED = {
     "environment": [],
     "list_files": ["nostr", "policy", "net"],
     "tls_files": ["net", "list_files"],
+    "config_checks": ["nostr", "bus", "store", "net"],
     "config": [
+        "config_checks",
         "nostr",
         "policy",
         "bus",
@@ -127,6 +129,7 @@ ALLOWED = {
         "logs",
         "list_files",
         "tls_files",
+        "config_checks",
         "config",
         "workers",
         "app",

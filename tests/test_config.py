@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from trio_relay.config import Config, ConfigError, Setting, check, load, settings
+from trio_relay.config import Config, Setting, check, load, settings
+from trio_relay.config_checks import ConfigError
 
 SETTINGS = list(settings())
 

@@ -15,7 +15,8 @@ from trio.testing import MockClock
 from tests.support.keys import ALICE, BOB, CAROL
 from tests.support.program import running
 from trio_relay import PolicyOptions
-from trio_relay.config import ConfigError, list_files, load
+from trio_relay.config import list_files, load
+from trio_relay.config_checks import ConfigError
 from trio_relay.list_files import LISTS, ListFiles
 
 

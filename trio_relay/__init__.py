@@ -17,6 +17,7 @@ from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
+from trio_relay.plugins import Action, Judges, PluginOptions, Source, Verdict, open_judges
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Saved, Store, StoreError, StoreRefused
@@ -29,15 +30,18 @@ if TYPE_CHECKING:
     from trio_relay.store.opensearch import open_opensearch
 
 __all__ = [
+    "Action",
     "AdminApi",
     "Endpoints",
     "Event",
     "Filter",
+    "Judges",
     "Limits",
     "MemberOptions",
     "MemoryStore",
     "NetOptions",
     "OpenSearchOptions",
+    "PluginOptions",
     "PolicyOptions",
     "Recipient",
     "Relay",
@@ -46,15 +50,18 @@ __all__ = [
     "Rules",
     "Saved",
     "Server",
+    "Source",
     "SqliteOptions",
     "Store",
     "StoreError",
     "StoreRefused",
     "Submission",
     "Subscription",
+    "Verdict",
     "__version__",
     "bound_address",
     "document",
+    "open_judges",
     "open_listeners",
     "open_opensearch",
     "open_relay",

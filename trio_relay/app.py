@@ -52,6 +52,7 @@ from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.sync_sets import SyncOptions
+from trio_relay.plugins.judges import open_judges
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store import opensearch
@@ -99,7 +100,10 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
         async with (
             open_store(config, bus_of(config)) as store,
             listening(config.net.listen) as listeners,
-            open_relay(store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config)) as relay,
+            open_judges(config.plugins) as judges,
+            open_relay(
+                store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config), judges=judges
+            ) as relay,
         ):
             await _serve(config, store, relay, listeners, stop, announce, lists, files)
         root.cancel_scope.cancel(reason="the relay has stopped")

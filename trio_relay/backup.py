@@ -22,6 +22,8 @@ from trio_relay.config import Config
 from trio_relay.jsonl import read_lines
 from trio_relay.moderation.state import restore
 from trio_relay.pipeline.opening import open_relay
+from trio_relay.plugins.judges import open_judges
+from trio_relay.plugins.options import PluginOptions
 from trio_relay.state_file import (
     Decisions,
     StateRefused,
@@ -136,7 +138,10 @@ async def bring_in(
             # Until everything is stored, however long that takes.
             unhurried = msgspec.structs.replace(config.pipeline, drain_seconds=math.inf)
             rules = app.rules_of(_silent(config) if is_backup else config)
-            async with open_relay(store, unhurried, rules=rules) as relay:
+            async with (
+                open_judges(PluginOptions() if is_backup else config.plugins) as judges,
+                open_relay(store, unhurried, rules=rules, judges=judges) as relay,
+            ):
                 await import_lines(relay, read_lines(events, progress), summary, is_backup=is_backup)
 
 

@@ -29,7 +29,8 @@ from rich.progress import (
 
 from trio_relay import app, logs
 from trio_relay.backup import bring_in, read_state, write_events, write_state
-from trio_relay.config import Config, ConfigError, exposed, list_files, load
+from trio_relay.config import Config, exposed, list_files, load
+from trio_relay.config_checks import ConfigError
 from trio_relay.list_files import ListFiles
 from trio_relay.net.listeners import AddressRefused
 from trio_relay.net.tls import TlsRefused

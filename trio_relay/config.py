@@ -12,30 +12,36 @@ import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from trio_relay.bus.options import BusOptions
+from trio_relay.config_checks import (
+    ConfigError,
+    check_bus,
+    check_credentials,
+    check_listen,
+    check_names,
+    check_preambles,
+    check_url,
+)
 from trio_relay.environment import PREFIX, VariableError, override
 from trio_relay.list_files import ListFileError, expand, files_of
 from trio_relay.logs import LogOptions
 from trio_relay.metrics import MetricsOptions
 from trio_relay.net.addresses import AddressEntry, AddressList, Proxies
-from trio_relay.net.endpoints import HEALTH
-from trio_relay.net.listeners import check_address, split_preamble
+from trio_relay.net.listeners import split_preamble
 from trio_relay.net.options import NetOptions
-from trio_relay.net.welcome import Names
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.nip19 import pubkey_of
 from trio_relay.nostr.relay_info import RelayInfo
-from trio_relay.nostr.urls import is_loopback, plain_path, same_relay
+from trio_relay.nostr.urls import is_loopback
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.sync_sets import SyncOptions
+from trio_relay.plugins.options import PluginOptions, check_options
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rate_limits import check_rates
 from trio_relay.policy.rate_options import RateOptions
@@ -67,6 +73,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     policy: PolicyOptions = PolicyOptions()
     members: MemberOptions = MemberOptions()
     rates: RateOptions = RateOptions()
+    plugins: PluginOptions = PluginOptions()
     sync: SyncOptions = SyncOptions()
     pipeline: RelayOptions = RelayOptions()
     store: StoreOptions = StoreOptions()
@@ -74,10 +81,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bus: BusOptions = BusOptions()
     metrics: MetricsOptions = MetricsOptions()
     log: LogOptions = LogOptions()
-
-
-class ConfigError(ValueError):
-    """An error in the configuration; the message names the key, the reason, and the nearest known key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +246,7 @@ _PUBKEYS: Final = (
     ("policy", "admins"),
     ("policy", "allowed_pubkeys"),
     ("policy", "denied_pubkeys"),
+    ("plugins", "skip_pubkeys"),
 )
 """Settings that hold public keys, in any of their spellings."""
 
@@ -302,9 +306,9 @@ def _check_together(config: Config) -> None:
     if not config.relay.url and not is_private(config):
         _check_nameless(config)
     if config.relay.url:
-        _check_url("relay.url", config.relay.url)
+        check_url("relay.url", config.relay.url)
     for url in config.relay.also_known_as:
-        _check_url("relay.also_known_as", url)
+        check_url("relay.also_known_as", url)
     for key in ("members_read", "claims", "receive_kinds"):
         if getattr(config.members, key) and not config.members.enabled:
             raise ConfigError(f"members.{key}: needs members.enabled")
@@ -313,14 +317,16 @@ def _check_together(config: Config) -> None:
     if config.pipeline.mute_unheard and (config.pipeline.workers != 1 or config.bus.url):
         raise ConfigError("pipeline.mute_unheard: no process knows who listens on another; needs pipeline.workers = 1")
     if config.store.backend == "opensearch":
-        _check_credentials(config.opensearch)
-    _check_bus(config)
+        check_credentials(config.opensearch)
+    check_bus(config.bus, config.store.backend)
+    if (fault := check_options(config.plugins)) is not None:
+        raise ConfigError(f"plugins.{fault}")
     for address in config.net.listen:
-        _check_listen("net.listen", address)
-    _check_preambles(config.net)
-    _check_names(config.net)
+        check_listen("net.listen", address)
+    check_preambles(config.net)
+    check_names(config.net)
     if config.metrics.listen:
-        _check_listen("metrics.listen", config.metrics.listen)
+        check_listen("metrics.listen", config.metrics.listen)
         if split_preamble(config.metrics.listen)[1] != config.metrics.listen:
             raise ConfigError("metrics.listen: speaks plain HTTP alone")
 
@@ -334,75 +340,3 @@ def _check_nameless(config: Config) -> None:
     for key, value in (("auth_to_read", True), ("auth_to_write", True), ("challenge", "connect")):
         if getattr(config.policy, key) == value:
             raise ConfigError(f"policy.{key}: needs relay.url, without which no client can authenticate (NIP-42)")
-
-
-def _check_preambles(options: NetOptions) -> None:
-    """Check that there is what addresses with `tls:` and `proxy:` in front need, and that nothing is passed over."""
-    if bool(options.tls_certificate) != bool(options.tls_key):
-        raise ConfigError("net.tls_certificate: needs net.tls_key, and the other way round")
-    preambles = [split_preamble(address) for address in options.listen]
-    speaks_tls = any(preamble.tls for preamble, _ in preambles)
-    if speaks_tls and not options.tls_certificate:
-        raise ConfigError("net.listen: tls: needs net.tls_certificate")
-    if options.tls_certificate and not speaks_tls:
-        raise ConfigError("net.tls_certificate: needs an address in net.listen with tls: in front")
-    for preamble, address in preambles:
-        if preamble.proxy and not (options.trusted_proxies or address.startswith("unix:")):
-            raise ConfigError("net.listen: proxy: needs net.trusted_proxies, since nobody else may connect there")
-
-
-def _check_names(options: NetOptions) -> None:
-    for key in ("hosts", "origins"):
-        try:
-            Names(getattr(options, key))
-        except ValueError as error:
-            raise ConfigError(f"net.{key}: {error}") from None
-    if any(plain_path(path) == HEALTH for path in options.paths):
-        raise ConfigError(f"net.paths: the path {HEALTH} is taken by the relay's answer to health checks")
-
-
-def _check_credentials(options: OpenSearchOptions) -> None:
-    """Check that none of the credentials would be passed over."""
-    if options.api_key and options.username:
-        raise ConfigError("opensearch.api_key: cannot be sent together with opensearch.username")
-    if options.password and not options.username:
-        raise ConfigError("opensearch.password: needs opensearch.username")
-    if options.ca_file and not any(url.startswith("https:") for url in options.urls):
-        raise ConfigError("opensearch.ca_file: needs an https URL in opensearch.urls")
-
-
-def _check_bus(config: Config) -> None:
-    """Check that there is something for a bus to connect, and what it needs."""
-    url = config.bus.url
-    if config.bus.ca_file and not url.startswith("rediss:"):
-        raise ConfigError("bus.ca_file: needs a rediss URL in bus.url")
-    if not url:
-        return
-    if config.store.backend != "opensearch":
-        raise ConfigError('bus.url: needs store.backend = "opensearch", a store that several relays share')
-    try:
-        parts = urlsplit(url)
-        if parts.scheme != "unix" and not (parts.hostname and parts.port != 0):
-            raise ValueError
-    except ValueError:
-        raise ConfigError("bus.url: needs a host and a valid port") from None
-    if find_spec("coredis") is None:
-        raise ConfigError("bus.url: needs the package coredis: pip install 'trio-relay[bus]'")
-
-
-def _check_url(key: str, url: str) -> None:
-    """Check that a name of the relay is one that clients can connect to, and that all of it counts."""
-    if not same_relay(url, url) or re.search(r"\s", url):
-        raise ConfigError(f"{key}: must be a ws or wss URL with a host and a valid port")
-    parts = urlsplit(url)
-    if "@" in parts.netloc:
-        raise ConfigError(f"{key}: must not hold a user or a password, since the relay asks for none")
-    if plain_path(parts.path) == HEALTH:
-        raise ConfigError(f"{key}: the path {HEALTH} is taken by the relay's answer to health checks")
-
-
-def _check_listen(key: str, address: str) -> None:
-    try:
-        check_address(address)
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from None

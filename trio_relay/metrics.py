@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.pipeline.statistics import Distribution, RelayStatistics
+from trio_relay.plugins.processes import ProgramStatistics
 from trio_relay.version import CODE, __version__
 
 Snapshot: TypeAlias = Callable[[], tuple[RelayStatistics, NetStatistics]]
@@ -128,6 +129,7 @@ def _all(relay: RelayStatistics, net: NetStatistics) -> Iterator[Metric]:
     yield InfoMetricFamily("trio_relay", "What runs here", about)
     yield from _net(net)
     yield from _pipeline(relay)
+    yield from _judging(relay)
     yield from _store(relay)
 
 
@@ -230,6 +232,33 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
         "From the beginning of a query to EOSE, of those that were not answered at once",
         relay.queries.seconds,
     )
+
+
+def _judging(relay: RelayStatistics) -> Iterator[Metric]:
+    judging = relay.judging
+    yield _labelled(
+        "verdicts", "Verdicts of plugins and hooks, by what was judged and how", "verdict", judging.verdicts
+    )
+    yield _histogram("event_verdict_seconds", "From asking about an event to the verdict", judging.event_seconds)
+    yield _histogram("request_verdict_seconds", "From asking about a request to the verdict", judging.request_seconds)
+
+    def of_each(value: Callable[[ProgramStatistics], int]) -> dict[str, float]:
+        return {name: value(program) for name, program in judging.programs.items()}
+
+    for name, text, numbers in (
+        ("processes", "Processes of a plugin that run now", of_each(lambda one: one.running)),
+        ("in_flight", "Questions that a plugin has before it now", of_each(lambda one: one.in_flight)),
+    ):
+        yield _gauges(f"plugin_{name}", text, "plugin", numbers)
+    for name, text, numbers in (
+        ("questions", "Questions for a plugin", of_each(lambda one: one.questions)),
+        ("timeouts", "Questions that a plugin did not answer in time", of_each(lambda one: one.timed_out)),
+        ("unasked", "Questions not asked, since the plugin answers none", of_each(lambda one: one.unasked)),
+        ("restarts", "Times that a process of a plugin was started again", of_each(lambda one: one.restarts)),
+    ):
+        yield _labelled(f"plugin_{name}", text, "plugin", numbers)
+    faults = {(name, fault): number for name, one in judging.programs.items() for fault, number in one.faults.items()}
+    yield _labelled_twice("plugin_faults", "Lines that are no answers", ("plugin", "fault"), faults)
 
 
 def _store(relay: RelayStatistics) -> Iterator[Metric]:

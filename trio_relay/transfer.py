@@ -146,7 +146,7 @@ def _submission(relay: Relay, line: Line, operator: Identity, summary: ImportSum
         summary.leave_out("it has expired (NIP-40)")
     elif (refusal := relay.admission.admit(event, operator, line.size)) is None:
         reply = partial(summary.reply, line.number)
-        return Submission(event, reply, trio.current_time(), line.size, is_own=operator.brings_backup)
+        return Submission(event, reply, trio.current_time(), line.size, operator.brings_backup, operator)
     elif operator.brings_backup and refusal.prefix is Prefix.BLOCKED:
         summary.leave_out(refusal.reason)
     else:

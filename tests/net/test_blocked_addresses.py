@@ -104,9 +104,9 @@ async def test_who_comes_from_this_machine_is_bounded_by_no_address(monkeypatch:
     origins: list[str | None] = []
     new_identity = Admission.new_identity
 
-    def noted(admission: Admission, origin: str | None = None) -> Identity:
+    def noted(admission: Admission, origin: str | None = None, address: str = "") -> Identity:
         origins.append(origin)
-        return new_identity(admission, origin)
+        return new_identity(admission, origin, address)
 
     monkeypatch.setattr(Admission, "new_identity", noted)
     async with open_house(BEHIND) as house, house.wire(PROXY) as proxied, house.wire(HERE) as direct:

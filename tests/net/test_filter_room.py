@@ -116,7 +116,7 @@ async def test_one_address_has_its_share_over_all_its_connections(monkeypatch: p
     origins = iter(["192.0.2.1", "192.0.2.1", "192.0.2.2", None])
     async with open_door(limits=limits) as door:
         new_identity = door.relay.admission.new_identity
-        monkeypatch.setattr(door.relay.admission, "new_identity", lambda _origin: new_identity(next(origins)))
+        monkeypatch.setattr(door.relay.admission, "new_identity", lambda *_: new_identity(next(origins)))
         async with door.client() as one, door.client() as same, door.client() as other, door.client() as proxied:
             assert await told(one, "REQ", SIX) == ["EOSE", "a"]
             for verb in ("REQ", "COUNT"):

@@ -14,7 +14,8 @@ from tests.support.server import Door
 from tests.support.wire import Reply, open_stream, upgrade
 from trio_relay import MemoryStore
 from trio_relay.app import rules_of
-from trio_relay.config import ConfigError, check
+from trio_relay.config import check
+from trio_relay.config_checks import ConfigError
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.version import __version__
 

@@ -11,7 +11,8 @@ from tests.support.keys import ALICE, BOB, CAROL, Author
 from tests.support.named_relay import URL, AuthClient, auth_event, open_client, open_named, rules_for
 from tests.support.receiving import NOTHING, answered, synced, told_until
 from trio_relay import Event, MemberOptions, MemoryStore, Rules, Store
-from trio_relay.config import ConfigError, check
+from trio_relay.config import check
+from trio_relay.config_checks import ConfigError
 from trio_relay.nostr.negentropy.protocol import initiate
 from trio_relay.policy.identity import MOST_KEYS
 

@@ -18,6 +18,7 @@ from tests.support.keys import NOW
 from trio_relay import (
     Endpoints,
     Event,
+    Judges,
     Limits,
     MemoryStore,
     NetOptions,
@@ -166,6 +167,7 @@ async def open_door(
     scoreboard: Scoreboard | None = None,
     preamble: Preamble = PLAIN,
     tls: Tls | None = None,
+    judges: Judges | None = None,
 ) -> AsyncIterator[Door]:
     """A whole relay on a memory listener; leaving stops it as the first signal does.
 
@@ -176,9 +178,13 @@ async def open_door(
         scoreboard: makes it one of several workers.
         preamble: what connections to it begin with.
         tls: what it speaks TLS by.
+        judges: plugins and hooks, if any.
     """
+    judges = judges or Judges()
     store, rules = store or MemoryStore(), rules or Rules(limits or Limits(), has_search=has_search)
-    async with open_relay(store, options, rules=rules, sync=sync, clock=clock, scoreboard=scoreboard) as relay:
+    async with open_relay(
+        store, options, rules=rules, sync=sync, clock=clock, scoreboard=scoreboard, judges=judges
+    ) as relay:
         server = served(relay, net, scoreboard, tls)
         listener, stop = MemoryListener(preamble), trio.Event()
         async with trio.open_nursery() as nursery:

@@ -71,7 +71,7 @@ class ClientEvents:
         refusal = self._relay.admission.admit(event, self._identity, size)
         if refusal is None:
             size += _TAG_BYTES * len(event.tags)
-            batch.append(Submission(event, self.reply, now, size, False, self._identity.origin))
+            batch.append(Submission(event, self.reply, now, size, False, self._identity))
             return
         self._challenge(refusal)
         self.refuse(event, str(refusal))

@@ -62,8 +62,8 @@ class Subscribed:
             self.scope.cancel(reason="the subscription has ended")
 
 
-class _Counting:
-    """A COUNT and the task that answers it."""
+class _Pending:
+    """A COUNT, or a REQ that waits to be judged, and the task that sees to it."""
 
     __slots__ = ("is_ended", "scope", "size", "sub_id")
 
@@ -72,7 +72,7 @@ class _Counting:
         self.scope = trio.CancelScope()
 
     def end(self) -> None:
-        """Stop counting; no answer is sent."""
+        """Stop; no answer is sent."""
         self.scope.cancel(reason="the request has ended")
 
 
@@ -198,7 +198,43 @@ class ClientRequests:
     def _subscribe(self, request: Subscribe) -> None:
         if (reason := self._refused("REQ", request.filters)) is not None:
             self._close("REQ", request.sub_id, reason)
+        elif self._relay.judges.filters is not None:
+            self._have_judged(request)
+        else:
+            self._subscribe_to(request, self._session.asked)
+
+    def _have_judged(self, request: Subscribe) -> None:
+        """Hold the place of a subscription while it is judged; CLOSE, or another of its id, ends that."""
+        if (refusal := self._relay.filter_room.take(self._identity.origin, self._session.asked)) is not None:
+            self._close("REQ", request.sub_id, str(refusal))
             return
+        pending = _Pending()
+        self._session.open(request, pending)
+        self._start(self._subscribe_as_judged, request, pending)
+
+    async def _subscribe_as_judged(self, _: trio.CapacityLimiter, request: Subscribe, pending: _Pending) -> None:
+        filters: tuple[Filter, ...] = ()
+        refusal: Rejected | None = None
+        try:
+            with pending.scope:
+                filters = await self._relay.judged(request.filters, self._identity)
+        except Rejected as rejected:
+            refusal = rejected
+        finally:
+            self._relay.filter_room.give_back(self._identity.origin, pending.size)
+        if pending.scope.cancel_called:
+            return  # the verdict may come as the client says CLOSE
+        self._session.close(request.sub_id)
+        if refusal is not None:
+            self.challenge(refusal)
+            self._close("REQ", request.sub_id, str(refusal))
+            return
+        limits = self._relay.limits
+        clamped = [one.with_limit(default=limits.default_limit, most=limits.max_limit) for one in filters]
+        narrowed = Subscribe(request.sub_id, tuple(clamped))
+        self._subscribe_to(narrowed, sum(filter_.weight for filter_ in clamped))
+
+    def _subscribe_to(self, request: Subscribe, size: int) -> None:
         identity = self._identity
         subscription = Subscription(
             request.sub_id,
@@ -206,13 +242,14 @@ class ClientRequests:
             self._outbox,
             identity.reader,
             origin=identity.origin,
-            size=self._session.asked,
+            size=size,
         )
         try:
             running = Subscribed(self._relay, subscription)
         except Rejected as refusal:
             self._close("REQ", request.sub_id, str(refusal))
             return
+        self._session.asked = size
         self._session.open(request, running)
         answer = self._relay.answer(subscription, self._identity)
         # A client's answers come in turn: one that waits must not be overtaken for ever by quick ones.
@@ -244,23 +281,24 @@ class ClientRequests:
         if (refusal := self._relay.filter_room.take(self._identity.origin, self._session.asked)) is not None:
             self._close("COUNT", request.sub_id, str(refusal))
             return
-        counting = _Counting()
+        counting = _Pending()
         self._session.open(request, counting)
         self._start(self._answer_count, request, counting)
 
-    async def _answer_count(self, turns: trio.CapacityLimiter, request: Count, counting: _Counting) -> None:
+    async def _answer_count(self, turns: trio.CapacityLimiter, request: Count, counting: _Pending) -> None:
         answer, reason = b"", ""
         try:
             with counting.scope:
+                filters = request.filters
+                if self._relay.judges.filters is not None:
+                    filters = await self._relay.judged(filters, self._identity)
                 async with turns:
-                    try:
-                        found = await self._relay.count(request.filters, self._identity)
-                        number, registers = (
-                            (found.number, found.registers) if isinstance(found, Sketch) else (found, None)
-                        )
-                        answer = counted(request.sub_id, number, registers)
-                    except Rejected as refusal:
-                        reason = str(refusal)
+                    found = await self._relay.count(filters, self._identity)
+                number, registers = (found.number, found.registers) if isinstance(found, Sketch) else (found, None)
+                answer = counted(request.sub_id, number, registers)
+        except Rejected as refusal:
+            self.challenge(refusal)
+            reason = str(refusal)
         finally:
             self._session.answered(counting)
             self._relay.filter_room.give_back(self._identity.origin, counting.size)

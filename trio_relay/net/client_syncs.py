@@ -9,6 +9,7 @@ import trio
 
 from trio_relay.net.refusals import ClientRefusals
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
+from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.message import ContinueSync, OpenSync, sync_error, sync_message
 from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay
@@ -69,8 +70,11 @@ class ClientSyncs:
         self.held_bytes += len(request.message)
         try:
             with scope:
+                filter_ = request.filter
+                if self._relay.judges.filters is not None:
+                    filter_ = await self._judged(filter_)
                 async with turns:
-                    session = await self._relay.open_sync(request.filter, self._identity)
+                    session = await self._relay.open_sync(filter_, self._identity)
         except Rejected as refusal:
             if not scope.cancel_called:
                 self.refuse(request.sync_id, str(refusal), refusal.most if isinstance(refusal, SetTooLarge) else None)
@@ -84,6 +88,13 @@ class ClientSyncs:
             self._open[request.sync_id] = session
             session.give_way = partial(self.end, request.sync_id, _GAVE_WAY)
             await self._reply(request.sync_id, session, request.message)
+
+    async def _judged(self, filter_: Filter) -> Filter:
+        """What is compared in the stead of this; raises Rejected."""
+        first, *others = await self._relay.judged((filter_,), self._identity)
+        if others or first.search is not None:
+            raise Rejected(Prefix.ERROR, "this relay could not narrow the filter of a sync to one")
+        return first
 
     def wants_task(self, request: ContinueSync) -> bool:
         """True if `go_on` is to answer this, in a task; else it has been answered, or refused."""

@@ -70,7 +70,7 @@ class Connection:
         lane: Lane | None = None,
         account: Account | None = None,
     ) -> None:
-        identity = self._identity = relay.admission.new_identity(origin)
+        identity = self._identity = relay.admission.new_identity(origin, refusals.address)
         self._account = identity.account = relay.rates.account(origin) if account is None else account
         self._allowed = 0
         """Of the messages that came last, those in front of this place are not too many."""

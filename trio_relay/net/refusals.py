@@ -95,12 +95,13 @@ class ClientRefusals:
         address: where it comes from.
     """
 
-    __slots__ = ("_address", "_all", "_client")
+    __slots__ = ("_all", "_client", "address")
 
     def __init__(self, refusals: Refusals, client: int, address: str) -> None:
         self._all = refusals
         self._client = client
-        self._address = address
+        self.address = address
+        """Where the client is, as far as it is known."""
 
     def note(self, verb: str, reason: str, event: Event | None = None) -> None:
         """Note that a message was refused.
@@ -132,7 +133,7 @@ class ClientRefusals:
 
     def _tell(self, verb: str, reason: str, named: dict[str, object]) -> None:
         # Answers also come from the tasks of stages, which do not know whose they are.
-        log.debug("refused", client=self._client, address=self._address, verb=verb, reason=reason, **named)
+        log.debug("refused", client=self._client, address=self.address, verb=verb, reason=reason, **named)
 
 
 def _unquoted(text: str) -> str:

@@ -44,15 +44,15 @@ class Admission:
         self._join_attempts = JoinAttempts(rules)
         self._requests = REQUESTS if rules.has_membership else frozenset[int]()
 
-    def new_identity(self, origin: str | None = None) -> Identity:
+    def new_identity(self, origin: str | None = None, address: str = "") -> Identity:
         """The identity of a new client, with a challenge of its own where clients can authenticate.
 
         Args:
-            origin: whom it counts as, see `Identity`.
+            origin, address: whom it counts as, and where it is, see `Identity`.
         """
         rules = self._rules
         challenge = secrets.token_hex(16) if rules.has_auth else ""
-        return Identity(challenge, private_kinds=rules.private_kinds, origin=origin)
+        return Identity(challenge, private_kinds=rules.private_kinds, origin=origin, address=address)
 
     def open_session(self) -> Session:
         """The protocol state of a new connection, held to what this relay can do."""

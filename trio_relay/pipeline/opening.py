@@ -14,6 +14,7 @@ from trio_relay.nostr.limits import Limits
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.sync_sets import SyncOptions
+from trio_relay.plugins.judges import NO_JUDGES, Judges
 from trio_relay.policy.rules import Rules
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
@@ -32,6 +33,7 @@ async def open_relay(
     clock: Callable[[], float] = time.time,
     scoreboard: Scoreboard | None = None,
     owner: Owner | None = None,
+    judges: Judges = NO_JUDGES,
 ) -> AsyncIterator[Relay]:
     """Run the pipeline over a store while the context lasts.
 
@@ -47,13 +49,16 @@ async def open_relay(
         clock: seconds since 1970.
         scoreboard: of the workers that are one relay with this process; None: it is alone.
         owner: another process, which decides what operators do here; None: this one does.
+        judges: plugins and hooks, from `open_judges`; must stay open for longer than this context.
 
     Raises:
         ImportError: the signature backend that the options force is not there.
         StoreError: what operators have decided could not be read.
     """
     options = options or RelayOptions()
-    relay = Relay(store, options, sync or SyncOptions(), rules or Rules(limits or Limits()), clock, scoreboard, owner)
+    relay = Relay(
+        store, options, sync or SyncOptions(), rules or Rules(limits or Limits()), clock, scoreboard, owner, judges
+    )
     await relay.moderation.state.recall()
     async with trio.open_nursery() as background:
         relay.start_background(background)

@@ -37,6 +37,7 @@ from trio_relay.pipeline.stored_answer import StoredAnswer
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.pipeline.sync_sets import Sync, SyncOptions, SyncSets
+from trio_relay.plugins.judges import NO_JUDGES, Judges
 from trio_relay.policy.accounts import Rates
 from trio_relay.policy.capabilities import capabilities_of, relay_info_of
 from trio_relay.policy.identity import Identity
@@ -59,7 +60,10 @@ class Relay:
         clock: Callable[[], float],
         scoreboard: Scoreboard | None = None,
         owner: Owner | None = None,
+        judges: Judges = NO_JUDGES,
     ) -> None:
+        self.judges = judges
+        """Plugins and hooks."""
         self.rules = rules
         """What is asked of events and requests."""
         self.moderation = Moderation(store, rules, self.remove, clock, owner)
@@ -73,7 +77,7 @@ class Relay:
         self._unreadable = 0
         join_stage = JoinStage(self.moderation.join_requests, self.moderation.announcements)
         self.stages = Stages(
-            store, options, self.admission.bars, join_stage, self.moderation.note_reports, clock, rules
+            store, options, self.admission.bars, join_stage, self.moderation.note_reports, clock, rules, judges
         )
         """Where events go through. For `open_relay`, and to look at."""
         self._turns = QueryTurns(store.readers, options.query_seconds, options.query_wait_seconds)
@@ -201,6 +205,14 @@ class Relay:
         """
         return await self._queries.count(filters, (identity or self.admission.stranger).reader, identity)
 
+    async def judged(self, filters: tuple[Filter, ...], identity: Identity) -> tuple[Filter, ...]:
+        """What a client may ask in the stead of this, which the rules allow; for where `judges.filters` is there.
+
+        Raises:
+            Rejected: it may not ask that.
+        """
+        return await self.stages.judging.judged(filters, identity)
+
     async def in_turn(self, identity: Identity, work: Callable[[], Awaitable[T]]) -> T:
         """Do what is long, though it asks nothing of the store, in a turn as if it did.
 
@@ -228,7 +240,7 @@ class Relay:
 
     def degraded(self) -> str | None:
         """What is worse than it should be while all is stored, or None: what others store may come later."""
-        return self._store.statistics().degraded
+        return self._store.statistics().degraded or self.judges.degraded()
 
     def statistics(self) -> RelayStatistics:
         """How everything is, as one frozen record."""
@@ -246,6 +258,7 @@ class Relay:
             queries=self._queries.statistics(),
             turns=self._turns.statistics(),
             syncing=self._sync_sets.statistics(),
+            judging=stages.judging.statistics(),
             store=self._store.statistics(),
         )
 

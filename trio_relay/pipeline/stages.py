@@ -1,6 +1,7 @@
 """The stages wired up: every channel between them, who starts, and who ends after whom.
 
     readers → intake → verifiers → verified → writers → live → broadcaster → recipients
+                            └→ right → judging ┘   (where there is a judge)
 
 Each arrow is a bounded channel; only the step into the intake makes a client wait. Nothing is asked back, so there is
 no circle to lock up. Closing the intake ends the verifiers, they the writers, those the broadcaster, each after its
@@ -22,6 +23,7 @@ from trio_relay.pipeline.broadcaster import Broadcaster
 from trio_relay.pipeline.fair_channel import FairChannel
 from trio_relay.pipeline.filter_room import FilterRoom
 from trio_relay.pipeline.join_stage import JoinStage
+from trio_relay.pipeline.judging import Judging
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.pending_ids import PendingIds
 from trio_relay.pipeline.recipient import FlushCollector
@@ -29,6 +31,7 @@ from trio_relay.pipeline.statistics import ChannelStatistics
 from trio_relay.pipeline.submission import Bars, Submission
 from trio_relay.pipeline.verifier import Verifier
 from trio_relay.pipeline.writer import Writer
+from trio_relay.plugins.judges import Judges
 from trio_relay.policy.event_checks import oldest_taken
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Store
@@ -48,6 +51,7 @@ class Stages:
         note_reports: told of reports that were stored, and by their ids whose they are; sync.
         clock: seconds since 1970.
         rules: as they stand.
+        judges: who is asked about events, if anybody.
 
     Raises:
         ImportError: the signature backend that the options force is not there.
@@ -62,6 +66,7 @@ class Stages:
         note_reports: Callable[[Sequence[Event], Mapping[str, str | None]], None],
         clock: Callable[[], float],
         rules: Rules,
+        judges: Judges,
     ) -> None:
         self.backend = open_backend(options.signatures)
         self.width = options.verifiers or cores()
@@ -87,7 +92,9 @@ class Stages:
             bars,
             self.broadcaster.is_heard if options.mute_unheard else None,
             rules.private_kinds,
+            is_judged=judges.events is not None,
         )
+        self.judging = Judging(judges, store, rules, self.verifier.ephemerals)
         self.writer = Writer(
             store,
             options.write_batch,
@@ -105,6 +112,10 @@ class Stages:
         # What goes on from here are whole batches, so few of them may wait.
         waiting = min(_WAITING_BATCHES, options.channel_parcels)
         self._verified, self._to_write = trio.open_memory_channel[list[Submission]](waiting)
+        # As few: what is right may wait in front of a judge, who may be slow.
+        self._right, self._to_judge = trio.open_memory_channel[list[Submission]](waiting)
+        self._onward = self._verified if judges.events is None else self._right
+        """Where verifiers put what is right."""
         # Deliveries are the last to be late: one batch beside the one that is being delivered.
         self._live, self._to_deliver = trio.open_memory_channel[list[Submission]](min(1, waiting))
 
@@ -112,12 +123,14 @@ class Stages:
         """Start every stage; each ends when its channel does."""
         asked = self._join_stage.asked
         long, to_take_long = trio.open_memory_channel[list[Submission]](_WAITING_REQUESTS)
-        with self._to_write, asked, long:
+        with self._to_write, self._to_judge, asked, long:
+            if self._onward is self._right:
+                nursery.start_soon(self.judging.run, self._to_judge.clone(), self._verified.clone(), self._live.clone())
             for _ in range(self.width):
                 nursery.start_soon(
                     self.verifier.run,
                     self._intake,
-                    self._verified.clone(),
+                    self._onward.clone(),
                     self._live.clone(),
                     asked.clone(),
                 )
@@ -133,12 +146,12 @@ class Stages:
 
     def close_intake(self) -> None:
         """Take no more events; what was accepted goes through all stages."""
-        for channel in (self._intake, self._verified, self._live):
+        for channel in (self._intake, self._right, self._verified, self._live):
             channel.close()
 
     def publish_nowait(self, submission: Submission, *, is_lone: bool = False) -> bool:
         """Send an event on its way without a wait; False if it is to be `publish`ed, see `Verifier.pass_nowait`."""
-        return self.verifier.pass_nowait(submission, self._verified, self._live, is_lone=is_lone)
+        return self.verifier.pass_nowait(submission, self._onward, self._live, is_lone=is_lone)
 
     async def publish(self, batch: list[Submission], holder: Hashable = None) -> None:
         """Send events on their way, all at once; waits while the intake is full, in batches or in bytes.

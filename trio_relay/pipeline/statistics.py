@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trio_relay.nostr.schnorr import BackendName
+from trio_relay.plugins.processes import ProgramStatistics
 from trio_relay.store.base import StoreStatistics
 
 
@@ -94,6 +95,16 @@ class SyncStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgingStatistics:
+    """How judging is: verdicts on events and requests so far, seconds for each, and the programs, by name."""
+
+    verdicts: dict[str, int]
+    event_seconds: Distribution
+    request_seconds: Distribution
+    programs: dict[str, ProgramStatistics]
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelStatistics:
     """How full a channel is, in batches: now, at most so far, and its capacity."""
 
@@ -118,4 +129,5 @@ class RelayStatistics:
     queries: QueriesStatistics
     turns: TurnsStatistics
     syncing: SyncStatistics
+    judging: JudgingStatistics
     store: StoreStatistics

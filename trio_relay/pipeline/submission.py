@@ -10,6 +10,7 @@ from trio_relay.frozen import Frozen
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import DELETION
+from trio_relay.policy.identity import Identity
 from trio_relay.store.base import Saved
 
 Reply: TypeAlias = Callable[[Event, bool, str], None]
@@ -43,7 +44,7 @@ class Submission(Frozen, frozen=True):
         size: bytes of the message that it came in, and something for each tag; batches are bounded by it.
         is_own: True if it is the relay's own, signed by itself or out of its own export: nothing bars it, and what it
             reports was noted before.
-        origin: whom its sender counts as, see `Identity`.
+        sender: who sent it; None: the relay itself, or another process.
     """
 
     event: Event
@@ -51,7 +52,12 @@ class Submission(Frozen, frozen=True):
     arrived: float
     size: int = 0
     is_own: bool = False
-    origin: str | None = None
+    sender: Identity | None = None
+
+    @property
+    def origin(self) -> str | None:
+        """Whom its sender counts as, see `Identity`."""
+        return None if self.sender is None else self.sender.origin
 
 
 def weight(submission: Submission) -> int:

@@ -20,17 +20,16 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.nostr.schnorr import Backend
 from trio_relay.pipeline.batches import Batches, BatchSource
+from trio_relay.pipeline.ephemerals import Ephemerals, sent_nowait
 from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.statistics import VerifierStatistics
-from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, still_welcome, weight
+from trio_relay.pipeline.submission import ANSWERS, Bars, Submission, weight
 from trio_relay.store.base import Saved, Store, StoreError
 
 _MOST_ON_LOOP: Final = 4
 _MANY: Final = 64
 """Events in this stage that a lone one overtakes: threads take milliseconds for them."""
 """Events that are verified on the loop, 50 µs each: a hop into a thread costs more, and load makes batches larger."""
-
-_UNHEARD: Final = f"{Prefix.MUTE}: nobody was listening for this event"
 
 log = structlog.get_logger("trio_relay.pipeline")
 
@@ -47,6 +46,7 @@ class Verifier:
         bars: gives what tells why an ephemeral event may not be delivered after all, or None if all may be.
         is_heard: tells whether anybody would get an ephemeral event; None: its sender is not told.
         private_kinds: are verified whether they are known or not.
+        is_judged: True if all that is right goes on by the same way, to be judged; else ephemeral events leave here.
     """
 
     def __init__(
@@ -59,6 +59,8 @@ class Verifier:
         bars: Bars = lambda: None,
         is_heard: Callable[[Event], bool] | None = None,
         private_kinds: frozenset[int] = PRIVATE_KINDS,
+        *,
+        is_judged: bool = False,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -66,8 +68,7 @@ class Verifier:
         self._threads = threads
         self._most = most
         self._requests = requests
-        self._bars = bars
-        self._is_heard = is_heard
+        self._is_judged = is_judged
         self._private_kinds = private_kinds
         self._counter = trio.Lock()
         self._pending = 0
@@ -76,6 +77,8 @@ class Verifier:
         self._batches = Histogram(SIZES)
         self._seconds = Histogram(SECONDS)
         self._outcomes: Counter[str] = Counter()
+        self.ephemerals = Ephemerals(store, bars, self._outcomes, is_heard)
+        """Where ephemeral events leave the way to the writer."""
 
     def expect(self, events: int) -> None:
         """So many are on their way to this stage, or, below zero, are not after all."""
@@ -105,15 +108,10 @@ class Verifier:
             self._duplicate(submission)
         elif not self._backend.verify([event])[0]:
             self._bad(submission)
-        elif not is_ephemeral(event.kind):
-            return _sent_nowait(verified, submission)
-        elif not still_welcome([submission], self._bars, self._outcomes):
-            return True
-        elif _sent_nowait(live, submission):
-            self._store.spread([event])
-            self._ephemeral(submission)
+        elif self._is_judged or not is_ephemeral(event.kind):
+            return sent_nowait(verified, submission)
         else:
-            return False
+            return self.ephemerals.deliver_nowait(submission, live)
         return True
 
     async def verify_one(self, event: Event) -> bool:
@@ -208,11 +206,6 @@ class Verifier:
         self._outcomes["bad_signature"] += 1
         submission.reply(submission.event, False, str(bad_signature()))
 
-    def _ephemeral(self, submission: Submission) -> None:
-        self._outcomes["ephemeral"] += 1
-        is_unheard = self._is_heard is not None and not self._is_heard(submission.event)
-        submission.reply(submission.event, True, _UNHEARD if is_unheard else "")
-
     def _ask(self, valid: list[Submission], asked: trio.MemorySendChannel[list[Submission]]) -> list[Submission]:
         """Requests go on without a wait, and those that find no room come again: they hold up no events."""
         requests = [submission for submission in valid if submission.event.kind in self._requests]
@@ -233,27 +226,11 @@ class Verifier:
         verified: trio.MemorySendChannel[list[Submission]],
         live: trio.MemorySendChannel[list[Submission]],
     ) -> None:
-        """Ephemeral events are delivered and never stored (NIP-01, "Kinds"); all others go to the writer."""
-        ephemeral = [submission for submission in valid if is_ephemeral(submission.event.kind)]
-        lasting = (
-            [submission for submission in valid if not is_ephemeral(submission.event.kind)] if ephemeral else valid
-        )
-        if welcome := still_welcome(ephemeral, self._bars, self._outcomes):
-            for submission in welcome:
-                self._ephemeral(submission)
-            self._store.spread([submission.event for submission in welcome])
-            await live.send(welcome)
-        if lasting:
-            await verified.send(lasting)
+        if not self._is_judged:
+            await self.ephemerals.pass_on(valid, verified, live)
+        elif valid:
+            await verified.send(valid)
 
     def statistics(self) -> VerifierStatistics:
         """What all runs of this stage have seen together."""
         return VerifierStatistics(self._batches.statistics(), self._seconds.statistics(), dict(self._outcomes))
-
-
-def _sent_nowait(channel: trio.MemorySendChannel[list[Submission]], submission: Submission) -> bool:
-    try:
-        channel.send_nowait([submission])
-    except trio.WouldBlock:
-        return False
-    return True

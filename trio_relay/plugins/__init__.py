@@ -1,1 +1,31 @@
 """Policies that others write: what they are asked, and programs and functions that answer. Knows no pipeline."""
+
+from trio_relay.plugins.base import Action, ConnectionJudge, EventJudge, FilterJudge, Source, Verdict
+from trio_relay.plugins.judges import NO_JUDGES, Exemptions, Judges, open_judges
+from trio_relay.plugins.options import PluginOptions
+from trio_relay.plugins.processes import Program, ProgramStatistics
+from trio_relay.plugins.program import ProgramRun
+from trio_relay.plugins.strfry import Answer, BadAnswer, Lines, event_line, read_answer, request_line
+
+__all__ = [
+    "NO_JUDGES",
+    "Action",
+    "Answer",
+    "BadAnswer",
+    "ConnectionJudge",
+    "EventJudge",
+    "Exemptions",
+    "FilterJudge",
+    "Judges",
+    "Lines",
+    "PluginOptions",
+    "Program",
+    "ProgramRun",
+    "ProgramStatistics",
+    "Source",
+    "Verdict",
+    "event_line",
+    "open_judges",
+    "read_answer",
+    "request_line",
+]

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 
@@ -41,6 +42,20 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 ACCEPTED: Final = Verdict()
+NOTHING: Final = (Filter(ids=frozenset()),)
+"""In the stead of what was asked, where nothing is to be found."""
+_MOST_CHARACTERS: Final = 500
+_UNSAID: Final = "not welcome on this relay"
+_PREFIXES: Final = frozenset(map(str, Prefix))
+
+
+def refusal_of(verdict: Verdict) -> Rejected:
+    """Return what the sender of what was refused is told: one line; without a known prefix it gets `blocked:`."""
+    message = " ".join(verdict.message[:_MOST_CHARACTERS].split())
+    prefix, _, reason = message.partition(": ")
+    if prefix in _PREFIXES and reason:
+        return Rejected(Prefix(prefix), reason)
+    return Rejected(Prefix.BLOCKED, message or _UNSAID)
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ class Identity:
         origin: the IPv4 address or the IPv6 /64 network that its requests are counted under, where something is bounded
             by address; None: they count under none.
         account: is charged for the work that its requests make, see `accounts`.
+        address: of the client, as text; empty where there is none.
         keys: pubkeys that the connection has authenticated (NIP-42), for as long as it lasts.
         reader: the same keys as `nostr.access` sees them.
     """
@@ -33,6 +34,7 @@ class Identity:
     brings_backup: bool = False
     origin: str | None = None
     account: Account = NO_ACCOUNT
+    address: str = ""
     keys: set[str] = field(default_factory=set)
     reader: Reader = field(init=False)
 

@@ -27,6 +27,7 @@ from trio_relay.pipeline.statistics import (
     BroadcasterStatistics,
     ChannelStatistics,
     Distribution,
+    JudgingStatistics,
     QueriesStatistics,
     RelayStatistics,
     SyncStatistics,
@@ -34,6 +35,7 @@ from trio_relay.pipeline.statistics import (
     VerifierStatistics,
     WriterStatistics,
 )
+from trio_relay.plugins.processes import ProgramStatistics
 from trio_relay.store.base import CacheStatistics, StoreStatistics
 
 T = TypeVar("T")
@@ -47,6 +49,7 @@ _OF_NOW: Final[dict[type, frozenset[str]]] = {
     QueriesStatistics: frozenset({"running"}),
     TurnsStatistics: frozenset({"running", "waiting"}),
     SyncStatistics: frozenset({"sessions", "kept", "held"}),
+    ProgramStatistics: frozenset({"running", "in_flight"}),
     StoreStatistics: frozenset({"disk_bytes", "wal_bytes", "trouble", "degraded"}),
     CacheStatistics: frozenset({"events", "bytes"}),
 }
@@ -135,6 +138,7 @@ def nothing(keeper: KeeperStatistics) -> tuple[RelayStatistics, NetStatistics]:
         queries=QueriesStatistics(0, 0, {}, seconds, {}),
         turns=TurnsStatistics(0, 0, seconds, 0),
         syncing=SyncStatistics(0, 0, 0, 0),
+        judging=JudgingStatistics({}, seconds, seconds, {}),
         store=StoreStatistics(keeper.store.backend),
     )
     return relay, NetStatistics(0, 0, 0, {}, RefusalStatistics({}, {}, {}), {}, {})

@@ -28,6 +28,7 @@ from trio_relay.net.tls import Tls
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
+from trio_relay.plugins.judges import open_judges
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.scoreboard import Scoreboard
@@ -179,8 +180,15 @@ class ServingWorker:
             desk = Desk(self._link)
             async with (
                 self._open_store(config, scoreboard, beginning.newest) as store,
+                open_judges(config.plugins) as judges,
                 open_relay(
-                    store, config.pipeline, rules=rules, sync=sync_options(config), scoreboard=scoreboard, owner=desk
+                    store,
+                    config.pipeline,
+                    rules=rules,
+                    sync=sync_options(config),
+                    scoreboard=scoreboard,
+                    owner=desk,
+                    judges=judges,
                 ) as relay,
             ):
                 tls = None if beginning.certified is None else Tls(beginning.certified)

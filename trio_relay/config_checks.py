@@ -1,0 +1,96 @@
+"""What must fit together within one table of the configuration; what concerns several of them is checked in `config`.
+
+Each check raises `ConfigError`, whose message begins with the key.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from trio_relay.bus.options import BusOptions
+from trio_relay.net.endpoints import HEALTH
+from trio_relay.net.listeners import check_address, split_preamble
+from trio_relay.net.options import NetOptions
+from trio_relay.net.welcome import Names
+from trio_relay.nostr.urls import plain_path, same_relay
+from trio_relay.store.opensearch import OpenSearchOptions
+
+
+class ConfigError(ValueError):
+    """An error in the configuration; the message names the key, the reason, and the nearest known key."""
+
+
+def check_preambles(options: NetOptions) -> None:
+    """Check that there is what addresses with `tls:` and `proxy:` in front need, and that nothing is passed over."""
+    if bool(options.tls_certificate) != bool(options.tls_key):
+        raise ConfigError("net.tls_certificate: needs net.tls_key, and the other way round")
+    preambles = [split_preamble(address) for address in options.listen]
+    speaks_tls = any(preamble.tls for preamble, _ in preambles)
+    if speaks_tls and not options.tls_certificate:
+        raise ConfigError("net.listen: tls: needs net.tls_certificate")
+    if options.tls_certificate and not speaks_tls:
+        raise ConfigError("net.tls_certificate: needs an address in net.listen with tls: in front")
+    for preamble, address in preambles:
+        if preamble.proxy and not (options.trusted_proxies or address.startswith("unix:")):
+            raise ConfigError("net.listen: proxy: needs net.trusted_proxies, since nobody else may connect there")
+
+
+def check_names(options: NetOptions) -> None:
+    """Check that the names of hosts and origins can be read, and that no path is taken."""
+    for key in ("hosts", "origins"):
+        try:
+            Names(getattr(options, key))
+        except ValueError as error:
+            raise ConfigError(f"net.{key}: {error}") from None
+    if any(plain_path(path) == HEALTH for path in options.paths):
+        raise ConfigError(f"net.paths: the path {HEALTH} is taken by the relay's answer to health checks")
+
+
+def check_credentials(options: OpenSearchOptions) -> None:
+    """Check that none of the credentials would be passed over."""
+    if options.api_key and options.username:
+        raise ConfigError("opensearch.api_key: cannot be sent together with opensearch.username")
+    if options.password and not options.username:
+        raise ConfigError("opensearch.password: needs opensearch.username")
+    if options.ca_file and not any(url.startswith("https:") for url in options.urls):
+        raise ConfigError("opensearch.ca_file: needs an https URL in opensearch.urls")
+
+
+def check_bus(options: BusOptions, backend: str) -> None:
+    """Check that there is something for a bus to connect, and what it needs."""
+    url = options.url
+    if options.ca_file and not url.startswith("rediss:"):
+        raise ConfigError("bus.ca_file: needs a rediss URL in bus.url")
+    if not url:
+        return
+    if backend != "opensearch":
+        raise ConfigError('bus.url: needs store.backend = "opensearch", a store that several relays share')
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != "unix" and not (parts.hostname and parts.port != 0):
+            raise ValueError
+    except ValueError:
+        raise ConfigError("bus.url: needs a host and a valid port") from None
+    if find_spec("coredis") is None:
+        raise ConfigError("bus.url: needs the package coredis: pip install 'trio-relay[bus]'")
+
+
+def check_url(key: str, url: str) -> None:
+    """Check that a name of the relay is one that clients can connect to, and that all of it counts."""
+    if not same_relay(url, url) or re.search(r"\s", url):
+        raise ConfigError(f"{key}: must be a ws or wss URL with a host and a valid port")
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise ConfigError(f"{key}: must not hold a user or a password, since the relay asks for none")
+    if plain_path(parts.path) == HEALTH:
+        raise ConfigError(f"{key}: the path {HEALTH} is taken by the relay's answer to health checks")
+
+
+def check_listen(key: str, address: str) -> None:
+    """Check that an address can be listened on."""
+    try:
+        check_address(address)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
