@@ -22,7 +22,9 @@ from perf.soak.run import Interrupted, Options, soak
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 16), help="Of the relay.")
 @click.option("--opensearch", is_flag=True, help="OpenSearch is the store, a node of which is started; else SQLite is.")
 @click.option(
-    "--redis", is_flag=True, help="The relay is on a bus, over a redis-server that is started; OpenSearch too."
+    "--redis",
+    is_flag=True,
+    help="Two relays on one node of OpenSearch, and a bus between them, over a redis-server that is started.",
 )
 @click.option(
     "--weather", "weathers", multiple=True, type=click.Choice(list(WEATHER)), help="Only this; may be given again."

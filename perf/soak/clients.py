@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -25,6 +26,8 @@ from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 
 DELIVERED: Final = 60.0
 """Seconds within which an acknowledged event must have come to whoever listened, however the relay stood still."""
+_ELSEWHERE: Final = 30.0
+"""Seconds after which one relay must find what another has acknowledged: while the bus is away, it takes a refresh."""
 _BACK: Final = 0.2
 _MOST_RESENT: Final = 50
 _MOST_WINDOW: Final = 12
@@ -47,7 +50,7 @@ class Stage:
     """What all clients of a run share.
 
     Attributes:
-        port: of the relay.
+        ports: of the relays; each client has its own.
         ledger: of what they send.
         tally: of what they find.
         clock: time of day.
@@ -55,12 +58,20 @@ class Stage:
         over: set when nothing new is to be published.
     """
 
-    port: int
+    ports: Sequence[int]
     ledger: Ledger
     tally: Tally
     clock: Callable[[], float]
     listeners: list[Listener]
     over: trio.Event
+
+    def port_of(self, address: str) -> int:
+        """The relay of a client, by its address."""
+        return self.ports[int(address.rpartition(".")[2]) % len(self.ports)]
+
+    def talking(self, address: str) -> AbstractAsyncContextManager[Talk]:
+        """A new connection of a client."""
+        return talking(self.port_of(address), address)
 
 
 class Publisher:
@@ -77,6 +88,7 @@ class Publisher:
         self._stage = stage
         self._writer = writer
         self._address = address
+        self._port = stage.port_of(address)
         self._pause = pause
         self._dice = Random(address)
         self.unanswered: dict[str, Event] = {}
@@ -85,7 +97,7 @@ class Publisher:
         """Until the run is over, and nothing is unanswered."""
         while self.unanswered or not self._stage.over.is_set():
             try:
-                async with talking(self._stage.port, self._address) as talk:
+                async with self._stage.talking(self._address) as talk:
                     while self.unanswered or not self._stage.over.is_set():
                         await self._publish(talk)
                         await trio.sleep(self._dice.expovariate(1 / self._pause))
@@ -113,7 +125,7 @@ class Publisher:
         if event_id not in self.unanswered:
             self._stage.tally.fault("answered twice", f"{event_id} {accepted} {reason}")
             return
-        entry = self._stage.ledger.hear(event_id, accepted, reason, trio.current_time())
+        entry = self._stage.ledger.hear(event_id, accepted, reason, trio.current_time(), self._port)
         if accepted:
             self._writer.remember(self.unanswered.pop(event_id))
             for listener in self._stage.listeners:
@@ -144,7 +156,7 @@ class Asker:
         """Until cancelled."""
         while True:
             try:
-                async with talking(self._stage.port, self._address) as talk:
+                async with self._stage.talking(self._address) as talk:
                     await self._ask(talk, [*self._newest(), *self._some()])  # after a restart above all
                     while True:
                         await self._ask(talk, self._newest() if self._dice.random() < 0.8 else self._some())
@@ -165,12 +177,12 @@ class Asker:
         ids = {entry.event.id for entry in entries}
         if not ids:
             return
-        before = standing(stage, ids)
+        before = standing(stage, ids, self._address)
         found = await stored(talk, {"ids": sorted(ids)}, stage.tally)
         if found is None:
             stage.tally.counts["asker: not answered"] += 1
             return
-        after = standing(stage, ids)
+        after = standing(stage, ids, self._address)
         stage.tally.counts["asked for"] += len(before & after)
         for event_id in (before & after) - found.keys():
             entry = stage.ledger.entries[event_id]
@@ -209,18 +221,23 @@ class Listener:
 
     def look(self) -> None:
         """Note what should have come by now."""
-        now = trio.current_time()
+        stage, now = self._stage, trio.current_time()
         for event_id, acknowledged_at in list(self.due.items()):
-            if now - acknowledged_at > DELIVERED:
-                del self.due[event_id]
-                kind = self._stage.ledger.entries[event_id].event.kind
-                self._stage.tally.fault("not delivered", f"{event_id} of kind {kind}")
+            if now - acknowledged_at <= DELIVERED:
+                continue
+            del self.due[event_id]
+            entry = stage.ledger.entries[event_id]
+            is_here = entry.port == stage.port_of(self._address)
+            if is_here or stage.ledger.fate(event_id, stage.clock()) is Fate.STANDS:
+                stage.tally.fault("not delivered", f"{event_id} of kind {entry.event.kind}")
+            else:  # while the bus is away, another relay sees what the index still has
+                stage.tally.counts["not delivered by another relay, and gone since"] += 1
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             try:
-                async with talking(self._stage.port, self._address) as talk:
+                async with self._stage.talking(self._address) as talk:
                     await talk.say(["REQ", "live", {"authors": self._authors, "limit": 10}])
                     while True:
                         self._take(await talk.hear())
@@ -264,7 +281,7 @@ class Syncer:
         while True:
             await trio.sleep(self._dice.expovariate(1 / _SYNC_EVERY))
             try:
-                async with talking(self._stage.port, self._address) as talk:
+                async with self._stage.talking(self._address) as talk:
                     await self._sync(talk, self._dice.choice(self._authors))
             except Gone as gone:
                 self._stage.tally.counts[f"syncer: {str(gone)[:60]}"] += 1
@@ -276,7 +293,7 @@ class Syncer:
             for entry in stage.ledger.acknowledged
             if entry.event.pubkey == author and entry.event.kind == NOTE
         }
-        before = standing(stage, events.keys())
+        before = standing(stage, events, self._address)
         own = ItemSet()
         for event_id in before:
             own.add(events[event_id].created_at, bytes.fromhex(event_id))
@@ -299,16 +316,22 @@ class Syncer:
             need.update(needed)
             verb = "NEG-MSG"
         stage.tally.counts["synced"] += len(before)
-        for event_id in {one.hex() for one in have} & standing(stage, events.keys()):
+        for event_id in {one.hex() for one in have} & standing(stage, events, self._address):
             stage.tally.fault("acknowledged and not in a sync", event_id)
         for event_id in {one.hex() for one in need} - stage.ledger.entries.keys():
             stage.tally.fault("in a sync and never sent", event_id)
 
 
-def standing(stage: Stage, ids: Iterable[str]) -> set[str]:
-    """Those of these events that must be found now."""
-    clock = stage.clock()
-    return {event_id for event_id in ids if stage.ledger.fate(event_id, clock) is Fate.STANDS}
+def standing(stage: Stage, ids: Iterable[str], address: str) -> set[str]:
+    """Those of these events that a client with this address must find now."""
+    clock, now, port = stage.clock(), trio.current_time(), stage.port_of(address)
+    entries = (stage.ledger.entries[event_id] for event_id in ids)
+    return {
+        entry.event.id
+        for entry in entries
+        if stage.ledger.fate(entry.event.id, clock) is Fate.STANDS
+        and (entry.port == port or now - (entry.acknowledged_at or now) > _ELSEWHERE)
+    }
 
 
 async def stored(talk: Talk, filter_: dict[str, Any], tally: Tally) -> dict[str, dict[str, Any]] | None:

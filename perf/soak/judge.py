@@ -33,22 +33,22 @@ EXPECTED: Final[dict[str, str]] = {}
 """Tracebacks that may stand in the log: a pattern of the last line, and the reason."""
 
 
-async def fates(stage: Stage) -> tuple[dict[str, Fate], dict[str, dict[str, Any]]]:
-    """What must be found of each event, and what is, asked by ids in pieces; what expires meanwhile is open."""
+async def fates(stage: Stage, port: int) -> tuple[dict[str, Fate], dict[str, dict[str, Any]]]:
+    """What must be found of each event, and what one relay finds, asked by ids; what expires meanwhile is open."""
     ids = sorted(stage.ledger.entries)
     before = stage.clock()
     found: dict[str, dict[str, Any]] = {}
     for at in range(0, len(ids), _CHUNK):
-        found |= await _asked(stage, ids[at : at + _CHUNK])
+        found |= await _asked(stage, port, ids[at : at + _CHUNK])
     after = stage.clock()
     both = {event_id: (stage.ledger.fate(event_id, before), stage.ledger.fate(event_id, after)) for event_id in ids}
     return {event_id: first if first is last else Fate.OPEN for event_id, (first, last) in both.items()}, found
 
 
-async def _asked(stage: Stage, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+async def _asked(stage: Stage, port: int, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     for _ in range(_TRIES):
         try:
-            async with talking(stage.port, _ADDRESS) as talk:
+            async with talking(port, _ADDRESS) as talk:
                 if (answer := await stored(talk, {"ids": ids}, stage.tally)) is not None:
                     return answer
         except Gone:

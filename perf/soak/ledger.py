@@ -35,6 +35,7 @@ class Entry:
         acknowledged_at: when OK true came; None if it never did.
         is_news: True if that OK said that it was new, so that listeners get it.
         said: the last answer's reason.
+        port: of the relay that was asked last.
     """
 
     event: Event
@@ -42,6 +43,7 @@ class Entry:
     acknowledged_at: float | None = None
     is_news: bool = False
     said: str = ""
+    port: int = 0
 
 
 class Ledger:
@@ -75,14 +77,21 @@ class Ledger:
                 self._deletions[target, event.pubkey].append(entry)
         self._write(("sent", now, event))
 
-    def hear(self, event_id: str, accepted: bool, reason: str, now: float) -> Entry:
+    def hear(self, event_id: str, accepted: bool, reason: str, now: float, port: int = 0) -> Entry:
         """Note the answer to an event.
+
+        Args:
+            event_id: of it.
+            accepted: what OK said.
+            reason: what OK said.
+            now: when; seconds of a clock that never jumps.
+            port: of the relay that said so.
 
         Raises:
             KeyError: nobody has sent it.
         """
         entry = self.entries[event_id]
-        entry.said = reason
+        entry.said, entry.port = reason, port
         if accepted and entry.acknowledged_at is None:
             entry.acknowledged_at = now
             entry.is_news = not reason

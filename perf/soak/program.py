@@ -43,11 +43,12 @@ class Program:
     Args:
         command: what starts it, such as `python -m trio_relay`.
         settings: `section.key` to its value, TOML or plain text.
-        folder: for its store, its log and its clock.
+        folder: for its store, its log and its clock; made.
         tally: of faults.
     """
 
     def __init__(self, command: Sequence[str], settings: Mapping[str, str], folder: Path, tally: Tally) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.folder = folder
         self.log = folder / "relay.log"
@@ -225,11 +226,15 @@ class Program:
         if not over:
             await self.is_up()
 
+    def sample(self) -> Sample:
+        """What it has now."""
+        return Sample(trio.current_time(), rss_of_session(self.pid), count_descriptors(self.pids))
+
     async def watch(self) -> None:
         """Look at memory and open files again and again, until cancelled."""
         while True:
-            if pids := self.pids:
-                self.samples.append(Sample(trio.current_time(), rss_of_session(self.pid), count_descriptors(pids)))
+            if self.pids:
+                self.samples.append(self.sample())
             await trio.sleep(_LOOK)
 
     def _last_line(self) -> str:
@@ -248,11 +253,13 @@ def count_descriptors(pids: Sequence[int]) -> int:
 
 
 @asynccontextmanager
-async def alive(program: Program) -> AsyncIterator[Program]:
-    """The program up and watched while the context lasts; nothing of it outlives that."""
+async def alive(programs: Sequence[Program]) -> AsyncIterator[None]:
+    """All of them up and watched while the context lasts; nothing of them outlives that."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(program.live)
-        nursery.start_soon(program.watch)
-        await program.is_up()
-        yield program
+        for program in programs:
+            nursery.start_soon(program.live)
+            nursery.start_soon(program.watch)
+        for program in programs:
+            await program.is_up()
+        yield
         nursery.cancel_scope.cancel()

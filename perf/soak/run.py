@@ -5,31 +5,32 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import msgspec
 import trio
 
-from perf import node as opensearch
-from perf.cluster import Cluster
-from perf.node import Node
-from perf.servers import rss_of_session
 from perf.soak import judge
+from perf.soak.behind import Behind, behind
 from perf.soak.clients import DELIVERED, Asker, Listener, Publisher, Stage, Syncer
 from perf.soak.judge import Bounds
 from perf.soak.ledger import Ledger
 from perf.soak.plan import make_plan, names
-from perf.soak.program import Program, Sample, alive, count_descriptors
-from perf.soak.redis import Redis
+from perf.soak.program import Program, Sample, alive
 from perf.soak.tally import Tally
 from perf.soak.weather import Sky, bring
 from perf.soak.writing import Writer
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "trio_relay")
+_SETTINGS: Final = {
+    "metrics.listen": "",
+    "net.trusted_proxies": '["127.0.0.1"]',  # each client has an address of its own
+    "policy.sweep_seconds": "5",
+}
 _CALM: Final = 2.0
 """Seconds after which the relay has put away what its last client left."""
 _SETTLING: Final = 60.0
@@ -42,13 +43,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         seed: of the plan and of what is written.
         seconds: of weather.
-        workers: of the relay.
-        has_opensearch: a node is its store; else SQLite is.
-        has_redis: it is on a bus.
+        workers: of a relay.
+        has_opensearch: a node is the store; else SQLite is.
+        has_redis: there are two relays on that node, and a bus between them.
         weathers: those that may come; empty: all.
         publishers: so many.
         pause: seconds between two windows of one of them, on average.
-        command: starts the relay.
+        listeners: so many.
+        askers: so many.
+        command: starts a relay.
     """
 
     seed: int
@@ -76,8 +79,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         exported: of them, in the export.
         lost: of them, missing in either.
         doubled: events that were found or delivered twice.
-        lives: times that the relay was started.
-        bounds: what it held.
+        lives: times that a relay was started.
+        bounds: what each relay held.
         counts: how often what happened.
         sorts: how many faults of each sort.
         faults: word by word.
@@ -92,7 +95,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     doubled: int
     lives: int
-    bounds: Bounds
+    bounds: list[Bounds]
     counts: dict[str, int]
     sorts: dict[str, int]
     faults: list[str]
@@ -107,7 +110,7 @@ def soak(options: Options, folder: Path, tell: Callable[[str], None]) -> Outcome
 
     Args:
         options: what.
-        folder: an empty one, which keeps the relay's log and the ledger.
+        folder: an empty one, which keeps the ledger, and the log of each relay.
         tell: gets a line about what happens.
 
     Raises:
@@ -115,100 +118,56 @@ def soak(options: Options, folder: Path, tell: Callable[[str], None]) -> Outcome
         Interrupted: a signal came.
     """
     with ExitStack() as ends:
-        settings, node, redis = _behind(options, folder, ends)
+        stands = behind(folder, ends, has_opensearch=options.has_opensearch, has_redis=options.has_redis)
         file = ends.enter_context((folder / "ledger.jsonl").open("wb"))
-        return trio.run(partial(_soak, options, folder, settings, node, redis, file, tell))
+        return trio.run(partial(_soak, options, folder, stands, file, tell))
 
 
-def _behind(options: Options, folder: Path, ends: ExitStack) -> tuple[dict[str, str], Node | None, Redis | None]:
-    """Settings of the relay, and what stands behind it."""
-    settings = {
-        "metrics.listen": "",
-        "net.trusted_proxies": '["127.0.0.1"]',
-        "policy.sweep_seconds": "5",
-        "pipeline.workers": str(options.workers),
-        "store.path": str(folder / "relay.db"),
-    }
-    if not options.has_opensearch:
-        return settings, None, None
-    node = ends.enter_context(opensearch.running(opensearch.OLD, folder / "opensearch"))
-    cluster = ends.enter_context(closing(Cluster(node.url, node.pid)))
-    settings |= {
-        "store.backend": "opensearch",
-        "opensearch.urls": f'["{node.url}"]',
-        "opensearch.prefix": cluster.add(),
-        "opensearch.replicas": "0",
-        "opensearch.shards": "1",
-        "pipeline.write_linger_seconds": "0.002",
-    }
-    if not options.has_redis:
-        return settings, node, None
-    redis = Redis(folder)
-    ends.callback(redis.kill)
-    redis.start()
-    return settings | {"bus.url": redis.url}, node, redis
-
-
-async def _soak(
-    options: Options,
-    folder: Path,
-    settings: Mapping[str, str],
-    node: Node | None,
-    redis: Redis | None,
-    file: BinaryIO,
-    tell: Callable[[str], None],
-) -> Outcome:
+async def _soak(options: Options, folder: Path, stands: Behind, file: BinaryIO, tell: Callable[[str], None]) -> Outcome:
     began = time.monotonic()
     tally = Tally(lambda line: tell(f"{time.monotonic() - began:7.1f} s  {line}"))
-    encoder = msgspec.json.Encoder()
-    ledger = Ledger(lambda change: void(file.write(encoder.encode(change) + b"\n")))
-    program = Program(options.command, settings, folder, tally)
-    has = [name for name, is_there in _has(options).items() if is_there]
-    plan = make_plan(options.seed, options.seconds, options.weathers or names(has))
+    encode = msgspec.json.Encoder().encode
+    ledger = Ledger(lambda change: file.writelines((encode(change), b"\n")))
+    settings = {**_SETTINGS, "pipeline.workers": str(options.workers), **stands.settings}
+    programs = [
+        Program(options.command, settings, folder / f"relay-{number}", tally) for number in (1, 2)[: _relays(options)]
+    ]
+    stage = Stage([program.port for program in programs], ledger, tally, time.time, [], trio.Event())
+    sky = Sky(programs, tally, ledger, time.time, stands.node, stands.redis)
+    plan = make_plan(options.seed, options.seconds, options.weathers or names(_has(options)))
     outcome: list[Outcome] = []
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as whole:
             whole.start_soon(_hear, signals, whole.cancel_scope)
-            async with alive(program):
-                stage = Stage(program.port, ledger, tally, time.time, [], trio.Event())
+            async with alive(programs):
                 await trio.sleep(_CALM)
-                start = _sample(program)
-                sky = Sky(program, tally, ledger, time.time, node, redis)
+                start = [program.sample() for program in programs]
                 await _weather_and_clients(options, stage, partial(bring, sky, plan, tell))
                 await trio.sleep(_CALM)
-                end = _sample(program)
-                processes = len(program.pids)
-                wanted, found = await judge.fates(stage)
-                await program.stop(0, over=True)
-            sent = {event_id: msgspec.to_builtins(entry.event) for event_id, entry in ledger.entries.items()}
-            judge.compare(tally, "by id", wanted, sent, list(found.values()))
-            exported = await judge.exported(program, options.command, tally)
-            # What has expired is served to nobody, and is exported until it is removed.
-            judge.compare(tally, "export", judge.but_expired(wanted, ledger), sent, exported)
-            judge.read_log(program.log, tally)
-            held = judge.bounds(program.samples, start, end)
-            judge.hold_to(held, processes, tally)
-            outcome.append(_outcome(options, program, ledger, tally, held))
+                held = _hold(programs, start, tally)
+                await _compare(programs, stage, options.command)
+            outcome.append(_outcome(options, programs, stage, held))
             whole.cancel_scope.cancel()
     if not outcome:
         raise Interrupted
     return outcome[0]
 
 
-async def _hear(signals: Any, scope: trio.CancelScope) -> None:
+async def _hear(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for _ in signals:
         scope.cancel()
 
 
-def _has(options: Options) -> dict[str, bool]:
-    return {"workers": options.workers > 1, "opensearch": options.has_opensearch, "redis": options.has_redis}
+def _has(options: Options) -> list[str]:
+    has = {"workers": options.workers > 1, "opensearch": options.has_opensearch, "redis": options.has_redis}
+    return [name for name, is_there in has.items() if is_there]
 
 
-def _sample(program: Program) -> Sample:
-    return Sample(trio.current_time(), rss_of_session(program.pid), count_descriptors(program.pids))
+def _relays(options: Options) -> int:
+    return 2 if options.has_redis else 1
 
 
-async def _weather_and_clients(options: Options, stage: Stage, weather: Callable[[], Any]) -> None:
+async def _weather_and_clients(options: Options, stage: Stage, weather: Callable[[], Awaitable[None]]) -> None:
     """All clients, while the weather comes and until what they have sent is answered and delivered."""
     writers = [Writer(options.seed, number, stage.clock) for number in range(options.publishers)]
     authors = [writer.pubkey for writer in writers]
@@ -252,24 +211,44 @@ async def _look(listeners: Sequence[Listener]) -> None:
         await trio.sleep(1)
 
 
-def _outcome(options: Options, program: Program, ledger: Ledger, tally: Tally, held: Bounds) -> Outcome:
-    counts, sorts = tally.counts, tally.sorts
+def _hold(programs: Sequence[Program], start: Sequence[Sample], tally: Tally) -> list[Bounds]:
+    """What each relay has held, and whether that was too much."""
+    held = []
+    for program, first in zip(programs, start, strict=True):
+        held.append(judge.bounds(program.samples, first, program.sample()))
+        judge.hold_to(held[-1], len(program.pids), tally)
+    return held
+
+
+async def _compare(programs: Sequence[Program], stage: Stage, command: Sequence[str]) -> None:
+    """The ledger against what each relay finds, and what the store gives; and their logs. Stops them."""
+    asked = [await judge.fates(stage, program.port) for program in programs]
+    for program in programs:
+        await program.stop(0, over=True)
+    sent = {event_id: msgspec.to_builtins(entry.event) for event_id, entry in stage.ledger.entries.items()}
+    for number, (wanted, found) in enumerate(asked, 1):
+        judge.compare(stage.tally, "by id" if number == 1 else f"by id at {number}", wanted, sent, list(found.values()))
+    exported = await judge.exported(programs[0], command, stage.tally)
+    # What has expired is served to nobody, and is exported until it is removed.
+    judge.compare(stage.tally, "export", judge.but_expired(asked[0][0], stage.ledger), sent, exported)
+    for program in programs:
+        judge.read_log(program.log, stage.tally)
+
+
+def _outcome(options: Options, programs: Sequence[Program], stage: Stage, held: list[Bounds]) -> Outcome:
+    counts, sorts = stage.tally.counts, stage.tally.sorts
     return Outcome(
         options=options,
-        sent=len(ledger.entries),
-        acknowledged=len(ledger.acknowledged),
+        sent=len(stage.ledger.entries),
+        acknowledged=len(stage.ledger.acknowledged),
         standing=counts["by id: must stand"],
         found=counts["by id: must stand"] - sorts.get("by id: lost", 0),
         exported=counts["export: must stand"] - sorts.get("export: lost", 0),
-        lost=max(sorts.get("by id: lost", 0), sorts.get("export: lost", 0)),
-        doubled=sum(sorts.get(sort, 0) for sort in ("delivered twice", "by id: doubled", "export: doubled")),
-        lives=program.lives,
+        lost=max(number for sort, number in {": lost": 0, **sorts}.items() if sort.endswith(": lost")),
+        doubled=sum(number for sort, number in sorts.items() if sort.endswith((" doubled", " twice"))),
+        lives=sum(program.lives for program in programs),
         bounds=held,
         counts=dict(counts),
         sorts=sorts,
-        faults=tally.faults,
+        faults=stage.tally.faults,
     )
-
-
-def void(_: object) -> None:
-    """Nothing comes of it."""

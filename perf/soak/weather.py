@@ -20,10 +20,10 @@ from typing import Final
 import trio
 
 from perf.node import Node
+from perf.soak.behind import Redis
 from perf.soak.ledger import Ledger
 from perf.soak.plan import WEATHER, Spell
 from perf.soak.program import Program
-from perf.soak.redis import Redis
 from perf.soak.tally import Tally
 from perf.stalls.attackers import ATTACKS
 from perf.wire import handshake
@@ -48,7 +48,7 @@ class Sky:
     """All that the weather touches.
 
     Attributes:
-        program: the relay.
+        programs: the relays, one of which each spell meets that is not of the store or the bus.
         tally: gets how often each weather came.
         ledger: is told how far the relay's clock was ahead.
         clock: the time of day that is right.
@@ -56,12 +56,16 @@ class Sky:
         redis: if there is a bus.
     """
 
-    program: Program
+    programs: Sequence[Program]
     tally: Tally
     ledger: Ledger
     clock: Callable[[], float]
     node: Node | None = None
     redis: Redis | None = None
+
+    def struck(self, spell: Spell) -> Program:
+        """The relay that a spell meets."""
+        return Random(spell.dice).choice(self.programs)
 
 
 Weather = Callable[[Sky, Spell], Awaitable[None]]
@@ -85,26 +89,26 @@ async def _come(sky: Sky, spell: Spell, place: trio.Lock) -> None:
 
 
 async def _kill(sky: Sky, spell: Spell) -> None:
-    await sky.program.kill(spell.seconds)
+    await sky.struck(spell).kill(spell.seconds)
 
 
 async def _restart(sky: Sky, spell: Spell) -> None:
-    await sky.program.stop(spell.seconds)
+    await sky.struck(spell).stop(spell.seconds)
 
 
 async def _stand_still(sky: Sky, spell: Spell) -> None:
-    with standing_still(sky.program.pids):
+    with standing_still(sky.struck(spell).pids):
         await trio.sleep(spell.seconds)
 
 
 async def _one_stands_still(sky: Sky, spell: Spell) -> None:
-    pids = sky.program.pids
+    pids = sky.struck(spell).pids
     with standing_still([Random(spell.dice).choice(pids)] if pids else []):
         await trio.sleep(spell.seconds)
 
 
 async def _kill_worker(sky: Sky, spell: Spell) -> None:
-    workers = sky.program.pids[1:]
+    workers = sky.struck(spell).pids[1:]
     if workers:
         with suppress(ProcessLookupError):
             os.kill(Random(spell.dice).choice(workers), signal.SIGKILL)
@@ -113,45 +117,48 @@ async def _kill_worker(sky: Sky, spell: Spell) -> None:
 
 async def _fill_disk(sky: Sky, spell: Spell) -> None:
     """No file may grow further, which to the relay is a disk without room."""
+    program = sky.struck(spell)
     with trio.move_on_after(spell.seconds):
-        await sky.program.is_up()  # what its workers share is made before, in memory, to which the limit applies too
-        files = [path.stat().st_size for path in sky.program.folder.glob("relay.db*")]
-        with limited(sky.program, resource.RLIMIT_FSIZE, lambda _: max(files, default=0) + _ROOM):
+        await program.is_up()  # what its workers share is made before, in memory, to which the limit applies too
+        files = [path.stat().st_size for path in program.folder.glob("relay.db*")]
+        with limited(program, resource.RLIMIT_FSIZE, lambda _: max(files, default=0) + _ROOM):
             await trio.sleep_forever()
 
 
 async def _take_descriptors(sky: Sky, spell: Spell) -> None:
     """No process may open more than a few files beyond those that it has open; then somebody connects."""
+    program = sky.struck(spell)
     with trio.move_on_after(spell.seconds):
-        await sky.program.is_up()  # a start without descriptors fails, and need not do otherwise
+        await program.is_up()  # a start without descriptors fails, and need not do otherwise
         with (
-            limited(sky.program, resource.RLIMIT_NOFILE, lambda pid: _highest_descriptor(pid) + 1 + _SPARE),
-            _half_open(sky.program.port, 4 * _SPARE, Random(spell.dice)),
+            limited(program, resource.RLIMIT_NOFILE, lambda pid: _highest_descriptor(pid) + 1 + _SPARE),
+            _half_open(program.port, 4 * _SPARE, Random(spell.dice)),
         ):
             await trio.sleep_forever()
 
 
 async def _jump(sky: Sky, spell: Spell) -> None:
     """The clock is set, and some time later set right."""
-    dice = Random(spell.dice)
+    program, dice = sky.struck(spell), Random(spell.dice)
     ahead = dice.choice([-1, 1]) * _LEAST * (_FAR / _LEAST) ** dice.random()
-    sky.ledger.latest_clock = max(sky.ledger.latest_clock, sky.clock() + spell.seconds + ahead + 1)
-    sky.program.set_clock(ahead)
+    sky.ledger.latest_clock = max(sky.ledger.latest_clock, sky.clock() + spell.seconds + ahead + _LATE)
+    program.set_clock(ahead)
     try:
         await trio.sleep(spell.seconds)
     finally:
-        sky.program.set_clock(0)
+        program.set_clock(0)
 
 
 async def _leave_half_open(sky: Sky, spell: Spell) -> None:
     dice = Random(spell.dice)
-    with _half_open(sky.program.port, dice.randint(10, _MOST_HALF_OPEN), dice):
+    with _half_open(sky.struck(spell).port, dice.randint(10, _MOST_HALF_OPEN), dice):
         await trio.sleep(spell.seconds)
 
 
 async def _flood(name: str, sky: Sky, spell: Spell) -> None:
-    """Hostile clients of one kind, in a process of their own."""
-    command = [sys.executable, "-m", "perf.stalls.attackers", str(sky.program.port), str(_HOSTILE), name]
+    """Hostile clients of one kind, in a process of their own, which ends with its input."""
+    port = sky.struck(spell).port
+    command = [sys.executable, "-m", "perf.stalls.attackers", str(port), str(_HOSTILE), name]
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -169,31 +176,39 @@ async def _flood(name: str, sky: Sky, spell: Spell) -> None:
 
 async def _kill_node(sky: Sky, spell: Spell) -> None:
     assert sky.node is not None
-    with _no_start(sky.program):
-        await trio.to_thread.run_sync(sky.node.kill)
-        await trio.sleep(spell.seconds)
-        await trio.to_thread.run_sync(sky.node.start)
+    with _no_start(sky.programs):
+        await _killed(sky.node, spell.seconds)
 
 
 async def _pause_node(sky: Sky, spell: Spell) -> None:
     assert sky.node is not None
-    with _no_start(sky.program), standing_still([sky.node.pid]):
+    with _no_start(sky.programs), standing_still([sky.node.pid]):
         await trio.sleep(spell.seconds)
 
 
 @contextmanager
-def _no_start(program: Program) -> Iterator[None]:
-    """The relay may say that it cannot start without its store, and some time after that is back."""
-    program.may_refuse_until = math.inf
+def _no_start(programs: Sequence[Program]) -> Iterator[None]:
+    """Relays may say that they cannot start without their store, and some time after that is back."""
+    for program in programs:
+        program.may_refuse_until = math.inf
     yield
-    program.may_refuse_until = trio.current_time() + _LATE
+    for program in programs:
+        program.may_refuse_until = trio.current_time() + _LATE
 
 
 async def _kill_redis(sky: Sky, spell: Spell) -> None:
     assert sky.redis is not None
-    await trio.to_thread.run_sync(sky.redis.kill)
-    await trio.sleep(spell.seconds)
-    await trio.to_thread.run_sync(sky.redis.start)
+    await _killed(sky.redis, spell.seconds)
+
+
+async def _killed(one: Node | Redis, seconds: float) -> None:
+    """End it by SIGKILL, and start it again so much later, or when the weather is over."""
+    await trio.to_thread.run_sync(one.kill)
+    try:
+        await trio.sleep(seconds)
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _LATE):
+            await trio.to_thread.run_sync(one.start)
 
 
 async def _pause_redis(sky: Sky, spell: Spell) -> None:

@@ -286,11 +286,11 @@ def test_an_interrupted_run_leaves_no_process(tmp_path: Path) -> None:
         assert running.stdout is not None
         while b" s  " not in running.stdout.readline():
             pass
-        started = [pid for pid in everybody() if f"SOAK_CLOCK={tmp_path}" in environment_of(pid)]
+        started = [pid for pid in everybody() if f"SOAK_CLOCK={tmp_path}/" in environment_of(pid)]
         running.send_signal(SIGINT)
         assert running.wait(60) == 130
     assert len(started) >= 3
-    assert [pid for pid in everybody() if f"SOAK_CLOCK={tmp_path}" in environment_of(pid)] == []
+    assert [pid for pid in everybody() if f"SOAK_CLOCK={tmp_path}/" in environment_of(pid)] == []
 
 
 def everybody() -> list[int]:

@@ -1,15 +1,18 @@
-"""A redis-server of a run's own, on 127.0.0.1, which keeps nothing on disk."""
+"""What stands behind the relays: a node of OpenSearch, and a redis-server, each of a run's own, on 127.0.0.1."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from socket import create_connection
-from typing import Final
+from typing import Final, NamedTuple
 
+from perf import node as opensearch
+from perf.cluster import Cluster
+from perf.node import Node
 from perf.plan import Failed
 from perf.servers import free_port
 
@@ -18,7 +21,7 @@ _MOMENT: Final = 0.02
 
 
 class Redis:
-    """One server, always on the same port.
+    """One server, always on the same port, which keeps nothing on disk.
 
     Args:
         folder: its working directory.
@@ -65,3 +68,43 @@ class Redis:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class Behind(NamedTuple):
+    """What there is, and how a relay is told of it."""
+
+    settings: dict[str, str]
+    node: Node | None = None
+    redis: Redis | None = None
+
+
+def behind(folder: Path, ends: ExitStack, *, has_opensearch: bool, has_redis: bool) -> Behind:
+    """Start it; without OpenSearch, SQLite is the store, and needs nothing.
+
+    Args:
+        folder: for what it writes.
+        ends: end it.
+        has_opensearch: True for a node.
+        has_redis: True for a bus, which only relays on OpenSearch have.
+
+    Raises:
+        Failed: it cannot run here.
+    """
+    if not has_opensearch:
+        return Behind({"store.path": "relay.db"})
+    node = ends.enter_context(opensearch.running(opensearch.OLD, folder / "opensearch"))
+    cluster = ends.enter_context(closing(Cluster(node.url, node.pid)))
+    settings = {
+        "store.backend": "opensearch",
+        "opensearch.urls": f'["{node.url}"]',
+        "opensearch.prefix": cluster.add(),
+        "opensearch.replicas": "0",
+        "opensearch.shards": "1",
+        "pipeline.write_linger_seconds": "0.002",
+    }
+    if not has_redis:
+        return Behind(settings, node)
+    redis = Redis(folder)
+    ends.callback(redis.kill)
+    redis.start()
+    return Behind({**settings, "bus.url": redis.url}, node, redis)
