@@ -28,8 +28,8 @@ from tests.fuzz.stranger import (
     OTHER_NOTE,
     PROFILE,
     WRAP,
-    Stranger,
     address_of,
+    open_stranger,
     pair_from,
 )
 from tests.support.keys import ALICE, NOW
@@ -86,7 +86,7 @@ async def _meet(steps: Sequence[Step]) -> Heard:
         before = await _what_is_held(door)
         turns = list(honest.turns())
         portion = -(-len(steps) // len(turns))
-        async with Stranger(door) as stranger:
+        async with open_stranger(door) as stranger:
             for place, turn in enumerate(turns):
                 await stranger.do(steps[place * portion : (place + 1) * portion])
                 heard.append(await turn())

@@ -207,4 +207,4 @@ def steps(words: int, texts: st.SearchStrategy[bytes] | None = None) -> st.Searc
     kinds = st.sampled_from([Kind.KNOWN, Kind.KNOWN, Kind.KNOWN_DEFLATED])
     usual = st.builds(Step, kinds, whole, st.booleans())
     mutated = st.builds(Step, kinds, known, st.booleans())
-    return st.one_of(usual, usual, mutated, mutated, *others)
+    return st.one_of(*[usual] * 8, *[mutated] * 4, *others)

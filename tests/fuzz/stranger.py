@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Any, Final, Self
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -127,30 +127,35 @@ def address_of(stream: trio.abc.Stream) -> str:
     return _addresses[stream]
 
 
+@asynccontextmanager
+async def open_stranger(door: Door) -> AsyncIterator[Stranger]:
+    """A stranger at a relay's door, who goes away without a word at the end."""
+    async with trio.open_nursery() as nursery:
+        stranger = Stranger(door, nursery)
+        try:
+            yield stranger
+        finally:
+            stranger.leave()
+
+
 class Stranger:
-    """Does what steps say on one connection after the other, since most of them end soon.
+    """Does what steps say on one connection after the other, since most of them end soon; see `open_stranger`.
 
     Args:
         door: of the relay.
+        nursery: for who hears what the relay says.
     """
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, nursery: trio.Nursery) -> None:
         self._door = door
+        self._nursery = nursery
         self._line: _Line | None = None
         self._waiting = b""
-        self._nursery_of = trio.open_nursery()
 
-    async def __aenter__(self) -> Self:
-        self._nursery = await self._nursery_of.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Go away without a word."""
+    def leave(self) -> None:
+        """Hang up."""
         if self._line is not None:
-            await self._line.leave()
-        await self._nursery_of.__aexit__(kind, error, traceback)
+            self._line.leave()
 
     async def do(self, steps: Sequence[Step]) -> None:
         """Do these steps; of what they make, some may be on its way afterwards."""
@@ -181,6 +186,7 @@ class _Line:
     """One connection of the stranger's; all that is heard on it is checked."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
+        assert isinstance(stream, trio.StapledStream)
         self._stream = stream
         self._core = Protocol(CLIENT, max_size=None)
         self._core.extensions = [PerMessageDeflate(True, True, DEFLATE_WINDOW, 15)]
@@ -195,9 +201,10 @@ class _Line:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.is_over = True
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         self.is_over = True
-        await trio.aclose_forcefully(self._stream)
+        self._stream.send_stream.close()
+        self._stream.receive_stream.close()
 
     def proof(self) -> bytes:
         """What authenticates the stranger, if it has been asked to."""
@@ -221,7 +228,7 @@ class _Line:
                     break
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        await self.leave()
+        self.leave()
 
     def _hear(self, data: bytes) -> None:
         if not data:
