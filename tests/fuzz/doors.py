@@ -13,7 +13,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from tests.fuzz import beside, frames, http, peers, stranger, texts
+from tests.fuzz import beside, frames, http, peers, preambles, stranger, texts
 from tests.fuzz.script import Kind, Step, changed, changes, steps, written
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.negentropy.protocol import initiate, reply
@@ -56,8 +56,10 @@ class FuzzedDoor:
 
 _sync_words = [initiate(texts.SERVED), reply(texts.SERVED, initiate(texts.SERVED))]
 DOORS: Final = {
-    "beside": FuzzedDoor(beside.feed, stranger.VOCABULARY, takes_script=True, examples=60),
+    "beside": FuzzedDoor(beside.feed, stranger.VOCABULARY, takes_script=True),
     "http": FuzzedDoor(http.feed, http.VOCABULARY, takes_script=True),
+    "proxy": FuzzedDoor(preambles.feed_proxy, preambles.PROXY_VOCABULARY, takes_script=True),
+    "tls": FuzzedDoor(preambles.feed_tls, preambles.TLS_VOCABULARY, takes_script=True, examples=40),
     "frames": FuzzedDoor(frames.feed, frames.VOCABULARY, takes_script=True, prefix=1, examples=200),
     "messages": FuzzedDoor(texts.feed_messages, stranger.VOCABULARY, examples=300),
     "authorization": FuzzedDoor(
@@ -76,6 +78,7 @@ DOORS: Final = {
     ),
     "sync": FuzzedDoor(texts.feed_sync, _sync_words),
     "bus": FuzzedDoor(peers.feed_bus, peers.BUS_VOCABULARY, takes_script=True),
+    "notes": FuzzedDoor(peers.feed_notes, peers.NOTES_VOCABULARY, takes_script=True, examples=40),
     "link": FuzzedDoor(peers.feed_link, peers.LINK_VOCABULARY, takes_script=True),
 }
 

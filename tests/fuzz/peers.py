@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
 import msgspec
+import structlog
 import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from tests.fuzz.http import send_each
-from tests.fuzz.script import pieces, read
+from tests.fuzz.script import Kind, changed, pieces, read
+from tests.fuzz.stranger import NOTE, STRANGER
+from tests.opensearch.shared_index import BEGAN, SharedIndex, relay_on
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.local_bus import LocalBus
+from tests.support.server import open_door
+from tests.support.syncing import FIRST
 from trio_relay.bus import Entry, Ledger, Note, Unreadable, decode, encode
 from trio_relay.bus.ledger import MOST_MEMBERS
 from trio_relay.link import Link, LinkEnded, Refused
+from trio_relay.nostr.event import encode as event_text
+from trio_relay.store.opensearch.exchange import Telling
+from trio_relay.store.opensearch.remembered import Written
 
 _HONEST: Final = "honest"
 BUS_VOCABULARY: Final = [
@@ -56,6 +67,57 @@ def feed_bus(script: bytes) -> None:
         heard += [one.payload for one in ledger.hear("", decode(encode(own)), float(place)) if isinstance(one, Note)]
         assert ledger.members <= MOST_MEMBERS
     assert heard == sent
+
+
+def _notes() -> Iterator[bytes]:
+    events = [STRANGER.event("tea"), STRANGER.event(kind=0), STRANGER.event(kind=1_059, tags=[["p", BOB.pubkey]])]
+    for place, event in enumerate(events):
+        text = event_text(event).decode()
+        record = Written(f"slot {place}", 5, _SENT + place, text, gone="a" * 64)
+        yield msgspec.msgpack.encode(Telling(1, _SENT, [record], [text]))
+        yield msgspec.msgpack.encode(Telling(1, _SENT, [], [text, text]))
+    vanished = Written("key", 2, _SENT, until=NOW, vanished=f"{STRANGER.pubkey}:{'b' * 64}")
+    kept = Written("kept", 3, _SENT, name="banned_pubkeys/x", value="e30=")
+    yield msgspec.msgpack.encode(Telling(1, _SENT, [vanished, kept]))
+
+
+_SENT: Final = (BEGAN + 3_600) * 10**9
+"""Later than all that a relay takes for old, in nanoseconds since 1970."""
+NOTES_VOCABULARY: Final = list(_notes())
+
+
+def feed_notes(script: bytes) -> None:
+    """Have a relay hear what each step says as a note of another relay on its index, while a client listens.
+
+    Raises:
+        AssertionError: the client is not told what it is to be told.
+    """
+    with structlog.testing.capture_logs() as told:
+        trio.run(partial(_hear_notes, script), clock=MockClock(autojump_threshold=0))
+    assert {line["event"] for line in told if line["log_level"] not in ("debug", "info")} <= {
+        "a note was not understood"
+    }
+
+
+async def _hear_notes(script: bytes) -> None:
+    bus = LocalBus()
+    async with (
+        relay_on(SharedIndex(), bus=bus.join(), refresh_seconds=3_600.0) as (store, _),
+        open_door(store) as door,
+        door.client() as client,
+    ):
+        assert await client.ask("live", {"authors": [ALICE.pubkey], "limit": 0}) == []
+        await client.send("NEG-OPEN", "sync", {}, FIRST.hex())
+        assert (await client.receive())[0] == "NEG-MSG"
+        for place, step in enumerate(read(script)):
+            payload = step.payload
+            if step.kind is Kind.KNOWN and payload:
+                payload = changed(NOTES_VOCABULARY[payload[0] % len(NOTES_VOCABULARY)], payload[1:])
+            bus.add(payload if step.kind is Kind.RAW else encode(Entry("stranger", place, [payload])))
+        await trio.sleep(3)
+        await client.send("EVENT", NOTE)
+        heard = [await client.receive(), await client.receive()]
+        assert sorted(message[0] for message in heard) == ["EVENT", "OK"]
 
 
 def feed_link(script: bytes) -> None:
