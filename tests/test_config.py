@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from trio_relay.config import Config, Setting, check, load, settings
+from trio_relay.config import Config, Setting, check, is_private, load, settings
 from trio_relay.config_checks import ConfigError
 
 SETTINGS = list(settings())
@@ -164,6 +164,26 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
         (
             {"net": {"listen": [f"unix:/{'a' * 107}"]}},
             f"net.listen: 'unix:/{'a' * 107}' is not unix: and a path of at most 107 bytes",
+        ),
+        ({"net": {"listen": ["tls:443"]}}, "net.listen: 'tls:443' is not host:port"),
+        ({"net": {"listen": ["tls:unix:/a"]}}, "net.listen: 'tls:unix:/a': TLS is not spoken on a Unix socket"),
+        ({"net": {"listen": ["tls:[::]:443"]}}, "net.listen: tls: needs net.tls_certificate"),
+        (
+            {"net": {"listen": ["proxy:[::]:443"]}},
+            "net.listen: proxy: needs net.trusted_proxies, since nobody else may connect there",
+        ),
+        ({"net": {"tls_certificate": "a"}}, "net.tls_certificate: needs net.tls_key, and the other way round"),
+        ({"net": {"tls_key": "a"}}, "net.tls_certificate: needs net.tls_key, and the other way round"),
+        (
+            {"net": {"tls_certificate": "a", "tls_key": "b"}},
+            "net.tls_certificate: needs an address in net.listen with tls: in front",
+        ),
+        ({"metrics": {"listen": "tls:[::]:443"}}, "metrics.listen: speaks plain HTTP alone"),
+        ({"net": {"hosts": ["a:80"]}}, "net.hosts: 'a:80' is no name of a host, nor *. and one"),
+        ({"net": {"origins": ["https://a"]}}, "net.origins: 'https://a' is no name of a host, nor *. and one"),
+        (
+            {"net": {"paths": ["/health/"]}},
+            "net.paths: the path /health is taken by the relay's answer to health checks",
         ),
         ({"metrics": {"listen": "unix:"}}, "metrics.listen: 'unix:' is not unix: and a path of at most 107 bytes"),
         ({"metrics": {"listen": "localhost:65536"}}, "metrics.listen: 'localhost:65536' is not host:port"),
@@ -461,3 +481,13 @@ def _is_of_keys(setting: Setting) -> bool:
     (section,) = (field for field in msgspec.structs.fields(Config) if field.name == setting.section)
     (field,) = (field for field in msgspec.structs.fields(section.type) if field.name == setting.key)
     return "[0-9a-f]{64}" in str(field.type)
+
+
+@pytest.mark.parametrize(
+    "listen", [["proxy:unix:/run/relay.sock"], ["tls:0.0.0.0:443", "127.0.0.1:7777"], ["proxy:tls:10.0.0.1:443"]]
+)
+def test_addresses_may_begin_with_what_connections_to_them_begin_with(listen: list[str]) -> None:
+    tls = {"tls_certificate": "a", "tls_key": "b"} if "tls:" in str(listen) else {}
+    proxies = {"trusted_proxies": ["10.0.0.0/8"]} if "10.0" in str(listen) else {}
+    assert check({"net": {"listen": listen, **tls, **proxies}}).net.listen == tuple(listen)
+    assert is_private(check({"net": {"listen": ["tls:127.0.0.1:443"], "tls_certificate": "a", "tls_key": "b"}}))

@@ -80,7 +80,7 @@ class Worker:
         """Live until `gone` is cancelled."""
         with self.gone:
             await self.link.run(
-                {name: self._taking(name) for name in ("version", "begin", "rules", "options", "stop")},
+                {name: self._taking(name) for name in ("version", "begin", "rules", "options", "certificate", "stop")},
                 {name: self._answering(name) for name in ("obey", "settle", "statistics", "check")},
             )
 

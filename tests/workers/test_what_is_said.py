@@ -20,6 +20,8 @@ from tests.workers.test_statistics import told_of
 from trio_relay import PolicyOptions
 from trio_relay.link import LinkEnded, Refused
 from trio_relay.net import http
+from trio_relay.net.listeners import Preamble
+from trio_relay.net.tls import CertifiedKey
 from trio_relay.policy import lists
 from trio_relay.workers import instructions, statistics
 
@@ -91,6 +93,20 @@ async def test_lists_of_files_go_to_all_and_to_who_comes_later(autojump_clock: M
         assert list(map(instructions.options_of, early.heard("options"))) == [options]
         assert late.heard("options") == []
         assert late.beginning.config.policy == options
+
+
+async def test_a_certificate_goes_to_all_and_to_who_comes_later(autojump_clock: MockClock) -> None:
+    first, second = CertifiedKey(b"chain", b"key"), CertifiedKey(b"newer chain", b"newer key")
+    async with keeping() as kept:
+        kept.conversations.take_certificate(first)
+        kept.conversations.preambles = [Preamble(tls=True)]
+        early = await kept.worker(1)
+        kept.conversations.take_certificate(second)
+        late = await kept.worker(2)
+        assert (early.beginning.certified, late.beginning.certified) == (first, second)
+        assert early.beginning.preambles == [Preamble(tls=True)]
+        assert list(map(instructions.certified_of, early.heard("certificate"))) == [second]
+        assert late.heard("certificate") == []
 
 
 async def test_it_is_waited_until_all_obey_that_serve(autojump_clock: MockClock) -> None:

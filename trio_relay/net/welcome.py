@@ -40,7 +40,7 @@ class Names:
     def cover(self, host: str) -> bool:
         """True if a host is one of these, in whatever way it is written."""
         plain = plain_host(host)
-        return plain in self._exact or plain.endswith(self._endings)
+        return plain in self._exact or (not plain.startswith(".") and plain.endswith(self._endings))
 
 
 def plain_host(host: str) -> str:
@@ -50,15 +50,19 @@ def plain_host(host: str) -> str:
         host: without a port.
     """
     plain = ascii_host(host.removesuffix(".").lower())
+    return _address(plain) or plain
+
+
+def _address(host: str) -> str | None:
     try:
-        return str(ip_address(plain[1:-1] if plain.startswith("[") and plain.endswith("]") else plain))
+        return str(ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host))
     except ValueError:
-        return plain
+        return None
 
 
 def _checked(name: str) -> str:
     plain = plain_host(name)
-    if ":" not in plain and not _NAME.fullmatch(plain):  # an address that was read has colons
+    if _address(plain) is None and not _NAME.fullmatch(plain):
         raise ValueError(f"{name!r} is no name of a host, nor *. and one")
     return plain
 
