@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 import trio
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
+from tests.support.authority import certified
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import Door, Talker, open_door
@@ -16,6 +19,8 @@ from trio_relay import NetOptions, RelayOptions
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.http import converse
+from trio_relay.net.listeners import Preamble
+from trio_relay.net.tls import Tls
 from trio_relay.version import CODE, __version__
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
@@ -64,6 +69,8 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_held_bytes": "gauge",
         "trio_relay_accepts_failed": "counter",
         "trio_relay_requests_refused": "counter",
+        "trio_relay_tls_handshakes_failed": "counter",
+        "trio_relay_tls_certificate_expiry_seconds": "gauge",
         "trio_relay_refusals": "counter",
         "trio_relay_events_refused": "counter",
         "trio_relay_events_received": "counter",
@@ -339,3 +346,15 @@ async def test_bytes_that_clients_make_the_relay_hold_are_told(autojump_clock: M
         seen = samples(page_of(door))
     assert seen["held_bytes", "in"] > 300
     assert seen["held_bytes", "out"] == 0
+
+
+async def test_tls_tells_when_its_certificate_ends_and_who_failed(autojump_clock: MockClock) -> None:
+    tls = Tls(certified(ends=datetime(2030, 1, 1, tzinfo=UTC)))
+    async with open_door(preamble=Preamble(tls=True), tls=tls) as door:
+        async with open_stream(door) as wire:
+            assert (await wire.ask()).status == 400
+        seen = samples(page_of(door))
+        assert seen["tls_certificate_expiry_seconds", ""] == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
+        assert seen["tls_handshakes_failed_total", "http request"] == 1
+    async with open_door() as door:
+        assert not beginning(samples(page_of(door)), "tls_certificate_expiry_seconds", "tls_handshakes_failed_total")

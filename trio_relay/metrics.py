@@ -156,16 +156,17 @@ def _net(net: NetStatistics) -> Iterator[Metric]:
         "status",
         net.refusals.requests,
     )
-    if net.tls_failures is not None:
-        yield _labelled(
-            "tls_handshakes_failed",
-            "Handshakes of TLS that failed, by the reason",
-            "reason",
-            net.tls_failures,
-        )
-    if net.certificate_expiry is not None:
-        text = "When the TLS certificate ends, in seconds since 1970"
-        yield _gauge("tls_certificate_expiry_seconds", text, net.certificate_expiry)
+    yield _labelled(
+        "tls_handshakes_failed",
+        "Handshakes of TLS that failed, by the reason",
+        "reason",
+        net.tls_failures or {},
+    )
+    yield _gauge(
+        "tls_certificate_expiry_seconds",
+        "When the TLS certificate ends, in seconds since 1970; none where no TLS is spoken",
+        net.certificate_expiry,
+    )
     yield _labelled_twice(
         "refusals", "Messages that were refused, by verb and reason", ("verb", "reason"), net.refusals.messages
     )
@@ -314,8 +315,8 @@ def _workers(figures: WorkersFigures) -> Iterator[Metric]:
         yield _labelled(f"worker_{name}", text, "worker", numbers)
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"trio_relay_{name}", text, value)
+def _gauge(name: str, text: str, value: float | None) -> Metric:
+    return GaugeMetricFamily(f"trio_relay_{name}", text, value)  # without a sample, if there is no value
 
 
 def _counter(name: str, text: str, value: float) -> Metric:
