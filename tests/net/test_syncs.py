@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from tests.support.marks import replaces_what_is_compiled
 from tests.support.pipeline import LocalClient, turns_of, waiting
 from tests.support.syncing import FIRST
-from trio_relay import Filter, MemoryStore
+from trio_relay import Filter, Judges, MemoryStore
 from trio_relay.net import refusals
 from trio_relay.net.client_syncs import ClientSyncs
 from trio_relay.nostr.errors import Rejected, invalid
@@ -29,6 +29,7 @@ class Desk:
 
     def __init__(self, refusal: Rejected | None = None) -> None:
         self.gate = trio.Event()
+        self.judges = Judges()
         self.syncing = SyncSets(MemoryStore(), SyncOptions(), turns_of(10.0))
         self.sync_options = self.syncing.options
         self._refusal = refusal

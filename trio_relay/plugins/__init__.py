@@ -1,11 +1,20 @@
 """Policies that others write: what they are asked, and programs and functions that answer. Knows no pipeline."""
 
-from trio_relay.plugins.base import Action, ConnectionJudge, EventJudge, FilterJudge, Source, Verdict
+from trio_relay.plugins.base import Action, ConnectionJudge, EventJudge, FilterJudge, Source, Verdict, refusal_of
 from trio_relay.plugins.judges import NO_JUDGES, Exemptions, Judges, open_judges
 from trio_relay.plugins.options import PluginOptions
 from trio_relay.plugins.processes import Program, ProgramStatistics
 from trio_relay.plugins.program import ProgramRun
-from trio_relay.plugins.strfry import Answer, BadAnswer, Lines, event_line, read_answer, request_line
+from trio_relay.plugins.strfry import (
+    Answer,
+    BadAnswer,
+    Lines,
+    event_line,
+    read_answer,
+    request_line,
+    verdict_on_event,
+    verdict_on_request,
+)
 
 __all__ = [
     "NO_JUDGES",
@@ -27,5 +36,8 @@ __all__ = [
     "event_line",
     "open_judges",
     "read_answer",
+    "refusal_of",
     "request_line",
+    "verdict_on_event",
+    "verdict_on_request",
 ]

@@ -211,7 +211,7 @@ async def open_judges(
         filters.append(ReadProgram(program, unjudged, clock))
     async with trio.open_nursery() as running:
         for program in programs:
-            running.start_soon(program.run)
+            await running.start(program.run)
         yield Judges(
             EventJudges(events) if events else None,
             FilterJudges(filters) if filters else None,

@@ -94,9 +94,14 @@ class Program:
         self._asked = self._timed_out = self._unasked = self._starts = 0
         self._changed = trio.Event()
 
-    async def run(self) -> None:
-        """Keep the processes running until cancelled; then none of them is left."""
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the processes running until cancelled; then none of them is left.
+
+        Args:
+            task_status: started once questions may be asked.
+        """
         self._alone_since = trio.current_time()
+        task_status.started()
         async with trio.open_nursery() as slots:
             for _ in range(self._processes):
                 slots.start_soon(self._keep)
