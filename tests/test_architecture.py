@@ -144,7 +144,7 @@ ALLOWED = {
 STORES = ["memory", "sqlite", "opensearch"]
 # Where nothing waits: no `async`, no `await`, no Trio.
 PURE = [
-    "nostr/", "policy/", "bus/entries.py", "bus/ledger.py", "bus/options.py",
+    "nostr/", "policy/", "plugins/options.py", "plugins/strfry.py", "bus/entries.py", "bus/ledger.py", "bus/options.py",
     "store/judge.py", "store/sqlite/options.py", "store/sqlite/planner.py", "store/sqlite/rows.py",
     "store/sqlite/sql.py",
     "store/opensearch/responses.py", "store/opensearch/documents.py", "store/opensearch/mapping.py",

@@ -78,7 +78,7 @@ class ProgramRun:
         (to_read, to_write), (out, printed), (complaints, complained) = pipes
         try:
             # On this thread: the kernel takes the end of the thread that started a process for its parent's. It takes
-            # a millisecond, since nothing of our memory is copied and the program is looked for later.
+            # 0.6 ms of CPU, since nothing of our memory is copied and the program is looked for later.
             self._popen = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *words],
                 stdin=to_read,
