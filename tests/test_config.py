@@ -276,6 +276,8 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
         ),
         ({"net": {"trusted_proxies": ["10.0.0.1/8"]}}, "net.trusted_proxies: 10.0.0.1/8 has host bits set"),
         ({"policy": {"denied_addresses": ["10.0.0.1/8"]}}, "policy.denied_addresses: 10.0.0.1/8 has host bits set"),
+        ({"plugins": {"skip_networks": ["10.0.0.1/8"]}}, "plugins.skip_networks: 10.0.0.1/8 has host bits set"),
+        ({"plugins": {"write": "a 'b"}}, "plugins.write: No closing quotation"),
         (
             {"policy": {"denied_addresses": ["203.0.113.7", "relay.example"]}},
             "policy.denied_addresses: 'relay.example' does not appear to be an IPv4 or IPv6 address",
