@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def main(
     )
     folder = Path(tempfile.mkdtemp(prefix="soak-")) if keep is None else keep
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise click.UsageError(f"{folder} is not empty")
     outcome = soak(options, folder, click.echo)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +73,8 @@ def main(
     if outcome.faults:
         click.echo(f"the ledger, the log and the store are in {folder}")
         raise SystemExit(1)
+    if keep is None:
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,6 @@ from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.nostr.negentropy.items import ItemSet
 from trio_relay.nostr.negentropy.protocol import initiate, reconcile
 
-DELIVERED: Final = 60.0
-"""Seconds within which an acknowledged event must have come to whoever listened, however the relay stood still."""
 _ELSEWHERE: Final = 30.0
 """Seconds after which one relay must find what another has acknowledged: while the bus is away, it takes a refresh."""
 _BACK: Final = 0.2
@@ -56,6 +54,7 @@ class Stage:
         clock: time of day.
         listeners: all of them.
         over: set when nothing new is to be published.
+        delivered: seconds within which an acknowledged event must have come to whoever listened.
     """
 
     ports: Sequence[int]
@@ -64,6 +63,7 @@ class Stage:
     clock: Callable[[], float]
     listeners: list[Listener]
     over: trio.Event
+    delivered: float
 
     def port_of(self, address: str) -> int:
         """The relay of a client, by its address."""
@@ -223,7 +223,7 @@ class Listener:
         """Note what should have come by now."""
         stage, now = self._stage, trio.current_time()
         for event_id, acknowledged_at in list(self.due.items()):
-            if now - acknowledged_at <= DELIVERED:
+            if now - acknowledged_at <= stage.delivered:
                 continue
             del self.due[event_id]
             entry = stage.ledger.entries[event_id]

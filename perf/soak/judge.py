@@ -22,7 +22,7 @@ _ADDRESS: Final = "192.0.2.250"
 _CHUNK: Final = 400
 _TRIES: Final = 20
 _CALM: Final = 2.0
-MOST_RSS: Final = 400e6
+MOST_RSS: Final = 300e6
 """Bytes of one process of the relay at any time."""
 MOST_GROWTH: Final = 150e6
 """Bytes of all together that the end may have beyond the beginning: half of it is the page caches that fill."""

@@ -16,7 +16,7 @@ import trio
 
 from perf.soak import judge
 from perf.soak.behind import Behind, behind
-from perf.soak.clients import DELIVERED, Asker, Listener, Publisher, Stage, Syncer
+from perf.soak.clients import Asker, Listener, Publisher, Stage, Syncer
 from perf.soak.judge import Bounds
 from perf.soak.ledger import Ledger
 from perf.soak.plan import make_plan, names
@@ -51,6 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         pause: seconds between two windows of one of them, on average.
         listeners: so many.
         askers: so many.
+        delivered: seconds within which events must be live, however the relay stands still meanwhile.
         command: starts a relay.
     """
 
@@ -64,6 +65,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     pause: float = 0.25
     listeners: int = 4
     askers: int = 2
+    delivered: float = 60.0
     command: tuple[str, ...] = PROGRAM
 
 
@@ -132,7 +134,7 @@ async def _soak(options: Options, folder: Path, stands: Behind, file: BinaryIO, 
     programs = [
         Program(options.command, settings, folder / f"relay-{number}", tally) for number in (1, 2)[: _relays(options)]
     ]
-    stage = Stage([program.port for program in programs], ledger, tally, time.time, [], trio.Event())
+    stage = Stage([program.port for program in programs], ledger, tally, time.time, [], trio.Event(), options.delivered)
     sky = Sky(programs, tally, ledger, time.time, stands.node, stands.redis)
     plan = make_plan(options.seed, options.seconds, options.weathers or names(_has(options)))
     outcome: list[Outcome] = []
@@ -198,7 +200,7 @@ async def _weather_and_clients(options: Options, stage: Stage, weather: Callable
             for event_id in publisher.unanswered:
                 said = stage.ledger.entries[event_id].said
                 stage.tally.fault("not answered in calm", f"{event_id}, at last {said!r}")
-        with trio.move_on_after(DELIVERED + 1):
+        with trio.move_on_after(options.delivered + 2):
             while any(listener.due for listener in stage.listeners):  # noqa: ASYNC110  # many set it
                 await trio.sleep(0.1)
         beside.cancel_scope.cancel()

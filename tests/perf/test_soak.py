@@ -249,9 +249,17 @@ LOSING = launcher(
     "    lost = [event.kind == 1 and event.id < '08' for event in events]\n"
     "    saved = iter(await save_all(self, [event for event, is_lost in zip(events, lost) if not is_lost]))\n"
     "    return [Saved.STORED if is_lost else next(saved) for is_lost in lost]\n"
-    "SqliteStore.save_many = save_some"
+    "SqliteStore.save_many = save_some\n"
+    "from itertools import count\n"
+    "from trio_relay.net.outbox import Outbox\n"
+    "number, send_once = count(), Outbox.send_framed_nowait\n"
+    "def send(self, framed):\n"
+    '    times = {5: 0, 9: 2}.get(next(number) % 20, 1) if b\'["EVENT","live",\' in framed else 1\n'
+    "    for _ in range(times):\n"
+    "        send_once(self, framed)\n"
+    "Outbox.send_framed_nowait = send"
 )
-"""A relay that acknowledges some notes and does not store them."""
+"""A relay that acknowledges some notes and does not store them, and delivers some events not at all or twice."""
 
 
 @pytest.mark.exhaustive
@@ -270,12 +278,12 @@ def test_a_short_run_finds_no_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_a_run_notices_a_relay_that_loses_some_notes(tmp_path: Path) -> None:
-    calm = msgspec.structs.replace(SHORT, seconds=8, weathers=("half-open",), command=LOSING)
+def test_a_run_notices_a_relay_that_loses_some_notes_and_some_deliveries(tmp_path: Path) -> None:
+    calm = msgspec.structs.replace(SHORT, seconds=8, weathers=("half-open",), command=LOSING, delivered=3)
     outcome = soak(calm, tmp_path, lambda _: None)
     assert outcome.lost > 0
     assert outcome.sorts["by id: lost"] == outcome.sorts["export: lost"] == outcome.lost
-    assert outcome.sorts["acknowledged and not found"] > 0
+    assert {"acknowledged and not found", "not delivered", "delivered twice"} <= outcome.sorts.keys()
     assert list(lines(outcome))[-1] == "failed"
 
 
