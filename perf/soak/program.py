@@ -25,7 +25,7 @@ _DYING: Final = 15.0
 """Seconds in which all other processes must follow the first one that was killed."""
 _LOOK: Final = 0.5
 _MOMENT: Final = 0.02
-_MOST_STARTS: Final = 10
+_MOST_STARTS: Final = 3
 _READY: Final = b"listening on ws://"
 
 
@@ -107,7 +107,8 @@ class Program:
             self._kill_all()
 
     async def _one_life(self) -> None:
-        for _ in range(_MOST_STARTS):
+        failures = 0
+        while failures < _MOST_STARTS:
             async with trio.open_nursery() as reading:
                 process = await self._start(reading)
                 if process is not None:
@@ -118,9 +119,10 @@ class Program:
                         self._tally.fault("ended by itself", f"with code {code}: {self._last_line()}")
                     self._is_asked = False
                     await self._bury(process.pid)
-                    reading.cancel_scope.cancel()
-                    return
                 reading.cancel_scope.cancel()
+            if process is not None:
+                return
+            failures += trio.current_time() > self.may_refuse_until
         raise Failed(f"the relay doesn't start: {self._last_line()}")
 
     async def _start(self, reading: trio.Nursery) -> trio.Process | None:

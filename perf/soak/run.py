@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 import msgspec
 import trio
 
+from perf.plan import Failed
 from perf.soak import judge
 from perf.soak.behind import Behind, behind
 from perf.soak.clients import Asker, Listener, Publisher, Stage, Syncer
@@ -122,7 +123,14 @@ def soak(options: Options, folder: Path, tell: Callable[[str], None]) -> Outcome
     with ExitStack() as ends:
         stands = behind(folder, ends, has_opensearch=options.has_opensearch, has_redis=options.has_redis)
         file = ends.enter_context((folder / "ledger.jsonl").open("wb"))
-        return trio.run(partial(_soak, options, folder, stands, file, tell))
+        try:
+            return trio.run(partial(_soak, options, folder, stands, file, tell))
+        except BaseExceptionGroup as group:
+            while isinstance(failed := group.exceptions[0], BaseExceptionGroup):
+                group = failed
+            if isinstance(failed, Failed):  # alone, since everything else is cancelled then
+                raise failed from None
+            raise
 
 
 async def _soak(options: Options, folder: Path, stands: Behind, file: BinaryIO, tell: Callable[[str], None]) -> Outcome:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perf.plan import Failed
 from perf.soak.clock import sitecustomize
 from perf.soak.judge import Bounds, but_expired, compare, hold_to, read_log, tracebacks
 from perf.soak.ledger import Fate, Ledger
@@ -285,6 +286,15 @@ def test_a_run_notices_a_relay_that_loses_some_notes_and_some_deliveries(tmp_pat
     assert outcome.sorts["by id: lost"] == outcome.sorts["export: lost"] == outcome.lost
     assert {"acknowledged and not found", "not delivered", "delivered twice"} <= outcome.sorts.keys()
     assert list(lines(outcome))[-1] == "failed"
+
+
+@pytest.mark.exhaustive
+def test_a_relay_that_does_not_start_fails_the_run(tmp_path: Path) -> None:
+    ending = msgspec.structs.replace(SHORT, command=(sys.executable, "-c", "raise SystemExit('not today')"))
+    told: list[str] = []
+    with pytest.raises(Failed, match="not today"):
+        soak(ending, tmp_path, told.append)
+    assert any("FAULT does not start: not today" in line for line in told)
 
 
 @pytest.mark.exhaustive
