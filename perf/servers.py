@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +124,12 @@ def pids_of_session(leader: int) -> list[int]:
     return sorted(found, key=lambda pid: (pid != leader, pid))
 
 
+def children_of(parents: Sequence[int]) -> list[int]:
+    """Processes that these have started, and that have not ended."""
+    stats = _every_process()
+    return sorted(pid for pid, stat in stats if int(stat[1]) in parents and stat[0] != "Z")
+
+
 def cpu_of_session(leader: int) -> float:
     """Seconds of CPU that all processes of a session have used so far, by the system's accounting."""
     tick = os.sysconf("SC_CLK_TCK")
@@ -135,14 +141,16 @@ def _stats(session: int) -> Iterator[list[str]]:
 
 
 def _processes(session: int) -> Iterator[tuple[int, list[str]]]:
-    """Each process of a session, and its /proc/…/stat from the third field on."""
+    return ((pid, stat) for pid, stat in _every_process() if int(stat[3]) == session)
+
+
+def _every_process() -> Iterator[tuple[int, list[str]]]:
+    """All that there are, and of each its /proc/…/stat from the third field on."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            stat = path.read_text().rpartition(")")[2].split()
+            yield int(path.parent.name), path.read_text().rpartition(")")[2].split()
         except OSError:  # it has ended meanwhile
             continue
-        if int(stat[3]) == session:
-            yield int(path.parent.name), stat
 
 
 @contextmanager

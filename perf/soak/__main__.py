@@ -21,6 +21,7 @@ from perf.soak.run import Interrupted, Options, soak
 @click.argument("minutes", default=10.0, type=click.FloatRange(0.1, 120))
 @click.option("--seed", type=int, help="The same seed gives the same plan; by default one is drawn, and told.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 16), help="Of the relay.")
+@click.option("--plugin", is_flag=True, help="A write policy plugin is asked about each event, and lets it in.")
 @click.option("--opensearch", is_flag=True, help="OpenSearch is the store, a node of which is started; else SQLite is.")
 @click.option(
     "--redis",
@@ -40,6 +41,7 @@ def main(
     seed: int | None,
     workers: int,
     *,
+    plugin: bool,
     opensearch: bool,
     redis: bool,
     weathers: tuple[str, ...],
@@ -57,6 +59,7 @@ def main(
         seed=seed,
         seconds=minutes * 60,
         workers=workers,
+        has_plugin=plugin,
         has_opensearch=opensearch or redis,
         has_redis=redis,
         weathers=weathers,

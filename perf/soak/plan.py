@@ -44,7 +44,7 @@ class Sort(NamedTuple):
         most: seconds of a spell.
         weight: how often, beside the others.
         place: two spells of one place never come together: they would undo each other.
-        needs: what must be there for it: "workers", "opensearch", "redis"; empty: nothing.
+        needs: what must be there for it: "workers", "plugins", "opensearch", "redis"; empty: nothing.
     """
 
     least: float
@@ -65,6 +65,8 @@ WEATHER: Final[dict[str, Sort]] = {
     "clock": Sort(2, 10, 3, "clock"),
     "half-open": Sort(4, 12, 2, "half-open"),
     **{f"flood of {name}": Sort(4, 10, 1, "flood") for name in ATTACKS},
+    "plugin killed": Sort(0, 0, 3, "plugin", "plugins"),
+    "plugin standing still": Sort(0.5, 5, 3, "plugin", "plugins"),
     "OpenSearch killed": Sort(0, 2, 3, "opensearch", "opensearch"),
     "OpenSearch standing still": Sort(0.5, 6, 3, "opensearch", "opensearch"),
     "Redis killed": Sort(0, 3, 3, "redis", "redis"),
@@ -75,7 +77,7 @@ ENDS_A_WORKER: Final = frozenset({"worker killed"})
 
 
 def names(has: Collection[str]) -> list[str]:
-    """The weathers that can come where there are these: "workers", "opensearch", "redis"."""
+    """The weathers that can come where there are these: "workers", "plugins", "opensearch", "redis"."""
     can = [name for name, sort in WEATHER.items() if not sort.needs or sort.needs in has]
     # The store is a file only where it is SQLite's.
     return [name for name in can if "opensearch" not in has or name != "full disk"]

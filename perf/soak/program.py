@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import trio
 
 from perf.plan import Failed
-from perf.servers import free_port, pids_of_session, rss_of_session
+from perf.servers import children_of, free_port, pids_of_session, rss_of_session
 from perf.soak.clock.sitecustomize import AHEAD, VARIABLE
 from perf.soak.tally import Tally
 
@@ -65,6 +65,7 @@ class Program:
         self._down = 0.0
         self._is_over = False
         self._up = trio.Event()
+        self._seen: set[int] = set()
 
     @property
     def pid(self) -> int:
@@ -78,6 +79,12 @@ class Program:
         if self._process is None or self._process.returncode is not None:
             return []
         return pids_of_session(self.pid)
+
+    @property
+    def plugins(self) -> list[int]:
+        """Processes of programs that it asks, each of which leads a session of its own."""
+        own = self.pids
+        return [pid for pid in children_of(own) if pid not in own]
 
     def environment(self) -> dict[str, str]:
         """Of its processes: ours, its settings, and its clock."""
@@ -179,16 +186,28 @@ class Program:
     async def _bury(self, session: int) -> None:
         """Wait until all processes of a session have ended, whose first one has."""
         with trio.move_on_after(_DYING):
-            while pids_of_session(session):  # noqa: ASYNC110  # no children of ours: nobody tells
+            while pids_of_session(session) + self._left():  # noqa: ASYNC110  # no children of ours: nobody tells
                 await trio.sleep(_MOMENT)
+            self._seen.clear()
             return
-        left = pids_of_session(session)
+        left = pids_of_session(session) + self._left()
         self._tally.fault("processes left", f"{left}, {_DYING:g} s after the first one's end")
         self._kill_all()
 
+    def _left(self) -> list[int]:
+        """Programs that it asked, and that still run."""
+        return [pid for pid in self._seen if self._is_ours(pid)]
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            has_ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            return not has_ended and str(self.clock).encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
+
     def _kill_all(self) -> None:
         if self._process is not None:
-            for pid in [*pids_of_session(self._process.pid)]:
+            for pid in [*pids_of_session(self._process.pid), *self._left()]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
                     os.kill(pid, signal.SIGKILL)
@@ -237,6 +256,7 @@ class Program:
         while True:
             if self.pids:
                 self.samples.append(self.sample())
+                self._seen.update(self.plugins)
             await trio.sleep(_LOOK)
 
     def _last_line(self) -> str:

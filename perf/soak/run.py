@@ -32,6 +32,10 @@ _SETTINGS: Final = {
     "net.trusted_proxies": '["127.0.0.1"]',  # each client has an address of its own
     "policy.sweep_seconds": "5",
 }
+_WITH_PLUGIN: Final = {
+    "plugins.write": f'["{sys.executable}", "{Path(__file__).with_name("plugin.py")}"]',
+    "plugins.processes": "2",
+}
 _CALM: Final = 2.0
 """Seconds after which the relay has put away what its last client left."""
 _SETTLING: Final = 60.0
@@ -45,6 +49,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         seed: of the plan and of what is written.
         seconds: of weather.
         workers: of a relay.
+        has_plugin: a write policy in two processes is asked about each event, and lets it in.
         has_opensearch: a node is the store; else SQLite is.
         has_redis: there are two relays on that node, and a bus between them.
         weathers: those that may come; empty: all.
@@ -59,6 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     seconds: float
     workers: int = 1
+    has_plugin: bool = False
     has_opensearch: bool = False
     has_redis: bool = False
     weathers: tuple[str, ...] = ()
@@ -139,6 +145,7 @@ async def _soak(options: Options, folder: Path, stands: Behind, file: BinaryIO, 
     encode = msgspec.json.Encoder().encode
     ledger = Ledger(lambda change: file.writelines((encode(change), b"\n")))
     settings = {**_SETTINGS, "pipeline.workers": str(options.workers), **stands.settings}
+    settings |= _WITH_PLUGIN if options.has_plugin else {}
     programs = [
         Program(options.command, settings, folder / f"relay-{number}", tally) for number in (1, 2)[: _relays(options)]
     ]
@@ -169,7 +176,12 @@ async def _hear(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
 
 
 def _has(options: Options) -> list[str]:
-    has = {"workers": options.workers > 1, "opensearch": options.has_opensearch, "redis": options.has_redis}
+    has = {
+        "workers": options.workers > 1,
+        "plugins": options.has_plugin,
+        "opensearch": options.has_opensearch,
+        "redis": options.has_redis,
+    }
     return [name for name, is_there in has.items() if is_there]
 
 

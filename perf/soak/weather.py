@@ -115,6 +115,19 @@ async def _kill_worker(sky: Sky, spell: Spell) -> None:
     await trio.lowlevel.checkpoint()
 
 
+async def _kill_plugin(sky: Sky, spell: Spell) -> None:
+    if plugins := sky.struck(spell).plugins:
+        with suppress(ProcessLookupError):
+            os.kill(Random(spell.dice).choice(plugins), signal.SIGKILL)
+    await trio.lowlevel.checkpoint()
+
+
+async def _pause_plugin(sky: Sky, spell: Spell) -> None:
+    plugins = sky.struck(spell).plugins
+    with standing_still([Random(spell.dice).choice(plugins)] if plugins else []):
+        await trio.sleep(spell.seconds)
+
+
 async def _fill_disk(sky: Sky, spell: Spell) -> None:
     """No file may grow further, which to the relay is a disk without room."""
     program = sky.struck(spell)
@@ -228,6 +241,8 @@ _WEATHERS: Final[dict[str, Weather]] = {
     "clock": _jump,
     "half-open": _leave_half_open,
     **{f"flood of {name}": partial(_flood, name) for name in ATTACKS},
+    "plugin killed": _kill_plugin,
+    "plugin standing still": _pause_plugin,
     "OpenSearch killed": _kill_node,
     "OpenSearch standing still": _pause_node,
     "Redis killed": _kill_redis,

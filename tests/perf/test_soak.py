@@ -31,7 +31,7 @@ from tests.support.program import launcher
 from tests.support.strategies import histories
 from trio_relay import Event
 
-EVERYWHERE = ("workers", "opensearch", "redis")
+EVERYWHERE = ("workers", "plugins", "opensearch", "redis")
 seeds = st.integers(0, 2**32)
 
 
