@@ -14,7 +14,7 @@ from websockets.frames import Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from tests.fuzz.script import pieces
+from tests.fuzz.script import frame_of, pieces
 from trio_relay.net import websocket as websocket_module
 from trio_relay.net.websocket import WebSocket
 
@@ -115,7 +115,12 @@ def feed(data: bytes) -> None:
     """
     options = data[0] if data else 0
     most_frames = (1, 2, 512, 512)[options >> 2 & 3]
-    check(pieces(data[1:], VOCABULARY), deflate=bool(options & 1), ends=bool(options & 2), most_frames=most_frames)
+    check(
+        pieces(data[1:], VOCABULARY, frame_of),
+        deflate=bool(options & 1),
+        ends=bool(options & 2),
+        most_frames=most_frames,
+    )
 
 
 def check(pieces: Sequence[bytes], *, deflate: bool, ends: bool, most_frames: int) -> None:

@@ -40,6 +40,7 @@ VOCABULARY: Final = [
     request(target="http://relay.example/health?a=b"),
     request("POST", "/", headers_for(BAN), BAN),
     request("POST", "/", headers_for(BAN, BOB), BAN.replace(ALICE.pubkey.encode(), BOB.pubkey.encode())),
+    request("POST", "/", headers_for(BAN, BOB), BAN),
     _chunked + b"%x;a=b\r\n%b\r\n0\r\nA: b\r\n\r\n" % (len(BAN), BAN),
     request("POST", "/", headers_for(BAN) | {"Expect": "100-continue"}, BAN),
     request("POST", "/nothing", {}, b"x" * 40),
@@ -57,10 +58,10 @@ def feed(script: bytes) -> None:
     cut = pieces(script, VOCABULARY)
     sent = b"".join(cut)
     if sent and len(sent) <= _MOST:
-        assert _answer(cut) == _answer([sent]), "it depends on how the network cuts it"
+        assert answer_to(cut) == answer_to([sent]), "it depends on how the network cuts it"
 
 
-def _answer(sent: Sequence[bytes]) -> bytes:
+def answer_to(sent: Sequence[bytes]) -> bytes:
     """All that is answered, up to the end or to a WebSocket."""
     with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs() as told:
         run_threads_inline(patch)

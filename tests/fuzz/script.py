@@ -7,7 +7,7 @@ bit of the kind is set, together with what the next step makes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -91,8 +91,16 @@ def changed(text: bytes, changes: bytes) -> bytes:
     return text
 
 
-def bytes_of(step: Step, vocabulary: list[bytes]) -> bytes:
-    """What a step puts on the wire; nothing, if it is none that does."""
+def plain_bytes_of(step: Step, vocabulary: Sequence[bytes]) -> bytes:
+    """What a step says where there are no frames: words, whole or changed, and any bytes."""
+    if step.kind in (Kind.KNOWN, Kind.KNOWN_DEFLATED):
+        word = step.payload[0] if step.payload else 0
+        return changed(vocabulary[word % len(vocabulary)], step.payload[1:])
+    return b"" if step.kind in (Kind.CUT, Kind.REST, Kind.PROVE) else step.payload
+
+
+def frame_of(step: Step, vocabulary: Sequence[bytes]) -> bytes:
+    """The same in WebSocket frames, but for `Kind.RAW`."""
     payload = step.payload
     first, rest = payload[0] if payload else 0, payload[1:]
     match step.kind:
@@ -136,8 +144,10 @@ def _odd(first: int, form: int, payload: bytes) -> bytes:
     return bytes([first]) + told + (b"" if form & 1 else bytes(4)) + payload
 
 
-def pieces(script: bytes, vocabulary: list[bytes]) -> list[bytes]:
-    """What a script without the steps that need an answer puts on the wire, as it is cut."""
+def pieces(
+    script: bytes, vocabulary: Sequence[bytes], put: Callable[[Step, Sequence[bytes]], bytes] = plain_bytes_of
+) -> list[bytes]:
+    """What a script puts on the wire, as it is cut, where nothing depends on answers."""
     found, waiting = list[bytes](), b""
     for step in read(script):
         if step.kind is Kind.CUT:
@@ -145,7 +155,7 @@ def pieces(script: bytes, vocabulary: list[bytes]) -> list[bytes]:
             found.append(waiting[:place])
             waiting = waiting[place:]
             continue
-        waiting += bytes_of(step, vocabulary)
+        waiting += put(step, vocabulary)
         if not step.is_joined:
             found.append(waiting)
             waiting = b""

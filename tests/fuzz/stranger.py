@@ -16,7 +16,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
-from tests.fuzz.script import Kind, Step, bytes_of
+from tests.fuzz.script import Kind, Step, frame_of
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.named_relay import auth_event
 from tests.support.oracles import naive_may_read
@@ -170,7 +170,7 @@ class Stranger:
                 await line.send(self._waiting[:place])
                 self._waiting = self._waiting[place:]
             else:
-                self._waiting += line.proof() if step.kind is Kind.PROVE else bytes_of(step, VOCABULARY)
+                self._waiting += line.proof() if step.kind is Kind.PROVE else frame_of(step, VOCABULARY)
                 if not step.is_joined:
                     await line.send(self._waiting)
                     self._waiting = b""
