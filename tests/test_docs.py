@@ -117,6 +117,26 @@ def test_every_setting_named_in_the_docs_exists() -> None:
         assert [name for name in named if name not in known and not _is_module(name)] == []
 
 
+def test_each_attack_has_an_answer_its_settings_and_a_test() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    part = page.partition("## What answers which attack")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")]
+    attacks = [row for row in rows if row != ["the attack", "the answer", "settings", "tested in"]]
+    known = {f"`{section}.{key}`" for section in Config.__struct_fields__ for key in _keys(section)}
+    for attack, answer, settings, tested in attacks:
+        assert answer
+        assert (
+            settings == "none"
+            or re.fullmatch(r"\[.+\]\(configuration\.md#\w+\)", settings)
+            or (set(settings.split(", ")) <= known)
+        ), attack
+        tests = re.findall(r"\]\(\.\./(tests/[\w/]+/test_\w+\.py|tests/test_\w+\.py)\)", tested)
+        assert tests, attack
+        assert len(tests) == tested.count("]("), attack
+        assert [test for test in tests if not (ROOT / test).exists()] == [], attack
+    assert len(attacks) > 30
+
+
 def _is_module(name: str) -> bool:
     return (ROOT / "trio_relay" / f"{name.replace('.', '/')}.py").exists()
 
