@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+import msgspec
+from msgspec.structs import replace
+
+from tests.fuzz.peers import SENT
 from tests.fuzz.script import Kind, Step, written
+from tests.fuzz.stranger import STRANGER
 from tests.support.wire import upgrade
+
+
+def _event(**fields: Any) -> str:
+    return msgspec.json.encode(replace(STRANGER.event("tea"), **fields)).decode()
+
 
 CORPUS: Final[dict[str, dict[str, bytes]]] = {
     "http": {
@@ -19,6 +29,11 @@ CORPUS: Final[dict[str, dict[str, bytes]]] = {
     "messages": {
         "a kind above all kinds closed a subscription": b'["REQ","a",{"kinds":[65536]}]',
         "filters without values counted as nothing": b'["REQ","a",{},{"ids":[]},{"#t":[]}]',
+    },
+    "notes": {
+        "what has not the shape of an event was delivered to clients": written(
+            [Step(Kind.SAY, msgspec.msgpack.encode((1, SENT, [], [_event(id="x"), _event(created_at=2**70)])))]
+        ),
     },
     "addresses": {
         "what is no address passed by caps and blocks": b"unknown, _hidden",

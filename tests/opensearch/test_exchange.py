@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from tests.opensearch.ears import Ear
 from tests.opensearch.inside import inside
-from tests.opensearch.shared_index import SharedIndex, relay_on
+from tests.opensearch.shared_index import BEGAN, SharedIndex, relay_on
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, NOW, made_up
 from tests.support.local_bus import LocalBus
@@ -276,6 +276,22 @@ async def test_a_note_of_another_form_is_read_from_the_index(
         await trio.sleep(1)
         assert both.ear.delivered == [NOTE]
     assert [entry["event"] for entry in logged].count("a note was not understood") == 2
+
+
+@pytest.mark.parametrize("fields", [{"id": "x"}, {"pubkey": ""}, {"created_at": 2**70}, {"kind": -1}])
+@pytest.mark.parametrize("is_stored", [False, True], ids=["that passes", "in a record"])
+async def test_what_has_not_the_shape_of_an_event_is_delivered_to_nobody(
+    fields: dict[str, Any], is_stored: bool, autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
+) -> None:
+    async with pair(refresh_seconds=SELDOM) as both:
+        text = msgspec.json.encode(msgspec.structs.replace(NOTE, **fields)).decode()
+        sent = (BEGAN + 60) * 10**9
+        note = (1, sent, [("slot", 1, sent, text)], []) if is_stored else (1, sent, [], [text])
+        both.members[0].send(msgspec.msgpack.encode(note))
+        await both.one.save_many([OTHER])
+        await trio.sleep(1)
+        assert both.ear.delivered == [OTHER]
+    assert [entry["event"] for entry in logged].count("a note was not understood") == 1
 
 
 _DEEP = 100_000

@@ -19,7 +19,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 import trio
 
-from trio_relay.nostr.event import Event
+from trio_relay.nostr.event import Event, check_shape
 from trio_relay.store.base import Audience, Saved
 from trio_relay.store.opensearch.documents import Record, kept_slot
 from trio_relay.store.opensearch.pages import Hit
@@ -111,16 +111,24 @@ class Others:
             self._hand_on([record.event], "index")
 
     def hear(self, news: Iterable[Written], way: Way) -> None:
-        """Take in what is new of these records, in their order; the events among it are delivered soon."""
+        """Take in what is new of these records, in their order; the events among it are delivered soon.
+
+        Raises:
+            ValueError: the bus has told what is no event.
+        """
         found = [event for one in news if (event := self._take(one, way)) is not None]
         if found:
             self._hand_on(found, way)
 
     def hear_passing(self, events: Iterable[tuple[int, str]]) -> None:
-        """Hear events that are not stored: for each the time at which it was sent, in nanoseconds, and its JSON."""
+        """Hear events that are not stored: for each the time at which it was sent, in nanoseconds, and its JSON.
+
+        Raises:
+            ValueError: one of them is no event.
+        """
         found = []
         for sent, json in events:
-            event = _decode_event(json)
+            event = _told(json)
             if sent >= self.remembered.floor and not self.remembered.has(sent, event.id):
                 self.remembered.add(sent, event.id)
                 found.append(event)
@@ -135,7 +143,8 @@ class Others:
 
     def _take(self, one: Written, way: Way) -> Event | None:
         """Take in one record; returns its event if that is news."""
-        event = _decode_event(one.event) if one.event else None
+        read = _told if way == "bus" else _decode_event
+        event = read(one.event) if one.event else None
         event_id = event.id if event is not None else ""
         is_newer = self.remembered.is_newer(one.slot, one.version)
         is_news = event is not None and self.remembered.is_news(one.slot, one.version, one.arrived, event_id)
@@ -194,3 +203,11 @@ class Others:
                 await self.audience.deliver(events)
             if not self._waiting:
                 self._drained.set()
+
+
+def _told(json: str) -> Event:
+    """An event of a note, which whoever writes to the bus may have made up: it would go to clients as it is."""
+    event = _decode_event(json)
+    if (fault := check_shape(event)) is not None:
+        raise ValueError(fault)
+    return event
