@@ -67,6 +67,8 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_connections_refused": "counter",
         "trio_relay_connections_closed": "counter",
         "trio_relay_held_bytes": "gauge",
+        "trio_relay_rate_limited": "counter",
+        "trio_relay_barred_addresses": "gauge",
         "trio_relay_accepts_failed": "counter",
         "trio_relay_requests_refused": "counter",
         "trio_relay_tls_handshakes_failed": "counter",

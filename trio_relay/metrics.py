@@ -176,6 +176,8 @@ def _net(net: NetStatistics) -> Iterator[Metric]:
         ("kind", "reason"),
         net.refusals.events,
     )
+    yield _labelled("rate_limited", "What was too much in a time, by limit", "limit", net.rate_limited)
+    yield _gauge("barred_addresses", "Addresses that are barred now for the rules they broke", net.barred)
 
 
 def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:

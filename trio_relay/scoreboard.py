@@ -2,9 +2,11 @@
 
 The keeper makes it and hands its descriptor down; each worker has a row in it. A worker writes its own row and reads
 those of all others, so there is no lock: every number is one aligned word of eight bytes, written and read whole, and
-has one writer. The keeper writes the words in front of the rows, and clears the row of a worker that has died.
+has one writer, but for the buckets, where two writers at once cost no more than what one of them took. The keeper
+writes the words in front of the rows, and clears the row of a worker that has died.
 
     head    sizes, key; commits, earliest expiry, whether words can be searched
+    buckets what addresses and keys have used of their rates, floats that any of them writes (decision 34)
     row     totals of all columns, then each column's slots; one row a worker
     slot    32 bits of an origin's hash, 32 bits of how many places it has; 0: free
 
@@ -152,6 +154,8 @@ class Scoreboard:
         visitors: connections that talk HTTP, by origin.
         syncs: open syncs (NIP-77), by origin.
         sync_events: events that syncs hold, by origin.
+        buckets: floats for a table of buckets, see `policy.rates`.
+        key: drawn at each start, for hashes of what must not be chosen to fall together.
     """
 
     def __init__(self, fd: int, worker: int | None) -> None:
@@ -161,8 +165,11 @@ class Scoreboard:
         self._rows = self._words[_WORKERS_AT]
         self._sizes = _sizes(self._words[_CONNECTIONS_AT])
         self._row_words = _row_words(self._sizes)
-        key = self._words[_KEY_AT : _KEY_AT + 2].tobytes()
+        key = self.key = self._words[_KEY_AT : _KEY_AT + 2].tobytes()
         rows = [_HEAD + number * self._row_words for number in range(self._rows)]
+        floats = memoryview(self._memory).cast("d")
+        self.buckets = floats[_HEAD + self._rows * self._row_words :]
+        floats.release()
         columns = []
         first = _LINE
         for number, slots in enumerate(self._sizes):
@@ -173,19 +180,20 @@ class Scoreboard:
         self.connections, self.visitors, self.syncs, self.sync_events = columns
 
     @classmethod
-    def create(cls, workers: int, connections: int) -> Self:
+    def create(cls, workers: int, connections: int, buckets: int = 0) -> Self:
         """Make it, with an empty row for each worker. For the keeper.
 
         Args:
             workers: how many.
             connections: that there may be at most, `net.max_connections`.
+            buckets: floats for buckets.
 
         Raises:
             OSError: there is no memory for it.
         """
         fd = _memory_file()
         try:
-            os.ftruncate(fd, _WORD * (_HEAD + workers * _row_words(_sizes(connections))))
+            os.ftruncate(fd, _WORD * (_HEAD + workers * _row_words(_sizes(connections)) + buckets))
             with mmap.mmap(fd, 0) as memory, memoryview(memory) as octets, octets.cast("Q") as words:
                 words[_FORMAT_AT], words[_WORKERS_AT], words[_CONNECTIONS_AT] = _FORMAT, workers, connections
                 words[_KEY_AT], words[_KEY_AT + 1] = secrets.randbits(64), secrets.randbits(64)
@@ -257,6 +265,7 @@ class Scoreboard:
 
     def close(self) -> None:
         """Unmap it; no column may be used from then on. The memory goes with the last process that has it."""
+        self.buckets.release()
         self._words.release()
         self._memory.close()
         os.close(self.fd)

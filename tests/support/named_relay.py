@@ -10,6 +10,7 @@ from typing import Any
 from tests.support.keys import Author
 from tests.support.server import Door, Talker, open_door
 from trio_relay import Event, Limits, MemberOptions, PolicyOptions, RelayInfo, Rules, Store
+from trio_relay.policy.rate_options import RateOptions
 
 URL = "wss://relay.example/"
 
@@ -22,6 +23,7 @@ def rules_for(
     members: MemberOptions | None = None,
     has_search: bool = True,
     has_sync: bool = True,
+    rates: RateOptions | None = None,
     **policy: Any,
 ) -> Rules:
     """Rules of a relay that has a name; `policy` are the fields of `PolicyOptions`.
@@ -37,6 +39,7 @@ def rules_for(
         url,
         has_search=has_search,
         has_sync=has_sync,
+        rates=rates or RateOptions(),
     )
 
 

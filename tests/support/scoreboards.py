@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from trio_relay.policy.rates import WORDS
 from trio_relay.scoreboard import Scoreboard
 
 
 @contextmanager
 def boards(workers: int, connections: int = 10) -> Iterator[tuple[Scoreboard, list[Scoreboard]]]:
     """The keeper's side, and one for each worker."""
-    with Scoreboard.create(workers, connections) as keeper:
+    with Scoreboard.create(workers, connections, WORDS) as keeper:
         opened = [joined(keeper, worker, workers) for worker in range(workers)]
         try:
             yield keeper, opened

@@ -51,10 +51,9 @@ class Connection:
         options: bounds and deadlines.
         flushes: sends what waits.
         refusals: what the client is refused.
-        origin: whom it counts as, see `Identity`.
+        account: what it draws on, and whom it counts as, see `Identity`; None: as nobody.
         budgets: are told of what this makes the relay hold; None: nobody is.
         lane: for clients that use much of the loop; None: each of them has its turn in each pass.
-        account: what it draws on; None: that of its origin.
     """
 
     def __init__(
@@ -65,16 +64,16 @@ class Connection:
         options: NetOptions,
         flushes: Flushes,
         refusals: ClientRefusals,
-        origin: str | None = None,
+        account: Account | None = None,
         budgets: Budgets | None = None,
         lane: Lane | None = None,
-        account: Account | None = None,
     ) -> None:
-        identity = self._identity = relay.admission.new_identity(origin, refusals.address)
-        self._account = identity.account = relay.rates.account(origin) if account is None else account
+        account = self._account = account or relay.rates.account(None)
+        identity = self._identity = relay.admission.new_identity(account.origin, refusals.address)
+        identity.account = account
         self._allowed = 0
         """Of the messages that came last, those in front of this place are not too many."""
-        self.origin = origin  # whom it counts as
+        self.origin = account.origin  # whom it counts as
         self._inbound = BOUNDLESS if budgets is None else budgets.inbound
         self._held = self._batch_bytes = 0
         self._clock = trio.lowlevel.current_clock()  # costs a third of `trio.current_time`

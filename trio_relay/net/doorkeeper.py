@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from trio_relay.net.addresses import Proxies
+from trio_relay.net.close_reasons import CloseReason
 from trio_relay.net.http import refuse
 from trio_relay.net.lobby import Lobby, Visit
 from trio_relay.net.proxy_header import ProxyHeaderRefused, bytes_missing, client_told
@@ -29,7 +30,7 @@ class Doorkeeper:
     Args:
         lobby: in which each has a place until it is a WebSocket.
         proxies: whose word is taken.
-        bars: tells whether nobody at an address is served.
+        bars: tells why nobody at an address is served, or None.
         refusals: are noted there.
         seconds: for a proxy's header to arrive in, and for a handshake.
         tls: shakes hands; None: nowhere is TLS spoken.
@@ -39,7 +40,7 @@ class Doorkeeper:
         self,
         lobby: Lobby,
         proxies: Proxies,
-        bars: Callable[[str], bool],
+        bars: Callable[[str], CloseReason | None],
         refusals: Refusals,
         seconds: float,
         tls: Tls | None,
@@ -58,10 +59,10 @@ class Doorkeeper:
 
         No descriptors for plain requests without end, and none at all for those who are shut out.
         """
-        is_barred = self._bars(address)
-        if not is_barred and self._lobby.has_room(address):
+        bar = self._bars(address)
+        if bar is None and self._lobby.has_room(address):
             return True
-        self._refuse(address, "this address is blocked" if is_barred else "too many connections")
+        self._refuse(address, "too many connections" if bar is None else bar.text)
         return False
 
     def note_end(self, visit: Visit, address: str) -> None:

@@ -23,7 +23,7 @@ import trio
 from trio_relay.net import websocket
 from trio_relay.net.addresses import UNNAMED, BlockedAddresses, Proxies
 from trio_relay.net.budgets import FULL_OF_FILTERS, OVER_BUDGET, Budgets, greediest
-from trio_relay.net.close_reasons import SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
+from trio_relay.net.close_reasons import BARRED, SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
 from trio_relay.net.connection import Connection
 from trio_relay.net.connection_limits import ConnectionLimits
 from trio_relay.net.doorkeeper import Doorkeeper
@@ -34,6 +34,7 @@ from trio_relay.net.lane import Lane
 from trio_relay.net.listeners import PatientListener, Preamble, Shortage, preamble_of
 from trio_relay.net.lobby import Lobby, Visit
 from trio_relay.net.options import NetOptions
+from trio_relay.net.rate_gate import RateGate
 from trio_relay.net.refusals import ClientRefusals, Refusals
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.net.tls import Tls, TlsStream
@@ -103,6 +104,7 @@ class Server:
         self._flushes = Flushes(relay.flush_collector)
         # Who comes from this machine counts under nobody: behind a proxy that was not named here, that is everybody.
         self._origin = Proxies([*options.trusted_proxies, *_LOOPBACK]).origin
+        self._rates = RateGate(relay.rates, relay.rules.rates.exempt_networks, self._origin)
         self._lobby = Lobby(MOST_VISITORS, MOST_VISITORS_OF_ONE, self._origin, other_visitors)
         self._budgets = Budgets(options.inbound_bytes, options.outbound_bytes, self._connections.keys)
         self._lane = Lane()
@@ -189,13 +191,16 @@ class Server:
             client.recheck()
 
     def close_blocked(self) -> None:
-        """Hang up on every client whose address is blocked by now; sync, from any task."""
+        """Hang up on every client whose address is blocked or barred by now; sync, from any task."""
         for client, address in self._connections.items():
-            if self._bars(address):
-                client.hang_up(BLOCKED)
+            if (reason := self._bars(address)) is not None:
+                client.hang_up(reason)
 
-    def _bars(self, address: str) -> bool:
-        return not self._proxies.is_trusted(address) and self._is_blocked(address)
+    def _bars(self, address: str) -> CloseReason | None:
+        """Why nobody at this address is served; None if they are."""
+        if not self._proxies.is_trusted(address) and self._is_blocked(address):
+            return BLOCKED
+        return BARRED if self._rates.barred_seconds(address, trio.current_time()) else None
 
     def _patient(self, listener: trio.abc.Listener[trio.abc.Stream]) -> PatientListener:
         return PatientListener(listener, self.shortage)
@@ -276,8 +281,8 @@ class Server:
         """Why a request is not even looked at; health is everybody's."""
         if request.path == HEALTH:
             return None
-        if self._bars(request.client):
-            return Response(403, b"blocked: this address is blocked\n", headers=[_CLOSE])
+        if (bar := self._bars(request.client)) is not None:
+            return Response(403, f"{bar.text}\n".encode(), headers=[_CLOSE])
         if request.client == UNNAMED and self._options.unknown_clients == "refuse":
             return Response(403, b"blocked: the proxy tells no address of this client\n", headers=[_CLOSE])
         return self._welcome.refusal(request)
@@ -285,14 +290,12 @@ class Server:
     async def _admitted(self, request: Request) -> Response | None:
         if (turned_away := self._turned_away(request)) is not None:
             return turned_away
-        response = await self._front.answer(request)
-        if response is None and (refusal := self._no_place_for(request)) is not None:
+        response = await self._rates.answer(request, self._front)
+        refusal = self._connection_limits.refusal(request.client, trio.current_time()) if response is None else None
+        if refusal is not None:
             self._refused += 1
             return Response(*refusal, headers=[("Retry-After", "30"), _CLOSE])
         return response
-
-    def _no_place_for(self, request: Request) -> tuple[int, bytes] | None:
-        return self._connection_limits.refusal(request.client, trio.current_time())
 
     async def _serve_client(
         self,
@@ -302,16 +305,16 @@ class Server:
         refusals: ClientRefusals,
     ) -> None:
         address = upgrade.request.client
-        origin = self._origin(address)
+        funds = self._rates.account(address)
         client = Connection(
-            stream, conversation, self._relay, self._options, self._flushes, refusals, origin, self._budgets, self._lane
+            stream, conversation, self._relay, self._options, self._flushes, refusals, funds, self._budgets, self._lane
         )
         self._accepted += 1
         self._connections[client] = address
         if self._stopping:
             client.hang_up(STOPPING)
-        elif self._bars(address):  # since it was accepted
-            client.hang_up(BLOCKED)
+        elif (bar := self._bars(address)) is not None:  # since it was accepted
+            client.hang_up(bar)
         tells_each = self._refusals.tells_each  # for all others the log is not even asked
         if tells_each:
             log.debug("connected", address=address)
@@ -342,6 +345,9 @@ class Server:
                 client.watch(now)
             self.shortage.tell(now)
             self._refusals.tell(now)
+            self._rates.tell(now)
+            if self._rates.has_new_bars():
+                self.close_blocked()
             self._budgets.watch(now)
             self._make_filter_room()
 
@@ -372,6 +378,8 @@ class Server:
             self._refusals.statistics(),
             dict(self.shortage.counts),
             self._budgets.held(),
+            dict(self._relay.rates.refused),
+            self._relay.rates.barred(trio.current_time()),
             *((None, None) if self.tls is None else (dict(self.tls.failures), float(self.tls.expiry))),
         )
 

@@ -22,8 +22,9 @@ class NetStatistics:
     """Connections: open now, accepted so far, refused for their number, how they ended; then what clients were refused.
 
     `accepts_failed` is how often there was no room for a connection, by the name of the system's error; `held_bytes`
-    what all clients make the relay hold now, by direction. `tls_failures` are handshakes that failed, by reason, and
-    `certificate_expiry` is when the certificate ends, in seconds since 1970; None where no TLS is spoken.
+    what all clients make the relay hold now, by direction; `rate_limited` what was too much, by the limit, and `barred`
+    how many addresses are barred now. `tls_failures` are handshakes that failed, by reason, and `certificate_expiry` is
+    when the certificate ends, in seconds since 1970; None where no TLS is spoken.
     """
 
     connections: int
@@ -33,5 +34,7 @@ class NetStatistics:
     refusals: RefusalStatistics
     accepts_failed: dict[str, int]
     held_bytes: dict[str, int]
+    rate_limited: dict[str, int]
+    barred: int
     tls_failures: dict[str, int] | None = None
     certificate_expiry: float | None = None

@@ -41,6 +41,7 @@ from trio_relay.plugins.judges import NO_JUDGES, Judges
 from trio_relay.policy.accounts import Rates
 from trio_relay.policy.capabilities import capabilities_of, relay_info_of
 from trio_relay.policy.identity import Identity
+from trio_relay.policy.rates import BucketTable
 from trio_relay.policy.rules import Rules
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
@@ -70,14 +71,27 @@ class Relay:
         """What operators decide at run time; its state alone changes the lists of the rules."""
         self.admission = Admission(rules, clock)
         """Verdicts on what clients send and ask."""
-        self.rates = Rates(rules.rates, lambda key: key in rules.admins)
+        table = (
+            BucketTable(scoreboard.buckets, scoreboard.key)
+            if scoreboard is not None and len(scoreboard.buckets)
+            else None
+        )
+        self.rates = Rates(rules.rates, lambda key: key in rules.admins, table)
         """How much anybody may do in a time."""
         self._store = store
         self._clock = clock
         self._unreadable = 0
         join_stage = JoinStage(self.moderation.join_requests, self.moderation.announcements)
         self.stages = Stages(
-            store, options, self.admission.bars, join_stage, self.moderation.note_reports, clock, rules, judges
+            store,
+            options,
+            self.admission.bars,
+            join_stage,
+            self.moderation.note_reports,
+            clock,
+            rules,
+            judges,
+            self.rates.author_refusal if self.rates.limits_authors else None,
         )
         """Where events go through. For `open_relay`, and to look at."""
         self._turns = QueryTurns(store.readers, options.query_seconds, options.query_wait_seconds)

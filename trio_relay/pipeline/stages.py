@@ -16,6 +16,7 @@ from typing import Final
 
 import trio
 
+from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import REPORT
 from trio_relay.nostr.schnorr import open_backend
@@ -52,6 +53,7 @@ class Stages:
         clock: seconds since 1970.
         rules: as they stand.
         judges: who is asked about events, if anybody.
+        author_refusal: tells at a time why one more event of its author's is too much; None: it never is.
 
     Raises:
         ImportError: the signature backend that the options force is not there.
@@ -67,6 +69,7 @@ class Stages:
         clock: Callable[[], float],
         rules: Rules,
         judges: Judges,
+        author_refusal: Callable[[Event, float], Rejected | None] | None = None,
     ) -> None:
         self.backend = open_backend(options.signatures)
         self.width = options.verifiers or cores()
@@ -92,6 +95,7 @@ class Stages:
             bars,
             self.broadcaster.is_heard if options.mute_unheard else None,
             rules.private_kinds,
+            author_refusal,
             is_judged=judges.events is not None,
         )
         self.judging = Judging(judges, store, rules, self.verifier.ephemerals)

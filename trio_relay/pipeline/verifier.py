@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from trio_relay.nostr.access import PRIVATE_KINDS
-from trio_relay.nostr.errors import Prefix, bad_signature
+from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.nostr.schnorr import Backend
@@ -46,6 +46,7 @@ class Verifier:
         bars: gives what tells why an ephemeral event may not be delivered after all, or None if all may be.
         is_heard: tells whether anybody would get an ephemeral event; None: its sender is not told.
         private_kinds: are verified whether they are known or not.
+        author_refusal: tells at a time why one more event of its author's is too much; None: it never is.
         is_judged: True if all that is right goes on by the same way, to be judged; else ephemeral events leave here.
     """
 
@@ -59,6 +60,7 @@ class Verifier:
         bars: Bars = lambda: None,
         is_heard: Callable[[Event], bool] | None = None,
         private_kinds: frozenset[int] = PRIVATE_KINDS,
+        author_refusal: Callable[[Event, float], Rejected | None] | None = None,
         *,
         is_judged: bool = False,
     ) -> None:
@@ -70,6 +72,7 @@ class Verifier:
         self._requests = requests
         self._is_judged = is_judged
         self._private_kinds = private_kinds
+        self._author_refusal = author_refusal
         self._counter = trio.Lock()
         self._pending = 0
         self._last = trio.Event()
@@ -108,6 +111,8 @@ class Verifier:
             self._duplicate(submission)
         elif not self._backend.verify([event])[0]:
             self._bad(submission)
+        elif self._author_refusal is not None and not self._within_rates([submission]):
+            pass
         elif self._is_judged or not is_ephemeral(event.kind):
             return sent_nowait(verified, submission)
         else:
@@ -142,7 +147,7 @@ class Verifier:
                         return
                     before, after = self._last, trio.Event()
                     self._last = after
-                valid = await self._verify(await self._unknown(batch))
+                valid = self._within_rates(await self._verify(await self._unknown(batch)))
                 await before.wait()
                 if self._requests and asked is not None:
                     valid = self._ask(valid, asked)
@@ -197,6 +202,19 @@ class Verifier:
             else:
                 self._bad(one)
         return valid
+
+    def _within_rates(self, valid: list[Submission]) -> list[Submission]:
+        """Those that their authors may publish now; only a good signature shows that they are theirs."""
+        if (author_refusal := self._author_refusal) is None:
+            return valid
+        now, within = trio.current_time(), []
+        for submission in valid:
+            if submission.is_own or (refusal := author_refusal(submission.event, now)) is None:
+                within.append(submission)
+            else:
+                self._outcomes["rate_limited"] += 1
+                submission.reply(submission.event, False, str(refusal))
+        return within
 
     def _duplicate(self, submission: Submission) -> None:
         self._outcomes["duplicate"] += 1

@@ -27,7 +27,7 @@ _ANSWERED: Final = 100
 """Refusals that a connection is answered before it is not read for a while; one more comes with each second."""
 _PAUSES: Final = 4
 """Times that it is not read before it is disconnected; one more comes with each `_PAUSE_SECONDS`."""
-_PAUSE_SECONDS: Final = 60.0
+_PAUSE_SECONDS: Final = 300.0
 _SHORTEST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 _MOST_TOLD: Final = 1_000
@@ -43,28 +43,31 @@ class Account:
     Args:
         rates: of the relay; None: it is held to no limit.
         origin: whom the connection counts under; None: no address.
+        may_be_barred: False: its faults count for nothing.
     """
 
     __slots__ = (
         "_drawn",
         "_kinds",
-        "_origin",
+        "_may_be_barred",
         "_owed",
         "_pauses",
         "_rates",
         "_refusals",
         "_strain",
+        "origin",
         "refused",
         "too_much",
     )
 
-    def __init__(self, rates: Rates | None = None, origin: str | None = None) -> None:
+    def __init__(self, rates: Rates | None = None, origin: str | None = None, *, may_be_barred: bool = True) -> None:
         self.refused: RateLimited | None = None
         """Why the last that was too much was refused."""
         self.too_much: RateLimited | None = None
         """The same of messages."""
         self._rates = rates
-        self._origin = origin
+        self.origin = origin
+        self._may_be_barred = may_be_barred
         self._owed = 0.0
         self._refusals = self._pauses = 0.0
         self._strain = 0.0
@@ -215,13 +218,13 @@ class Account:
 
     def fault(self, now: float) -> bool:
         """The client broke a rule; True if its address is barred by that."""
-        return self._rates is not None and self._rates.fault(self._origin, now)
+        return self._may_be_barred and self._rates is not None and self._rates.fault(self.origin, now)
 
     def _refuse(
         self, rates: Rates, limit: Limit, seconds: float, recovered: float, number: int, now: float
     ) -> RateLimited:
         """Note that so many were too much."""
-        rates.note(limit.name, self._origin, number)
+        rates.note(limit.name, self.origin, number)
         self._refusals = max(self._refusals, now) + number
         if self._refusals - now > _ANSWERED:
             self._strain = max(recovered, _SHORTEST_PAUSE)
@@ -235,7 +238,7 @@ class Account:
 
     def pause(self, now: float) -> float | None:
         """For how long the client is not to be read, in seconds; None: it was not often enough, and has to go."""
-        strain, self._strain = self._strain, 0.0
+        strain, self._strain, self._refusals = self._strain, 0.0, 0.0
         self._pauses = max(self._pauses, now) + _PAUSE_SECONDS
         if self._pauses - now > _PAUSES * _PAUSE_SECONDS:
             return None
@@ -269,11 +272,17 @@ class Rates:
         self.refused: Counter[str] = Counter()
         """What was too much, by the name of the limit."""
         self._told: Counter[tuple[str, str]] = Counter()
-        self._authors_have_limits = bool(self.of_key.by_column[Column.EVENTS] or self.of_key.by_kind)
+        self.limits_authors = bool(self.of_key.by_column[Column.EVENTS] or self.of_key.by_kind)
+        """True if `author_refusal` ever gives any."""
 
-    def account(self, origin: str | None) -> Account:
-        """The account of a new connection."""
-        return Account(self, origin) if self.is_on else Account()
+    def account(self, origin: str | None, *, may_be_barred: bool = True) -> Account:
+        """The account of a new connection.
+
+        Args:
+            origin: whom it counts under; None: no address.
+            may_be_barred: False for an address that many may share.
+        """
+        return Account(self if self.is_on else None, origin, may_be_barred=may_be_barred)
 
     def refusal(self, column: int, origin: str | None, now: float, number: int = 1) -> RateLimited | None:
         """Why an address may not have one more of this; None if it may: then it has taken it, or so many."""
@@ -284,6 +293,17 @@ class Rates:
             else self._take(Buckets(self.table, origin), column, limit, origin, now, number)
         )
 
+    def auth_refusal(self, origin: str | None, now: float) -> RateLimited | None:
+        """Why an address may not try to prove a key now; None if it may."""
+        limit = self.of_address.by_column[Column.AUTHS]
+        if limit is None or origin is None:
+            return None
+        full_at = Buckets(self.table, origin).full_at(Column.AUTHS)
+        if not (seconds := wait(full_at, now + self.ahead, limit.each, limit.tolerance)):
+            return None
+        self.note(limit.name, origin, 1)
+        return RateLimited(limit.text, seconds)
+
     def refusal_of_key(self, column: int, pubkey: str, now: float) -> RateLimited | None:
         """Why a key may not have one more of this; None if it may: then it has taken it."""
         limit = self.of_key.by_column[column]
@@ -293,7 +313,7 @@ class Rates:
 
     def author_refusal(self, event: Event, now: float) -> RateLimited | None:
         """Why an event with a good signature is too much of its author's; None if it is not: then it is charged."""
-        if not self._authors_have_limits or event.kind in WRAPS or self.is_admin(event.pubkey):
+        if event.kind in WRAPS or self.is_admin(event.pubkey):
             return None
         refusal = self.refusal_of_key(Column.EVENTS, event.pubkey, now)
         for place, (kinds, limit) in enumerate(self.of_key.by_kind if refusal is None else ()):

@@ -62,11 +62,15 @@ class BarredAddresses:
         return True
 
     def seconds(self, origin: str, now: float) -> float:
-        """For how long an address is barred yet; 0.0: it is not. Costs next to nothing while nobody is."""
-        if self._table.barred_until <= now:
+        """For how long an address is barred yet; 0.0: it is not."""
+        if not self.holds_any(now):
             return 0.0
         row = self._table.find(origin)
         return 0.0 if row is None else max(0.0, self._table.words[row + Column.BARRED] - now)
+
+    def holds_any(self, now: float) -> bool:
+        """True if anybody at all is barred; costs next to nothing."""
+        return self._table.barred_until > now
 
     @property
     def number(self) -> float:

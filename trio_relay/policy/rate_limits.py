@@ -58,7 +58,7 @@ def _limit(name: str, scope: str, rate: str, one: str, many: str) -> Limit | Non
     if parsed is None:
         return None
     what = one if parsed.number == 1 else many
-    return Limit(name, f"{parsed.number:.15g} {what} a {parsed.unit} {_WHERE[scope]}", parsed.each, parsed.tolerance)
+    return Limit(name, f"{parsed.number:.15g} {what} {parsed.unit} {_WHERE[scope]}", parsed.each, parsed.tolerance)
 
 
 class ScopeLimits:

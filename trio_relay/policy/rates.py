@@ -49,7 +49,7 @@ class Rate(NamedTuple):
     @property
     def unit(self) -> str:
         """The unit of time as it is said."""
-        return {1.0: "second", 60.0: "minute"}.get(self.seconds, "hour")
+        return {1.0: "a second", 60.0: "a minute"}.get(self.seconds, "an hour")
 
 
 def parse_rate(text: str) -> Rate | None:
@@ -129,13 +129,14 @@ class BucketTable:
     that is full again first, so that who loses its row loses least.
 
     Args:
-        words: `WORDS` of them, all zero at first; a process may share them with others. None: memory of its own.
+        words: all zero at first; a process may share them with others. None: memory of its own, `WORDS` of them.
         key: of the hash, the same for all who share the words; secret, so that nobody can choose who loses a row.
     """
 
     def __init__(self, words: Words | None = None, key: bytes = b"") -> None:
         self.words = memoryview(mmap.mmap(-1, 8 * WORDS)).cast("d") if words is None else words
         self._key = key
+        self._sets = (len(self.words) - _HEAD) // (_ROWS_A_SET * WIDTH)
 
     @property
     def barred_until(self) -> float:
@@ -159,7 +160,7 @@ class BucketTable:
         rows = range(first, first + _ROWS_A_SET * WIDTH, WIDTH)
         at = self._found(rows, mark)
         if at is None:
-            at = min(rows, key=lambda row: max(words[row + 1 : row + WIDTH]))
+            at = first + self._fullest(first) * WIDTH
         if words[at] != mark:
             words[at] = mark
             for column in range(at + 1, at + WIDTH):
@@ -182,7 +183,12 @@ class BucketTable:
         """Where the set of a holder begins, and the holder's mark, never 0: a whole number that a float holds."""
         digest = blake2b(holder.encode(errors="surrogatepass"), digest_size=16, key=self._key).digest()
         mark = float((int.from_bytes(digest[:8], "little") >> 12) or 1)
-        return _HEAD + int.from_bytes(digest[8:], "little") % _SETS * _ROWS_A_SET * WIDTH, mark
+        return _HEAD + int.from_bytes(digest[8:], "little") % self._sets * _ROWS_A_SET * WIDTH, mark
+
+    def _fullest(self, first: int) -> int:
+        """Which row of a set is full again first."""
+        told = list(self.words[first : first + _ROWS_A_SET * WIDTH])
+        return min(range(_ROWS_A_SET), key=lambda row: max(told[row * WIDTH + 1 : (row + 1) * WIDTH]))
 
     def _found(self, rows: range, mark: float) -> int | None:
         """The row with this mark, or else the first that nobody has; rows are taken in order and never given back."""

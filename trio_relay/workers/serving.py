@@ -45,6 +45,7 @@ from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import RelayStatistics
+from trio_relay.policy.rates import WORDS
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
 from trio_relay.store.kept import Keeper
@@ -100,7 +101,7 @@ def _scoreboard(workers: int, connections: int) -> Scoreboard:
         WorkersFailed: there is no room for it.
     """
     try:
-        return Scoreboard.create(workers, connections)
+        return Scoreboard.create(workers, connections, WORDS)
     except OSError as error:
         raise WorkersFailed(f"no memory that workers can share: {error.strerror}") from error
 

@@ -41,7 +41,7 @@ from trio_relay.store.base import CacheStatistics, StoreStatistics
 T = TypeVar("T")
 
 _OF_NOW: Final[dict[type, frozenset[str]]] = {
-    NetStatistics: frozenset({"connections", "held_bytes", "certificate_expiry"}),
+    NetStatistics: frozenset({"connections", "held_bytes", "barred", "certificate_expiry"}),
     RelayStatistics: frozenset({"verifiers"}),
     WriterStatistics: frozenset({"failure"}),
     ChannelStatistics: frozenset({"depth", "capacity"}),
@@ -57,9 +57,10 @@ _OF_NOW: Final[dict[type, frozenset[str]]] = {
 _MOST: Final[dict[type, frozenset[str]]] = {
     ChannelStatistics: frozenset({"peak"}),
     StoreStatistics: frozenset({"disk_bytes", "wal_bytes"}),
-    NetStatistics: frozenset({"certificate_expiry"}),
+    NetStatistics: frozenset({"barred", "certificate_expiry"}),
 }
-"""What is not added up: the most that waited in a channel of one process, and the files that all of them see."""
+"""What is not added up: the most that waited in a channel of one process, the files that all of them see, and the one
+table of addresses that are barred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def nothing(keeper: KeeperStatistics) -> tuple[RelayStatistics, NetStatistics]:
         judging=JudgingStatistics({}, seconds, seconds, {}),
         store=StoreStatistics(keeper.store.backend),
     )
-    return relay, NetStatistics(0, 0, 0, {}, RefusalStatistics({}, {}, {}), {}, {})
+    return relay, NetStatistics(0, 0, 0, {}, RefusalStatistics({}, {}, {}), {}, {}, {}, 0)
 
 
 class Totals:

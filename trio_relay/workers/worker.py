@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from typing import Final
@@ -240,6 +241,8 @@ class ServingWorker:
         admin, urls = RemoteAdmin(relay, desk), urls_of(config, relay.rules)
         front = Endpoints(relay.document, desk.check, greeting_of(config), admin, urls, relay.degraded)
         server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls)
+        # Each process's clock of Trio begins somewhere else; this one is the same for all of a machine.
+        relay.rates.ahead = time.monotonic() - trio.current_time()
         state = relay.moderation.state
 
         async def settle(_payload: bytes) -> bytes:

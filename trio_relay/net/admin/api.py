@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 import structlog
+import trio
 
 from trio_relay.net.admin.methods import READING, carry_out
 from trio_relay.net.admin.params import Call, Outcome
@@ -18,6 +19,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.policy.lists import ListName, granted
+from trio_relay.policy.rates import Column
 
 log = structlog.get_logger("trio_relay.net")
 
@@ -128,6 +130,9 @@ class AdminApi:
         found = await self._gate.look_at(request)
         if isinstance(found, Response):
             return found
+        relay = self._relay
+        if (refusal := relay.rates.refusal_of_key(Column.CALLS, found.pubkey, trio.current_time())) is not None:
+            return _refused(429, str(refusal), [("Retry-After", str(refusal.seconds))])
         try:
             return await self._carry_out(request, found)
         except _Unauthorized as error:

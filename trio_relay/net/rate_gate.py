@@ -1,0 +1,121 @@
+"""Rates at the door: who may connect and call once more, who is barred, and what the log says of it.
+
+What a connected client brings is held to its account; here is what comes before there is one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from trio_relay.net.addresses import UNNAMED, AddressEntry, AddressList
+from trio_relay.net.endpoints import Endpoints
+from trio_relay.net.http import Request, Response
+from trio_relay.policy.accounts import Account, Rates
+from trio_relay.policy.rate_limits import RateLimited
+from trio_relay.policy.rates import Column
+
+log = structlog.get_logger("trio_relay.net")
+
+_TELL_SECONDS: Final = 60.0
+_CLOSE: Final = ("Connection", "close")
+
+
+class RateGate:
+    """Asks the rates of a relay about addresses.
+
+    Args:
+        rates: of the relay.
+        exempt: addresses and networks that are held to none.
+        origin: whom an address counts as; None: as nobody.
+
+    Raises:
+        ValueError: one that is exempt is neither an address nor a network.
+    """
+
+    def __init__(self, rates: Rates, exempt: tuple[str, ...], origin: Callable[[str], str | None]) -> None:
+        self._rates = rates
+        self._exempt = AddressList(map(AddressEntry, exempt))
+        self._origin_of = origin
+        self._bars = rates.bars.number
+        self._told: float | None = None
+
+    def account(self, address: str) -> Account:
+        """The account of a client at this address."""
+        if self._exempt.covers(address, 0):
+            return Account(None, self._origin_of(address))
+        return self._rates.account(self._origin_of(address), may_be_barred=address != UNNAMED)
+
+    def barred_seconds(self, address: str, now: float) -> float:
+        """For how long nobody at this address is served, because it has broken too many rules; 0.0: it is not barred.
+
+        Those of whom a proxy tells no address are not, since they share one.
+        """
+        if not self._rates.bars.holds_any(now + self._rates.ahead) or address == UNNAMED:
+            return 0.0
+        return 0.0 if self._exempt.covers(address, 0) else self._rates.barred_seconds(self._origin_of(address), now)
+
+    async def answer(self, request: Request, front: Endpoints) -> Response | None:
+        """What is answered to a request, unless it is one too many of its address; None: it becomes a WebSocket."""
+        now, origin = trio.current_time(), self._origin(request.client)
+        rates, is_call = self._rates, front.takes_body(request)
+        if is_call:
+            refusal = rates.refusal(Column.CALLS, origin, now) or rates.auth_refusal(origin, now)
+            if refusal is not None:
+                return _too_many_calls(refusal)
+        response = await front.answer(request)
+        if response is None and (refusal := rates.refusal(Column.CONNECTIONS, origin, now)) is not None:
+            headers = [("Retry-After", str(refusal.seconds)), _CLOSE]
+            return Response(HTTPStatus.TOO_MANY_REQUESTS, f"{refusal}\n".encode(), headers=headers)
+        if is_call and response is not None and response.status == HTTPStatus.UNAUTHORIZED:
+            rates.refusal(Column.AUTHS, origin, now)
+            rates.fault(origin, now)
+        return response
+
+    def _origin(self, address: str) -> str | None:
+        return None if self._exempt.covers(address, 0) else self._origin_of(address)
+
+    def has_new_bars(self) -> bool:
+        """True if somebody was barred since this was asked last, by any process."""
+        known, self._bars = self._bars, self._rates.bars.number
+        return self._bars != known
+
+    def tell(self, now: float) -> None:
+        """Tell what was too much since the last line, if that is a minute ago; to be called about every second."""
+        if self._told is None:
+            self._told = now
+        if now - self._told < _TELL_SECONDS:
+            return
+        self._told = now
+        limits: Counter[str] = Counter()
+        addresses: dict[str, Counter[str]] = {}
+        for name, origin, number in self._rates.untold():
+            limits[name] += number
+            addresses.setdefault(origin, Counter())[name] += number
+        if limits:
+            log.info("rate limited", total=limits.total(), limits=dict(limits), addresses=len(addresses))
+        if log.is_enabled_for(logging.DEBUG):
+            for origin, counts in addresses.items():
+                log.debug("rate limited at an address", address=origin, limits=dict(counts))
+
+
+def _too_many_calls(refusal: RateLimited) -> Response:
+    """The answer to a call that is one too many, which pages of other sites may read, as all answers to calls."""
+    return Response(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        msgspec.json.encode({"error": str(refusal)}),
+        "application/nostr+json+rpc",
+        [
+            ("Retry-After", str(refusal.seconds)),
+            ("Cache-Control", "no-store"),
+            ("Access-Control-Allow-Origin", "*"),
+            _CLOSE,
+        ],
+    )
