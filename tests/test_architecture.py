@@ -27,7 +27,7 @@ ALLOWED = {
     "bus": [],
     "store": ["frozen", "turns", "scoreboard", "link", "private_files", "nostr", "bus"],
     "moderation": ["turns", "shares", "nostr", "policy", "store.base"],
-    "plugins": ["nostr", "policy"],
+    "plugins": ["turns", "nostr", "policy", "store.base"],
     "pipeline": [
         "frozen",
         "turns",

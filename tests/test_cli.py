@@ -12,11 +12,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import msgspec
 import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from trio_relay import Relay, RelayOptions, Rules, Store, __version__, app, backup, open_relay
+from tests.support.keys import ALICE
+from trio_relay import Judges, Relay, RelayOptions, Rules, Store, __version__, app, backup, open_relay
 from trio_relay.cli import main
 from trio_relay.config import Config
 from trio_relay.store.sqlite.lock import PidLock
@@ -66,6 +68,49 @@ def test_check_config_takes_the_file_before_or_after_the_command(
     option, command = ["--config", str(path)], ["check-config"]
     ended = run(*(option + command if before else command + option))
     assert (ended.exit_code, ended.stdout) == (0, f"{path} is good\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "policy", "reason"),
+    [
+        ('hooks = "mine"', "", "plugins.hooks: mine: has none of on_event, on_filters, on_connect"),
+        ('hooks = "mine.py"', "import nothing_like_it", "No module named 'nothing_like_it'"),
+        ('hooks = "other"', "", "plugins.hooks: other: no such module, here or beside the configuration"),
+        ('hooks = "folder/other.py"', "", "plugins.hooks: "),
+        (
+            'hooks = "mine"\nhooks_options = {x = 1}',
+            "def on_connect(source): ...",
+            "plugins.hooks: hooks_options: mine",
+        ),
+        (
+            'hooks = "mine"\n[plugins.hooks_options]\nwords = 3',
+            "import msgspec\nclass Options(msgspec.Struct):\n    words: str\ndef start(relay, options): ...",
+            "plugins.hooks: hooks_options.words: Expected `str`, got `int`",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [["check-config"], ["serve"]])
+def test_hooks_that_cannot_be_asked_are_an_error_of_the_configuration(
+    tmp_path: Path, run: Callable[..., Result], settings: str, policy: str, reason: str, command: list[str]
+) -> None:
+    (tmp_path / "relay.toml").write_text(f"[plugins]\n{settings}\n")
+    (tmp_path / "mine.py").write_text(policy)
+    ended = run("--config", str(tmp_path / "relay.toml"), *command)
+    assert ended.exit_code == 2
+    assert reason in ended.stderr
+
+
+@pytest.mark.parametrize(("settings", "refused"), [({}, 1), ({"plugins__skip_imports": "true"}, 0)])
+def test_hooks_are_asked_about_what_an_import_brings(
+    tmp_path: Path, run: Callable[..., Result], settings: dict[str, str], refused: int
+) -> None:
+    (tmp_path / "mine.py").write_text("def on_event(event, source):\n    return f'no {source.way}'\n")
+    (tmp_path / "events.jsonl").write_bytes(msgspec.json.encode(ALICE.event()) + b"\n")
+    path = str(tmp_path / "events.jsonl")
+    ended = run("import", path, plugins__hooks=str(tmp_path / "mine.py"), **settings)
+    assert ended.exit_code == refused, ended.output
+    assert ("no import" in ended.output) == bool(refused)
+    assert run("import", "--backup", path, plugins__hooks=str(tmp_path / "mine.py")).exit_code == 0
 
 
 SECRET = '[store]\nbackend = "opensearch"\n[opensearch]\nusername = "relay"\npassword = "sesame-open"\n'
@@ -224,9 +269,11 @@ def test_an_import_takes_the_time_it_needs(run: Callable[..., Result], monkeypat
     """What is still in the pipeline at the end of the file must not be given up with the relay's drain_seconds."""
     given: list[RelayOptions] = []
 
-    def spied(store: Store, options: RelayOptions, *, rules: Rules) -> AbstractAsyncContextManager[Relay]:
+    def spied(
+        store: Store, options: RelayOptions, *, rules: Rules, judges: Judges
+    ) -> AbstractAsyncContextManager[Relay]:
         given.append(options)
-        return open_relay(store, options, rules=rules)
+        return open_relay(store, options, rules=rules, judges=judges)
 
     monkeypatch.setattr(backup, "open_relay", spied)
     assert run("import", pipeline__drain_seconds="1").exit_code == 0

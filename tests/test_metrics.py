@@ -114,6 +114,7 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_plugin_timeouts": "counter",
         "trio_relay_plugin_unasked": "counter",
         "trio_relay_plugin_restarts": "counter",
+        "trio_relay_hook_answers": "counter",
         "trio_relay_plugin_faults": "counter",
         "trio_relay_healthy": "gauge",
         "trio_relay_store_bytes": "gauge",

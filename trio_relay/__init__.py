@@ -17,7 +17,25 @@ from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.plugins import Action, Judges, PluginOptions, Source, Verdict, open_judges
+from trio_relay.plugins import (
+    Action,
+    ConnectionJudge,
+    EventJudge,
+    FilterHookAnswer,
+    FilterJudge,
+    HookAnswer,
+    HookedRelay,
+    Hooks,
+    HooksRefused,
+    Judges,
+    PluginOptions,
+    Reject,
+    Shadow,
+    Source,
+    Verdict,
+    open_hooks,
+    open_judges,
+)
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Saved, Store, StoreError, StoreRefused
@@ -32,9 +50,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Action",
     "AdminApi",
+    "ConnectionJudge",
     "Endpoints",
     "Event",
+    "EventJudge",
     "Filter",
+    "FilterHookAnswer",
+    "FilterJudge",
+    "HookAnswer",
+    "HookedRelay",
+    "Hooks",
+    "HooksRefused",
     "Judges",
     "Limits",
     "MemberOptions",
@@ -44,12 +70,14 @@ __all__ = [
     "PluginOptions",
     "PolicyOptions",
     "Recipient",
+    "Reject",
     "Relay",
     "RelayInfo",
     "RelayOptions",
     "Rules",
     "Saved",
     "Server",
+    "Shadow",
     "Source",
     "SqliteOptions",
     "Store",
@@ -61,6 +89,7 @@ __all__ = [
     "__version__",
     "bound_address",
     "document",
+    "open_hooks",
     "open_judges",
     "open_listeners",
     "open_opensearch",

@@ -52,7 +52,7 @@ from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.sync_sets import SyncOptions
-from trio_relay.plugins.judges import open_judges
+from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store import opensearch
@@ -100,7 +100,7 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
         async with (
             open_store(config, bus_of(config)) as store,
             listening(config.net.listen) as listeners,
-            open_judges(config.plugins) as judges,
+            judging(config.plugins, store) as judges,
             open_relay(
                 store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config), judges=judges
             ) as relay,
@@ -207,7 +207,13 @@ async def _serve(
     files: TlsFiles | None,
 ) -> None:
     front = Endpoints(
-        relay.document, relay.check, greeting_of(config), AdminApi(relay), urls_of(config, relay.rules), relay.degraded
+        relay.document,
+        relay.check,
+        greeting_of(config),
+        AdminApi(relay),
+        urls_of(config, relay.rules),
+        relay.degraded,
+        relay.judges.connections,
     )
     tls = None if files is None else Tls(files.certified)
     server = Server(relay, front, config.net, tls=tls)

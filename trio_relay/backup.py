@@ -22,7 +22,7 @@ from trio_relay.config import Config
 from trio_relay.jsonl import read_lines
 from trio_relay.moderation.state import restore
 from trio_relay.pipeline.opening import open_relay
-from trio_relay.plugins.judges import open_judges
+from trio_relay.plugins.hook_modules import judging
 from trio_relay.plugins.options import PluginOptions
 from trio_relay.state_file import (
     Decisions,
@@ -139,7 +139,7 @@ async def bring_in(
             unhurried = msgspec.structs.replace(config.pipeline, drain_seconds=math.inf)
             rules = app.rules_of(_silent(config) if is_backup else config)
             async with (
-                open_judges(PluginOptions() if is_backup else config.plugins) as judges,
+                judging(PluginOptions() if is_backup else config.plugins, store) as judges,
                 open_relay(store, unhurried, rules=rules, judges=judges) as relay,
             ):
                 await import_lines(relay, read_lines(events, progress), summary, is_backup=is_backup)

@@ -37,6 +37,7 @@ from trio_relay.net.tls import TlsRefused
 from trio_relay.nostr.access import Reader
 from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.trends import Trends
+from trio_relay.plugins.hooks import HooksRefused
 from trio_relay.private_files import written_whole
 from trio_relay.state_file import StateRefused
 from trio_relay.store import opensearch
@@ -97,7 +98,7 @@ def check_config(group_path: Path | None, config_path: Path | None) -> None:
     """Read and check the configuration, and do nothing else."""
     path = config_path or group_path
     with _exit_codes():
-        tls_files(_load(path).net)
+        tls_files(_load(path, with_hooks=True).net)
     click.echo(f"{path or 'the default configuration'} is good")
 
 
@@ -292,7 +293,7 @@ async def _migrate(config: Config, *, dry_run: bool) -> None:
 
 def _serve(path: Path | None) -> None:
     logs.open_closed_streams()
-    config = _load(path)
+    config = _load(path, with_hooks=True)
     with _exit_codes():
         trio.run(_main_of(config), config, partial(click.echo, nl=True), _list_files(path, config))
     click.echo("stopped")
@@ -309,9 +310,9 @@ def _main_of(config: Config) -> Callable[..., Awaitable[None]]:
     return app.main if workers == 1 else partial(main, workers=workers)
 
 
-def _load(path: Path | None) -> Config:
+def _load(path: Path | None, *, with_hooks: bool = False) -> Config:
     try:
-        config = load(path, os.environ)
+        config = load(path, os.environ, with_hooks=with_hooks)
         open_secrets = [] if path is None else exposed(path)
     except ConfigError as error:
         _leave(CONFIG_ERROR, str(error))
@@ -354,7 +355,7 @@ def _exit_codes(*, writes: bool = False) -> Iterator[None]:
                 _leave(CRASHED, f"cannot write: {unwritten.strerror}")
             case StoreRefused() as refused:
                 _leave(STORE_REFUSED, str(refused))
-            case StateRefused() | TlsRefused() as refused:
+            case StateRefused() | TlsRefused() | HooksRefused() as refused:
                 _leave(CONFIG_ERROR, str(refused))
             case StoreError() | WorkersFailed() as failed:
                 _leave(CRASHED, str(failed))
@@ -394,7 +395,6 @@ def _progress(title: str, columns: Iterable[ProgressColumn], total: int | None =
 
 def _size(file: BinaryIO) -> int | None:
     try:
-        status = os.fstat(file.fileno())
+        return os.fstat(file.fileno()).st_size or None
     except OSError:
         return None
-    return status.st_size or None

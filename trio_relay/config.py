@@ -41,6 +41,8 @@ from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.nostr.urls import is_loopback
 from trio_relay.pipeline.options import RelayOptions
 from trio_relay.pipeline.sync_sets import SyncOptions
+from trio_relay.plugins.hook_modules import load_hooks, located, options_for
+from trio_relay.plugins.hooks import HooksRefused
 from trio_relay.plugins.options import PluginOptions, check_options
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rate_limits import check_rates
@@ -100,12 +102,13 @@ class Setting:
         return f"{PREFIX}{self.section}__{self.key}".upper()
 
 
-def load(path: Path | None, environment: Mapping[str, str]) -> Config:
+def load(path: Path | None, environment: Mapping[str, str], *, with_hooks: bool = False) -> Config:
     """Read and check the configuration.
 
     Args:
         path: a TOML file; None for the defaults.
         environment: variables such as `TRIO_RELAY_LIMITS__MAX_FILTERS=10` override the file's keys.
+        with_hooks: load the module that `plugins.hooks` names, too, and check all that can be told before it starts.
 
     Raises:
         ConfigError: what is wrong, for the operator.
@@ -116,7 +119,16 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
             expand(policy)
         except ListFileError as error:
             raise ConfigError(str(error)) from error
-    return check(source)
+    plugins = source.get("plugins")
+    if isinstance(plugins, dict) and isinstance(hooks := plugins.get("hooks"), str) and hooks:
+        plugins["hooks"] = located(hooks, Path() if path is None else path.parent)
+    config = check(source)
+    try:
+        if with_hooks and config.plugins.hooks:
+            options_for(load_hooks(config.plugins.hooks), config.plugins.hooks_options)
+    except HooksRefused as refused:
+        raise ConfigError(f"plugins.hooks: {refused}") from refused
+    return config
 
 
 def list_files(path: Path | None, environment: Mapping[str, str]) -> dict[str, list[Path]]:

@@ -261,6 +261,7 @@ def _judging(relay: RelayStatistics) -> Iterator[Metric]:
     ):
         yield _labelled(f"plugin_{name}", text, "plugin", numbers)
     faults = {(name, fault): number for name, one in judging.programs.items() for fault, number in one.faults.items()}
+    yield _labelled_twice("hook_answers", "Answers of hooks, and how they failed", ("hook", "outcome"), judging.hooks)
     yield _labelled_twice("plugin_faults", "Lines that are no answers", ("plugin", "fault"), faults)
 
 

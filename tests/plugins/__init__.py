@@ -1,0 +1,1 @@
+"""Policies that others write: programs and hooks."""

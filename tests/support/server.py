@@ -198,8 +198,8 @@ def served(
 ) -> Server:
     """One more way to a relay."""
     net = net or NetOptions()
-    urls = (*relay.rules.names, *net.paths)
-    front = Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay), urls, relay.degraded)
+    urls, judge = (*relay.rules.names, *net.paths), relay.judges.connections
+    front = Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay), urls, relay.degraded, judge)
     return Server(relay, front, net, scoreboard=scoreboard, tls=tls)
 
 

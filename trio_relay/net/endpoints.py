@@ -11,8 +11,11 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import trio
 
+from trio_relay.net.addresses import UNKNOWN, UNNAMED
 from trio_relay.net.http import Request, Response
+from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.urls import plain_path
+from trio_relay.plugins.base import Action, ConnectionJudge, Source, refusal_of
 
 HEALTH: Final = "/health"
 NOSTR_JSON: Final = "application/nostr+json"
@@ -56,6 +59,7 @@ class Endpoints:
         urls: the relay's names, if it has any, and other paths: the path of each is served, beside `/`, at which a
             proxy may ask that has taken the path off.
         degraded: tells what is worse than it should be while all is stored, or None.
+        judge: is asked whether a client may become a WebSocket; None: nobody is.
     """
 
     def __init__(
@@ -66,11 +70,13 @@ class Endpoints:
         management: Management | None = None,
         urls: Iterable[str] = (),
         degraded: Callable[[], str | None] = lambda: None,
+        judge: ConnectionJudge | None = None,
     ) -> None:
         self._document = document
         self._check = check
         self._degraded = degraded
         self._greeting = greeting
+        self._judge = judge
         self._management = management if management is not None and management.is_open else None
         paths = [urlsplit(url).path or "/" for url in urls]
         plain = [plain_path(path) for path in paths]
@@ -85,7 +91,7 @@ class Endpoints:
         return request.path == "/" or unquote(request.path) in self._paths
 
     async def answer(self, request: Request) -> Response | None:
-        """The response; None for a WebSocket handshake on the one endpoint (NIP-01), whatever path it has."""
+        """The response; None for a welcome WebSocket handshake on the one endpoint (NIP-01), whatever path it has."""
         is_relay = self._is_relay(request)
         if not is_relay and request.path != HEALTH:
             return self._elsewhere
@@ -101,7 +107,7 @@ class Endpoints:
         if not is_relay:
             return await self._health()
         if request.wants_websocket:
-            return None
+            return None if self._judge is None else await _judged(self._judge, request.client)
         if accepts_nostr_json(request.headers.get("accept", "")):
             return Response(200, self._document(), NOSTR_JSON, [*_cors(methods), ("Vary", "Accept")])
         return Response(200, self._greeting.encode(), headers=[*_cors(methods), ("Vary", "Accept")])
@@ -113,6 +119,16 @@ class Endpoints:
             body = {"status": "degraded", "reason": reason}
         status = 200 if failure is None else 503
         return Response(status, msgspec.json.encode(body), "application/json", [("Cache-Control", "no-store")])
+
+
+async def _judged(judge: ConnectionJudge, client: str) -> Response | None:
+    """The refusal of a client, in the judge's words; None if it is welcome."""
+    verdict = await judge.judge_connection(Source("" if client in (UNKNOWN, UNNAMED) else client))
+    if verdict.action is Action.ACCEPT:
+        return None
+    refusal = refusal_of(verdict)
+    status = 503 if refusal.prefix is Prefix.ERROR else 403
+    return Response(status, f"{refusal}\n".encode(), headers=[("Connection", "close")])
 
 
 class MetricsEndpoint:

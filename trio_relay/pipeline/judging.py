@@ -195,6 +195,7 @@ class Judging:
             self._seconds["event"].statistics(),
             self._seconds["request"].statistics(),
             self._judges.statistics(),
+            self._judges.hook_outcomes(),
         )
 
 

@@ -96,12 +96,15 @@ class SyncStatistics:
 
 @dataclass(frozen=True, slots=True)
 class JudgingStatistics:
-    """How judging is: verdicts on events and requests so far, seconds for each, and the programs, by name."""
+    """How judging is: verdicts on events and requests so far, seconds for each, the programs, by name, and how often
+    each hook has answered what, or failed how.
+    """
 
     verdicts: dict[str, int]
     event_seconds: Distribution
     request_seconds: Distribution
     programs: dict[str, ProgramStatistics]
+    hooks: dict[tuple[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ class Judges:
         width: questions about events that are worth asking at a time.
         programs: that are asked, for their numbers.
         is_open: True if what nobody has judged is let in.
+        hook_outcomes: gives how often each hook has answered what, or failed how, by hook and outcome.
     """
 
     events: EventJudge | None = None
@@ -104,6 +105,7 @@ class Judges:
     width: int = _HOOKS_WIDTH
     programs: tuple[Program, ...] = ()
     is_open: bool = False
+    hook_outcomes: Callable[[], dict[tuple[str, str], int]] = dict
 
     def statistics(self) -> dict[str, ProgramStatistics]:
         """How the programs are, by name."""
@@ -154,6 +156,17 @@ class ReadProgram:
             return self._unjudged
 
 
+class ConnectionJudges:
+    """Asks about all but those who are not judged."""
+
+    def __init__(self, judge: ConnectionJudge, exemptions: Exemptions) -> None:
+        self._judge = judge
+        self._exemptions = exemptions
+
+    async def judge_connection(self, source: Source) -> Verdict:
+        return ACCEPTED if self._exemptions.covers(source, ()) else await self._judge.judge_connection(source)
+
+
 class EventJudges:
     """Several judges, asked in turn until one has something against it."""
 
@@ -198,6 +211,7 @@ async def open_judges(
     unjudged = ACCEPTED if options.fail == "open" else UNJUDGED
     events = [] if hooks.events is None else [hooks.events]
     filters = [] if hooks.filters is None else [hooks.filters]
+    exemptions = Exemptions(options)
     programs: list[Program] = []
     width = _HOOKS_WIDTH
     if words := words_of(options.write):
@@ -215,11 +229,12 @@ async def open_judges(
         yield Judges(
             EventJudges(events) if events else None,
             FilterJudges(filters) if filters else None,
-            hooks.connections,
-            Exemptions(options),
+            None if hooks.connections is None else ConnectionJudges(hooks.connections, exemptions),
+            exemptions,
             width,
             tuple(programs),
             options.fail == "open",
+            hooks.hook_outcomes,
         )
         running.cancel_scope.cancel(reason="the relay has stopped")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from ipaddress import ip_network
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -30,8 +30,16 @@ class PluginOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = ""
     hooks: Annotated[
         str,
-        Meta(description="Python module or file whose functions are asked, before the programs; empty: none."),
+        Meta(
+            description=(
+                "Python module whose functions are asked, before the programs: its name, looked for beside this file"
+                " too, or a path; empty: none."
+            )
+        ),
     ] = ""
+    hooks_options: Annotated[
+        dict[str, Any], Meta(description="What the module of hooks is given when it starts; a table.")
+    ] = {}
     processes: Annotated[
         int,
         Meta(ge=1, le=64, description="Processes of each program, in each worker.", extra={"unit": "processes"}),

@@ -139,7 +139,7 @@ def nothing(keeper: KeeperStatistics) -> tuple[RelayStatistics, NetStatistics]:
         queries=QueriesStatistics(0, 0, {}, seconds, {}),
         turns=TurnsStatistics(0, 0, seconds, 0),
         syncing=SyncStatistics(0, 0, 0, 0),
-        judging=JudgingStatistics({}, seconds, seconds, {}),
+        judging=JudgingStatistics({}, seconds, seconds, {}, {}),
         store=StoreStatistics(keeper.store.backend),
     )
     return relay, NetStatistics(0, 0, 0, {}, RefusalStatistics({}, {}, {}), {}, {}, {}, 0)

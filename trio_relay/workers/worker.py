@@ -29,7 +29,7 @@ from trio_relay.net.tls import Tls
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
-from trio_relay.plugins.judges import open_judges
+from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.scoreboard import Scoreboard
@@ -181,7 +181,7 @@ class ServingWorker:
             desk = Desk(self._link)
             async with (
                 self._open_store(config, scoreboard, beginning.newest) as store,
-                open_judges(config.plugins) as judges,
+                judging(config.plugins, store) as judges,
                 open_relay(
                     store,
                     config.pipeline,
@@ -238,8 +238,8 @@ class ServingWorker:
         scoreboard: Scoreboard,
         tls: Tls | None,
     ) -> None:
-        admin, urls = RemoteAdmin(relay, desk), urls_of(config, relay.rules)
-        front = Endpoints(relay.document, desk.check, greeting_of(config), admin, urls, relay.degraded)
+        admin, urls, judge = RemoteAdmin(relay, desk), urls_of(config, relay.rules), relay.judges.connections
+        front = Endpoints(relay.document, desk.check, greeting_of(config), admin, urls, relay.degraded, judge)
         server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls)
         # Each process's clock of Trio begins somewhere else; this one is the same for all of a machine.
         relay.rates.ahead = time.monotonic() - trio.current_time()
