@@ -42,7 +42,8 @@ def sample_file() -> str:
         for setting in group:
             facts = ", ".join(filter(None, [setting.unit, setting.bounds]))
             lines.append(f"# {setting.description}" + (f" [{facts}]" if facts else ""))
-            lines.append(f"{setting.key} = {_toml(setting.default)}")
+            lines += ["# Left out, it is a share of memory.total_bytes:"] if setting.is_share else []
+            lines.append(f"{'# ' if setting.is_share else ''}{setting.key} = {_toml(setting.default)}")
     return "\n".join(lines) + "\n"
 
 
@@ -133,9 +134,8 @@ def _summary(section: str) -> str:
 
 def _row(setting: Setting) -> str:
     facts = ", ".join(filter(None, [setting.unit, setting.bounds])).replace("|", "\\|")
-    return (
-        f"| `{setting.key}` | `{_toml(setting.default)}` | {facts} | {setting.description} | `{setting.environment}` |"
-    )
+    default = f"`{_toml(setting.default)}`" + (", a [share](#memory)" if setting.is_share else "")
+    return f"| `{setting.key}` | {default} | {facts} | {setting.description} | `{setting.environment}` |"
 
 
 def _toml(value: object) -> str:

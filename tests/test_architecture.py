@@ -18,6 +18,8 @@ ALLOWED = {
     "frozen": [],
     "turns": [],
     "shares": [],
+    "memory": [],
+    "heap": [],
     "scoreboard": [],
     "places": ["shares"],
     "link": [],
@@ -62,6 +64,7 @@ ALLOWED = {
     "config_checks": ["nostr", "bus", "store", "net"],
     "config": [
         "config_checks",
+        "memory",
         "nostr",
         "policy",
         "bus",
@@ -88,9 +91,11 @@ ALLOWED = {
         "list_files",
         "tls_files",
         "config",
+        "heap",
     ],
     "workers": [
         "version",
+        "heap",
         "frozen",
         "turns",
         "scoreboard",

@@ -24,7 +24,7 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from trio_relay import bus
+from trio_relay import bus, heap
 from trio_relay.bus import Bus
 from trio_relay.config import Config, is_private, plain_addresses
 from trio_relay.list_files import ListFiles
@@ -50,8 +50,8 @@ from trio_relay.net.tls import Tls
 from trio_relay.net.transport import peer_address
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.opening import open_relay
+from trio_relay.pipeline.options import SyncOptions
 from trio_relay.pipeline.relay import Relay
-from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
@@ -96,6 +96,7 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
     stop = trio.Event()
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
+        root.start_soon(heap.give_back_regularly)
         # All addresses before the first connection: a relay that cannot listen on all of them does not start.
         async with (
             open_store(config, bus_of(config)) as store,
@@ -354,6 +355,7 @@ def tune_process(config: Config) -> None:
     """Make this process fit for many connections and threads."""
     _make_room(config.net.max_connections)
     _quiet_collector()
+    heap.tune()
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 

@@ -31,6 +31,7 @@ from trio_relay.config_checks import (
 from trio_relay.environment import PREFIX, VariableError, override
 from trio_relay.list_files import ListFileError, expand, files_of
 from trio_relay.logs import LogOptions
+from trio_relay.memory import SHARES, MemoryOptions, divided, needed_bytes
 from trio_relay.metrics import MetricsOptions
 from trio_relay.net.addresses import AddressEntry, AddressList, Proxies
 from trio_relay.net.listeners import split_preamble
@@ -39,8 +40,8 @@ from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.nip19 import pubkey_of
 from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.nostr.urls import is_loopback
-from trio_relay.pipeline.options import RelayOptions
-from trio_relay.pipeline.sync_sets import SyncOptions
+from trio_relay.pipeline.options import RelayOptions, SyncOptions
+from trio_relay.pipeline.stages import cores
 from trio_relay.plugins.hook_modules import load_hooks, located, options_for
 from trio_relay.plugins.hooks import HooksRefused
 from trio_relay.plugins.options import PluginOptions, check_options
@@ -78,6 +79,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     plugins: PluginOptions = PluginOptions()
     sync: SyncOptions = SyncOptions()
     pipeline: RelayOptions = RelayOptions()
+    memory: MemoryOptions = MemoryOptions()
     store: StoreOptions = StoreOptions()
     opensearch: OpenSearchOptions = OpenSearchOptions()
     bus: BusOptions = BusOptions()
@@ -95,6 +97,11 @@ class Setting:
     unit: str
     description: str
     bounds: str
+
+    @property
+    def is_share(self) -> bool:
+        """True if its default is a part of `memory.total_bytes`."""
+        return f"{self.section}.{self.key}" in SHARES
 
     @property
     def environment(self) -> str:
@@ -187,7 +194,27 @@ def check(source: dict[str, Any]) -> Config:
         config = msgspec.convert(source, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(_readable(error)) from None
+    config = _with_shares(config, source)
     _check_together(config)
+    return config
+
+
+def processes_of(config: Config) -> int:
+    """Of how many processes the relay is made: its workers, and one that keeps the file for them."""
+    workers = config.pipeline.workers or cores()
+    return workers + 1 if workers > 1 else 1
+
+
+def _with_shares(config: Config, source: Mapping[str, Mapping[str, Any]]) -> Config:
+    """Give what is left out of the source its share of the memory."""
+    total, processes = config.memory.total_bytes, processes_of(config)
+    if total < (least := needed_bytes(processes)):
+        raise ConfigError(f"memory.total_bytes: {processes} processes need {least} at least")
+    for name, number in divided(total, processes).items():
+        section, _, key = name.partition(".")
+        if key not in source.get(section, {}):
+            options = msgspec.structs.replace(getattr(config, section), **{key: number})
+            config = msgspec.structs.replace(config, **{section: options})
     return config
 
 

@@ -20,7 +20,7 @@ from tests.support.wire import message, open_stream, open_wire, upgrade
 from trio_relay import MemoryStore, NetOptions
 from trio_relay.net import server as server_module
 from trio_relay.pipeline import sync_sets
-from trio_relay.pipeline.sync_sets import SyncOptions
+from trio_relay.pipeline.options import SyncOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -160,7 +160,10 @@ async def test_events_that_syncs_hold_count_on_all_workers(peers: list[str], aut
     """24 events are held at most, by sets of six; who holds more than half of them makes room for others."""
     notes = {"kinds": [1]}
     peers += ["1.1.1.1", "1.1.1.1", "2.2.2.2", "3.3.3.3", "3.3.3.3"]
-    async with two_doors(sync=SyncOptions(max_events=6)) as (here, there), AsyncExitStack() as stack:
+    async with (
+        two_doors(sync=SyncOptions(max_events=6, max_events_of_all=24)) as (here, there),
+        AsyncExitStack() as stack,
+    ):
         doors = (here, there, there, here, there)
         one, same, two, late, later = [await stack.enter_async_context(open_wire(door)) for door in doors]
         assert [await opened(one, "a", notes), await opened(one, "b", notes)] == ["NEG-MSG", "NEG-MSG"]

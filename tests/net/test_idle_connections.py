@@ -13,7 +13,7 @@ from tests.support.server import Door, open_door
 from tests.support.syncing import FIRST
 from tests.support.wire import PING, PONG, Reply, Wire, frame, message, open_stream, open_wire, upgrade
 from trio_relay import NetOptions
-from trio_relay.pipeline import sync_sets
+from trio_relay.pipeline.options import SyncOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -86,7 +86,7 @@ async def test_who_is_in_the_middle_of_a_long_message_is_not_idle(autojump_clock
     ],
 )
 async def test_who_has_something_open_stays(opening: bytes, autojump_clock: MockClock) -> None:
-    net, sync = NetOptions(max_connections=1), sync_sets.SyncOptions(idle_seconds=200)
+    net, sync = NetOptions(max_connections=1), SyncOptions(idle_seconds=200)
     async with open_door(net=net, sync=sync) as door, open_wire(door) as wire:
         await wire.send(opening)
         await wire.receive()

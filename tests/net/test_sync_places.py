@@ -15,6 +15,7 @@ from tests.support.syncing import FIRST
 from tests.support.wire import Wire, message, open_wire
 from trio_relay import MemoryStore
 from trio_relay.pipeline import sync_sets
+from trio_relay.pipeline.options import SyncOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -90,7 +91,10 @@ async def test_sets_of_an_address_that_holds_most_of_all_events_make_room(
     await store.save_many(NOTES)
     notes = {"kinds": [1]}
     peers += ["1.1.1.1", "2.2.2.2", "3.3.3.3"]
-    async with open_door(store, sync=sync_sets.SyncOptions(max_events=6)) as door, AsyncExitStack() as stack:
+    async with (
+        open_door(store, sync=SyncOptions(max_events=6, max_events_of_all=24)) as door,
+        AsyncExitStack() as stack,
+    ):
         honest, greedy, late = [await stack.enter_async_context(open_wire(door)) for _ in range(3)]
         assert await opened(honest, "mine", notes) == "NEG-MSG"
         for number in range(3):
@@ -105,7 +109,7 @@ async def test_sets_of_an_address_that_holds_most_of_all_events_make_room(
 
 
 async def test_a_message_that_is_too_long_is_refused_before_it_waits(autojump_clock: MockClock) -> None:
-    options = sync_sets.SyncOptions(frame_bytes=4_096)
+    options = SyncOptions(frame_bytes=4_096)
     async with open_door(sync=options) as door, open_wire(door) as wire:
         await wire.send(message("NEG-OPEN", "a", {}, (FIRST + bytes(8_192)).hex()))
         assert await wire.receive() == ["NEG-ERR", "a", "invalid: a sync's message has at most 8192 bytes"]

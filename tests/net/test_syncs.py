@@ -16,7 +16,8 @@ from trio_relay.net import refusals
 from trio_relay.net.client_syncs import ClientSyncs
 from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.message import ContinueSync, OpenSync
-from trio_relay.pipeline.sync_sets import Sync, SyncOptions, SyncSets
+from trio_relay.pipeline.options import SyncOptions
+from trio_relay.pipeline.sync_sets import Sync, SyncSets
 from trio_relay.policy.identity import Identity
 
 REQUEST: Final = OpenSync("x", Filter(), FIRST)

@@ -16,7 +16,7 @@ from tests.support.obedient_store import SyncedStore
 from tests.support.syncing import FIRST, HASTY, begin, compared, go_on, ids_of, is_over, refusal, refused, told
 from trio_relay import MemoryStore, Relay, Store
 from trio_relay.nostr.negentropy.wire import ID_LIST, INFINITY, Range, read_ranges
-from trio_relay.pipeline.sync_sets import SyncOptions
+from trio_relay.pipeline.options import SyncOptions
 
 NOTES: Final = [made_up(str(number), created_at=NOW + number) for number in range(1_000)]
 KINDS: Final[dict[str, Any]] = {"kinds": [1]}
@@ -90,12 +90,12 @@ async def test_syncs_that_are_being_opened_count_too() -> None:
         assert len(await told(client, "a")) > 32
 
 
-async def test_all_connections_together_may_hold_four_of_the_largest_sets() -> None:
-    """Each of them for itself; of the one that is kept they hold nothing."""
+async def test_all_connections_together_hold_so_many_events() -> None:
+    """Each of them for itself, and the one that is kept once for all who compare with it."""
     store = MemoryStore()
     await store.save_many(NOTES[:10])
     async with (
-        open_named(store, sync=SyncOptions(max_events=10, max_sessions=9)) as door,
+        open_named(store, sync=SyncOptions(max_events=10, max_events_of_all=50, max_sessions=9)) as door,
         open_client(door) as client,
     ):
         await begin(client, {}, sync_id="of all")

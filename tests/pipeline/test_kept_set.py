@@ -19,7 +19,8 @@ from tests.support.pipeline import turns_of
 from trio_relay import Filter, MemoryStore, SqliteOptions, Store, open_sqlite
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.event import Event, compute_id
-from trio_relay.pipeline.sync_sets import SyncOptions, SyncSets
+from trio_relay.pipeline.options import SyncOptions
+from trio_relay.pipeline.sync_sets import SyncSets
 
 pytestmark = pytest.mark.slow
 

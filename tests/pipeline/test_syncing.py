@@ -15,9 +15,11 @@ from tests.support.pipeline import open_desk, turns_of
 from tests.support.syncing import FIRST, ids_of
 from trio_relay import Event, Filter, MemoryStore, Store
 from trio_relay.nostr.access import NOBODY, Reader
+from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.negentropy.wire import read_ranges
+from trio_relay.pipeline.options import SyncOptions
 from trio_relay.pipeline.statistics import SyncStatistics
-from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncOptions, SyncSets
+from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncSets
 from trio_relay.policy.identity import Identity
 
 NOTES: Final = [made_up(str(number), created_at=NOW + number) for number in range(6)]
@@ -52,6 +54,31 @@ async def test_the_set_of_all_is_read_once_for_every_time_that_is_asked_for() ->
     assert await found(syncing, Filter(since=NOW + 9, until=NOW + 1)) == set()
     assert store.calls["records"] == 1
     assert syncing.statistics() == SyncStatistics(sessions=0, sets_read=1, kept=6, held=0)
+
+
+async def test_the_set_of_all_takes_room_once_and_from_those_that_are_read_each_time() -> None:
+    store = SyncedStore()
+    await store.save_many(NOTES)
+    syncing = SyncSets(store, SyncOptions(max_events=6, max_events_of_all=12), turns_of(10.0))
+    kept = [await syncing.open(ALL, NOBODY) for _ in range(3)]
+    alone = await syncing.open(Filter(kinds=frozenset([1])), NOBODY)
+    with pytest.raises(Rejected, match="too many syncs are running"):
+        await syncing.open(Filter(kinds=frozenset([1])), NOBODY)
+    for session in (*kept, alone):
+        assert ids_in(session) == ids_of(NOTES)
+    syncing.forget_all()
+    both = [await syncing.open(Filter(kinds=frozenset([1])), NOBODY) for _ in range(2)]
+    assert [ids_in(session) for session in both] == 2 * [ids_of(NOTES)]
+
+
+async def test_no_set_is_larger_than_all_together_may_be() -> None:
+    store = SyncedStore()
+    await store.save_many(NOTES)
+    syncing = SyncSets(store, SyncOptions(max_events=6, max_events_of_all=5), turns_of(10.0))
+    for filter_ in (ALL, Filter(kinds=frozenset([1]))):
+        with pytest.raises(SetTooLarge, match="more than 5 events"):
+            await syncing.open(filter_, NOBODY)
+    assert syncing.statistics().held == 0
 
 
 @pytest.mark.parametrize(

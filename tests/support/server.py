@@ -32,7 +32,7 @@ from trio_relay import (
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.listeners import PLAIN, Preamble
 from trio_relay.net.tls import Tls
-from trio_relay.pipeline.sync_sets import SyncOptions
+from trio_relay.pipeline.options import SyncOptions
 from trio_relay.scoreboard import Scoreboard
 
 T = TypeVar("T")

@@ -41,9 +41,23 @@ def test_all_together_take_what_one_would_and_each_takes_some(
     assert cache - workers < workers * share.store.event_cache_bytes <= cache
 
 
+@settings(max_examples=examples(10))
+@given(workers=st.integers(2, 64))
+def test_all_together_hold_no_more_than_one_would(workers: int) -> None:
+    config = config_of(memory={"total_bytes": 2**36})
+    share, keeper = sharing.share_of(config, workers), sharing.share_of_keeper(config, workers)
+    for key in ("inbound_bytes", "outbound_bytes"):
+        whole = getattr(config.net, key)
+        assert whole - workers < workers * getattr(share.net, key) <= whole
+    whole, part = config.limits.max_filter_values_of_all, share.limits.max_filter_values_of_all
+    assert whole <= workers * part < whole + workers
+    pages = workers * share.store.cache_bytes + keeper.store.cache_bytes
+    assert config.store.cache_bytes - workers - 1 < pages <= config.store.cache_bytes
+
+
 def test_of_all_else_each_has_the_whole() -> None:
     config = config_of(store={"path": "x.db"}, net={"listen": ["127.0.0.1:0"], "max_connections": 10})
     share = sharing.share_of(config, 2)
-    whole = replace(share, store=config.store, pipeline=config.pipeline)
+    whole = replace(share, store=config.store, pipeline=config.pipeline, net=config.net, limits=config.limits)
     assert whole == config
-    assert (share.store.path, share.net.max_connections) == ("x.db", 10)
+    assert (share.store.path, share.net.max_connections, share.sync) == ("x.db", 10, config.sync)

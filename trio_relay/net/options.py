@@ -211,7 +211,7 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             ),
             extra={"unit": "bytes"},
         ),
-    ] = 67_108_864
+    ] = 58_720_256
     outbound_bytes: Annotated[
         int,
         Meta(
@@ -223,4 +223,4 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             ),
             extra={"unit": "bytes"},
         ),
-    ] = 201_326_592
+    ] = 205_520_896

@@ -58,7 +58,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(
             ge=1,
-            description="The same for all clients together; each value takes up to 250 bytes of memory.",
+            description="The same for all clients together; each value takes up to 350 bytes of memory.",
             extra={"unit": "values"},
         ),
     ] = 1_000_000

@@ -11,9 +11,8 @@ import trio
 
 from trio_relay.moderation.followed import Owner
 from trio_relay.nostr.limits import Limits
-from trio_relay.pipeline.options import RelayOptions
+from trio_relay.pipeline.options import RelayOptions, SyncOptions
 from trio_relay.pipeline.relay import Relay
-from trio_relay.pipeline.sync_sets import SyncOptions
 from trio_relay.plugins.judges import NO_JUDGES, Judges
 from trio_relay.policy.rules import Rules
 from trio_relay.scoreboard import Scoreboard

@@ -1,4 +1,4 @@
-"""Settings of the table `pipeline`: sizes of batches and channels, and deadlines."""
+"""Settings of the tables `pipeline` and `sync`: sizes of batches and channels, deadlines, and bounds of syncs."""
 
 from __future__ import annotations
 
@@ -98,3 +98,55 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             extra={"unit": "seconds"},
         ),
     ] = 10.0
+
+
+class SyncOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sync of sets of events (NIP-77)."""
+
+    enabled: Annotated[bool, Meta(description="Answer NEG-OPEN; if off, it is refused and not advertised.")] = True
+    max_events: Annotated[
+        int, Meta(ge=1, description="Most events of one sync; larger sets are refused.", extra={"unit": "events"})
+    ] = 1_000_000
+    max_events_of_all: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description=(
+                "Most events in the sets of all syncs together, and so of one; each takes 40 bytes. The set of"
+                " everything, which all may share, counts once."
+            ),
+            extra={"unit": "events"},
+        ),
+    ] = 2_900_000
+    max_sessions: Annotated[
+        int, Meta(ge=1, description="Most open syncs of one connection.", extra={"unit": "syncs"})
+    ] = 4
+    idle_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="How long a client may be silent before the relay ends its sync.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 60.0
+    frame_bytes: Annotated[
+        int,
+        Meta(
+            ge=4_096,
+            le=2**20,
+            description=(
+                "Longest message of a sync before it becomes hex, which doubles it; at most a quarter of an outbox."
+            ),
+            extra={"unit": "bytes"},
+        ),
+    ] = 131_072
+
+    @property
+    def longest(self) -> int:
+        """Bytes of a client's message that is read at all."""
+        return 2 * self.frame_bytes
+
+    @property
+    def largest(self) -> int:
+        """Events of the largest set of one sync."""
+        return min(self.max_events, self.max_events_of_all)

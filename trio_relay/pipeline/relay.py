@@ -27,7 +27,7 @@ from trio_relay.pipeline.audience import LiveAudience
 from trio_relay.pipeline.filter_room import FilterRoom
 from trio_relay.pipeline.join_stage import JoinStage
 from trio_relay.pipeline.maintenance import Maintenance
-from trio_relay.pipeline.options import RelayOptions
+from trio_relay.pipeline.options import RelayOptions, SyncOptions
 from trio_relay.pipeline.queries import Queries
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.recipient import FlushCollector
@@ -36,7 +36,7 @@ from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.pipeline.stored_answer import StoredAnswer
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
-from trio_relay.pipeline.sync_sets import Sync, SyncOptions, SyncSets
+from trio_relay.pipeline.sync_sets import Sync, SyncSets
 from trio_relay.plugins.judges import NO_JUDGES, Judges
 from trio_relay.policy.accounts import Rates
 from trio_relay.policy.capabilities import capabilities_of, relay_info_of

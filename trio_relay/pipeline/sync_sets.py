@@ -10,11 +10,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
 import trio
-from msgspec import Meta
 
 from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.errors import Prefix, Rejected
@@ -22,6 +20,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import reply
+from trio_relay.pipeline.options import SyncOptions
 from trio_relay.pipeline.paging import Pager
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.statistics import SyncStatistics
@@ -34,8 +33,6 @@ from trio_relay.store.base import QueryTooLarge, Store, StoreError
 _RECORD: Final = 40
 _KEPT_SECONDS: Final = 600.0
 """After so long without a sync of all there is, that set goes."""
-_SETS_HELD: Final = 4
-"""So many of the largest sets may be held by all sessions together, each of them for itself."""
 
 
 MOST_SESSIONS: Final = 256
@@ -46,42 +43,6 @@ _IDLE_SECONDS: Final = 5.0
 """A session of which nothing was heard for so long makes room where there is none."""
 _CROWD: Final = 16
 """Sessions of one address, of which the one that was heard of last the longest ago makes room in any case."""
-
-
-class SyncOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sync of sets of events (NIP-77)."""
-
-    enabled: Annotated[bool, Meta(description="Answer NEG-OPEN; if off, it is refused and not advertised.")] = True
-    max_events: Annotated[
-        int, Meta(ge=1, description="Most events of one sync; larger sets are refused.", extra={"unit": "events"})
-    ] = 1_000_000
-    max_sessions: Annotated[
-        int, Meta(ge=1, description="Most open syncs of one connection.", extra={"unit": "syncs"})
-    ] = 4
-    idle_seconds: Annotated[
-        float,
-        Meta(
-            gt=0,
-            description="How long a client may be silent before the relay ends its sync.",
-            extra={"unit": "seconds"},
-        ),
-    ] = 60.0
-    frame_bytes: Annotated[
-        int,
-        Meta(
-            ge=4_096,
-            le=2**20,
-            description=(
-                "Longest message of a sync before it becomes hex, which doubles it; at most a quarter of an outbox."
-            ),
-            extra={"unit": "bytes"},
-        ),
-    ] = 131_072
-
-    @property
-    def longest(self) -> int:
-        """Bytes of a client's message that is read at all."""
-        return 2 * self.frame_bytes
 
 
 class SetTooLarge(Rejected):
@@ -124,9 +85,11 @@ class SyncSets:
         self._places: Places[Sync] = Places(
             MOST_SESSIONS, _MOST_SESSIONS_OF_ONE, _idle_since, _IDLE_SECONDS, crowd=_CROWD, elsewhere=others
         )
-        self._events: Shares[str] = Shares(_SETS_HELD * options.max_events, elsewhere=others_events)
+        self._events: Shares[str] = Shares(options.max_events_of_all, elsewhere=others_events)
         self._holders: dict[Sync, None] = {}
         """Sessions with a set of their own."""
+        self._everything = Sync(self, options.frame_bytes)
+        """Nobody's, and always busy: holds what is kept, once, whoever compares with it."""
         self._sets_read = 0
 
     async def open(self, filter_: Filter, reader: Reader, who: Identity | None = None) -> Sync:
@@ -200,9 +163,8 @@ class SyncSets:
             if following.collection is None:
                 following.begin()
                 self._store.follow(following.changed)
-                everything = Sync(self, self.options.frame_bytes)  # nobody's: it is held once, whoever compares with it
                 try:
-                    collection = await self._read(Filter(reader=self._nobody), everything, self._itself)
+                    collection = await self._read(Filter(reader=self._nobody), self._everything, self._itself)
                 except SetTooLarge:
                     self._drop()
                     self._too_large_until = trio.current_time() + _KEPT_SECONDS
@@ -210,16 +172,14 @@ class SyncSets:
                 except BaseException:
                     self._drop()
                     raise
-                finally:
-                    self.close(everything)
                 following.complete(collection)
             following.used = trio.current_time()
             assert following.collection is not None, "it was there, or has been read"
             items = following.collection.snapshot(filter_.since, filter_.until)
             if following.is_stale:
                 self._drop()
-        if len(items) > self.options.max_events:
-            raise SetTooLarge(self.options.max_events)
+        if len(items) > self.options.largest:
+            raise SetTooLarge(self.options.largest)
         return items
 
     async def _read(self, filter_: Filter, session: Sync, who: Identity | None) -> ItemSet:
@@ -236,7 +196,7 @@ class SyncSets:
         return collection
 
     def _reserve(self, session: Sync, more: int) -> None:
-        most = self.options.max_events
+        most = self.options.largest
         if session.held + more > most:
             raise SetTooLarge(most)
         while self._events.lack(None, more) is not None:
@@ -254,7 +214,7 @@ class SyncSets:
         Raises:
             Rejected: there is none.
         """
-        now, crowd = trio.current_time(), _SETS_HELD * self.options.max_events // 2
+        now, crowd = trio.current_time(), self.options.max_events_of_all // 2
         sums = {session.holder: self._held_with(session) for session in (*self._holders, newcomer)}
         greedy = {holder for holder, held in sums.items() if held > crowd} - {newcomer.holder}
         idle = [
@@ -286,11 +246,13 @@ class SyncSets:
     def _drop(self) -> None:
         self._store.follow(None)
         self._following.end()
+        self.close(self._everything)
 
     def statistics(self) -> SyncStatistics:
         """How syncs are."""
         kept = self._following.collection
-        return SyncStatistics(self._places.held, self._sets_read, 0 if kept is None else len(kept), self._events.held)
+        own = self._events.held - self._everything.held
+        return SyncStatistics(self._places.held, self._sets_read, 0 if kept is None else len(kept), own)
 
 
 class Sync:

@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 import structlog
 import trio
 
+from trio_relay import heap
 from trio_relay.app import (
     attended,
     banner,
@@ -54,6 +55,7 @@ from trio_relay.tls_files import TlsFiles, following, tls_files
 from trio_relay.workers.conversations import Conversations
 from trio_relay.workers.home import HomeStore
 from trio_relay.workers.linked_bus import HubPlace
+from trio_relay.workers.sharing import share_of_keeper
 from trio_relay.workers.spawning import Child, spawn
 from trio_relay.workers.statistics import KeeperStatistics, Totals
 from trio_relay.workers.supervisor import Supervisor, WorkersFailed
@@ -88,6 +90,7 @@ async def main(config: Config, announce: Announce, lists: ListFiles | None, work
     stop = trio.Event()
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
+        root.start_soon(heap.give_back_regularly)
         with _scoreboard(workers, config.net.max_connections) as scoreboard:
             whole = _Whole(config, workers, scoreboard, files)
             await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, lists)
@@ -134,7 +137,9 @@ class _Whole:
         config, conversations = self._config, self._conversations
         has_folder = not is_shared(Path(config.store.path).parent, config)
         async with (
-            open_sqlite(config.store, has_folder=has_folder, scoreboard=self._scoreboard) as file,
+            open_sqlite(
+                share_of_keeper(config, self._workers).store, has_folder=has_folder, scoreboard=self._scoreboard
+            ) as file,
             listening(config.net.listen) as self._listeners,
             trio.open_nursery() as keeping,
         ):

@@ -14,15 +14,30 @@ def workers_of(config: Config) -> int:
 
 
 def share_of(config: Config, workers: int) -> Config:
-    """Return the options of one of so many workers: its part of threads and of memory for what is kept at hand."""
-    store, pipeline = config.store, config.pipeline
+    """Return the options of one of so many workers: its part of threads, and of the memory that all may take.
+
+    What is counted over all workers stays whole: connections, and the events in sets of syncs.
+    """
+    store, pipeline, net, limits = config.store, config.pipeline, config.net, config.limits
     return replace(
         config,
         store=replace(
-            store, readers=_part(store.readers, workers), event_cache_bytes=store.event_cache_bytes // workers
+            share_of_keeper(config, workers).store,
+            readers=_part(store.readers, workers),
+            event_cache_bytes=store.event_cache_bytes // workers,
         ),
+        net=replace(net, inbound_bytes=net.inbound_bytes // workers, outbound_bytes=net.outbound_bytes // workers),
+        limits=replace(limits, max_filter_values_of_all=_part(limits.max_filter_values_of_all, workers)),
         pipeline=replace(pipeline, verifiers=_part(pipeline.verifiers or cores(), workers)),
     )
+
+
+def share_of_keeper(config: Config, workers: int) -> Config:
+    """Return the options of the process that keeps the file for so many workers: it serves nobody, so it caches less.
+
+    Pages of the file are divided evenly: it writes, and they read.
+    """
+    return replace(config, store=replace(config.store, cache_bytes=config.store.cache_bytes // (workers + 1)))
 
 
 def _part(whole: int, workers: int) -> int:

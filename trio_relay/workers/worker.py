@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 import trio
 
-from trio_relay import logs
+from trio_relay import heap, logs
 from trio_relay.app import greeting_of, open_store, rules_of, sync_options, tune_process, urls_of
 from trio_relay.config import Config
 from trio_relay.link import Link, LinkEnded, Tells
@@ -144,6 +144,7 @@ class ServingWorker:
             await self._begun.wait()
             assert self._beginning is not None
             nursery.start_soon(self._hear_signals, self._beginning.certified is not None)
+            nursery.start_soon(heap.give_back_regularly)
             await self._serve(self._beginning)
             nursery.cancel_scope.cancel(reason="all is served")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
+
+_OTHERS: Final = 4
+"""Connections that read beside the readers: for what the relay itself looks for, known ids, the loop, checkpoints."""
 
 
 class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,8 +44,15 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = 4
     cache_bytes: Annotated[
-        int, Meta(ge=2**20, description="Page cache of each connection.", extra={"unit": "bytes"})
-    ] = 67_108_864
+        int,
+        Meta(
+            ge=2**20,
+            description=(
+                "Memory for pages of the file, of all connections to it together; the system keeps others beside it."
+            ),
+            extra={"unit": "bytes"},
+        ),
+    ] = 29_360_128
     event_cache_bytes: Annotated[
         int,
         Meta(
@@ -52,7 +62,7 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ),
             extra={"unit": "bytes"},
         ),
-    ] = 67_108_864
+    ] = 29_360_128
     search: Annotated[
         bool,
         Meta(
@@ -74,3 +84,13 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             extra={"unit": "characters"},
         ),
     ] = 2
+
+    @property
+    def page_bytes_each(self) -> int:
+        """Bytes of pages that a connection keeps which only reads."""
+        return (self.cache_bytes - self.page_bytes_of_writer) // (self.readers + _OTHERS)
+
+    @property
+    def page_bytes_of_writer(self) -> int:
+        """Bytes of pages that the writer keeps: it alone has use for them beyond the next commit."""
+        return self.cache_bytes // 4

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import apsw
 import structlog
@@ -27,8 +27,6 @@ from trio_relay.store.sqlite.words import is_worded
 log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")
 R = TypeVar("R")
-
-_MAPPED_BYTES: Final = 2**31
 
 
 class ReadPool:
@@ -127,7 +125,7 @@ class ReadPool:
         # On a connection of its own: a value may be longer than a page of answers, which readers are held to.
         def read() -> dict[str, bytes]:
             with closing(apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-                schema.tune(connection, cache_bytes=self._options.cache_bytes)
+                schema.tune(connection, cache_bytes=self._options.page_bytes_each)
                 return kept(connection)
 
         try:
@@ -142,12 +140,9 @@ class ReadPool:
 
     def _connect(self, flags: int) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), flags=flags)
-        schema.tune(connection, cache_bytes=self._options.cache_bytes)
+        schema.tune(connection, cache_bytes=self._options.page_bytes_each)
         if flags & apsw.SQLITE_OPEN_READONLY:
             fetch.limit_answers(connection)
-            # Pages come from the system's cache without a copy: a third of the cost for a large store with a cold
-            # cache.
-            connection.pragma("mmap_size", _MAPPED_BYTES)
         return connection
 
     async def _read(self, work: Callable[[apsw.Connection], T]) -> T:

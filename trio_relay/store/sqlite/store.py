@@ -74,7 +74,7 @@ class SqliteStore(ReadPool):
         self, options: SqliteOptions, clock: Callable[[], float] = time.time, scoreboard: Scoreboard | None = None
     ) -> None:
         connection = apsw.Connection(options.path)
-        schema.tune(connection, cache_bytes=options.cache_bytes)
+        schema.tune(connection, cache_bytes=options.page_bytes_of_writer)
         schema.prepare(connection, options.path)
         upgrade(connection, options.path)
         self._unworded = prepare_words(connection, last_seq(connection), search=options.search)
