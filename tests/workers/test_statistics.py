@@ -28,7 +28,12 @@ Both = tuple[of_relay.RelayStatistics, of_net.NetStatistics]
 Samples = dict[tuple[str, ...], float]
 
 COUNT = st.integers(0, 1_000)
-MOST = {"trio_relay_channel_peak", "trio_relay_store_bytes", "trio_relay_store_wal_bytes"}
+MOST = {
+    "trio_relay_channel_peak",
+    "trio_relay_store_bytes",
+    "trio_relay_store_wal_bytes",
+    "trio_relay_tls_certificate_expiry_seconds",
+}
 LEAST = {"trio_relay_healthy"}
 
 
@@ -63,6 +68,9 @@ WITH_NUMBERS: dict[type, st.SearchStrategy[Any]] = {
     ),
     of_relay.TurnsStatistics: st.builds(of_relay.TurnsStatistics, COUNT, COUNT, DISTRIBUTIONS, COUNT),
     of_relay.SyncStatistics: st.builds(of_relay.SyncStatistics, COUNT, COUNT, COUNT, COUNT),
+    of_relay.JudgingStatistics: st.builds(
+        of_relay.JudgingStatistics, tables("accept"), DISTRIBUTIONS, DISTRIBUTIONS, st.just({})
+    ),
     base.StoreStatistics: st.builds(
         base.StoreStatistics,
         st.just("sqlite"),
@@ -96,6 +104,8 @@ NETS = st.builds(
     ),
     tables("EMFILE"),
     tables("in", "out"),
+    st.none() | tables("closed", "too slow"),
+    st.none() | COUNT.map(float),
 )
 BOTH = st.tuples(RELAYS, NETS)
 WORKERS = st.builds(statistics.ServingStatistics, RELAYS, NETS, COUNT.map(float), COUNT, COUNT)
