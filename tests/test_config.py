@@ -425,6 +425,14 @@ def test_other_types_read_a_variable_as_a_file_would() -> None:
     assert (config.log.level, config.store.synchronous) == ("debug", "normal")
 
 
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [("", ""), ("true", "true"), ('"a b"', "a b"), ("a 'b c'", "a 'b c'"), (" ['a', 'b']", ("a", "b"))],
+)
+def test_a_variable_says_a_command_as_a_line_or_as_a_list(text: str, command: str | tuple[str, ...]) -> None:
+    assert load(None, {"TRIO_RELAY_PLUGINS__WRITE": text}).plugins.write == command
+
+
 def test_a_variable_cannot_mend_what_is_no_table(tmp_path: Path) -> None:
     path = _toml(tmp_path, "limits = 3\n")
     with pytest.raises(ConfigError, match=r"^limits: must be a table, \[limits\]$"):

@@ -78,6 +78,8 @@ def _read(variable: str, text: str, due: inspect.Type | None) -> object:
         return text
     if isinstance(due, (inspect.StrType, inspect.LiteralType)):
         return _unquoted(text)
+    if isinstance(due, inspect.UnionType):  # of a text and a list
+        return _as_toml(text) if text.lstrip().startswith("[") else _unquoted(text)
     if not text.strip():
         raise VariableError(f"{variable}: is empty; unset it, or give it a value")
     if isinstance(due, inspect.BoolType):
