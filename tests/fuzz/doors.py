@@ -13,7 +13,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from tests.fuzz import beside, frames, http, peers, preambles, stranger, texts
+from tests.fuzz import beside, frames, http, peers, plugins, preambles, stranger, texts
 from tests.fuzz.script import Kind, Step, changed, changes, steps, written
 from trio_relay.nostr.event import encode
 from trio_relay.nostr.negentropy.protocol import initiate, reply
@@ -79,6 +79,7 @@ DOORS: Final = {
     "sync": FuzzedDoor(texts.feed_sync, _sync_words),
     "bus": FuzzedDoor(peers.feed_bus, peers.BUS_VOCABULARY, takes_script=True),
     "notes": FuzzedDoor(peers.feed_notes, peers.NOTES_VOCABULARY, takes_script=True, examples=40),
+    "plugins": FuzzedDoor(plugins.feed, plugins.VOCABULARY, takes_script=True),
     "link": FuzzedDoor(peers.feed_link, peers.LINK_VOCABULARY, takes_script=True),
 }
 
