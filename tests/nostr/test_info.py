@@ -81,6 +81,7 @@ def test_nips_that_work_as_it_is_configured_stand_among_the_others_each_once() -
         (Capabilities(min_pow_difficulty=20), {"min_pow_difficulty": 20}),
         (Capabilities(auth_required=True), {"auth_required": True}),
         (Capabilities(restricted_writes=True), {"restricted_writes": True}),
+        (Capabilities(rates={"events_per_key": "1/s"}), {"rates": {"events_per_key": "1/s"}}),
     ],
 )
 def test_what_else_the_relay_asks_is_published(standing: Capabilities, changed: dict[str, object]) -> None:

@@ -7,9 +7,10 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from trio_relay.policy.accounts import Rates
-from trio_relay.policy.rate_limits import check_rates
+from trio_relay.policy.rate_limits import check_rates, published
 from trio_relay.policy.rate_options import KindRate, RateOptions
 from trio_relay.policy.rates import WORDS, Buckets, BucketTable, Column, Rate, most, parse_rate, wait
 
@@ -187,3 +188,22 @@ def test_what_was_too_much_is_told_by_limit_and_address_once() -> None:
         rates.refusal(Column.CONNECTIONS, address, 1.0)
     assert list(rates.untold()) == [("connections_per_address", ADDRESS, 2)]
     assert list(rates.untold()) == []
+
+
+def test_what_clients_can_meet_is_published_while_it_holds() -> None:
+    options = RateOptions(events_per_key="1/s", work_per_key="", kinds=(KindRate(kinds=(1, 7), per_address="2/s"),))
+    told = published(options)
+    assert told["events_per_key"] == "1/s"
+    assert told["events_of_kind_7_per_address"] == "2/s"
+    assert "work_per_key" not in told
+    assert "faults_per_address" not in told
+    assert published(replace(options, enabled=False)) == {}
+
+
+def test_a_wide_limit_is_taken_in_lots_and_lets_no_more_through() -> None:
+    rates = Rates(RateOptions(messages_per_connection="1/hour burst 90000"), lambda _key: False)
+    account = rates.account(None)
+    assert sum(account.take(Column.MESSAGES, 7, 0.0) for _ in range(20_000)) == 90_000
+    assert account.take(Column.MESSAGES, 2, 3600.0) == 1
+    assert account.take(Column.MESSAGES, 2, 3600.0, all_or_none=True) == 0
+    assert account.take(Column.MESSAGES, 1, 7200.0, all_or_none=True) == 1

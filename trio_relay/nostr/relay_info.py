@@ -74,6 +74,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         min_pow_difficulty: bits that events must show (NIP-13).
         auth_required: True if reading needs AUTH (NIP-42).
         restricted_writes: True if writing has a condition: certain keys, certain kinds, or proof of work.
+        rates: what anybody may do in a time, by the name of the limit; NIP-11 has no field for it, so it is our own.
     """
 
     nips: tuple[int, ...] = ()
@@ -81,6 +82,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     min_pow_difficulty: int = 0
     auth_required: bool = False
     restricted_writes: bool = False
+    rates: dict[str, str] = {}
 
 
 def document(info: RelayInfo, limits: Limits, standing: Capabilities | None = None) -> bytes:
@@ -95,7 +97,7 @@ def document(info: RelayInfo, limits: Limits, standing: Capabilities | None = No
     named = {name: value for name in _SHOWN if (value := getattr(info, name))}
     if standing.self:
         named["self"] = standing.self
-    limitation = {
+    limitation: dict[str, object] = {
         "max_message_length": limits.max_message_length,
         "max_subscriptions": limits.max_subscriptions,
         "max_limit": limits.max_limit,
@@ -109,6 +111,8 @@ def document(info: RelayInfo, limits: Limits, standing: Capabilities | None = No
         "created_at_upper_limit": limits.created_at_ahead,
         "default_limit": limits.default_limit,
     }
+    if standing.rates:
+        limitation["rates"] = standing.rates
     if limits.created_at_behind:
         limitation["created_at_lower_limit"] = limits.created_at_behind
     enforced = {

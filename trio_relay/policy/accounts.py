@@ -49,6 +49,7 @@ class Account:
     __slots__ = (
         "_drawn",
         "_kinds",
+        "_leased",
         "_may_be_barred",
         "_owed",
         "_pauses",
@@ -73,6 +74,8 @@ class Account:
         self._strain = 0.0
         """Seconds until the limit that was exceeded last has recovered; 0.0: all refusals were answered well enough."""
         self._drawn: list[Drawn] = [()] * WIDTH
+        self._leased = [0] * WIDTH
+        """What was taken ahead and is still to be used, by column."""
         self._kinds: list[tuple[frozenset[int], Drawn]] = []
         if rates is not None:
             self._draw_on(rates.of_connection, Buckets(), Buckets)
@@ -151,8 +154,32 @@ class Account:
 
     def take(self, column: int, wanted: int, now: float, *, all_or_none: bool = False) -> int:
         """Take so many, or as many as no limit forbids; gives how many. `refused` says why it was not more."""
+        left = self._leased[column] - wanted
+        if left >= 0:
+            self._leased[column] = left
+            return wanted
         drawn = self._drawn[column]
-        return self._take(column, drawn, wanted, now, all_or_none) if drawn else wanted
+        return self._take_more(column, drawn, wanted, now, all_or_none) if drawn else wanted
+
+    def _take_more(self, column: int, drawn: Drawn, wanted: int, now: float, all_or_none: bool) -> int:
+        """Take what is missing, and a lot to go on with where there is plenty: most reads cost one look at a number."""
+        leased = self._leased[column]
+        missing, lot = wanted - leased, min([limit.lot for _, limit in drawn])
+        if lot and self._rates is not None:
+            at, all_of_it = now + self._rates.ahead, missing + lot
+            for buckets, limit in drawn:
+                if wait(buckets.full_at(column), at, all_of_it * limit.each, limit.tolerance):
+                    break
+            else:
+                for buckets, limit in drawn:
+                    buckets.take(column, all_of_it * limit.each, at)
+                self._leased[column] = lot
+                return wanted
+        granted = self._take(column, drawn, missing, now, all_or_none)
+        if all_or_none and granted < missing:
+            return 0
+        self._leased[column] = 0
+        return leased + granted
 
     def _take(self, column: int, drawn: Drawn, wanted: int, now: float, all_or_none: bool = False) -> int:
         rates = self._rates

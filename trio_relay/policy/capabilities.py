@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from trio_relay.nostr.kinds import ENCRYPTED_MESSAGE, GIFT_WRAP, VANISH
 from trio_relay.nostr.relay_info import Capabilities, RelayInfo
 from trio_relay.policy.lists import ListName
+from trio_relay.policy.rate_limits import published
 from trio_relay.policy.rules import Rules
 
 
@@ -21,6 +22,7 @@ def capabilities_of(rules: Rules) -> Capabilities:
         min_pow_difficulty=options.min_pow_difficulty,
         auth_required=options.auth_to_read or keeps_to_members,
         restricted_writes=rules.is_closed or options.auth_to_write or options.min_pow_difficulty > 0 or takes_few_kinds,
+        rates=published(rules.rates),
     )
 
 

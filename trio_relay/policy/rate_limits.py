@@ -11,6 +11,9 @@ from trio_relay.policy.rates import WIDTH, Column, parse_rate
 
 _NAMED_KINDS: Final = 5
 
+_LOTS: Final = 30_000
+"""Of a burst; what a connection has taken and does not use is lost when it ends, so a lot is small."""
+
 _WHERE: Final = {"connection": "on this connection", "address": "from this address", "key": "from this key"}
 _COUNTED: Final = {
     "messages": (Column.MESSAGES, "message", "messages"),
@@ -45,12 +48,14 @@ class Limit(NamedTuple):
         text: what it allows, in words.
         each: seconds in which one comes back.
         tolerance: seconds in which an empty bucket fills.
+        lot: how many a connection takes at a time, to use them one after the other; 0: as many as it needs.
     """
 
     name: str
     text: str
     each: float
     tolerance: float
+    lot: int
 
 
 def _limit(name: str, scope: str, rate: str, one: str, many: str) -> Limit | None:
@@ -58,7 +63,8 @@ def _limit(name: str, scope: str, rate: str, one: str, many: str) -> Limit | Non
     if parsed is None:
         return None
     what = one if parsed.number == 1 else many
-    return Limit(name, f"{parsed.number:.15g} {what} {parsed.unit} {_WHERE[scope]}", parsed.each, parsed.tolerance)
+    text = f"{parsed.number:.15g} {what} {parsed.unit} {_WHERE[scope]}"
+    return Limit(name, text, parsed.each, parsed.tolerance, int(parsed.burst / _LOTS))
 
 
 class ScopeLimits:
@@ -106,3 +112,15 @@ def check_rates(options: RateOptions) -> None:
     """
     for scope in _WHERE:
         ScopeLimits(options, scope)
+
+
+def published(options: RateOptions) -> dict[str, str]:
+    """All limits that clients can meet while they keep to the protocol, by name, as they are configured."""
+    if not options.enabled:
+        return {}
+    rates = {name: getattr(options, name) for name in options.__struct_fields__ if "_per_" in name}
+    for rule in options.kinds:
+        for scope in _WHERE:
+            for kind in rule.kinds:
+                rates[f"events_of_kind_{kind}_per_{scope}"] = getattr(rule, f"per_{scope}")
+    return {name: rate for name, rate in rates.items() if rate and not name.startswith("faults")}
