@@ -37,6 +37,24 @@ class Sample(NamedTuple):
     descriptors: int
 
 
+class _Told:
+    """What a process has printed: that it listens, or no more at all."""
+
+    def __init__(self) -> None:
+        self.is_listening = False
+        self.enough = trio.Event()
+
+    async def hear(self, stream: trio.abc.ReceiveStream) -> None:
+        """Read to the end."""
+        printed = b""
+        async for chunk in stream:
+            printed += bytes(chunk)
+            if _READY in printed:
+                self.is_listening = True
+                self.enough.set()
+        self.enough.set()
+
+
 class Program:
     """The relay's processes, one life after another, always on the same port.
 
@@ -145,43 +163,29 @@ class Program:
         )
         self._process = process
         self.lives += 1
-        is_ready = trio.Event()
         assert process.stdout is not None
         assert process.stderr is not None
-        reading.start_soon(self._read, process.stderr, None)
-        reading.start_soon(self._read, process.stdout, is_ready)
+        told = _Told()
+        reading.start_soon(self._keep, process.stderr)
+        reading.start_soon(told.hear, process.stdout)
         with trio.move_on_after(_STARTING):
-            await is_ready.wait()
-        if process.returncode is None and is_ready.is_set() and not self._has_ended(process):
+            await told.enough.wait()
+        if told.is_listening and process.poll() is None:
             return process
-        if self._has_ended(process) and not self._is_asked and trio.current_time() > self.may_refuse_until:
-            self._tally.fault("does not start", self._last_line())
-        elif not self._has_ended(process):
+        if not told.enough.is_set():
             self._tally.fault("does not start in time", f"{_STARTING:g} s: {self._last_line()}")
+        elif not self._is_asked and trio.current_time() > self.may_refuse_until:
+            self._tally.fault("does not start", self._last_line())
         self._kill_all()
         await process.wait()
         self._is_asked = False
         await trio.sleep(_LOOK)
         return None
 
-    @staticmethod
-    def _has_ended(process: trio.Process) -> bool:
-        return process.poll() is not None
-
-    async def _read(self, stream: trio.abc.ReceiveStream, is_ready: trio.Event | None) -> None:
-        """Keep what it says; at the end of its standard output nothing more is waited for."""
-        with self.log.open("ab") as log:
-            rest = b""
+    async def _keep(self, stream: trio.abc.ReceiveStream) -> None:
+        with self.log.open("ab", 0) as log:
             async for chunk in stream:
-                if is_ready is None:
-                    log.write(chunk)
-                    log.flush()
-                else:
-                    rest += bytes(chunk)
-                    if _READY in rest:
-                        is_ready.set()
-            if is_ready is not None:
-                is_ready.set()
+                log.write(chunk)
 
     async def _bury(self, session: int) -> None:
         """Wait until all processes of a session have ended, whose first one has."""

@@ -38,6 +38,8 @@ _WITH_PLUGIN: Final = {
 }
 _CALM: Final = 2.0
 """Seconds after which the relay has put away what its last client left."""
+_OVERTIME: Final = 60.0
+"""Seconds in which spells may still come that had to wait: where the machine is busy, starts take long."""
 _SETTLING: Final = 60.0
 """Seconds in which all that is unanswered must get its answer, once the weather is over."""
 
@@ -211,9 +213,10 @@ async def _weather_and_clients(options: Options, stage: Stage, weather: Callable
         async with trio.open_nursery() as writing:
             for publisher in publishers:
                 writing.start_soon(publisher.run)
-            with trio.move_on_after(options.seconds):
+            calm_from = trio.current_time() + options.seconds
+            with trio.move_on_at(calm_from + _OVERTIME):
                 await weather()
-                await trio.sleep_forever()
+                await trio.sleep_until(calm_from)
             stage.over.set()
             writing.cancel_scope.deadline = trio.current_time() + _SETTLING
         for publisher in publishers:
