@@ -15,7 +15,7 @@ from typing import Final
 from perf.node.installing import SOURCES, find_jdk, prepare
 from perf.plan import Failed
 
-_STARTING: Final = 120.0
+_STARTING: Final = 300.0
 _STOPPING: Final = 30.0
 _POLL: Final = 0.05
 _QUICK: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")

@@ -93,7 +93,7 @@ def behind(folder: Path, ends: ExitStack, *, has_opensearch: bool, has_redis: bo
     if not has_opensearch:
         return Behind({"store.path": "relay.db"})
     node = ends.enter_context(opensearch.running(opensearch.OLD, folder / "opensearch"))
-    cluster = ends.enter_context(closing(Cluster(node.url, node.pid)))
+    cluster = Cluster(node.url, node.pid)  # whose index goes with the folder
     settings = {
         "store.backend": "opensearch",
         "opensearch.urls": f'["{node.url}"]',
