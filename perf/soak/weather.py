@@ -39,8 +39,7 @@ _ATTACKERS_END: Final = 10.0
 _LATE: Final = 30.0
 """Seconds in which a start may still fail for what was away when it began."""
 _FAR: Final = 3 * 86_400
-_LEAST: Final = 1.0
-"""Seconds that a clock is set by at least and at most."""
+"""Seconds that a clock is set by at most; by a second at least."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ async def _take_descriptors(sky: Sky, spell: Spell) -> None:
 async def _jump(sky: Sky, spell: Spell) -> None:
     """The clock is set, and some time later set right."""
     program, dice = sky.struck(spell), Random(spell.dice)
-    ahead = dice.choice([-1, 1]) * _LEAST * (_FAR / _LEAST) ** dice.random()
+    ahead = dice.choice([-1, 1]) * _FAR ** dice.random()
     sky.ledger.latest_clock = max(sky.ledger.latest_clock, sky.clock() + spell.seconds + ahead + _LATE)
     program.set_clock(ahead)
     try:
@@ -291,7 +290,7 @@ def limited(program: Program, kind: int, limit: Callable[[int], int]) -> Iterato
 
 
 def _highest_descriptor(pid: int) -> int:
-    return max(map(int, os.listdir(f"/proc/{pid}/fd")))
+    return max(map(int, os.listdir(f"/proc/{pid}/fd")), default=0)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import os
 import select
 import shlex
 import socket
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from perf.measuring import load
 from perf.plan import Failed, Plan
-from perf.servers import OURS, Command, peers, running
+from perf.servers import OURS, Command, children_of, peers, pids_of_session, rss_of_session, running
 
 pytestmark = pytest.mark.slow
 
@@ -123,3 +124,24 @@ def test_the_peers_that_come_along_are_described_well() -> None:
 def test_a_peer_is_here_if_its_program_is() -> None:
     assert OURS.is_here
     assert not Command("ghost", "no-such-relay-anywhere --port {port}").is_here
+
+
+def test_the_processes_of_a_session_are_known_while_they_run() -> None:
+    """Its leader's first; a child with a session of its own is a child, and no part of it."""
+    script = (
+        "import subprocess, sys\n"
+        "sleep = [sys.executable, '-c', 'import signal; signal.pause()']\n"
+        "children = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]\n"
+        "print(*(child.pid for child in children), flush=True)\n"
+        "sys.stdin.read()\n"
+        "for child in children: child.kill(); child.wait()"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as leader:
+        assert leader.stdout is not None
+        own, apart = map(int, leader.stdout.readline().split())
+        assert pids_of_session(leader.pid) == [leader.pid, own]
+        assert children_of([leader.pid]) == sorted([own, apart])
+        assert rss_of_session(leader.pid) > 2_000_000
+        leader.communicate()
+        assert pids_of_session(leader.pid) == pids_of_session(apart) == []
