@@ -39,7 +39,6 @@ _NEVER: Final = re.compile(
     r"blocked: deleted by its author|duplicate: have a newer version|(invalid|blocked): .*expir", re.IGNORECASE
 )
 """Refusals that are right: what was sent has been deleted, replaced, or has expired meanwhile."""
-
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 
 
@@ -188,7 +187,7 @@ class Asker:
             entry = stage.ledger.entries[event_id]
             ago = trio.current_time() - (entry.acknowledged_at or 0)
             stage.tally.fault("acknowledged and not found", f"{event_id} of kind {entry.event.kind}, {ago:.1f} s after")
-        # Only what had been taken away before the question: what goes meanwhile may still be found.
+        # What was replaced or deleted may still come live in between; whether it stands is asked in calm.
         for event_id in found.keys() - ids:
             stage.tally.fault("found and not asked for", event_id)
 

@@ -79,11 +79,14 @@ class Program:
         self._settings = {"net.listen": f'["127.0.0.1:{self.port}"]', **settings}
         self._tally = tally
         self._process: trio.Process | None = None
-        self._is_asked = False
+        self._is_expected = False
+        """Its next end is the weather's doing."""
         self._down = 0.0
+        """Seconds until it is started again after that."""
         self._is_over = False
         self._up = trio.Event()
         self._seen: set[int] = set()
+        """Programs of others that this life has asked, and that must end with it."""
 
     @property
     def pid(self) -> int:
@@ -139,10 +142,10 @@ class Program:
                 if process is not None:
                     self._up.set()
                     code = await process.wait()
-                    if not self._is_asked:
+                    if not self._is_expected:
                         self._up = trio.Event()
                         self._tally.fault("ended by itself", f"with code {code}: {self._last_line()}")
-                    self._is_asked = False
+                    self._is_expected = False
                     await self._bury(process.pid)
                 reading.cancel_scope.cancel()
             if process is not None:
@@ -174,11 +177,11 @@ class Program:
             return process
         if not told.enough.is_set():
             self._tally.fault("does not start in time", f"{_STARTING:g} s: {self._last_line()}")
-        elif not self._is_asked and trio.current_time() > self.may_refuse_until:
+        elif not self._is_expected and trio.current_time() > self.may_refuse_until:
             self._tally.fault("does not start", self._last_line())
         self._kill_all()
         await process.wait()
-        self._is_asked = False
+        self._is_expected = False
         await trio.sleep(_LOOK)
         return None
 
@@ -223,7 +226,7 @@ class Program:
     async def kill(self, down: float) -> None:
         """End its first process by SIGKILL; returns when it is up again, so many seconds later."""
         await self.is_up()
-        self._is_asked, self._down, self._up = True, down, trio.Event()
+        self._is_expected, self._down, self._up = True, down, trio.Event()
         assert self._process is not None
         self._process.kill()
         await self.is_up()
@@ -236,7 +239,7 @@ class Program:
             over: it is not.
         """
         await self.is_up()
-        process, self._is_asked, self._down, self._is_over = self._process, True, down, over
+        process, self._is_expected, self._down, self._is_over = self._process, True, down, over
         self._up = trio.Event()
         assert process is not None
         process.terminate()
