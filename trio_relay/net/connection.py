@@ -214,7 +214,7 @@ class Connection:
             if self._held:
                 self._keepalive.heard_of_unfinished(now)
             self._keepalive.busy()
-            if not self._pace.begin_nowait(now):
+            if not self._pace.begin_nowait(now, len(data)):
                 now = await self._pace.begin(now)
             messages = self._socket.receive(data)
             self._allowed = self._account.take_read(len(data), len(messages), now)
