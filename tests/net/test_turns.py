@@ -144,10 +144,10 @@ async def test_answers_larger_than_the_room_go_the_long_way_and_come_whole(autoj
 
 
 @pytest.mark.parametrize("closes", [True, False])
-async def test_of_a_storm_of_requests_with_one_id_only_the_first_is_tried_at_once(
+async def test_of_a_storm_of_requests_with_one_id_only_the_first_and_the_last_are_tried_at_once(
     closes: bool, autojump_clock: MockClock
 ) -> None:
-    """Each try may take a while of everyone's time, and replacing an answer that waits must not earn a new one."""
+    """Each try may take a while of everyone's time, and replacing an answer that waits must not earn one each."""
     store = ObedientStore(is_quick=True)
     long = [ALICE.event(str(number) + "x" * 20_000, created_at=NOW - number) for number in range(12)]
     await store.save_many(long)
@@ -158,11 +158,56 @@ async def test_of_a_storm_of_requests_with_one_id_only_the_first_is_tried_at_onc
             *(["EVENT", "sub", plain(one)] for one in long),
             ["EOSE", "sub"],
         ]
-        assert (store.calls["query_nowait"], store.calls["query"]) == (1, 1)
+        assert (store.calls["query_nowait"], store.calls["query"]) == (2, 0)  # what the last try found is sent
         assert door.relay.statistics().broadcaster.subscriptions == 1
         await wire.send(message("REQ", "sub", {"limit": 1}))
         assert await received(wire, 2) == [["EVENT", "sub", plain(long[0])], ["EOSE", "sub"]]
-        assert store.calls["query_nowait"] == 2
+        assert store.calls["query_nowait"] == 3
+
+
+class Spawned(trio.abc.Instrument):
+    """Counts tasks that were started."""
+
+    number = 0
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.number += 1
+
+
+async def test_what_is_closed_while_it_waits_has_no_task_and_is_never_asked_of_the_store(
+    autojump_clock: MockClock,
+) -> None:
+    store = ObedientStore()
+    await store.save_many(NOTES)
+    spawned = Spawned()
+    async with open_door(store) as door, open_wire(door) as wire:
+        trio.lowlevel.add_instrument(spawned)
+        asked = [(message("REQ", str(number), {}), message("CLOSE", str(number))) for number in range(100)]
+        await wire.send(*(one for pair in asked for one in pair))
+        await wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(spawned)
+        assert spawned.number <= 2
+        assert store.calls["query"] == 0
+        assert door.relay.statistics().broadcaster.subscriptions == 0
+        await wire.send(message("REQ", "last", {"limit": 1}))
+        assert await received(wire, 2) == [["EVENT", "last", plain(NOTES[0])], ["EOSE", "last"]]
+
+
+async def test_what_waited_behind_a_long_answer_is_tried_at_once_when_that_has_been_sent(
+    autojump_clock: MockClock,
+) -> None:
+    store = await quick_store()
+    async with open_door(store) as door, open_wire(door) as wire:
+        await hold_up(wire, store, "slow")
+        await wire.send(message("REQ", "slow too", {}))
+        for number in range(5):
+            await wire.send(message("REQ", str(number), {"limit": 1}))
+        await wait_all_tasks_blocked()
+        assert store.calls["query"] == 2
+        store.release("query")
+        ends = [one[1] for one in await received(wire, 2 * len(NOTES) + 12) if one[0] == "EOSE"]
+        assert sorted(ends) == ["0", "1", "2", "3", "4", "slow", "slow too"]
+        assert store.calls["query"] < 7
 
 
 async def test_a_long_read_sends_what_is_answered_and_gives_others_a_turn(

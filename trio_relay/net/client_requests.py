@@ -39,25 +39,31 @@ _AT_A_TIME: Final = 2
 
 
 class Subscribed:
-    """A subscription in the index of the relay, and the task that sends what is stored while there is one.
+    """A subscription in the index of the relay, and what sends what is stored while that takes a while.
 
     Raises:
         Rejected: there is no room for it.
     """
 
-    __slots__ = ("_relay", "is_ended", "scope", "size", "sub_id", "subscription")
+    __slots__ = ("_line", "_relay", "is_ended", "is_untried", "scope", "size", "sub_id", "subscription")
 
-    def __init__(self, relay: Relay, subscription: Subscription) -> None:
+    def __init__(self, relay: Relay, subscription: Subscription, line: dict[Subscribed, StoredAnswer]) -> None:
         self.sub_id, self.size, self.is_ended = "", 0, False
         self._relay = relay
+        self._line = line
+        """Of the client's answers that wait for their turn; may have this one's."""
         self.subscription = subscription
+        self.is_untried = False
+        """True if it waits for its turn, and nobody knows yet whether it could have been answered at once."""
         self.scope: trio.CancelScope | None = None
+        """Of the sending, while that is under way."""
         if (refusal := relay.subscribe(subscription)) is not None:
             raise refusal
 
     def end(self) -> None:
         """Leave the index; what is still on its way is not sent."""
         self._relay.unsubscribe(self.subscription)
+        self._line.pop(self, None)
         if self.scope is not None:
             self.scope.cancel(reason="the subscription has ended")
 
@@ -100,8 +106,13 @@ class ClientRequests:
         self._identity = identity
         self._refusals = refusals
         self._has_challenged = False
-        self._queries = 0
-        """Tasks that send what is stored, those of ended subscriptions included until they have come to their end."""
+        self._line: dict[Subscribed, StoredAnswer] = {}
+        """Answers that wait for their turn, in the order in which they were asked for. A subscription that ends leaves
+        it: who opens and closes many in a breath has no task for any of them."""
+        self._answering = 0
+        """Tasks that take answers out of the line, one after another."""
+        self._sending = 0
+        """Answers that they are sending."""
         self._syncs = ClientSyncs(relay, outbox, identity, refusals)
         self._turns: trio.CapacityLimiter | None = None
 
@@ -245,7 +256,7 @@ class ClientRequests:
             size=size,
         )
         try:
-            running = Subscribed(self._relay, subscription)
+            running = Subscribed(self._relay, subscription, self._line)
         except Rejected as refusal:
             self._close("REQ", request.sub_id, str(refusal))
             return
@@ -253,10 +264,12 @@ class ClientRequests:
         self._session.open(request, running)
         answer = self._relay.answer(subscription, self._identity)
         # A client's answers come in turn: one that waits must not be overtaken for ever by quick ones.
-        if self._queries or not answer.send_nowait():
-            running.scope = trio.CancelScope()
-            self._queries += 1
-            self._start(self._answer, answer, running.scope)
+        running.is_untried = self._answering > 0
+        if running.is_untried or not answer.send_nowait():
+            self._line[running] = answer
+            if self._answering < _AT_A_TIME:
+                self._answering += 1
+                self._start(self._answer_line)
 
     def _start(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
         assert self.tasks is not None, "who reads has a nursery"
@@ -264,15 +277,29 @@ class ClientRequests:
             self._turns = trio.CapacityLimiter(_AT_A_TIME)
         self.tasks.start_soon(work, self._turns, *args)
 
-    async def _answer(self, turns: trio.CapacityLimiter, answer: StoredAnswer, scope: trio.CancelScope) -> None:
+    async def _answer_line(self, turns: trio.CapacityLimiter) -> None:
+        """Send what is in the line, one answer after another, until there is none."""
         try:
-            with scope:
+            while self._line:
                 async with turns:
-                    if not await answer.send() and not answer.subscription.is_ended:
-                        self._refusals.note("REQ", _UNFINISHED)
-                        self._session.close(answer.subscription.sub_id)
+                    if self._line:
+                        running = next(iter(self._line))
+                        await self._answer(running, self._line.pop(running))
         finally:
-            self._queries -= 1
+            self._answering -= 1
+
+    async def _answer(self, running: Subscribed, answer: StoredAnswer) -> None:
+        self._sending += 1
+        try:
+            with trio.CancelScope() as running.scope:
+                if running.is_untried and self._sending == 1 and answer.send_nowait():
+                    return  # where the loop is busy, a thread is slow: what waited only for its turn does without
+                if not await answer.send() and not answer.subscription.is_ended:
+                    self._refusals.note("REQ", _UNFINISHED)
+                    self._session.close(running.sub_id)
+        finally:
+            running.scope = None
+            self._sending -= 1
 
     def _count(self, request: Count) -> None:
         if (reason := self._refused("COUNT", request.filters)) is not None:
