@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import apsw
@@ -49,8 +50,9 @@ def clock() -> Clock:
 
 @pytest.fixture(params=[None, 2**20], ids=["uncached", "cached"])
 def quick_reader(request: pytest.FixtureRequest, quick_connection: apsw.Connection, clock: Clock) -> LoopReader:
-    """A quick reader under this clock, without a cache and with one."""
-    return LoopReader(quick_connection, clock, event_cache.EventCache(request.param) if request.param else None)
+    """A quick reader under this clock, without a cache and with one; it reads a block of the disk each time."""
+    cache = event_cache.EventCache(request.param) if request.param else None
+    return LoopReader(quick_connection, clock, cache, count().__next__)
 
 
 @pytest.fixture

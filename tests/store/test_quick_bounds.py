@@ -161,6 +161,30 @@ def test_after_a_search_of_more_than_10_ms_all_others_are_avoided_for_a_second_f
         assert speed.in_time(search)
 
 
+def test_who_has_read_nothing_has_lost_its_core_and_keeps_nobody_away(
+    quick_connection: apsw.Connection, clock: Clock
+) -> None:
+    blocks = [7]
+    reader = LoopReader(quick_connection, clock, None, lambda: blocks[0])
+    speed = Speed(reader, clock)
+    assert slowly(reader, clock, 0.049) == [encode(EVENTS[0])]
+    assert speed.in_time(lone_known)
+    blocks[0] += 1
+    slowly(reader, clock, 0.011)
+    assert not speed.in_time(lone_known)
+    clock.now += 1.02
+    slowly(reader, clock, 0.011)  # those blocks have been counted
+    assert speed.in_time(lone_known)
+
+
+def test_after_a_search_of_more_than_50_ms_others_are_avoided_though_nothing_was_read(
+    quick_connection: apsw.Connection, clock: Clock
+) -> None:
+    reader = LoopReader(quick_connection, clock, None, lambda: 7)
+    slowly(reader, clock, 0.051)
+    assert not Speed(reader, clock).in_time(lone_known)
+
+
 def test_what_is_avoided_meanwhile_does_not_make_it_longer(
     quick_reader: LoopReader, clock: Clock, speed: Speed
 ) -> None:

@@ -9,6 +9,7 @@ that lasted would prevent checkpoints, so each commit ends it first.
 from __future__ import annotations
 
 import math
+import resource
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
@@ -33,9 +34,19 @@ _STRIKES: Final = 3
 """Late queries of a kind in a row before it is avoided: a single one may have lost its core to another process."""
 _SECONDS_AVOIDED: Final = 1.0
 COLD_SECONDS: float = 0.01
-"""A query this long has waited for the disk between two looks, so all queries avoid the loop for a while."""
+"""A query this long that has read blocks has waited for the disk between two looks, so all queries avoid the loop for a
+while. Where nothing was read, the loop has lost its core to another program, and a thread would fare no better."""
+_COLD_ANYHOW: Final = 5
+"""So many times as long, the same holds whatever was read: not every file system counts blocks."""
 MOST_SHAPES: int = 1_000
 _KNOWN: Final = "known"
+_THREAD: Final = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+"""Where a system does not count by thread, what others of the process read counts, too."""
+
+
+def blocks_read() -> int:
+    """How many blocks of 512 bytes this thread has read from disks, its mapped files included."""
+    return resource.getrusage(_THREAD).ru_inblock
 
 
 class LoopReader:
@@ -45,6 +56,7 @@ class LoopReader:
         connection: for reading.
         clock: seconds.
         cache: of events, which are looked up there before they are in the database.
+        blocks: how many the loop's thread has read from disks so far.
     """
 
     def __init__(
@@ -52,10 +64,13 @@ class LoopReader:
         connection: apsw.Connection,
         clock: Callable[[], float] = time.perf_counter,
         cache: EventCache | None = None,
+        blocks: Callable[[], int] = blocks_read,
     ) -> None:
         self._connection = connection
         self._cache = cache
         self._clock = clock
+        self._blocks = blocks
+        self._blocks_before = blocks()
         self._end = 0.0
         self._cold_until = -math.inf
         self._shares_snapshot = False
@@ -138,9 +153,14 @@ class LoopReader:
                 del self._late[key]
             return found
         finally:
-            if (ended := self._clock()) - now > COLD_SECONDS:
+            if (ended := self._clock()) - now > COLD_SECONDS and self._is_cold(ended - now):
                 self._cold_until = ended + _SECONDS_AVOIDED
         return None
+
+    def _is_cold(self, seconds: float) -> bool:
+        """True if so long a query has waited for the disk; blocks of queries before it may count, too."""
+        before, self._blocks_before = self._blocks_before, self._blocks()
+        return self._blocks_before > before or seconds > _COLD_ANYHOW * COLD_SECONDS
 
     def _is_late(self) -> bool:
         return self._clock() > self._end
