@@ -28,7 +28,7 @@ from perf.versions import versions
     "names",
     nargs=-1,
     metavar=(
-        "[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile [NAME]... | neighbours [KIND]..."
+        "[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile [NAME]... | neighbours [KIND]... | siege"
         " | scaling [PART]..."
     ),
 )  # fmt: skip
@@ -45,7 +45,7 @@ from perf.versions import versions
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all numbers into this file.")
 @click.option(
     "--relay", "python", default=sys.executable, type=click.Path(exists=True, dir_okay=False),
-    help="For stalls, hostile, neighbours: the Python of another checkout, whose relay is measured instead of ours.",
+    help="For stalls, hostile, neighbours, siege: the Python of another checkout, whose relay is measured instead.",
 )  # fmt: skip
 @click.option(
     "--hostile", default=20, show_default=True, type=click.IntRange(1, 500), help="For neighbours: hostile clients."
@@ -82,7 +82,8 @@ def main(
     stalls: how long each kind of message holds the relay's loop, and what it costs; names choose the cases in which
     they occur. hostile: what 200 hostile clients do to memory and to honest clients; names choose among the attacks.
     neighbours: how long honest clients wait beside hostile ones of each of eleven kinds; pushed: churn beside much that
-    is unanswered; memory: what all of them leave behind.
+    is unanswered; memory: what all of them leave behind. siege: what ten thousand connections that say next to nothing
+    do to honest clients, and what they leave behind.
     scaling: latency and load drawn against machines, from measured costs; names choose its parts.
     """
     if names[:1] == ("list",):
@@ -98,7 +99,7 @@ def main(
 
         scaling.main(names[1:])
         return
-    if names[:1] in (("stalls",), ("hostile",), ("neighbours",)):
+    if names[:1] in (("stalls",), ("hostile",), ("neighbours",), ("siege",)):
         _withstand(names, python, json_file, before, hostile)
         return
     if unknown := [name for name in names if name not in SCENARIOS]:
@@ -118,6 +119,7 @@ def main(
 
 def _withstand(names: tuple[str, ...], python: str, json_file: Path | None, before: Path | None, most: int) -> None:
     """Measure what hostile clients can do; where they come in any number, so many of them."""
+    from perf import siege
     from perf.neighbours import run as neighbours
     from perf.stalls import hostile, run
 
@@ -126,6 +128,8 @@ def _withstand(names: tuple[str, ...], python: str, json_file: Path | None, befo
         click.echo(f"{name} {version}")
     if names[0] == "stalls":
         run.main(names[1:], python, json_file, before)
+    elif names[0] == "siege":
+        siege.main(python, json_file)
     elif names[0] == "hostile":
         hostile.main(names[1:], python, json_file)
     else:

@@ -56,7 +56,7 @@ ALLOWED = {
         "plugins",
         "pipeline",
     ],
-    "metrics": ["version", "plugins", "pipeline", "net"],
+    "metrics": ["version", "memory", "plugins", "pipeline", "net"],
     "logs": [],
     "environment": [],
     "list_files": ["nostr", "policy", "net"],

@@ -119,6 +119,7 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_healthy": "gauge",
         "trio_relay_store_bytes": "gauge",
         "trio_relay_store_wal_bytes": "gauge",
+        "trio_relay_memory_bytes": "gauge",
     }
 
 
@@ -361,3 +362,21 @@ async def test_tls_tells_when_its_certificate_ends_and_who_failed(autojump_clock
         assert seen["tls_handshakes_failed_total", "http request"] == 1
     async with open_door() as door:
         assert not beginning(samples(page_of(door)), "tls_certificate_expiry_seconds", "tls_handshakes_failed_total")
+
+
+async def test_memory_is_told_by_the_setting_that_bounds_it(autojump_clock: MockClock) -> None:
+    """Five values of a filter, and one for each of its kinds; a connection; the beginning of a message."""
+    async with open_door() as door, door.client() as client, open_wire(door) as wire:
+        await client.ask("notes", {"kinds": [1, 7]})
+        await wire.send(message("EVENT", NOTE)[:-1])
+        await wait_all_tasks_blocked()
+        seen = samples(page_of(door))
+    told = {name.partition(" ")[0]: value for (family, name), value in seen.items() if family == "memory_bytes"}
+    assert told == {
+        "store.event_cache_bytes": 0,
+        "net.inbound_bytes": seen["held_bytes", "in"],
+        "net.outbound_bytes": 0,
+        "net.max_connections": 2 * 14_500,
+        "sync.max_events_of_all": 0,
+        "limits.max_filter_values_of_all": 7 * 350,
+    }

@@ -23,6 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from trio_relay.memory import SHARES
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.pipeline.statistics import Distribution, RelayStatistics
 from trio_relay.plugins.processes import ProgramStatistics
@@ -131,6 +132,21 @@ def _all(relay: RelayStatistics, net: NetStatistics) -> Iterator[Metric]:
     yield from _pipeline(relay)
     yield from _judging(relay)
     yield from _store(relay)
+    text = "Memory that is kept or held, by the setting that bounds it, as memory.total_bytes counts it"
+    yield _gauges("memory_bytes", text, "setting", _memory(relay, net))
+
+
+def _memory(relay: RelayStatistics, net: NetStatistics) -> dict[str, int]:
+    """Bytes by setting; pages of the file are no part of it, since SQLite tells of them by connection alone."""
+    numbers = {
+        "store.event_cache_bytes": relay.store.cache.bytes if relay.store.cache else 0,
+        "net.inbound_bytes": net.held_bytes.get("in", 0),
+        "net.outbound_bytes": net.held_bytes.get("out", 0),
+        "net.max_connections": net.connections,
+        "sync.max_events_of_all": relay.syncing.held + relay.syncing.kept,
+        "limits.max_filter_values_of_all": relay.broadcaster.filter_values,
+    }
+    return {name: number * SHARES[name].each for name, number in numbers.items()}
 
 
 def _net(net: NetStatistics) -> Iterator[Metric]:
