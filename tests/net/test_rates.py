@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author, made_up
-from tests.support.named_relay import auth_event, rules_for
+from tests.support.named_relay import auth_event, open_named, rules_for
+from tests.support.operators import ADMIN, MODERATOR, operator
 from tests.support.scoreboards import boards
 from tests.support.server import Door, open_door
 from tests.support.wire import Reply, Wire, message, open_stream, open_wire, request, upgrade
-from trio_relay import NetOptions, Rules
+from trio_relay import MemoryStore, NetOptions, Rules
 from trio_relay.nostr.kinds import GIFT_WRAP
 from trio_relay.policy.rate_options import KindRate, RateOptions
 
@@ -383,3 +384,87 @@ async def test_who_is_barred_by_one_worker_is_by_all(peers: list[str], autojump_
         async with open_stream(here) as wire:
             assert await wire.receive_end() == b""
         assert [door.server.statistics().barred for door in (here, there)] == [1, 1]
+
+
+@asynccontextmanager
+async def authenticated(door: Door, peers: list[str], keys: Author) -> AsyncIterator[Wire]:
+    """A client that has authenticated this key, from an address of its own."""
+    peers.append(f"198.51.100.{len(peers) + 1}")
+    async with open_wire(door) as wire:
+        _, challenge = await wire.receive()
+        await wire.send(message("AUTH", auth_event(keys, challenge, created_at=NOW)))
+        assert (await wire.receive())[2:] == [True, ""]
+        yield wire
+
+
+@pytest.mark.parametrize("counted", ["messages", "bytes", "work"])
+async def test_what_connections_with_one_key_bring_and_ask_is_one_account(
+    counted: str, peers: list[str], autojump_clock: MockClock
+) -> None:
+    asking = message("REQ", "a", {"limit": 0})
+    rate, what = {
+        "messages": ("1/minute burst 2", "1 message a minute from this key; again in 60 s"),
+        "bytes": (f"1/s burst {2 * len(asking)}", f"1 byte a second from this key; again in {len(asking)} s"),
+        "work": ("6/minute burst 2", "6 s of work a minute from this key; again in 5 s"),
+    }[counted]
+    limited = rules_for(rates=RateOptions(**{f"{counted}_per_key": rate}))
+    async with (
+        open_door(rules=limited, net=PATIENT) as door,
+        authenticated(door, peers, ALICE) as one,
+        authenticated(door, peers, ALICE) as two,
+        authenticated(door, peers, BOB) as other,
+    ):
+        account = door.relay.rates.account("203.0.113.1")
+        account.add_key(ALICE.pubkey)
+        if counted == "work":
+            account.charge(2.0, trio.current_time())
+        for wire in (one, two):
+            await wire.send(asking)
+            assert await wire.receive() == ["EOSE", "a"]
+        if counted == "work":
+            account.charge(0.5, trio.current_time())
+        await one.send(asking)
+        assert await one.receive() == ["CLOSED", "a", f"rate-limited: {what}"]
+        await other.send(asking)
+        assert await other.receive() == ["EOSE", "a"]
+        await trio.sleep(60)
+        await two.send(asking)
+        assert await two.receive() == ["EOSE", "a"]
+
+
+async def test_calls_of_a_key_above_the_limit_are_refused_and_those_of_admins_are_not(
+    peers: list[str], autojump_clock: MockClock
+) -> None:
+    limited = rules_for(rates=RateOptions(calls_per_key="1/minute burst 2"), admins=(ADMIN.pubkey,))
+    async with (
+        open_named(MemoryStore(), limited, clock=lambda: NOW) as door,
+        operator(door) as admin,
+        operator(door, MODERATOR) as moderator,
+    ):
+        assert await admin.call("assignmethod", MODERATOR.pubkey, "listbannedevents") == [True, "assigned"]
+        assert [await moderator.call("listbannedevents") for _ in range(2)] == [[], []]
+        refused = await moderator.ask("listbannedevents")
+        assert (refused.status, refused.headers["retry-after"]) == (429, "60")
+        assert refused.body == b'{"error":"rate-limited: 1 management call a minute from this key; again in 60 s"}'
+        assert [await admin.call("listbannedevents") for _ in range(4)] == [[]] * 4
+
+
+async def test_the_log_has_one_line_a_minute_with_who_met_limits_most(
+    peers: list[str], autojump_clock: MockClock, logged: list[dict[str, Any]]
+) -> None:
+    async with (
+        open_door(rules=rules(messages_per_connection="1/hour burst 1"), net=PATIENT) as door,
+        two_wires(door, peers, *(f"192.0.2.{number}" for number in range(1, 13))) as wires,
+    ):
+        for number, wire in enumerate(wires, start=1):
+            await wire.send(*[message("REQ", "a", {"limit": 0})] * (number + 1))
+            assert [(await wire.receive())[0] for _ in range(number + 1)] == ["EOSE"] + ["CLOSED"] * number
+        await trio.sleep(120)
+        [line] = [line for line in logged if line["event"] == "rate limited"]
+        assert line == {
+            "event": "rate limited",
+            "log_level": "info",
+            "limits": {"messages_per_connection": 78},
+            "addresses": {f"192.0.2.{number}": number for number in range(12, 2, -1)},
+            "others": 2,
+        }

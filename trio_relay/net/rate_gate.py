@@ -5,7 +5,6 @@ What a connected client brings is held to its account; here is what comes before
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
@@ -25,6 +24,8 @@ from trio_relay.policy.rates import Column
 log = structlog.get_logger("trio_relay.net")
 
 _TELL_SECONDS: Final = 60.0
+_MOST_NAMED: Final = 10
+"""Addresses in the line of a minute, those first that were refused most."""
 _CLOSE: Final = ("Connection", "close")
 
 
@@ -95,15 +96,13 @@ class RateGate:
             return
         self._told = now
         limits: Counter[str] = Counter()
-        addresses: dict[str, Counter[str]] = {}
+        addresses: Counter[str] = Counter()
         for name, origin, number in self._rates.untold():
             limits[name] += number
-            addresses.setdefault(origin, Counter())[name] += number
+            addresses[origin or "none"] += number
         if limits:
-            log.info("rate limited", total=limits.total(), limits=dict(limits), addresses=len(addresses))
-        if log.is_enabled_for(logging.DEBUG):
-            for origin, counts in addresses.items():
-                log.debug("rate limited at an address", address=origin, limits=dict(counts))
+            named = dict(addresses.most_common(_MOST_NAMED))
+            log.info("rate limited", limits=dict(limits), addresses=named, others=len(addresses) - len(named))
 
 
 def _too_many_calls(refusal: RateLimited) -> Response:

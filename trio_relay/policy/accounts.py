@@ -114,6 +114,7 @@ class Account:
             if (limit := rates.of_key.by_column[column]) is not None:
                 buckets = buckets or Buckets(rates.table, pubkey)
                 self._drawn[column] += ((buckets, limit),)
+                self._leased[column] = 0  # the key has not been asked about what was taken ahead
 
     def charge(self, seconds: float, now: float) -> None:
         """A request of this client's has taken so much work; whether it may go on, its next `refusal` says.

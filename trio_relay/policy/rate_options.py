@@ -62,11 +62,11 @@ class RateOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = ""
     work_per_connection: Annotated[
         str, _limit("What requests take of database and loop, and what is sent", "seconds")
-    ] = "30/minute burst 180"
+    ] = "60/minute burst 300"
     work_per_address: Annotated[str, _limit("The same of all connections of an address", "seconds")] = (
-        "30/minute burst 180"
+        "60/minute burst 300"
     )
-    work_per_key: Annotated[str, _limit("The same of all connections with a key", "seconds")] = "30/minute burst 180"
+    work_per_key: Annotated[str, _limit("The same of all connections with a key", "seconds")] = "60/minute burst 300"
     connections_per_address: Annotated[str, _limit("WebSocket connections", "connections")] = "600/minute burst 3000"
     failed_auths_per_address: Annotated[
         str, _limit("AUTH events (NIP-42) and signed requests (NIP-98) that prove nothing", "failures")
