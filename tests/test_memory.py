@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trio_relay import heap
 from trio_relay.config import Config, check, settings
 from trio_relay.config_checks import ConfigError
-from trio_relay.memory import (
+from trio_relay.memory_budget import (
     EACH_FURTHER,
     FIRST_PROCESS,
     MIB,

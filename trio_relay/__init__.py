@@ -12,7 +12,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo, document
 from trio_relay.pipeline.opening import open_relay
-from trio_relay.pipeline.options import RelayOptions
+from trio_relay.pipeline.options import RelayOptions, SyncOptions
 from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission
@@ -85,6 +85,7 @@ __all__ = [
     "StoreRefused",
     "Submission",
     "Subscription",
+    "SyncOptions",
     "Verdict",
     "__version__",
     "bound_address",

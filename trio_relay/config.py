@@ -31,7 +31,7 @@ from trio_relay.config_checks import (
 from trio_relay.environment import PREFIX, VariableError, override
 from trio_relay.list_files import ListFileError, expand, files_of
 from trio_relay.logs import LogOptions
-from trio_relay.memory import SHARES, MemoryOptions, divided, needed_bytes
+from trio_relay.memory_budget import SHARES, MemoryOptions, divided, needed_bytes
 from trio_relay.metrics import MetricsOptions
 from trio_relay.net.addresses import AddressEntry, AddressList, Proxies
 from trio_relay.net.listeners import split_preamble

@@ -23,7 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from trio_relay.memory import SHARES
+from trio_relay.memory_budget import SHARES
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.pipeline.statistics import Distribution, RelayStatistics
 from trio_relay.plugins.processes import ProgramStatistics

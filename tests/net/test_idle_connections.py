@@ -12,8 +12,7 @@ from tests.support.keys import ALICE
 from tests.support.server import Door, open_door
 from tests.support.syncing import FIRST
 from tests.support.wire import PING, PONG, Reply, Wire, frame, message, open_stream, open_wire, upgrade
-from trio_relay import NetOptions
-from trio_relay.pipeline.options import SyncOptions
+from trio_relay import NetOptions, SyncOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

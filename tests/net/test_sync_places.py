@@ -13,9 +13,8 @@ from tests.support.keys import ALICE, NOW
 from tests.support.server import open_door
 from tests.support.syncing import FIRST
 from tests.support.wire import Wire, message, open_wire
-from trio_relay import MemoryStore
+from trio_relay import MemoryStore, SyncOptions
 from trio_relay.pipeline import sync_sets
-from trio_relay.pipeline.options import SyncOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

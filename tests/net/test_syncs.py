@@ -11,12 +11,11 @@ from trio.testing import wait_all_tasks_blocked
 from tests.support.marks import replaces_what_is_compiled
 from tests.support.pipeline import LocalClient, turns_of, waiting
 from tests.support.syncing import FIRST
-from trio_relay import Filter, Judges, MemoryStore
+from trio_relay import Filter, Judges, MemoryStore, SyncOptions
 from trio_relay.net import refusals
 from trio_relay.net.client_syncs import ClientSyncs
 from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.message import ContinueSync, OpenSync
-from trio_relay.pipeline.options import SyncOptions
 from trio_relay.pipeline.sync_sets import Sync, SyncSets
 from trio_relay.policy.identity import Identity
 

@@ -16,10 +16,9 @@ from tests.pipeline.test_syncing import found
 from tests.support.backends import records
 from tests.support.keys import NOW
 from tests.support.pipeline import turns_of
-from trio_relay import Filter, MemoryStore, SqliteOptions, Store, open_sqlite
+from trio_relay import Filter, MemoryStore, SqliteOptions, Store, SyncOptions, open_sqlite
 from trio_relay.nostr.access import NOBODY
 from trio_relay.nostr.event import Event, compute_id
-from trio_relay.pipeline.options import SyncOptions
 from trio_relay.pipeline.sync_sets import SyncSets
 
 pytestmark = pytest.mark.slow

@@ -13,11 +13,10 @@ from tests.support.keys import ALICE, BOB, NOW, made_up
 from tests.support.obedient_store import SyncedStore
 from tests.support.pipeline import open_desk, turns_of
 from tests.support.syncing import FIRST, ids_of
-from trio_relay import Event, Filter, MemoryStore, Store
+from trio_relay import Event, Filter, MemoryStore, Store, SyncOptions
 from trio_relay.nostr.access import NOBODY, Reader
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.negentropy.wire import read_ranges
-from trio_relay.pipeline.options import SyncOptions
 from trio_relay.pipeline.statistics import SyncStatistics
 from trio_relay.pipeline.sync_sets import SetTooLarge, Sync, SyncSets
 from trio_relay.policy.identity import Identity
