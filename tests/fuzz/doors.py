@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from tests.fuzz import beside, frames, http, peers, plugins, preambles, stranger, texts
 from tests.fuzz.script import Kind, Step, changed, changes, steps, written
-from trio_relay.nostr.event import encode
-from trio_relay.nostr.negentropy.protocol import initiate, reply
+from trio_relay.nostr import event as events
+from trio_relay.nostr.negentropy import protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ class FuzzedDoor:
         return [bytes(self.prefix) + written([step]) for step in every] + [bytes(self.prefix) + written(every)]
 
 
-_sync_words = [initiate(texts.SERVED), reply(texts.SERVED, initiate(texts.SERVED))]
+_authorizing = events.encode(texts.AUTHORIZING)
+_sync_words = [protocol.initiate(texts.SERVED), protocol.reply(texts.SERVED, protocol.initiate(texts.SERVED))]
 DOORS: Final = {
     "beside": FuzzedDoor(beside.feed, stranger.VOCABULARY, takes_script=True),
     "http": FuzzedDoor(http.feed, http.VOCABULARY, takes_script=True),
@@ -63,7 +64,8 @@ DOORS: Final = {
     "frames": FuzzedDoor(frames.feed, frames.VOCABULARY, takes_script=True, prefix=1, examples=200),
     "messages": FuzzedDoor(texts.feed_messages, stranger.VOCABULARY, examples=300),
     "authorization": FuzzedDoor(
-        texts.feed_authorization, [encode(texts.AUTHORIZING), b"Nostr " + b64encode(encode(texts.AUTHORIZING))]
+        texts.feed_authorization,
+        [events.encode(texts.AUTHORIZING), b"Nostr " + b64encode(events.encode(texts.AUTHORIZING))],
     ),
     "addresses": FuzzedDoor(
         texts.feed_addresses,

@@ -16,7 +16,6 @@ from websockets.server import ServerProtocol
 
 from tests.fuzz.script import frame_of, pieces
 from trio_relay.net import websocket as websocket_module
-from trio_relay.net.websocket import WebSocket
 
 MOST: Final = 300
 """Bytes of a message; over 126 and over the size at which frames tell their length in other ways."""
@@ -133,7 +132,7 @@ def check(pieces: Sequence[bytes], *, deflate: bool, ends: bool, most_frames: in
     single = [sent[place : place + 1] for place in range(len(sent))]
     twins = [Twin(new_core(deflate)).receive(*parts) for parts in (single, pieces, [without_a_cut_frame(sent)])]
     core = new_core(deflate)
-    ours, messages = WebSocket(core), list[bytes]()
+    ours, messages = websocket_module.WebSocket(core), list[bytes]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(websocket_module, "_MOST_FRAMES", most_frames)
         for piece in pieces:

@@ -19,7 +19,7 @@ from tests.support.operators import headers_for, managed
 from tests.support.server import run_threads_inline
 from tests.support.wire import open_stream, request, upgrade
 from trio_relay import MemoryStore
-from trio_relay.policy.lists import ListName
+from trio_relay.policy import lists as operators_lists
 
 BAN: Final = b'{"method":"banpubkey","params":["%b"]}' % ALICE.pubkey.encode()
 """What an operator has signed, and somebody has overheard."""
@@ -79,8 +79,8 @@ async def _converse(sent: Sequence[bytes]) -> bytes:
         await send_each(wire.stream, sent)
         answer = await wire.receive_end()
         lists = door.relay.rules.lists
-        decided = {(name, item) for name in ListName for item in lists.entries(name, NOW)}
-        assert decided <= {(ListName.BANNED_PUBKEYS, ALICE.pubkey)}, "what no operator has signed"
+        decided = {(name, item) for name in operators_lists.ListName for item in lists.entries(name, NOW)}
+        assert decided <= {(operators_lists.ListName.BANNED_PUBKEYS, ALICE.pubkey)}, "what no operator has signed"
     return answer
 
 

@@ -22,12 +22,10 @@ from tests.support.server import open_door
 from tests.support.syncing import FIRST
 from trio_relay import Event
 from trio_relay.bus import Entry, Ledger, Note, Unreadable, decode, encode
-from trio_relay.bus.ledger import MOST_MEMBERS
+from trio_relay.bus import ledger as ledgers
 from trio_relay.link import Link, LinkEnded, Refused
-from trio_relay.nostr.event import check_shape
-from trio_relay.nostr.event import encode as event_text
-from trio_relay.store.opensearch.exchange import Telling
-from trio_relay.store.opensearch.remembered import Written
+from trio_relay.nostr import event as events
+from trio_relay.store.opensearch import exchange, remembered
 
 _HONEST: Final = "honest"
 BUS_VOCABULARY: Final = [
@@ -67,20 +65,20 @@ def feed_bus(script: bytes) -> None:
         sent.append(b"%d" % place)
         own = Entry(_HONEST, place, sent[-1:])
         heard += [one.payload for one in ledger.hear("", decode(encode(own)), float(place)) if isinstance(one, Note)]
-        assert ledger.members <= MOST_MEMBERS
+        assert ledger.members <= ledgers.MOST_MEMBERS
     assert heard == sent
 
 
 def _notes() -> Iterator[bytes]:
-    events = [STRANGER.event("tea"), STRANGER.event(kind=0), STRANGER.event(kind=1_059, tags=[["p", BOB.pubkey]])]
-    for place, event in enumerate(events):
-        text = event_text(event).decode()
-        record = Written(f"slot {place}", 5, SENT + place, text, gone="a" * 64)
-        yield msgspec.msgpack.encode(Telling(1, SENT, [record], [text]))
-        yield msgspec.msgpack.encode(Telling(1, SENT, [], [text, text]))
-    vanished = Written("key", 2, SENT, until=NOW, vanished=f"{STRANGER.pubkey}:{'b' * 64}")
-    kept = Written("kept", 3, SENT, name="banned_pubkeys/x", value="e30=")
-    yield msgspec.msgpack.encode(Telling(1, SENT, [vanished, kept]))
+    made = [STRANGER.event("tea"), STRANGER.event(kind=0), STRANGER.event(kind=1_059, tags=[["p", BOB.pubkey]])]
+    for place, event in enumerate(made):
+        text = events.encode(event).decode()
+        record = remembered.Written(f"slot {place}", 5, SENT + place, text, gone="a" * 64)
+        yield msgspec.msgpack.encode(exchange.Telling(1, SENT, [record], [text]))
+        yield msgspec.msgpack.encode(exchange.Telling(1, SENT, [], [text, text]))
+    vanished = remembered.Written("key", 2, SENT, until=NOW, vanished=f"{STRANGER.pubkey}:{'b' * 64}")
+    kept = remembered.Written("kept", 3, SENT, name="banned_pubkeys/x", value="e30=")
+    yield msgspec.msgpack.encode(exchange.Telling(1, SENT, [vanished, kept]))
 
 
 SENT: Final = (BEGAN + 3_600) * 10**9
@@ -122,7 +120,7 @@ async def _hear_notes(script: bytes) -> None:
         while wanted:
             verb, _, *rest = await client.receive()
             if verb == "EVENT":
-                assert check_shape(msgspec.convert(rest[0], Event)) is None
+                assert events.check_shape(msgspec.convert(rest[0], Event)) is None
             wanted -= {rest[0]["id"] if verb == "EVENT" else verb}
 
 

@@ -18,9 +18,8 @@ from tests.support.proxies import SIGNATURE, header
 from tests.support.server import open_door, run_threads_inline
 from tests.support.wire import open_stream, request
 from trio_relay import NetOptions
+from trio_relay.net import listeners, tls
 from trio_relay.net import server as server_module
-from trio_relay.net.listeners import Preamble
-from trio_relay.net.tls import Tls
 
 _PROXY: Final = "10.0.0.1"
 _NET: Final = NetOptions(trusted_proxies=(_PROXY,))
@@ -48,8 +47,8 @@ def feed_proxy(script: bytes) -> None:
     cut = pieces(script, PROXY_VOCABULARY)
     sent = b"".join(cut)
     if sent and len(sent) <= _MOST:
-        answer = _answer(cut, Preamble(proxy=True))
-        assert answer == _answer([sent], Preamble(proxy=True))
+        answer = _answer(cut, listeners.Preamble(proxy=True))
+        assert answer == _answer([sent], listeners.Preamble(proxy=True))
         length = _header_length(sent)
         assert answer[:9] in ((b"",) if length is None else (b"", b"HTTP/1.1 "))
         if length is not None and sent[length:].startswith(request(target="/health")):
@@ -74,12 +73,12 @@ def feed_tls(script: bytes) -> None:
         AssertionError: anything is served.
     """
     sent = pieces(script, TLS_VOCABULARY)
-    answer = _answer(sent, Preamble(tls=True))
+    answer = _answer(sent, listeners.Preamble(tls=True))
     assert not answer.startswith(b"HTTP/1.1 ") or answer.startswith(b"HTTP/1.1 400 ")
     assert b'"status"' not in answer
 
 
-def _answer(sent: Sequence[bytes], preamble: Preamble) -> bytes:
+def _answer(sent: Sequence[bytes], preamble: listeners.Preamble) -> bytes:
     with pytest.MonkeyPatch.context() as patch, structlog.testing.capture_logs() as told:
         run_threads_inline(patch)
         patch.setattr(server_module, "peer_address", lambda _stream: _PROXY)
@@ -89,8 +88,8 @@ def _answer(sent: Sequence[bytes], preamble: Preamble) -> bytes:
     return answer
 
 
-async def _converse(sent: Sequence[bytes], preamble: Preamble) -> bytes:
-    tls = Tls(certified()) if preamble.tls else None
-    async with open_door(net=_NET, preamble=preamble, tls=tls) as door, open_stream(door) as wire:
+async def _converse(sent: Sequence[bytes], preamble: listeners.Preamble) -> bytes:
+    secure = tls.Tls(certified()) if preamble.tls else None
+    async with open_door(net=_NET, preamble=preamble, tls=secure) as door, open_stream(door) as wire:
         await send_each(wire.stream, sent)
         return await wire.receive_end()

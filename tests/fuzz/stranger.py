@@ -25,7 +25,7 @@ from tests.support.server import Door
 from tests.support.syncing import FIRST
 from tests.support.wire import frame, upgrade
 from trio_relay import Event
-from trio_relay.net.frames import DEFLATE_WINDOW
+from trio_relay.net import frames
 
 STRANGER: Final = Author("mallory")
 ADDRESS: Final = "203.0.113.66"
@@ -189,7 +189,7 @@ class _Line:
         assert isinstance(stream, trio.StapledStream)
         self._stream = stream
         self._core = Protocol(CLIENT, max_size=None)
-        self._core.extensions = [PerMessageDeflate(True, True, DEFLATE_WINDOW, 15)]
+        self._core.extensions = [PerMessageDeflate(True, True, frames.DEFLATE_WINDOW, 15)]
         self._challenge = ""
         self._keys: list[str] = []
         self.is_over = False

@@ -12,32 +12,15 @@ from typing import Any, Final
 import msgspec
 
 from tests.support.keys import ALICE, NOW
-from trio_relay import Event, Limits
-from trio_relay.net.addresses import UNNAMED, Proxies, parse_address
-from trio_relay.nostr.auth import check_http_auth, parse_http_auth
-from trio_relay.nostr.errors import Prefix, Rejected
-from trio_relay.nostr.event import check_shape, decode, encode, id_matches
-from trio_relay.nostr.filter import Filter
-from trio_relay.nostr.message import (
-    Authenticate,
-    ClientMessage,
-    CloseSync,
-    ContinueSync,
-    Count,
-    OpenSync,
-    Publish,
-    RefusedMessage,
-    Subscribe,
-    Unsubscribe,
-)
-from trio_relay.nostr.negentropy.items import Items, ItemSet, record
-from trio_relay.nostr.negentropy.protocol import LEAST_FRAME, reconcile, reply
-from trio_relay.nostr.negentropy.wire import ID_LIST, read_ranges
-from trio_relay.nostr.session import Session
-from trio_relay.nostr.urls import same_relay, same_url
+from trio_relay import Event, Filter, Limits
+from trio_relay.net import addresses
+from trio_relay.nostr import auth, errors, session, urls
+from trio_relay.nostr import event as events
+from trio_relay.nostr import message as messages
+from trio_relay.nostr.negentropy import items, protocol, wire
 
 LIMITS: Final = Limits(max_filters=3, max_subscriptions=4, max_filter_values=120, max_limit=500)
-PREFIXES: Final = tuple(f"{prefix}: " for prefix in Prefix)
+PREFIXES: Final = tuple(f"{prefix}: " for prefix in errors.Prefix)
 
 
 class _Answerer:
@@ -60,48 +43,48 @@ def feed_messages(data: bytes) -> None:
     Raises:
         AssertionError: a message is read as something that cannot be, or the session's table is not what it says.
     """
-    session = Session(LIMITS)
+    conversation = session.Session(LIMITS)
     subscriptions: list[_Answerer] = []
     counts: list[_Answerer] = []
     for line in data.decode(errors="replace").encode().split(b"\n"):  # frames that are no UTF-8 never come so far
-        action = session.receive(line)
+        action = conversation.receive(line)
         check_message(line, action)
-        if isinstance(action, Subscribe | Count):
+        if isinstance(action, messages.Subscribe | messages.Count):
             answerer = _Answerer()
-            (subscriptions if isinstance(action, Subscribe) else counts).append(answerer)
-            session.open(action, answerer)
-        elif isinstance(action, Unsubscribe):
-            assert all(action.sub_id != one.sub_id for one in session.open_requests)
+            (subscriptions if isinstance(action, messages.Subscribe) else counts).append(answerer)
+            conversation.open(action, answerer)
+        elif isinstance(action, messages.Unsubscribe):
+            assert all(action.sub_id != one.sub_id for one in conversation.open_requests)
         is_open = [one for one in subscriptions if not one.ends]
         assert len(is_open) + len(counts) <= LIMITS.max_subscriptions
-        assert session.filter_values == sum(one.size for one in [*is_open, *counts]) <= LIMITS.max_filter_values
-        assert session.open_requests == [one for one in [*is_open, *counts] if not one.is_ended] or len(counts)
-    session.close_all()
+        assert conversation.filter_values == sum(one.size for one in [*is_open, *counts]) <= LIMITS.max_filter_values
+        assert conversation.open_requests == [one for one in [*is_open, *counts] if not one.is_ended] or len(counts)
+    conversation.close_all()
     for one in counts:
-        session.answered(one)
+        conversation.answered(one)
     assert {one.ends for one in [*subscriptions, *counts]} <= {1}, "each has ended, once"
-    assert (session.filter_values, session.open_requests) == (0, [])
+    assert (conversation.filter_values, conversation.open_requests) == (0, [])
 
 
-def check_message(data: bytes, action: ClientMessage, max_filters: int = LIMITS.max_filters) -> None:
+def check_message(data: bytes, action: messages.ClientMessage, max_filters: int = LIMITS.max_filters) -> None:
     """What the rest of the relay may rely on, whatever a message holds."""
     match action:
-        case Publish(event) | Authenticate(event):
-            assert check_shape(event) is None
-            assert decode(encode(event)) == event
-            assert id_matches(event) in (True, False)
+        case messages.Publish(event) | messages.Authenticate(event):
+            assert events.check_shape(event) is None
+            assert events.decode(events.encode(event)) == event
+            assert events.id_matches(event) in (True, False)
             assert msgspec.to_builtins(event).items() <= _read_by_others(data)[1].items(), "others read another event"
-        case Subscribe(sub_id, filters) | Count(sub_id, filters):
+        case messages.Subscribe(sub_id, filters) | messages.Count(sub_id, filters):
             assert 1 <= len(sub_id) <= 64
             assert 1 <= len(filters) <= max_filters
             _check_filters(filters)
             sub_id.encode()
-        case OpenSync(sync_id, filter_, _):
+        case messages.OpenSync(sync_id, filter_, _):
             assert 1 <= len(sync_id) <= 64
             _check_filters([filter_])
-        case Unsubscribe(name) | ContinueSync(name) | CloseSync(name):
+        case messages.Unsubscribe(name) | messages.ContinueSync(name) | messages.CloseSync(name):
             name.encode()
-        case RefusedMessage(message):
+        case messages.RefusedMessage(message):
             check_refusal(message)
 
 
@@ -146,28 +129,28 @@ def feed_authorization(data: bytes) -> None:
     """
     for header in (data.decode("latin-1"), f"Nostr {b64encode(data).decode()}"):
         try:
-            event = parse_http_auth(header)
-        except Rejected:
+            event = auth.parse_http_auth(header)
+        except errors.Rejected:
             continue
-        assert check_shape(event) is None
-        refused = check_http_auth(event, url=URL, method="POST", body=BODY, now=NOW)
+        assert events.check_shape(event) is None
+        refused = auth.check_http_auth(event, url=URL, method="POST", body=BODY, now=NOW)
         if refused is None:
             _check_authorization(event)
-        assert check_http_auth(event, url=URL, method="POST", body=b"another", now=NOW) is not None
-        assert check_http_auth(event, url=f"{URL}elsewhere", method="POST", body=BODY, now=NOW) is not None
+        assert auth.check_http_auth(event, url=URL, method="POST", body=b"another", now=NOW) is not None
+        assert auth.check_http_auth(event, url=f"{URL}elsewhere", method="POST", body=BODY, now=NOW) is not None
 
 
 def _check_authorization(event: Event) -> None:
     """NIP-98, word by word, and that the id is that of the event: a signature is then of all that."""
     first = {tag[0]: tag[1] for tag in reversed(event.tags) if len(tag) > 1}
     assert (event.kind, first["method"], first["payload"].lower()) == (27_235, "POST", sha256(BODY).hexdigest())
-    assert same_url(first["u"], URL)
+    assert urls.same_url(first["u"], URL)
     assert abs(event.created_at - NOW) <= 60
-    assert id_matches(event)
+    assert events.id_matches(event)
 
 
 _PROXY: Final = "10.0.0.1"
-_PROXIES: Final = [Proxies([_PROXY], name) for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP")]
+_PROXIES: Final = [addresses.Proxies([_PROXY], name) for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP")]
 
 
 def feed_addresses(data: bytes) -> None:
@@ -180,12 +163,12 @@ def feed_addresses(data: bytes) -> None:
     for proxies, header in zip(_PROXIES, ("x-forwarded-for", "forwarded", "x-real-ip"), strict=True):
         assert proxies.client_address("192.0.2.1", {header: text}) == "192.0.2.1", "nobody else is believed"
         client = proxies.client_address(_PROXY, {header: text})
-        if client not in (UNNAMED, _PROXY):
-            assert str(parse_address(client)) == client
+        if client not in (addresses.UNNAMED, _PROXY):
+            assert str(addresses.parse_address(client)) == client
         assert client != _PROXY or _PROXY in text or not text.strip()
         assert proxies.origin(client) is not None or client == _PROXY
     one, _, other = data.decode(errors="replace").partition("\n")
-    for same in (same_relay, same_url):
+    for same in (urls.same_relay, urls.same_url):
         assert same(one, other) == same(other, one)
         assert not same(one, other) or same(one, one)
 
@@ -194,10 +177,10 @@ def _event_id(number: int) -> bytes:
     return sha256(str(number).encode()).digest()
 
 
-def _items(numbers: Iterable[int]) -> Items:
-    items = ItemSet()
-    items.extend(b"".join(record(number // 3 * 7, _event_id(number)) for number in numbers))
-    return items.snapshot()
+def _items(numbers: Iterable[int]) -> items.Items:
+    collection = items.ItemSet()
+    collection.extend(b"".join(items.record(number // 3 * 7, _event_id(number)) for number in numbers))
+    return collection.snapshot()
 
 
 SERVED: Final = _items(range(300))
@@ -211,16 +194,16 @@ def feed_sync(data: bytes) -> None:
     Raises:
         AssertionError: the answer is too long, cannot be read, or names what is not in the set.
     """
-    for limit in (LEAST_FRAME, 0):
-        with suppress(Rejected):
-            answer = reply(SERVED, data, limit)
+    for limit in (protocol.LEAST_FRAME, 0):
+        with suppress(errors.Rejected):
+            answer = protocol.reply(SERVED, data, limit)
             assert len(answer) <= (limit or 100_000 + 300 * len(data))
-            for one in read_ranges(answer):
-                if one.mode == ID_LIST:
+            for one in wire.read_ranges(answer):
+                if one.mode == wire.ID_LIST:
                     ids = {one.payload[at : at + 32] for at in range(0, len(one.payload), 32)}
                     assert ids <= _KNOWN
-        with suppress(Rejected):
-            step = reconcile(SERVED, data, limit)
+        with suppress(errors.Rejected):
+            step = protocol.reconcile(SERVED, data, limit)
             assert set(step.have) <= _KNOWN
             assert not set(step.need) & _KNOWN
             assert len(step.message or b"") <= (limit or 100_000 + 300 * len(data))
