@@ -14,7 +14,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from tests.fuzz import beside, frames, http, peers, plugins, preambles, stranger, texts
-from tests.fuzz.script import Kind, Step, changed, changes, steps, written
+from tests.fuzz.script import Kind, Step, changed, changes, scripts, written
 from trio_relay.nostr import event as events
 from trio_relay.nostr.negentropy import protocol
 
@@ -43,8 +43,8 @@ class FuzzedDoor:
             damaged = st.builds(changed, st.sampled_from(self.words), changes(3))
             lines = st.lists(damaged, min_size=1, max_size=8).map(b"\n".join)
             return st.binary(max_size=60) | damaged | lines
-        script = st.lists(steps(len(self.words)), max_size=30).map(written)
-        return st.builds(bytes.__add__, st.binary(min_size=self.prefix, max_size=self.prefix), script)
+        options = st.binary(min_size=self.prefix, max_size=self.prefix)
+        return st.builds(bytes.__add__, options, scripts(len(self.words)))
 
     def seeds(self) -> list[bytes]:
         """Where a guided run begins."""

@@ -39,7 +39,7 @@ VOCABULARY: Final = [
     request(target="/health"),
     request(target="http://relay.example/health?a=b"),
     request("POST", "/", headers_for(BAN), BAN),
-    request("POST", "/", headers_for(BAN, BOB), BAN.replace(ALICE.pubkey.encode(), BOB.pubkey.encode())),
+    request("POST", "/", headers_for(BAN), BAN.replace(ALICE.pubkey.encode(), BOB.pubkey.encode())),
     request("POST", "/", headers_for(BAN, BOB), BAN),
     _chunked + b"%x;a=b\r\n%b\r\n0\r\nA: b\r\n\r\n" % (len(BAN), BAN),
     request("POST", "/", headers_for(BAN) | {"Expect": "100-continue"}, BAN),

@@ -191,6 +191,18 @@ def changes(most: int = 2) -> st.SearchStrategy[bytes]:
     return st.lists(one, max_size=most).map(b"".join)
 
 
+def whole_words(words: int) -> st.SearchStrategy[Step]:
+    """Steps that say a word of the vocabulary, of so many, as it is."""
+    kinds = st.sampled_from([Kind.KNOWN, Kind.KNOWN, Kind.KNOWN_DEFLATED])
+    return st.builds(Step, kinds, st.integers(0, words - 1).map(lambda word: bytes([word])), st.booleans())
+
+
+def scripts(words: int) -> st.SearchStrategy[bytes]:
+    """Scripts that begin with some whole words, since much of what follows ends a connection."""
+    begin = st.lists(whole_words(words), max_size=4)
+    return st.builds(lambda first, rest: written([*first, *rest]), begin, st.lists(steps(words), max_size=30))
+
+
 def steps(words: int, texts: st.SearchStrategy[bytes] | None = None) -> st.SearchStrategy[Step]:
     """Steps of all kinds, most of which say something.
 
@@ -200,7 +212,6 @@ def steps(words: int, texts: st.SearchStrategy[bytes] | None = None) -> st.Searc
     """
     said = texts if texts is not None else st.binary(max_size=40)
     known = st.builds(lambda word, changes: bytes([word]) + changes, st.integers(0, words - 1), changes())
-    whole = st.integers(0, words - 1).map(lambda word: bytes([word]))
     size = st.integers(1, 60).map(lambda number: bytes([number]))
     bodies = {
         Kind.SAY: said,
@@ -215,6 +226,6 @@ def steps(words: int, texts: st.SearchStrategy[bytes] | None = None) -> st.Searc
     }
     others = [st.builds(Step, st.just(kind), body, st.booleans()) for kind, body in bodies.items()]
     kinds = st.sampled_from([Kind.KNOWN, Kind.KNOWN, Kind.KNOWN_DEFLATED])
-    usual = st.builds(Step, kinds, whole, st.booleans())
+    usual = whole_words(words)
     mutated = st.builds(Step, kinds, known, st.booleans())
     return st.one_of(*[usual] * 8, *[mutated] * 4, *others)
