@@ -25,7 +25,7 @@ _DYING: Final = 15.0
 """Seconds in which all other processes must follow the first one that was killed."""
 _LOOK: Final = 0.5
 _MOMENT: Final = 0.02
-_MOST_STARTS: Final = 3
+_MOST_STARTS: Final = 5
 _READY: Final = b"listening on ws://"
 
 
@@ -175,10 +175,9 @@ class Program:
             await told.enough.wait()
         if told.is_listening and process.poll() is None:
             return process
-        if not told.enough.is_set():
-            self._tally.fault("does not start in time", f"{_STARTING:g} s: {self._last_line()}")
-        elif not self._is_expected and trio.current_time() > self.may_refuse_until:
-            self._tally.fault("does not start", self._last_line())
+        if not self._is_expected and trio.current_time() > self.may_refuse_until:
+            sort = "does not start" if told.enough.is_set() else f"does not start within {_STARTING:g} s"
+            self._tally.fault(sort, self._last_line())
         self._kill_all()
         await process.wait()
         self._is_expected = False
