@@ -67,8 +67,8 @@ WEATHER: Final[dict[str, Sort]] = {
     **{f"flood of {name}": Sort(4, 10, 1, "flood") for name in ATTACKS},
     "plugin killed": Sort(0, 0, 3, "plugin", "plugins"),
     "plugin standing still": Sort(0.5, 5, 3, "plugin", "plugins"),
-    "OpenSearch killed": Sort(0, 2, 3, "opensearch", "opensearch"),
-    "OpenSearch standing still": Sort(0.5, 6, 3, "opensearch", "opensearch"),
+    "OpenSearch killed": Sort(0, 2, 1, "opensearch", "opensearch"),
+    "OpenSearch standing still": Sort(0.5, 6, 2, "opensearch", "opensearch"),
     "Redis killed": Sort(0, 3, 3, "redis", "redis"),
     "Redis standing still": Sort(0.5, 5, 3, "redis", "redis"),
 }
