@@ -64,7 +64,7 @@ ALLOWED = {
     "config_checks": ["nostr", "bus", "store", "net"],
     "config": [
         "config_checks",
-        "memory",
+        "memory_budget",
         "nostr",
         "policy",
         "bus",

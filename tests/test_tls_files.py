@@ -17,7 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.authority import certified, written
 from trio_relay import NetOptions
-from trio_relay.net.tls import CertifiedKey, TlsRefused
+from trio_relay.net import tls
 from trio_relay.tls_files import LOOK_SECONDS, TlsFiles, following, tls_files
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
@@ -27,16 +27,16 @@ DAY = 86_400
 FIRST, SECOND = certified(ends=NOW + timedelta(days=100)), certified(ends=NOW + timedelta(days=200))
 
 
-def files_in(folder: Path, pair: CertifiedKey = FIRST) -> TlsFiles:
+def files_in(folder: Path, pair: tls.CertifiedKey = FIRST) -> TlsFiles:
     """Of a folder, with a clock that begins at `NOW` and goes as Trio's."""
     options = NetOptions(**written(folder, pair))  # type: ignore[arg-type]  # both are texts
     return TlsFiles(Path(options.tls_certificate), Path(options.tls_key), lambda: NOW.timestamp() + trio.current_time())
 
 
 @asynccontextmanager
-async def followed(files: TlsFiles) -> AsyncIterator[list[CertifiedKey]]:
+async def followed(files: TlsFiles) -> AsyncIterator[list[tls.CertifiedKey]]:
     """What is handed on meanwhile."""
-    taken: list[CertifiedKey] = []
+    taken: list[tls.CertifiedKey] = []
     async with files.followed(taken.append):
         yield taken
 
@@ -166,11 +166,11 @@ def test_a_key_that_everybody_may_read_is_told(mode: int, is_told: bool, tmp_pat
 
 
 def test_what_cannot_be_used_is_refused_at_the_start(tmp_path: Path) -> None:
-    named = written(tmp_path, CertifiedKey(FIRST.chain, SECOND.key))
-    with pytest.raises(TlsRefused, match="the key is not the one of the certificate"):
+    named = written(tmp_path, tls.CertifiedKey(FIRST.chain, SECOND.key))
+    with pytest.raises(tls.TlsRefused, match="the key is not the one of the certificate"):
         tls_files(NetOptions(**named))  # type: ignore[arg-type]  # both are texts
     Path(named["tls_key"]).unlink()
-    with pytest.raises(TlsRefused, match=r"net\.tls_key: .*relay\.key: No such file"):
+    with pytest.raises(tls.TlsRefused, match=r"net\.tls_key: .*relay\.key: No such file"):
         tls_files(NetOptions(**named))  # type: ignore[arg-type]  # as above
 
 

@@ -37,6 +37,7 @@ from trio_relay.plugins import (
     open_judges,
 )
 from trio_relay.policy.options import MemberOptions, PolicyOptions
+from trio_relay.policy.rate_options import KindRate, RateOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Saved, Store, StoreError, StoreRefused
 from trio_relay.store.memory import MemoryStore
@@ -62,6 +63,7 @@ __all__ = [
     "Hooks",
     "HooksRefused",
     "Judges",
+    "KindRate",
     "Limits",
     "MemberOptions",
     "MemoryStore",
@@ -69,6 +71,7 @@ __all__ = [
     "OpenSearchOptions",
     "PluginOptions",
     "PolicyOptions",
+    "RateOptions",
     "Recipient",
     "Reject",
     "Relay",

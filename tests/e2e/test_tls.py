@@ -18,12 +18,12 @@ from tests.support.keys import ALICE
 from tests.support.program import PATIENCE, Program, finished, running
 from tests.support.server import Talker
 from tests.support.wire import Wire
-from trio_relay.net.tls import CertifiedKey
+from trio_relay.net import tls
 
 pytestmark = pytest.mark.slow
 
 
-def settings(folder: Path, pair: CertifiedKey) -> dict[str, str]:
+def settings(folder: Path, pair: tls.CertifiedKey) -> dict[str, str]:
     files = {f"net.{key}": path for key, path in written(folder, pair).items()}
     return {**files, "net.listen": '["127.0.0.1:0", "tls:127.0.0.1:0"]'}
 
@@ -85,7 +85,7 @@ async def test_a_new_certificate_is_shown_and_nobody_is_disconnected(tmp_path: P
         with trio.fail_after(PATIENCE):  # workers are told when the line is written
             while before in await serials(program, 4):
                 pass
-        written(tmp_path, CertifiedKey(first.chain, second.key))
+        written(tmp_path, tls.CertifiedKey(first.chain, second.key))
         program.signal(SIGHUP)
         stays = await program.logs("the TLS certificate stays as it is")
         assert stays["error"] == "net.tls_certificate, net.tls_key: the key is not the one of the certificate"
@@ -98,7 +98,7 @@ async def test_a_new_certificate_is_shown_and_nobody_is_disconnected(tmp_path: P
 
 @pytest.mark.parametrize("command", [(), ("check-config",)])
 async def test_what_cannot_be_used_is_told_at_the_start(command: tuple[str, ...], tmp_path: Path) -> None:
-    named = settings(tmp_path, CertifiedKey(certified().chain, certified().key))
+    named = settings(tmp_path, tls.CertifiedKey(certified().chain, certified().key))
     done = await finished(tmp_path, *command, settings=named)
     assert done.returncode == 2
     assert b"net.tls_certificate, net.tls_key: the key is not the one of the certificate" in done.stderr

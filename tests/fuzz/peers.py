@@ -25,7 +25,7 @@ from trio_relay.bus import Entry, Ledger, Note, Unreadable, decode, encode
 from trio_relay.bus import ledger as ledgers
 from trio_relay.link import Link, LinkEnded, Refused
 from trio_relay.nostr import event as events
-from trio_relay.store.opensearch import exchange, remembered
+from trio_relay.store import opensearch
 
 _HONEST: Final = "honest"
 BUS_VOCABULARY: Final = [
@@ -73,12 +73,12 @@ def _notes() -> Iterator[bytes]:
     made = [STRANGER.event("tea"), STRANGER.event(kind=0), STRANGER.event(kind=1_059, tags=[["p", BOB.pubkey]])]
     for place, event in enumerate(made):
         text = events.encode(event).decode()
-        record = remembered.Written(f"slot {place}", 5, SENT + place, text, gone="a" * 64)
-        yield msgspec.msgpack.encode(exchange.Telling(1, SENT, [record], [text]))
-        yield msgspec.msgpack.encode(exchange.Telling(1, SENT, [], [text, text]))
-    vanished = remembered.Written("key", 2, SENT, until=NOW, vanished=f"{STRANGER.pubkey}:{'b' * 64}")
-    kept = remembered.Written("kept", 3, SENT, name="banned_pubkeys/x", value="e30=")
-    yield msgspec.msgpack.encode(exchange.Telling(1, SENT, [vanished, kept]))
+        record = opensearch.remembered.Written(f"slot {place}", 5, SENT + place, text, gone="a" * 64)
+        yield msgspec.msgpack.encode(opensearch.exchange.Telling(1, SENT, [record], [text]))
+        yield msgspec.msgpack.encode(opensearch.exchange.Telling(1, SENT, [], [text, text]))
+    vanished = opensearch.remembered.Written("key", 2, SENT, until=NOW, vanished=f"{STRANGER.pubkey}:{'b' * 64}")
+    kept = opensearch.remembered.Written("kept", 3, SENT, name="banned_pubkeys/x", value="e30=")
+    yield msgspec.msgpack.encode(opensearch.exchange.Telling(1, SENT, [vanished, kept]))
 
 
 SENT: Final = (BEGAN + 3_600) * 10**9

@@ -14,10 +14,9 @@ import msgspec
 from tests.support.keys import ALICE, NOW
 from trio_relay import Event, Filter, Limits
 from trio_relay.net import addresses
-from trio_relay.nostr import auth, errors, session, urls
+from trio_relay.nostr import auth, errors, negentropy, session, urls
 from trio_relay.nostr import event as events
 from trio_relay.nostr import message as messages
-from trio_relay.nostr.negentropy import items, protocol, wire
 
 LIMITS: Final = Limits(max_filters=3, max_subscriptions=4, max_filter_values=120, max_limit=500)
 PREFIXES: Final = tuple(f"{prefix}: " for prefix in errors.Prefix)
@@ -177,9 +176,9 @@ def _event_id(number: int) -> bytes:
     return sha256(str(number).encode()).digest()
 
 
-def _items(numbers: Iterable[int]) -> items.Items:
-    collection = items.ItemSet()
-    collection.extend(b"".join(items.record(number // 3 * 7, _event_id(number)) for number in numbers))
+def _items(numbers: Iterable[int]) -> negentropy.items.Items:
+    collection = negentropy.items.ItemSet()
+    collection.extend(b"".join(negentropy.items.record(number // 3 * 7, _event_id(number)) for number in numbers))
     return collection.snapshot()
 
 
@@ -194,16 +193,16 @@ def feed_sync(data: bytes) -> None:
     Raises:
         AssertionError: the answer is too long, cannot be read, or names what is not in the set.
     """
-    for limit in (protocol.LEAST_FRAME, 0):
+    for limit in (negentropy.protocol.LEAST_FRAME, 0):
         with suppress(errors.Rejected):
-            answer = protocol.reply(SERVED, data, limit)
+            answer = negentropy.protocol.reply(SERVED, data, limit)
             assert len(answer) <= (limit or 100_000 + 300 * len(data))
-            for one in wire.read_ranges(answer):
-                if one.mode == wire.ID_LIST:
+            for one in negentropy.wire.read_ranges(answer):
+                if one.mode == negentropy.wire.ID_LIST:
                     ids = {one.payload[at : at + 32] for at in range(0, len(one.payload), 32)}
                     assert ids <= _KNOWN
         with suppress(errors.Rejected):
-            step = protocol.reconcile(SERVED, data, limit)
+            step = negentropy.protocol.reconcile(SERVED, data, limit)
             assert set(step.have) <= _KNOWN
             assert not set(step.need) & _KNOWN
             assert len(step.message or b"") <= (limit or 100_000 + 300 * len(data))

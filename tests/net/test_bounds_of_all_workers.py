@@ -17,10 +17,9 @@ from tests.support.scoreboards import boards, replaced
 from tests.support.server import Door, open_door
 from tests.support.syncing import FIRST
 from tests.support.wire import message, open_stream, open_wire, upgrade
-from trio_relay import MemoryStore, NetOptions
+from trio_relay import MemoryStore, NetOptions, SyncOptions
 from trio_relay.net import server as server_module
 from trio_relay.pipeline import sync_sets
-from trio_relay.pipeline.options import SyncOptions
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 

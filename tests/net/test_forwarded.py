@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_relay.net.addresses import UNNAMED, Proxies
-from trio_relay.net.forwarded import forwarded_for
+from trio_relay.net import addresses, forwarded
 
-PROXIES = Proxies(("10.0.0.0/8", "2001:db8:1::/48"), "Forwarded")
+PROXIES = addresses.Proxies(("10.0.0.0/8", "2001:db8:1::/48"), "Forwarded")
 CLIENT = "203.0.113.7"
 LIAR = "198.51.100.1"
 MINE = st.text('for=";,\\= _a1.' + LIAR, max_size=40)
@@ -40,16 +39,16 @@ def client(told: str) -> str:
         pytest.param(f'for={CLIENT};host="a,for={LIAR};x=";by="_p"', CLIENT, id="an equals sign at its end"),
         pytest.param(f'for="{LIAR}, for={CLIENT}', CLIENT, id="a quote that was left open"),
         pytest.param(f'for="{LIAR}\\, for={CLIENT};host="a"', CLIENT, id="left open before another"),
-        pytest.param("for=_hidden, for=10.0.0.2", UNNAMED, id="a hidden name"),
-        pytest.param(f"for=_{CLIENT}", UNNAMED, id="a hidden name that looks like none"),
-        pytest.param(f"for={CLIENT};for={LIAR}", UNNAMED, id="two at once"),
-        pytest.param(f"by={CLIENT}", UNNAMED, id="none"),
-        pytest.param(f"for={CLIENT}, by=10.0.0.2", UNNAMED, id="none by the nearest"),
-        pytest.param(f"{CLIENT}", UNNAMED, id="no pair"),
-        pytest.param(f'for="{CLIENT}', UNNAMED, id="no end"),
-        pytest.param(f"for={CLIENT} for={LIAR}", UNNAMED, id="no semicolon"),
-        pytest.param(f'for={CLIENT};host="{"," * 20}"', UNNAMED, id="commas without end"),
-        pytest.param("", UNNAMED, id="nothing"),
+        pytest.param("for=_hidden, for=10.0.0.2", addresses.UNNAMED, id="a hidden name"),
+        pytest.param(f"for=_{CLIENT}", addresses.UNNAMED, id="a hidden name that looks like none"),
+        pytest.param(f"for={CLIENT};for={LIAR}", addresses.UNNAMED, id="two at once"),
+        pytest.param(f"by={CLIENT}", addresses.UNNAMED, id="none"),
+        pytest.param(f"for={CLIENT}, by=10.0.0.2", addresses.UNNAMED, id="none by the nearest"),
+        pytest.param(f"{CLIENT}", addresses.UNNAMED, id="no pair"),
+        pytest.param(f'for="{CLIENT}', addresses.UNNAMED, id="no end"),
+        pytest.param(f"for={CLIENT} for={LIAR}", addresses.UNNAMED, id="no semicolon"),
+        pytest.param(f'for={CLIENT};host="{"," * 20}"', addresses.UNNAMED, id="commas without end"),
+        pytest.param("", addresses.UNNAMED, id="nothing"),
         pytest.param("for=10.0.0.3, for=10.0.0.2", "10.0.0.3", id="proxies alone"),
     ],
 )
@@ -68,10 +67,10 @@ def test_whatever_a_proxy_repeats_of_it_in_quotes_changes_nothing(mine: str, rep
     quoted = repeated.replace("\\", "\\\\").replace('"', '\\"')
     assert client(f'{mine}, for={CLIENT};host="{quoted}";proto=https') in (
         CLIENT,
-        *[UNNAMED] * (quoted.count(",") > 14),
+        *[addresses.UNNAMED] * (quoted.count(",") > 14),
     )
 
 
 @given(st.text())
 def test_any_text_comes_to_an_end(told: str) -> None:
-    assert len(list(forwarded_for(told))) <= told.count(",") + 1
+    assert len(list(forwarded.forwarded_for(told))) <= told.count(",") + 1

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.proxies import SIGNATURE, header
-from trio_relay.net.addresses import UNNAMED
-from trio_relay.net.proxy_header import ProxyHeaderRefused, bytes_missing, client_told
+from trio_relay.net import addresses, proxy_header
 
 WHOLE = st.builds(
     header,
@@ -29,34 +28,34 @@ WHOLE = st.builds(
         (header("203.0.113.7", is_datagram=True), "203.0.113.7"),
         (header("2001:db8::7"), "2001:db8::7"),
         (header("::ffff:203.0.113.7"), "203.0.113.7"),
-        (header(""), UNNAMED),
-        (header("", fields=bytes(12)), UNNAMED),
+        (header(""), addresses.UNNAMED),
+        (header("", fields=bytes(12)), addresses.UNNAMED),
         (header("203.0.113.7", is_local=True), None),
         (SIGNATURE + b"\x20\x00\x00\x00", None),
         (SIGNATURE + b"\x20\x11\x00\x00", None),
-        (SIGNATURE + b"\x21\x31\x00\xd8" + bytes(216), UNNAMED),
+        (SIGNATURE + b"\x21\x31\x00\xd8" + bytes(216), addresses.UNNAMED),
     ],
 )
 def test_it_tells_whose_connection_it_is(data: bytes, expected: str | None) -> None:
-    assert bytes_missing(data) == 0
-    assert client_told(data) == expected
+    assert proxy_header.bytes_missing(data) == 0
+    assert proxy_header.client_told(data) == expected
 
 
 @given(WHOLE, st.integers(0, 400))
 def test_it_is_read_whole_and_nothing_behind_it(data: bytes, cut: int) -> None:
     """Read in whatever pieces come, of which each is asked for by what is missing."""
     read = 0
-    while missing := bytes_missing(data[:read]):
+    while missing := proxy_header.bytes_missing(data[:read]):
         assert 0 < missing <= len(data) - read
         read += missing
     assert read == len(data)
     cut = min(cut, len(data) - 1)
-    assert 0 < bytes_missing(data[:cut]) <= len(data) - cut
+    assert 0 < proxy_header.bytes_missing(data[:cut]) <= len(data) - cut
 
 
 @given(st.ip_addresses())
 def test_every_address_comes_through_as_it_is_written_here(address: object) -> None:
-    told = client_told(header(str(address)))
+    told = proxy_header.client_told(header(str(address)))
     assert told is not None
     parsed = ip_address(str(address))
     assert ip_address(told) == (getattr(parsed, "ipv4_mapped", None) or parsed)
@@ -65,12 +64,12 @@ def test_every_address_comes_through_as_it_is_written_here(address: object) -> N
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda rest: SIGNATURE + rest))
 def test_any_bytes_are_refused_or_asked_for_more_of_or_tell_something(data: bytes) -> None:
     try:
-        missing = bytes_missing(data)
-    except ProxyHeaderRefused:
+        missing = proxy_header.bytes_missing(data)
+    except proxy_header.ProxyHeaderRefused:
         return
     assert missing <= 4_096
     if missing <= 0 and len(data) >= 16:
-        assert client_told(data) is None or isinstance(client_told(data), str)
+        assert proxy_header.client_told(data) is None or isinstance(proxy_header.client_told(data), str)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +94,9 @@ def test_any_bytes_are_refused_or_asked_for_more_of_or_tell_something(data: byte
     ],
 )
 def test_what_is_none_is_refused_as_soon_as_that_is_seen(data: bytes, reason: str) -> None:
-    with pytest.raises(ProxyHeaderRefused, match=reason):
-        bytes_missing(data)
+    with pytest.raises(proxy_header.ProxyHeaderRefused, match=reason):
+        proxy_header.bytes_missing(data)
 
 
 def test_the_longest_that_is_taken() -> None:
-    assert bytes_missing(SIGNATURE + b"\x21\x11\x0f\xf0") == 4_080
+    assert proxy_header.bytes_missing(SIGNATURE + b"\x21\x11\x0f\xf0") == 4_080

@@ -13,13 +13,12 @@ from tests.support.proxies import header
 from tests.support.server import Door, open_door
 from tests.support.wire import Wire, open_stream, upgrade
 from trio_relay import NetOptions
+from trio_relay.net import listeners, tls
 from trio_relay.net import server as server_module
-from trio_relay.net.listeners import Preamble
-from trio_relay.net.tls import Tls
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
-PROXIED = Preamble(proxy=True)
+PROXIED = listeners.Preamble(proxy=True)
 PROXY = "10.0.0.1"
 CLIENT = "203.0.113.7"
 NET: dict[str, Any] = {"trusted_proxies": ("10.0.0.0/8",)}
@@ -57,8 +56,8 @@ async def test_it_may_come_byte_by_byte(peers: list[str]) -> None:
 
 
 async def test_tls_comes_behind_it(peers: list[str]) -> None:
-    both = Preamble(proxy=True, tls=True)
-    async with open_door(net=NetOptions(**NET), preamble=both, tls=Tls(certified())) as door:
+    both = listeners.Preamble(proxy=True, tls=True)
+    async with open_door(net=NetOptions(**NET), preamble=both, tls=tls.Tls(certified())) as door:
         peers.append(PROXY)
         stream = await door.listener.connect()
         await stream.send_all(header(CLIENT))

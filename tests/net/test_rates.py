@@ -17,9 +17,8 @@ from tests.support.operators import ADMIN, MODERATOR, operator
 from tests.support.scoreboards import boards
 from tests.support.server import Door, open_door
 from tests.support.wire import Reply, Wire, message, open_stream, open_wire, request, upgrade
-from trio_relay import MemoryStore, NetOptions, Rules
-from trio_relay.nostr.kinds import GIFT_WRAP
-from trio_relay.policy.rate_options import KindRate, RateOptions
+from trio_relay import KindRate, MemoryStore, NetOptions, RateOptions, Rules
+from trio_relay.nostr import kinds
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -102,7 +101,7 @@ async def test_a_gift_wrap_is_charged_to_no_key_but_to_the_address(peers: list[s
         challenge="needed", rates=RateOptions(events_per_key="1/minute burst 1", events_per_address="1/minute burst 3")
     )
     async with open_door(rules=limited, net=PATIENT) as door, two_wires(door, peers, HERE) as [wire]:
-        wraps = [ALICE.event(str(number), kind=GIFT_WRAP, tags=[["p", BOB.pubkey]]) for number in range(4)]
+        wraps = [ALICE.event(str(number), kind=kinds.GIFT_WRAP, tags=[["p", BOB.pubkey]]) for number in range(4)]
         await wire.send(*(message("EVENT", wrap) for wrap in wraps))
         answers = {answer[1]: answer[2:] for answer in [await wire.receive() for _ in wraps]}
         refusal = list(too_many("1 event a minute from this address", 60))
@@ -407,7 +406,7 @@ async def test_what_connections_with_one_key_bring_and_ask_is_one_account(
         "bytes": (f"1/s burst {2 * len(asking)}", f"1 byte a second from this key; again in {len(asking)} s"),
         "work": ("6/minute burst 2", "6 s of work a minute from this key; again in 5 s"),
     }[counted]
-    limited = rules_for(rates=RateOptions(**{f"{counted}_per_key": rate}))
+    limited = rules_for(rates=rules(**{f"{counted}_per_key": rate}).rates)
     async with (
         open_door(rules=limited, net=PATIENT) as door,
         authenticated(door, peers, ALICE) as one,

@@ -22,13 +22,13 @@ from tests.support.keys import ALICE
 from tests.support.server import Pair, open_door, socket_pair
 from tests.support.wire import CLOSE, Wire, closing, frame, message, open_stream, upgrade
 from trio_relay import Limits, NetOptions
+from trio_relay.net import listeners
 from trio_relay.net import server as server_module
-from trio_relay.net.listeners import Preamble
 from trio_relay.net.tls import CertifiedKey, Tls, TlsRefused, not_after
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
-SECURE = Preamble(tls=True)
+SECURE = listeners.Preamble(tls=True)
 GOOD, OTHER = certified(), certified()
 each_pair = pytest.mark.parametrize("pair", [memory_stream_pair, socket_pair], ids=["memory", "sockets"])
 

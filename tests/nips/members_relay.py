@@ -13,8 +13,7 @@ from tests.support.backends import ask
 from tests.support.keys import Author
 from tests.support.named_relay import AuthClient, open_client, open_named, rules_for
 from tests.support.server import Door
-from trio_relay import Event, Filter, MemberOptions, Rules, Store
-from trio_relay.nostr.relay_info import RelayInfo
+from trio_relay import Event, Filter, MemberOptions, RelayInfo, Rules, Store
 from trio_relay.nostr.schnorr import open_backend
 
 NOW = int(time.time())

@@ -14,9 +14,8 @@ from tests.support.keys import NOW, made_up
 from tests.support.named_relay import open_client, open_named
 from tests.support.obedient_store import SyncedStore
 from tests.support.syncing import FIRST, HASTY, begin, compared, go_on, ids_of, is_over, refusal, refused, told
-from trio_relay import MemoryStore, Relay, Store
+from trio_relay import MemoryStore, Relay, Store, SyncOptions
 from trio_relay.nostr.negentropy.wire import ID_LIST, INFINITY, Range, read_ranges
-from trio_relay.pipeline.options import SyncOptions
 
 NOTES: Final = [made_up(str(number), created_at=NOW + number) for number in range(1_000)]
 KINDS: Final[dict[str, Any]] = {"kinds": [1]}

@@ -14,8 +14,7 @@ from tests.support.keys import NOW
 from tests.support.named_relay import URL, rules_for
 from tests.support.operators import ADMIN, Clock, Operator, managed, operator
 from tests.support.wire import Reply, Wire, message, upgrade
-from trio_relay import Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
-from trio_relay.net.admin.api import AdminApi
+from trio_relay import AdminApi, Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
 
 HERE, THERE, PROXY = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 BLOCKED = (1008, "blocked: this address is blocked")

@@ -8,8 +8,7 @@ import trio
 from tests.support.keys import ALICE, BOB, CAROL, Author
 from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.server import Door
-from trio_relay import Event, Rules, Store
-from trio_relay.nostr.relay_info import RelayInfo
+from trio_relay import Event, RelayInfo, Rules, Store
 
 ADMIN, OWNER = Author("admin"), Author("owner")
 REFUSED = [False, "restricted: the author of this event is not among the keys that may write here"]

@@ -15,8 +15,7 @@ from tests.opensearch.pairs import Relays
 from tests.support.indices import make, options_for
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.local_bus import LocalBus
-from trio_relay import Relay, open_relay
-from trio_relay.store.opensearch import open_opensearch
+from trio_relay import Relay, open_opensearch, open_relay
 
 pytestmark = pytest.mark.exhaustive
 

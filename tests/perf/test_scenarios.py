@@ -18,7 +18,7 @@ from perf.scenarios import SCENARIOS, Scenario
 from perf.servers import OURS, Server, running
 from tests.perf.counting import check, counted_filters, matches
 from tests.support.oracles import naive_query
-from trio_relay.nostr.hyperloglog import canonical_offset
+from trio_relay.nostr import hyperloglog
 
 SCALE = 0.001
 SOME = ("ingest", "id-1m", "half")
@@ -86,7 +86,7 @@ def test_what_is_counted_has_registers_or_not_as_the_scenario_says(name: str, ha
     plan = SCENARIOS[name].scaled(SCALE).plan
     filters = list(counted_filters(plan, newest_filled(plan.filled)))
     assert len(filters) == plan.count
-    assert {canonical_offset([filter_]) is not None for filter_ in filters} == {has_registers}
+    assert {hyperloglog.canonical_offset([filter_]) is not None for filter_ in filters} == {has_registers}
 
 
 @pytest.mark.slow

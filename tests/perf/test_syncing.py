@@ -13,8 +13,8 @@ import pytest
 from perf import syncing
 from perf.plan import Counted, Failed, Plan
 from perf.syncing import differing, sync, sync_again
+from trio_relay.nostr.negentropy import protocol
 from trio_relay.nostr.negentropy.items import RECORD_SIZE, Items, ItemSet, record
-from trio_relay.nostr.negentropy.protocol import reply
 
 RECORDS = [record(1_000 + number // 2, sha256(str(number).encode()).digest()) for number in range(2_000)]
 PLAN = Plan(load="sync", filled=len(RECORDS), differing=20, count=3)
@@ -62,7 +62,7 @@ def honest(items: Items) -> Callable[[list[Any]], list[bytes]]:
     def answer(message: list[Any]) -> list[bytes]:
         if message[0] == "NEG-CLOSE":
             return []
-        return [json.dumps(["NEG-MSG", message[1], reply(items, bytes.fromhex(message[-1])).hex()]).encode()]
+        return [json.dumps(["NEG-MSG", message[1], protocol.reply(items, bytes.fromhex(message[-1])).hex()]).encode()]
 
     return answer
 

@@ -14,10 +14,8 @@ from trio.testing import MockClock
 from tests.support.judges import REJECT, SHADOW, Jury, judged_by
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.pipeline import LocalClient, Replies, ids, subscription, waiting
-from trio_relay import Event, Filter, MemoryStore, PluginOptions, Relay, Submission, open_relay
+from trio_relay import Event, Filter, MemoryStore, PluginOptions, PolicyOptions, Relay, Rules, Submission, open_relay
 from trio_relay.plugins import Source
-from trio_relay.policy.options import PolicyOptions
-from trio_relay.policy.rules import Rules
 
 EPHEMERAL = 20_001
 pytestmark = pytest.mark.usefixtures("inline_threads")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from tests.support.server import plain
 from trio_relay import Action, Filter, Source, Verdict
-from trio_relay.nostr.filter import parse_filter
+from trio_relay.nostr import filter as nostr_filter
 from trio_relay.plugins import (
     Answer,
     BadAnswer,
@@ -127,7 +127,7 @@ def test_a_question_about_a_request_has_its_filters_as_clients_write_them() -> N
 
 
 def test_a_limit_that_the_client_did_not_name_is_not_told() -> None:
-    asked = parse_filter({"kinds": [1]}).with_limit(default=500, most=500)
+    asked = nostr_filter.parse_filter({"kinds": [1]}).with_limit(default=500, most=500)
     assert told(request_line("1", [asked], Source(), NOW))["filters"] == [{"kinds": [1]}]
 
 
@@ -143,7 +143,7 @@ def test_a_limit_that_the_client_did_not_name_is_not_told() -> None:
     ],
 )
 def test_filters_that_come_back_as_they_went_are_the_same(source: dict[str, Any]) -> None:
-    asked = parse_filter(source, all_of=True)
+    asked = nostr_filter.parse_filter(source, all_of=True)
     written = told(request_line("1", [asked], Source(), NOW))["filters"]
     verdict = verdict_on_request(Answer("1", "accept", filters=written), [asked])
     assert verdict.filters is not None

@@ -1,4 +1,4 @@
-"""Buckets, their table, and how rates are written."""
+"""TokenBuckets, their table, and how rates are written."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from trio_relay.policy.accounts import Rates
-from trio_relay.policy.rate_limits import check_rates, published
-from trio_relay.policy.rate_options import KindRate, RateOptions
-from trio_relay.policy.rates import WORDS, Buckets, BucketTable, Column, Rate, most, parse_rate, wait
+from trio_relay import KindRate, RateOptions
+from trio_relay.policy import accounts, rate_limits
+from trio_relay.policy.rates import WORDS, BucketTable, Rate, TokenBuckets, Word, most, parse_rate, wait
 
 ADDRESS = "192.0.2.1"
 
@@ -55,9 +54,9 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
 
 def test_a_bad_rate_is_refused_with_the_name_of_its_setting() -> None:
     with pytest.raises(ValueError, match="events_per_address: 'much' is no rate"):
-        check_rates(RateOptions(events_per_address="much", enabled=False))
+        rate_limits.check_rates(RateOptions(events_per_address="much", enabled=False))
     with pytest.raises(ValueError, match="kinds: per_key: 'much' is no rate"):
-        check_rates(RateOptions(kinds=(KindRate(kinds=(1,), per_key="much"),)))
+        rate_limits.check_rates(RateOptions(kinds=(KindRate(kinds=(1,), per_key="much"),)))
 
 
 class Jar:
@@ -79,7 +78,7 @@ class Jar:
     steps=st.lists(st.tuples(st.sampled_from([0, 0.25, 1, 12, 60, 7200]), st.integers(1, 20)), max_size=12),
 )
 def test_a_bucket_gives_what_the_obvious_one_gives(rate: Rate, steps: list[tuple[float, int]]) -> None:
-    jar, bucket, now = Jar(rate), Buckets(), 0.0
+    jar, bucket, now = Jar(rate), TokenBuckets(), 0.0
     for pause, wanted in steps:
         now += pause
         expected = jar.most(wanted, now)
@@ -96,10 +95,10 @@ def test_a_bucket_gives_what_the_obvious_one_gives(rate: Rate, steps: list[tuple
 
 def test_a_holder_finds_its_buckets_again_and_nobody_elses() -> None:
     table = BucketTable()
-    Buckets(table, ADDRESS).take(Column.EVENTS, 5.0, 100.0)
-    assert Buckets(table, ADDRESS).full_at(Column.EVENTS) == 105.0
-    assert Buckets(table, ADDRESS).full_at(Column.MESSAGES) == 0.0
-    assert Buckets(table, "192.0.2.2").full_at(Column.EVENTS) == 0.0
+    TokenBuckets(table, ADDRESS).take(Word.EVENTS, 5.0, 100.0)
+    assert TokenBuckets(table, ADDRESS).full_at(Word.EVENTS) == 105.0
+    assert TokenBuckets(table, ADDRESS).full_at(Word.MESSAGES) == 0.0
+    assert TokenBuckets(table, "192.0.2.2").full_at(Word.EVENTS) == 0.0
 
 
 def test_who_is_full_again_first_is_forgotten_first() -> None:
@@ -108,7 +107,7 @@ def test_who_is_full_again_first_is_forgotten_first() -> None:
     words = [0.0] * (8 + 256 * 12)
     table = BucketTable(words, b"fixed")
     for number in range(1_500):
-        Buckets(table, str(number)).take(Column.EVENTS, 10.0, float(number))
+        TokenBuckets(table, str(number)).take(Word.EVENTS, 10.0, float(number))
     known = [number for number in range(1_500) if table.find(str(number)) is not None]
     assert len(words) == 8 + 256 * 12
     assert len(known) == 256
@@ -131,19 +130,19 @@ def test_the_memory_of_all_holders_is_bounded() -> None:
 def test_whose_row_was_taken_begins_anew() -> None:
     words = [0.0] * WORDS
     table = BucketTable(words)
-    buckets = Buckets(table, ADDRESS)
-    buckets.take(Column.EVENTS, 5.0, 100.0)
+    buckets = TokenBuckets(table, ADDRESS)
+    buckets.take(Word.EVENTS, 5.0, 100.0)
     row = table.find(ADDRESS)
     assert row is not None
     words[row] = 7.0  # as another process would
-    assert buckets.full_at(Column.EVENTS) == 0.0
-    buckets.take(Column.EVENTS, 5.0, 200.0)
-    assert Buckets(table, ADDRESS).full_at(Column.EVENTS) == 205.0
+    assert buckets.full_at(Word.EVENTS) == 0.0
+    buckets.take(Word.EVENTS, 5.0, 200.0)
+    assert TokenBuckets(table, ADDRESS).full_at(Word.EVENTS) == 205.0
     assert table.find(ADDRESS) != row
 
 
 def test_a_bar_doubles_up_to_a_day_and_is_forgotten_after_a_day_without_fault() -> None:
-    rates = Rates(RateOptions(faults_per_address="1/hour burst 1", bar_seconds=60), lambda _key: False)
+    rates = accounts.Rates(RateOptions(faults_per_address="1/hour burst 1", bar_seconds=60), lambda _key: False)
     now, lengths = 0.0, []
     for _ in range(13):
         assert not rates.fault(ADDRESS, now)
@@ -158,12 +157,12 @@ def test_a_bar_doubles_up_to_a_day_and_is_forgotten_after_a_day_without_fault() 
 
 
 def test_who_has_no_address_is_never_barred() -> None:
-    rates = Rates(RateOptions(faults_per_address="1/hour burst 1"), lambda _key: False)
+    rates = accounts.Rates(RateOptions(faults_per_address="1/hour burst 1"), lambda _key: False)
     assert not any(rates.fault(None, 1.0) for _ in range(10))
 
 
 def test_work_is_told_to_the_buckets_late_and_whole() -> None:
-    rates = Rates(RateOptions(work_per_address="60/minute burst 1"), lambda _key: False)
+    rates = accounts.Rates(RateOptions(work_per_address="60/minute burst 1"), lambda _key: False)
     account, other = rates.account(ADDRESS), rates.account(ADDRESS)
     for _ in range(10_000):
         account.charge(0.000_11, 5.0)
@@ -172,38 +171,40 @@ def test_work_is_told_to_the_buckets_late_and_whole() -> None:
 
 
 def test_a_key_is_charged_for_work_on_all_of_its_connections_and_an_admins_for_none() -> None:
-    rates = Rates(RateOptions(work_per_key="60/minute burst 1", work_per_address=""), lambda key: key == "admin")
-    accounts = [rates.account(f"192.0.2.{number}") for number in range(3)]
-    for account, key in zip(accounts, ["key", "key", "admin"], strict=True):
+    rates = accounts.Rates(
+        RateOptions(work_per_key="60/minute burst 1", work_per_address=""), lambda key: key == "admin"
+    )
+    of_three = [rates.account(f"192.0.2.{number}") for number in range(3)]
+    for account, key in zip(of_three, ["key", "key", "admin"], strict=True):
         account.add_key(key)
-    accounts[0].charge(2.0, 0.0)
-    accounts[2].charge(1e6, 0.0)
-    assert [account.refusal("REQ", 0.0) is None for account in accounts] == [False, False, True]
-    assert accounts[2].is_exempt
+    of_three[0].charge(2.0, 0.0)
+    of_three[2].charge(1e6, 0.0)
+    assert [account.refusal("REQ", 0.0) is None for account in of_three] == [False, False, True]
+    assert of_three[2].is_exempt
 
 
 def test_what_was_too_much_is_told_by_limit_and_address_once() -> None:
-    rates = Rates(RateOptions(connections_per_address="1/hour"), lambda _key: False)
+    rates = accounts.Rates(RateOptions(connections_per_address="1/hour"), lambda _key: False)
     for address in (ADDRESS, ADDRESS, ADDRESS, "192.0.2.2"):
-        rates.refusal(Column.CONNECTIONS, address, 1.0)
+        rates.refusal(Word.CONNECTIONS, address, 1.0)
     assert list(rates.untold()) == [("connections_per_address", ADDRESS, 2)]
     assert list(rates.untold()) == []
 
 
 def test_what_clients_can_meet_is_published_while_it_holds() -> None:
     options = RateOptions(events_per_key="1/s", work_per_key="", kinds=(KindRate(kinds=(1, 7), per_address="2/s"),))
-    told = published(options)
+    told = rate_limits.published(options)
     assert told["events_per_key"] == "1/s"
     assert told["events_of_kind_7_per_address"] == "2/s"
     assert "work_per_key" not in told
     assert "faults_per_address" not in told
-    assert published(replace(options, enabled=False)) == {}
+    assert rate_limits.published(replace(options, enabled=False)) == {}
 
 
 def test_a_wide_limit_is_taken_in_lots_and_lets_no_more_through() -> None:
-    rates = Rates(RateOptions(messages_per_connection="1/hour burst 90000"), lambda _key: False)
+    rates = accounts.Rates(RateOptions(messages_per_connection="1/hour burst 90000"), lambda _key: False)
     account = rates.account(None)
-    assert sum(account.take(Column.MESSAGES, 7, 0.0) for _ in range(20_000)) == 90_000
-    assert account.take(Column.MESSAGES, 2, 3600.0) == 1
-    assert account.take(Column.MESSAGES, 2, 3600.0, all_or_none=True) == 0
-    assert account.take(Column.MESSAGES, 1, 7200.0, all_or_none=True) == 1
+    assert sum(account.take(Word.MESSAGES, 7, 0.0) for _ in range(20_000)) == 90_000
+    assert account.take(Word.MESSAGES, 2, 3600.0) == 1
+    assert account.take(Word.MESSAGES, 2, 3600.0, all_or_none=True) == 0
+    assert account.take(Word.MESSAGES, 1, 7200.0, all_or_none=True) == 1

@@ -16,7 +16,7 @@ import trustme
 
 from tests.support.server import Door, Pair
 from tests.support.wire import Wire
-from trio_relay.net.tls import CertifiedKey
+from trio_relay.net import tls
 
 NAME: Final = "relay.example"
 
@@ -27,14 +27,14 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def certified(*, ends: datetime | None = None, key: trustme.KeyType = trustme.KeyType.ECDSA) -> CertifiedKey:
+def certified(*, ends: datetime | None = None, key: trustme.KeyType = trustme.KeyType.ECDSA) -> tls.CertifiedKey:
     """A new certificate of the authority for the relay, and its key."""
     made = authority().issue_cert(NAME, not_after=ends, key_type=key)
     chain = b"".join(blob.bytes() for blob in made.cert_chain_pems)
-    return CertifiedKey(chain, made.private_key_pem.bytes())
+    return tls.CertifiedKey(chain, made.private_key_pem.bytes())
 
 
-def written(folder: Path, pair: CertifiedKey) -> dict[str, str]:
+def written(folder: Path, pair: tls.CertifiedKey) -> dict[str, str]:
     """The settings of a relay that has this pair in files, which are replaced if they are there."""
     files = {"tls_certificate": folder / "relay.pem", "tls_key": folder / "relay.key"}
     for path, data in zip(files.values(), (pair.chain, pair.key), strict=True):

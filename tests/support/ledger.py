@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trio_relay.policy.accounts import Account
+from trio_relay.policy import accounts
 
 
-class Ledger(Account):
+class Ledger(accounts.Account):
     """Notes each charge, in seconds, in `charged`."""
 
     def __init__(self) -> None:

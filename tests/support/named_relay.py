@@ -9,8 +9,7 @@ from typing import Any
 
 from tests.support.keys import Author
 from tests.support.server import Door, Talker, open_door
-from trio_relay import Event, Limits, MemberOptions, PolicyOptions, RelayInfo, Rules, Store
-from trio_relay.policy.rate_options import RateOptions
+from trio_relay import Event, Limits, MemberOptions, PolicyOptions, RateOptions, RelayInfo, Rules, Store
 
 URL = "wss://relay.example/"
 

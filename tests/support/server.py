@@ -16,6 +16,7 @@ import trio_websocket
 
 from tests.support.keys import NOW
 from trio_relay import (
+    AdminApi,
     Endpoints,
     Event,
     Judges,
@@ -27,12 +28,11 @@ from trio_relay import (
     Rules,
     Server,
     Store,
+    SyncOptions,
     open_relay,
 )
-from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.listeners import PLAIN, Preamble
 from trio_relay.net.tls import Tls
-from trio_relay.pipeline.options import SyncOptions
 from trio_relay.scoreboard import Scoreboard
 
 T = TypeVar("T")

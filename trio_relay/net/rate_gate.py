@@ -19,7 +19,7 @@ from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.http import Request, Response
 from trio_relay.policy.accounts import Account, Rates
 from trio_relay.policy.rate_limits import RateLimited
-from trio_relay.policy.rates import Column
+from trio_relay.policy.rates import Word
 
 log = structlog.get_logger("trio_relay.net")
 
@@ -68,15 +68,15 @@ class RateGate:
         now, origin = trio.current_time(), self._origin(request.client)
         rates, is_call = self._rates, front.takes_body(request)
         if is_call:
-            refusal = rates.refusal(Column.CALLS, origin, now) or rates.auth_refusal(origin, now)
+            refusal = rates.refusal(Word.CALLS, origin, now) or rates.auth_refusal(origin, now)
             if refusal is not None:
                 return _too_many_calls(refusal)
         response = await front.answer(request)
-        if response is None and (refusal := rates.refusal(Column.CONNECTIONS, origin, now)) is not None:
+        if response is None and (refusal := rates.refusal(Word.CONNECTIONS, origin, now)) is not None:
             headers = [("Retry-After", str(refusal.seconds)), _CLOSE]
             return Response(HTTPStatus.TOO_MANY_REQUESTS, f"{refusal}\n".encode(), headers=headers)
         if is_call and response is not None and response.status == HTTPStatus.UNAUTHORIZED:
-            rates.refusal(Column.AUTHS, origin, now)
+            rates.refusal(Word.AUTHS, origin, now)
             rates.fault(origin, now)
         return response
 

@@ -16,7 +16,7 @@ from trio_relay.nostr.kinds import WRAPS
 from trio_relay.policy.bars import BarredAddresses, Tolerance
 from trio_relay.policy.rate_limits import Limit, RateLimited, ScopeLimits
 from trio_relay.policy.rate_options import RateOptions
-from trio_relay.policy.rates import WIDTH, Buckets, BucketTable, Column, most, wait
+from trio_relay.policy.rates import WIDTH, BucketTable, TokenBuckets, Word, most, wait
 
 SECONDS_A_BYTE: Final = 5e-9
 """What a byte that is sent counts as, beside the time in which it was looked up: a live delivery of 600 bytes 3 µs, a
@@ -33,8 +33,8 @@ _LONGEST_PAUSE: Final = 30.0
 _MOST_TOLD: Final = 1_000
 """Addresses that are told apart in the lines of a minute."""
 
-Drawn: TypeAlias = tuple[tuple[Buckets, Limit], ...]
-"""Buckets that are drawn on together, each with its limit."""
+Drawn: TypeAlias = tuple[tuple[TokenBuckets, Limit], ...]
+"""TokenBuckets that are drawn on together, each with its limit."""
 
 
 class Account:
@@ -78,17 +78,17 @@ class Account:
         """What was taken ahead and is still to be used, by column."""
         self._kinds: list[tuple[frozenset[int], Drawn]] = []
         if rates is not None:
-            self._draw_on(rates.of_connection, Buckets(), Buckets)
+            self._draw_on(rates.of_connection, TokenBuckets(), TokenBuckets)
             if origin is not None:
                 table = rates.table
                 kinds = iter(range(len(rates.of_address.by_kind)))
                 self._draw_on(
                     rates.of_address,
-                    Buckets(table, origin),
-                    lambda: Buckets(table, f"{origin} {next(kinds)}"),
+                    TokenBuckets(table, origin),
+                    lambda: TokenBuckets(table, f"{origin} {next(kinds)}"),
                 )
 
-    def _draw_on(self, limits: ScopeLimits, buckets: Buckets, more: Callable[[], Buckets]) -> None:
+    def _draw_on(self, limits: ScopeLimits, buckets: TokenBuckets, more: Callable[[], TokenBuckets]) -> None:
         for column, limit in limits.columns:
             self._drawn[column] += ((buckets, limit),)
         for kinds, limit in limits.by_kind:
@@ -109,10 +109,10 @@ class Account:
             self._drawn = [()] * WIDTH
             self._kinds = []
             return
-        buckets: Buckets | None = None
-        for column in (Column.MESSAGES, Column.BYTES, Column.WORK):
+        buckets: TokenBuckets | None = None
+        for column in (Word.MESSAGES, Word.BYTES, Word.WORK):
             if (limit := rates.of_key.by_column[column]) is not None:
-                buckets = buckets or Buckets(rates.table, pubkey)
+                buckets = buckets or TokenBuckets(rates.table, pubkey)
                 self._drawn[column] += ((buckets, limit),)
                 self._leased[column] = 0  # the key has not been asked about what was taken ahead
 
@@ -139,18 +139,18 @@ class Account:
         if (rates := self._rates) is None:
             return None
         at = now + rates.ahead
-        for buckets, limit in self._drawn[Column.WORK]:
-            seconds = wait(buckets.full_at(Column.WORK), at, 0.0, limit.tolerance)
+        for buckets, limit in self._drawn[Word.WORK]:
+            seconds = wait(buckets.full_at(Word.WORK), at, 0.0, limit.tolerance)
             if seconds:
-                return self._refuse(rates, limit, seconds, buckets.full_at(Column.WORK) - at, 1, now)
+                return self._refuse(rates, limit, seconds, buckets.full_at(Word.WORK) - at, 1, now)
         return None
 
     def _settle(self, now: float) -> None:
         """Tell the buckets what has been noted."""
         if self._rates is not None:
             now += self._rates.ahead
-            for buckets, limit in self._drawn[Column.WORK]:
-                buckets.take(Column.WORK, self._owed * limit.each, now)
+            for buckets, limit in self._drawn[Word.WORK]:
+                buckets.take(Word.WORK, self._owed * limit.each, now)
         self._owed = 0.0
 
     def take(self, column: int, wanted: int, now: float, *, all_or_none: bool = False) -> int:
@@ -209,37 +209,37 @@ class Account:
             messages: whole ones.
             now: Trio's time.
         """
-        if size and not self.take(Column.BYTES, size, now, all_or_none=True):
+        if size and not self.take(Word.BYTES, size, now, all_or_none=True):
             allowed = 0
         else:
-            allowed = self.take(Column.MESSAGES, messages, now)
+            allowed = self.take(Word.MESSAGES, messages, now)
         if allowed < messages:
             self.too_much = self.refused
         return allowed
 
     def take_events(self, kinds: Sequence[int], now: float) -> list[RateLimited | None] | None:
         """Take events of these kinds, in order; None if none of them is too much, else why each is, or None."""
-        granted = self.take(Column.EVENTS, len(kinds), now)
+        granted = self.take(Word.EVENTS, len(kinds), now)
         if granted == len(kinds) and not self._kinds:
             return None
         verdicts = [None if place < granted else self.refused for place in range(len(kinds))]
         for place, kind in enumerate(kinds[:granted] if self._kinds else ()):
             for limited, drawn in self._kinds:
-                if kind in limited and not self._take(Column.EVENTS, drawn, 1, now):
+                if kind in limited and not self._take(Word.EVENTS, drawn, 1, now):
                     verdicts[place] = self.refused
                     break
         return verdicts if any(verdicts) else None
 
     def take_failed_auth(self, now: float) -> None:
         """An AUTH proved nothing."""
-        self.take(Column.AUTHS, 1, now)
+        self.take(Word.AUTHS, 1, now)
 
     def auth_refusal(self, now: float) -> RateLimited | None:
         """Why an AUTH is not looked at now; None if it is."""
-        for buckets, limit in self._drawn[Column.AUTHS]:
+        for buckets, limit in self._drawn[Word.AUTHS]:
             rates = self._rates
             assert rates is not None, "who is exempt draws on nothing"
-            at, full_at = now + rates.ahead, buckets.full_at(Column.AUTHS)
+            at, full_at = now + rates.ahead, buckets.full_at(Word.AUTHS)
             if seconds := wait(full_at, at, limit.each, limit.tolerance):
                 return self._refuse(rates, limit, seconds, full_at - at, 1, now)
         return None
@@ -292,7 +292,7 @@ class Rates:
         )
         self.is_admin = is_admin
         self.table = table or BucketTable()
-        faults = self.of_address.by_column[Column.FAULTS]
+        faults = self.of_address.by_column[Word.FAULTS]
         borne = None if faults is None else Tolerance(faults.each, faults.tolerance)
         self.bars = BarredAddresses(self.table, borne, options.bar_seconds)
         self.ahead = 0.0
@@ -300,7 +300,7 @@ class Rates:
         self.refused: Counter[str] = Counter()
         """What was too much, by the name of the limit."""
         self._told: Counter[tuple[str, str]] = Counter()
-        self.limits_authors = bool(self.of_key.by_column[Column.EVENTS] or self.of_key.by_kind)
+        self.limits_authors = bool(self.of_key.by_column[Word.EVENTS] or self.of_key.by_kind)
         """True if `author_refusal` ever gives any."""
 
     def account(self, origin: str | None, *, may_be_barred: bool = True) -> Account:
@@ -318,15 +318,15 @@ class Rates:
         return (
             None
             if limit is None or origin is None
-            else self._take(Buckets(self.table, origin), column, limit, origin, now, number)
+            else self._take(TokenBuckets(self.table, origin), column, limit, origin, now, number)
         )
 
     def auth_refusal(self, origin: str | None, now: float) -> RateLimited | None:
         """Why an address may not try to prove a key now; None if it may."""
-        limit = self.of_address.by_column[Column.AUTHS]
+        limit = self.of_address.by_column[Word.AUTHS]
         if limit is None or origin is None:
             return None
-        full_at = Buckets(self.table, origin).full_at(Column.AUTHS)
+        full_at = TokenBuckets(self.table, origin).full_at(Word.AUTHS)
         if not (seconds := wait(full_at, now + self.ahead, limit.each, limit.tolerance)):
             return None
         self.note(limit.name, origin, 1)
@@ -337,22 +337,22 @@ class Rates:
         limit = self.of_key.by_column[column]
         if limit is None or self.is_admin(pubkey):
             return None
-        return self._take(Buckets(self.table, pubkey), column, limit, None, now, 1)
+        return self._take(TokenBuckets(self.table, pubkey), column, limit, None, now, 1)
 
     def author_refusal(self, event: Event, now: float) -> RateLimited | None:
         """Why an event with a good signature is too much of its author's; None if it is not: then it is charged."""
         if event.kind in WRAPS or self.is_admin(event.pubkey):
             return None
-        refusal = self.refusal_of_key(Column.EVENTS, event.pubkey, now)
+        refusal = self.refusal_of_key(Word.EVENTS, event.pubkey, now)
         for place, (kinds, limit) in enumerate(self.of_key.by_kind if refusal is None else ()):
             if event.kind in kinds:
-                buckets = Buckets(self.table, f"{event.pubkey} {place}")
-                if (refusal := self._take(buckets, Column.EVENTS, limit, None, now, 1)) is not None:
+                buckets = TokenBuckets(self.table, f"{event.pubkey} {place}")
+                if (refusal := self._take(buckets, Word.EVENTS, limit, None, now, 1)) is not None:
                     return refusal
         return refusal
 
     def _take(
-        self, buckets: Buckets, column: int, limit: Limit, origin: str | None, now: float, number: int
+        self, buckets: TokenBuckets, column: int, limit: Limit, origin: str | None, now: float, number: int
     ) -> RateLimited | None:
         at = now + self.ahead
         if seconds := wait(buckets.full_at(column), at, number * limit.each, limit.tolerance):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from trio_relay.policy.rates import Buckets, BucketTable, Column, wait
+from trio_relay.policy.rates import BucketTable, TokenBuckets, Word, wait
 
 _DAY: Final = 86_400.0
 _MOST_DOUBLINGS: Final = 17
@@ -45,19 +45,19 @@ class BarredAddresses:
         """
         if self._tolerance is None:
             return False
-        buckets = Buckets(self._table, origin)
-        if buckets.full_at(Column.FORGIVEN) <= now:
-            buckets.put(Column.BARS, 0)
-        buckets.put(Column.FORGIVEN, now + _DAY)
-        if not wait(buckets.full_at(Column.FAULTS), now, self._tolerance.each, self._tolerance.all):
-            buckets.take(Column.FAULTS, self._tolerance.each, now)
+        buckets = TokenBuckets(self._table, origin)
+        if buckets.full_at(Word.FORGIVEN) <= now:
+            buckets.put(Word.BARS, 0)
+        buckets.put(Word.FORGIVEN, now + _DAY)
+        if not wait(buckets.full_at(Word.FAULTS), now, self._tolerance.each, self._tolerance.all):
+            buckets.take(Word.FAULTS, self._tolerance.each, now)
             return False
-        times = buckets.full_at(Column.BARS)
+        times = buckets.full_at(Word.BARS)
         until = now + min(self._seconds * 2.0 ** min(times, _MOST_DOUBLINGS), _DAY)
-        buckets.put(Column.BARS, times + 1)
-        buckets.put(Column.FAULTS, 0.0)  # once it is let in again, it begins anew
-        buckets.put(Column.FORGIVEN, until + _DAY)
-        buckets.put(Column.BARRED, until)
+        buckets.put(Word.BARS, times + 1)
+        buckets.put(Word.FAULTS, 0.0)  # once it is let in again, it begins anew
+        buckets.put(Word.FORGIVEN, until + _DAY)
+        buckets.put(Word.BARRED, until)
         self._table.note_bar(until)
         return True
 
@@ -66,7 +66,7 @@ class BarredAddresses:
         if not self.holds_any(now):
             return 0.0
         row = self._table.find(origin)
-        return 0.0 if row is None else max(0.0, self._table.words[row + Column.BARRED] - now)
+        return 0.0 if row is None else max(0.0, self._table.words[row + Word.BARRED] - now)
 
     def holds_any(self, now: float) -> bool:
         """True if anybody at all is barred; costs next to nothing."""

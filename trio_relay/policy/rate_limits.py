@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.policy.rate_options import RateOptions
-from trio_relay.policy.rates import WIDTH, Column, parse_rate
+from trio_relay.policy.rates import WIDTH, Word, parse_rate
 
 _NAMED_KINDS: Final = 5
 
@@ -16,14 +16,14 @@ _LOTS: Final = 30_000
 
 _WHERE: Final = {"connection": "on this connection", "address": "from this address", "key": "from this key"}
 _COUNTED: Final = {
-    "messages": (Column.MESSAGES, "message", "messages"),
-    "bytes": (Column.BYTES, "byte", "bytes"),
-    "events": (Column.EVENTS, "event", "events"),
-    "work": (Column.WORK, "s of work", "s of work"),
-    "connections": (Column.CONNECTIONS, "connection", "connections"),
-    "failed_auths": (Column.AUTHS, "failed AUTH", "failed AUTHs"),
-    "calls": (Column.CALLS, "management call", "management calls"),
-    "faults": (Column.FAULTS, "broken rule", "broken rules"),
+    "messages": (Word.MESSAGES, "message", "messages"),
+    "bytes": (Word.BYTES, "byte", "bytes"),
+    "events": (Word.EVENTS, "event", "events"),
+    "work": (Word.WORK, "s of work", "s of work"),
+    "connections": (Word.CONNECTIONS, "connection", "connections"),
+    "failed_auths": (Word.AUTHS, "failed AUTH", "failed AUTHs"),
+    "calls": (Word.CALLS, "management call", "management calls"),
+    "faults": (Word.FAULTS, "broken rule", "broken rules"),
 }
 
 

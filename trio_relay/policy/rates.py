@@ -97,7 +97,7 @@ def most(full_at: float, now: float, each: float, tolerance: float, wanted: int)
     return wanted if wanted * each <= free else max(0, int(free / each))
 
 
-class Column:
+class Word:
     """What stands in a row of the table, word by word; plain numbers, which are quicker than an enumeration's."""
 
     MARK: Final = 0
@@ -180,7 +180,7 @@ class BucketTable:
         """How many rows are barred; looks at all of them, in some milliseconds, while anybody is."""
         if self.barred_until <= now:
             return 0
-        return sum(until > now for until in self.words[_HEAD + Column.BARRED :: WIDTH])
+        return sum(until > now for until in self.words[_HEAD + Word.BARRED :: WIDTH])
 
     def _place(self, holder: str) -> tuple[int, float]:
         """Where the set of a holder begins, and the holder's mark, never 0: a whole number that a float holds."""
@@ -203,7 +203,7 @@ class BucketTable:
         return None
 
 
-class Buckets:
+class TokenBuckets:
     """The buckets of one holder: a row of the table, which may be taken from it, or of its own.
 
     Args:

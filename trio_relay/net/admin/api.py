@@ -19,7 +19,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.policy.lists import ListName, granted
-from trio_relay.policy.rates import Column
+from trio_relay.policy.rates import Word
 
 log = structlog.get_logger("trio_relay.net")
 
@@ -131,7 +131,7 @@ class AdminApi:
         if isinstance(found, Response):
             return found
         relay = self._relay
-        if (refusal := relay.rates.refusal_of_key(Column.CALLS, found.pubkey, trio.current_time())) is not None:
+        if (refusal := relay.rates.refusal_of_key(Word.CALLS, found.pubkey, trio.current_time())) is not None:
             return _refused(429, str(refusal), [("Retry-After", str(refusal.seconds))])
         try:
             return await self._carry_out(request, found)
