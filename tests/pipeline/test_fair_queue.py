@@ -52,6 +52,20 @@ def made_heavy(places: int, *holders: str) -> Queue:
     return queue
 
 
+@pytest.mark.parametrize(
+    ("places", "cores", "most"), [(4, 2, 1), (4, 1, 1), (4, 3, 2), (4, 64, 3), (4, None, 3), (1, 2, 1)]
+)
+def test_heavy_steps_leave_a_core_to_the_loop(places: int, cores: int | None, most: int) -> None:
+    queue = Queue(places)
+    queue.fair = FairQueue(places, cores)
+    queue.fair.charge(frozenset("abcdefgh"), 10 * HEAVY_SECONDS, queue.now)
+    heavy, light = [step(holder) for holder in "abcdefgh"], [step(holder) for holder in "xyz"]
+    queue.come(*heavy)
+    assert sum(one.is_running for one in heavy) == most
+    queue.come(*light)
+    assert sum(one.is_running for one in light) == min(3, places - most)
+
+
 def test_steps_of_equals_come_as_they_came() -> None:
     queue = Queue(1)
     steps = [step(holder) for holder in "abc"]

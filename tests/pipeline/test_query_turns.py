@@ -113,7 +113,9 @@ async def test_the_first_to_ask_for_the_set_of_all_there_is_does_not_make_others
     autojump_clock: MockClock,
 ) -> None:
     """It is charged to the set itself: the next one waits for the set alone, not for the turn of a heavy one."""
-    async with open_desk(WorkingStore(SECONDS)) as (relay, _), crowd(relay, 12, has_one_address=True):
+    store = WorkingStore(SECONDS)
+    store.is_shared = False  # else no set would be kept
+    async with open_desk(store) as (relay, _), crowd(relay, 12, has_one_address=True):
         await trio.sleep(10)
         began = trio.current_time()
         (await relay.open_sync(Filter(), client(0, has_one_address=True))).close()

@@ -19,6 +19,8 @@ class WorkingStore(MemoryStore):
         page_events: events of one page.
     """
 
+    is_shared = True  # its steps take no core of this machine, however many that has
+
     def __init__(self, seconds: dict[int, float], readers: int = 4, page_events: int = 500) -> None:
         super().__init__()
         self.readers = readers

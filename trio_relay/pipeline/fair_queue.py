@@ -7,8 +7,9 @@ one key, and a long answer goes to the back between its pages.
 Nobody knows how long a step will take, so three rules keep a newcomer from waiting for strangers' long ones:
 
 - one holder has half of the places at most;
-- heavy steps have all but a quarter of the places, one at least: the others are kept for light ones. Heavy are those of
-  holders that have used much, and those that have turned out to be long;
+- heavy steps have all but a quarter of the places, one at least: the others are kept for light ones. Of a store on this
+  machine they have one place less than there are cores, or the loop and the writer would wait for one. Heavy are those
+  of holders that have used much, and those that have turned out to be long;
 - while a light step waits and all places are taken, light ones at work have to yield after a quantum, except as many as
   there is room for among the heavy ones. Who had to yield begins anew later, and after the second time is heavy, and at
   work until it is done.
@@ -87,12 +88,15 @@ class FairQueue(Generic[S]):
 
     Args:
         places: steps that are at work at a time.
+        cores: that these steps share with the loop; heavy ones leave it one.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, cores: int | None = None) -> None:
         self.places = places
         self.most_of_one = max(1, places // 2)
         self.most_heavy = places - max(1, places // 4) if places > 1 else 1
+        if cores is not None:
+            self.most_heavy = min(self.most_heavy, max(1, cores - 1))
         self.waiting = 0
         self._uses = Uses(HALF_LIFE, HEAVY_SECONDS)
         self._lines: dict[Key, _Line[S]] = {}

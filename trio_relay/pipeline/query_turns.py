@@ -59,6 +59,7 @@ class QueryTurns:
         seconds: what each may take.
         wait_seconds: how long one waits for its turn at most.
         clock: seconds, for what is answered on the loop; it has to be quick.
+        cores: that steps share with the loop; None: they work elsewhere.
     """
 
     def __init__(
@@ -67,11 +68,12 @@ class QueryTurns:
         seconds: float,
         wait_seconds: float = 30.0,
         clock: Callable[[], float] = time.perf_counter,
+        cores: int | None = None,
     ) -> None:
         self.seconds = seconds
         self._wait_seconds = wait_seconds
         self._clock = clock
-        self._queue: FairQueue[_AskedStep] = FairQueue(places)
+        self._queue: FairQueue[_AskedStep] = FairQueue(places, cores)
         self._waited = Histogram(SECONDS)
         self._yielded = 0
         self._on_loop = Uses(_LOOP_HALF_LIFE, _LOOP_HEAVY_SECONDS)

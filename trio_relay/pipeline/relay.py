@@ -31,7 +31,7 @@ from trio_relay.pipeline.options import RelayOptions, SyncOptions
 from trio_relay.pipeline.queries import Queries
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.recipient import FlushCollector
-from trio_relay.pipeline.stages import Stages
+from trio_relay.pipeline.stages import Stages, cores
 from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.pipeline.stored_answer import StoredAnswer
 from trio_relay.pipeline.submission import Submission
@@ -94,7 +94,12 @@ class Relay:
             self.rates.author_refusal if self.rates.limits_authors else None,
         )
         """Where events go through. For `open_relay`, and to look at."""
-        self._turns = QueryTurns(store.readers, options.query_seconds, options.query_wait_seconds)
+        self._turns = QueryTurns(
+            store.readers,
+            options.query_seconds,
+            options.query_wait_seconds,
+            cores=None if store.is_shared else cores(),  # what others share is asked over a network
+        )
         self._queries = Queries(
             store,
             self._turns,
