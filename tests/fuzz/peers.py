@@ -163,4 +163,8 @@ async def _speak(script: bytes) -> None:
         nursery.start_soon(ask)
         await send_each(near, pieces(script, LINK_VOCABULARY))
     assert outcome[0] in ("answered", "refused", "ended")
-    assert link.waiting == 0 or outcome == ["ended"]
+    waiting = link.waiting
+    link.tell("note", b"late")
+    assert link.waiting == waiting, "nothing more waits for a link that has ended"
+    with trio.fail_after(1):
+        await link.room(0)
