@@ -14,7 +14,6 @@ from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.obedient_store import ObedientStore
 from trio_relay import Event, PolicyOptions, Rules, open_relay
 from trio_relay.moderation import web_of_trust
-from trio_relay.moderation.web_of_trust import followed
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -111,7 +110,7 @@ async def test_between_two_long_lists_others_get_their_turn(
     store = ObedientStore()
     authors = [Author(f"author {number}") for number in range(6)]
     await store.save_many([follows(ADMIN, *authors), *(follows(one, Author(f"by {one.pubkey}")) for one in authors)])
-    read = followed
+    read = web_of_trust.followed
 
     def watched(event: Event) -> list[str]:
         turns.append(turn)

@@ -13,7 +13,7 @@ from tests.support.obedient_store import ObedientStore
 from tests.support.server import open_door
 from tests.support.wire import open_stream, upgrade
 from trio_relay import Limits
-from trio_relay.net.endpoints import accepts_nostr_json
+from trio_relay.net import endpoints
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -48,7 +48,7 @@ CORS = {
     ],
 )
 def test_the_document_is_for_those_who_name_its_type(accept: str, wants: bool) -> None:
-    assert accepts_nostr_json(accept) == wants
+    assert endpoints.accepts_nostr_json(accept) == wants
 
 
 async def test_nip_11_is_served_from_the_limits_in_force(autojump_clock: MockClock) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.keys import ALICE, NOW
 from trio_relay import Filter
-from trio_relay.nostr.search import parse_search
-from trio_relay.pipeline.subscription_index import SubscriptionIndex
+from trio_relay.nostr import search
+from trio_relay.pipeline import subscription_index
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 EVENT = ALICE.event("hi", kind=1, tags=[["t", "tea"], ["e", "e" * 64]])
@@ -26,8 +26,8 @@ class Wish:
     origin: str | None = None
 
 
-def empty() -> SubscriptionIndex[Wish]:
-    return SubscriptionIndex()
+def empty() -> subscription_index.SubscriptionIndex[Wish]:
+    return subscription_index.SubscriptionIndex()
 
 
 SHAPES: dict[str, Callable[[int], Filter]] = {
@@ -128,8 +128,8 @@ def test_a_filter_that_an_event_meets_under_a_thousand_keys_is_compared_once(ask
         Filter(since=NOW + 1, until=NOW),
         Filter(kinds=frozenset({1}), until=NOW - 101),
         Filter(kinds=frozenset()),
-        Filter(search=parse_search("domain:example.com")),
-        Filter(search=parse_search("🤙")),
+        Filter(search=search.parse_search("domain:example.com")),
+        Filter(search=search.parse_search("🤙")),
     ],
 )
 def test_what_no_event_can_match_any_more_is_in_no_index(one: Filter) -> None:

@@ -10,7 +10,7 @@ import trio.testing
 
 from tests.support.keys import ALICE
 from trio_relay import MemoryStore, Submission
-from trio_relay.nostr.schnorr import open_backend
+from trio_relay.nostr import schnorr
 from trio_relay.pipeline.verifier import Verifier
 
 FIRST, SECOND = ALICE.event("first"), ALICE.event("second")
@@ -35,7 +35,7 @@ class SlowForTheFirst(MemoryStore):
 @pytest.mark.usefixtures("inline_threads")
 async def test_a_quick_batch_does_not_overtake_a_slow_one() -> None:
     store = SlowForTheFirst()
-    verifier = Verifier(store, open_backend(), trio.CapacityLimiter(2), most=1)
+    verifier = Verifier(store, schnorr.open_backend(), trio.CapacityLimiter(2), most=1)
     to_intake, intake = trio.open_memory_channel[list[Submission]](2)
     to_writer, passed = trio.open_memory_channel[list[Submission]](2)
     to_live, _live = trio.open_memory_channel[list[Submission]](2)

@@ -115,7 +115,7 @@ def test_a_refusal_is_one_line_with_a_prefix(said: str, heard: str) -> None:
 
 def test_a_question_about_a_request_has_its_filters_as_clients_write_them() -> None:
     filters = [{"kinds": [7, 1], "#t": ["b", "a"], "since": 0, "limit": 5}, {"search": 'good "old times" -bad'}]
-    question = told(request_line("1", list(map(parse_filter, filters)), Source("192.0.2.1"), NOW))
+    question = told(request_line("1", list(map(nostr_filter.parse_filter, filters)), Source("192.0.2.1"), NOW))
     assert question == {
         "type": "req",
         "id": "1",
