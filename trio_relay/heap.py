@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 SECONDS: float = 20.0  # not Final: tests set another
-"""Between two times that freed memory is given back; that takes 1 to 4 ms in a thread."""
+"""Between two times that freed memory is given back, in a thread."""
 _LIBRARY: Final = ctypes.CDLL(None)
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
 """Parameters of mallopt(3)."""
