@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 _LIMIT = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
 """No file may grow past a megabyte, which to the program is a disk without room."""
-_FEW = {"net.max_connections": "1000"}
+_FEW = {"net.max_connections": "1000", "rates.enabled": "false"}
 """For several processes: what they share is in memory, to which the limit applies as well."""
 _EAGER = (
     "import trio_relay.store.sqlite.store as store\n"

@@ -91,20 +91,21 @@ async def main(config: Config, announce: Announce, lists: ListFiles | None, work
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
         root.start_soon(heap.give_back_regularly)
-        with _scoreboard(workers, config.net.max_connections) as scoreboard:
+        buckets = WORDS if config.rates.enabled else 0
+        with _scoreboard(workers, config.net.max_connections, buckets) as scoreboard:
             whole = _Whole(config, workers, scoreboard, files)
             await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, lists)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
-def _scoreboard(workers: int, connections: int) -> Scoreboard:
+def _scoreboard(workers: int, connections: int, buckets: int) -> Scoreboard:
     """Make what all processes share.
 
     Raises:
         WorkersFailed: there is no room for it.
     """
     try:
-        return Scoreboard.create(workers, connections, WORDS)
+        return Scoreboard.create(workers, connections, buckets)
     except OSError as error:
         raise WorkersFailed(f"no memory that workers can share: {error.strerror}") from error
 
