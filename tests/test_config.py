@@ -121,7 +121,7 @@ def test_what_one_process_cannot_know_of_another_is_refused(settings: dict[str, 
 
 
 def test_a_bus_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_relay.config.find_spec", lambda name: None)
+    monkeypatch.setattr("trio_relay.config_checks.find_spec", lambda name: None)
     assert _refusal({"store": CLUSTER, "bus": {"url": "redis://localhost"}}) == (
         "bus.url: needs the package coredis: pip install 'trio-relay[bus]'"
     )

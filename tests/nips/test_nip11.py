@@ -24,6 +24,19 @@ NAMED: Final = {4, 17, 42, 59, 62, 70}
 NAME: Final = {"relay": {"url": URL}}
 EVERYWHERE: Final = {"net": {"listen": ["0.0.0.0:7777"]}}
 DOCUMENT: Final = "application/nostr+json"
+RATES: Final = {
+    "messages_per_address": "1200000/minute burst 3000000",
+    "bytes_per_address": "3000000000/minute burst 6000000000",
+    "events_per_address": "1200000/minute burst 3000000",
+    "work_per_connection": "60/minute burst 300",
+    "work_per_address": "60/minute burst 300",
+    "work_per_key": "60/minute burst 300",
+    "connections_per_address": "600/minute burst 3000",
+    "failed_auths_per_address": "60/minute burst 600",
+    "calls_per_address": "600/minute burst 600",
+    "calls_per_key": "300/minute burst 300",
+}
+"""As they are unless an operator says otherwise."""
 
 
 async def ask(door: Door, method: str = "GET", accept: str = DOCUMENT, **headers: str) -> Reply:
@@ -72,6 +85,7 @@ async def test_the_whole_document_of_a_relay_that_says_all_of_itself() -> None:
             "restricted_writes": False,
             "created_at_upper_limit": 900,
             "default_limit": 500,
+            "rates": RATES,
         },
     }
 

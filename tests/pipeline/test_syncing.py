@@ -38,9 +38,11 @@ async def found(syncing: SyncSets, filter_: Filter = ALL, reader: Reader = NOBOD
     return ids_in(await syncing.open(filter_, reader))
 
 
-async def syncing_of(store: Store, *events: Event, most: int = 1_000, seconds: float = 10.0) -> SyncSets:
+async def syncing_of(
+    store: Store, *events: Event, most: int = 1_000, most_of_all: int = 4_000, seconds: float = 10.0
+) -> SyncSets:
     await store.save_many(events)
-    return SyncSets(store, SyncOptions(max_events=most), turns_of(seconds))
+    return SyncSets(store, SyncOptions(max_events=most, max_events_of_all=most_of_all), turns_of(seconds))
 
 
 async def test_the_set_of_all_is_read_once_for_every_time_that_is_asked_for() -> None:
