@@ -29,6 +29,7 @@ Samples = dict[tuple[str, ...], float]
 
 COUNT = st.integers(0, 1_000)
 MOST = {
+    "trio_relay_barred_addresses",
     "trio_relay_channel_peak",
     "trio_relay_store_bytes",
     "trio_relay_store_wal_bytes",
@@ -104,6 +105,8 @@ NETS = st.builds(
     ),
     tables("EMFILE"),
     tables("in", "out"),
+    tables("events_per_address", "work_per_key"),
+    COUNT,
     st.none() | tables("closed", "too slow"),
     st.none() | COUNT.map(float),
 )
