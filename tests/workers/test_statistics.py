@@ -70,7 +70,12 @@ WITH_NUMBERS: dict[type, st.SearchStrategy[Any]] = {
     of_relay.TurnsStatistics: st.builds(of_relay.TurnsStatistics, COUNT, COUNT, DISTRIBUTIONS, COUNT),
     of_relay.SyncStatistics: st.builds(of_relay.SyncStatistics, COUNT, COUNT, COUNT, COUNT),
     of_relay.JudgingStatistics: st.builds(
-        of_relay.JudgingStatistics, tables("accept"), DISTRIBUTIONS, DISTRIBUTIONS, st.just({})
+        of_relay.JudgingStatistics,
+        tables("accept"),
+        DISTRIBUTIONS,
+        DISTRIBUTIONS,
+        st.just({}),
+        tables(("on_event", "accepted"), ("on_filters", "failed")),
     ),
     base.StoreStatistics: st.builds(
         base.StoreStatistics,
