@@ -10,12 +10,11 @@ what became of them once its input ends, or after five minutes.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +27,7 @@ from perf.plan import Counted, Failed, Plan
 from perf.report import number, verdict
 from perf.results import Verdict
 from perf.servers import OURS, Server, relay_of, running
+from perf.stalls.hostile import besieged
 from perf.wire import handshake
 
 CONNECTIONS: Final = 10_000
@@ -142,7 +142,8 @@ def measure(python: str, scale: float = 1.0) -> Besieged:
         generator.run(msgspec.structs.replace(plan, load="publish", count=plan.stored, window=200), _nothing, _nothing)
         alone = _honest(server, plan, plan.stored, _ALONE * scale)
         looks.append(_look(server))
-        with _besieging(server.port, max(3, round(CONNECTIONS * scale)), told):
+        hostile = ["-m", "perf.siege", str(server.port), str(max(3, round(CONNECTIONS * scale)))]
+        with besieged(hostile, told):
             beside = _honest(server, plan, plan.stored + round(_RATE * _ALONE * scale), seconds)
             looks.append(_look(server))
         time.sleep(_AFTER * scale)
@@ -171,23 +172,6 @@ def _honest(server: Server, plan: Plan, first: int, seconds: float) -> Counted:
         return generator.run(paced, _nothing, _nothing)
     except Failed as failed:
         raise Failed(server.reason(str(failed))) from failed
-
-
-@contextmanager
-def _besieging(port: int, connections: int, told: dict[str, int]) -> Iterator[None]:
-    """Hostile clients, once each has tried to connect; what became of them is told in the end."""
-    command = [sys.executable, "-m", "perf.siege", str(port), str(connections)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            if process.stdout.readline() != b"ready\n":
-                raise Failed("the hostile clients have failed; their traceback is above")
-            yield
-            process.stdin.close()
-            told.update(msgspec.json.decode(process.stdout.read(), type=dict[str, int]))
-        finally:
-            process.kill()
 
 
 def source_of(connection: int) -> str:

@@ -144,7 +144,8 @@ def measure(python: str, names: Sequence[str], scale: float = 1.0) -> Outcome:
 
         def attack() -> None:
             ends.enter_context(_watched(server, seen.append))
-            ends.enter_context(_attacked(server.port, max(2, round(EACH * scale)), names, told))
+            attackers = ["-m", "perf.stalls.attackers", str(server.port), str(max(2, round(EACH * scale))), *names]
+            ends.enter_context(besieged(attackers, told))
             used.append((time.perf_counter(), server.cpu()))
 
         first = plan.stored + round(_RATE * _ALONE * scale)
@@ -175,10 +176,17 @@ def _honest(server: Server, plan: Plan, first: int, seconds: float, before: Call
 
 
 @contextmanager
-def _attacked(port: int, each: int, names: Sequence[str], told: dict[str, int]) -> Iterator[None]:
-    """Hostile clients, once they are all at their limits; what became of them is told in the end."""
-    command = [sys.executable, "-m", "perf.stalls.attackers", str(port), str(each), *names]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+def besieged(arguments: Sequence[str], told: dict[str, int]) -> Iterator[None]:
+    """A process of hostile clients, once it says that it is ready; what became of them is told in the end.
+
+    Args:
+        arguments: of Python, after which it runs until its input ends.
+        told: gets the numbers that it writes then.
+
+    Raises:
+        Failed: it ended before.
+    """
+    with subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:

@@ -8,8 +8,9 @@ from signal import SIGTERM
 
 import pytest
 
+from perf.soak.weather import standing_still
 from tests.e2e.test_managing import SETTINGS, manage
-from tests.support.crew import TWO, all_gone, client_of, everybody, figures, pids, standing_still, successor
+from tests.support.crew import TWO, all_gone, client_of, everybody, figures, pids, successor
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import running
 from trio_relay.store import kept

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ import httpx
 import trio
 import trio_websocket
 
+from perf.soak.weather import standing_still
 from tests.support.program import PATIENCE, Program
 from tests.support.server import Talker
 
@@ -105,22 +106,6 @@ async def stream_to(program: Program, number: int, *, local_address: str | None 
                         return stream
                 await trio.aclose_forcefully(stream)
         await trio.sleep(MOMENT)
-
-
-@contextmanager
-def standing_still(processes: Iterable[int]) -> Iterator[None]:
-    """Processes that do nothing meanwhile (SIGSTOP)."""
-    stopped = []
-    try:
-        for pid in processes:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-                stopped.append(pid)
-        yield
-    finally:
-        for pid in stopped:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 def _server_end_of(stream: trio.SocketStream) -> str | None:
