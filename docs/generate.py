@@ -42,8 +42,8 @@ def sample_file() -> str:
         for setting in group:
             facts = ", ".join(filter(None, [setting.unit, setting.bounds]))
             lines.append(f"# {setting.description}" + (f" [{facts}]" if facts else ""))
-            lines += ["# Left out, it is a share of memory.total_bytes:"] if setting.is_share else []
-            lines.append(f"{'# ' if setting.is_share else ''}{setting.key} = {_toml(setting.default)}")
+            lines += [f"# Left out, it is {setting.left_out}:"] if setting.left_out else []
+            lines.append(f"{'# ' if setting.left_out else ''}{setting.key} = {_toml(setting.default)}")
     return "\n".join(lines) + "\n"
 
 

@@ -67,8 +67,15 @@ def test_defaults_are_the_shares_of_the_default_budget() -> None:
 
 
 def test_workers_share_one_budget_of_which_each_takes_something_for_itself() -> None:
-    config = check({"pipeline": {"workers": 3}})
+    config = check({"memory": {"total_bytes": 2**30}, "pipeline": {"workers": 3}})
     assert {name: value_of(config, name) for name in SHARES} == divided(2**30, 4)
+
+
+@pytest.mark.parametrize("workers", [2, 14, 256])
+def test_a_budget_that_is_left_out_grows_with_the_workers(workers: int) -> None:
+    config = check({"pipeline": {"workers": workers}})
+    assert config.memory.total_bytes == 2**30 + workers * EACH_FURTHER
+    assert {name: value_of(config, name) for name in SHARES} == divided(2**30)
 
 
 @pytest.mark.parametrize("workers", [2, 16])

@@ -104,6 +104,14 @@ class Setting:
         return f"{self.section}.{self.key}" in SHARES
 
     @property
+    def left_out(self) -> str:
+        """What else than its default a setting is that is left out; empty if it is that."""
+        if self.is_share:
+            return "a share of memory.total_bytes"
+        grows = (self.section, self.key) == ("memory", "total_bytes")
+        return "this, and 64 MiB for each process after the first" if grows else ""
+
+    @property
     def environment(self) -> str:
         """The variable that overrides the key."""
         return f"{PREFIX}{self.section}__{self.key}".upper()
@@ -207,7 +215,10 @@ def processes_of(config: Config) -> int:
 
 def _with_shares(config: Config, source: Mapping[str, Mapping[str, Any]]) -> Config:
     """Give what is left out of the source its share of the memory."""
-    total, processes = config.memory.total_bytes, processes_of(config)
+    processes = processes_of(config)
+    if "total_bytes" not in source.get("memory", {}):
+        config = msgspec.structs.replace(config, memory=config.memory.of(processes))
+    total = config.memory.total_bytes
     if total < (least := needed_bytes(processes)):
         raise ConfigError(f"memory.total_bytes: {processes} processes need {least} at least")
     for name, number in divided(total, processes).items():

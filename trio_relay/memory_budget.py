@@ -31,12 +31,17 @@ class MemoryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(
             ge=FIRST_PROCESS + PARTS * MIB,
             description=(
-                "Memory of all processes together. Settings that bound what is kept and held get their parts of it,"
-                " unless they are set themselves: docs/operations.md tells which, and what is not counted."
+                "Memory of all processes together; left out, 64 MiB more for each after the first. Settings that bound"
+                " what is kept and held get their parts of it, unless they are set themselves: docs/operations.md tells"
+                " which, and what is not counted."
             ),
             extra={"unit": "bytes"},
         ),
     ] = 2**30
+
+    def of(self, processes: int) -> MemoryOptions:
+        """What so many processes have where nobody set a number: as much to share as one has."""
+        return MemoryOptions(total_bytes=self.total_bytes + (processes - 1) * EACH_FURTHER)
 
 
 class Share(NamedTuple):
