@@ -55,6 +55,7 @@ from trio_relay.tls_files import TlsFiles, following, tls_files
 from trio_relay.workers.conversations import Conversations
 from trio_relay.workers.home import HomeStore
 from trio_relay.workers.linked_bus import HubPlace
+from trio_relay.workers.overview import WorkersSight
 from trio_relay.workers.sharing import share_of_keeper
 from trio_relay.workers.spawning import Child, spawn
 from trio_relay.workers.statistics import KeeperStatistics, Totals
@@ -185,7 +186,8 @@ class _Whole:
         self, store: Store, relay: Relay, stop: trio.Event, announce: Announce, lists: ListFiles | None
     ) -> None:
         conversations, config = self._conversations, self._config
-        conversations.relay, conversations.admin = relay, AdminApi(relay, lambda: self._statistics(relay)[0])
+        sight = WorkersSight(lambda: self._statistics(relay)[0])
+        conversations.relay, conversations.admin = relay, AdminApi(relay, sight)
         relay.moderation.state.subscribe(conversations.follow)
         page = MetricsPage(partial(self._statistics, relay), self._figures)
         endpoint = MetricsEndpoint(page.render, conversations.gather)

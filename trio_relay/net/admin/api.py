@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -12,12 +13,12 @@ import trio
 from trio_relay.net.admin.methods import READING, carry_out
 from trio_relay.net.admin.params import Call, Outcome
 from trio_relay.net.admin.replays import Replayed, Replays, TooManyChanges
+from trio_relay.net.admin.sight import OwnSight, Sight
 from trio_relay.net.http import Request, Response
 from trio_relay.nostr.auth import HTTP_AUTH_SECONDS, check_http_auth, parse_http_auth
 from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
-from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.policy.lists import ListName, granted
 from trio_relay.policy.rates import Word
 
@@ -110,13 +111,13 @@ class AdminApi:
 
     Args:
         relay: which one.
-        statistics: tells how it is; None: as this process has seen it.
+        sight: of it as it runs; None: as this process sees it.
     """
 
-    def __init__(self, relay: Relay, statistics: Callable[[], RelayStatistics] | None = None) -> None:
+    def __init__(self, relay: Relay, sight: Sight | None = None) -> None:
         self._relay = relay
         self._gate = Gate(relay)
-        self._statistics = statistics or relay.statistics
+        self._sight = sight or OwnSight(relay)
         self._replays = Replays()
         self._since = relay.now() - _GRACE_SECONDS
 
@@ -157,28 +158,51 @@ class AdminApi:
         except Replayed as error:
             raise _Unauthorized(str(error)) from None
 
-    def _call(self, body: _Body, caller: str, request: Request) -> Call:
+    async def perform(
+        self,
+        method: str,
+        params: Sequence[object],
+        caller: str,
+        client: str,
+        check: Callable[[], None] = lambda: None,
+    ) -> object:
+        """Carry out a method for somebody who has proved who they are; gives what it answers.
+
+        Args:
+            method: its name.
+            params: as they came.
+            caller: a pubkey, or `OPERATOR`.
+            client: the address that the call came from.
+            check: called before a method that changes anything does so, though there may be nothing to do now: later
+                there might be.
+
+        Raises:
+            Rejected: the caller may not call this, the parameters are not right, or it failed.
+        """
         relay = self._relay
-        return Call(body.method, body.params, caller, request.client, relay.now(), relay.rules, self._statistics)
+        call = Call(method, params, caller, client, relay.now(), relay.rules, self._sight)
+        try:
+            # Nothing waits between the decision and the change of the lists.
+            outcome = carry_out(call)
+            if method not in READING:
+                check()
+            await self._do(call, outcome)
+            return outcome.result if outcome.later is None else await outcome.later()
+        except Rejected as refusal:
+            log.debug("management refused", address=client, method=method, key=caller, reason=str(refusal))
+            raise
 
     async def _carry_out(self, request: Request, event: Event) -> Response:
         try:
             body = _decode(request.body)
         except (ValueError, RecursionError):  # msgspec's errors are such, and so is what is no UTF-8
             return _refused(400, "the body must be a JSON object with a method, a text, and params, an array")
-        call = self._call(body, event.pubkey, request)
+        check = partial(self._check_replay, event)
         try:
-            # Nothing waits between the decision and the change of the lists.
-            outcome = carry_out(call)
-            if call.method not in READING:  # also where there is nothing to do now: later there might be
-                self._check_replay(event)
-            await self._do(call, outcome)
+            result = await self.perform(body.method, body.params, event.pubkey, request.client, check)
         except Rejected as refusal:
-            log.debug(
-                "management refused", address=call.client, method=call.method, key=call.caller, reason=str(refusal)
-            )
             return _refused(503 if refusal.prefix is Prefix.ERROR else 200, str(refusal))
-        return _json(200, {"result": outcome.result})
+        return _json(200, {"result": result})
 
     async def _do(self, call: Call, outcome: Outcome) -> None:
         if not (outcome.changes or outcome.removed):

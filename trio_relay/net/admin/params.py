@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from trio_relay.net.addresses import as_listed
+from trio_relay.net.admin.sight import Sight
 from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import MAX_KIND
 from trio_relay.nostr.nip19 import pubkey_of
-from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.rules import Rules
 
 MOST_REASON: Final = 1_000
 """Characters."""
+OPERATOR: Final = "operator"
+"""The caller who has no key and has shown to be on the relay's machine: may call everything."""
 MOST_ITEM: Final = 200
 """Characters of what a list is about; a store takes a little more."""
 
@@ -29,11 +31,11 @@ class Call:
     Attributes:
         method: its name.
         params: as they came.
-        caller: the pubkey that has signed it.
+        caller: the pubkey that has signed it, or `OPERATOR`.
         client: the address that it came from.
         now: seconds since 1970.
         rules: as they stand.
-        statistics: tells how the relay is.
+        sight: of the relay as it runs.
     """
 
     method: str
@@ -42,7 +44,7 @@ class Call:
     client: str
     now: int
     rules: Rules
-    statistics: Callable[[], RelayStatistics]
+    sight: Sight
 
     def at_most(self, count: int) -> None:
         """Refuse more parameters than that.
@@ -132,11 +134,13 @@ class Outcome:
         result: the answer, as JSON has it.
         changes: of the lists.
         removed: what is to go from the store once they are made.
+        later: does what has to be waited for, and gives the answer then, instead of `result`.
     """
 
     result: object = True
     changes: Sequence[Change] = ()
     removed: Sequence[Filter] = ()
+    later: Callable[[], Awaitable[object]] | None = None
 
 
 Method: TypeAlias = Callable[[Call], Outcome]
