@@ -169,7 +169,7 @@ def test_a_store_that_fails_is_told_in_one_line(tmp_path: Path, monkeypatch: pyt
         await trio.lowlevel.checkpoint()
         raise StoreError("the relay's store failed")
 
-    monkeypatch.setattr("trio_relay.cli.read_trends", failing)
+    monkeypatch.setattr("trio_relay.cli.store_commands.read_trends", failing)
     result = _trends({"TRIO_RELAY_STORE__PATH": str(tmp_path / "relay.db")})
     assert (result.exit_code, result.stderr) == (1, "trio-relay: the relay's store failed\n")
 

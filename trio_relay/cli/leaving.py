@@ -1,0 +1,76 @@
+"""How a command ends: a line for the operator and an exit code, a traceback only for our own faults."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+import click
+import structlog
+
+from trio_relay import app
+from trio_relay.net.listeners import AddressRefused
+from trio_relay.net.tls import TlsRefused
+from trio_relay.plugins.hooks import HooksRefused
+from trio_relay.state_file import StateRefused
+from trio_relay.store.base import StoreError, StoreRefused
+from trio_relay.workers import WorkersFailed
+
+log = structlog.get_logger("trio_relay.cli")
+
+CRASHED: Final = 1
+CONFIG_ERROR: Final = 2
+STORE_REFUSED: Final = 3
+ADDRESS_REFUSED: Final = 4
+STOPPED_NOW: Final = 130
+
+
+@contextmanager
+def exit_codes(*, writes: bool = False) -> Iterator[None]:
+    """Turn the end of a run into a line for the operator and an exit code; a traceback only for our own faults.
+
+    Args:
+        writes: True if the system's errors are those of the files that are written.
+    """
+    try:
+        yield
+    except BaseException as error:
+        match _sole(error):
+            case SystemExit() as leaving:
+                raise leaving from None
+            case KeyboardInterrupt():
+                leave(STOPPED_NOW, "interrupted")
+            case BrokenPipeError():
+                sys.exit(CRASHED)  # the reader of our output has gone, so nobody would see a message
+            case OSError() as unwritten if writes:
+                leave(CRASHED, f"cannot write: {unwritten.strerror}")
+            case StoreRefused() as refused:
+                leave(STORE_REFUSED, str(refused))
+            case StateRefused() | TlsRefused() | HooksRefused() as refused:
+                leave(CONFIG_ERROR, str(refused))
+            case StoreError() | WorkersFailed() as failed:
+                leave(CRASHED, str(failed))
+            case AddressRefused() as refused:
+                leave(ADDRESS_REFUSED, str(refused))
+            case app.StoppedNow():
+                leave(STOPPED_NOW, "stopped at once")
+            case ImportError() as missing:
+                leave(CONFIG_ERROR, f"pipeline.signatures: {missing}")
+            case _:
+                log.critical("a part of the relay failed", exc_info=error)
+                leave(CRASHED, "a part of the relay failed, so it has stopped")
+
+
+def _sole(error: BaseException) -> BaseException:
+    """Return the only exception in nested groups, or the group that has several."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def leave(code: int, reason: str) -> NoReturn:
+    """Say why, and end with this exit code."""
+    click.echo(f"trio-relay: {reason}", err=True)
+    sys.exit(code)

@@ -1,0 +1,52 @@
+"""The configuration as commands read it: what is wrong with it ends them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import click
+import structlog
+
+from trio_relay import logs
+from trio_relay.cli.leaving import CONFIG_ERROR, leave
+from trio_relay.config import Config, exposed, list_files, load
+from trio_relay.config_checks import ConfigError
+from trio_relay.list_files import ListFiles
+
+log = structlog.get_logger("trio_relay.cli")
+
+config_option: Final = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration, a TOML file. Without it every setting has its default.",
+)
+
+
+def loaded(path: Path | None, *, with_hooks: bool = False) -> Config:
+    """Read and check the configuration, and have the log go by it."""
+    try:
+        config = load(path, os.environ, with_hooks=with_hooks)
+        open_secrets = [] if path is None else exposed(path)
+    except ConfigError as error:
+        leave(CONFIG_ERROR, str(error))
+    logs.configure(config.log)
+    if open_secrets:
+        log.warning("everybody on this machine may read the configuration", path=str(path), secrets=open_secrets)
+    return config
+
+
+def followed_lists(path: Path | None, config: Config) -> ListFiles | None:
+    """What sees when lists of the configuration change; None if none stands in a file."""
+    files = list_files(path, os.environ)
+    return ListFiles(files, lambda: load(path, os.environ).policy, config.policy.files_seconds) if files else None
+
+
+def loaded_lasting(path: Path | None) -> Config:
+    """The same as `loaded`, for commands that need a store that lasts."""
+    config = loaded(path)
+    if config.store.backend == "memory":
+        leave(CONFIG_ERROR, "store.backend: a store in memory has nothing to export and keeps no import")
+    return config

@@ -1,0 +1,70 @@
+"""The command itself: it serves until Ctrl-C; and the check of a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import click
+import trio
+
+from trio_relay import app, logs
+from trio_relay.cli.leaving import exit_codes
+from trio_relay.cli.loading import config_option, followed_lists, loaded
+from trio_relay.config import Config
+from trio_relay.tls_files import tls_files
+from trio_relay.version import CODE, __version__
+
+
+@click.group(invoke_without_command=True)
+@config_option
+@click.version_option(f"{__version__} ({CODE})", prog_name="trio-relay")
+@click.pass_context
+def main(context: click.Context, config_path: Path | None) -> None:
+    """A Nostr relay. Without a command it serves until Ctrl-C.
+
+    Exit codes: 0 stopped as asked; 1 a part of the relay failed; 2 the configuration or the arguments are wrong; 3 the
+    store cannot be opened; 4 an address cannot be listened on; 130 stopped at once by a second signal.
+    """
+    context.obj = config_path
+    if context.invoked_subcommand is None:
+        serve(config_path)
+
+
+@main.command("serve")
+@config_option
+@click.pass_obj
+def serve_command(group_path: Path | None, config_path: Path | None) -> None:
+    """Run the relay, as without a command."""
+    serve(config_path or group_path)
+
+
+@main.command("check-config")
+@config_option
+@click.pass_obj
+def check_config(group_path: Path | None, config_path: Path | None) -> None:
+    """Read and check the configuration, and do nothing else."""
+    path = config_path or group_path
+    with exit_codes():
+        tls_files(loaded(path, with_hooks=True).net)
+    click.echo(f"{path or 'the default configuration'} is good")
+
+
+def serve(path: Path | None) -> None:
+    logs.open_closed_streams()
+    config = loaded(path, with_hooks=True)
+    with exit_codes():
+        trio.run(_main_of(config), config, partial(click.echo, nl=True), followed_lists(path, config))
+    click.echo("stopped")
+
+
+def _main_of(config: Config) -> Callable[..., Awaitable[None]]:
+    """Return what serves; what several processes need is loaded only for them."""
+    if config.pipeline.workers == 1:
+        return app.main
+    from trio_relay.workers.serving import main
+    from trio_relay.workers.sharing import workers_of
+
+    workers = workers_of(config)
+    return app.main if workers == 1 else partial(main, workers=workers)
