@@ -18,7 +18,8 @@ from tests.support.wire import Reply, Wire, closing, message, open_stream, reque
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
 from trio_relay.net import server as server_module
 from trio_relay.net.addresses import AddressList
-from trio_relay.net.http import Request, Response
+from trio_relay.net.http import Request
+from trio_relay.net.http_responses import Response
 from trio_relay.pipeline.admission import Admission
 from trio_relay.policy.identity import Identity
 

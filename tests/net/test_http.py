@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 import pytest
 import structlog
 import trio
@@ -10,7 +12,8 @@ from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 from tests.support.server import open_door
 from tests.support.wire import Wire, open_stream, request
 from trio_relay import NetOptions
-from trio_relay.net.http import Request, Response, Upgrade, converse
+from trio_relay.net.http import Request, Upgrade, converse
+from trio_relay.net.http_responses import Response, StreamedResponse
 from trio_relay.version import __version__
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
@@ -188,3 +191,66 @@ async def heard(sent: bytes) -> Request:
     with trio.fail_after(5):
         await converse(far, answer, 10, takes_body=lambda _: True)
     return seen[0]
+
+
+async def test_pieces_follow_one_another_in_chunks_and_the_connection_goes_on() -> None:
+    async def answer(asked: Request) -> Response:
+        return StreamedResponse(200, b"first ", pieces=pieces) if asked.path == "/long" else Response(200, b"short")
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield b"second "
+        yield b"third"
+
+    client, server = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(converse, server, answer, 10)
+        wire = Wire(client)
+        await wire.send(request(target="/long"))
+        data = b""
+        while not data.endswith(b"0\r\n\r\n"):
+            data += await client.receive_some()
+        assert data.partition(b"\r\n\r\n")[2] == b"6\r\nfirst \r\n7\r\nsecond \r\n5\r\nthird\r\n0\r\n\r\n"
+        assert (await wire.ask(target="/short")).body == b"short"
+        await client.aclose()
+
+
+async def test_who_does_not_take_a_piece_in_time_gets_no_more_and_the_pieces_are_closed(
+    autojump_clock: MockClock,
+) -> None:
+    closed = trio.Event()
+
+    async def answer(_asked: Request) -> Response:
+        return StreamedResponse(200, pieces=pieces)
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"x"
+                await trio.sleep(1)
+        finally:
+            closed.set()
+
+    client, server = lockstep_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(converse, server, answer, 10)
+        await client.send_all(request())
+        while b"1\r\nx" not in await client.receive_some():
+            pass
+        await closed.wait()
+        assert trio.current_time() == 11
+
+
+async def test_pieces_have_no_answer_to_head() -> None:
+    async def answer(_asked: Request) -> Response:
+        return StreamedResponse(200, pieces=pieces)
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        raise AssertionError("nobody has asked for them")
+        yield b""
+
+    client, server = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(converse, server, answer, 10)
+        await client.send_all(request("HEAD"))
+        assert (await client.receive_some()).endswith(b"\r\n\r\n")
+        await client.aclose()

@@ -14,7 +14,7 @@ from tests.support.operators import managed
 from tests.support.server import open_door, socket_pair
 from tests.support.wire import Reply, Wire, open_stream, request, upgrade
 from trio_relay import MemoryStore
-from trio_relay.net import http
+from trio_relay.net import http, http_responses
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -116,8 +116,8 @@ async def test_others_have_their_turns_between_the_pieces_of_a_body(
     near, far = memory_stream_pair()
     turns, is_over = 0, False
 
-    async def answer(_: http.Request) -> http.Response | None:
-        return http.Response(200)
+    async def answer(_: http.Request) -> http_responses.Response | None:
+        return http_responses.Response(200)
 
     async def wait() -> None:
         nonlocal turns
@@ -221,8 +221,8 @@ async def test_unless_a_listener_takes_bodies_it_reads_none(autojump_clock: Mock
     """As that of the metrics."""
     near, far = memory_stream_pair()
 
-    async def answer(_: http.Request) -> http.Response | None:
-        return http.Response(200)
+    async def answer(_: http.Request) -> http_responses.Response | None:
+        return http_responses.Response(200)
 
     await near.send_all(request("POST", "/metrics", CHUNKED) + crumbs(10_000))
     assert await http.converse(far, answer, 10) is None

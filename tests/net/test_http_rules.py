@@ -14,7 +14,7 @@ from tests.support.operators import managed
 from tests.support.server import open_door
 from tests.support.wire import HANDSHAKE, Wire, open_stream, request, upgrade
 from trio_relay import MemoryStore
-from trio_relay.net import http, websocket
+from trio_relay.net import http, http_responses, websocket
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -127,8 +127,8 @@ async def test_what_follows_a_refused_request_is_not_read(autojump_clock: MockCl
 async def test_a_connection_ends_after_a_thousand_requests(autojump_clock: MockClock) -> None:
     near, far = memory_stream_pair()
 
-    async def answer(_: http.Request) -> http.Response | None:
-        return http.Response(204)
+    async def answer(_: http.Request) -> http_responses.Response | None:
+        return http_responses.Response(204)
 
     await near.send_all(request() * 1_001)
     with trio.fail_after(60):
@@ -159,7 +159,7 @@ async def test_crumbs_are_read_together(first: bytes, autojump_clock: MockClock)
     near, far = memory_stream_pair()
     counting = Counting(far.receive_stream)
 
-    async def answer(_: http.Request) -> http.Response | None:
+    async def answer(_: http.Request) -> http_responses.Response | None:
         raise AssertionError("the request is not whole")
 
     async def drip() -> None:

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.server import Door, open_door
 from tests.support.wire import Wire, open_stream, upgrade
-from trio_relay.net import http
+from trio_relay.net import http, http_responses
 from trio_relay.net import server as server_module
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
@@ -90,9 +90,9 @@ async def test_who_was_answered_is_waited_for_from_then_on(autojump_clock: MockC
 async def test_who_is_being_answered_is_not_silent(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_door() as door:
 
-        async def answer(_request: http.Request) -> http.Response:
+        async def answer(_request: http.Request) -> http_responses.Response:
             await trio.sleep(9)
-            return http.Response(200, b"late\n")
+            return http_responses.Response(200, b"late\n")
 
         monkeypatch.setattr(door.server._front, "answer", answer)
         async with AsyncExitStack() as stack:

@@ -13,7 +13,7 @@ from websockets.server import ServerProtocol
 
 from tests.support.marks import examples
 from tests.support.wire import HANDSHAKE, TEXT, closing, frame, upgrade
-from trio_relay.net import http, request_head, websocket
+from trio_relay.net import http, http_responses, request_head, websocket
 
 BROWSER = (
     b"GET /?a=b HTTP/1.1\r\nHost: relay.example:7777\r\nConnection: keep-alive, Upgrade\r\nPragma: no-cache\r\n"
@@ -90,11 +90,11 @@ async def test_a_usual_handshake_is_read_without_h11_and_refused_with_it(monkeyp
     connection = h11.Connection
     monkeypatch.setattr(h11, "Connection", counted)
 
-    async def hand_over(_: http.Request) -> http.Response | None:
+    async def hand_over(_: http.Request) -> http_responses.Response | None:
         return None
 
-    async def refuse(_: http.Request) -> http.Response | None:
-        return http.Response(503, headers=[("Connection", "close")])
+    async def refuse(_: http.Request) -> http_responses.Response | None:
+        return http_responses.Response(503, headers=[("Connection", "close")])
 
     near, far = memory_stream_pair()
     await near.send_all(BROWSER + b"rest")

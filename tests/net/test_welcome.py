@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.support.server import open_door
 from tests.support.wire import open_stream, request, upgrade
 from trio_relay import NetOptions
-from trio_relay.net.http import Request, Response
+from trio_relay.net.http import Request
+from trio_relay.net.http_responses import Response
 from trio_relay.net.welcome import Names, Welcome, plain_host
 
 pytestmark = pytest.mark.usefixtures("inline_threads")

@@ -19,7 +19,7 @@ from tests.workers.keeping import CODE, CONFIG, NEWEST, Keeping, keeping
 from tests.workers.test_statistics import told_of
 from trio_relay import PolicyOptions
 from trio_relay.link import LinkEnded, Refused
-from trio_relay.net import http
+from trio_relay.net import http, http_responses
 from trio_relay.net.listeners import Preamble
 from trio_relay.net.tls import CertifiedKey
 from trio_relay.policy import lists
@@ -218,14 +218,14 @@ async def test_what_is_decided_by_one_holds_on_all_before_it_is_answered(autojum
 async def test_a_fault_in_a_call_lets_its_caller_down_and_nobody_else(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, logged: list[structlog.typing.EventDict]
 ) -> None:
-    async def answer(_request: http.Request) -> http.Response:
+    async def answer(_request: http.Request) -> http_responses.Response:
         raise RuntimeError("a bug")
 
     async with keeping() as kept:
         monkeypatch.setattr(kept.conversations.admin, "answer", answer)
         one, other = await kept.worker(1), await kept.worker(2)
         response = instructions.response_of(await one.link.call("admin", call_of("stats")))
-        assert response == http.Response(500, b"the relay has failed\n")
+        assert response == http_responses.Response(500, b"the relay has failed\n")
         assert await other.link.call("check") == b""
     assert [line["event"] for line in logged if line["log_level"] == "error"] == ["management failed"]
 

@@ -22,7 +22,7 @@ from trio_relay import PolicyOptions, StoreError, open_sqlite
 from trio_relay.app import listening
 from trio_relay.config import Config, check
 from trio_relay.link import Calls, Link, Refused
-from trio_relay.net import http
+from trio_relay.net import http, http_responses
 from trio_relay.policy import lists
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store import kept
@@ -71,7 +71,7 @@ async def test_its_questions_are_the_keeper_s_to_answer() -> None:
 
     async def answer(payload: bytes) -> bytes:
         asked.append(instructions.request_of(payload))
-        return instructions.encode(http.Response(200, b"{}"))
+        return instructions.encode(http_responses.Response(200, b"{}"))
 
     async def trouble(_payload: bytes) -> bytes:
         return b"the disk is full"
@@ -104,7 +104,7 @@ async def test_without_a_keeper_everything_fails_in_words() -> None:
             await asking.amend([BANNED])
         assert await asking.join(ALICE.event(kind=28_934), None) == (False, "error: the keeper is gone")
         assert await asking.check() == "the keeper is gone"
-        assert await asking.manage(REQUEST) == http.Response(503, b"the keeper is gone\n")
+        assert await asking.manage(REQUEST) == http_responses.Response(503, b"the keeper is gone\n")
         asking.note_reports([], {})
         assert reports == []
 

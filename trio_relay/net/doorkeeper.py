@@ -13,7 +13,7 @@ import trio
 
 from trio_relay.net.addresses import Proxies
 from trio_relay.net.close_reasons import CloseReason
-from trio_relay.net.http import refuse
+from trio_relay.net.http_responses import refuse
 from trio_relay.net.lobby import Lobby, Visit
 from trio_relay.net.proxy_header import ProxyHeaderRefused, bytes_missing, client_told
 from trio_relay.net.refusals import UNANSWERED, Refusals

@@ -12,7 +12,8 @@ import msgspec
 import trio
 
 from trio_relay.net.addresses import UNKNOWN, UNNAMED
-from trio_relay.net.http import Request, Response
+from trio_relay.net.http import Request
+from trio_relay.net.http_responses import Response
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.urls import plain_path
 from trio_relay.plugins.base import Action, ConnectionJudge, Source, refusal_of

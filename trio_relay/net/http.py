@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from http import HTTPStatus
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import h11
 import trio
 
 from trio_relay.net.addresses import UNKNOWN
+from trio_relay.net.http_responses import Response, StreamedResponse, refuse, render, see_out, send, send_pieces
 from trio_relay.net.request_head import bad_request, end_of_head, has_body, parse_head, plain_head
 from trio_relay.turns import Turn
-from trio_relay.version import __version__
 
 _READ_BYTES: Final = 16_384
 _BODY_BYTES: Final = 65_536
@@ -32,8 +30,6 @@ _MOST_REQUESTS: Final = 1_000
 _EAGER_READS: Final = 16
 """Of one request; after so many it is read `1 / _CRUMB_SECONDS` times a second."""
 _CRUMB_SECONDS: Final = 0.05
-_SEE_OUT_SECONDS: Final = 1.0
-_SEE_OUT_READS: Final = 16
 _CLOSE: Final = ("Connection", "close")
 _ABSOLUTE: Final = re.compile("[a-z][a-z0-9+.-]*://[^/?#]*", re.IGNORECASE)
 
@@ -70,16 +66,6 @@ class Request:
         """
         listed = self.headers.get(name, "").lower()
         return listed == token or token in [word.strip(" \t") for word in listed.split(",")]
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What goes back."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = "text/plain; charset=utf-8"
-    headers: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,55 +310,14 @@ async def _respond(
     is_last = is_last or exchange.leaves_body
     if is_last and _CLOSE not in response.headers:
         response = replace(response, headers=[*response.headers, _CLOSE])
-    rendered = _render(exchange.connection, response, exchange.request.method == "HEAD")
-    with trio.move_on_after(seconds) as patience:
-        await stream.send_all(rendered)
-    if patience.cancelled_caught:
+    pieces = response.pieces if isinstance(response, StreamedResponse) else None
+    if pieces is not None and exchange.request.method != "HEAD":
+        sent = await send_pieces(stream, exchange.connection, response, pieces, seconds)
+    else:
+        sent = await send(stream, render(exchange.connection, response, exchange.request.method == "HEAD"), seconds)
+    if not sent:
         return False
     if is_last:
-        await _see_out(stream)
+        await see_out(stream)
         return False
     return exchange.connection.our_state is h11.DONE
-
-
-def _render(connection: h11.Connection, response: Response, head_only: bool = False) -> bytes:
-    headers = [("Server", f"trio-relay/{__version__}"), *response.headers]
-    if response.status != HTTPStatus.NO_CONTENT:  # which has neither (RFC 9110, section 8.6)
-        headers += [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
-    start = h11.Response(status_code=response.status, headers=headers, reason=HTTPStatus(response.status).phrase)
-    parts = [connection.send(start)]
-    if not head_only:
-        parts.append(connection.send(h11.Data(data=response.body)))
-    parts.append(connection.send(h11.EndOfMessage()))
-    return b"".join(part for part in parts if part)
-
-
-async def refuse(stream: trio.abc.Stream, status: int, seconds: float, body: bytes = b"") -> None:
-    """Say what was wrong with a request to which nothing has been said yet, and that nothing more comes.
-
-    Args:
-        stream: closed by the caller.
-        status: of the answer.
-        seconds: for the client to take it.
-        body: of it, in words.
-    """
-    rendered = _render(h11.Connection(h11.SERVER), Response(status, body, headers=[_CLOSE]))
-    with trio.move_on_after(seconds) as patience:
-        await stream.send_all(rendered)
-    if not patience.cancelled_caught:
-        await _see_out(stream)
-
-
-async def _see_out(stream: trio.abc.Stream) -> None:
-    """Say that nothing more comes, and for a moment pass over what the client still sends, without reading it.
-
-    Closing with input unread makes the kernel reset the connection, and the client loses what it was told (RFC 9112,
-    section 9.6).
-    """
-    if not isinstance(stream, trio.abc.HalfCloseableStream):
-        return
-    with trio.move_on_after(_SEE_OUT_SECONDS), suppress(trio.BrokenResourceError):
-        await stream.send_eof()
-        for _ in range(_SEE_OUT_READS):
-            if not await stream.receive_some(_READ_BYTES):
-                return

@@ -13,7 +13,8 @@ from typing import Self
 
 import trio
 
-from trio_relay.net.http import Request, Respond, Response
+from trio_relay.net.http import Request, Respond
+from trio_relay.net.http_responses import Response
 from trio_relay.places import Places
 from trio_relay.shares import Elsewhere
 

@@ -16,7 +16,8 @@ import trio
 
 from trio_relay.net.addresses import UNNAMED, AddressEntry, AddressList
 from trio_relay.net.endpoints import Endpoints
-from trio_relay.net.http import Request, Response
+from trio_relay.net.http import Request
+from trio_relay.net.http_responses import Response
 from trio_relay.policy.accounts import Account, Rates
 from trio_relay.policy.rate_limits import RateLimited
 from trio_relay.policy.rates import Word

@@ -29,7 +29,8 @@ from trio_relay.net.connection_limits import ConnectionLimits
 from trio_relay.net.doorkeeper import Doorkeeper
 from trio_relay.net.endpoints import HEALTH, Endpoints
 from trio_relay.net.flush import Flushes
-from trio_relay.net.http import Request, Response, Upgrade, converse
+from trio_relay.net.http import Request, Upgrade, converse
+from trio_relay.net.http_responses import Response
 from trio_relay.net.lane import Lane
 from trio_relay.net.listeners import PatientListener, Preamble, Shortage, preamble_of
 from trio_relay.net.lobby import Lobby, Visit

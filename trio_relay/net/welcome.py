@@ -9,7 +9,8 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from trio_relay.net.http import Request, Response
+from trio_relay.net.http import Request
+from trio_relay.net.http_responses import Response
 from trio_relay.nostr.urls import ascii_host
 
 _ALLOWED_ORIGIN: Final = "Access-Control-Allow-Origin"

@@ -15,7 +15,7 @@ from trio_relay.config import Config
 from trio_relay.link import Calls, Link, LinkEnded, Refused, Tells
 from trio_relay.moderation.join_attempts import JoinAttempts
 from trio_relay.net.admin.api import AdminApi
-from trio_relay.net.http import Response
+from trio_relay.net.http_responses import Response
 from trio_relay.net.listeners import Preamble
 from trio_relay.net.tls import CertifiedKey
 from trio_relay.pipeline.relay import Relay

@@ -23,7 +23,8 @@ from typing import Final
 import msgspec
 
 from trio_relay.config import Config
-from trio_relay.net.http import Request, Response
+from trio_relay.net.http import Request
+from trio_relay.net.http_responses import Response
 from trio_relay.net.listeners import Preamble
 from trio_relay.net.tls import CertifiedKey
 from trio_relay.nostr.event import Event

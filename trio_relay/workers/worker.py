@@ -22,7 +22,8 @@ from trio_relay.config import Config
 from trio_relay.link import Link, LinkEnded, Tells
 from trio_relay.net.admin.api import Gate
 from trio_relay.net.endpoints import Endpoints
-from trio_relay.net.http import Request, Response
+from trio_relay.net.http import Request
+from trio_relay.net.http_responses import Response
 from trio_relay.net.listeners import PLAIN, BoundListener, inherited_listener, with_preamble
 from trio_relay.net.server import Server
 from trio_relay.net.tls import Tls

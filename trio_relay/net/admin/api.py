@@ -14,7 +14,8 @@ from trio_relay.net.admin.methods import READING, carry_out
 from trio_relay.net.admin.params import Call, Outcome
 from trio_relay.net.admin.replays import Replayed, Replays, TooManyChanges
 from trio_relay.net.admin.sight import OwnSight, Sight
-from trio_relay.net.http import Request, Response
+from trio_relay.net.http import Request
+from trio_relay.net.http_responses import Response
 from trio_relay.nostr.auth import HTTP_AUTH_SECONDS, check_http_auth, parse_http_auth
 from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
