@@ -16,10 +16,10 @@ from tests.support.marks import replaces_what_is_compiled
 from tests.support.server import open_door
 from tests.support.wire import Reply, Wire, closing, message, open_stream, request, upgrade
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
+from trio_relay.net import http_responses
 from trio_relay.net import server as server_module
 from trio_relay.net.addresses import AddressList
 from trio_relay.net.http import Request
-from trio_relay.net.http_responses import Response
 from trio_relay.pipeline.admission import Admission
 from trio_relay.policy.identity import Identity
 
@@ -38,7 +38,7 @@ class Front(Endpoints):
     async def _well(self) -> None:
         return None
 
-    async def answer(self, request: Request) -> Response | None:
+    async def answer(self, request: Request) -> http_responses.Response | None:
         self.clients.append(request.client)
         return await super().answer(request)
 

@@ -12,8 +12,8 @@ from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 from tests.support.server import open_door
 from tests.support.wire import Wire, open_stream, request
 from trio_relay import NetOptions
+from trio_relay.net import http_responses
 from trio_relay.net.http import Request, Upgrade, converse
-from trio_relay.net.http_responses import Response, StreamedResponse
 from trio_relay.version import __version__
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
@@ -155,7 +155,7 @@ class TestConverse:
     async def test_a_handed_over_connection_keeps_what_was_read_of_it(self) -> None:
         near, far = memory_stream_pair()
 
-        async def hand_over(_: Request) -> Response | None:
+        async def hand_over(_: Request) -> http_responses.Response | None:
             return None
 
         await near.send_all(request(headers={"Upgrade": "websocket", "Connection": "Upgrade"}) + b"rest")
@@ -167,8 +167,8 @@ class TestConverse:
     async def test_an_answer_without_content_has_no_length(self) -> None:
         near, far = memory_stream_pair()
 
-        async def nothing(_: Request) -> Response | None:
-            return Response(204)
+        async def nothing(_: Request) -> http_responses.Response | None:
+            return http_responses.Response(204)
 
         await near.send_all(request(headers={"Connection": "close"}))
         assert await converse(far, nothing, 10) is None
@@ -182,9 +182,9 @@ async def heard(sent: bytes) -> Request:
     near, far = memory_stream_pair()
     seen: list[Request] = []
 
-    async def answer(request: Request) -> Response | None:
+    async def answer(request: Request) -> http_responses.Response | None:
         seen.append(request)
-        return Response(200)
+        return http_responses.Response(200)
 
     await near.send_all(sent)
     await near.send_eof()
@@ -194,8 +194,12 @@ async def heard(sent: bytes) -> Request:
 
 
 async def test_pieces_follow_one_another_in_chunks_and_the_connection_goes_on() -> None:
-    async def answer(asked: Request) -> Response:
-        return StreamedResponse(200, b"first ", pieces=pieces) if asked.path == "/long" else Response(200, b"short")
+    async def answer(asked: Request) -> http_responses.Response:
+        return (
+            http_responses.StreamedResponse(200, b"first ", pieces=pieces)
+            if asked.path == "/long"
+            else http_responses.Response(200, b"short")
+        )
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield b"second "
@@ -219,8 +223,8 @@ async def test_who_does_not_take_a_piece_in_time_gets_no_more_and_the_pieces_are
 ) -> None:
     closed = trio.Event()
 
-    async def answer(_asked: Request) -> Response:
-        return StreamedResponse(200, pieces=pieces)
+    async def answer(_asked: Request) -> http_responses.Response:
+        return http_responses.StreamedResponse(200, pieces=pieces)
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         try:
@@ -241,8 +245,8 @@ async def test_who_does_not_take_a_piece_in_time_gets_no_more_and_the_pieces_are
 
 
 async def test_pieces_have_no_answer_to_head() -> None:
-    async def answer(_asked: Request) -> Response:
-        return StreamedResponse(200, pieces=pieces)
+    async def answer(_asked: Request) -> http_responses.Response:
+        return http_responses.StreamedResponse(200, pieces=pieces)
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         raise AssertionError("nobody has asked for them")

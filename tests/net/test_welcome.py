@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.support.server import open_door
 from tests.support.wire import open_stream, request, upgrade
 from trio_relay import NetOptions
+from trio_relay.net import http_responses
 from trio_relay.net.http import Request
-from trio_relay.net.http_responses import Response
 from trio_relay.net.welcome import Names, Welcome, plain_host
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
@@ -110,7 +110,9 @@ def test_only_pages_of_these_origins_may_connect_or_read(origin: str | None, exp
     refusal = welcome.refusal(asked(upgrade="websocket", **headers))
     assert (refusal is None) is expected
     assert welcome.refusal(asked(**headers)) is None
-    answer = welcome.answered(asked(**headers), Response(200, headers=[("Access-Control-Allow-Origin", "*")]))
+    answer = welcome.answered(
+        asked(**headers), http_responses.Response(200, headers=[("Access-Control-Allow-Origin", "*")])
+    )
     told = [("Access-Control-Allow-Origin", origin)] if expected and origin is not None else []
     assert answer.headers == [("Vary", "Origin"), *told]
 
