@@ -18,7 +18,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from tests.support.keys import ALICE
-from trio_relay import Judges, Relay, RelayOptions, Rules, Store, __version__, app, backup, open_relay
+from trio_relay import Judges, Relay, RelayOptions, Rules, Store, __version__, app, backup, open_relay, process
 from trio_relay.cli import main
 from trio_relay.config import Config
 from trio_relay.store.sqlite.lock import PidLock
@@ -297,6 +297,6 @@ def test_open_files_are_allowed_for_all_connections(
     monkeypatch.setattr(resource, "getrlimit", lambda _which: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda _which, new: changed.append(new))
     with structlog.testing.capture_logs() as logged:
-        app._make_room(10)
+        process._make_room(10)
     assert changed == ([] if allowed is None else [(allowed, limits[1])])
     assert bool(logged) == warned

@@ -7,6 +7,9 @@ from trio_relay.net.endpoints import Endpoints
 from trio_relay.net.listeners import bound_address, open_listeners
 from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server
+from trio_relay.net.web.assembly import open_site
+from trio_relay.net.web.options import WebOptions
+from trio_relay.net.web.site import Site
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.limits import Limits
@@ -81,6 +84,7 @@ __all__ = [
     "Saved",
     "Server",
     "Shadow",
+    "Site",
     "Source",
     "SqliteOptions",
     "Store",
@@ -90,6 +94,7 @@ __all__ = [
     "Subscription",
     "SyncOptions",
     "Verdict",
+    "WebOptions",
     "__version__",
     "bound_address",
     "document",
@@ -98,6 +103,7 @@ __all__ = [
     "open_listeners",
     "open_opensearch",
     "open_relay",
+    "open_site",
     "open_sqlite",
 ]
 

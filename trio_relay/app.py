@@ -9,11 +9,9 @@ main
 
 from __future__ import annotations
 
-import gc
-import resource
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from itertools import starmap
@@ -31,7 +29,7 @@ from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.addresses import Proxies
 from trio_relay.net.admin.api import AdminApi
-from trio_relay.net.endpoints import Endpoints, MetricsEndpoint
+from trio_relay.net.endpoints import Endpoints, Management, MetricsEndpoint
 from trio_relay.net.http import converse
 from trio_relay.net.listeners import (
     BoundListener,
@@ -48,6 +46,9 @@ from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server
 from trio_relay.net.tls import Tls
 from trio_relay.net.transport import peer_address
+from trio_relay.net.vitals import Look, Vitals, look_at
+from trio_relay.net.web.assembly import open_site
+from trio_relay.net.web.site import Site
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.options import SyncOptions
@@ -55,19 +56,13 @@ from trio_relay.pipeline.relay import Relay
 from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
+from trio_relay.process import own_use, tune_process
 from trio_relay.store import opensearch
 from trio_relay.store.base import Store, StoreRefused
 from trio_relay.store.memory import MemoryStore
 from trio_relay.store.sqlite import open_sqlite
 from trio_relay.tls_files import TlsFiles, following, tls_files
 from trio_relay.version import CODE, __version__
-
-_SWITCH_SECONDS: Final = 0.0005
-"""How long a thread that returns from C waits before the loop must hand it the GIL; a batch does this ten times."""
-_COLLECTOR: Final = (20_000, 20, 10)
-"""Thresholds of the garbage collector: fewer collections than by default (see `_quiet_collector`)."""
-_OTHER_FILES: Final = 1_100
-"""Files besides WebSockets: HTTP connections, the store, listeners and logs."""
 
 log = structlog.get_logger("trio_relay.app")
 
@@ -91,7 +86,7 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
         ExceptionGroup: a part of the relay failed, so everything was stopped.
         StoppedNow: a second signal came while it was stopping; in a group.
     """
-    tune_process(config)
+    tune_process(config.net.max_connections)
     files = tls_files(config.net)
     stop = trio.Event()
     async with trio.open_nursery() as root:
@@ -192,9 +187,28 @@ def urls_of(config: Config, rules: Rules) -> tuple[str, ...]:
     return *rules.names, *config.net.paths
 
 
-def greeting_of(config: Config) -> str:
-    """Return a line for whoever opens the relay's address in a browser."""
-    return f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n"
+def endpoints_of(
+    config: Config, relay: Relay, management: Management, check: Callable[[], Awaitable[str | None]], site: Site
+) -> Endpoints:
+    """Return what is answered over HTTP.
+
+    Args:
+        config: checked.
+        relay: of this process.
+        management: answers operators.
+        check: tells why the whole relay cannot store events now, or None.
+        site: answers browsers, if the configuration wants that.
+    """
+    return Endpoints(
+        relay.document,
+        check,
+        f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n",
+        management,
+        urls_of(config, relay.rules),
+        relay.degraded,
+        relay.judges.connections,
+        site if config.web.enabled else None,
+    )
 
 
 async def _serve(
@@ -207,20 +221,16 @@ async def _serve(
     lists: ListFiles | None,
     files: TlsFiles | None,
 ) -> None:
-    front = Endpoints(
-        relay.document,
-        relay.check,
-        greeting_of(config),
-        AdminApi(relay),
-        urls_of(config, relay.rules),
-        relay.degraded,
-        relay.judges.connections,
-    )
+    async def look() -> Look:
+        return look_at(time.time(), relay.statistics(), server.statistics(), *own_use())
+
+    api, vitals = AdminApi(relay), Vitals(look)
+    front = endpoints_of(config, relay, api, relay.check, await open_site(relay, config.web, api, vitals))
     tls = None if files is None else Tls(files.certified)
     server = Server(relay, front, config.net, tls=tls)
     endpoint = MetricsEndpoint(MetricsPage(lambda: (relay.statistics(), server.statistics())).render)
     async with (
-        attended(config, relay, endpoint, server.shortage, lists, lambda _options: server.recheck()) as metrics,
+        attended(config, relay, endpoint, vitals, server.shortage, lists, lambda _options: server.recheck()) as metrics,
         following(files, None if tls is None else tls.take),
     ):
         for line in banner(config, store, relay, metrics):
@@ -236,16 +246,18 @@ async def attended(
     config: Config,
     relay: Relay,
     endpoint: MetricsEndpoint,
+    vitals: Vitals,
     shortage: Shortage,
     lists: ListFiles | None,
     changed: Callable[[PolicyOptions], None],
 ) -> AsyncIterator[Sequence[BoundListener]]:
-    """Show the metrics to whoever asks, and follow lists that stand in files, while the context lasts.
+    """Show the metrics to whoever asks, keep the vitals, and follow lists that stand in files, while the context lasts.
 
     Args:
         config: checked.
         relay: its rules go by the lists.
         endpoint: has the metrics.
+        vitals: of the whole relay.
         shortage: counts connections that could not be accepted.
         lists: sees when lists of the configuration change; None if none stands in a file.
         changed: told of them, once the rules go by them; sync.
@@ -269,6 +281,7 @@ async def attended(
             lobby = Lobby(config.metrics.max_connections, 0, Proxies(()).origin)
             patient = [PatientListener(listener, shortage) for listener in listeners]
             watching.start_soon(trio.serve_listeners, partial(_show, endpoint, config.net, lobby), patient)
+        watching.start_soon(vitals.run)
         if lists is not None:
             watching.start_soon(lists.run, config.policy, take)
         yield listeners
@@ -349,37 +362,6 @@ _SLOW: Final[dict[BackendName, str]] = {
     "coincurve": "no batch verifier, which needs a C compiler at installation: signatures are verified one by one",
     "python": "no native libsecp256k1: each signature takes some 75 ms; this relay is for trying out only",
 }
-
-
-def tune_process(config: Config) -> None:
-    """Make this process fit for many connections and threads."""
-    _make_room(config.net.max_connections)
-    _quiet_collector()
-    heap.tune()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-
-
-def _make_room(connections: int) -> None:
-    """Raise the limit of open files, often 1,024, to what so many connections need, as far as the system allows."""
-    wanted = connections + _OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
-    if allowed < wanted:
-        log.warning("fewer open files are allowed than net.max_connections needs", allowed=allowed, wanted=wanted)
-
-
-def _quiet_collector() -> None:
-    """Exclude permanent objects from garbage collection, and collect less often.
-
-    Hardly anything here makes cycles, but every connection makes about a hundred objects that the collector looks at
-    again and again: a sixth of the cost of opening a connection.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECTOR)
 
 
 async def hear_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

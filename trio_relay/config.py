@@ -36,6 +36,7 @@ from trio_relay.metrics import MetricsOptions
 from trio_relay.net.addresses import AddressEntry, AddressList, Proxies
 from trio_relay.net.listeners import split_preamble
 from trio_relay.net.options import NetOptions
+from trio_relay.net.web.options import WebOptions
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.nip19 import pubkey_of
 from trio_relay.nostr.relay_info import RelayInfo
@@ -83,6 +84,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: StoreOptions = StoreOptions()
     opensearch: OpenSearchOptions = OpenSearchOptions()
     bus: BusOptions = BusOptions()
+    web: WebOptions = WebOptions()
     metrics: MetricsOptions = MetricsOptions()
     log: LogOptions = LogOptions()
 

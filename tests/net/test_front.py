@@ -48,7 +48,7 @@ CORS = {
     ],
 )
 def test_the_document_is_for_those_who_name_its_type(accept: str, wants: bool) -> None:
-    assert endpoints.accepts_nostr_json(accept) == wants
+    assert endpoints.accepts(accept, endpoints.NOSTR_JSON) == wants
 
 
 async def test_nip_11_is_served_from_the_limits_in_force(autojump_clock: MockClock) -> None:

@@ -69,11 +69,12 @@ async def test_an_hour_and_a_day_are_kept_and_no_more(autojump_clock: MockClock)
     kept = vitals.Vitals(take)
     with trio.move_on_after(2 * 86_400):
         await kept.run()
-    assert (len(kept.hour.points()), len(kept.day.points())) == (360, 288)
-    for ring, seconds in ((kept.hour, 10), (kept.day, 300)):
-        times = [point.at for point in ring.points()]
+    hour, day = await kept.over("hour"), await kept.over("day")
+    assert (len(hour), len(day)) == (360, 288)
+    for points, seconds in ((hour, 10), (day, 300)):
+        times = [point.at for point in points]
         assert {later - earlier for earlier, later in pairwise(times)} == {seconds}
-        assert vitals.column(ring.points(), "stored") == [3.0] * len(times)
+        assert vitals.column(points, "stored") == [3.0] * len(times)
 
 
 async def test_the_present_is_a_second_old_at_most_and_its_rates_are_of_the_last_seconds(

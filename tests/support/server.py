@@ -27,10 +27,14 @@ from trio_relay import (
     RelayOptions,
     Rules,
     Server,
+    Site,
     Store,
     SyncOptions,
+    WebOptions,
     open_relay,
+    open_site,
 )
+from trio_relay.net import vitals
 from trio_relay.net.listeners import PLAIN, Preamble
 from trio_relay.net.tls import Tls
 from trio_relay.scoreboard import Scoreboard
@@ -168,6 +172,7 @@ async def open_door(
     preamble: Preamble = PLAIN,
     tls: Tls | None = None,
     judges: Judges | None = None,
+    web: WebOptions | None = None,
 ) -> AsyncIterator[Door]:
     """A whole relay on a memory listener; leaving stops it as the first signal does.
 
@@ -179,27 +184,43 @@ async def open_door(
         preamble: what connections to it begin with.
         tls: what it speaks TLS by.
         judges: plugins and hooks, if any.
+        web: what browsers are shown; None: a line of text.
     """
     judges = judges or Judges()
     store, rules = store or MemoryStore(), rules or Rules(limits or Limits(), has_search=has_search)
     async with open_relay(
         store, options, rules=rules, sync=sync, clock=clock, scoreboard=scoreboard, judges=judges
     ) as relay:
-        server = served(relay, net, scoreboard, tls)
+        api = AdminApi(relay)
+
+        async def look() -> vitals.Look:
+            return vitals.look_at(clock(), relay.statistics(), server.statistics(), 0.0, 0)
+
+        kept = vitals.Vitals(look)
+        site = None if web is None else await open_site(relay, web, api, kept)
+        server = served(relay, net, scoreboard, tls, api, site)
         listener, stop = MemoryListener(preamble), trio.Event()
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as looking, trio.open_nursery() as nursery:
+            if site is not None:
+                looking.start_soon(kept.run)
             await nursery.start(server.serve, [listener], stop)
             yield Door(relay, server, listener, stop)
             stop.set()
+            looking.cancel_scope.cancel()
 
 
 def served(
-    relay: Relay, net: NetOptions | None = None, scoreboard: Scoreboard | None = None, tls: Tls | None = None
+    relay: Relay,
+    net: NetOptions | None = None,
+    scoreboard: Scoreboard | None = None,
+    tls: Tls | None = None,
+    api: AdminApi | None = None,
+    site: Site | None = None,
 ) -> Server:
     """One more way to a relay."""
     net = net or NetOptions()
     urls, judge = (*relay.rules.names, *net.paths), relay.judges.connections
-    front = Endpoints(relay.document, relay.check, "hello\n", AdminApi(relay), urls, relay.degraded, judge)
+    front = Endpoints(relay.document, relay.check, "hello\n", api or AdminApi(relay), urls, relay.degraded, judge, site)
     return Server(relay, front, net, scoreboard=scoreboard, tls=tls)
 
 

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 from tests.support.keys import ALICE, BOB
 from tests.support.marks import examples
 from tests.support.server import open_door
-from trio_relay import metrics
+from trio_relay import metrics, process
 from trio_relay.metrics import MetricsPage
 from trio_relay.net import statistics as of_net
 from trio_relay.pipeline import statistics as of_relay
@@ -327,7 +327,7 @@ async def test_two_workers_on_one_page(autojump_clock: MockClock) -> None:
 def test_what_a_process_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     block = bytearray(64 * 2**20)
     block[::4096] = b"x" * len(block[::4096])
-    cpu, resident = statistics.own_use()
+    cpu, resident = process.own_use()
     assert 0 < cpu <= time.process_time()
     assert resident > len(block)
 
@@ -335,4 +335,4 @@ def test_what_a_process_uses(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(Path, "read_text", read_text)
-    assert statistics.own_use()[1] > len(block)
+    assert process.own_use()[1] > len(block)

@@ -27,6 +27,7 @@ from trio_relay.policy import lists
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store import kept
 from trio_relay.version import __version__
+from trio_relay.workers import desk as desks
 from trio_relay.workers import instructions, statistics, worker
 
 BANNED = lists.Change(lists.ListName.BANNED_PUBKEYS, ALICE.pubkey, lists.ListEntry("spam", since=NOW))
@@ -34,7 +35,7 @@ REQUEST = http.Request("POST", "/", {}, [], "/", b"{}", "1.2.3.4")
 
 
 @asynccontextmanager
-async def desk(calls: Calls) -> AsyncIterator[tuple[worker.Desk, list[bytes], trio.CancelScope]]:
+async def desk(calls: Calls) -> AsyncIterator[tuple[desks.Desk, list[bytes], trio.CancelScope]]:
     """What a worker asks a keeper that answers so; the reports that come; and what ends the keeper."""
     near, far = map(Link, trio.testing.memory_stream_pair())
     reports: list[bytes] = []
@@ -50,7 +51,7 @@ async def desk(calls: Calls) -> AsyncIterator[tuple[worker.Desk, list[bytes], tr
     async with trio.open_nursery() as nursery:
         nursery.start_soon(near.run, {})
         nursery.start_soon(keep)
-        yield worker.Desk(near), reports, gone
+        yield desks.Desk(near), reports, gone
         nursery.cancel_scope.cancel()
 
 

@@ -99,14 +99,22 @@ class ModerationState:
         metadata = await self._store.get_metadata()
         self.rules.load(metadata)
         if self.rules.has_membership:
-            self.signer = Signer(metadata.get(SECRET_NAME) or await self._new_secret())
+            self.signer = Signer(metadata.get(SECRET_NAME) or await self._new_secret(SECRET_NAME))
             self.rules.signer = self.signer.pubkey
 
-    async def _new_secret(self) -> bytes:
+    async def secret(self, name: str) -> bytes:
+        """A secret of 32 bytes that is kept in the store under this name; it is made the first time.
+
+        Raises:
+            StoreError: it could not be read, or a new one could not be stored.
+        """
+        return (await self._store.get_metadata()).get(name) or await self._new_secret(name)
+
+    async def _new_secret(self, name: str) -> bytes:
         made = secrets.token_bytes(32)
-        await self._store.put_metadata({SECRET_NAME: made})
+        await self._store.put_metadata({name: made})
         # Where another relay on the same store has made one in the same moment, the later one stands.
-        return (await self._store.get_metadata()).get(SECRET_NAME, made)
+        return (await self._store.get_metadata()).get(name, made)
 
     async def amend(self, changes: Sequence[Change]) -> None:
         """Change the lists, in memory before anything waits, and return once that is stored.

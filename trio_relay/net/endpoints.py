@@ -14,12 +14,16 @@ import trio
 from trio_relay.net.addresses import UNKNOWN, UNNAMED
 from trio_relay.net.http import Request
 from trio_relay.net.http_responses import Response
+from trio_relay.net.web.place import Place, place_at
+from trio_relay.net.web.site import Site
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.urls import plain_path
 from trio_relay.plugins.base import Action, ConnectionJudge, Source, refusal_of
 
 HEALTH: Final = "/health"
 NOSTR_JSON: Final = "application/nostr+json"
+HTML: Final = "text/html"
+_SHOWN: Final = frozenset({"GET", "HEAD", "POST"})
 _PAGE_SECONDS: Final = 0.1
 _READING: Final = "GET, HEAD, OPTIONS"
 _MANAGING: Final = "GET, HEAD, POST, OPTIONS"
@@ -61,6 +65,7 @@ class Endpoints:
             proxy may ask that has taken the path off.
         degraded: tells what is worse than it should be while all is stored, or None.
         judge: is asked whether a client may become a WebSocket; None: nobody is.
+        site: answers browsers; None: they get the greeting.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Endpoints:
         urls: Iterable[str] = (),
         degraded: Callable[[], str | None] = lambda: None,
         judge: ConnectionJudge | None = None,
+        site: Site | None = None,
     ) -> None:
         self._document = document
         self._check = check
@@ -79,14 +85,25 @@ class Endpoints:
         self._greeting = greeting
         self._judge = judge
         self._management = management if management is not None and management.is_open else None
-        paths = [urlsplit(url).path or "/" for url in urls]
+        self._site = site
+        self._urls = tuple(urls)
+        paths = [urlsplit(url).path or "/" for url in self._urls]
         plain = [plain_path(path) for path in paths]
         self._paths = frozenset({"/", *filter(None, plain), *(f"{path}/" for path in plain)})
+        prefixes = {unquote(path).rstrip("/") for path in self._paths}
+        self._prefixes = sorted({"", *prefixes}, key=len, reverse=True)
         self._elsewhere = Response(404, f"Nothing here; the relay is at {paths[0] if paths else '/'}\n".encode())
 
     def takes_body(self, request: Request) -> bool:
-        """True for a call of an operator alone: nothing else here reads what a request carries."""
-        return request.method == "POST" and self._management is not None and self._is_relay(request)
+        """True for what operators call for and send alone: nothing else here reads what a request carries."""
+        if request.method != "POST":
+            return False
+        if self._is_relay(request):
+            return self._management is not None
+        return self._site is not None and (place := self._place(request)) is not None and self._site.takes_body(place)
+
+    def _place(self, request: Request) -> Place | None:
+        return place_at(request, self._prefixes, self._urls)
 
     def _is_relay(self, request: Request) -> bool:
         return request.path == "/" or unquote(request.path) in self._paths
@@ -95,7 +112,7 @@ class Endpoints:
         """The response; None for a welcome WebSocket handshake on the one endpoint (NIP-01), whatever path it has."""
         is_relay = self._is_relay(request)
         if not is_relay and request.path != HEALTH:
-            return self._elsewhere
+            return await self._shown(request) or self._elsewhere
         management = self._management if is_relay else None
         methods = _READING if management is None else _MANAGING
         if request.method == "OPTIONS":
@@ -109,9 +126,17 @@ class Endpoints:
             return await self._health()
         if request.wants_websocket:
             return None if self._judge is None else await _judged(self._judge, request.client)
-        if accepts_nostr_json(request.headers.get("accept", "")):
+        if accepts(request.headers.get("accept", ""), NOSTR_JSON):
             return Response(200, self._document(), NOSTR_JSON, [*_cors(methods), ("Vary", "Accept")])
+        if accepts(request.headers.get("accept", ""), HTML) and (page := await self._shown(request)) is not None:
+            return replace(page, headers=[*page.headers, *_cors(methods), ("Vary", "Accept")])
         return Response(200, self._greeting.encode(), headers=[*_cors(methods), ("Vary", "Accept")])
+
+    async def _shown(self, request: Request) -> Response | None:
+        """A page for browsers; None if there is none here."""
+        if self._site is None or (place := self._place(request)) is None or request.method not in _SHOWN:
+            return None
+        return await self._site.answer(place)
 
     async def _health(self) -> Response:
         failure = await self._check()
@@ -165,14 +190,14 @@ class MetricsEndpoint:
         return Response(200, body, content_type)
 
 
-def accepts_nostr_json(accept: str) -> bool:
-    """True if an Accept header names `application/nostr+json` with a quality above 0 (RFC 9110, section 12.5.1).
+def accepts(accept: str, wanted: str) -> bool:
+    """True if an Accept header names this media type with a quality above 0 (RFC 9110, section 12.5.1).
 
-    Wildcards do not count: a browser sends them, and wants the page for humans.
+    Wildcards do not count: a browser sends them, and wants the page for humans; so do tools, which want text.
     """
     for item in accept.split(","):
         media_type, *parameters = (part.strip().lower() for part in item.split(";"))
-        if media_type == NOSTR_JSON:
+        if media_type == wanted:
             return not any(_is_zero(parameter) for parameter in parameters)
     return False
 

@@ -40,6 +40,13 @@ class StreamedResponse(Response):
     pieces: Callable[[], AsyncGenerator[bytes, None]] | None = None
 
 
+def reason_of(response: Response) -> str:
+    """What a refusal says in words; of a page for people, what its status means."""
+    if response.content_type.startswith("text/html"):
+        return HTTPStatus(response.status).phrase
+    return response.body.decode()
+
+
 async def send(stream: trio.abc.Stream, data: bytes, seconds: float) -> bool:
     """Send this; False if the client takes longer than that."""
     with trio.move_on_after(seconds) as patience:

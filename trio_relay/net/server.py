@@ -30,7 +30,7 @@ from trio_relay.net.doorkeeper import Doorkeeper
 from trio_relay.net.endpoints import HEALTH, Endpoints
 from trio_relay.net.flush import Flushes
 from trio_relay.net.http import Request, Upgrade, converse
-from trio_relay.net.http_responses import Response
+from trio_relay.net.http_responses import Response, reason_of
 from trio_relay.net.lane import Lane
 from trio_relay.net.listeners import PatientListener, Preamble, Shortage, preamble_of
 from trio_relay.net.lobby import Lobby, Visit
@@ -275,7 +275,7 @@ class Server:
         if response is not None:
             response = self._welcome.answered(request, response)
         if response is not None and response.status >= HTTPStatus.BAD_REQUEST and request.path != HEALTH:
-            self._refusals.note_request(request.client, response.status, response.body.decode())
+            self._refusals.note_request(request.client, response.status, reason_of(response))
         return response
 
     def _turned_away(self, request: Request) -> Response | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
 import trio
@@ -34,6 +34,8 @@ _GROUPS: Final = {
 }
 OUTCOMES: Final = ("stored", "ephemeral", "duplicate", "outdated", "refused", "failed")
 """What becomes of events, in words for operators: all that the pipeline counts otherwise is refused."""
+
+Span: TypeAlias = Literal["hour", "day"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,18 @@ def quantile(before: Distribution, after: Distribution, share: float) -> float |
     return lower
 
 
+class VitalsSource(Protocol):
+    """Tells how the whole relay does: `Vitals`, or who asks them in another process."""
+
+    async def now(self) -> Point:
+        """How it is now."""
+        ...
+
+    async def over(self, span: Span) -> list[Point]:
+        """How it was over the last hour or day, the oldest point first."""
+        ...
+
+
 class Ring:
     """The newest points, each so many seconds behind the one before.
 
@@ -168,16 +182,15 @@ class Vitals:
         self._present: Point | None = None
         self._asked = -_FRESH_SECONDS
         self._turn = trio.Lock()
-        self.hour = Ring(LOOK_SECONDS, 360)
-        self.day = Ring(300.0, 288)
+        self._rings: dict[Span, Ring] = {"hour": Ring(LOOK_SECONDS, 360), "day": Ring(300.0, 288)}
 
     async def run(self) -> None:
         """Take a look every ten seconds, until cancelled."""
         while True:
             look = await self._take()
             self._looks.append(look)
-            self.hour.add(look)
-            self.day.add(look)
+            for ring in self._rings.values():
+                ring.add(look)
             await trio.sleep(LOOK_SECONDS)
 
     async def now(self) -> Point:
@@ -188,6 +201,11 @@ class Vitals:
                 self._present = between(self._earlier(look), look)
                 self._asked = trio.current_time()
             return self._present
+
+    async def over(self, span: Span) -> list[Point]:
+        """How it was over the last hour or day, the oldest point first; it waits for nothing."""
+        await trio.lowlevel.checkpoint()
+        return self._rings[span].points()
 
     def _earlier(self, look: Look) -> Look:
         """The newest look that is old enough for rates; else the oldest there is."""

@@ -18,6 +18,8 @@ from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.http_responses import Response
 from trio_relay.net.listeners import Preamble
 from trio_relay.net.tls import CertifiedKey
+from trio_relay.net.vitals import Vitals
+from trio_relay.net.web.console import Console
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.options import PolicyOptions
@@ -31,6 +33,7 @@ from trio_relay.workers.instructions import (
     changes_of,
     encode,
     joining_of,
+    place_of,
     reported_of,
     request_of,
 )
@@ -119,6 +122,10 @@ class Conversations:
         """Decides; there before the first worker is."""
         self.admin: AdminApi
         """Manages it."""
+        self.console: Console
+        """Manages it in a browser."""
+        self.vitals: Vitals
+        """How the whole relay does."""
 
     def share(self, join: Callable[[Link], WorkerPart], settled: Callable[[], Awaitable[None]]) -> None:
         """Say what workers share, before the first one comes.
@@ -170,7 +177,14 @@ class Conversations:
             self._totals.ended(number)
 
     def _calls(self) -> Calls:
-        return {"admin": self._manage, "check": self._check, "join": self._join, "amend": self._amend}
+        return {
+            "admin": self._manage,
+            "console": self._show,
+            "vitals": self._tell_vitals,
+            "check": self._check,
+            "join": self._join,
+            "amend": self._amend,
+        }
 
     def stop(self) -> None:
         """Tell all workers to end; sync."""
@@ -238,14 +252,31 @@ class Conversations:
             self._totals.told(number, statistics.decode(await link.call("statistics")))
 
     async def _manage(self, payload: bytes) -> bytes:
+        request = request_of(payload)
+        return await self._decide(lambda: self.admin.answer(request))
+
+    async def _show(self, payload: bytes) -> bytes:
+        place = place_of(payload)
+        return await self._decide(lambda: self.console.answer(place))
+
+    async def _decide(self, answer: Callable[[], Awaitable[Response]]) -> bytes:
         await self.gather()  # it may ask for numbers
         try:
-            response = await self.admin.answer(request_of(payload))
+            response = await answer()
         except Exception:  # as where there is one process: whoever called is let down, and nobody else
             log.exception("management failed")
             response = Response(500, b"the relay has failed\n")
         await self.obeyed()  # what was decided holds on all workers
         return encode(response)
+
+    async def _tell_vitals(self, payload: bytes) -> bytes:
+        match payload:
+            case b"hour":
+                return encode(await self.vitals.over("hour"))
+            case b"day":
+                return encode(await self.vitals.over("day"))
+            case _:
+                return encode([await self.vitals.now()])
 
     async def _check(self, _payload: bytes) -> bytes:
         return (await self.trouble()).encode()

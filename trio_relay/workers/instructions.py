@@ -13,7 +13,7 @@ check     why nothing is stored (a question) →
 stop      end, with grace      →
 
           ← reports   stored reports, and whose they are
-admin, check, join, amend      questions of the worker, see `Conversation.calls`
+admin, console, vitals, check, join, amend      questions of the worker, see `Conversations.calls`
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from trio_relay.net.http import Request
 from trio_relay.net.http_responses import Response
 from trio_relay.net.listeners import Preamble
 from trio_relay.net.tls import CertifiedKey
+from trio_relay.net.vitals import Point
+from trio_relay.net.web.place import Place
 from trio_relay.nostr.event import Event
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
@@ -82,6 +84,8 @@ certified_of: Final = msgspec.msgpack.Decoder(CertifiedKey).decode
 options_of: Final = msgspec.msgpack.Decoder(PolicyOptions).decode
 reported_of: Final = msgspec.msgpack.Decoder(Reported).decode
 request_of: Final = msgspec.msgpack.Decoder(Request).decode
+place_of: Final = msgspec.msgpack.Decoder(Place).decode
+points_of: Final = msgspec.msgpack.Decoder(list[Point]).decode
 response_of: Final = msgspec.msgpack.Decoder(Response).decode
 joining_of: Final = msgspec.msgpack.Decoder(Joining).decode
 verdict_of: Final = msgspec.msgpack.Decoder(RequestAnswer).decode

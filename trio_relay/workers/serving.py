@@ -11,6 +11,7 @@ main
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,7 +33,6 @@ from trio_relay.app import (
     place_of,
     rules_of,
     sync_options,
-    tune_process,
 )
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
@@ -42,11 +42,14 @@ from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.listeners import BoundListener, Shortage, preamble_of
 from trio_relay.net.statistics import NetStatistics
+from trio_relay.net.vitals import Look, Vitals, look_at
+from trio_relay.net.web.assembly import open_console, pages_of
 from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.policy.rates import WORDS
+from trio_relay.process import tune_process
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
 from trio_relay.store.kept import Keeper
@@ -86,7 +89,7 @@ async def main(config: Config, announce: Announce, lists: ListFiles | None, work
         ExceptionGroup: a part of this process failed, so everything was stopped.
         StoppedNow: a second signal came while it was stopping; in a group.
     """
-    tune_process(config)
+    tune_process(config.net.max_connections)
     files = tls_files(config.net)
     stop = trio.Event()
     async with trio.open_nursery() as root:
@@ -188,6 +191,10 @@ class _Whole:
         conversations, config = self._conversations, self._config
         sight = WorkersSight(lambda: self._statistics(relay)[0])
         conversations.relay, conversations.admin = relay, AdminApi(relay, sight)
+        conversations.vitals = vitals = Vitals(partial(self._look, relay))
+        conversations.console = await open_console(
+            relay, config.web, conversations.admin, pages_of(config.web), conversations.vitals
+        )
         relay.moderation.state.subscribe(conversations.follow)
         page = MetricsPage(partial(self._statistics, relay), self._figures)
         endpoint = MetricsEndpoint(page.render, conversations.gather)
@@ -195,7 +202,7 @@ class _Whole:
             conversations.take_certificate(self._files.certified)
         conversations.preambles = list(map(preamble_of, self._listeners))
         async with (
-            attended(config, relay, endpoint, Shortage(), lists, conversations.take_options) as metrics,
+            attended(config, relay, endpoint, vitals, Shortage(), lists, conversations.take_options) as metrics,
             following(self._files, conversations.take_certificate),
         ):
             for line in banner(config, store, relay, metrics, self._workers):
@@ -214,6 +221,13 @@ class _Whole:
             sizes, seconds = self._commits
             keeper = replace(keeper, batches=sizes.statistics(), seconds=seconds.statistics())
         return self._totals.whole(keeper)
+
+    async def _look(self, relay: Relay) -> Look:
+        await self._conversations.gather()
+        figures = self._figures()
+        processes = [figures.keeper, *(one.process for one in figures.workers)]
+        cpu, resident = sum(one.cpu_seconds for one in processes), sum(one.resident_bytes for one in processes)
+        return look_at(time.time(), *self._statistics(relay), cpu, resident)
 
     def _note_commit(self, events: int, seconds: float) -> None:
         self._commits = self._commits or (Histogram(SIZES), Histogram(SECONDS))

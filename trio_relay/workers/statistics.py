@@ -1,5 +1,4 @@
-"""What workers tell of themselves, and how the numbers of all of them become those of one relay (pure, no I/O but for a
-process's look at itself).
+"""What workers tell of themselves, and how the numbers of all of them become those of one relay.
 
 A sum over processes must not fall when one of them ends: whoever watches a counter would take that for a new beginning,
 and all that is left for a sudden rise. So what an ended worker had counted stays in the sum, as far as it had told.
@@ -7,14 +6,9 @@ and all that is left for a sudden rise. So what an ended worker had counted stay
 
 from __future__ import annotations
 
-import os
-import resource
-import sys
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import reduce
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -36,6 +30,7 @@ from trio_relay.pipeline.statistics import (
     WriterStatistics,
 )
 from trio_relay.plugins.processes import ProgramStatistics
+from trio_relay.process import own_use
 from trio_relay.store.base import CacheStatistics, StoreStatistics
 
 T = TypeVar("T")
@@ -222,17 +217,6 @@ class Totals:
             behind=max(0, position - told.position),
             restarts=restarts,
         )
-
-
-def own_use() -> tuple[float, int]:
-    """The seconds of CPU that this process has used, and the bytes of memory that it has resident; where the system
-    does not tell that, the most that it ever had.
-    """
-    try:
-        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return time.process_time(), resident
 
 
 def _both(parts: list[tuple[RelayStatistics, NetStatistics]]) -> tuple[RelayStatistics, NetStatistics]:

@@ -9,111 +9,45 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from typing import Final
 
 import structlog
 import trio
 
 from trio_relay import heap, logs
-from trio_relay.app import greeting_of, open_store, rules_of, sync_options, tune_process, urls_of
+from trio_relay.app import endpoints_of, open_store, rules_of, sync_options
 from trio_relay.config import Config
-from trio_relay.link import Link, LinkEnded, Tells
-from trio_relay.net.admin.api import Gate
-from trio_relay.net.endpoints import Endpoints
-from trio_relay.net.http import Request
-from trio_relay.net.http_responses import Response
+from trio_relay.link import Link, Tells
 from trio_relay.net.listeners import PLAIN, BoundListener, inherited_listener, with_preamble
 from trio_relay.net.server import Server
 from trio_relay.net.tls import Tls
-from trio_relay.nostr.event import Event
+from trio_relay.net.web.assembly import pages_of
+from trio_relay.net.web.site import Site
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
+from trio_relay.process import own_use, tune_process
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
-from trio_relay.store.kept import ask, open_kept
+from trio_relay.store.kept import open_kept
 from trio_relay.version import __version__
 from trio_relay.workers import statistics
+from trio_relay.workers.desk import KEEPER_GONE, Desk, RemoteAdmin, RemoteConsole, RemoteVitals
 from trio_relay.workers.instructions import (
     Beginning,
-    Joining,
-    Reported,
     beginning_of,
     certified_of,
     changes_of,
-    encode,
     options_of,
-    response_of,
-    verdict_of,
 )
 from trio_relay.workers.linked_bus import LinkedBus
 from trio_relay.workers.sharing import share_of
-from trio_relay.workers.statistics import ServingStatistics, own_use
+from trio_relay.workers.statistics import ServingStatistics
 
 log = structlog.get_logger("trio_relay.workers")
-
-_KEEPER_GONE: Final = "the keeper is gone"
-
-
-class Desk:
-    """What a worker asks its keeper: what is decided once, for all workers."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    async def amend(self, changes: Sequence[Change]) -> None:
-        await ask(self._link, "amend", encode(changes), _KEEPER_GONE)
-
-    async def join(self, request: Event, origin: str | None) -> tuple[bool, str]:
-        try:
-            verdict = verdict_of(await self._link.call("join", encode(Joining(request, origin))))
-        except LinkEnded:
-            return False, f"error: {_KEEPER_GONE}"
-        return verdict.accepted, verdict.reason
-
-    def note_reports(self, reports: Iterable[Event], origins: Mapping[str, str | None]) -> None:
-        self._link.tell("reports", encode(Reported(list(reports), dict(origins))))
-
-    async def check(self) -> str | None:
-        """Why the relay, this process or another, cannot store events now, or None."""
-        try:
-            return (await self._link.call("check")).decode() or None
-        except LinkEnded:
-            return _KEEPER_GONE
-
-    async def manage(self, request: Request) -> Response:
-        """The keeper's response to an operator's call."""
-        try:
-            return response_of(await self._link.call("admin", encode(request)))
-        except LinkEnded:
-            return Response(503, f"{_KEEPER_GONE}\n".encode())
-
-
-class RemoteAdmin:
-    """Passes on to the keeper what operators call for; all others are refused here, and cost nobody else anything.
-
-    Args:
-        relay: of this worker, which goes by the same lists.
-        desk: leads to the keeper.
-    """
-
-    def __init__(self, relay: Relay, desk: Desk) -> None:
-        self._relay = relay
-        self._gate = Gate(relay)
-        self._desk = desk
-
-    @property
-    def is_open(self) -> bool:
-        """True if there is anybody who may manage this relay."""
-        return self._relay.rules.is_managed
-
-    async def answer(self, request: Request) -> Response:
-        """The response to a POST at the relay's own URL."""
-        return await self._gate.refusal(request) or await self._desk.manage(request)
 
 
 class ServingWorker:
@@ -153,7 +87,7 @@ class ServingWorker:
         await self._link.run(self._tells, self._calls)
         # What was accepted cannot be stored any more, and nobody would hear of it.
         log.warning("the keeper is gone, so this worker ends")
-        whole.cancel(reason=_KEEPER_GONE)
+        whole.cancel(reason=KEEPER_GONE)
 
     async def _begin(self, payload: bytes) -> None:
         self._beginning = beginning_of(payload)
@@ -171,7 +105,7 @@ class ServingWorker:
     async def _serve(self, beginning: Beginning) -> None:
         config = share_of(beginning.config, beginning.workers)
         logs.configure(config.log, worker=self._number)
-        tune_process(config)
+        tune_process(config.net.max_connections)
         with ExitStack() as opened:
             scoreboard = opened.enter_context(
                 Scoreboard.open(beginning.scoreboard, self._number - 1, beginning.workers)
@@ -240,8 +174,10 @@ class ServingWorker:
         scoreboard: Scoreboard,
         tls: Tls | None,
     ) -> None:
-        admin, urls, judge = RemoteAdmin(relay, desk), urls_of(config, relay.rules), relay.judges.connections
-        front = Endpoints(relay.document, desk.check, greeting_of(config), admin, urls, relay.degraded, judge)
+        has_console = config.web.enabled and (config.web.admin or bool(relay.rules.admins))
+        console = RemoteConsole(desk, is_open=has_console)
+        site = Site(relay, config.web, pages_of(config.web), RemoteVitals(desk), console)
+        front = endpoints_of(config, relay, RemoteAdmin(relay, desk), desk.check, site)
         server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls)
         # Each process's clock of Trio begins somewhere else; this one is the same for all of a machine.
         relay.rates.ahead = time.monotonic() - trio.current_time()

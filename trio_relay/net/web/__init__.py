@@ -1,0 +1,1 @@
+"""Pages for people: the front page, pages of events, and the console."""

@@ -1,0 +1,48 @@
+"""The site of a relay, put together: its pages, who may come into the console, and what goes on beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from trio_relay.net.admin.api import AdminApi
+from trio_relay.net.vitals import VitalsSource
+from trio_relay.net.web.console import Console
+from trio_relay.net.web.login import Login
+from trio_relay.net.web.options import WebOptions
+from trio_relay.net.web.rendering import Pages
+from trio_relay.net.web.sessions import Sessions
+from trio_relay.net.web.site import Site
+from trio_relay.net.web.views import views
+from trio_relay.pipeline.relay import Relay
+
+SECRET_NAME: Final = "console"
+"""The name in the store's metadata of what links into the console are signed by, 32 bytes."""
+
+
+def pages_of(options: WebOptions) -> Pages:
+    """The templates and files that the configuration asks for."""
+    pictures = {name: Path(path) for name, path in (("icon", options.icon), ("banner", options.banner)) if path}
+    return Pages(Path(options.templates) if options.templates else None, pictures)
+
+
+async def open_site(relay: Relay, options: WebOptions, api: AdminApi, vitals: VitalsSource) -> Site:
+    """The site of a relay that is one process.
+
+    Raises:
+        StoreError: what links are signed by could not be stored.
+    """
+    pages = pages_of(options)
+    return Site(relay, options, pages, vitals, await open_console(relay, options, api, pages, vitals))
+
+
+async def open_console(relay: Relay, options: WebOptions, api: AdminApi, pages: Pages, vitals: VitalsSource) -> Console:
+    """The console of the process that decides.
+
+    Raises:
+        StoreError: what links are signed by could not be stored.
+    """
+    has_links = options.enabled and (options.admin or bool(relay.rules.admins))
+    secret = await relay.moderation.state.secret(SECRET_NAME) if has_links else b""
+    login = Login(relay, has_links=has_links, secret=lambda: secret)
+    return Console(api, pages, login, Sessions(options.session_seconds), views(vitals))

@@ -1,0 +1,131 @@
+"""Templates, style sheets, scripts and pictures: those of this package, and those of the operator in their stead.
+
+All of it is read once, in a thread, when the first browser comes: a relay that none visits does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trio_relay.net.http import Request
+from trio_relay.net.http_responses import Response
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HTML: Final = "text/html; charset=utf-8"
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".gif": "image/gif",
+    ".ico": "image/x-icon",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+_HERE: Final = Path(__file__).parent
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY: Final = (
+    ("Content-Security-Policy", _POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
+"""Headers of each page: nothing from elsewhere, nothing within a page runs, and no page of others has it in a frame."""
+_KEPT: Final = ("Cache-Control", "public, max-age=86400")
+
+
+class PagesRefused(Exception):
+    """What the operator's folder holds cannot be used; the message says what."""
+
+
+class Pages:
+    """Renders templates, and has the files that pages need.
+
+    Args:
+        folder: of the operator; None: there is none.
+        pictures: files by the names under which they are shown, such as `icon`.
+    """
+
+    def __init__(self, folder: Path | None = None, pictures: Mapping[str, Path] | None = None) -> None:
+        self._folder = folder
+        self._pictures = dict(pictures or {})
+        self._environment: Environment | None = None
+        self._files: dict[str, tuple[bytes, str, str]] = {}
+        self._reading = trio.Lock()
+
+    async def ready(self) -> None:
+        """Read what is not read yet.
+
+        Raises:
+            PagesRefused: a file of the operator's cannot be read.
+        """
+        async with self._reading:
+            if self._environment is None:
+                self._environment = await trio.to_thread.run_sync(self._read)
+
+    def _read(self) -> Environment:
+        from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+
+        folders = [_HERE, *([self._folder] if self._folder is not None else [])]
+        try:
+            for folder in folders:
+                for path in sorted((folder / "static").glob("*")):
+                    self._take(path.name, path)
+            for name, path in self._pictures.items():
+                self._take(name, path)
+        except OSError as error:
+            raise PagesRefused(f"web: {error.filename}: {error.strerror}") from error
+        loaders = [FileSystemLoader(folder / "templates") for folder in reversed(folders)]
+        environment = Environment(
+            loader=ChoiceLoader(loaders),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.globals["version_of"] = self._version_of
+        for name in environment.list_templates(extensions=["html"]):
+            environment.get_template(name)
+        return environment
+
+    def _take(self, name: str, path: Path) -> None:
+        if (kind := _TYPES.get(path.suffix.lower())) is not None:
+            data = path.read_bytes()
+            self._files[name] = data, kind, sha256(data).hexdigest()[:12]
+
+    def _version_of(self, name: str) -> str:
+        """What a page says behind the name of a file, so that a browser keeps it only until it changes."""
+        return self._files[name][2] if name in self._files else ""
+
+    def has(self, name: str) -> bool:
+        """True if there is a file of this name."""
+        return name in self._files
+
+    def page(self, template: str, facts: Mapping[str, object], status: int = 200) -> Response:
+        """A page as a response; all of `facts` is escaped."""
+        assert self._environment is not None, "`ready` comes first"
+        body = self._environment.get_template(template).render(facts).encode()
+        return Response(status, body, HTML, [*SECURITY, ("Cache-Control", "no-store")])
+
+    def file(self, name: str, request: Request) -> Response | None:
+        """A style sheet, a script or a picture; None if there is none of this name."""
+        if (found := self._files.get(name)) is None:
+            return None
+        data, kind, version = found
+        tag = f'"{version}"'
+        headers = [*SECURITY, _KEPT, ("ETag", tag)]
+        if request.headers.get("if-none-match") == tag:
+            return Response(304, b"", kind, headers)
+        return Response(200, data, kind, headers)

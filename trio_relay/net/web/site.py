@@ -1,0 +1,78 @@
+"""What browsers get at the relay's address: the front page and its kin here, the console by whoever decides."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+from trio_relay.net.http_responses import Response
+from trio_relay.net.vitals import VitalsSource
+from trio_relay.net.web.front import FrontPage
+from trio_relay.net.web.live import following
+from trio_relay.net.web.options import WebOptions
+from trio_relay.net.web.place import Place
+from trio_relay.net.web.rendering import Pages
+from trio_relay.pipeline.relay import Relay
+
+CONSOLE: Final = "/admin"
+_STATIC: Final = re.compile(r"/static/([\w.-]+)")
+
+
+class ConsoleDoor(Protocol):
+    """What answers at `/admin`: a `Console`, or the way to one in another process."""
+
+    @property
+    def is_open(self) -> bool:
+        """True if there is anybody who may log in."""
+        ...
+
+    async def answer(self, place: Place) -> Response:
+        """The response to a request there."""
+        ...
+
+
+class Site:
+    """Answers browsers.
+
+    Args:
+        relay: whose pages these are.
+        options: the table `web` of the configuration.
+        pages: templates and files.
+        vitals: of the whole relay.
+        console: answers at `/admin`.
+    """
+
+    def __init__(
+        self, relay: Relay, options: WebOptions, pages: Pages, vitals: VitalsSource, console: ConsoleDoor
+    ) -> None:
+        self._pages = pages
+        self._console = console
+        self._front = FrontPage(relay, options, pages, vitals)
+        self._robots = b"User-agent: *\nDisallow: /\n" if options.noindex else b"User-agent: *\nDisallow: /admin\n"
+
+    def takes_body(self, place: Place) -> bool:
+        """True for a form or a login of the console alone."""
+        return place.request.method == "POST" and self._is_console(place) and self._console.is_open
+
+    def _is_console(self, place: Place) -> bool:
+        return place.path == CONSOLE or place.path.startswith(f"{CONSOLE}/")
+
+    async def answer(self, place: Place) -> Response | None:
+        """The response to a GET, HEAD or POST; None if there is no such page."""
+        await self._pages.ready()
+        if self._is_console(place):
+            return await self._at_console(place)
+        if place.request.method == "POST":
+            return None
+        if (named := _STATIC.fullmatch(place.path)) is not None:
+            return self._pages.file(named[1], place.request)
+        if place.path == "/robots.txt":
+            return Response(200, self._robots)
+        return await self._front.answer(place)
+
+    async def _at_console(self, place: Place) -> Response | None:
+        if not self._console.is_open:
+            return None
+        if place.path == f"{CONSOLE}/live" and place.request.method == "GET":
+            return await following(place, self._console.answer)
+        return await self._console.answer(place)
