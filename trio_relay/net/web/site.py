@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Final, Protocol
 
-from trio_relay.net.http_responses import Response
+import trio
+
+from trio_relay.net.http_responses import Response, StreamedResponse
 from trio_relay.net.vitals import VitalsSource
 from trio_relay.net.web.front import FrontPage
-from trio_relay.net.web.live import following
 from trio_relay.net.web.options import WebOptions
 from trio_relay.net.web.place import Place
-from trio_relay.net.web.rendering import Pages
+from trio_relay.net.web.rendering import SECURITY, Pages
 from trio_relay.pipeline.relay import Relay
 
 CONSOLE: Final = "/admin"
+_EACH_SECONDS: Final = 2.0
+_MOST_EVENTS: Final = 1_800
+"""On one connection: an hour; then the browser comes again."""
 _STATIC: Final = re.compile(r"/static/([\w.-]+)")
 
 
@@ -74,5 +81,35 @@ class Site:
         if not self._console.is_open:
             return None
         if place.path == f"{CONSOLE}/live" and place.request.method == "GET":
-            return await following(place, self._console.answer)
+            return await _following(place, self._console.answer)
         return await self._console.answer(place)
+
+
+async def _following(place: Place, answer: Callable[[Place], Awaitable[Response]]) -> Response:
+    """What `/admin/now.json` says, as server-sent events (WHATWG HTML, 9.2), for as long as the session lasts.
+
+    Args:
+        place: of the request.
+        answer: asks the console, which looks at the session each time.
+    """
+    asked = replace(place, path="/admin/now.json")
+    first = await answer(asked)
+    if first.status != HTTPStatus.OK:
+        return first
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        for _ in range(_MOST_EVENTS):
+            await trio.sleep(_EACH_SECONDS)
+            told = await answer(asked)
+            if told.status != HTTPStatus.OK:
+                yield b"event: over\ndata: {}\n\n"
+                return
+            yield _event(told)
+
+    headers = [*SECURITY, ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
+    return StreamedResponse(200, _event(first), "text/event-stream", headers, pieces)
+
+
+def _event(told: Response) -> bytes:
+    """One event: JSON has no line breaks."""
+    return b"data: " + told.body + b"\n\n"
