@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from trio_relay.moderation.removals import pending_after
-from trio_relay.moderation.state import SECRET_NAME
+from trio_relay.moderation.state import CONSOLE_SECRET, SECRET_NAME
 from trio_relay.net.addresses import as_listed
 from trio_relay.net.admin.params import MOST_ITEM
 from trio_relay.nostr.event import MAX_TIME, is_hex64
@@ -84,7 +84,7 @@ def kept_in(metadata: Mapping[str, bytes]) -> Decisions:
     Raises:
         StateRefused: it keeps something that this version does not know, so that a file would not be whole.
     """
-    known = {SECRET_NAME, *ListName}
+    known = {SECRET_NAME, CONSOLE_SECRET, *ListName}  # each store has a console of its own
     if unknown := sorted({name.partition("/")[0] for name in metadata} - known):
         raise StateRefused(f"the store keeps {', '.join(unknown)}, which this version does not know")
     kept = Lists()

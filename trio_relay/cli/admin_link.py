@@ -13,8 +13,8 @@ from trio_relay.backup import open_for_reading
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.config import Config
+from trio_relay.moderation.state import CONSOLE_SECRET
 from trio_relay.net.admin.params import OPERATOR
-from trio_relay.net.web.assembly import SECRET_NAME
 from trio_relay.net.web.sessions import LINK_SECONDS, link_token
 from trio_relay.nostr.nip19 import pubkey_of
 
@@ -46,7 +46,7 @@ def admin_link_command(group_path: Path | None, config_path: Path | None, key: s
 
 async def _secret(config: Config) -> bytes | None:
     async with open_for_reading(config) as store:
-        return (await store.get_metadata()).get(SECRET_NAME)
+        return (await store.get_metadata()).get(CONSOLE_SECRET)
 
 
 def console_url(config: Config) -> str:

@@ -27,6 +27,8 @@ from trio_relay.store.base import Metadata, StoreError
 
 SECRET_NAME: Final = "self"
 """The name in the store's metadata of the relay's own secret key, 32 bytes."""
+CONSOLE_SECRET: Final = "console"
+"""The name there of what links into the console are signed by, 32 bytes."""
 _STORE_SECONDS: Final = 10.0
 """How long one write of amendments may take."""
 _DEFERRED_SECONDS: Final = 5.0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
+from trio_relay.moderation.state import CONSOLE_SECRET
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.vitals import VitalsSource
 from trio_relay.net.web.console import Console
@@ -15,9 +15,6 @@ from trio_relay.net.web.sessions import Sessions
 from trio_relay.net.web.site import Site
 from trio_relay.net.web.views import views
 from trio_relay.pipeline.relay import Relay
-
-SECRET_NAME: Final = "console"
-"""The name in the store's metadata of what links into the console are signed by, 32 bytes."""
 
 
 def pages_of(options: WebOptions) -> Pages:
@@ -43,6 +40,6 @@ async def open_console(relay: Relay, options: WebOptions, api: AdminApi, pages: 
         StoreError: what links are signed by could not be stored.
     """
     has_links = options.enabled and (options.admin or bool(relay.rules.admins))
-    secret = await relay.moderation.state.secret(SECRET_NAME) if has_links else b""
+    secret = await relay.moderation.state.secret(CONSOLE_SECRET) if has_links else b""
     login = Login(relay, has_links=has_links, secret=lambda: secret)
     return Console(api, pages, login, Sessions(options.session_seconds), views(vitals))
