@@ -29,6 +29,8 @@ from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.addresses import Proxies
 from trio_relay.net.admin.api import AdminApi
+from trio_relay.net.admin.sight import OwnSight
+from trio_relay.net.clients import Clients
 from trio_relay.net.endpoints import Endpoints, Management, MetricsEndpoint
 from trio_relay.net.http import converse
 from trio_relay.net.listeners import (
@@ -224,10 +226,11 @@ async def _serve(
     async def look() -> Look:
         return look_at(time.time(), relay.statistics(), server.statistics(), *own_use())
 
-    api, vitals = AdminApi(relay), Vitals(look)
+    clients = Clients()
+    api, vitals = AdminApi(relay, OwnSight(relay, clients)), Vitals(look)
     front = endpoints_of(config, relay, api, relay.check, await open_site(relay, config.web, api, vitals))
     tls = None if files is None else Tls(files.certified)
-    server = Server(relay, front, config.net, tls=tls)
+    server = Server(relay, front, config.net, tls=tls, clients=clients)
     endpoint = MetricsEndpoint(MetricsPage(lambda: (relay.statistics(), server.statistics())).render)
     async with (
         attended(config, relay, endpoint, vitals, server.shortage, lists, lambda _options: server.recheck()) as metrics,

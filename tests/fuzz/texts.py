@@ -26,6 +26,7 @@ class _Answerer:
     """Answers a request, and counts how often it was told to end."""
 
     sub_id = ""
+    filters: tuple[Filter, ...] = ()
     size = 0
     is_ended = False
 

@@ -28,6 +28,7 @@ class Answerer:
     """What answers a request; it notes that it was ended."""
 
     sub_id: str
+    filters: tuple[Filter, ...]
     size: int
     is_ended: bool
 

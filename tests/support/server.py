@@ -34,7 +34,7 @@ from trio_relay import (
     open_relay,
     open_site,
 )
-from trio_relay.net import vitals
+from trio_relay.net import admin, clients, vitals
 from trio_relay.net.listeners import PLAIN, Preamble
 from trio_relay.net.tls import Tls
 from trio_relay.scoreboard import Scoreboard
@@ -191,14 +191,15 @@ async def open_door(
     async with open_relay(
         store, options, rules=rules, sync=sync, clock=clock, scoreboard=scoreboard, judges=judges
     ) as relay:
-        api = AdminApi(relay)
+        table = clients.Clients()
+        api = AdminApi(relay, admin.sight.OwnSight(relay, table))
 
         async def look() -> vitals.Look:
             return vitals.look_at(clock(), relay.statistics(), server.statistics(), 0.0, 0)
 
         kept = vitals.Vitals(look)
         site = None if web is None else await open_site(relay, web, api, kept)
-        server = served(relay, net, scoreboard, tls, api, site)
+        server = served(relay, net, scoreboard, tls, site, api, table)
         listener, stop = MemoryListener(preamble), trio.Event()
         async with trio.open_nursery() as looking, trio.open_nursery() as nursery:
             if site is not None:
@@ -214,14 +215,17 @@ def served(
     net: NetOptions | None = None,
     scoreboard: Scoreboard | None = None,
     tls: Tls | None = None,
-    api: AdminApi | None = None,
     site: Site | None = None,
+    api: AdminApi | None = None,
+    table: clients.Clients | None = None,
 ) -> Server:
     """One more way to a relay."""
     net = net or NetOptions()
     urls, judge = (*relay.rules.names, *net.paths), relay.judges.connections
-    front = Endpoints(relay.document, relay.check, "hello\n", api or AdminApi(relay), urls, relay.degraded, judge, site)
-    return Server(relay, front, net, scoreboard=scoreboard, tls=tls)
+    table = table or clients.Clients()
+    management = api or AdminApi(relay, admin.sight.OwnSight(relay, table))
+    front = Endpoints(relay.document, relay.check, "hello\n", management, urls, relay.degraded, judge, site)
+    return Server(relay, front, net, scoreboard=scoreboard, tls=tls, clients=table)
 
 
 def run_threads_inline(monkeypatch: pytest.MonkeyPatch) -> None:

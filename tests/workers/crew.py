@@ -24,7 +24,7 @@ from trio_relay.config import Config, StoreOptions
 from trio_relay.link import Link
 from trio_relay.net import admin
 from trio_relay.scoreboard import Scoreboard
-from trio_relay.workers import conversations, home, statistics, worker
+from trio_relay.workers import conversations, home, overview, statistics, worker
 
 
 @dataclass
@@ -156,7 +156,7 @@ async def open_crew(
         store = home.HomeStore(household.file, talks.settled, household.keeper)
         async with open_relay(store, config.pipeline, rules=rules_of(config), clock=clock) as relay:
             crew.relay = talks.relay = relay
-            talks.admin = admin.api.AdminApi(relay)
+            talks.admin = admin.api.AdminApi(relay, overview.WorkersSight(relay.statistics, talks.ask_all))
             relay.moderation.state.subscribe(talks.follow)
             with crew.in_one_process(monkeypatch):
                 async with AsyncExitStack() as at_work:

@@ -50,6 +50,8 @@ class ClientEvents:
     ) -> None:
         self.unanswered = 0
         """Events that are on their way through the pipeline."""
+        self.sent = 0
+        """Events that the client has sent, refused ones too."""
         self._relay = relay
         self._outbox = outbox
         self._identity = identity
@@ -68,6 +70,7 @@ class ClientEvents:
             now: Trio's time.
             batch: of those that were let in.
         """
+        self.sent += 1
         refusal = self._relay.admission.admit(event, self._identity, size)
         if refusal is None:
             size += _TAG_BYTES * len(event.tags)

@@ -45,10 +45,11 @@ class Subscribed:
         Rejected: there is no room for it.
     """
 
-    __slots__ = ("_line", "_relay", "is_ended", "is_untried", "scope", "size", "sub_id", "subscription")
+    __slots__ = ("_line", "_relay", "filters", "is_ended", "is_untried", "scope", "size", "sub_id", "subscription")
 
     def __init__(self, relay: Relay, subscription: Subscription, line: dict[Subscribed, StoredAnswer]) -> None:
         self.sub_id, self.size, self.is_ended = "", 0, False
+        self.filters: tuple[Filter, ...] = ()
         self._relay = relay
         self._line = line
         """Of the client's answers that wait for their turn; may have this one's."""
@@ -71,9 +72,10 @@ class Subscribed:
 class _Pending:
     """A COUNT, or a REQ that waits to be judged, and the task that sees to it."""
 
-    __slots__ = ("is_ended", "scope", "size", "sub_id")
+    __slots__ = ("filters", "is_ended", "scope", "size", "sub_id")
 
     def __init__(self) -> None:
+        self.filters: tuple[Filter, ...] = ()
         self.sub_id, self.size, self.is_ended = "", 0, False
         self.scope = trio.CancelScope()
 

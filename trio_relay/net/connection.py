@@ -69,7 +69,7 @@ class Connection:
         lane: Lane | None = None,
     ) -> None:
         account = self._account = account or relay.rates.account(None)
-        identity = self._identity = relay.admission.new_identity(account.origin, refusals.address)
+        identity = self.identity = relay.admission.new_identity(account.origin, refusals.address)
         identity.account = account
         self._allowed = 0
         """Of the messages that came last, those in front of this place are not too many."""
@@ -117,7 +117,7 @@ class Connection:
             async with trio.open_nursery() as self._tasks:
                 self._requests.tasks = self._outbox.tasks = self._tasks
                 if self._relay.rules.challenges_at_once:
-                    self._outbox.send_nowait(challenged(self._identity.challenge))
+                    self._outbox.send_nowait(challenged(self.identity.challenge))
                 try:
                     with self._listening:
                         await self._read(first)
@@ -134,6 +134,11 @@ class Connection:
             self._events.leave()
             self._tasks = self._requests.tasks = self._outbox.tasks = None
         return self._close_reason or CLOSED_BY_CLIENT
+
+    @property
+    def events_sent(self) -> int:
+        """Events that the client has sent so far."""
+        return self._events.sent
 
     @property
     def open_requests(self) -> list[OpenRequest]:
@@ -188,13 +193,13 @@ class Connection:
         Args:
             keys: look only at a client that has authenticated one of these; None: at any.
         """
-        if keys is None or not self._identity.keys.isdisjoint(keys):
+        if keys is None or not self.identity.keys.isdisjoint(keys):
             self._requests.recheck()
 
     def watch(self, now: float) -> None:
         """Ping a silent client, give up a dead one; to be called about every second."""
         self._requests.watch(now)
-        self._identity.account.charge(self._outbox.take_sent() * SECONDS_A_BYTE, now)
+        self.identity.account.charge(self._outbox.take_sent() * SECONDS_A_BYTE, now)
         verdict = self._keepalive.judge(now, self._options)
         if verdict is KeepaliveVerdict.PING:
             self._socket.ping()
@@ -235,7 +240,7 @@ class Connection:
                     self._inbound.grow(self._batch_bytes)
                     self._pace.pause(self._clock.current_time())
                     try:
-                        await self._relay.publish(batch, self._identity)
+                        await self._relay.publish(batch, self.identity)
                     finally:
                         self._batch_bytes = 0
                 self._accepting = False

@@ -22,7 +22,8 @@ import trio
 
 from trio_relay.net import websocket
 from trio_relay.net.addresses import UNNAMED, BlockedAddresses, Proxies
-from trio_relay.net.budgets import FULL_OF_FILTERS, OVER_BUDGET, Budgets, greediest
+from trio_relay.net.budgets import OVER_BUDGET, Budgets
+from trio_relay.net.clients import Clients, introduction
 from trio_relay.net.close_reasons import BARRED, SILENT, STOPPING, STUCK, TOO_SLOW, CloseReason
 from trio_relay.net.connection import Connection
 from trio_relay.net.connection_limits import ConnectionLimits
@@ -54,10 +55,6 @@ MOST_VISITORS_OF_ONE: Final = 100
 """Of them, those from one IPv4 address or one IPv6 /64 network, unless that is a trusted proxy's or this machine's."""
 _READERS: Final = frozenset({ListName.MEMBERS, ListName.BANNED_PUBKEYS})
 """Lists that say who may read."""
-_FILTERS_FREED: Final = 16
-"""A sixteenth of the room for filters is made free at a time."""
-_TIMES_OTHERS: Final = 4
-"""Who has no more than this times the average of all stays."""
 _LOOPBACK: Final = ("127.0.0.0/8", "::1")
 _LINGER_NOT: Final = pack("ii", 1, 0)
 
@@ -80,6 +77,7 @@ class Server:
             asked about a trusted proxy. When it has changed its mind, call `close_blocked`.
         scoreboard: of the workers that serve the same clients; None: this process serves all of them.
         tls: for listeners whose connections begin with it; None: there are none.
+        clients: has everyone who is connected, for who looks at the relay; None: nobody does.
     """
 
     def __init__(
@@ -90,6 +88,7 @@ class Server:
         is_blocked: Callable[[str], bool] | None = None,
         scoreboard: Scoreboard | None = None,
         tls: Tls | None = None,
+        clients: Clients | None = None,
     ) -> None:
         self._relay = relay
         self._front = front
@@ -101,7 +100,8 @@ class Server:
         self._connection_limits = ConnectionLimits(
             options.max_connections, options.max_connections_per_address, self._proxies, others
         )
-        self._connections: dict[Connection, str] = {}
+        self._clients = clients or Clients()
+        self._connections = self._clients.connections
         self._flushes = Flushes(relay.flush_collector)
         # Who comes from this machine counts under nobody: behind a proxy that was not named here, that is everybody.
         self._origin = Proxies([*options.trusted_proxies, *_LOOPBACK]).origin
@@ -193,8 +193,8 @@ class Server:
 
     def close_blocked(self) -> None:
         """Hang up on every client whose address is blocked or barred by now; sync, from any task."""
-        for client, address in self._connections.items():
-            if (reason := self._bars(address)) is not None:
+        for client, who in self._connections.items():
+            if (reason := self._bars(who.address)) is not None:
                 client.hang_up(reason)
 
     def _bars(self, address: str) -> CloseReason | None:
@@ -247,8 +247,7 @@ class Server:
         if upgrade is not None and conversation is not None:
             if self._refusals.tells_each:
                 structlog.contextvars.bind_contextvars(**self._place(upgrade.request.client))
-            refusals = ClientRefusals(self._refusals, number, upgrade.request.client)
-            await self._serve_client(stream, conversation, upgrade, refusals)
+            await self._serve_client(stream, conversation, upgrade, number)
 
     async def _shake_hands(self, stream: trio.abc.Stream, visit: Visit, upgrade: Upgrade) -> websocket.WebSocket | None:
         """Answer the handshake; None if it was a bad one."""
@@ -303,15 +302,15 @@ class Server:
         stream: trio.abc.Stream,
         conversation: websocket.WebSocket,
         upgrade: Upgrade,
-        refusals: ClientRefusals,
+        number: int,
     ) -> None:
         address = upgrade.request.client
-        funds = self._rates.account(address)
+        refusals, funds = ClientRefusals(self._refusals, number, address), self._rates.account(address)
         client = Connection(
             stream, conversation, self._relay, self._options, self._flushes, refusals, funds, self._budgets, self._lane
         )
         self._accepted += 1
-        self._connections[client] = address
+        self._connections[client] = introduction(number, upgrade.request, self._relay.now())
         if self._stopping:
             client.hang_up(STOPPING)
         elif (bar := self._bars(address)) is not None:  # since it was accepted
@@ -350,19 +349,7 @@ class Server:
             if self._rates.has_new_bars():
                 self.close_blocked()
             self._budgets.watch(now)
-            self._make_filter_room()
-
-    def _make_filter_room(self) -> None:
-        """Let go clients of addresses that have many times more filters than others, if somebody found no room."""
-        room = self._relay.filter_room
-        if not room.was_full:
-            return
-        room.was_full = False
-        sizes = [(size, client) for client in self._connections if (size := client.filter_values)]
-        holders = len({client.origin or client for _, client in sizes})
-        spared = _TIMES_OTHERS * room.held // max(holders, 1)
-        for _, client in greediest(sizes, room.held // _FILTERS_FREED, spared):
-            client.put_out(FULL_OF_FILTERS)
+            self._clients.make_filter_room(self._relay.filter_room)
 
     @property
     def connections(self) -> Collection[Connection]:

@@ -32,11 +32,13 @@ class OpenRequest(Protocol):
 
     Attributes:
         sub_id: the id that the client gave it; there once it is in the table, like all of these.
+        filters: what it asks for.
         size: what its filters count, see `Filter.weight`.
         is_ended: True for a COUNT that was stopped and whose task has not come to its end yet.
     """
 
     sub_id: str
+    filters: tuple[Filter, ...]
     size: int
     is_ended: bool
 
@@ -89,7 +91,8 @@ class Session:
 
     def open(self, request: Subscribe | Count, answerer: OpenRequest) -> None:
         """Put the request that `receive` gave last into the table, as what answers it."""
-        answerer.sub_id, answerer.size, answerer.is_ended = request.sub_id, self.asked, False
+        answerer.sub_id, answerer.filters = request.sub_id, request.filters
+        answerer.size, answerer.is_ended = self.asked, False
         self._open[request.sub_id if isinstance(request, Subscribe) else answerer] = answerer
         self._values += answerer.size
 

@@ -123,6 +123,16 @@ def asked_of(found: list[str], prefix: int = 0) -> tuple[str, ...]:
     return (*found[:-1], last + ANY_END)
 
 
+def typed(asked_for: Sequence[str]) -> str:
+    """Return a text of which `asked` gives these words, but for an end that may go on: what somebody may have typed."""
+    text = before = ""
+    for word in (one.removesuffix(ANY_END) for one in asked_for):
+        goes_on = len(before) == 2 and before[1] == word[0] and _SPACELESS.match(before) is not None
+        text += word[1:] if goes_on else f" {word}"
+        before = word
+    return text.strip()
+
+
 def _ends_with(pair: str, last: str) -> bool:
     """Return True if these are the last two words of one run of a script without spaces."""
     return len(pair) == 2 and pair[1] == last and _SPACELESS.match(pair) is not None

@@ -59,6 +59,7 @@ class Account:
         "origin",
         "refused",
         "too_much",
+        "worked",
     )
 
     def __init__(self, rates: Rates | None = None, origin: str | None = None, *, may_be_barred: bool = True) -> None:
@@ -70,6 +71,8 @@ class Account:
         self.origin = origin
         self._may_be_barred = may_be_barred
         self._owed = 0.0
+        self.worked = 0.0
+        """Seconds of work of this connection, whether it is held to any limit or not."""
         self._refusals = self._pauses = 0.0
         self._strain = 0.0
         """Seconds until the limit that was exceeded last has recovered; 0.0: all refusals were answered well enough."""
@@ -124,6 +127,7 @@ class Account:
             now: Trio's time.
         """
         self._owed += seconds
+        self.worked += seconds
         if self._owed > _SETTLED_SECONDS:
             self._settle(now)
 

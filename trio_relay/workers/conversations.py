@@ -46,7 +46,7 @@ _ANSWER_SECONDS: Final = 10.0
 _KEEPERS_OWN: Final = {ListName.REPORTED_EVENTS, ListName.REMOVALS}
 """Lists that no worker looks at."""
 _REPORT_SECONDS: Final = 1.0
-"""How long the metrics wait for a worker."""
+"""How long the metrics, and who looks at the relay, wait for a worker."""
 _CHECK_SECONDS: Final = 2.0
 """How long the health waits for a worker, which may have to try the store out."""
 _AGAIN_SECONDS: Final = 0.1
@@ -250,6 +250,18 @@ class Conversations:
     async def _ask(self, number: int, link: Link) -> None:
         with trio.move_on_after(_REPORT_SECONDS), suppress(LinkEnded):
             self._totals.told(number, statistics.decode(await link.call("statistics")))
+
+    async def ask_all(self, question: str, payload: bytes) -> list[bytes]:
+        """Put a question to all workers; gives what those answer that do so at once, in no order."""
+        answers: list[bytes] = []
+        async with trio.open_nursery() as nursery:
+            for number in self._ready:
+                nursery.start_soon(self._hear, self._links[number], question, payload, answers)
+        return answers
+
+    async def _hear(self, link: Link, question: str, payload: bytes, answers: list[bytes]) -> None:
+        with trio.move_on_after(_REPORT_SECONDS), suppress(LinkEnded):
+            answers.append(await link.call(question, payload))
 
     async def _manage(self, payload: bytes) -> bytes:
         request = request_of(payload)

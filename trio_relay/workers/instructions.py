@@ -10,6 +10,7 @@ obey      answered when all before it was taken (a question)
 settle    answered when what was being saved is (a question)
 statistics (a question)        →
 check     why nothing is stored (a question) →
+what `overview` asks for operators (questions) →
 stop      end, with grace      →
 
           ← reports   stored reports, and whose they are

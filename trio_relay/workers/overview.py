@@ -1,10 +1,25 @@
-"""What operators see of a relay of several workers: what all of them have told, and what each tells when asked."""
+"""What operators see of a relay of several workers: what all of them have told, and what each tells when asked.
+
+The keeper asks all workers that serve, in bounded time, and joins what they answer; both sides of that are here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from operator import attrgetter
+from typing import Final
 
+import msgspec
+
+from trio_relay.link import Calls
+from trio_relay.net.admin.sight import Sight
+from trio_relay.net.clients import MOST_LISTED, ClientRecord
 from trio_relay.pipeline.statistics import RelayStatistics
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_clients_of: Final = msgspec.msgpack.Decoder(list[ClientRecord]).decode
+_hanging_up_of: Final = msgspec.msgpack.Decoder(tuple[str, str]).decode
+_truth_of: Final = msgspec.msgpack.Decoder(bool).decode
 
 
 class WorkersSight:
@@ -12,10 +27,33 @@ class WorkersSight:
 
     Args:
         statistics: of the whole relay, as workers have told it last.
+        ask_all: puts a question to all workers, and gives the answers of those that answer in time.
     """
 
-    def __init__(self, statistics: Callable[[], RelayStatistics]) -> None:
+    def __init__(
+        self, statistics: Callable[[], RelayStatistics], ask_all: Callable[[str, bytes], Awaitable[list[bytes]]]
+    ) -> None:
         self._statistics = statistics
+        self._ask_all = ask_all
 
     def statistics(self) -> RelayStatistics:
         return self._statistics()
+
+    async def clients(self) -> list[ClientRecord]:
+        told = [one for answer in await self._ask_all("clients", b"") for one in _clients_of(answer)]
+        return sorted(told, key=attrgetter("seconds"), reverse=True)[:MOST_LISTED]
+
+    async def hang_up(self, client: str, reason: str) -> bool:
+        return any(map(_truth_of, await self._ask_all("hang_up", _encode((client, reason)))))
+
+
+def answering(sight: Sight) -> Calls:
+    """What a worker answers to these questions, by what it sees itself."""
+
+    async def clients(_payload: bytes) -> bytes:
+        return _encode(await sight.clients())
+
+    async def hang_up(payload: bytes) -> bytes:
+        return _encode(await sight.hang_up(*_hanging_up_of(payload)))
+
+    return {"clients": clients, "hang_up": hang_up}

@@ -189,7 +189,7 @@ class _Whole:
         self, store: Store, relay: Relay, stop: trio.Event, announce: Announce, lists: ListFiles | None
     ) -> None:
         conversations, config = self._conversations, self._config
-        sight = WorkersSight(lambda: self._statistics(relay)[0])
+        sight = WorkersSight(lambda: self._statistics(relay)[0], conversations.ask_all)
         conversations.relay, conversations.admin = relay, AdminApi(relay, sight)
         conversations.vitals = vitals = Vitals(partial(self._look, relay))
         conversations.console = await open_console(

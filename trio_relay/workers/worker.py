@@ -19,6 +19,8 @@ from trio_relay import heap, logs
 from trio_relay.app import endpoints_of, open_store, rules_of, sync_options
 from trio_relay.config import Config
 from trio_relay.link import Link, Tells
+from trio_relay.net.admin.sight import OwnSight
+from trio_relay.net.clients import Clients
 from trio_relay.net.listeners import PLAIN, BoundListener, inherited_listener, with_preamble
 from trio_relay.net.server import Server
 from trio_relay.net.tls import Tls
@@ -44,6 +46,7 @@ from trio_relay.workers.instructions import (
     options_of,
 )
 from trio_relay.workers.linked_bus import LinkedBus
+from trio_relay.workers.overview import answering
 from trio_relay.workers.sharing import share_of
 from trio_relay.workers.statistics import ServingStatistics
 
@@ -178,7 +181,8 @@ class ServingWorker:
         console = RemoteConsole(desk, is_open=has_console)
         site = Site(relay, config.web, pages_of(config.web), RemoteVitals(desk), console)
         front = endpoints_of(config, relay, RemoteAdmin(relay, desk), desk.check, site)
-        server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls)
+        clients = Clients(self._number)
+        server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls, clients=clients)
         # Each process's clock of Trio begins somewhere else; this one is the same for all of a machine.
         relay.rates.ahead = time.monotonic() - trio.current_time()
         state = relay.moderation.state
@@ -214,6 +218,7 @@ class ServingWorker:
         if self._early_certificate is not None:
             await take_certificate(self._early_certificate)
         self._calls |= {"settle": settle, "statistics": tell_statistics, "check": tell_trouble}
+        self._calls |= answering(OwnSight(relay, clients))
         async with trio.open_nursery() as serving:
             await serving.start(server.serve, listeners, self._stop)
             self._link.tell("ready", b"")

@@ -27,6 +27,7 @@ from trio_relay.net.admin.roles import (
     unassign_method,
     unassign_role,
 )
+from trio_relay.net.admin.sights import disconnect_client, list_clients
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.policy.lists import Change, ListEntry, ListName
 
@@ -145,7 +146,10 @@ METHODS: Final[dict[str, Method]] = {
     "unassignmethod": unassign_method,
     "listmethodassignees": list_assignees,
     "stats": tell_statistics,
+    "listclients": list_clients,
+    "disconnectclient": disconnect_client,
 }
-"""NIP-86's, but for `supportedmethods`; beyond it `unallowkind`, `undisallowkind`, `listroles` and `stats`."""
+"""NIP-86's, but for `supportedmethods`; beyond it `unallowkind`, `undisallowkind`, `listroles`, `stats`, and those of
+`sights`."""
 READING: Final = frozenset({SUPPORTED, "stats", *(name for name in METHODS if name.startswith("list"))})
 """Those that change nothing, whenever they are called."""

@@ -1,0 +1,47 @@
+"""What operators see of several workers: all of it, by way of any of them, and of those that answer in time."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.support.keys import ALICE
+from tests.support.named_relay import open_client
+from tests.support.operators import operator
+from tests.workers.crew import open_crew
+
+
+async def test_clients_of_all_workers_are_seen_and_hung_up_on_by_way_of_any(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        open_crew(monkeypatch) as (crew, _),
+        operator(crew.door(1)) as admin,
+        open_client(crew.door(1)),
+        open_client(crew.door(2), ALICE) as other,
+    ):
+        await other.send("REQ", "notes", {"kinds": [1]})
+        assert (await other.receive())[0] == "EOSE"
+        listed = {one["client"]: one for one in await admin.call("listclients")}
+        assert {name: one["keys"] for name, one in listed.items()} == {"1-2": [], "2-1": [ALICE.pubkey]}
+        assert listed["2-1"]["subscriptions"] == [{"id": "notes", "filters": [{"kinds": [1]}], "left_out": 0}]
+        assert await admin.call("disconnectclient", "2-1") is True
+        await trio.sleep(2)  # it may say goodbye
+        assert [one["client"] for one in await admin.call("listclients")] == ["1-2"]
+        assert await admin.refusal("disconnectclient", "2-1") == "invalid: no such client is connected"
+
+
+async def test_a_worker_that_does_not_answer_is_left_out(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        open_crew(monkeypatch) as (crew, (_, silent)),
+        open_client(crew.door(1)),
+        open_client(crew.door(2)),
+    ):
+        silent.down.shut()
+        began = trio.current_time()
+        seen = await crew.talks.admin.perform("listclients", [], "operator", "")
+        assert [one["client"] for one in seen] == ["1-1"]  # type: ignore[attr-defined]
+        assert trio.current_time() == began + 1
