@@ -350,7 +350,6 @@ LONE_AND_SMALL = {
     "nostr/event_fields.py": "stays interpreted, so that msgspec sees what its lists hold",
     "nostr/pow.py": "NIP-13, found by its name",
     "policy/filter_checks.py": "the twin of `event_checks`",
-    "workers/overview.py": "the twin of `net/admin/sight`, for workers",
     "store/sqlite/migration.py": "the command needs a whole store, which itself upgrades",
 }
 """Modules of less than `FEWEST_LINES` that one other module imports, and why they stand alone all the same."""

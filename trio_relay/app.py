@@ -226,7 +226,7 @@ async def _serve(
     async def look() -> Look:
         return look_at(time.time(), relay.statistics(), server.statistics(), *own_use())
 
-    clients = Clients()
+    clients = Clients(relay.now)
     api, vitals = AdminApi(relay, OwnSight(relay, clients)), Vitals(look)
     front = endpoints_of(config, relay, api, relay.check, await open_site(relay, config.web, api, vitals))
     tls = None if files is None else Tls(files.certified)

@@ -37,6 +37,7 @@ class TestMethods:
             of_nip |= {"listeventsneedingmoderation", "changerelayname", "changerelaydescription", "changerelayicon"}
             of_nip |= {"createrole", "editrole", "deleterole", "assignrole", "unassignrole", "listroles"}
             of_nip |= {"assignmethod", "unassignmethod", "listmethodassignees", "stats"}
+            of_nip |= {"listclients", "disconnectclient", "listrefusals"}
             assert sorted(methods) == sorted(of_nip)
 
     @pytest.mark.parametrize(("put", "take", "show", "field", "item"), PAIRS)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from msgspec.structs import replace
+
 from tests.support.keys import ALICE, BOB, NOW
-from tests.support.named_relay import open_client
-from tests.support.operators import managed, operator
+from tests.support.named_relay import open_client, open_named, rules_for
+from tests.support.operators import ADMIN, Clock, managed, operator
 from tests.support.server import Door
-from tests.support.wire import Wire, open_stream, open_wire, upgrade
-from trio_relay import MemoryStore
+from tests.support.wire import Wire, open_stream, open_wire, request, upgrade
+from trio_relay import MemoryStore, RateOptions
 
 
 async def enter(wire: Wire, agent: str) -> None:
@@ -101,3 +104,67 @@ class TestClients:
             assert await admin.refusal("listclients", 1) == "invalid: listclients takes no parameters"
             wrong = "invalid: parameter 1 of disconnectclient must be a client, a text of 1 to 40 characters"
             assert await admin.refusal("disconnectclient", 1) == wrong
+
+
+class TestRefusals:
+    """What was refused last."""
+
+    async def test_refused_messages_and_requests_are_listed_newest_first(self) -> None:
+        async with managed(MemoryStore()) as door, operator(door) as admin, open_client(door) as client:
+            forged = replace(ALICE.event("x"), sig="0" * 128)
+            await client.publish(forged)
+            await client.send("REQ", "secret", {"nonsense": 1})
+            await client.receive()
+            async with open_stream(door) as wire:
+                await wire.send(upgrade(Sec_WebSocket_Version="secret"))
+                assert (await wire.reply()).status == 400
+            async with open_stream(door) as wire:
+                await wire.send(request(target="/secret"))
+                assert (await wire.reply()).status == 404
+            common = {"at": NOW, "address": "unknown"}
+            assert await admin.call("listrefusals") == [
+                common | {"verb": "HTTP 404", "reason": "Nothing here; the relay is at /"},
+                common | {"verb": "HTTP 400", "reason": "invalid Sec-WebSocket-Version header"},
+                common | {"verb": "REQ", "reason": "unsupported: filter key"},
+                common
+                | {"verb": "EVENT", "reason": "invalid: sig is not a valid signature of the id by the pubkey"}
+                | {"id": forged.id, "key": ALICE.pubkey, "kind": 1},
+            ]
+
+    async def test_what_is_too_much_in_a_time_is_among_them(self) -> None:
+        rates = RateOptions(events_per_address="", events_per_connection="1/hour burst 1")
+        rules = rules_for(admins=(ADMIN.pubkey,), rates=rates)
+        async with open_named(MemoryStore(), rules, clock=Clock()) as door, operator(door) as admin:
+            async with open_client(door) as client:
+                for content in ("one", "two"):
+                    await client.publish(ALICE.event(content))
+            [listed] = await admin.call("listrefusals")
+            assert (listed["verb"], listed["reason"].partition(":")[0]) == ("EVENT", "rate-limited")
+
+    @pytest.mark.parametrize(
+        ("wanted", "found"),
+        [
+            ({}, ["HTTP 404", "EVENT", "EVENT"]),
+            ({"key": ALICE.pubkey}, ["EVENT"]),
+            ({"key": BOB.pubkey.upper()}, ["EVENT"]),
+            ({"kind": 7}, ["EVENT"]),
+            ({"kind": 7, "key": ALICE.pubkey}, []),
+            ({"text": "VALID SIGNATURE"}, ["EVENT", "EVENT"]),
+            ({"text": "http"}, ["HTTP 404"]),
+            ({"address": "192.0.2.0/24"}, []),
+        ],
+    )
+    async def test_they_are_searched(self, wanted: dict[str, object], found: list[str]) -> None:
+        async with managed(MemoryStore()) as door, operator(door) as admin, open_client(door) as client:
+            await client.publish(replace(ALICE.event("x"), sig="0" * 128))
+            await client.publish(replace(BOB.event("+", kind=7), sig="0" * 128))
+            async with open_stream(door) as wire:
+                await wire.send(request(target="/elsewhere"))
+                await wire.reply()
+            assert [one["verb"] for one in await admin.call("listrefusals", wanted)] == found
+
+    @pytest.mark.parametrize("wanted", [[], {"keys": []}, {"kind": "1"}, {"key": "x"}, {"address": "here"}])
+    async def test_a_search_is_read_strictly(self, wanted: object) -> None:
+        async with managed(MemoryStore()) as door, operator(door) as admin:
+            refusal = await admin.refusal("listrefusals", wanted)
+            assert refusal.startswith("invalid: parameter 1 of listrefusals must be an object with key, address, ")

@@ -191,7 +191,7 @@ async def open_door(
     async with open_relay(
         store, options, rules=rules, sync=sync, clock=clock, scoreboard=scoreboard, judges=judges
     ) as relay:
-        table = clients.Clients()
+        table = clients.Clients(relay.now)
         api = AdminApi(relay, admin.sight.OwnSight(relay, table))
 
         async def look() -> vitals.Look:
@@ -222,7 +222,7 @@ def served(
     """One more way to a relay."""
     net = net or NetOptions()
     urls, judge = (*relay.rules.names, *net.paths), relay.judges.connections
-    table = table or clients.Clients()
+    table = table or clients.Clients(relay.now)
     management = api or AdminApi(relay, admin.sight.OwnSight(relay, table))
     front = Endpoints(relay.document, relay.check, "hello\n", management, urls, relay.degraded, judge, site)
     return Server(relay, front, net, scoreboard=scoreboard, tls=tls, clients=table)

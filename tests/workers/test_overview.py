@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock
 
-from tests.support.keys import ALICE
+from tests.support.keys import ALICE, BOB
 from tests.support.named_relay import open_client
 from tests.support.operators import operator
 from tests.workers.crew import open_crew
@@ -30,6 +31,22 @@ async def test_clients_of_all_workers_are_seen_and_hung_up_on_by_way_of_any(
         await trio.sleep(2)  # it may say goodbye
         assert [one["client"] for one in await admin.call("listclients")] == ["1-2"]
         assert await admin.refusal("disconnectclient", "2-1") == "invalid: no such client is connected"
+
+
+async def test_what_all_workers_have_refused_is_seen_by_way_of_any(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        open_crew(monkeypatch) as (crew, _),
+        operator(crew.door(1)) as admin,
+        open_client(crew.door(1)) as one,
+        open_client(crew.door(2)) as other,
+    ):
+        for client, author in ((one, ALICE), (other, BOB)):
+            accepted, _reason = await client.publish(replace(author.event("x"), sig="0" * 128))
+            assert not accepted
+        assert {each["key"] for each in await admin.call("listrefusals")} == {ALICE.pubkey, BOB.pubkey}
+        assert [each["key"] for each in await admin.call("listrefusals", {"key": BOB.pubkey})] == [BOB.pubkey]
 
 
 async def test_a_worker_that_does_not_answer_is_left_out(

@@ -6,7 +6,7 @@ It stays interpreted, so that msgspec sees what its records hold.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import nlargest
 from typing import Final
 
@@ -15,6 +15,7 @@ from trio_relay.net.budgets import FULL_OF_FILTERS, Direction, greediest
 from trio_relay.net.close_reasons import CloseReason
 from trio_relay.net.connection import Connection
 from trio_relay.net.http import Request
+from trio_relay.net.refusals import Refusals
 from trio_relay.nostr.filter_json import shown
 from trio_relay.nostr.session import OpenRequest
 from trio_relay.pipeline.filter_room import FilterRoom
@@ -102,13 +103,15 @@ class ClientRecord(Frozen, frozen=True):
 
 
 class Clients:
-    """The clients of one process.
+    """The clients of one process, and what everybody was refused.
 
     Args:
-        worker: its number; 0: it is the only one.
+        now: seconds since 1970.
+        worker: the number of the process; 0: it is the only one.
     """
 
-    def __init__(self, worker: int = 0) -> None:
+    def __init__(self, now: Callable[[], int], worker: int = 0) -> None:
+        self.refusals = Refusals(now)
         self.connections: dict[Connection, Introduction] = {}
         """For the server, which puts each in and takes it out."""
         self._worker = worker

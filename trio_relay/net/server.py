@@ -37,7 +37,7 @@ from trio_relay.net.listeners import PatientListener, Preamble, Shortage, preamb
 from trio_relay.net.lobby import Lobby, Visit
 from trio_relay.net.options import NetOptions
 from trio_relay.net.rate_gate import RateGate
-from trio_relay.net.refusals import ClientRefusals, Refusals
+from trio_relay.net.refusals import ClientRefusals
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.net.tls import Tls, TlsStream
 from trio_relay.net.transport import peer_address, transport
@@ -100,7 +100,7 @@ class Server:
         self._connection_limits = ConnectionLimits(
             options.max_connections, options.max_connections_per_address, self._proxies, others
         )
-        self._clients = clients or Clients()
+        self._clients = clients or Clients(relay.now)
         self._connections = self._clients.connections
         self._flushes = Flushes(relay.flush_collector)
         # Who comes from this machine counts under nobody: behind a proxy that was not named here, that is everybody.
@@ -117,7 +117,7 @@ class Server:
         self._accepted = 0
         self._refused = 0
         self._close_reasons: Counter[str] = Counter()
-        self._refusals = Refusals()
+        self._refusals = self._clients.refusals
         self._doorkeeper = Doorkeeper(
             self._lobby, self._proxies, self._bars, self._refusals, options.handshake_seconds, tls
         )

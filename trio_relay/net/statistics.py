@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trio_relay.frozen import Frozen
+
 
 @dataclass(frozen=True, slots=True)
 class RefusalStatistics:
@@ -15,6 +17,20 @@ class RefusalStatistics:
     messages: dict[tuple[str, str], int]
     events: dict[tuple[str, str], int]
     requests: dict[str, int]
+
+
+class RefusalRecord(Frozen, frozen=True):
+    """One refusal: when (seconds since 1970), where the client is, the verb of its message or `HTTP` and the status,
+    why, in our own words; and of an event its id, key and kind.
+    """
+
+    at: int
+    address: str
+    verb: str
+    reason: str
+    id: str | None = None
+    key: str | None = None
+    kind: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,16 @@ from typing import Final
 import msgspec
 
 from trio_relay.link import Calls
-from trio_relay.net.admin.sight import Sight
+from trio_relay.net.admin.sight import MOST_REFUSALS, Sight, WantedRefusals
 from trio_relay.net.clients import MOST_LISTED, ClientRecord
+from trio_relay.net.statistics import RefusalRecord
 from trio_relay.pipeline.statistics import RelayStatistics
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _clients_of: Final = msgspec.msgpack.Decoder(list[ClientRecord]).decode
 _hanging_up_of: Final = msgspec.msgpack.Decoder(tuple[str, str]).decode
+_wanted_of: Final = msgspec.msgpack.Decoder(WantedRefusals).decode
+_refusals_of: Final = msgspec.msgpack.Decoder(list[RefusalRecord]).decode
 _truth_of: Final = msgspec.msgpack.Decoder(bool).decode
 
 
@@ -46,6 +49,10 @@ class WorkersSight:
     async def hang_up(self, client: str, reason: str) -> bool:
         return any(map(_truth_of, await self._ask_all("hang_up", _encode((client, reason)))))
 
+    async def refusals(self, wanted: WantedRefusals) -> list[RefusalRecord]:
+        told = [one for answer in await self._ask_all("refusals", _encode(wanted)) for one in _refusals_of(answer)]
+        return sorted(told, key=attrgetter("at"), reverse=True)[:MOST_REFUSALS]
+
 
 def answering(sight: Sight) -> Calls:
     """What a worker answers to these questions, by what it sees itself."""
@@ -56,4 +63,7 @@ def answering(sight: Sight) -> Calls:
     async def hang_up(payload: bytes) -> bytes:
         return _encode(await sight.hang_up(*_hanging_up_of(payload)))
 
-    return {"clients": clients, "hang_up": hang_up}
+    async def refusals(payload: bytes) -> bytes:
+        return _encode(await sight.refusals(_wanted_of(payload)))
+
+    return {"clients": clients, "hang_up": hang_up, "refusals": refusals}

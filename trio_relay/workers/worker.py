@@ -181,7 +181,7 @@ class ServingWorker:
         console = RemoteConsole(desk, is_open=has_console)
         site = Site(relay, config.web, pages_of(config.web), RemoteVitals(desk), console)
         front = endpoints_of(config, relay, RemoteAdmin(relay, desk), desk.check, site)
-        clients = Clients(self._number)
+        clients = Clients(relay.now, self._number)
         server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls, clients=clients)
         # Each process's clock of Trio begins somewhere else; this one is the same for all of a machine.
         relay.rates.ahead = time.monotonic() - trio.current_time()

@@ -27,7 +27,7 @@ from trio_relay.net.admin.roles import (
     unassign_method,
     unassign_role,
 )
-from trio_relay.net.admin.sights import disconnect_client, list_clients
+from trio_relay.net.admin.sights import disconnect_client, list_clients, list_refusals
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.policy.lists import Change, ListEntry, ListName
 
@@ -148,6 +148,7 @@ METHODS: Final[dict[str, Method]] = {
     "stats": tell_statistics,
     "listclients": list_clients,
     "disconnectclient": disconnect_client,
+    "listrefusals": list_refusals,
 }
 """NIP-86's, but for `supportedmethods`; beyond it `unallowkind`, `undisallowkind`, `listroles`, `stats`, and those of
 `sights`."""

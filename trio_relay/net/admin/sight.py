@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from itertools import islice
+from typing import Final, Protocol
 
+from trio_relay.frozen import Frozen
+from trio_relay.net.addresses import AddressEntry, AddressList
 from trio_relay.net.clients import ClientRecord, Clients
+from trio_relay.net.statistics import RefusalRecord
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import RelayStatistics
+
+MOST_REFUSALS: Final = 200
+"""Refusals that are listed at most, the newest ones."""
+
+
+class WantedRefusals(Frozen, frozen=True, forbid_unknown_fields=True):
+    """Which refusals are looked for: those of an event of this key, of clients at this address or in this network, of
+    an event of this kind, with this text in the verb or the reason, whatever its case; None: any.
+    """
+
+    key: str | None = None
+    address: str | None = None
+    kind: int | None = None
+    text: str | None = None
+
+    def among(self, refusals: list[RefusalRecord]) -> list[RefusalRecord]:
+        """The first `MOST_REFUSALS` of these that are wanted."""
+        network = None if self.address is None else AddressList([AddressEntry(self.address)])
+        text = "" if self.text is None else self.text.casefold()
+        found = (
+            one
+            for one in refusals
+            if (self.key is None or self.key == one.key)
+            and (self.kind is None or self.kind == one.kind)
+            and (text in one.reason.casefold() or text in one.verb.casefold())
+            and (network is None or network.covers(one.address, 0))
+        )
+        return list(islice(found, MOST_REFUSALS))
 
 
 class Sight(Protocol):
@@ -24,6 +56,10 @@ class Sight(Protocol):
         """End the connection of a client of this name, see `ClientRecord`; False if there is none."""
         ...
 
+    async def refusals(self, wanted: WantedRefusals) -> list[RefusalRecord]:
+        """What was refused last, at most `MOST_REFUSALS`; the newest first."""
+        ...
+
 
 class OwnSight:
     """Of a relay that is this process alone.
@@ -35,7 +71,7 @@ class OwnSight:
 
     def __init__(self, relay: Relay, clients: Clients | None = None) -> None:
         self._relay = relay
-        self._clients = clients or Clients()
+        self._clients = clients or Clients(relay.now)
 
     def statistics(self) -> RelayStatistics:
         return self._relay.statistics()
@@ -45,3 +81,6 @@ class OwnSight:
 
     async def hang_up(self, client: str, reason: str) -> bool:
         return self._clients.hang_up(client, reason)
+
+    async def refusals(self, wanted: WantedRefusals) -> list[RefusalRecord]:
+        return wanted.among(self._clients.refusals.last.newest_first())

@@ -6,10 +6,14 @@ from functools import partial
 from typing import Final
 
 import msgspec
+from msgspec.structs import asdict, replace
 
+from trio_relay.net.addresses import as_listed
 from trio_relay.net.admin.params import Call, Outcome
-from trio_relay.net.admin.sight import Sight
+from trio_relay.net.admin.sight import Sight, WantedRefusals
+from trio_relay.net.statistics import RefusalRecord
 from trio_relay.nostr.errors import invalid
+from trio_relay.nostr.nip19 import pubkey_of
 
 _MOST_NAME: Final = 40
 """Characters of a client's name."""
@@ -35,3 +39,32 @@ async def _hang_up(sight: Sight, client: str, reason: str) -> object:
     if not await sight.hang_up(client, reason):
         raise invalid("no such client is connected")
     return True
+
+
+def list_refusals(call: Call) -> Outcome:
+    """What was refused last."""
+    call.at_most(1)
+    return Outcome(later=partial(_refusals, call.sight, _wanted(call)))
+
+
+def _wanted(call: Call) -> WantedRefusals:
+    source = call.params[0] if call.params else None
+    if source is None:
+        return WantedRefusals()
+    try:
+        wanted = msgspec.convert(source, WantedRefusals)
+        key = None if wanted.key is None else pubkey_of(wanted.key)
+        address = None if wanted.address is None else as_listed(wanted.address)
+    except ValueError as error:  # msgspec's errors are such
+        raise invalid(
+            f"parameter 1 of {call.method} must be an object with key, address, kind and text, each optional: {error}"
+        ) from None
+    return replace(wanted, key=key, address=address)
+
+
+async def _refusals(sight: Sight, wanted: WantedRefusals) -> object:
+    return [_without_none(record) for record in await sight.refusals(wanted)]
+
+
+def _without_none(record: RefusalRecord) -> dict[str, object]:
+    return {name: value for name, value in asdict(record).items() if value is not None}
