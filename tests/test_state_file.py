@@ -32,6 +32,7 @@ from trio_relay.state_file import (
 )
 
 SECRET = bytes(31) + b"\x01"
+ACT = f"{NOW}000-00000000"
 ENTRIES = {
     (ListName.BANNED_PUBKEYS, ALICE.pubkey): ListEntry("spam", NOW + 9, NOW),
     (ListName.ALLOWED_PUBKEYS, BOB.pubkey): ListEntry(since=NOW),
@@ -47,7 +48,8 @@ ENTRIES = {
     (ListName.METHODS, BOB.pubkey): ListEntry(data={"methods": ["banevent"]}),
     (ListName.MEMBERS, BOB.pubkey): ListEntry(since=NOW),
     (ListName.CLAIMS, "code"): ListEntry(until=NOW + 5, data={"by": BOB.pubkey}),
-    (ListName.IDENTITY, "name"): ListEntry("a club"),
+    (ListName.IDENTITY, "name"): ListEntry("a club", by=ALICE.pubkey),
+    (ListName.ACTS, ACT): ListEntry(data={"method": "banevent", "steps": "[]"}, by="operator"),
 }
 STATE = Decisions(ENTRIES, SECRET)
 
@@ -85,7 +87,10 @@ def test_the_file_is_for_people_and_has_the_key_only_where_it_is_given() -> None
     assert text.startswith(
         '{\n  "format": "trio-relay state",\n  "version": 1,\n  "lists": {\n    "banned-pubkeys": {},'
     )
-    assert '    "identity": {\n      "name": {\n        "reason": "a club"\n      }\n    }\n  }\n}\n' in text
+    assert (
+        '    "identity": {\n      "name": {\n        "reason": "a club"\n      }\n    },\n    "acts": {}\n  }\n}\n'
+        in text
+    )
     assert "secret_key" not in text
     assert json.loads(to_json(Decisions({}, b"")))["secret_key"] == ""
     assert json.loads(to_json(STATE))["secret_key"] == SECRET.hex()
@@ -158,11 +163,14 @@ KEY = "a pubkey, 64 lowercase hex characters"
         (listed("roles", "x", data={"hat": "red"}), "roles: 'x': data has 'hat', which this version does not know"),
         (listed("roles", "x", data={"order": "1"}), "roles: 'x': order is of the wrong type"),
         (listed("methods", ALICE.pubkey, data={"methods": "all"}), f"methods: '{ALICE.pubkey}': methods is of the"),
+        (listed("members", ALICE.pubkey, by="me"), f"members: '{ALICE.pubkey}': by must be {KEY}, or 'operator'"),
+        (listed("acts", "1"), "acts: '1' is not the number of an act"),
+        (listed("acts", ACT, data={"steps": "[[]]"}), f"acts: '{ACT}': steps cannot be read"),
         (spoilt(secret_key="0" * 64), "secret_key is not the secret key of anybody, 64 hex characters"),
         (spoilt(secret_key="12"), "secret_key is not the secret key of anybody, 64 hex characters"),
         (spoilt(secret_key="x" * 64), "secret_key is not the secret key of anybody, 64 hex characters"),
     ],
-    ids=range(33),
+    ids=range(36),
 )
 def test_what_is_unknown_or_impossible_is_refused_by_its_name(data: bytes, why: str) -> None:
     with pytest.raises(StateRefused) as refused:
@@ -220,6 +228,16 @@ async def test_a_store_that_fails_has_all_of_it_or_nothing() -> None:
         await restore(store, changes_between(await kept(store), STATE, NOW), SECRET)
     await restore(store, changes_between(await kept(store), STATE, NOW), SECRET)
     assert await kept(store) == STATE
+
+
+async def test_a_file_adds_to_the_audit_log_and_takes_nothing_from_it() -> None:
+    store, own = MemoryStore(), f"{NOW + 1}000-11111111"
+    told_otherwise = ListEntry(data={"method": "banevent", "told": "here"})
+    there = {(ListName.ACTS, own): ListEntry(by=BOB.pubkey), (ListName.ACTS, ACT): told_otherwise}
+    await store.put_metadata(metadata_of(there))
+    assert lost(await kept(store), STATE) == lost(await kept(store), Decisions({})) == ""
+    await restore(store, changes_between(await kept(store), STATE, NOW), None)
+    assert (await kept(store)).entries == {**ENTRIES, **there}
 
 
 class MemoryStoreThatFails(MemoryStore):

@@ -3,6 +3,7 @@
 It holds every list of `ListName` but the removals, which only say what is still to be done, and by request the key that
 the relay signs with. Not in it are what a configuration says, what the store derives from its events (tombstones, the
 words of searches), and what lasts minutes: used signatures (NIP-98), challenges, the web of trust.
+The audit log is the past, which no file changes: what one has of it is added, and nothing is taken away.
 
 A file is taken whole or not at all: what this version does not know or cannot use is refused by its name.
 """
@@ -20,10 +21,11 @@ import msgspec
 from trio_relay.moderation.removals import pending_after
 from trio_relay.moderation.state import CONSOLE_SECRET, SECRET_NAME
 from trio_relay.net.addresses import as_listed
-from trio_relay.net.admin.params import MOST_ITEM
+from trio_relay.net.admin.params import MOST_ITEM, OPERATOR
 from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.kinds import MAX_KIND
 from trio_relay.nostr.signer import Signer
+from trio_relay.policy.audit import as_act, is_number
 from trio_relay.policy.lists import Change, ListEntry, ListName, Lists
 from trio_relay.private_files import written_whole
 
@@ -99,7 +101,7 @@ def to_json(state: Decisions) -> bytes:
     """Return the file: the same for the same state, one entry a line or two."""
     lists: dict[str, dict[str, StrictEntry]] = {name.value: {} for name in CARRIED}
     for (name, item), entry in state.entries.items():
-        lists[name][item] = StrictEntry(entry.reason, entry.until, entry.since, entry.data)
+        lists[name][item] = StrictEntry(entry.reason, entry.until, entry.since, entry.data, entry.by)
     secret = None if state.secret is None else state.secret.hex()
     return msgspec.json.format(msgspec.json.encode(StateFile(FORMAT, VERSION, lists, secret)), indent=2) + b"\n"
 
@@ -125,24 +127,34 @@ def from_json(data: bytes) -> Decisions:
             raise StateRefused(f"it holds a list {name!r}, which this version does not know")
         for item, entry in items.items():
             _check(ListName(name), item, entry)
-            entries[ListName(name), item] = ListEntry(entry.reason, entry.until, entry.since, entry.data)
+            entries[ListName(name), item] = ListEntry(entry.reason, entry.until, entry.since, entry.data, entry.by)
     return Decisions(entries, None if file.secret_key is None else _secret(file.secret_key))
 
 
 def changes_between(store: Decisions, file: Decisions, now: int) -> list[Change]:
     """Return what makes the lists of a store those of a file, and has what the file bans removed."""
-    off = [Change(*key) for key in store.entries if key not in file.entries]
-    put = [Change(*key, entry) for key, entry in file.entries.items() if store.entries.get(key) != entry]
+    off = [Change(*key) for key in store.entries if key not in file.entries and not _is_past(key)]
+    put = [
+        Change(*key, entry)
+        for key, entry in file.entries.items()
+        if (key not in store.entries if _is_past(key) else store.entries.get(key) != entry)
+    ]
     return [*off, *put, *pending_after(put, now)]
 
 
 def lost(store: Decisions, file: Decisions) -> str:
     """Return, in words, what a store has that a file would take from it; empty if nothing."""
-    entries = Counter(name for (name, item), entry in store.entries.items() if file.entries.get((name, item)) != entry)
+    entries = Counter(
+        key[0] for key, entry in store.entries.items() if file.entries.get(key) != entry and not _is_past(key)
+    )
     words = [f"{number} in {name}" for name, number in entries.items()]
     if file.secret and store.secret and store.secret != file.secret:
         words.append("its own key")
     return ", ".join(words)
+
+
+def _is_past(key: tuple[ListName, str]) -> bool:
+    return key[0] is ListName.ACTS
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -158,12 +170,16 @@ def _check(name: ListName, item: str, entry: ListEntry) -> None:
     for field, seconds in (("since", entry.since), ("until", entry.until)):
         if seconds is not None and not 0 <= seconds <= MAX_TIME:
             raise StateRefused(f"{name}: {item!r}: {field} must be between 0 and {MAX_TIME}")
+    if entry.by and entry.by != OPERATOR and not is_hex64(entry.by):
+        raise StateRefused(f"{name}: {item!r}: by must be {_PUBKEY[1]}, or {OPERATOR!r}")
     fields = _FIELDS.get(name, {})
     for field, value in entry.data.items():
         if field not in fields:
             raise StateRefused(f"{name}: {item!r}: data has {field!r}, which this version does not know")
         if value is not None and not isinstance(value, fields[field]):
             raise StateRefused(f"{name}: {item!r}: {field} is of the wrong type")
+    if name is ListName.ACTS and not as_act(item, entry).is_readable:
+        raise StateRefused(f"{name}: {item!r}: steps cannot be read")
 
 
 def _secret(text: str) -> bytes:
@@ -214,6 +230,7 @@ _ITEMS: Final[Mapping[ListName, _Item]] = {
     ListName.MEMBERS: _PUBKEY,
     ListName.CLAIMS: _TEXT,
     ListName.IDENTITY: _IDENTITY,
+    ListName.ACTS: (is_number, "the number of an act"),
 }
 _FIELDS: Final[Mapping[ListName, Mapping[str, type]]] = {
     ListName.REPORTED_EVENTS: {"reporters": list},
@@ -221,5 +238,6 @@ _FIELDS: Final[Mapping[ListName, Mapping[str, type]]] = {
     ListName.ROLE_HOLDERS: {"roles": list},
     ListName.METHODS: {"methods": list},
     ListName.CLAIMS: {"by": str},
+    ListName.ACTS: {"method": str, "params": str, "told": str, "steps": str},
 }
 """What the entries of a list may have as data, and of which type."""

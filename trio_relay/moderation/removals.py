@@ -29,10 +29,13 @@ _LISTS: Final = {what: name for name, what in _BANS.items()}
 
 Remove: TypeAlias = Callable[[Sequence[Filter]], Awaitable[int]]
 """Removes stored events, and all that is on its way and matches by then; gives how many; raises StoreError."""
+Report: TypeAlias = Callable[[int], Sequence[Change]]
+"""What changes once so many events are removed; sync."""
 
 
 @dataclass(slots=True, eq=False)
 class _Work:
+    report: Report
     removed: int = 0
     error: str | None = "the relay stops"
     done: trio.Event = field(default_factory=trio.Event)
@@ -65,7 +68,9 @@ class Removals:
         if self._state.rules.lists.holds_any(ListName.REMOVALS):
             self._pending.set()
 
-    async def enforce(self, changes: Sequence[Change], removed: Sequence[Filter]) -> int:
+    async def enforce(
+        self, changes: Sequence[Change], removed: Sequence[Filter] = (), report: Report = lambda _removed: ()
+    ) -> int:
         """Change the lists, and remove what matches any of the filters; gives how many events those were.
 
         The lists have changed at the first step of this, and from there on the rest is done, whatever becomes of the
@@ -74,6 +79,7 @@ class Removals:
         Args:
             changes: of the lists.
             removed: name authors or ids, which the changes ban, and nothing else.
+            report: what changes once they are gone, if there are any to be removed.
 
         Raises:
             Rejected: the store failed; the message says whether the lists are changed all the same.
@@ -83,19 +89,18 @@ class Removals:
         except StoreError as error:
             raise Rejected(Prefix.ERROR, str(error)) from error
         try:
-            return await self._carry_out(removed) if removed else 0
+            return await self._carry_out(removed, _Work(report)) if removed else 0
         except StoreError as error:
             said = f"{error}; the ban holds, but not all is removed: that is tried again"
             raise Rejected(Prefix.ERROR, said) from error
 
-    async def _carry_out(self, filters: Sequence[Filter]) -> int:
+    async def _carry_out(self, filters: Sequence[Filter], work: _Work) -> int:
         """Remove what is pending and matches these filters; once begun it goes on though the caller waits no more.
 
         Raises:
             StoreError: it failed, and is tried again later.
         """
         assert self._nursery is not None, "who has a relay has started it"
-        work = _Work()
         self._nursery.start_soon(self._work, filters, work)
         await work.done.wait()
         if work.error is not None:
@@ -106,7 +111,7 @@ class Removals:
         try:
             work.removed = await self._remove(filters)
             work.error = None
-            await self._state.amend(done(filters))
+            await self._state.amend([*done(filters), *work.report(work.removed)])
         except StoreError as error:
             self._pending.set()
             if work.error is None:

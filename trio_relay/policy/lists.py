@@ -32,6 +32,7 @@ class ListName(StrEnum):
     MEMBERS = "members"
     CLAIMS = "claims"
     IDENTITY = "identity"
+    ACTS = "acts"
     REMOVALS = "removals"
 
 
@@ -43,12 +44,14 @@ class ListEntry(msgspec.Struct, frozen=True, omit_defaults=True):
         until: seconds since 1970, when it ends; None if never.
         since: seconds since 1970, when it was added.
         data: what the list keeps of the item: a role's properties, the methods of a key.
+        by: the pubkey of the operator who put it there, or `operator` (NIP-86); empty where none has, or nobody knows.
     """
 
     reason: str = ""
     until: int | None = None
     since: int = 0
     data: dict[str, str | int | list[str] | None] = {}
+    by: str = ""
 
 
 def reporters(entry: ListEntry) -> list[str]:

@@ -43,7 +43,7 @@ log = structlog.get_logger("trio_relay.workers")
 
 _ANSWER_SECONDS: Final = 10.0
 """How long a worker may take to say that it goes by what it was told; then it is killed, and its clients with it."""
-_KEEPERS_OWN: Final = {ListName.REPORTED_EVENTS, ListName.REMOVALS}
+_KEEPERS_OWN: Final = {ListName.REPORTED_EVENTS, ListName.REMOVALS, ListName.ACTS}
 """Lists that no worker looks at."""
 _REPORT_SECONDS: Final = 1.0
 """How long the metrics, and who looks at the relay, wait for a worker."""

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 import trio
 
+from trio_relay.net.admin.acts import act_to_record, signed, telling
 from trio_relay.net.admin.methods import READING, carry_out
 from trio_relay.net.admin.params import Call, Outcome
 from trio_relay.net.admin.replays import Replayed, Replays, TooManyChanges
@@ -20,6 +21,7 @@ from trio_relay.nostr.auth import HTTP_AUTH_SECONDS, check_http_auth, parse_http
 from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
+from trio_relay.policy.audit import recording
 from trio_relay.policy.lists import ListName, granted
 from trio_relay.policy.rates import Word
 
@@ -188,10 +190,13 @@ class AdminApi:
             if method not in READING:
                 check()
             await self._do(call, outcome)
-            return outcome.result if outcome.later is None else await outcome.later()
+            result = outcome.result if outcome.later is None else await outcome.later()
         except Rejected as refusal:
             log.debug("management refused", address=client, method=method, key=caller, reason=str(refusal))
             raise
+        if outcome.is_act and not outcome.changes:
+            await self._record(call, outcome)
+        return result
 
     async def _carry_out(self, request: Request, event: Event) -> Response:
         try:
@@ -208,13 +213,29 @@ class AdminApi:
     async def _do(self, call: Call, outcome: Outcome) -> None:
         if not (outcome.changes or outcome.removed):
             return
-        note = log.bind(method=call.method, by=call.caller, item=call.params[0])
+        note = log.bind(method=call.method, by=call.caller, item=call.params[0] if call.params else "")
+        lists, changes = call.rules.lists, signed(outcome.changes, call.caller)
+        act = act_to_record(call, outcome, changes)
         try:
-            removed = await self._relay.moderation.removals.enforce(outcome.changes, outcome.removed)
+            removed = await self._relay.moderation.removals.enforce(
+                [*changes, *recording(act, lists)],
+                outcome.removed,
+                lambda removed: telling(act.number, removed, lists),
+            )
         except Rejected as refusal:
             note.error("management call failed", error=refusal.reason)
             raise
         note.info("managed", **({"removed": removed} if outcome.removed else {}))
+
+    async def _record(self, call: Call, outcome: Outcome) -> None:
+        """Record an act that changes no list and was carried out."""
+        note = log.bind(method=call.method, by=call.caller, item=call.params[0] if call.params else "")
+        try:
+            act = act_to_record(call, outcome, ())
+            await self._relay.moderation.removals.enforce(recording(act, call.rules.lists))
+        except Rejected as refusal:  # it is done, so the answer is that of success
+            note.error("an act is not recorded", error=refusal.reason)
+        note.info("managed")
 
 
 def _signed(request: Request) -> Event:

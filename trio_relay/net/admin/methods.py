@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from trio_relay.net.admin.acts import list_acts
 from trio_relay.net.admin.lists import (
     allow_event,
     ban_event,
@@ -145,6 +146,7 @@ METHODS: Final[dict[str, Method]] = {
     "assignmethod": _assign_method,
     "unassignmethod": unassign_method,
     "listmethodassignees": list_assignees,
+    "listacts": list_acts,
     "stats": tell_statistics,
     "listclients": list_clients,
     "disconnectclient": disconnect_client,

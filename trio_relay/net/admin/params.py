@@ -115,6 +115,17 @@ class Call:
         """What an operator has to say of it."""
         return self.text(place, "a reason", MOST_REASON, is_optional=True)
 
+    def texts(self, place: int, names: Sequence[str], most: int) -> dict[str, str]:
+        """An object of texts, as a listing takes what it is to show: each name, and "" where that is left out."""
+        value = self._at(place)
+        given = {} if value is None else value
+        if not isinstance(given, dict) or not given.keys() <= set(names):
+            raise self._wrong(place, f"an object of {', '.join(names)}")
+        found = {name: given.get(name, "") for name in names}
+        if not all(isinstance(text, str) and len(text) <= most for text in found.values()):
+            raise self._wrong(place, f"an object of texts of {most} characters at most")
+        return found
+
     def off(self, name: ListName, item: str) -> tuple[Change, ...]:
         """What takes an item off a list; nothing if it is not there."""
         return () if self.rules.lists.get(name, item, 0) is None else (Change(name, item),)
@@ -135,12 +146,14 @@ class Outcome:
         changes: of the lists.
         removed: what is to go from the store once they are made.
         later: does what has to be waited for, and gives the answer then, instead of `result`.
+        is_act: True for an act that changes no list, as closing a connection does: it is recorded all the same.
     """
 
     result: object = True
     changes: Sequence[Change] = ()
     removed: Sequence[Filter] = ()
     later: Callable[[], Awaitable[object]] | None = None
+    is_act: bool = False
 
 
 Method: TypeAlias = Callable[[Call], Outcome]
