@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, BOB, NOW, Author, made_up
 from trio_relay import Event
-from trio_relay.net.admin.replays import MOST, MOST_OF_ONE, Replayed, Replays, TooManyChanges
+from trio_relay.net.admin.replays import MOST, MOST_BYTES, MOST_OF_ONE, Replayed, Replays, TooManyChanges
+from trio_relay.net.http import Response
 
 SECONDS = 60
 """For which an event is good."""
@@ -28,6 +31,23 @@ def is_new(replays: Replays, one: Event, now: int = NOW, *, is_admin: bool = Fal
     return True
 
 
+def answered(replays: Replays, one: Event, size: int = 10) -> Response:
+    """Use an event, and answer it; gives the answer."""
+    response = Response(200, bytes(size))
+    replays.end(one, replays.use(one, NOW), response)
+    return response
+
+
+async def repeated(replays: Replays, one: Event) -> Response | str:
+    """What is told whoever comes with an event once more, or why nothing is."""
+    use = replays.earlier(one)
+    assert use is not None
+    try:
+        return await use.answer()
+    except Replayed as error:
+        return str(error)
+
+
 def refusal(replays: Replays, one: Event, now: int = NOW, *, is_admin: bool = False) -> str:
     with pytest.raises(TooManyChanges) as refused:
         replays.use(one, now, is_admin=is_admin)
@@ -39,6 +59,58 @@ def test_an_event_is_new_once() -> None:
     assert is_new(replays, event("a"))
     assert not is_new(replays, event("a"))
     assert is_new(replays, event("b"))
+
+
+async def test_who_comes_again_is_told_what_the_first_was() -> None:
+    replays = Replays()
+    assert replays.earlier(event()) is None
+    for name in ("a", "b"):
+        response = answered(replays, event(name))
+        assert await repeated(replays, event(name)) is response
+    assert not is_new(replays, event("a"))
+
+
+async def test_who_comes_while_the_first_is_carried_out_waits_for_its_answer() -> None:
+    replays, told = Replays(), list[Response | str]()
+    use, response = replays.use(event(), NOW), Response(200, b"")
+    async with trio.open_nursery() as nursery:
+
+        async def come_again() -> None:
+            told.append(await repeated(replays, event()))
+
+        for _ in range(2):
+            nursery.start_soon(come_again)
+        await wait_all_tasks_blocked()
+        assert told == []
+        replays.end(event(), use, response)
+    assert told == [response, response]
+
+
+async def test_an_event_that_was_never_answered_was_used_all_the_same() -> None:
+    replays = Replays()
+    replays.end(event(), replays.use(event(), NOW), None)
+    assert await repeated(replays, event()) == "this event was used already; every change needs a new one"
+
+
+async def test_answers_are_remembered_while_there_is_room_and_room_comes_back() -> None:
+    replays = Replays()
+    first = answered(replays, event("first", NOW - 60), MOST_BYTES * 2 // 3)
+    answered(replays, event("second"), MOST_BYTES // 2)
+    assert await repeated(replays, event("first", NOW - 60)) is first
+    assert isinstance(await repeated(replays, event("second")), str)
+    assert is_new(replays, event("later"), NOW + 1)
+    assert replays.earlier(event("first", NOW - 60)) is None, "it is too old to come again"
+    third = answered(replays, event("third", NOW + 1), MOST_BYTES // 2)
+    assert await repeated(replays, event("third", NOW + 1)) is third
+
+
+async def test_an_answer_that_comes_after_its_event_was_forgotten_takes_no_room() -> None:
+    replays, old = Replays(), event("old", NOW - 60)
+    use = replays.use(old, NOW)
+    assert is_new(replays, event("new", NOW + 1), NOW + 1)
+    replays.end(old, use, Response(200, bytes(MOST_BYTES // 2)))
+    response = answered(replays, event("other"), MOST_BYTES * 2 // 3)
+    assert await repeated(replays, event("other")) is response
 
 
 def test_an_event_from_the_future_is_remembered_until_it_is_too_old() -> None:

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, NOW
 from tests.support.named_relay import URL, open_named, rules_for
-from tests.support.operators import ADMIN, MODERATOR, Clock, Operator, error_of, header, managed, operator, signed
+from tests.support.operators import (
+    ADMIN,
+    MODERATOR,
+    Clock,
+    FailingStore,
+    Operator,
+    error_of,
+    header,
+    managed,
+    operator,
+    signed,
+)
 from tests.support.wire import open_stream, request
 from trio_relay import MemoryStore, RelayInfo
 from trio_relay.net.admin import api, replays
@@ -114,15 +128,59 @@ async def test_a_signature_by_another_key_is_401() -> None:
         assert (reply.status, error_of(reply)) == (401, "invalid: sig is not a valid signature of the id by the pubkey")
 
 
-async def test_an_event_changes_something_once() -> None:
+async def test_an_event_changes_something_once_and_who_comes_again_is_told_the_same() -> None:
+    """Two equal calls of one second have the same id: both are honest, and one change is enough."""
     async with managed(MemoryStore()) as door, operator(door) as admin, open_stream(door) as other:
         authorization = header(signed(ADMIN, CHANGE))
-        assert (await admin.send(CHANGE, authorization)).status == 200
+        first = await admin.send(CHANGE, authorization)
+        assert (first.status, json.loads(first.body)) == (200, {"result": True})
         for again in (admin, Operator(other)):
             reply = await again.send(CHANGE, authorization)
-            assert reply.status == 401
-            assert error_of(reply) == "this event was used already; every change needs a new one"
+            assert (reply.status, reply.body) == (200, first.body)
+        assert len(await admin.call("listacts")) == 1
         assert (await admin.send(CHANGE, header(signed(ADMIN, CHANGE)))).status == 200
+        assert len(await admin.call("listacts")) == 2
+
+
+class SlowStore(MemoryStore):
+    """A memory store that keeps what operators decide once it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_keep = trio.Event()
+
+    async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
+        await self.may_keep.wait()
+        await super().put_metadata(changes)
+
+
+async def test_who_comes_again_while_the_first_call_is_carried_out_waits_for_its_answer() -> None:
+    store, authorization, bodies = SlowStore(), header(signed(ADMIN, CHANGE)), list[bytes]()
+
+    async def call(caller: Operator) -> None:
+        bodies.append((await caller.send(CHANGE, authorization)).body)
+
+    async with managed(store) as door, operator(door) as admin, open_stream(door) as other:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, admin)
+            nursery.start_soon(call, Operator(other))
+            await wait_all_tasks_blocked()
+            assert bodies == []
+            store.may_keep.set()
+        assert bodies == [b'{"result":true}'] * 2
+        assert len(await admin.call("listacts")) == 1
+
+
+async def test_a_failure_is_told_again_and_the_same_event_makes_no_other_try() -> None:
+    store, authorization = FailingStore(), header(signed(ADMIN, CHANGE))
+    store.failing = {"keep"}
+    async with managed(store) as door, operator(door) as admin:
+        first = await admin.send(CHANGE, authorization)
+        store.failing = set()
+        again = await admin.send(CHANGE, authorization)
+        assert (first.status, again.status) == (503, 503)
+        assert first.body == again.body
+        assert await admin.call("listbannedpubkeys") == []
 
 
 async def test_a_change_that_there_was_nothing_of_is_not_made_later_by_the_same_event() -> None:
@@ -131,8 +189,18 @@ async def test_a_change_that_there_was_nothing_of_is_not_made_later_by_the_same_
         authorization = header(signed(ADMIN, unban))
         assert (await admin.send(unban, authorization)).status == 200
         assert (await admin.send(CHANGE, header(signed(ADMIN, CHANGE)))).status == 200
-        assert (await admin.send(unban, authorization)).status == 401
+        assert json.loads((await admin.send(unban, authorization)).body) == {"result": True}
         assert [entry["pubkey"] for entry in await admin.call("listbannedpubkeys")] == ["b" * 64]
+
+
+async def test_who_may_call_nothing_any_more_is_not_told_the_answer_again() -> None:
+    unban = msgspec.json.encode({"method": "unbanpubkey", "params": ["b" * 64]})
+    async with managed(MemoryStore()) as door, operator(door) as admin, operator(door, MODERATOR) as moderator:
+        await admin.call("assignmethod", MODERATOR.pubkey, "unbanpubkey")
+        authorization = header(signed(MODERATOR, unban))
+        assert (await moderator.send(unban, authorization)).status == 200
+        await admin.call("unassignmethod", MODERATOR.pubkey, "unbanpubkey")
+        assert (await moderator.send(unban, authorization)).status == 403
 
 
 def test_the_reading_methods_are_those_that_list_and_tell() -> None:
@@ -224,7 +292,8 @@ async def test_the_same_event_written_in_another_way_is_the_same() -> None:
         event = signed(ADMIN, CHANGE)
         assert (await admin.send(CHANGE, header(event))).status == 200
         spaced = json.dumps(json.loads(encode(event)), indent=1).encode()
-        assert (await admin.send(CHANGE, f"nostr {b64encode(spaced).decode()}")).status == 401
+        assert (await admin.send(CHANGE, f"nostr {b64encode(spaced).decode()}")).status == 200
+        assert len(await admin.call("listacts")) == 1
 
 
 async def test_a_stranger_is_told_403_and_uses_up_nothing() -> None:

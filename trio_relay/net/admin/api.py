@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -13,7 +12,7 @@ import trio
 from trio_relay.net.admin.acts import act_to_record, signed, telling
 from trio_relay.net.admin.methods import READING, carry_out
 from trio_relay.net.admin.params import Call, Outcome
-from trio_relay.net.admin.replays import Replayed, Replays, TooManyChanges
+from trio_relay.net.admin.replays import EventUse, Replayed, Replays, TooManyChanges
 from trio_relay.net.admin.sight import OwnSight, Sight
 from trio_relay.net.http import Request
 from trio_relay.net.http_responses import Response
@@ -138,28 +137,29 @@ class AdminApi:
         if (refusal := relay.rates.refusal_of_key(Word.CALLS, found.pubkey, trio.current_time())) is not None:
             return _refused(429, str(refusal), [("Retry-After", str(refusal.seconds))])
         try:
+            if (earlier := self._replays.earlier(found)) is not None:
+                return await earlier.answer()
             return await self._carry_out(request, found)
+        except Replayed as error:
+            return _Unauthorized(str(error)).response()
         except _Unauthorized as error:
             return error.response()
         except TooManyChanges as error:
             return _refused(429, str(error), [("Retry-After", str(HTTP_AUTH_SECONDS))])
 
-    def _check_replay(self, event: Event) -> None:
+    def _use(self, event: Event) -> EventUse:
         """Let an event change something once.
 
-        Reading calls may use theirs again within its minute: two equal ones of one second have the same id, since a
-        signature is as fine as whole seconds. The event holds the hash of the body, so it can ask nothing else.
+        Reading calls may use theirs again within its minute. The event holds the hash of the body, so it can ask
+        nothing else.
 
         Raises:
+            Replayed: it has.
             TooManyChanges: the key has used up its share.
         """
         if event.created_at < self._since:  # it may have been used; what was, the last process has forgotten
             raise _Unauthorized("this event was made before the relay started; every change needs a new one")
-        is_admin = event.pubkey in self._relay.rules.admins
-        try:
-            self._replays.use(event, self._relay.now(), is_admin=is_admin)
-        except Replayed as error:
-            raise _Unauthorized(str(error)) from None
+        return self._replays.use(event, self._relay.now(), is_admin=event.pubkey in self._relay.rules.admins)
 
     async def perform(
         self,
@@ -199,11 +199,25 @@ class AdminApi:
         return result
 
     async def _carry_out(self, request: Request, event: Event) -> Response:
+        use: EventUse | None = None
+        response: Response | None = None
+
+        def check() -> None:
+            nonlocal use
+            use = self._use(event)
+
+        try:
+            response = await self._response(request, event, check)
+            return response
+        finally:
+            if use is not None:
+                self._replays.end(event, use, response)
+
+    async def _response(self, request: Request, event: Event, check: Callable[[], None]) -> Response:
         try:
             body = _decode(request.body)
         except (ValueError, RecursionError):  # msgspec's errors are such, and so is what is no UTF-8
             return _refused(400, "the body must be a JSON object with a method, a text, and params, an array")
-        check = partial(self._check_replay, event)
         try:
             result = await self.perform(body.method, body.params, event.pubkey, request.client, check)
         except Rejected as refusal:
