@@ -238,6 +238,6 @@ _FIELDS: Final[Mapping[ListName, Mapping[str, type]]] = {
     ListName.ROLE_HOLDERS: {"roles": list},
     ListName.METHODS: {"methods": list},
     ListName.CLAIMS: {"by": str},
-    ListName.ACTS: {"method": str, "params": str, "told": str, "steps": str},
+    ListName.ACTS: dict.fromkeys(("method", "params", "told", "steps", "undoes", "right"), str),
 }
 """What the entries of a list may have as data, and of which type."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.support.keys import ALICE, BOB, NOW
+from tests.support.named_relay import open_client
 from tests.support.operators import ADMIN, MODERATOR, Clock, FailingStore, managed, operator
 from trio_relay import MemoryStore, Store
 
@@ -19,7 +20,7 @@ async def test_an_act_is_told_with_who_what_and_when_and_what_came_of_it(store: 
         await moderator.call("banpubkey", ALICE.pubkey, "spam")
         ban, grant = await admin.call("listacts")
         assert (ban["at"], ban["who"], ban["method"]) == (NOW + 7, MODERATOR.pubkey, "banpubkey")
-        assert (json.loads(ban["params"]), ban["told"]) == ([ALICE.pubkey, "spam"], "0 events removed")
+        assert (json.loads(ban["params"]), ban["told"]) == ([ALICE.pubkey, "spam"], "done; 0 events removed")
         assert (grant["at"], grant["who"], grant["method"], grant["told"]) == (
             NOW,
             ADMIN.pubkey,
@@ -73,5 +74,28 @@ async def test_an_act_that_cannot_be_stored_leaves_neither_itself_nor_its_record
         assert await admin.call("listacts") == await admin.call("listbannedpubkeys") == []
         assert (await admin.ask("banpubkey", ALICE.pubkey)).status == 503
         [act] = await admin.call("listacts")
-        assert act["told"] == "what it bans is still to be removed"
+        assert act["told"] == "done; what it bans is still to be removed"
         assert len(await admin.call("listbannedpubkeys")) == 1
+
+
+async def test_an_act_is_undone_and_what_it_removed_stays_removed(store: Store) -> None:
+    note = ALICE.event("note")
+    async with managed(store) as door, operator(door) as admin:
+        async with open_client(door) as client:
+            assert await client.publish(note) == [True, ""]
+            await admin.call("banpubkey", ALICE.pubkey, "mistaken")
+            [ban] = await admin.call("listacts")
+            assert (ban["told"], ban["can_undo"], ban["undone"]) == ("done; 1 events removed", True, False)
+            assert await admin.call("undoact", ban["act"]) is True
+            assert await admin.call("listbannedpubkeys") == []
+            assert await client.ask({"authors": [ALICE.pubkey]}) == []
+            assert await client.publish(note) == [True, ""]
+            undoing, ban = await admin.call("listacts")
+            assert (undoing["method"], json.loads(undoing["params"])) == ("undoact", [ban["act"]])
+            assert (undoing["told"], ban["undone"]) == ("undone; removed events stay removed", True)
+            assert (await admin.refusal("undoact", ban["act"])).startswith("invalid: it does not stand any more")
+            # To undo that is to ban again.
+            assert await admin.call("undoact", undoing["act"]) is True
+            assert await client.ask({"authors": [ALICE.pubkey]}) == []
+        [again, *_] = await admin.call("listacts")
+        assert again["told"] == "undone; 1 events removed"

@@ -207,7 +207,19 @@ def test_the_reading_methods_are_those_that_list_and_tell() -> None:
     assert {*METHODS, "supportedmethods"} >= READING
     changing = METHODS.keys() - READING
     assert {name.rstrip("s") for name in changing if name.startswith(("list", "supported", "stat"))} == set()
-    verbs = ("ban", "unban", "allow", "unallow", "disallow", "undisallow", "block", "unblock", "change", "create")
+    verbs = (
+        "ban",
+        "unban",
+        "allow",
+        "unallow",
+        "disallow",
+        "undisallow",
+        "block",
+        "unblock",
+        "change",
+        "create",
+        "undo",
+    )
     assert all(name.startswith((*verbs, "edit", "delete", "assign", "unassign")) for name in changing)
 
 

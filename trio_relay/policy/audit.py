@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from trio_relay.policy.lists import Change, ListEntry, ListName, Lists
+from trio_relay.policy.lists import MOST_REPORTS, Change, ListEntry, ListName, Lists
 
 MOST_ACTS: Final = 5_000
 """Acts that are kept; then the oldest makes room of whoever has most of them, so that nobody hides those of others."""
@@ -52,6 +52,8 @@ class Act:
         params: as JSON, cut off after `MOST_PARAMS` characters.
         told: what came of it, for humans.
         steps: what it has done to lists, as JSON; empty if there is nothing to undo, or too much.
+        undoes: the number of the act that it has taken back; empty if it is no such act.
+        right: the method that who takes it back must be allowed to call.
     """
 
     number: str
@@ -61,6 +63,8 @@ class Act:
     params: str
     told: str = "done"
     steps: str = ""
+    undoes: str = ""
+    right: str = ""
 
     def names(self, text: str) -> bool:
         """True if this text stands in what it was called with, or in what it has changed."""
@@ -104,7 +108,8 @@ def steps_of(changes: Iterable[Change], lists: Lists) -> str:
 def recording(act: Act, lists: Lists) -> list[Change]:
     """Return the changes that put an act on its list, and take off those that it has no room for."""
     data: dict[str, str | int | list[str] | None] = {
-        "method": act.method, "params": act.params, "told": act.told, "steps": act.steps
+        "method": act.method, "params": act.params, "told": act.told, "steps": act.steps, "undoes": act.undoes,
+        "right": act.right,
     }  # fmt: skip
     entry = ListEntry(since=act.at, data={name: text for name, text in data.items() if text}, by=act.who)
     leaving = [] if lists.get(ListName.ACTS, act.number, 0) else list(_leaving(act.who, lists))
@@ -145,15 +150,8 @@ def act_of(number: str, lists: Lists) -> Act | None:
 def as_act(number: str, entry: ListEntry) -> Act:
     """Return an act as its entry tells it."""
     text = {name: str(value) for name, value in entry.data.items()}
-    return Act(
-        number,
-        entry.since,
-        entry.by,
-        text.get("method", ""),
-        text.get("params", ""),
-        text.get("told", ""),
-        text.get("steps", ""),
-    )
+    fields = ("method", "params", "told", "steps", "undoes", "right")
+    return Act(number, entry.since, entry.by, *(text.get(field, "") for field in fields))
 
 
 def read_steps(act: Act) -> Sequence[Made]:
@@ -161,6 +159,50 @@ def read_steps(act: Act) -> Sequence[Made]:
     return _decode(act.steps) if act.steps else ()
 
 
+def taken_back(lists: Lists) -> set[str]:
+    """Return the numbers of those acts that were undone, and not done again by undoing that."""
+    found: set[str] = set()
+    entries = lists.entries(ListName.ACTS, 0)
+    for number in sorted(entries, reverse=True):
+        undone = entries[number].data.get("undoes")
+        if undone and number not in found:
+            found.add(str(undone))
+    return found
+
+
+def changed_since(steps: Iterable[Made], lists: Lists, now: int) -> list[Made]:
+    """Return what does not stand any more as an act has made it; what has ended by itself does.
+
+    The queue of reports does not count: it is changed by whoever reports.
+    """
+    return [made for made in steps if made.name is not ListName.REPORTED_EVENTS and not _stands(made, lists, now)]
+
+
+def undoing(steps: Iterable[Made], lists: Lists, now: int) -> list[Change]:
+    """Return the changes that bring back what was there before an act, but for what would have ended by now.
+
+    Events come back to the queue of reports if they have not changed there, nobody has judged them, and there is room.
+    """
+    back = {(made.name, made.item): _lasting(made.before, now) for made in steps}
+    room = MOST_REPORTS - lists.size(ListName.REPORTED_EVENTS)
+    for made in steps:
+        if made.name is ListName.REPORTED_EVENTS:
+            verdicts = [back.get((name, made.item), lists.get(name, made.item, now)) for name in _VERDICTS]
+            room -= made.after is None
+            if not _stands(made, lists, now) or any(verdicts) or room < 0:
+                del back[made.name, made.item]
+    return [Change(*key, entry) for key, entry in back.items() if entry != lists.get(*key, now)]
+
+
+def _stands(made: Made, lists: Lists, now: int) -> bool:
+    return lists.get(made.name, made.item, now) == _lasting(made.after, now)
+
+
+def _lasting(entry: ListEntry | None, now: int) -> ListEntry | None:
+    return None if entry is None or (entry.until is not None and entry.until <= now) else entry
+
+
+_VERDICTS: Final = (ListName.BANNED_EVENTS, ListName.ALLOWED_EVENTS)
 _NUMBER: Final = re.compile("[0-8][0-9]{12}-[0-9a-f]{8}")
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(list[Made]).decode

@@ -157,12 +157,12 @@ _FIELDS: Final = {ListName.ROLE_HOLDERS: "roles", ListName.METHODS: "methods"}
 def granted(lists: Lists, name: ListName, pubkey: str, now: float) -> list[str]:
     """Return the roles or methods that a key has, in the order in which it got them."""
     entry = lists.get(name, pubkey, now)
-    return [] if entry is None else _held(name, entry)
+    return [] if entry is None else held_by(name, entry)
 
 
 def all_granted(lists: Lists, name: ListName, now: float) -> dict[str, list[str]]:
     """Return the roles or methods of all keys that have any."""
-    return {pubkey: _held(name, entry) for pubkey, entry in lists.entries(name, now).items()}
+    return {pubkey: held_by(name, entry) for pubkey, entry in lists.entries(name, now).items()}
 
 
 def granting(lists: Lists, name: ListName, pubkey: str, value: str, now: int) -> list[Change]:
@@ -177,7 +177,8 @@ def revoking(lists: Lists, name: ListName, pubkey: str, value: str, now: int) ->
     return [_change(lists, name, pubkey, [other for other in held if other != value], now)] if value in held else []
 
 
-def _held(name: ListName, entry: ListEntry) -> list[str]:
+def held_by(name: ListName, entry: ListEntry) -> list[str]:
+    """Return the roles or methods that an entry of a key has."""
     held = entry.data.get(_FIELDS[name])
     return held if isinstance(held, list) else []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from trio_relay.moderation.reports import known_among, without_reporter
@@ -115,37 +115,68 @@ def listing(name: ListName) -> Method:
 def ban_pubkey(call: Call) -> Outcome:
     """Ban a key, remove all its events, and take its reports out of the queue."""
     outcome = putting(ListName.BANNED_PUBKEYS)(call)
-    pubkey = call.pubkey(0)
-    if pubkey == call.rules.signer:
-        raise Rejected(Prefix.RESTRICTED, "this key is the relay's own")
-    if pubkey in call.rules.admins:
-        raise Rejected(Prefix.RESTRICTED, "this key is an admin's (policy.admins, relay.pubkey)")
-    if pubkey == call.caller:
-        raise Rejected(Prefix.RESTRICTED, "this key is your own")
-    reports = without_reporter(pubkey, call.rules.lists, call.now)
-    return Outcome(changes=[*outcome.changes, *reports], removed=[Filter(authors=frozenset({pubkey}))])
+    return with_consequences(call, outcome)
 
 
 def ban_event(call: Call) -> Outcome:
     """Ban an event, remove it, and take it out of the queue."""
-    outcome = allow_event(call, ListName.BANNED_EVENTS)
-    return Outcome(changes=outcome.changes, removed=[Filter(ids=frozenset({call.event_id(0)}))])
+    return with_consequences(call, putting(ListName.BANNED_EVENTS)(call))
 
 
-def allow_event(call: Call, name: ListName = ListName.ALLOWED_EVENTS) -> Outcome:
+def allow_event(call: Call) -> Outcome:
     """Let an event be, and take it out of the queue: no report brings it back."""
-    outcome = putting(name)(call)
-    return Outcome(changes=[*outcome.changes, *call.off(ListName.REPORTED_EVENTS, call.event_id(0))])
+    return with_consequences(call, putting(ListName.ALLOWED_EVENTS)(call))
 
 
 def block_address(call: Call) -> Outcome:
     """Block an address or network, unless the caller is there."""
-    outcome = putting(ListName.BLOCKED_ADDRESSES)(call)
-    blocked = AddressList()
-    blocked.add(call.address(0))
-    if blocked.covers(call.client, call.now):
-        raise Rejected(Prefix.RESTRICTED, f"you call from there yourself, {call.client}")
-    return outcome
+    return with_consequences(call, putting(ListName.BLOCKED_ADDRESSES)(call))
+
+
+def with_consequences(call: Call, outcome: Outcome) -> Outcome:
+    """The same outcome with all that follows from what it puts on lists: what is removed, and what leaves the queue.
+
+    Raises:
+        Rejected: it may not be put there.
+    """
+    changes, removed = list(outcome.changes), list(outcome.removed)
+    for change in outcome.changes:
+        if change.entry is None:
+            continue
+        check_put(call, change)
+        if change.name is ListName.BANNED_PUBKEYS:
+            changes += without_reporter(change.item, call.rules.lists, call.now)
+            removed.append(Filter(authors=frozenset({change.item})))
+        elif change.name in (ListName.BANNED_EVENTS, ListName.ALLOWED_EVENTS):
+            changes += call.off(ListName.REPORTED_EVENTS, change.item)
+            if change.name is ListName.BANNED_EVENTS:
+                removed.append(Filter(ids=frozenset({change.item})))
+    return replace(outcome, changes=changes, removed=removed)
+
+
+def check_put(call: Call, change: Change) -> None:
+    """Refuse to put on a list what nobody may ban, and what bars the caller.
+
+    Raises:
+        Rejected: it is that.
+    """
+    if change.name is ListName.BANNED_PUBKEYS:
+        if change.item == call.rules.signer:
+            raise Rejected(Prefix.RESTRICTED, "this key is the relay's own")
+        if change.item in call.rules.admins:
+            raise Rejected(Prefix.RESTRICTED, "this key is an admin's (policy.admins, relay.pubkey)")
+        if change.item == call.caller:
+            raise Rejected(Prefix.RESTRICTED, "this key is your own")
+    elif change.name is ListName.BLOCKED_ADDRESSES:
+        blocked = AddressList()
+        blocked.add(change.item)
+        if blocked.covers(call.client, call.now):
+            raise Rejected(Prefix.RESTRICTED, f"you call from there yourself, {call.client}")
+
+
+def excluding(name: ListName) -> ListName | None:
+    """The list that no item of this one may be on; None if there is none."""
+    return _BY_NAME[name].other if name in _BY_NAME else None
 
 
 def list_reported(call: Call) -> Outcome:

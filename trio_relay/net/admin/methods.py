@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from trio_relay.net.admin.acts import list_acts
+from trio_relay.net.admin.acts import list_acts, undo_act
 from trio_relay.net.admin.lists import (
     allow_event,
     ban_event,
@@ -147,6 +147,7 @@ METHODS: Final[dict[str, Method]] = {
     "unassignmethod": unassign_method,
     "listmethodassignees": list_assignees,
     "listacts": list_acts,
+    "undoact": undo_act,
     "stats": tell_statistics,
     "listclients": list_clients,
     "disconnectclient": disconnect_client,

@@ -13,6 +13,7 @@ from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import MAX_KIND
 from trio_relay.nostr.nip19 import pubkey_of
+from trio_relay.policy.audit import Act
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.rules import Rules
 
@@ -147,6 +148,8 @@ class Outcome:
         removed: what is to go from the store once they are made.
         later: does what has to be waited for, and gives the answer then, instead of `result`.
         is_act: True for an act that changes no list, as closing a connection does: it is recorded all the same.
+        told: what the record of it says has come of it; what was removed is added.
+        undoes: the act that it takes back.
     """
 
     result: object = True
@@ -154,6 +157,8 @@ class Outcome:
     removed: Sequence[Filter] = ()
     later: Callable[[], Awaitable[object]] | None = None
     is_act: bool = False
+    told: str = "done"
+    undoes: Act | None = None
 
 
 Method: TypeAlias = Callable[[Call], Outcome]
