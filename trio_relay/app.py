@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from itertools import starmap
 from pathlib import Path
@@ -29,7 +30,7 @@ from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.addresses import Proxies
 from trio_relay.net.admin.api import AdminApi
-from trio_relay.net.admin.sight import OwnSight
+from trio_relay.net.admin.sight import BackUpNow, OwnSight
 from trio_relay.net.clients import Clients
 from trio_relay.net.endpoints import Endpoints, Management, MetricsEndpoint
 from trio_relay.net.http import converse
@@ -73,13 +74,29 @@ class StoppedNow(Exception):
     """A second signal came: the relay stops without waiting for anything."""
 
 
-async def main(config: Config, announce: Callable[[str], None], lists: ListFiles | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """What a relay knows beside its configuration: where that comes from, and what its program can do for it.
+
+    Attributes:
+        lists: sees when lists of the configuration change; None if none stands in a file.
+        back_up: makes a backup; None: there is no way to.
+    """
+
+    lists: ListFiles | None = None
+    back_up: BackUpNow | None = None
+
+
+_NOWHERE: Final = Origins()
+
+
+async def main(config: Config, announce: Callable[[str], None], origins: Origins = _NOWHERE) -> None:
     """Run a relay until SIGINT or SIGTERM, then stop it gracefully.
 
     Args:
         config: checked.
         announce: called with each line for the operator: the banner, then `listening on …` once it listens.
-        lists: sees when lists of the configuration change; None if none stands in a file.
+        origins: what it knows beside that.
 
     Raises:
         TlsRefused: the certificate or its key cannot be used.
@@ -103,7 +120,7 @@ async def main(config: Config, announce: Callable[[str], None], lists: ListFiles
                 store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config), judges=judges
             ) as relay,
         ):
-            await _serve(config, store, relay, listeners, stop, announce, lists, files)
+            await _serve(config, store, relay, listeners, stop, announce, origins, files)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
@@ -220,20 +237,23 @@ async def _serve(
     listeners: Sequence[BoundListener],
     stop: trio.Event,
     announce: Callable[[str], None],
-    lists: ListFiles | None,
+    origins: Origins,
     files: TlsFiles | None,
 ) -> None:
     async def look() -> Look:
         return look_at(time.time(), relay.statistics(), server.statistics(), *own_use())
 
     clients = Clients(relay.now)
-    api, vitals = AdminApi(relay, OwnSight(relay, clients)), Vitals(look)
+    vitals = Vitals(look)
+    api = AdminApi(relay, OwnSight(relay, clients, vitals, origins.back_up))
     front = endpoints_of(config, relay, api, relay.check, await open_site(relay, config.web, api, vitals))
     tls = None if files is None else Tls(files.certified)
     server = Server(relay, front, config.net, tls=tls, clients=clients)
     endpoint = MetricsEndpoint(MetricsPage(lambda: (relay.statistics(), server.statistics())).render)
     async with (
-        attended(config, relay, endpoint, vitals, server.shortage, lists, lambda _options: server.recheck()) as metrics,
+        attended(
+            config, relay, endpoint, vitals, server.shortage, origins.lists, lambda _options: server.recheck()
+        ) as metrics,
         following(files, None if tls is None else tls.take),
     ):
         for line in banner(config, store, relay, metrics):

@@ -55,7 +55,7 @@ class Running:
         self._config = config
 
     async def run(self) -> None:
-        await _main_of(self._config)(self._config, self._announce, None)
+        await _main_of(self._config)(self._config, self._announce, app.Origins())
 
     def _announce(self, line: str) -> None:
         self.announced.append(line)

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.support.keys import ALICE, BOB, NOW, Author, made_up
 from trio_relay import Event
-from trio_relay.net import http
+from trio_relay.net import http_responses
 from trio_relay.net.admin.replays import MOST, MOST_BYTES, MOST_OF_ONE, Replayed, Replays, TooManyChanges
 
 SECONDS = 60
@@ -31,14 +31,14 @@ def is_new(replays: Replays, one: Event, now: int = NOW, *, is_admin: bool = Fal
     return True
 
 
-def answered(replays: Replays, one: Event, size: int = 10) -> http.Response:
+def answered(replays: Replays, one: Event, size: int = 10) -> http_responses.Response:
     """Use an event, and answer it; gives the answer."""
-    response = http.Response(200, bytes(size))
+    response = http_responses.Response(200, bytes(size))
     replays.end(one, replays.use(one, NOW), response)
     return response
 
 
-async def repeated(replays: Replays, one: Event) -> http.Response | str:
+async def repeated(replays: Replays, one: Event) -> http_responses.Response | str:
     """What is told whoever comes with an event once more, or why nothing is."""
     use = replays.earlier(one)
     assert use is not None
@@ -71,8 +71,8 @@ async def test_who_comes_again_is_told_what_the_first_was() -> None:
 
 
 async def test_who_comes_while_the_first_is_carried_out_waits_for_its_answer() -> None:
-    replays, told = Replays(), list[http.Response | str]()
-    use, response = replays.use(event(), NOW), http.Response(200, b"")
+    replays, told = Replays(), list[http_responses.Response | str]()
+    use, response = replays.use(event(), NOW), http_responses.Response(200, b"")
     async with trio.open_nursery() as nursery:
 
         async def come_again() -> None:
@@ -108,7 +108,7 @@ async def test_an_answer_that_comes_after_its_event_was_forgotten_takes_no_room(
     replays, old = Replays(), event("old", NOW - 60)
     use = replays.use(old, NOW)
     assert is_new(replays, event("new", NOW + 1), NOW + 1)
-    replays.end(old, use, http.Response(200, bytes(MOST_BYTES // 2)))
+    replays.end(old, use, http_responses.Response(200, bytes(MOST_BYTES // 2)))
     response = answered(replays, event("other"), MOST_BYTES * 2 // 3)
     assert await repeated(replays, event("other")) is response
 

@@ -39,6 +39,7 @@ class TestMethods:
             of_nip |= {"assignmethod", "unassignmethod", "listmethodassignees", "stats"}
             of_nip |= {"listclients", "disconnectclient", "listrefusals"}
             of_nip |= {"listacts", "undoact"}
+            of_nip |= {"listvitals", "backupnow", "exportevents"}
             assert sorted(methods) == sorted(of_nip)
 
     @pytest.mark.parametrize(("put", "take", "show", "field", "item"), PAIRS)

@@ -173,6 +173,7 @@ async def open_door(
     tls: Tls | None = None,
     judges: Judges | None = None,
     web: WebOptions | None = None,
+    back_up: admin.sight.BackUpNow | None = None,
 ) -> AsyncIterator[Door]:
     """A whole relay on a memory listener; leaving stops it as the first signal does.
 
@@ -184,7 +185,8 @@ async def open_door(
         preamble: what connections to it begin with.
         tls: what it speaks TLS by.
         judges: plugins and hooks, if any.
-        web: what browsers are shown; None: a line of text.
+        web: what browsers are shown; None: a line of text, and nobody keeps how it did.
+        back_up: makes backups, if anything does.
     """
     judges = judges or Judges()
     store, rules = store or MemoryStore(), rules or Rules(limits or Limits(), has_search=has_search)
@@ -192,12 +194,12 @@ async def open_door(
         store, options, rules=rules, sync=sync, clock=clock, scoreboard=scoreboard, judges=judges
     ) as relay:
         table = clients.Clients(relay.now)
-        api = AdminApi(relay, admin.sight.OwnSight(relay, table))
 
         async def look() -> vitals.Look:
             return vitals.look_at(clock(), relay.statistics(), server.statistics(), 0.0, 0)
 
         kept = vitals.Vitals(look)
+        api = AdminApi(relay, admin.sight.OwnSight(relay, table, None if web is None else kept, back_up))
         site = None if web is None else await open_site(relay, web, api, kept)
         server = served(relay, net, scoreboard, tls, site, api, table)
         listener, stop = MemoryListener(preamble), trio.Event()

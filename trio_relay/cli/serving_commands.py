@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,8 @@ import click
 import trio
 
 from trio_relay import app, logs
+from trio_relay.app import Origins
+from trio_relay.backup import back_up
 from trio_relay.cli.leaving import exit_codes
 from trio_relay.cli.loading import config_option, followed_lists, loaded
 from trio_relay.config import Config
@@ -55,8 +58,17 @@ def serve(path: Path | None) -> None:
     logs.open_closed_streams()
     config = loaded(path, with_hooks=True)
     with exit_codes():
-        trio.run(_main_of(config), config, partial(click.echo, nl=True), followed_lists(path, config))
+        trio.run(_main_of(config), config, partial(click.echo, nl=True), _origins(path, config))
     click.echo("stopped")
+
+
+def _origins(path: Path | None, config: Config) -> Origins:
+    return Origins(followed_lists(path, config), partial(_back_up, config))
+
+
+async def _back_up(config: Config) -> dict[str, object]:
+    made = await back_up(config, time.time())
+    return {"events": str(made.events), "state": str(made.state), "number": made.number}
 
 
 def _main_of(config: Config) -> Callable[..., Awaitable[None]]:

@@ -7,7 +7,7 @@ It decides nothing itself: verdicts are given by `admission`, operators' state i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import trio
@@ -44,7 +44,7 @@ from trio_relay.policy.identity import Identity
 from trio_relay.policy.rates import BucketTable
 from trio_relay.policy.rules import Rules
 from trio_relay.scoreboard import Scoreboard
-from trio_relay.store.base import Store
+from trio_relay.store.base import Page, Store
 
 T = TypeVar("T")
 
@@ -231,6 +231,14 @@ class Relay:
             Rejected: it may not ask that.
         """
         return await self.stages.judging.judged(filters, identity)
+
+    def stored(self) -> AsyncGenerator[Page, None]:
+        """Yield all that is stored, whoever may read it, in the order in which it came: for operators alone.
+
+        Raises:
+            StoreError: from a step, when the store could not answer.
+        """
+        return self._store.scan()
 
     async def in_turn(self, identity: Identity, work: Callable[[], Awaitable[T]]) -> T:
         """Do what is long, though it asks nothing of the store, in a turn as if it did.

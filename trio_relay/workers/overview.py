@@ -12,9 +12,10 @@ from typing import Final
 import msgspec
 
 from trio_relay.link import Calls
-from trio_relay.net.admin.sight import MOST_REFUSALS, Sight, WantedRefusals
+from trio_relay.net.admin.sight import MOST_REFUSALS, BackUpNow, Sight, WantedRefusals
 from trio_relay.net.clients import MOST_LISTED, ClientRecord
 from trio_relay.net.statistics import RefusalRecord
+from trio_relay.net.vitals import VitalsSource
 from trio_relay.pipeline.statistics import RelayStatistics
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -31,11 +32,18 @@ class WorkersSight:
     Args:
         statistics: of the whole relay, as workers have told it last.
         ask_all: puts a question to all workers, and gives the answers of those that answer in time.
+        vitals, back_up: as an `OwnSight` has them.
     """
 
     def __init__(
-        self, statistics: Callable[[], RelayStatistics], ask_all: Callable[[str, bytes], Awaitable[list[bytes]]]
+        self,
+        statistics: Callable[[], RelayStatistics],
+        ask_all: Callable[[str, bytes], Awaitable[list[bytes]]],
+        vitals: VitalsSource | None = None,
+        back_up: BackUpNow | None = None,
     ) -> None:
+        self.vitals = vitals
+        self.back_up = back_up
         self._statistics = statistics
         self._ask_all = ask_all
 

@@ -23,6 +23,7 @@ import trio
 
 from trio_relay import heap
 from trio_relay.app import (
+    Origins,
     attended,
     banner,
     bus_of,
@@ -36,7 +37,6 @@ from trio_relay.app import (
 )
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
-from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.endpoints import MetricsEndpoint
@@ -72,13 +72,13 @@ _MORE_SECONDS: Final = 5.0
 """What a worker may take to end beyond the grace for its clients and the draining of its pipeline."""
 
 
-async def main(config: Config, announce: Announce, lists: ListFiles | None, workers: int) -> None:
+async def main(config: Config, announce: Announce, origins: Origins, workers: int) -> None:
     """Run a relay of several workers until SIGINT or SIGTERM, then stop it gracefully.
 
     Args:
         config: checked; its store is not in memory.
         announce: called with each line for the operator.
-        lists: sees when lists of the configuration change; None if none stands in a file.
+        origins: what it knows beside that.
         workers: how many, at least 2.
 
     Raises:
@@ -98,7 +98,7 @@ async def main(config: Config, announce: Announce, lists: ListFiles | None, work
         buckets = WORDS if config.rates.enabled else 0
         with _scoreboard(workers, config.net.max_connections, buckets) as scoreboard:
             whole = _Whole(config, workers, scoreboard, files)
-            await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, lists)
+            await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, origins)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
@@ -137,7 +137,7 @@ class _Whole:
             config, workers, scoreboard, self._descriptors, self._supervisor.kill, self._totals
         )
 
-    async def keep_file(self, stop: trio.Event, announce: Announce, lists: ListFiles | None) -> None:
+    async def keep_file(self, stop: trio.Event, announce: Announce, origins: Origins) -> None:
         """Serve until `stop` is set, and keep the SQLite file for all."""
         config, conversations = self._config, self._conversations
         has_folder = not is_shared(Path(config.store.path).parent, config)
@@ -153,11 +153,11 @@ class _Whole:
             keeper.told = self._note_commit
             conversations.share(keeper.join, keeper.settled)
             keeping.start_soon(keeper.run)
-            await self._run(HomeStore(file, conversations.settled, keeper), stop, announce, lists)
+            await self._run(HomeStore(file, conversations.settled, keeper), stop, announce, origins)
             await keeper.settled()
             keeping.cancel_scope.cancel(reason="all is saved")
 
-    async def share_index(self, stop: trio.Event, announce: Announce, lists: ListFiles | None) -> None:
+    async def share_index(self, stop: trio.Event, announce: Announce, origins: Origins) -> None:
         """Serve until `stop` is set; the store is a cluster's, and what one writes all hear by this process."""
         hub = Hub(bus_of(self._config))
         async with (
@@ -167,7 +167,7 @@ class _Whole:
         ):
             self._conversations.share(partial(HubPlace, hub), trio.lowlevel.checkpoint)
             joining.start_soon(hub.run)
-            await self._run(HomeStore(index, self._conversations.settled), stop, announce, lists)
+            await self._run(HomeStore(index, self._conversations.settled), stop, announce, origins)
             joining.cancel_scope.cancel(reason="nobody is here any more")
 
     def _descriptors(self, _number: int) -> list[int]:
@@ -179,19 +179,18 @@ class _Whole:
     async def _converse(self, number: int, stream: trio.abc.Stream) -> None:
         await self._conversations.converse(number, stream, self._supervisor.ready)
 
-    async def _run(self, store: Store, stop: trio.Event, announce: Announce, lists: ListFiles | None) -> None:
+    async def _run(self, store: Store, stop: trio.Event, announce: Announce, origins: Origins) -> None:
         config = self._config
         rules = rules_of(config, self._listeners)
         async with open_relay(store, config.pipeline, rules=rules, sync=sync_options(config)) as relay:
-            await self._serve(store, relay, stop, announce, lists)
+            await self._serve(store, relay, stop, announce, origins)
 
-    async def _serve(
-        self, store: Store, relay: Relay, stop: trio.Event, announce: Announce, lists: ListFiles | None
-    ) -> None:
+    async def _serve(self, store: Store, relay: Relay, stop: trio.Event, announce: Announce, origins: Origins) -> None:
         conversations, config = self._conversations, self._config
-        sight = WorkersSight(lambda: self._statistics(relay)[0], conversations.ask_all)
+        vitals = Vitals(partial(self._look, relay))
+        sight = WorkersSight(lambda: self._statistics(relay)[0], conversations.ask_all, vitals, origins.back_up)
         conversations.relay, conversations.admin = relay, AdminApi(relay, sight)
-        conversations.vitals = vitals = Vitals(partial(self._look, relay))
+        conversations.vitals = vitals
         conversations.console = await open_console(
             relay, config.web, conversations.admin, pages_of(config.web), conversations.vitals
         )
@@ -202,7 +201,7 @@ class _Whole:
             conversations.take_certificate(self._files.certified)
         conversations.preambles = list(map(preamble_of, self._listeners))
         async with (
-            attended(config, relay, endpoint, vitals, Shortage(), lists, conversations.take_options) as metrics,
+            attended(config, relay, endpoint, vitals, Shortage(), origins.lists, conversations.take_options) as metrics,
             following(self._files, conversations.take_certificate),
         ):
             for line in banner(config, store, relay, metrics, self._workers):

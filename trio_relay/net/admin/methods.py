@@ -29,6 +29,7 @@ from trio_relay.net.admin.roles import (
     unassign_role,
 )
 from trio_relay.net.admin.sights import disconnect_client, list_clients, list_refusals
+from trio_relay.net.admin.upkeep import UPKEEP
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.policy.lists import Change, ListEntry, ListName
 
@@ -149,6 +150,7 @@ METHODS: Final[dict[str, Method]] = {
     "listacts": list_acts,
     "undoact": undo_act,
     "stats": tell_statistics,
+    **UPKEEP,
     "listclients": list_clients,
     "disconnectclient": disconnect_client,
     "listrefusals": list_refusals,

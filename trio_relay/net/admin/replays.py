@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from trio_relay.net.http import Response
+from trio_relay.net.http_responses import Response
 from trio_relay.nostr.auth import HTTP_AUTH_SECONDS
 from trio_relay.nostr.event import Event
 from trio_relay.shares import Lack, Shares

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from trio_relay.frozen import Frozen
 from trio_relay.net.addresses import AddressEntry, AddressList
 from trio_relay.net.clients import ClientRecord, Clients
 from trio_relay.net.statistics import RefusalRecord
+from trio_relay.net.vitals import VitalsSource
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import RelayStatistics
 
@@ -41,8 +43,22 @@ class WantedRefusals(Frozen, frozen=True, forbid_unknown_fields=True):
         return list(islice(found, MOST_REFUSALS))
 
 
+BackUpNow: TypeAlias = Callable[[], Awaitable[dict[str, object]]]
+"""Writes a backup, and tells which files it has made; raises `Rejected`."""
+
+
 class Sight(Protocol):
     """What methods ask of a relay as it runs."""
+
+    @property
+    def vitals(self) -> VitalsSource | None:
+        """How it did and does; None: nobody keeps that."""
+        ...
+
+    @property
+    def back_up(self) -> BackUpNow | None:
+        """Makes a backup; None: there is no way to."""
+        ...
 
     def statistics(self) -> RelayStatistics:
         """How all stages are."""
@@ -67,9 +83,19 @@ class OwnSight:
     Args:
         relay: which one.
         clients: of its server; None: nobody is seen.
+        vitals: how it did and does; None: nobody keeps that.
+        back_up: makes a backup; None: there is no way to.
     """
 
-    def __init__(self, relay: Relay, clients: Clients | None = None) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        clients: Clients | None = None,
+        vitals: VitalsSource | None = None,
+        back_up: BackUpNow | None = None,
+    ) -> None:
+        self.vitals = vitals
+        self.back_up = back_up
         self._relay = relay
         self._clients = clients or Clients(relay.now)
 

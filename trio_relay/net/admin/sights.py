@@ -32,7 +32,8 @@ async def _clients(sight: Sight) -> object:
 def disconnect_client(call: Call) -> Outcome:
     """End a connection; its client is told the reason."""
     call.at_most(2)
-    return Outcome(later=partial(_hang_up, call.sight, call.text(0, "a client", _MOST_NAME), call.reason(1)))
+    end = partial(_hang_up, call.sight, call.text(0, "a client", _MOST_NAME), call.reason(1))
+    return Outcome(later=end, is_act=True)
 
 
 async def _hang_up(sight: Sight, client: str, reason: str) -> object:

@@ -142,6 +142,8 @@ class Console:
         if name == "logout":
             self._sessions.end(visit.session)
             return _sent_on(f"{visit.place.root}/admin", self._cookie(visit.place, "", 0))
+        if name == "export.jsonl":
+            return await self._exporting(visit)
         if name != "do":
             return _told(404, {"error": "nothing here"})
         back = dict(fields).get("back", "").strip("/")
@@ -155,6 +157,14 @@ class Console:
         except ValueError as error:
             return _sent_on(f"{to}{mark}{urlencode({'failed': str(error)})}")
         return _sent_on(f"{to}{mark}{urlencode({'said': method})}")
+
+    async def _exporting(self, visit: ConsoleVisit) -> Response:
+        """Whether they may take all events along, which is recorded: then the site sends them."""
+        try:
+            await visit.call("exportevents")
+        except Rejected as refusal:
+            return _told(403, {"error": refusal.reason})
+        return _told(200, {})
 
     async def _shown(self, name: str, visit: ConsoleVisit) -> Response:
         if (view := self._views.get(name)) is None:

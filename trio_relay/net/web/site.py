@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -19,6 +20,9 @@ from trio_relay.net.web.rendering import SECURITY, Pages
 from trio_relay.pipeline.relay import Relay
 
 CONSOLE: Final = "/admin"
+_UNKEPT: Final = (("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))
+"""Headers of what is neither kept nor held back on its way."""
+EXPORT: Final = "/admin/export.jsonl"
 _EACH_SECONDS: Final = 2.0
 _MOST_EVENTS: Final = 1_800
 """On one connection: an hour; then the browser comes again."""
@@ -54,6 +58,7 @@ class Site:
     ) -> None:
         self._pages = pages
         self._console = console
+        self._relay = relay
         self._front = FrontPage(relay, options, pages, vitals)
         self._robots = b"User-agent: *\nDisallow: /\n" if options.noindex else b"User-agent: *\nDisallow: /admin\n"
 
@@ -82,7 +87,22 @@ class Site:
             return None
         if place.path == f"{CONSOLE}/live" and place.request.method == "GET":
             return await _following(place, self._console.answer)
+        if place.path == EXPORT and place.request.method == "POST":
+            return await self._exported(place)
         return await self._console.answer(place)
+
+    async def _exported(self, place: Place) -> Response:
+        """All stored events, one a line, for whom the console lets have them."""
+        allowed = await self._console.answer(place)
+        if allowed.status != HTTPStatus.OK:
+            return allowed
+        name = ("Content-Disposition", 'attachment; filename="events.jsonl"')
+        return StreamedResponse(200, b"", "application/jsonl", [*SECURITY, *_UNKEPT, name], self._lines)
+
+    async def _lines(self) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._relay.stored()) as pages:
+            async for page in pages:
+                yield b"\n".join(page) + b"\n"
 
 
 async def _following(place: Place, answer: Callable[[Place], Awaitable[Response]]) -> Response:
@@ -106,7 +126,7 @@ async def _following(place: Place, answer: Callable[[Place], Awaitable[Response]
                 return
             yield _event(told)
 
-    headers = [*SECURITY, ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
+    headers = [*SECURITY, *_UNKEPT]
     return StreamedResponse(200, _event(first), "text/event-stream", headers, pieces)
 
 
