@@ -37,9 +37,9 @@ class TestMethods:
             of_nip |= {"listeventsneedingmoderation", "changerelayname", "changerelaydescription", "changerelayicon"}
             of_nip |= {"createrole", "editrole", "deleterole", "assignrole", "unassignrole", "listroles"}
             of_nip |= {"assignmethod", "unassignmethod", "listmethodassignees", "stats"}
-            of_nip |= {"listclients", "disconnectclient", "listrefusals"}
             of_nip |= {"listacts", "undoact"}
             of_nip |= {"listvitals", "backupnow", "exportevents"}
+            of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests"}
             assert sorted(methods) == sorted(of_nip)
 
     @pytest.mark.parametrize(("put", "take", "show", "field", "item"), PAIRS)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 from msgspec.structs import replace
+from trio.testing import MockClock, lockstep_stream_pair
 
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.operators import ADMIN, Clock, managed, operator
 from tests.support.server import Door
-from tests.support.wire import Wire, open_stream, open_wire, request, upgrade
-from trio_relay import MemoryStore, RateOptions
+from tests.support.wire import Wire, message, open_stream, open_wire, request, upgrade
+from tests.support.working_store import WorkingStore
+from trio_relay import MemoryStore, NetOptions, RateOptions
 
 
 async def enter(wire: Wire, agent: str) -> None:
@@ -168,3 +171,52 @@ class TestRefusals:
         async with managed(MemoryStore()) as door, operator(door) as admin:
             refusal = await admin.refusal("listrefusals", wanted)
             assert refusal.startswith("invalid: parameter 1 of listrefusals must be an object with key, address, ")
+
+
+class TestSlowRequests:
+    """What was slow in the last hour."""
+
+    async def test_slow_requests_are_listed_with_their_filters(self, autojump_clock: MockClock) -> None:
+        store = WorkingStore({1: 0.5, 7: 2.0, 30_023: 0.01}, page_events=2)
+        await store.save_many([ALICE.event(str(age), created_at=NOW - age) for age in range(3)])
+        async with managed(store) as door, operator(door) as admin, open_client(door, ALICE) as client:
+            await client.ask({"kinds": [1]})
+            await client.ask({"kinds": [30_023]})
+            await client.count({"kinds": [7]})
+            common = {"at": NOW, "address": "unknown", "keys": [ALICE.pubkey], "left_out": 0, "outcome": "answered"}
+            assert await admin.call("listslowrequests") == [
+                common | {"verb": "COUNT", "filters": [{"kinds": [7]}], "seconds": 2.0, "found": 0},
+                common | {"verb": "REQ", "filters": [{"kinds": [1]}], "seconds": 1.0, "found": 3},
+            ]
+
+    async def test_what_took_too_long_or_was_given_up_is_among_them(self, autojump_clock: MockClock) -> None:
+        async with managed(WorkingStore({1: 60.0})) as door, open_client(door) as client:
+            for verb in ("REQ", "COUNT"):
+                await client.ask_refused({"kinds": [1]}, verb=verb)
+            for verb in ("REQ", "COUNT"):
+                await client.send(verb, "sub", {"kinds": [1]})
+                await trio.sleep(1)
+                await client.send("CLOSE", "sub")
+            async with operator(door) as admin:
+                listed = await admin.call("listslowrequests")
+            assert [(one["verb"], one["outcome"]) for one in listed] == [
+                ("REQ", "timed_out"),
+                ("COUNT", "timed_out"),
+                ("REQ", "given_up"),
+                ("COUNT", "given_up"),
+            ]
+
+    async def test_a_client_that_reads_slowly_is_not_slow_to_answer(self, autojump_clock: MockClock) -> None:
+        store = WorkingStore({1: 0.005}, page_events=1)
+        await store.save_many([ALICE.event("x" * 60_000, created_at=NOW - age) for age in range(8)])
+        rules = rules_for(admins=(ADMIN.pubkey,), challenge="needed")
+        net = NetOptions(outbox_bytes=131_072)
+        async with open_named(store, rules, clock=Clock(), net=net) as door, operator(door) as admin:
+            async with open_wire(door, lockstep_stream_pair) as wire:
+                await wire.send(message("REQ", "slow", {"kinds": [1]}))
+                wire.pause = 1.0
+                while (await wire.receive())[0] != "EOSE":
+                    pass
+                assert trio.current_time() > 5
+            [listed] = await admin.call("listslowrequests")
+            assert (listed["seconds"], listed["found"]) == (0.04, 8)

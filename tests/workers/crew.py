@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -18,7 +17,7 @@ from tests.support.members import HeldFile, Household, Sluice, open_household, r
 from tests.support.named_relay import URL
 from tests.support.operators import ADMIN
 from tests.support.server import Door, MemoryListener, run_threads_inline
-from trio_relay import MemberOptions, PolicyOptions, Relay, RelayInfo, Rules, Server, logs, open_relay
+from trio_relay import MemberOptions, PolicyOptions, Relay, RelayInfo, Rules, Server, Store, logs, open_relay
 from trio_relay.app import rules_of
 from trio_relay.config import Config, StoreOptions
 from trio_relay.link import Link
@@ -44,6 +43,7 @@ class Crew:
     killed: list[int] = field(default_factory=list)
     _listeners: dict[int, MemoryListener] = field(default_factory=dict)
     _rules: dict[int, Rules] = field(default_factory=dict)
+    _relays: dict[int, Relay] = field(default_factory=dict)
     relay: Relay = field(init=False)
     talks: conversations.Conversations = field(init=False)
 
@@ -54,6 +54,10 @@ class Crew:
     def rules(self, number: int) -> Rules:
         """What a worker goes by."""
         return self._rules[number]
+
+    def served(self, number: int) -> Relay:
+        """What a worker's clients speak with."""
+        return self._relays[number]
 
     @asynccontextmanager
     async def employed(self, number: int, *, is_ready: bool = True) -> AsyncIterator[Employed]:
@@ -85,6 +89,12 @@ class Crew:
             self._rules[number] = rules_of(config)
             return self._rules[number]
 
+        @asynccontextmanager
+        async def opened(store: Store, *arguments: Any, rules: Rules, **named: Any) -> AsyncIterator[Relay]:
+            async with open_relay(store, *arguments, rules=rules, clock=self.clock, **named) as relay:
+                self._relays[next(number for number, one in self._rules.items() if one is rules)] = relay
+                yield relay
+
         @contextmanager
         def no_signals(*_signals: int) -> Iterator[AsyncIterator[int]]:
             async def never() -> AsyncIterator[int]:
@@ -97,7 +107,7 @@ class Crew:
             patch.setattr(worker, "Scoreboard", Inherited)
             patch.setattr(worker, "inherited_listener", lambda fd, _is_ahead: self._listeners[fd])
             patch.setattr(worker, "rules_of", noted)
-            patch.setattr(worker, "open_relay", partial(open_relay, clock=self.clock))
+            patch.setattr(worker, "open_relay", opened)
             patch.setattr(worker, "tune_process", lambda _config: None)
             patch.setattr(logs, "configure", lambda *_args, **_named: None)
             patch.setattr(trio, "open_signal_receiver", no_signals)

@@ -11,6 +11,8 @@ from tests.support.keys import ALICE, BOB
 from tests.support.named_relay import open_client
 from tests.support.operators import operator
 from tests.workers.crew import open_crew
+from trio_relay import Filter
+from trio_relay.policy import identity
 
 
 async def test_clients_of_all_workers_are_seen_and_hung_up_on_by_way_of_any(
@@ -47,6 +49,15 @@ async def test_what_all_workers_have_refused_is_seen_by_way_of_any(
             assert not accepted
         assert {each["key"] for each in await admin.call("listrefusals")} == {ALICE.pubkey, BOB.pubkey}
         assert [each["key"] for each in await admin.call("listrefusals", {"key": BOB.pubkey})] == [BOB.pubkey]
+
+
+async def test_what_was_slow_on_any_worker_is_seen(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    who = identity.Identity(address="203.0.113.1")
+    async with open_crew(monkeypatch) as (crew, _), operator(crew.door(1)) as admin:
+        for number in (1, 2):
+            crew.served(number).slow_requests.note("REQ", [Filter()], who, float(number), "answered", 0)
+        listed = await admin.call("listslowrequests")
+        assert [(one["seconds"], one["address"]) for one in listed] == [(2.0, "203.0.113.1"), (1.0, "203.0.113.1")]
 
 
 async def test_a_worker_that_does_not_answer_is_left_out(

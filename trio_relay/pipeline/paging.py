@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Generic, TypeVar
 
+import trio
+
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.policy.identity import Identity
 
@@ -26,6 +28,8 @@ class Pager(Generic[P]):
         self._turns = turns
         self._who = who
         self._pages: AsyncGenerator[P, None] | None = None
+        self.seconds = 0.0
+        """What all steps have taken so far, with what they waited for their turns."""
 
     async def next_page(self) -> P | None:
         """The next page that is not empty; None after the last one.
@@ -35,13 +39,17 @@ class Pager(Generic[P]):
             NoTurn: a step got no turn.
             StoreError: the store failed.
         """
-        while True:
-            if self._pages is None:
-                page = await self._turns.run(self._who, self._begin, may_yield=True)
-            else:
-                page = await self._turns.run(self._who, partial(anext, self._pages, None))
-            if page is None or page:
-                return page
+        began = trio.current_time()
+        try:
+            while True:
+                if self._pages is None:
+                    page = await self._turns.run(self._who, self._begin, may_yield=True)
+                else:
+                    page = await self._turns.run(self._who, partial(anext, self._pages, None))
+                if page is None or page:
+                    return page
+        finally:
+            self.seconds += trio.current_time() - began
 
     async def _begin(self) -> P | None:
         await self.aclose()  # it may have been begun before

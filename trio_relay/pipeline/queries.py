@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, canonical_offset
 from trio_relay.pipeline.hints import Hints
 from trio_relay.pipeline.query_turns import NoTurn, QueryTurns
+from trio_relay.pipeline.slow_requests import GIVEN_UP, LEAST_SECONDS, SlowRequests
 from trio_relay.pipeline.statistics import QueriesStatistics
 from trio_relay.pipeline.stored_answer import AnswerSource, StoredAnswer, Unstored
 from trio_relay.pipeline.subscription import Subscription
@@ -24,11 +26,16 @@ from trio_relay.store.base import QueryTooLarge, Store, StoreError
 log = structlog.get_logger("trio_relay.pipeline")
 
 
+def _unix_time() -> int:
+    return int(time.time())
+
+
 class Queries:
     """Answers requests out of the store, and keeps the numbers of it.
 
     Args:
         store, turns, pending_ids, most, unstored: see `AnswerSource`.
+        now: seconds since 1970.
         hints: whether answers end with what there is to say of their completeness (NIP-67).
     """
 
@@ -41,9 +48,12 @@ class Queries:
         *,
         hints: bool = False,
         unstored: Unstored | None = None,
+        now: Callable[[], int] = _unix_time,
     ) -> None:
         said = Hints(store, turns) if hints else None
-        self._source = AnswerSource(store, turns, pending_ids, most, said, unstored)
+        self.slow = SlowRequests(now)
+        """What was slow of late."""
+        self._source = AnswerSource(store, turns, pending_ids, most, self.slow, said, unstored)
         self._counts: Counter[str] = Counter()
 
     def answer(self, subscription: Subscription, who: Identity | None = None) -> StoredAnswer:
@@ -65,25 +75,31 @@ class Queries:
         hopeful = [asked for filter_ in filters if not (asked := filter_.read_by(reader)).is_hopeless]
         source.running += 1
         number: Sketch | int = 0
+        began, outcome = trio.current_time(), GIVEN_UP
         try:
             if hopeful:
                 number = await source.turns.run(who, self._counting(hopeful), may_yield=True)
+            outcome = "answered"
         except trio.TooSlowError:
-            self._counts["timed_out"] += 1
+            outcome = "timed_out"
             raise source.timeout() from None
         except NoTurn:
-            self._counts["overloaded"] += 1
+            outcome = "overloaded"
             raise
         except QueryTooLarge as error:
-            self._counts["too_large"] += 1
+            outcome = "too_large"
             raise Rejected(Prefix.INVALID, str(error)) from error
         except StoreError as error:
-            self._counts["failed"] += 1
+            outcome = "failed"
             log.error("count failed", error=str(error))
             raise Rejected(Prefix.ERROR, str(error)) from error
         finally:
             source.running -= 1
-        self._counts["answered"] += 1
+            if outcome != GIVEN_UP:
+                self._counts[outcome] += 1
+            if (seconds := trio.current_time() - began) >= LEAST_SECONDS:
+                found = number.number if isinstance(number, Sketch) else number
+                self.slow.note("COUNT", filters, who, seconds, outcome, found)
         return number
 
     def _counting(self, filters: Sequence[Filter]) -> Callable[[], Awaitable[Sketch | int]]:

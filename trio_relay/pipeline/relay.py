@@ -31,6 +31,7 @@ from trio_relay.pipeline.options import RelayOptions, SyncOptions
 from trio_relay.pipeline.queries import Queries
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.recipient import FlushCollector
+from trio_relay.pipeline.slow_requests import SlowRequests
 from trio_relay.pipeline.stages import Stages, cores
 from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.pipeline.stored_answer import StoredAnswer
@@ -107,6 +108,7 @@ class Relay:
             rules.limits.max_limit,
             hints=rules.info.eose_hints,
             unstored=join_stage if join_stage.kinds else None,
+            now=self.now,
         )
         nobody = Reader(private_kinds=rules.private_kinds)
         self._sync_sets = SyncSets(store, sync, self._turns, nobody, scoreboard)
@@ -215,6 +217,11 @@ class Relay:
         Its steps have turns by the address and the keys of who asks; without an identity they are charged to nobody.
         """
         return self._queries.answer(subscription, identity)
+
+    @property
+    def slow_requests(self) -> SlowRequests:
+        """REQs and COUNTs that were slow of late."""
+        return self._queries.slow
 
     async def count(self, filters: Sequence[Filter], identity: Identity | None = None) -> Sketch | int:
         """How many stored events match any of the filters, each once; with a sketch where there is one (NIP-45).

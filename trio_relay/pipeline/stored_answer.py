@@ -12,6 +12,8 @@ It goes through these states, each moved on by the task of the connection that a
             ── all sent ──→ hint, where hints are on: was it whole (FINISH, MORE or nothing, NIP-67) ──→ answered
             ── a step took too long or got no turn, or the store failed ──→ refused (CLOSED)
 
+However it ends, a slow one is noted for operators (`slow_requests`).
+
 What an answer must not send twice or miss beside live events is the subscription's affair; whoever ends a subscription
 cancels the task that sends.
 """
@@ -45,6 +47,7 @@ from trio_relay.pipeline.hints import Hints, Unsure
 from trio_relay.pipeline.histogram import SECONDS, Histogram
 from trio_relay.pipeline.paging import Pager
 from trio_relay.pipeline.query_turns import NoTurn, QueryTurns
+from trio_relay.pipeline.slow_requests import GIVEN_UP, LEAST_SECONDS, SlowRequests
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.identity import Identity
 from trio_relay.store.base import Page, QueryTooLarge, Store, StoreError, id_of
@@ -73,6 +76,7 @@ class AnswerSource:
         turns: each step of the store has one; the client's own slowness takes none.
         pending_ids: ids that are being saved and have not been delivered live; see `Subscription`.
         most: events of one second that are sent at most, where that must not be cut.
+        slow: keeps what was slow.
         hints: what is said of completeness; None where nothing is.
         unstored: what is delivered before an answer to those who ask for it.
         running: answers on their way, and counts.
@@ -85,6 +89,7 @@ class AnswerSource:
     turns: QueryTurns
     pending_ids: Collection[str]
     most: int
+    slow: SlowRequests
     hints: Hints | None = None
     unstored: Unstored | None = None
     running: int = 0
@@ -104,7 +109,18 @@ _NO_IDS: Final[set[bytes]] = set()
 class StoredAnswer:
     """The stored part of one REQ: send it with `send_nowait`, and where that gives False with `send`."""
 
-    __slots__ = ("_filters", "_found", "_ids", "_reader", "_sent", "_source", "_wanted", "_who", "subscription")
+    __slots__ = (
+        "_filters",
+        "_found",
+        "_ids",
+        "_reader",
+        "_seconds",
+        "_sent",
+        "_source",
+        "_wanted",
+        "_who",
+        "subscription",
+    )
 
     _filters: list[Filter]
     """As the store is asked them, for this reader; there from `_begin` on, as `_wanted` is."""
@@ -121,6 +137,8 @@ class StoredAnswer:
         self._found: Page | None = None
         """The whole answer, where it was found at once but not sent; what came since went out live."""
         self._sent = 0
+        self._seconds = 0.0
+        """What the store has taken for it, see `Pager.seconds`."""
         self._ids = _NO_IDS
         """Ids that were sent, in hex; empty where nobody will ask for them."""
 
@@ -194,11 +212,21 @@ class StoredAnswer:
 
         Cancelling it ends the query; the subscription's owner takes it out of the index.
         """
+        source, outcome = self._source, GIVEN_UP
+        try:
+            outcome = await self._send()
+            source.outcomes[outcome] += 1
+        finally:
+            if self._seconds >= LEAST_SECONDS:
+                source.slow.note("REQ", self.subscription.filters, self._who, self._seconds, outcome, self._sent)
+        return outcome == "answered"
+
+    async def _send(self) -> str:
+        """Do so; gives the outcome."""
         source, subscription = self._source, self.subscription
         if subscription.entering is not None and (refusal := await subscription.entering.wait()) is not None:
-            source.outcomes["no_room"] += 1
             subscription.refuse(str(refusal))
-            return False
+            return "no_room"
         if source.unstored is not None and source.unstored.is_asked_by(subscription):
             await source.unstored.deliver(subscription)
         started = trio.current_time()
@@ -206,35 +234,29 @@ class StoredAnswer:
         try:
             hint = await self._send_stored()
         except trio.TooSlowError:
-            source.outcomes["timed_out"] += 1
             subscription.refuse(str(source.timeout()))
-            return False
+            return "timed_out"
         except NoTurn as refusal:
-            source.outcomes["overloaded"] += 1
             subscription.refuse(str(refusal))
-            return False
+            return "overloaded"
         except QueryTooLarge as error:
-            source.outcomes["too_large"] += 1
             subscription.refuse(f"{Prefix.INVALID}: {error}")
-            return False
+            return "too_large"
         except StoreError as error:
-            source.outcomes["failed"] += 1
             log.error("query failed", error=str(error))
             subscription.refuse(f"{Prefix.ERROR}: {error}")
-            return False
+            return "failed"
         finally:
             source.running -= 1
         if subscription.has_lost_track:
-            source.outcomes["lost_track"] += 1
             subscription.refuse(
                 f"{Prefix.ERROR}: too many live events came before the stored ones were sent; ask again"
             )
-            return False
+            return "lost_track"
         await subscription.recipient.wait_for_room()  # an answer that just fits leaves none for its end
-        source.outcomes["answered"] += 1
         source.duration.observe(trio.current_time() - started)
         subscription.end_of_stored(hint)
-        return True
+        return "answered"
 
     async def _send_stored(self) -> str | None:
         """Send the answer without EOSE; gives the hint for that.
@@ -276,8 +298,11 @@ class StoredAnswer:
         filters = with_one_more(wanted, hints=source.hints is not None)
         of_last: Page = []
         async with aclosing(Pager(partial(source.store.query, filters), source.turns, self._who)) as pages:
-            while not cut.is_cut and (page := await pages.next_page()) is not None:
-                of_last = await self._send_page(page, cut) or of_last
+            try:
+                while not cut.is_cut and (page := await pages.next_page()) is not None:
+                    of_last = await self._send_page(page, cut) or of_last
+            finally:
+                self._seconds += pages.seconds
         return of_last
 
     async def _send_page(self, page: Page, cut: _Cut) -> Page:
@@ -296,11 +321,15 @@ class StoredAnswer:
         source, sent = self._source, self._ids
         ties = [ties_of(filter_, second, source.most)]
         async with aclosing(Pager(partial(source.store.query, ties), source.turns, self._who)) as pages:
-            while (page := await pages.next_page()) is not None:
-                tied += len(page)
-                if rest := [json for json in page if id_of(json) not in sent]:
-                    sent.update(map(id_of, rest))
-                    await self.subscription.deliver_stored(rest, source.pending_ids)
+            try:
+                while (page := await pages.next_page()) is not None:
+                    tied += len(page)
+                    if rest := [json for json in page if id_of(json) not in sent]:
+                        sent.update(map(id_of, rest))
+                        self._sent += len(rest)
+                        await self.subscription.deliver_stored(rest, source.pending_ids)
+            finally:
+                self._seconds += pages.seconds
         return tied < source.most
 
 

@@ -16,6 +16,7 @@ from trio_relay.net.admin.sight import MOST_REFUSALS, BackUpNow, Sight, WantedRe
 from trio_relay.net.clients import MOST_LISTED, ClientRecord
 from trio_relay.net.statistics import RefusalRecord
 from trio_relay.net.vitals import VitalsSource
+from trio_relay.pipeline.slow_requests import SlowRequest, slowest_of
 from trio_relay.pipeline.statistics import RelayStatistics
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -23,6 +24,7 @@ _clients_of: Final = msgspec.msgpack.Decoder(list[ClientRecord]).decode
 _hanging_up_of: Final = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _wanted_of: Final = msgspec.msgpack.Decoder(WantedRefusals).decode
 _refusals_of: Final = msgspec.msgpack.Decoder(list[RefusalRecord]).decode
+_slow_requests_of: Final = msgspec.msgpack.Decoder(list[SlowRequest]).decode
 _truth_of: Final = msgspec.msgpack.Decoder(bool).decode
 
 
@@ -61,6 +63,11 @@ class WorkersSight:
         told = [one for answer in await self._ask_all("refusals", _encode(wanted)) for one in _refusals_of(answer)]
         return sorted(told, key=attrgetter("at"), reverse=True)[:MOST_REFUSALS]
 
+    async def slow_requests(self) -> list[SlowRequest]:
+        return slowest_of(
+            one for answer in await self._ask_all("slow_requests", b"") for one in _slow_requests_of(answer)
+        )
+
 
 def answering(sight: Sight) -> Calls:
     """What a worker answers to these questions, by what it sees itself."""
@@ -74,4 +81,7 @@ def answering(sight: Sight) -> Calls:
     async def refusals(payload: bytes) -> bytes:
         return _encode(await sight.refusals(_wanted_of(payload)))
 
-    return {"clients": clients, "hang_up": hang_up, "refusals": refusals}
+    async def slow_requests(_payload: bytes) -> bytes:
+        return _encode(await sight.slow_requests())
+
+    return {"clients": clients, "hang_up": hang_up, "refusals": refusals, "slow_requests": slow_requests}

@@ -28,7 +28,7 @@ from trio_relay.net.admin.roles import (
     unassign_method,
     unassign_role,
 )
-from trio_relay.net.admin.sights import disconnect_client, list_clients, list_refusals
+from trio_relay.net.admin.sights import disconnect_client, list_clients, list_refusals, list_slow_requests
 from trio_relay.net.admin.upkeep import UPKEEP
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.policy.lists import Change, ListEntry, ListName
@@ -154,6 +154,7 @@ METHODS: Final[dict[str, Method]] = {
     "listclients": list_clients,
     "disconnectclient": disconnect_client,
     "listrefusals": list_refusals,
+    "listslowrequests": list_slow_requests,
 }
 """NIP-86's, but for `supportedmethods`; beyond it `unallowkind`, `undisallowkind`, `listroles`, `stats`, and those of
 `sights`."""

@@ -12,6 +12,7 @@ from trio_relay.net.clients import ClientRecord, Clients
 from trio_relay.net.statistics import RefusalRecord
 from trio_relay.net.vitals import VitalsSource
 from trio_relay.pipeline.relay import Relay
+from trio_relay.pipeline.slow_requests import SlowRequest
 from trio_relay.pipeline.statistics import RelayStatistics
 
 MOST_REFUSALS: Final = 200
@@ -76,6 +77,10 @@ class Sight(Protocol):
         """What was refused last, at most `MOST_REFUSALS`; the newest first."""
         ...
 
+    async def slow_requests(self) -> list[SlowRequest]:
+        """What was slow in the last hour, at most `MOST_SLOW`; the slowest first."""
+        ...
+
 
 class OwnSight:
     """Of a relay that is this process alone.
@@ -110,3 +115,6 @@ class OwnSight:
 
     async def refusals(self, wanted: WantedRefusals) -> list[RefusalRecord]:
         return wanted.among(self._clients.refusals.last.newest_first())
+
+    async def slow_requests(self) -> list[SlowRequest]:
+        return self._relay.slow_requests.slowest()

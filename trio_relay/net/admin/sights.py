@@ -69,3 +69,13 @@ async def _refusals(sight: Sight, wanted: WantedRefusals) -> object:
 
 def _without_none(record: RefusalRecord) -> dict[str, object]:
     return {name: value for name, value in asdict(record).items() if value is not None}
+
+
+def list_slow_requests(call: Call) -> Outcome:
+    """What was slow in the last hour."""
+    call.at_most(0)
+    return Outcome(later=partial(_slow_requests, call.sight))
+
+
+async def _slow_requests(sight: Sight) -> object:
+    return msgspec.to_builtins(await sight.slow_requests())
