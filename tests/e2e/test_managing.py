@@ -68,8 +68,10 @@ async def test_a_key_is_banned_while_it_is_connected_and_stays_so_after_a_restar
         assert [event["id"] for event in await client.ask("all", {})] == [others.id]
     async with running(tmp_path, {**SETTINGS, **processes}) as program, client_from(program, ELSEWHERE) as client:
         assert await client.publish(first) == ["OK", first.id, False, refusal]
-        listed = (await manage(program, "listbannedpubkeys")).json()
-        assert listed == {"result": [{"pubkey": ALICE.pubkey, "reason": "spam"}]}
+        [listed] = (await manage(program, "listbannedpubkeys")).json()["result"]
+        assert listed.items() >= {"pubkey": ALICE.pubkey, "reason": "spam", "by": ADMIN.pubkey}.items()
+        [act] = (await manage(program, "listacts")).json()["result"]
+        assert (act["method"], act["who"], act["told"]) == ("banpubkey", ADMIN.pubkey, "done; 1 events removed")
 
 
 async def test_a_blocked_address_is_hung_up_on(tmp_path: Path, processes: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.keys import NOW
-from tests.support.operators import ADMIN, managed, operator
+from tests.support.operators import ADMIN, BY_ADMIN, managed, operator
 from trio_relay import MemoryStore, Store
 
 HEX = "ab" * 32
@@ -49,9 +49,9 @@ class TestMethods:
         async with managed(MemoryStore()) as door, operator(door) as admin:
             assert await admin.call(show) == []
             assert await admin.call(put, item, "a reason") is True
-            assert await admin.call(show) == [{field: item, "reason": "a reason"}]
+            assert await admin.call(show) == [{field: item, "reason": "a reason", **BY_ADMIN}]
             assert await admin.call(put, item) is True
-            assert await admin.call(show) == [{field: item, "reason": ""}]
+            assert await admin.call(show) == [{field: item, "reason": "", **BY_ADMIN}]
             assert await admin.call(take, item, "mistaken") is True
             assert await admin.call(show) == []
             assert await admin.call(take, item) is True

@@ -12,7 +12,7 @@ import trio
 
 from tests.support.keys import NOW
 from tests.support.named_relay import URL, rules_for
-from tests.support.operators import ADMIN, Clock, Operator, managed, operator
+from tests.support.operators import ADMIN, BY_ADMIN, Clock, Operator, managed, operator
 from tests.support.wire import Reply, Wire, message, upgrade
 from trio_relay import AdminApi, Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
 
@@ -76,7 +76,7 @@ async def test_who_is_blocked_is_hung_up_on_at_once_and_not_let_in_again() -> No
         assert await is_answered(good)
         async with house.wire(THERE) as again:
             assert await again.receive_end() == b""
-        assert await admin.call("listblockedips") == [{"ip": THERE, "reason": "a flood"}]
+        assert await admin.call("listblockedips") == [{"ip": THERE, "reason": "a flood", **BY_ADMIN}]
         assert await admin.call("unblockip", THERE) is True
         async with house.wire(THERE) as again:
             assert (await enter(again)).status == 101
@@ -158,7 +158,7 @@ async def test_one_address_is_listed_once_however_it_is_written(written: str, li
     async with managed(MemoryStore()) as door, operator(door) as admin:
         for place in (written, listed):
             await admin.call("blockip", place)
-        assert await admin.call("listblockedips") == [{"ip": listed, "reason": ""}]
+        assert await admin.call("listblockedips") == [{"ip": listed, "reason": "", **BY_ADMIN}]
         await admin.call("unblockip", written)
         assert await admin.call("listblockedips") == []
 

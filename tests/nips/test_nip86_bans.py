@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.backends import everything
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from tests.support.named_relay import open_client
-from tests.support.operators import ADMIN, Clock, FailingStore, managed, operator
+from tests.support.operators import ADMIN, BY_ADMIN, Clock, FailingStore, managed, operator
 from trio_relay import MemoryStore, SqliteOptions, Store, open_sqlite
 
 HEX = "ab" * 32
@@ -70,7 +70,7 @@ class TestKeys:
         clock, event = Clock(), ALICE.event()
         async with managed(store, clock) as door, operator(door) as admin, open_client(door) as client:
             assert await admin.call("banpubkey", ALICE.pubkey, "for a minute", NOW + 60) is True
-            banned = {"pubkey": ALICE.pubkey, "reason": "for a minute", "until": NOW + 60}
+            banned = {"pubkey": ALICE.pubkey, "reason": "for a minute", "until": NOW + 60, **BY_ADMIN}
             assert await admin.call("listbannedpubkeys") == [banned]
             clock.now = NOW + 59
             assert (await client.publish(event))[0] is False
@@ -173,7 +173,7 @@ class TestKept:
                 document = json.loads((await admin.wire.ask(Accept="application/nostr+json")).body)
                 assert document["name"] == "elsewhere"
         assert told[0] == told[1]
-        assert told[0][3:] == [[0, 1], [{"ip": "203.0.113.0/24", "reason": "a net"}]]
+        assert told[0][3:] == [[0, 1], [{"ip": "203.0.113.0/24", "reason": "a net", **BY_ADMIN}]]
 
 
 class TestFailures:

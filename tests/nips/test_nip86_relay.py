@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.keys import ALICE, BOB
 from tests.support.named_relay import open_client, open_named, rules_for
-from tests.support.operators import ADMIN, MODERATOR, Clock, Operator, managed, operator
+from tests.support.operators import ADMIN, BY_ADMIN, MODERATOR, Clock, Operator, managed, operator
 from trio_relay import MemoryStore, RelayInfo, Store
 from trio_relay.net.admin import methods
 from trio_relay.policy import lists
@@ -67,8 +67,8 @@ class TestRoles:
         async with managed(store) as door, operator(door) as admin:
             assert await admin.call("createrole", "baker", "Baker", "Bakes bread", 37, 2) is True
             assert await admin.call("createrole", "miller") is True
-            baker = {"id": "baker", "label": "Baker", "description": "Bakes bread", "color": 37, "order": 2}
-            miller = {"id": "miller", "label": "", "description": "", "color": None, "order": None}
+            baker = {"id": "baker", "label": "Baker", "description": "Bakes bread", "color": 37, "order": 2, **BY_ADMIN}
+            miller = {"id": "miller", "label": "", "description": "", "color": None, "order": None, **BY_ADMIN}
             assert await admin.call("listroles") == [baker | {"pubkeys": []}, miller | {"pubkeys": []}]
             assert await admin.call("editrole", "miller", "Miller", None, 360, -1) is True
             assert await admin.call("deleterole", "baker") is True

@@ -23,6 +23,8 @@ from trio_relay.nostr.event import Event, encode
 ADMIN = Author("admin")
 MODERATOR = Author("moderator")
 
+BY_ADMIN = {"by": ADMIN.pubkey, "since": NOW}
+"""What listings say of all that the admin has put there, at the time of most tests."""
 _numbers = count()
 
 

@@ -200,7 +200,13 @@ def _told(entry: ListEntry) -> str:
 
 def _line(field: str, item: str, entry: ListEntry) -> dict[str, object]:
     line: dict[str, object] = {field: item, "reason": entry.reason}
-    return line if entry.until is None else line | {"until": entry.until}
+    return line | whence(entry)
+
+
+def whence(entry: ListEntry) -> dict[str, object]:
+    """Who has put an item on a list, when, and until when, as far as that is known."""
+    known = {"by": entry.by, "since": entry.since, "until": entry.until}
+    return {field: value for field, value in known.items() if value}
 
 
 def _configured(rules: Rules, side: _ListPair) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from trio_relay.net.admin.lists import whence
 from trio_relay.net.admin.params import MOST_ITEM, OPERATOR, Call, Outcome
 from trio_relay.nostr.errors import invalid
 from trio_relay.policy.lists import Change, ListEntry, ListName, all_granted, granted, granting, revoking
@@ -44,7 +45,12 @@ def list_roles(call: Call) -> Outcome:
     holders = all_granted(call.rules.lists, ListName.ROLE_HOLDERS, call.now)
     return Outcome(
         [
-            {"id": role, **entry.data, "pubkeys": [pubkey for pubkey, roles in holders.items() if role in roles]}
+            {
+                "id": role,
+                **entry.data,
+                "pubkeys": [pubkey for pubkey, roles in holders.items() if role in roles],
+                **whence(entry),
+            }
             for role, entry in call.rules.lists.entries(ListName.ROLES, call.now).items()
         ]
     )
