@@ -40,6 +40,7 @@ ALLOWED = {
         "nostr",
         "policy",
         "store.base",
+        "store.insight",
         "moderation",
         "plugins",
     ],
@@ -349,7 +350,6 @@ LONE_AND_SMALL = {
     "moderation/wiring.py": "what wires a room up is no part of its parts",
     "nostr/event_fields.py": "stays interpreted, so that msgspec sees what its lists hold",
     "nostr/pow.py": "NIP-13, found by its name",
-    "policy/filter_checks.py": "the twin of `event_checks`",
     "store/sqlite/migration.py": "the command needs a whole store, which itself upgrades",
 }
 """Modules of less than `FEWEST_LINES` that one other module imports, and why they stand alone all the same."""
@@ -370,7 +370,7 @@ def test_a_small_module_that_one_other_needs_has_a_reason() -> None:
     assert lone == sorted(LONE_AND_SMALL)
 
 
-SAME_NAME = {"base", "options", "store", "search", "upgrade", "trends", "lists", "statistics"}
+SAME_NAME = {"base", "options", "store", "search", "upgrade", "trends", "lists", "statistics", "explain"}
 """Modules that mean the same thing in each of their rooms: promises, settings, parts of a store, operators' lists, and
 what a room tells of itself."""
 

@@ -40,6 +40,7 @@ class TestMethods:
             of_nip |= {"listacts", "undoact"}
             of_nip |= {"listvitals", "backupnow", "exportevents"}
             of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests"}
+            of_nip |= {"explainfilters"}
             assert sorted(methods) == sorted(of_nip)
 
     @pytest.mark.parametrize(("put", "take", "show", "field", "item"), PAIRS)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import apsw
 import trio
 
 from trio_relay import Event, Filter
 from trio_relay.nostr.event import decode
-from trio_relay.store.sqlite import ReadPool, SqliteStore, event_cache, fetch, planner, schema
+from trio_relay.store import insight
+from trio_relay.store.sqlite import ReadPool, SqliteStore, event_cache, explain, fetch, planner, schema
 from trio_relay.store.sqlite.batch_writer import BatchWriter, insert_events
 
 
@@ -69,3 +70,31 @@ def database_of(events: Iterable[Event]) -> apsw.Connection:
     schema.prepare(connection, "")
     insert_events(connection, list(enumerate(events, 1)))
     return connection
+
+
+def explained(connection: apsw.Connection, filter_: Filter, now: int) -> insight.Explanation:
+    """What is told of an answer, and of the rows that it went through."""
+    inquiry = explain.Inquiry(filter_, now, None)
+    inquiry.answer(connection, None)
+    inquiry.walk(connection)
+    return inquiry.told()
+
+
+Answer: TypeAlias = tuple[list[str], list[object]]
+"""SQLite's plan, and the rows."""
+
+
+def counted_and_not(connection: apsw.Connection, filter_: Filter) -> Iterator[tuple[Answer, Answer]]:
+    """What each SELECT for a filter answers with its rows counted, and without."""
+    connection.create_scalar_function("gone_through", lambda *_row: True, 1)
+    searches = [planner.plan_one(filter_), planner.plan_newest(filter_)]
+    for select in searches if filter_.search is not None else [planner.plan([filter_])]:
+        assert select is not None
+        counting = explain.counting(select)
+        assert counting.sql != select.sql
+        yield _answer(connection, counting), _answer(connection, select)
+
+
+def _answer(connection: apsw.Connection, select: Any) -> Answer:
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {select.sql}", tuple(select.bindings))
+    return [str(row[3]) for row in plan], list(connection.execute(select.sql, tuple(select.bindings)))

@@ -24,6 +24,7 @@ from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import document
 from trio_relay.pipeline.admission import Admission
 from trio_relay.pipeline.audience import LiveAudience
+from trio_relay.pipeline.explaining import Explaining
 from trio_relay.pipeline.filter_room import FilterRoom
 from trio_relay.pipeline.join_stage import JoinStage
 from trio_relay.pipeline.maintenance import Maintenance
@@ -111,6 +112,8 @@ class Relay:
             now=self.now,
         )
         nobody = Reader(private_kinds=rules.private_kinds)
+        self.explaining = Explaining(rules, store, clock, options.query_seconds)
+        """Answers operators who ask why."""
         self._sync_sets = SyncSets(store, sync, self._turns, nobody, scoreboard)
         self._maintenance = Maintenance(store, self.moderation.state, self.moderation.removals, self._sync_sets)
         self._audience = LiveAudience(

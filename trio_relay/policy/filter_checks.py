@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
@@ -23,12 +24,25 @@ def check_filters(filters: Sequence[Filter], identity: Identity, rules: Rules, n
         rules: what is allowed.
         now: seconds since 1970.
     """
+    for check, _ in FILTER_CHECKS:
+        if (refusal := check(filters, identity, rules, now)) is not None:
+            return refusal
+    return None
+
+
+def _check_auth(filters: Sequence[Filter], identity: Identity, rules: Rules, now: int) -> Rejected | None:
     if rules.options.auth_to_read and not identity.keys:
         return Rejected(Prefix.AUTH_REQUIRED, "only authenticated clients may read here")
-    if not rules.may_read(identity.keys, now):
-        if identity.keys:
-            return Rejected(Prefix.RESTRICTED, "only members may read here")
-        return Rejected(Prefix.AUTH_REQUIRED, "only members may read here")
+    return None
+
+
+def _check_members(filters: Sequence[Filter], identity: Identity, rules: Rules, now: int) -> Rejected | None:
+    if rules.may_read(identity.keys, now):
+        return None
+    return Rejected(Prefix.RESTRICTED if identity.keys else Prefix.AUTH_REQUIRED, "only members may read here")
+
+
+def _check_private(filters: Sequence[Filter], identity: Identity, rules: Rules, now: int) -> Rejected | None:
     if not all(_is_private(filter_, rules) for filter_ in filters):
         return None
     if not identity.keys:
@@ -54,3 +68,13 @@ def _could_match(filter_: Filter, identity: Identity) -> bool:
     # What somebody wrote to others is theirs to read, but for wraps, which have no author.
     is_author = filter_.authors is None or not filter_.authors.isdisjoint(identity.keys)
     return is_author and filter_.kinds is not None and not filter_.kinds <= WRAPS
+
+
+FilterCheck: TypeAlias = Callable[[Sequence[Filter], Identity, Rules, int], Rejected | None]
+
+FILTER_CHECKS: Final[tuple[tuple[FilterCheck, tuple[str, ...]], ...]] = (
+    (_check_auth, ("policy.auth_to_read",)),
+    (_check_members, ("members.members_read",)),
+    (_check_private, ("policy.private_kinds",)),
+)
+"""Each check with the settings that decide it, for whoever asks why; the order is that of refusals."""

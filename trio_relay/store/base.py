@@ -25,6 +25,7 @@ from typing import Protocol, TypeAlias
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
+from trio_relay.store.insight import Insight
 
 Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], None]
 """`listener(added, removed)`: called on the loop with each change; removed are (created_at, id), removed first."""
@@ -252,7 +253,7 @@ class Metadata(ReadableMetadata, Protocol):
         ...
 
 
-class Store(Queryable, Scannable, Metadata, Protocol):
+class Store(Queryable, Scannable, Metadata, Insight, Protocol):
     """A store of events; every method may be called from many tasks, `save_many` from `writers` at a time."""
 
     @property

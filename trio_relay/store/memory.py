@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from itertools import islice
 
 import trio
@@ -20,6 +21,7 @@ from trio_relay.nostr.ranking import candidates, mute_kinds, ranked, reference_w
 from trio_relay.nostr.search import Search, marks_of, text_of
 from trio_relay.nostr.tokenizer import ANY_END
 from trio_relay.store.base import Audience, Listener, Page, Saved, StoreStatistics
+from trio_relay.store.insight import Explanation, PlanStep
 from trio_relay.store.judge import Facts, judge
 
 _PAGE = 500
@@ -199,6 +201,16 @@ class MemoryStore:
         for page in _pages(list(self._events.values())):
             yield page
             await trio.lowlevel.checkpoint()
+
+    async def explain(self, filter_: Filter, seconds: float) -> Explanation:
+        began, found = time.perf_counter(), 0
+        if not filter_.wants_stored:
+            return Explanation((), 0, 0.0, 0)
+        async with aclosing(self.query([filter_])) as pages:
+            async for page in pages:
+                found += len(page)
+        took = time.perf_counter() - began
+        return Explanation((PlanStep(None, "looks at every event"),), len(self._events), took, found)
 
     async def probe(self) -> None:
         await trio.lowlevel.checkpoint()

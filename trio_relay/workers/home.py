@@ -8,6 +8,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.base import Audience, Listener, Page, Saved, Store, StoreStatistics
+from trio_relay.store.insight import Explanation
 from trio_relay.store.kept import Keeper
 
 
@@ -86,6 +87,9 @@ class HomeStore:
 
     async def probe(self) -> None:
         await self._store.probe()
+
+    async def explain(self, filter_: Filter, seconds: float) -> Explanation:
+        return await self._store.explain(filter_, seconds)
 
     def statistics(self) -> StoreStatistics:
         return self._store.statistics()

@@ -16,6 +16,7 @@ from trio_relay.net.admin.sight import MOST_REFUSALS, BackUpNow, Sight, WantedRe
 from trio_relay.net.clients import MOST_LISTED, ClientRecord
 from trio_relay.net.statistics import RefusalRecord
 from trio_relay.net.vitals import VitalsSource
+from trio_relay.pipeline.explaining import Explaining
 from trio_relay.pipeline.slow_requests import SlowRequest, slowest_of
 from trio_relay.pipeline.statistics import RelayStatistics
 
@@ -34,6 +35,7 @@ class WorkersSight:
     Args:
         statistics: of the whole relay, as workers have told it last.
         ask_all: puts a question to all workers, and gives the answers of those that answer in time.
+        explaining: reads the store of all.
         vitals, back_up: as an `OwnSight` has them.
     """
 
@@ -41,6 +43,7 @@ class WorkersSight:
         self,
         statistics: Callable[[], RelayStatistics],
         ask_all: Callable[[str, bytes], Awaitable[list[bytes]]],
+        explaining: Explaining,
         vitals: VitalsSource | None = None,
         back_up: BackUpNow | None = None,
     ) -> None:
@@ -48,6 +51,7 @@ class WorkersSight:
         self.back_up = back_up
         self._statistics = statistics
         self._ask_all = ask_all
+        self.explaining = explaining
 
     def statistics(self) -> RelayStatistics:
         return self._statistics()

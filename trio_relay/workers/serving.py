@@ -188,7 +188,9 @@ class _Whole:
     async def _serve(self, store: Store, relay: Relay, stop: trio.Event, announce: Announce, origins: Origins) -> None:
         conversations, config = self._conversations, self._config
         vitals = Vitals(partial(self._look, relay))
-        sight = WorkersSight(lambda: self._statistics(relay)[0], conversations.ask_all, vitals, origins.back_up)
+        sight = WorkersSight(
+            lambda: self._statistics(relay)[0], conversations.ask_all, relay.explaining, vitals, origins.back_up
+        )
         conversations.relay, conversations.admin = relay, AdminApi(relay, sight)
         conversations.vitals = vitals
         conversations.console = await open_console(

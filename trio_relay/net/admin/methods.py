@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from trio_relay.net.admin.acts import list_acts, undo_act
+from trio_relay.net.admin.answers import ANSWERS
 from trio_relay.net.admin.lists import (
     allow_event,
     ban_event,
@@ -155,8 +156,9 @@ METHODS: Final[dict[str, Method]] = {
     "disconnectclient": disconnect_client,
     "listrefusals": list_refusals,
     "listslowrequests": list_slow_requests,
+    **ANSWERS,
 }
 """NIP-86's, but for `supportedmethods`; beyond it `unallowkind`, `undisallowkind`, `listroles`, `stats`, and those of
-`sights`."""
-READING: Final = frozenset({SUPPORTED, "stats", *(name for name in METHODS if name.startswith("list"))})
+`sights` and `answers`."""
+READING: Final = frozenset({SUPPORTED, "stats", *ANSWERS, *(name for name in METHODS if name.startswith("list"))})
 """Those that change nothing, whenever they are called."""

@@ -11,6 +11,7 @@ from trio_relay.net.addresses import AddressEntry, AddressList
 from trio_relay.net.clients import ClientRecord, Clients
 from trio_relay.net.statistics import RefusalRecord
 from trio_relay.net.vitals import VitalsSource
+from trio_relay.pipeline.explaining import Explaining
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.slow_requests import SlowRequest
 from trio_relay.pipeline.statistics import RelayStatistics
@@ -61,6 +62,11 @@ class Sight(Protocol):
         """Makes a backup; None: there is no way to."""
         ...
 
+    @property
+    def explaining(self) -> Explaining:
+        """Answers questions why."""
+        ...
+
     def statistics(self) -> RelayStatistics:
         """How all stages are."""
         ...
@@ -103,6 +109,7 @@ class OwnSight:
         self.back_up = back_up
         self._relay = relay
         self._clients = clients or Clients(relay.now)
+        self.explaining = relay.explaining
 
     def statistics(self) -> RelayStatistics:
         return self._relay.statistics()

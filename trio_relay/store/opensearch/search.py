@@ -12,9 +12,11 @@ from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.nostr.ranking import Voices, candidates, mute_kinds, ranked_by, reference_window
 from trio_relay.nostr.search import Sort
 from trio_relay.store.base import Page
+from trio_relay.store.insight import PlanStep
 from trio_relay.store.opensearch.aggregates import sketch
 from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.documents import tag_term
+from trio_relay.store.opensearch.explain import profile
 from trio_relay.store.opensearch.pages import Appetite, Hit, Meet, search_many, search_whole
 from trio_relay.store.opensearch.query import (
     BEST_FIRST,
@@ -109,6 +111,16 @@ class Searcher:
             ) as pages:
                 async for page in pages:
                     yield page
+
+    async def profile(self, filter_: Filter) -> tuple[tuple[PlanStep, ...], int]:
+        """Have the cluster tell how it finds the first page of an answer; see `explain.profile`.
+
+        Raises:
+            StoreError: the cluster could not answer.
+        """
+        is_searched = filter_.search is not None and bool(filter_.search.phrases) and filter_.search.sort is None
+        order = BEST_FIRST if is_searched else NEWEST_FIRST
+        return await profile(self._client, self._alias, await self._condition(filter_), order, filter_.limit or 0)
 
     async def meant_by(self, filters: Sequence[Filter]) -> Query | None:
         """Make the condition for everything that matches any of the filters, expired or not; None if nothing can.

@@ -28,6 +28,7 @@ from trio_relay.store.base import (
     StoreRefused,
     StoreStatistics,
 )
+from trio_relay.store.insight import Explanation, PlanStep
 from trio_relay.store.opensearch.aggregates import trends
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.bulk_size import fitting_bytes
@@ -145,6 +146,22 @@ class OpenSearchStore:
     async def sketch(self, filter_: Filter, offset: int) -> Sketch:
         await self.refresh()
         return await self._searcher.sketch(filter_, offset)
+
+    async def explain(self, filter_: Filter, seconds: float) -> Explanation:
+        plan: tuple[PlanStep, ...] = ()
+        looked_at: int | None = 0
+        if filter_.wants_stored:
+            looked_at = None
+            with trio.move_on_after(seconds):
+                await self.refresh()
+                plan, looked_at = await self._searcher.profile(filter_)
+        began, found, has_ended = time.perf_counter(), 0, False
+        with trio.move_on_after(seconds):
+            async with aclosing(self.query([filter_])) as pages:
+                async for page in pages:
+                    found += len(page)
+            has_ended = True
+        return Explanation(plan, looked_at, time.perf_counter() - began, found if has_ended else None)
 
     async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
         await self.refresh()

@@ -198,17 +198,17 @@ def _by_words(filter_: Filter, order: str, expired_by: int | None) -> Select:
     if filter_.ids is not None:
         where.is_in("rank", list(map(rank_of, raw(filter_.ids)))).is_in("id", raw(filter_.ids))
     where.served(filter_, expired_by=expired_by).bindings.insert(0, all_of(filter_.search))
-    hits = _SCORED_HITS if order == _BEST_FIRST else _HITS
+    hits = SCORED_HITS if order == _BEST_FIRST else HITS
     if order == _BEST_FIRST and hides_words(filter_.reader):
-        hits = _WHOLE_FIRST
+        hits = WHOLE_FIRST
         where.bindings.insert(0, whole_of(filter_.search))
     head = f"SELECT created_at, rank, seq FROM ({hits}) AS hit CROSS JOIN event ON event.seq = hit.found"
     return _finish(head, where, filter_, order)
 
 
-_HITS: Final = "SELECT rowid AS found FROM word WHERE word MATCH ?"
-_SCORED_HITS: Final = "SELECT rowid AS found, bm25(word) AS score FROM word WHERE word MATCH ?"
-_WHOLE_FIRST: Final = """
+HITS: Final = "SELECT rowid AS found FROM word WHERE word MATCH ?"
+SCORED_HITS: Final = "SELECT rowid AS found, bm25(word) AS score FROM word WHERE word MATCH ?"
+WHOLE_FIRST: Final = """
 SELECT rowid AS found, rowid NOT IN (SELECT rowid FROM word WHERE word MATCH ?) AS score FROM word WHERE word MATCH ?
 """
 

@@ -16,8 +16,10 @@ import trio
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.base import Page, StoreError, StoreRefused
+from trio_relay.store.insight import Explanation
 from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.event_cache import EventCache
+from trio_relay.store.sqlite.explain import Inquiry
 from trio_relay.store.sqlite.loop_reader import LoopReader
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.threads import run_interruptibly
@@ -51,6 +53,7 @@ class ReadPool:
         self._is_worded = is_worded(self._knower)
         self._quick_connection = self._connect(apsw.SQLITE_OPEN_READONLY)
         self._quick = LoopReader(self._quick_connection, cache=self._cache)
+        self._asking_why = trio.CapacityLimiter(1)
 
     @property
     def has_all_words(self) -> bool:
@@ -97,6 +100,24 @@ class ReadPool:
         for part in fetch.record_parts(joined):
             if page := await self._read_living(partial(fetch.records, part=part)):
                 yield page
+
+    async def explain(self, filter_: Filter, seconds: float) -> Explanation:
+        self._check([filter_])
+        inquiry = Inquiry(filter_, int(self._clock()), self._expired_by())
+        async with self._aside() as connection:
+            with trio.move_on_after(seconds):
+                await _answer(connection, partial(inquiry.answer, cache=self._cache))
+            with trio.move_on_after(seconds):
+                await _answer(connection, inquiry.walk)
+        return inquiry.told()
+
+    @asynccontextmanager
+    async def _aside(self) -> AsyncIterator[apsw.Connection]:
+        """Open a connection for what operators ask: it may take long, and neither clients nor bans wait for it."""
+        async with self._asking_why:
+            connection = await trio.to_thread.run_sync(self._connect, apsw.SQLITE_OPEN_READONLY)
+            with closing(connection):
+                yield connection
 
     def _expired_by(self) -> int | None:
         """Return the second up to which expired events are left out; None if no stored event has expired."""
