@@ -24,8 +24,8 @@ from trio_relay.pipeline.admission import Admission
 from trio_relay.policy.filter_checks import FILTER_CHECKS
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Queryable, StoreError
-from trio_relay.store.insight import Insight, PlanStep
+from trio_relay.store.base import Insight, Queryable, StoreError
+from trio_relay.store.insight import PlanStep
 
 MOST_SECONDS: Final = 60.0
 """Of one explanation, whatever it holds."""

@@ -13,6 +13,7 @@
    afterwards, unless an answer of the store was lost: then sending the same events again does no harm. A store with
    transactions fails as a whole, but for requests to vanish that take several.
 6. Expired events (NIP-40) and events that a filter's `reader` may not read are in no answer: no page, count or record.
+   Only a `tally` counts all that takes room.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Protocol, TypeAlias
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
-from trio_relay.store.insight import Insight
+from trio_relay.store.insight import Explanation, Holdings
 
 Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], None]
 """`listener(added, removed)`: called on the loop with each change; removed are (created_at, id), removed first."""
@@ -222,6 +223,44 @@ class Queryable(Protocol):
 
         Raises:
             StoreError: from a step, when the store could not answer.
+        """
+        ...
+
+
+class Insight(Protocol):
+    """The part of a store that tells operators how it answers, what it holds, and what it would say."""
+
+    async def explain(self, filter_: Filter, seconds: float) -> Explanation:
+        """Answer a filter as `query` would, throw the answer away, and tell what that took.
+
+        Args:
+            filter_: it has a limit.
+            seconds: after which what is still looked for is given up; it may be looked for twice.
+
+        Raises:
+            StoreError: the store could not answer.
+        """
+        ...
+
+    async def tally(self) -> Holdings:
+        """Count what is stored; it may take long, holds nothing up, and may be cancelled.
+
+        What is stored or removed meanwhile may be in one of the numbers and not in another. A store of several shards
+        finds the biggest authors by asking each shard for its own, so that of authors of like size one may be missing.
+
+        Raises:
+            StoreError: the store could not answer.
+        """
+        ...
+
+    async def foresee(self, event: Event) -> Saved:
+        """Tell what would become of an event if it were saved now, and save nothing.
+
+        Args:
+            event: not ephemeral.
+
+        Raises:
+            StoreError: the store could not tell.
         """
         ...
 

@@ -1,15 +1,10 @@
-"""What a store tells of itself: how it answers a filter, and what it holds in numbers; for operators who ask "why".
-
-Nothing here is asked by clients: explanations look past the gate where their filter has no `reader`, and a tally counts
-everything. Each is bounded in time by who asks.
-"""
+"""What a store tells operators of itself, as records: how it answers a filter, and what it holds in numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
-
-from trio_relay.nostr.filter import Filter
+from datetime import date, timedelta
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +31,60 @@ class Explanation:
     """Events of the answer; None if it was stopped before it had them all."""
 
 
-class Insight(Protocol):
-    """The part of a store that tells how it answers, and what it holds."""
+MOST_KINDS: Final = 100
+MOST_DAYS: Final = 60
+MOST_AUTHORS: Final = 20
+DAY_SECONDS: Final = 86_400
 
-    async def explain(self, filter_: Filter, seconds: float) -> Explanation:
-        """Answer a filter as `query` would, throw the answer away, and tell what that took.
 
-        Args:
-            filter_: it has a limit.
-            seconds: after which what is still looked for is given up; it may be looked for twice.
+@dataclass(frozen=True, slots=True)
+class OfKind:
+    """What is stored of one kind."""
 
-        Raises:
-            StoreError: the store could not answer.
-        """
-        ...
+    kind: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfDay:
+    """What is stored of one day, by `created_at`."""
+
+    day: str
+    """As 2026-11-30, in UTC."""
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfAuthor:
+    """What is stored of one author."""
+
+    pubkey: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """What is stored that expires (NIP-40)."""
+
+    events: int
+    next: int | None
+    """When the first of them does, or has: seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a store holds in numbers, until the next sweep: what has expired is counted, and so is what is private."""
+
+    events: int
+    kinds: tuple[OfKind, ...]
+    """Those with most events, most first and then the lower kind; at most `MOST_KINDS`."""
+    days: tuple[OfDay, ...]
+    """The newest of which there is any event, newest first; at most `MOST_DAYS`."""
+    authors: tuple[OfAuthor, ...]
+    """Those with most events, most first and then the lower key; at most `MOST_AUTHORS`."""
+    expiring: Expiring
+
+
+def day_of(number: int) -> str:
+    """Write a day as text, from days since 1970."""
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()

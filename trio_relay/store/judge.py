@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
+from msgspec.structs import replace
+
 from trio_relay.nostr.event import Event, address_of, claimants, deletion_targets, supersedes
 from trio_relay.nostr.kinds import DELETION, GIFT_WRAP, VANISH
 from trio_relay.store.base import Saved
@@ -118,6 +120,11 @@ def questions(batch: Sequence[Event]) -> Questions:
             asked.ids.update(ids)
             asked.addresses.update(addresses)
     return asked
+
+
+def by_itself(event: Event) -> Event:
+    """Return what decides the outcome of an event by itself: what a deletion deletes plays no part."""
+    return replace(event, tags=[]) if event.kind == DELETION else event
 
 
 def judge(batch: Sequence[Event], facts: Facts) -> Ruling:

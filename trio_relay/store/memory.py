@@ -6,23 +6,38 @@ A search gives the events first that have the words most often, then the newest.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import islice
+from typing import TypeVar
 
 import trio
 from msgspec.structs import replace
 
 from trio_relay.nostr.access import may_read
-from trio_relay.nostr.event import Event, address_of, encode, has_expired
+from trio_relay.nostr.event import Event, address_of, encode, expiry_of, has_expired
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, registers_of
 from trio_relay.nostr.ranking import candidates, mute_kinds, ranked, reference_window, references_of
 from trio_relay.nostr.search import Search, marks_of, text_of
 from trio_relay.nostr.tokenizer import ANY_END
 from trio_relay.store.base import Audience, Listener, Page, Saved, StoreStatistics
-from trio_relay.store.insight import Explanation, PlanStep
-from trio_relay.store.judge import Facts, judge
+from trio_relay.store.insight import (
+    DAY_SECONDS,
+    MOST_AUTHORS,
+    MOST_DAYS,
+    MOST_KINDS,
+    Expiring,
+    Explanation,
+    Holdings,
+    OfAuthor,
+    OfDay,
+    OfKind,
+    PlanStep,
+    day_of,
+)
+from trio_relay.store.judge import Facts, judge, version_of
 
 _PAGE = 500
 
@@ -212,6 +227,38 @@ class MemoryStore:
         took = time.perf_counter() - began
         return Explanation((PlanStep(None, "looks at every event"),), len(self._events), took, found)
 
+    async def tally(self) -> Holdings:
+        kinds, days, authors = Counter[int](), Counter[int](), Counter[str]()
+        for number, event in enumerate(list(self._events.values())):
+            if number % _PAGE == 0:
+                await trio.lowlevel.checkpoint()
+            kinds[event.kind] += 1
+            days[event.created_at // DAY_SECONDS] += 1
+            authors[event.pubkey] += 1
+        expiries = [at for event in self._events.values() if (at := expiry_of(event)) is not None]
+        return Holdings(
+            sum(kinds.values()),
+            tuple(OfKind(*one) for one in sorted(kinds.items(), key=_most_first)[:MOST_KINDS]),
+            tuple(OfDay(day_of(day), number) for day, number in sorted(days.items(), reverse=True)[:MOST_DAYS]),
+            tuple(OfAuthor(*one) for one in sorted(authors.items(), key=_most_first)[:MOST_AUTHORS]),
+            Expiring(len(expiries), min(expiries, default=None)),
+        )
+
+    async def foresee(self, event: Event) -> Saved:
+        await trio.lowlevel.checkpoint()
+        known = self._facts
+        owners = version_of(event).belongs_to
+        facts = Facts(  # of its own: judging changes them
+            {event.id: known.stored[event.id]} if event.id in known.stored else {},
+            id_tombstones={(event.id, owner) for owner in owners} & known.id_tombstones,
+            vanished={owner: known.vanished[owner] for owner in owners if owner in known.vanished},
+        )
+        if (address := address_of(event)) is not None:
+            if address in known.heads:
+                facts.heads[address] = known.heads[address]
+            facts.bar(address, known.address_tombstones.get(address, -1))
+        return judge([event], facts).outcomes[0]
+
     async def probe(self) -> None:
         await trio.lowlevel.checkpoint()
 
@@ -221,6 +268,14 @@ class MemoryStore:
 
 def _pages(events: list[Event]) -> list[Page]:
     return [[encode(event) for event in events[i : i + _PAGE]] for i in range(0, len(events), _PAGE)]
+
+
+T = TypeVar("T", int, str)
+
+
+def _most_first(counted: tuple[T, int]) -> tuple[int, T]:
+    name, number = counted
+    return -number, name
 
 
 def _occurrences(search: Search, event: Event) -> int:

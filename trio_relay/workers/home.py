@@ -8,7 +8,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.base import Audience, Listener, Page, Saved, Store, StoreStatistics
-from trio_relay.store.insight import Explanation
+from trio_relay.store.insight import Explanation, Holdings
 from trio_relay.store.kept import Keeper
 
 
@@ -90,6 +90,12 @@ class HomeStore:
 
     async def explain(self, filter_: Filter, seconds: float) -> Explanation:
         return await self._store.explain(filter_, seconds)
+
+    async def tally(self) -> Holdings:
+        return await self._store.tally()
+
+    async def foresee(self, event: Event) -> Saved:
+        return await self._store.foresee(event)
 
     def statistics(self) -> StoreStatistics:
         return self._store.statistics()

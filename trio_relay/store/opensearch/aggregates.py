@@ -1,4 +1,4 @@
-"""Aggregations that the cluster computes itself: sketches of authors (NIP-45), and trends.
+"""Aggregations that the cluster computes itself: sketches of authors (NIP-45), trends, and what is stored in numbers.
 
 A script makes the registers of a sketch from the pubkeys, so that documents need no field for it and deleted events do
 not count.
@@ -12,10 +12,22 @@ from typing import Final
 from trio_relay.nostr.hyperloglog import REGISTERS, Sketch
 from trio_relay.nostr.ranking import MUTE_KINDS
 from trio_relay.nostr.trends import SILENT_KINDS, Trend, Trends
+from trio_relay.store.insight import (
+    DAY_SECONDS,
+    MOST_AUTHORS,
+    MOST_DAYS,
+    MOST_KINDS,
+    Expiring,
+    Holdings,
+    OfAuthor,
+    OfDay,
+    OfKind,
+    day_of,
+)
 from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.pages import search_whole
-from trio_relay.store.opensearch.query import Query, expired, of_kinds
-from trio_relay.store.opensearch.responses import Buckets, Sketched, Trended
+from trio_relay.store.opensearch.query import AN_EVENT, Query, expired, of_kinds
+from trio_relay.store.opensearch.responses import Buckets, Sketched, Tallied, Trended
 
 # The twin of `hyperloglog.observation`: the seven bytes after the register's own, in a number of 64 bits. That has 8
 # bits to spare, so it counts 8 zeros too many; 1 is to be added, so 7 are subtracted.
@@ -108,3 +120,43 @@ def _trends_body(since: int, until: int, limit: int, now: int, mute: AbstractSet
 
 def _trends(found: Buckets) -> list[Trend]:
     return [Trend(bucket.key[2:], bucket.keys.value) for bucket in found.buckets]
+
+
+async def tally(client: OpenSearchClient, alias: str) -> Holdings:
+    """Count all events; see `base.Insight.tally`.
+
+    Raises:
+        StoreError: the cluster could not answer.
+    """
+    answer = await search_whole(client, alias, tally_body(), Tallied)
+    found = answer.aggregations
+    kinds = sorted((OfKind(int(one.key), one.doc_count) for one in found.kinds.buckets), key=_most_first)
+    at = found.next.value
+    return Holdings(
+        answer.hits.total.value,
+        tuple(kinds),
+        tuple(OfDay(day_of(int(one.key.day) // DAY_SECONDS), one.doc_count) for one in found.days.buckets),
+        tuple(OfAuthor(one.key, one.doc_count) for one in found.authors.buckets),
+        Expiring(found.expiring.doc_count, None if at is None else int(at)),
+    )
+
+
+def tally_body() -> Query:
+    """Make the body of the search that counts all events; expired ones are among them until they are swept."""
+    day: Query = {"histogram": {"field": "created_at", "interval": DAY_SECONDS, "order": "desc"}}
+    return {
+        "size": 0,
+        "track_total_hits": True,
+        "query": {"bool": {"filter": [AN_EVENT]}},
+        "aggs": {
+            "kinds": {"terms": {"field": "kind", "size": MOST_KINDS}},
+            "authors": {"terms": {"field": "pubkey", "size": MOST_AUTHORS}},  # of like size, the lower key comes first
+            "days": {"composite": {"size": MOST_DAYS, "sources": [{"day": day}]}},
+            "expiring": {"filter": {"exists": {"field": "expires"}}},
+            "next": {"min": {"field": "expires"}},
+        },
+    }
+
+
+def _most_first(counted: OfKind) -> tuple[int, int]:
+    return -counted.events, counted.kind

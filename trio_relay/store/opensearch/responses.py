@@ -147,3 +147,47 @@ class Sketched(Counted, gc=False):
     """The number of hits, and the registers of their authors."""
 
     aggregations: _Sketch
+
+
+class _NamedCount(msgspec.Struct, gc=False):
+    key: str
+    doc_count: int
+
+
+class _NamedCounts(msgspec.Struct, gc=False):
+    buckets: list[_NamedCount]
+
+
+class _Day(msgspec.Struct, gc=False):
+    day: float
+
+
+class _DayCount(msgspec.Struct, gc=False):
+    key: _Day
+    doc_count: int
+
+
+class _DayCounts(msgspec.Struct, gc=False):
+    buckets: list[_DayCount]
+
+
+class _Filtered(msgspec.Struct, gc=False):
+    doc_count: int
+
+
+class _Least(msgspec.Struct, gc=False):
+    value: float | None
+
+
+class _Tallies(msgspec.Struct, gc=False):
+    kinds: _NamedCounts
+    authors: _NamedCounts
+    days: _DayCounts
+    expiring: _Filtered
+    next: _Least
+
+
+class Tallied(Counted, gc=False):
+    """The number of events by kind, by author and by day, and of those that expire."""
+
+    aggregations: _Tallies

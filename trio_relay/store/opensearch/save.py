@@ -41,7 +41,7 @@ from trio_relay.nostr.event import Event, claimants
 from trio_relay.nostr.event_text import is_long
 from trio_relay.nostr.kinds import DELETION, VANISH
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.judge import Ruling, judge
+from trio_relay.store.judge import Ruling, by_itself, judge
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
 from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing
@@ -114,6 +114,16 @@ class Saver:
     def _is_plain(self, batch: _Batch, event: Event) -> bool:
         """Return True if the event can be written blindly."""
         return is_plain(event) and event.pubkey not in batch.vanishing and not self._vanished.bars(event)
+
+    async def foresee(self, event: Event) -> Saved:
+        """Read the records that decide the outcome of an event, and judge it, but write nothing.
+
+        Raises:
+            StoreError: they could not be read.
+        """
+        bare = by_itself(event)
+        known = await self._records.read(touched(bare))
+        return judge([bare], facts_of([bare], known, (), self._vanished.untils)).outcomes[0]
 
     async def settle(self) -> None:
         """Wait for the blind writes that are under way: they were not judged, so a request to vanish must see them."""

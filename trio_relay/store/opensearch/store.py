@@ -28,8 +28,8 @@ from trio_relay.store.base import (
     StoreRefused,
     StoreStatistics,
 )
-from trio_relay.store.insight import Explanation, PlanStep
-from trio_relay.store.opensearch.aggregates import trends
+from trio_relay.store.insight import Explanation, Holdings, PlanStep
+from trio_relay.store.opensearch.aggregates import tally, trends
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.bulk_size import fitting_bytes
 from trio_relay.store.opensearch.cas import Records
@@ -162,6 +162,13 @@ class OpenSearchStore:
                     found += len(page)
             has_ended = True
         return Explanation(plan, looked_at, time.perf_counter() - began, found if has_ended else None)
+
+    async def tally(self) -> Holdings:
+        await self.refresh(of_others=True)
+        return await tally(self._client, self._alias)
+
+    async def foresee(self, event: Event) -> Saved:
+        return await self._saver.foresee(event)
 
     async def records(self, filter_: Filter) -> AsyncGenerator[bytes, None]:
         await self.refresh()

@@ -13,15 +13,19 @@ import apsw
 import structlog
 import trio
 
+from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
-from trio_relay.store.base import Page, StoreError, StoreRefused
-from trio_relay.store.insight import Explanation
+from trio_relay.store.base import Page, Saved, StoreError, StoreRefused
+from trio_relay.store.insight import Explanation, Holdings
+from trio_relay.store.judge import by_itself, judge
 from trio_relay.store.sqlite import fetch, schema
+from trio_relay.store.sqlite.batch_writer import look_up
 from trio_relay.store.sqlite.event_cache import EventCache
 from trio_relay.store.sqlite.explain import Inquiry
 from trio_relay.store.sqlite.loop_reader import LoopReader
 from trio_relay.store.sqlite.options import SqliteOptions
+from trio_relay.store.sqlite.tally import tally
 from trio_relay.store.sqlite.threads import run_interruptibly
 from trio_relay.store.sqlite.transaction import described
 from trio_relay.store.sqlite.words import is_worded
@@ -53,7 +57,7 @@ class ReadPool:
         self._is_worded = is_worded(self._knower)
         self._quick_connection = self._connect(apsw.SQLITE_OPEN_READONLY)
         self._quick = LoopReader(self._quick_connection, cache=self._cache)
-        self._asking_why = trio.CapacityLimiter(1)
+        self._asking_why = trio.CapacityLimiter(2)
 
     @property
     def has_all_words(self) -> bool:
@@ -110,6 +114,14 @@ class ReadPool:
             with trio.move_on_after(seconds):
                 await _answer(connection, inquiry.walk)
         return inquiry.told()
+
+    async def tally(self) -> Holdings:
+        async with self._aside() as connection:
+            return await _answer(connection, tally)
+
+    async def foresee(self, event: Event) -> Saved:
+        bare = by_itself(event)
+        return await self._read(lambda connection: judge([bare], look_up(connection, [bare])).outcomes[0])
 
     @asynccontextmanager
     async def _aside(self) -> AsyncIterator[apsw.Connection]:

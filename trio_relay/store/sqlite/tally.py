@@ -1,0 +1,81 @@
+"""Counts what the database holds, from its indexes alone: no row of an event is read. Runs in a reader's thread.
+
+Each statement reads the newest state for itself, so that no snapshot lasts for longer than one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from trio_relay.store.insight import (
+    DAY_SECONDS,
+    MOST_AUTHORS,
+    MOST_DAYS,
+    MOST_KINDS,
+    Expiring,
+    Holdings,
+    OfAuthor,
+    OfDay,
+    OfKind,
+    day_of,
+)
+
+
+def tally(connection: apsw.Connection) -> Holdings:
+    """Count what is stored.
+
+    Raises:
+        apsw.InterruptError: it was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    total, kinds = _read(connection, _KINDS, MOST_KINDS)
+    authors = _read(connection, _AUTHORS, MOST_AUTHORS)
+    number, following = _read(connection, _EXPIRIES)
+    return Holdings(
+        total,
+        tuple(OfKind(*one) for one in kinds),
+        tuple(_days(connection)),
+        tuple(OfAuthor(*one) for one in authors),
+        Expiring(number, following),
+    )
+
+
+def _days(connection: apsw.Connection) -> list[OfDay]:
+    """Count the newest days, one after the other: of all others not even the index is read."""
+    days: list[OfDay] = []
+    until: int | None = connection.execute(_NEWEST, (_FOR_EVER,)).get
+    while until is not None and len(days) < MOST_DAYS:
+        day = until // DAY_SECONDS
+        number = connection.execute(_OF_DAY, (day * DAY_SECONDS, until)).get
+        days.append(OfDay(day_of(day), number))
+        until = connection.execute(_NEWEST, (day * DAY_SECONDS - 1,)).get
+    return days
+
+
+def _read(connection: apsw.Connection, sql: str, *bindings: int) -> Any:
+    text: str = connection.execute(sql, bindings).get
+    return _decode(text)
+
+
+_decode: Final = msgspec.json.Decoder(Any).decode
+_FOR_EVER: Final = 2**62
+_NEWEST: Final = "SELECT max(created_at) FROM event INDEXED BY event_time WHERE created_at <= ?"
+_OF_DAY: Final = "SELECT count(*) FROM event INDEXED BY event_time WHERE created_at BETWEEN ? AND ?"
+# One string each, as everything that comes from a thread; see `fetch`.
+_KINDS: Final = """
+WITH counted AS MATERIALIZED (SELECT kind, count(*) AS number FROM event INDEXED BY event_kind GROUP BY kind)
+SELECT json_array((SELECT coalesce(sum(number), 0) FROM counted), json((
+    SELECT json_group_array(json_array(kind, number))
+    FROM (SELECT kind, number FROM counted ORDER BY number DESC, kind LIMIT ?)
+)))
+"""
+_AUTHORS: Final = """
+SELECT json_group_array(json_array(lower(hex(pubkey)), number)) FROM (
+    SELECT pubkey, count(*) AS number FROM event INDEXED BY event_author_kind GROUP BY pubkey
+    ORDER BY number DESC, pubkey LIMIT ?
+)
+"""
+_EXPIRIES: Final = "SELECT json_array(count(*), min(at)) FROM expiry"
