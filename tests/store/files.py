@@ -14,8 +14,8 @@ from trio_relay.store.sqlite import ReadPool, SqliteStore, open_sqlite_for_readi
 
 @asynccontextmanager
 async def opened(path: Path, *, readers: int = 2, worded: bool = False) -> AsyncIterator[SqliteStore]:
-    """The store on this file, with `worded` when all events have words; fails after a minute."""
-    with trio.fail_after(60):
+    """The store on this file, with `worded` when all events have words; fails after five minutes."""
+    with trio.fail_after(300):
         async with open_sqlite(options(path, readers=readers)) as store:
             if worded:
                 await store.worded.wait()
@@ -25,7 +25,7 @@ async def opened(path: Path, *, readers: int = 2, worded: bool = False) -> Async
 @asynccontextmanager
 async def opened_for_reading(path: Path) -> AsyncIterator[ReadPool]:
     """The same to read from only."""
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         async with open_sqlite_for_reading(options(path)) as store:
             yield store
 
