@@ -7,7 +7,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --co
 COMPILER = mypy setuptools  # what setup.py compiles with
 PYTEST = $(VENV)/bin/python -m pytest
 WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
-ELSEWHERE = opensearch or redis or picture or clients or exhaustive
+ELSEWHERE = opensearch or redis or picture or clients or browser or exhaustive
 CLIENTS = $(wildcard tests/clients/*.json tests/clients/go.* tests/clients/*/*.txt tests/clients/go/* tests/clients/javascript/*)
 SOURCES = pyproject.toml setup.py building/backend.py constraints.txt trio_relay/nostr/batch_build.py
 
@@ -31,7 +31,7 @@ test-all:  ## The same and the rest, with coverage of both.
 	$(MAKE) --no-print-directory test COVERED=1
 	$(MAKE) --no-print-directory test-rest
 
-test-rest: $(VENV)/installed-all build/clients/installed  ## What `test` leaves out: OpenSearch, Redis, pictures, clients, which add to its coverage; and all examples.
+test-rest: $(VENV)/installed-all build/clients/installed  ## What `test` leaves out: OpenSearch, Redis, pictures, clients, Chromium, which add to its coverage; and all examples.
 	$(PYTEST) $(WORKERS) -m 'hypothesis and not ($(ELSEWHERE))' $(ARGS)
 	$(PYTEST) $(WORKERS) -m '$(ELSEWHERE)' --cov --cov-append --cov-report=term $(ARGS)
 

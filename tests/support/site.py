@@ -1,0 +1,126 @@
+"""The real program for tests that are not Trio's: it runs in a thread, and is talked to as by any client."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+from websockets.sync.client import ClientConnection, connect
+
+from tests.support.operators import ADMIN
+from tests.support.program import PATIENCE, Program, finished, running
+from trio_relay import Event
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A relay that runs."""
+
+    program: Program
+    folder: Path
+    """Its working directory."""
+    settings: Mapping[str, str]
+    _token: trio.lowlevel.TrioToken
+
+    @property
+    def origin(self) -> str:
+        """What its pages come from, without a slash at the end."""
+        host, port = self.program.address
+        return f"http://{host}:{port}"
+
+    def call(self, step: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        """What a coroutine function gives, run beside the program."""
+        return trio.from_thread.run(step, *arguments, trio_token=self._token)
+
+    def command(self, *arguments: str) -> str:
+        """What the program prints with these arguments, and its settings, in its folder."""
+        ended = self.call(partial(finished, settings=dict(self.settings)), self.folder, *arguments)
+        assert ended.returncode == 0, ended.stderr.decode()
+        return ended.stdout.decode()
+
+    @contextmanager
+    def client(self) -> Iterator[Subscriber]:
+        """A WebSocket client."""
+        with connect(self.origin.replace("http", "ws", 1), open_timeout=PATIENCE) as connection:
+            yield Subscriber(connection)
+
+    def publish(self, *events: Event) -> None:
+        """Have these events stored."""
+        with self.client() as client:
+            for event in events:
+                assert client.publish(event) == ["OK", event.id, True, ""]
+
+
+class Subscriber:
+    """A client of the relay, by the websockets library; each wait has a deadline."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    def receive(self) -> list[Any]:
+        """The next message."""
+        message: list[Any] = json.loads(self._connection.recv(timeout=PATIENCE))
+        return message
+
+    def send(self, *message: object) -> None:
+        """Send one message."""
+        self._connection.send(msgspec.json.encode(message).decode())
+
+    def publish(self, event: Event) -> list[Any]:
+        """Send an event, and give the next message: its OK, if nothing else is on its way."""
+        self.send("EVENT", event)
+        return self.receive()
+
+    def ask(self, sub_id: str, *filters: dict[str, Any]) -> list[str]:
+        """Send a REQ, and give the ids of its events up to EOSE."""
+        self.send("REQ", sub_id, *filters)
+        return [message[2]["id"] for message in iter(self.receive, ["EOSE", sub_id])]
+
+
+@contextmanager
+def serving(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Site]:
+    """A relay in a thread, once it listens, that `ADMIN` may manage; it is killed at the end.
+
+    Args:
+        folder: its working directory.
+        settings: `section.key` to its value, as `running` takes them.
+    """
+    chosen = {"policy.admins": json.dumps([ADMIN.pubkey]), **(settings or {})}
+    started: SimpleQueue[tuple[Site, Callable[[], None]] | BaseException] = SimpleQueue()
+
+    async def run() -> None:
+        async with running(folder, chosen) as program:
+            over, token = trio.Event(), trio.lowlevel.current_trio_token()
+            started.put((Site(program, folder, chosen, token), partial(token.run_sync_soon, over.set)))
+            await over.wait()
+
+    def run_in_thread() -> None:
+        try:
+            trio.run(run)
+        except BaseException as error:
+            started.put(error)
+
+    thread = threading.Thread(target=run_in_thread, name="relay")
+    thread.start()
+    try:
+        first = started.get()
+        if isinstance(first, BaseException):
+            raise first
+        site, end = first
+        try:
+            yield site
+        finally:
+            end()
+    finally:
+        thread.join()
