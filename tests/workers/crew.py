@@ -166,7 +166,9 @@ async def open_crew(
         store = home.HomeStore(household.file, talks.settled, household.keeper)
         async with open_relay(store, config.pipeline, rules=rules_of(config), clock=clock) as relay:
             crew.relay = talks.relay = relay
-            talks.admin = admin.api.AdminApi(relay, overview.WorkersSight(relay.statistics, talks.ask_all, relay.explaining))
+            talks.admin = admin.api.AdminApi(
+                relay, overview.WorkersSight(relay.statistics, talks.ask_all, relay.explaining)
+            )
             relay.moderation.state.subscribe(talks.follow)
             with crew.in_one_process(monkeypatch):
                 async with AsyncExitStack() as at_work:

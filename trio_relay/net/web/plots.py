@@ -11,6 +11,7 @@ from trio_relay.net.vitals import Point, column
 
 WIDTH: Final = 600
 HEIGHT: Final = 120
+_LEAST: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,8 @@ def plot(points: Sequence[Point], names: Mapping[str, str], seconds: float, now:
 
 
 def rounded_up(value: float) -> float:
-    """The least of 1, 2, 5, 10, 20, … that is not below a value, or of their fractions; 1 for 0."""
-    if value <= 0:
+    """The least of 1, 2, 5, 10, 20, … that is not below a value, or of their fractions; 1 for what is next to nothing."""
+    if value < _LEAST:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))
     return next(step * unit for step in (1.0, 2.0, 5.0, 10.0, 20.0) if step * unit >= value)
