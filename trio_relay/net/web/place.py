@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from trio_relay.net.http import Request
+
+_MOST_FIELDS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +30,15 @@ class Place:
 
     @property
     def query(self) -> dict[str, str]:
-        """The parameters behind the question mark; of those of one name, the last."""
-        return dict(parse_qsl(self.request.target.partition("?")[2], keep_blank_values=True, max_num_fields=100))
+        """The parameters behind the question mark; of those of one name, the last. None at all if they are too many."""
+        return dict(_fields(self.request.target.partition("?")[2]))
 
     @property
     def form(self) -> list[tuple[str, str]]:
-        """What a form has sent, in its order; empty if that is none.
-
-        Raises:
-            ValueError: there are too many fields.
-        """
+        """What a form has sent, in its order; empty if that is none, or has too many fields."""
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/x-www-form-urlencoded":
-            return []
-        return parse_qsl(self.request.body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
+        is_form = kind == "application/x-www-form-urlencoded"
+        return _fields(self.request.body.decode("utf-8", "replace")) if is_form else []
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -52,6 +50,13 @@ class Place:
     def is_secure(self) -> bool:
         """True if the visitor's browser speaks TLS."""
         return self.origin.startswith("https:")
+
+
+def _fields(text: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return []
 
 
 def place_at(request: Request, paths: Sequence[str], names: Iterable[str]) -> Place | None:

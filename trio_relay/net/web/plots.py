@@ -74,7 +74,7 @@ def plot(points: Sequence[Point], names: Mapping[str, str], seconds: float, now:
 
 
 def rounded_up(value: float) -> float:
-    """The least of 1, 2, 5, 10, 20, … that is not below a value, or of their fractions; 1 for what is next to nothing."""
+    """The least of 1, 2, 5, 10, 20, … and their fractions that is not below a value; 1 for next to nothing."""
     if value < _LEAST:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))
