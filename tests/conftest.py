@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from xdist.remote import Producer
+from xdist.scheduler import LoadGroupScheduling
 
 from perf.node import NEW, OLD
 from tests.support import indices
@@ -31,6 +33,20 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """See `mark_by_use`."""
     mark_by_use(items)
+
+
+class ByWhatTheyShare(LoadGroupScheduling):  # type: ignore[misc]  # it has no types
+    """Gives the tests of a module to one process where these share a relay, others wherever there is time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        group: str = super()._split_scope(nodeid)
+        return nodeid.partition("::")[0] if nodeid.startswith("tests/browser/") else group
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadGroupScheduling | None:
+    """How pytest-xdist deals tests out with `--dist loadgroup`."""
+    return ByWhatTheyShare(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture

@@ -16,11 +16,10 @@ if TYPE_CHECKING:  # the tests are skipped where Playwright is not installed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder, and keep those of a module together, since they share a relay."""
+    """Mark the tests of this folder."""
     for item in items:
         if item.path.parent.name == "browser":
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="package")

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from tests.support.keys import Author
+from tests.support.site import COOKIE
 
 try:
     from axe_playwright_python.base import AXE_SCRIPT
@@ -27,6 +28,7 @@ __all__ = [
     "Faults",
     "Page",
     "Route",
+    "ViewportSize",
     "Visitors",
     "expect",
     "open_browser",
@@ -123,6 +125,7 @@ class Visitors:
         path: str | None = "/",
         *,
         key: Author | None = None,
+        cookie: str = "",
         scripts: bool = True,
         viewport: ViewportSize = DESKTOP,
         dark: bool = False,
@@ -132,6 +135,7 @@ class Visitors:
         Args:
             path: what is opened; None: nothing yet.
             key: with this key in a browser extension (NIP-07); None: without any.
+            cookie: of a session at the console; empty: none.
             scripts: whether the browser runs JavaScript.
             viewport: the size of the screen.
             dark: whether the visitor likes dark pages.
@@ -149,9 +153,15 @@ class Visitors:
         if key is not None:
             _lend(context, key)
         page = context.new_page()
+        if cookie:
+            self.give(page, cookie)
         if path is not None:
             page.goto(path)
         return page
+
+    def give(self, page: Page, cookie: str) -> None:
+        """Have a visitor's browser send this as the cookie of a session at the console."""
+        page.context.add_cookies([{"name": COOKIE, "value": cookie, "url": f"{self.origin}/admin"}])
 
     def close(self) -> None:
         """See all visitors off, and fail if any page has done what none may."""

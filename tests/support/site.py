@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+import httpx
 import msgspec
 import trio
 from websockets.sync.client import ClientConnection, connect
 
-from tests.support.operators import ADMIN
-from tests.support.program import PATIENCE, Program, finished, running
+from tests.support.keys import Author
+from tests.support.operators import ADMIN, header, signed
+from tests.support.program import MODULE, PATIENCE, Program, finished, running
 from trio_relay import Event
+
+CONTENT_TYPE: Final = "application/nostr+json+rpc"
+COOKIE: Final = "trio-relay-console"
 
 T = TypeVar("T")
 
@@ -55,6 +61,29 @@ class Site:
         with connect(self.origin.replace("http", "ws", 1), open_timeout=PATIENCE) as connection:
             yield Subscriber(connection)
 
+    def link(self) -> str:
+        """What `trio-relay admin-link` prints, with the port that the relay has got."""
+        return self.command("admin-link").strip().replace("http://127.0.0.1:0/", f"{self.origin}/")
+
+    def cookie(self, key: Author) -> str:
+        """Log in to the console without a browser: what the cookie says of a new session of this key (NIP-98)."""
+        url, body = f"{self.origin}/admin/login", b"login"
+        headers = {"Authorization": self._signature(key, url, body)}
+        reply = httpx.post(url, content=body, headers=headers, timeout=PATIENCE)
+        assert reply.status_code == 200, reply.text
+        return reply.cookies[COOKIE]
+
+    def manage(self, method: str, *params: object, key: Author = ADMIN) -> Any:
+        """The result of a call that succeeds (NIP-86)."""
+        url, body = f"{self.origin}/", msgspec.json.encode({"method": method, "params": params})
+        headers = {"Content-Type": CONTENT_TYPE, "Authorization": self._signature(key, url, body)}
+        told = httpx.post(url, content=body, headers=headers, timeout=PATIENCE).json()
+        assert told.keys() == {"result"}, told
+        return told["result"]
+
+    def _signature(self, key: Author, url: str, body: bytes) -> str:
+        return header(signed(key, body, url=url, created_at=int(time.time())))
+
     def publish(self, *events: Event) -> None:
         """Have these events stored."""
         with self.client() as client:
@@ -89,18 +118,19 @@ class Subscriber:
 
 
 @contextmanager
-def serving(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Site]:
+def serving(folder: Path, settings: Mapping[str, str] | None = None, command: Sequence[str] = MODULE) -> Iterator[Site]:
     """A relay in a thread, once it listens, that `ADMIN` may manage; it is killed at the end.
 
     Args:
         folder: its working directory.
         settings: `section.key` to its value, as `running` takes them.
+        command: what starts it.
     """
     chosen = {"policy.admins": json.dumps([ADMIN.pubkey]), **(settings or {})}
     started: SimpleQueue[tuple[Site, Callable[[], None]] | BaseException] = SimpleQueue()
 
     async def run() -> None:
-        async with running(folder, chosen) as program:
+        async with running(folder, chosen, command=command) as program:
             over, token = trio.Event(), trio.lowlevel.current_trio_token()
             started.put((Site(program, folder, chosen, token), partial(token.run_sync_soon, over.set)))
             await over.wait()

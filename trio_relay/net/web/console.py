@@ -138,14 +138,15 @@ class Console:
     async def _act(self, name: str, visit: ConsoleVisit) -> Response:
         fields = visit.place.form
         if dict(fields).get("form_token") != visit.session.form_token:
-            return _told(403, {"error": "this form is not of your session: load the page again"})
+            reason = "This form is not of your session: go back, and load the page again."
+            return await visit.show("nothing.html", {"reason": reason}, 403)
         if name == "logout":
             self._sessions.end(visit.session)
             return _sent_on(f"{visit.place.root}/admin", self._cookie(visit.place, "", 0))
         if name == "export.jsonl":
             return await self._exporting(visit)
         if name != "do":
-            return _told(404, {"error": "nothing here"})
+            return await visit.show("nothing.html", {"reason": "There is no such form."}, 404)
         back = dict(fields).get("back", "").strip("/")
         to = f"{visit.place.root}/admin/{back if back.partition('?')[0] in self._views else ''}".rstrip("/")
         mark = "&" if "?" in to else "?"

@@ -39,7 +39,7 @@ _POLICY: Final = (
 SECURITY: Final = (
     ("Content-Security-Policy", _POLICY),
     ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
+    ("Referrer-Policy", "same-origin"),  # with "no-referrer" browsers leave out the Origin of our own forms, too
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
 """Headers of each page: nothing from elsewhere, nothing within a page runs, and no page of others has it in a frame."""

@@ -22,4 +22,11 @@ source.addEventListener("message", (event) => {
     output.textContent = told.now[output.dataset.number] ?? "–";
   }
 });
+
+// The session has ended, or the relay was started anew and knows no session: the page asks to log in again.
+let opened = false;
+source.addEventListener("open", () => { opened = true; });
 source.addEventListener("over", () => location.reload());
+source.addEventListener("error", () => {
+  if (opened && source.readyState === EventSource.CLOSED) location.reload();
+});

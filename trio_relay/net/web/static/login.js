@@ -26,17 +26,14 @@ async function login() {
   }
 }
 
-if (button && window.nostr) {
-  button.disabled = false;
+function offer() {
+  button.disabled = !window.nostr;
+  document.getElementById("extension").hidden = Boolean(window.nostr);
+}
+
+if (button) {
   button.addEventListener("click", login);
-} else if (button) {
   // Extensions may come a moment later than the page.
-  addEventListener("load", () => {
-    if (window.nostr) {
-      button.disabled = false;
-      button.addEventListener("click", login);
-    } else {
-      failed.textContent = "No extension with a key (NIP-07) is there.";
-    }
-  });
+  if (document.readyState === "complete" || window.nostr) offer();
+  else addEventListener("load", offer);
 }
