@@ -1,0 +1,67 @@
+"""Every page of the console, on a relay where much has happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.browser import PHONE, Page, Visitors, expect, out_of_reach, too_wide, violations
+from tests.support.keys import ALICE, BOB, CAROL
+from tests.support.operators import ADMIN
+from tests.support.site import Site
+
+MARKUP = """<script>alert(1)</script><img src=x onerror=alert(2)>'"><b>{{ 7 * 7 }}</b> """ + "w" * 300
+
+
+@pytest.fixture(scope="module")
+def busy(site: Site) -> Iterator[None]:
+    """A client is connected that asks for much, and events, reports and decisions are there, all with markup."""
+    now = int(time.time())
+    note, other = ALICE.event(MARKUP, created_at=now), BOB.event(MARKUP, created_at=now, tags=[["t", MARKUP]])
+    site.publish(
+        note,
+        other,
+        ALICE.event('{"name": "<b>Alice</b>", "about": "</p><script>alert(3)</script>"}', kind=0, created_at=now),
+        CAROL.event(MARKUP, kind=1984, created_at=now, tags=[["e", note.id, "spam"], ["p", ALICE.pubkey, "spam"]]),
+    )
+    site.manage("banpubkey", "e" * 64, MARKUP)
+    site.manage("blockip", "203.0.113.7", MARKUP)
+    with site.client() as client:
+        client.ask(MARKUP[:64], {"#t": [MARKUP], "kinds": [1], "search": MARKUP})
+        yield
+
+
+@pytest.fixture
+def page(visitors: Visitors, site: Site, cookies: dict[str, str]) -> Page:
+    return visitors.open("/admin", cookie=cookies["admin"])
+
+
+@pytest.fixture(scope="module")
+def cookies(site: Site) -> dict[str, str]:
+    return {"admin": site.cookie(ADMIN)}
+
+
+@pytest.mark.usefixtures("busy")
+def test_anybody_can_use_each_page(page: Page) -> None:
+    links = page.get_by_role("navigation").get_by_role("link").evaluate_all("links => links.map(link => link.href)")
+    assert links
+    faults = {}
+    for link in links:
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.emulate_media(color_scheme="light")
+        page.goto(link)
+        expect(page.locator("main h1")).to_have_count(1)
+        faults[link] = [violations(page), *out_of_reach(page), *too_wide(page)]
+        page.set_viewport_size(PHONE)
+        page.emulate_media(color_scheme="dark")
+        faults[f"{link}, phone, dark"] = [violations(page), *too_wide(page)]
+    assert {link: found for link, found in faults.items() if any(found)} == {}
+
+
+def test_plots_move_by_themselves(page: Page, site: Site) -> None:
+    corners = "[...document.querySelectorAll('[data-plot] polyline')].map(line => line.getAttribute('points')).join()"
+    before = page.evaluate(corners)
+    site.publish(*(BOB.event(str(number), created_at=int(time.time())) for number in range(5)))
+    page.wait_for_function(f"before => {corners} !== before", arg=before)
