@@ -253,7 +253,7 @@ class TestKept:
         async with managed(store) as door, operator(door) as admin, open_client(door) as client:
             await client.publish(report(ONE, TWO))
             await admin.call("allowevent", ONE)
-        assert sorted(await store.get_metadata()) == [f"allowed-events/{ONE}", f"reported-events/{TWO}"]
+        assert sorted(await decided(store)) == [f"allowed-events/{ONE}", f"reported-events/{TWO}"]
 
     @pytest.mark.usefixtures("inline_threads")
     async def test_a_store_that_fails_is_tried_again(
@@ -279,7 +279,12 @@ class TestKept:
             await admin.call("allowevent", ONE)
             store.release.set()
             await wait_all_tasks_blocked()
-            assert list(await store.get_metadata()) == [f"allowed-events/{ONE}"]
+            assert await decided(store) == [f"allowed-events/{ONE}"]
+
+
+async def decided(store: MemoryStore) -> list[str]:
+    """What is kept, but for the record of who did what."""
+    return [name for name in await store.get_metadata() if not name.startswith("acts/")]
 
 
 class OvertakingStore(MemoryStore):

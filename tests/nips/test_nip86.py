@@ -37,7 +37,7 @@ class TestMethods:
             of_nip |= {"listeventsneedingmoderation", "changerelayname", "changerelaydescription", "changerelayicon"}
             of_nip |= {"createrole", "editrole", "deleterole", "assignrole", "unassignrole", "listroles"}
             of_nip |= {"assignmethod", "unassignmethod", "listmethodassignees", "stats"}
-            of_nip |= {"listacts", "undoact"}
+            of_nip |= {"listacts", "undoact", "listreportedevents"}
             of_nip |= {"listvitals", "backupnow", "exportevents"}
             of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests"}
             of_nip |= {"explainfilters"}

@@ -28,6 +28,7 @@ from trio_relay.pipeline.explaining import Explaining
 from trio_relay.pipeline.filter_room import FilterRoom
 from trio_relay.pipeline.join_stage import JoinStage
 from trio_relay.pipeline.maintenance import Maintenance
+from trio_relay.pipeline.operator_reads import OperatorReads
 from trio_relay.pipeline.options import RelayOptions, SyncOptions
 from trio_relay.pipeline.queries import Queries
 from trio_relay.pipeline.query_turns import QueryTurns
@@ -102,6 +103,8 @@ class Relay:
             options.query_wait_seconds,
             cores=None if store.is_shared else cores(),  # what others share is asked over a network
         )
+        self.operator_reads = OperatorReads(store, self._turns)
+        """What those read who manage the relay: past the gate, so it is for them alone."""
         self._queries = Queries(
             store,
             self._turns,

@@ -183,7 +183,7 @@ class AdminApi:
             Rejected: the caller may not call this, the parameters are not right, or it failed.
         """
         relay = self._relay
-        call = Call(method, params, caller, client, relay.now(), relay.rules, self._sight)
+        call = Call(method, params, caller, client, relay.now(), relay.rules, self._sight, relay.operator_reads)
         try:
             # Nothing waits between the decision and the change of the lists.
             outcome = carry_out(call)

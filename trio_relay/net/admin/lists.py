@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from trio_relay.moderation.reports import known_among, without_reporter
+from trio_relay.moderation.reports import without_reporter
 from trio_relay.net.addresses import AddressList, as_listed
 from trio_relay.net.admin.params import Call, Method, Outcome
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
-from trio_relay.policy.lists import Change, ListEntry, ListName, reporters
+from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.rules import Rules
 
 
@@ -177,25 +177,6 @@ def check_put(call: Call, change: Change) -> None:
 def excluding(name: ListName) -> ListName | None:
     """The list that no item of this one may be on; None if there is none."""
     return _BY_NAME[name].other if name in _BY_NAME else None
-
-
-def list_reported(call: Call) -> Outcome:
-    """The moderation queue; what most known keys have reported comes first, and then what most keys have."""
-    call.at_most(0)
-
-    def order(item: tuple[str, ListEntry]) -> tuple[int, int, int, str]:
-        event_id, entry = item
-        names = reporters(entry)
-        return -known_among(names, call.rules, call.now), -len(names), entry.since, event_id
-
-    ordered = sorted(call.rules.lists.entries(ListName.REPORTED_EVENTS, call.now).items(), key=order)
-    return Outcome([{"id": event_id, "reason": _told(entry)} for event_id, entry in ordered])
-
-
-def _told(entry: ListEntry) -> str:
-    others = len(reporters(entry)) - 1
-    more = f"(and {others} more)" if others > 0 else ""
-    return " ".join(part for part in (entry.reason, more) if part)
 
 
 def _line(field: str, item: str, entry: ListEntry) -> dict[str, object]:

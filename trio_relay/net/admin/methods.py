@@ -11,12 +11,12 @@ from trio_relay.net.admin.lists import (
     ban_event,
     ban_pubkey,
     block_address,
-    list_reported,
     listing,
     putting,
     taking,
 )
 from trio_relay.net.admin.params import OPERATOR, Call, Method, Outcome
+from trio_relay.net.admin.queue import list_reported, list_reported_events
 from trio_relay.net.admin.roles import (
     assign_method,
     assign_role,
@@ -127,6 +127,7 @@ METHODS: Final[dict[str, Method]] = {
     "unallowevent": taking(ListName.ALLOWED_EVENTS),
     "listallowedevents": listing(ListName.ALLOWED_EVENTS),
     "listeventsneedingmoderation": list_reported,
+    "listreportedevents": list_reported_events,
     "allowkind": putting(ListName.ALLOWED_KINDS),
     "unallowkind": taking(ListName.ALLOWED_KINDS),
     "listallowedkinds": listing(ListName.ALLOWED_KINDS),

@@ -13,6 +13,7 @@ from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import MAX_KIND
 from trio_relay.nostr.nip19 import pubkey_of
+from trio_relay.pipeline.operator_reads import OperatorReads
 from trio_relay.policy.audit import Act
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.rules import Rules
@@ -37,6 +38,7 @@ class Call:
         now: seconds since 1970.
         rules: as they stand.
         sight: of the relay as it runs.
+        reads: of what it has stored.
     """
 
     method: str
@@ -46,6 +48,7 @@ class Call:
     now: int
     rules: Rules
     sight: Sight
+    reads: OperatorReads
 
     def at_most(self, count: int) -> None:
         """Refuse more parameters than that.
