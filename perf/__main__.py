@@ -52,6 +52,7 @@ from perf.versions import versions
 )
 @click.option("--interpreted", is_flag=True, help="The sources as they are take turns too, as `interpreted`.")
 @click.option("--workers", type=click.IntRange(2), help="The relay in so many workers takes turns too.")
+@click.option("--browsers", type=click.IntRange(1), help="The relay with its console open in so many takes turns too.")
 @click.option(
     "--beside", type=click.Path(exists=True, dir_okay=False),
     help="The Python of another checkout, whose relay takes turns with this one's, as `beside`.",
@@ -73,6 +74,7 @@ def main(
     hostile: int,
     interpreted: bool,
     workers: int | None,
+    browsers: int | None,
     beside: str | None,
     before: Path | None,
     picture: Path | None,
@@ -109,6 +111,8 @@ def main(
     scenarios = [SCENARIOS[name].scaled(scale) for name in names or SCENARIOS]
     others = [INTERPRETED] if interpreted else []
     others += [] if workers is None else [relay_of(sys.executable, f"{workers} workers", None, workers)]
+    watched = [] if browsers is None else [relay_of(sys.executable, f"{browsers} browsers", None, browsers=browsers)]
+    others += watched
     others += [] if beside is None else [relay_of(beside, "beside")]
     others += [] if no_peers else peers(file)
     found = measure_all(scenarios, _servers(others), rounds, scale, json_file)

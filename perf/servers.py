@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ class Command:
         environment: added to ours.
         version: a command that prints it.
         ready: what it has said once all of it serves; empty: it does once it accepts a connection.
+        browsers: that have its console open meanwhile.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Command:
     environment: dict[str, str] = field(default_factory=dict)
     version: str = ""
     ready: str = ""
+    browsers: int = 0
 
     @property
     def is_here(self) -> bool:
@@ -53,7 +55,7 @@ class Command:
         return shutil.which(shlex.split(self.command)[0]) is not None
 
 
-def relay_of(python: str, name: str, path: str | None = "", workers: int = 1) -> Command:
+def relay_of(python: str, name: str, path: str | None = "", workers: int = 1, browsers: int = 0) -> Command:
     """The relay that an environment has.
 
     Args:
@@ -61,6 +63,7 @@ def relay_of(python: str, name: str, path: str | None = "", workers: int = 1) ->
         name: in the tables.
         path: where modules are looked for first (PYTHONPATH); None: where they are for this process.
         workers: processes that serve.
+        browsers: that have its console open meanwhile.
     """
     program = f"{shlex.quote(python)} -P -m trio_relay"  # -P: not the one that the current folder happens to hold
     return Command(
@@ -73,8 +76,10 @@ def relay_of(python: str, name: str, path: str | None = "", workers: int = 1) ->
             "TRIO_RELAY_STORE__PATH": "{folder}/relay.db",
             **({} if workers == 1 else {"TRIO_RELAY_PIPELINE__WORKERS": str(workers)}),
             **({} if path is None else {"PYTHONPATH": path}),
+            **({"TRIO_RELAY_WEB__ADMIN": "true"} if browsers else {}),
         },
         ready="listening on",
+        browsers=browsers,
     )
 
 
@@ -171,15 +176,12 @@ def running(command: Command, filled: Path | None = None, folder: Path | None = 
             shutil.copytree(filled, folder, copy_function=_copy, dirs_exist_ok=True)
         port = free_port()
 
-        def fill(text: str) -> str:
-            return text.replace("{port}", str(port)).replace("{folder}", name)
-
-        for file, text in command.files.items():
-            (folder / file).write_text(fill(text))
-        environment = os.environ | {key: fill(value) for key, value in command.environment.items()}
+        for file, text in filled_in(command.files, port, name).items():
+            (folder / file).write_text(text)
+        environment = os.environ | filled_in(command.environment, port, name)
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                shlex.split(fill(command.command)),
+                shlex.split(filled_in({"": command.command}, port, name)[""]),
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -190,6 +192,11 @@ def running(command: Command, filled: Path | None = None, folder: Path | None = 
                 yield Server(process, port, folder)
             finally:
                 _end(process)
+
+
+def filled_in(texts: Mapping[str, str], port: int, folder: str) -> dict[str, str]:
+    """The same texts, with the port and the folder where they say so."""
+    return {key: text.replace("{port}", str(port)).replace("{folder}", folder) for key, text in texts.items()}
 
 
 def _copy(source: str, target: str) -> None:

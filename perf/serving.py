@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
+from perf.browsers import watching
 from perf.cluster import Backing, fresh_index
 from perf.filling import Stores
 from perf.scenarios import Scenario
@@ -21,7 +22,7 @@ def serving(scenario: Scenario, command: Command, stores: Stores) -> Iterator[tu
     """
     command = replace(command, environment={**command.environment, **scenario.settings})
     if not scenario.is_on_opensearch:
-        with running(command, stores.find(command, scenario)) as server:
+        with running(command, stores.find(command, scenario)) as server, watching(server, command):
             yield server, None
         return
     found = stores.find_index(command, scenario)

@@ -174,9 +174,10 @@ PURE = [
     "store/opensearch/decide.py",
     "pipeline/completeness.py", "pipeline/conditions.py", "pipeline/subscription_index.py", "pipeline/statistics.py",
     "pipeline/filter_room.py", "pipeline/fair_queue.py", "pipeline/uses.py", "pipeline/histogram.py",
-    "net/addresses.py", "net/addresses.py", "net/frames.py", "net/keepalive.py",
-    "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/methods.py",
-    "net/admin/acts.py", "net/admin/lists.py", "net/connection_limits.py", "net/statistics.py", "net/request_head.py", "net/websocket.py",
+    "net/addresses.py", "net/frames.py", "net/keepalive.py",
+    "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py",
+    "net/admin/acts.py", "net/admin/lists.py", "net/connection_limits.py", "net/statistics.py", "net/request_head.py",
+    "net/websocket.py",
     "net/forwarded.py", "net/proxy_header.py", "net/welcome.py",
     "net/web/place.py", "net/web/plots.py", "net/web/sessions.py",
 ]  # fmt: skip
@@ -347,6 +348,7 @@ def imported_from(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
 
 LONE_AND_SMALL = {
     "cli/admin_link.py": "each command of its own has a file",
+    "net/admin/upkeep.py": "copies and the past are no sights of what runs",
     "moderation/wiring.py": "what wires a room up is no part of its parts",
     "nostr/event_fields.py": "stays interpreted, so that msgspec sees what its lists hold",
     "nostr/pow.py": "NIP-13, found by its name",

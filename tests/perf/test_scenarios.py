@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,7 +17,7 @@ from perf.measuring import load, measure
 from perf.plan import Plan
 from perf.results import CLOSED, PACED, Sample
 from perf.scenarios import SCENARIOS, Scenario
-from perf.servers import OURS, Server, running
+from perf.servers import OURS, Server, relay_of, running
 from tests.perf.counting import check, counted_filters, matches
 from tests.support.oracles import naive_query
 from trio_relay.nostr import hyperloglog
@@ -111,3 +113,12 @@ def test_a_scaled_scenario_asks_for_no_more_than_the_whole_one() -> None:
         for name in ("count", "first", "stored", "filled", "subscribers", "differing"):
             assert getattr(less, name) <= getattr(whole, name), scenario.name
             assert bool(getattr(less, name)) == bool(getattr(whole, name)), scenario.name
+
+
+@pytest.mark.exhaustive
+def test_browsers_can_have_the_console_open_meanwhile(stores: Stores) -> None:
+    watched = relay_of(sys.executable, "watched", path=None, browsers=2)
+    [sample] = measure(SCENARIOS["id"].scaled(SCALE), watched, stores)
+    assert sample.failure == ""
+    [closed] = measure(SCENARIOS["id"].scaled(SCALE), replace(watched, environment=OURS.environment), stores)
+    assert "a browser was not let into the console" in closed.failure
