@@ -58,7 +58,7 @@ ALLOWED = {
         "plugins",
         "pipeline",
     ],
-    "metrics": ["version", "memory_budget", "plugins", "pipeline", "net"],
+    "metrics": ["version", "process", "memory_budget", "plugins", "pipeline", "net"],
     "logs": [],
     "environment": [],
     "list_files": ["nostr", "policy", "net"],

@@ -77,6 +77,9 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_events_refused": "counter",
         "trio_relay_events_received": "counter",
         "trio_relay_verifiers": "gauge",
+        "trio_relay_process_cpu_seconds": "counter",
+        "trio_relay_process_resident_bytes": "gauge",
+        "trio_relay_query_at_once_seconds": "histogram",
         "trio_relay_events": "counter",
         "trio_relay_messages_refused": "counter",
         "trio_relay_channel_depth": "gauge",
@@ -294,11 +297,10 @@ async def test_the_metrics_have_a_door_of_their_own(
     method: str, target: str, status: int, autojump_clock: MockClock
 ) -> None:
     async with open_door() as door:
-        page = page_of(door)
-        reply = await visit(MetricsEndpoint(page.render), method, target)
+        text, content_type = page_of(door).render()
+        reply = await visit(MetricsEndpoint(lambda: (text, content_type)), method, target)
         assert reply.status == status
         if status == 200:
-            text, content_type = page.render()
             assert (reply.headers["content-type"], reply.headers["content-length"]) == (content_type, str(len(text)))
             assert reply.body == (b"" if method == "HEAD" else text)
 

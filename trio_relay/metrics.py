@@ -27,9 +27,11 @@ from trio_relay.memory_budget import SHARES
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.pipeline.statistics import Distribution, RelayStatistics
 from trio_relay.plugins.processes import ProgramStatistics
+from trio_relay.process import own_use
 from trio_relay.version import CODE, __version__
 
 Snapshot: TypeAlias = Callable[[], tuple[RelayStatistics, NetStatistics]]
+Use: TypeAlias = Callable[[], tuple[float, int]]
 
 
 class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,11 +98,14 @@ class MetricsPage:
     Args:
         snapshot: returns the statistics as they are now, those of all workers as one.
         processes: returns the numbers of each process; None: the relay is one.
+        use: returns what this process uses, see `own_use`.
     """
 
-    def __init__(self, snapshot: Snapshot, processes: Callable[[], WorkersFigures] | None = None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, processes: Callable[[], WorkersFigures] | None = None, use: Use = own_use
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_RelayCollector(snapshot, processes))
+        self._registry.register(_RelayCollector(snapshot, processes, use))
 
     def render(self) -> tuple[bytes, str]:
         """Return the page's text and its content type."""
@@ -112,15 +117,17 @@ class MetricsPage:
 
 
 class _RelayCollector(Collector):
-    def __init__(self, snapshot: Snapshot, processes: Callable[[], WorkersFigures] | None) -> None:
+    def __init__(self, snapshot: Snapshot, processes: Callable[[], WorkersFigures] | None, use: Use) -> None:
         self._snapshot = snapshot
         self._processes = processes
+        self._use = use
 
     def describe(self) -> Iterable[Metric]:
         return []  # so that registering asks for no statistics yet
 
     def collect(self) -> Iterator[Metric]:
         yield from _all(*self._snapshot())
+        yield from _process(*self._use())
         if self._processes is not None:
             yield from _workers(self._processes())
 
@@ -240,6 +247,9 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
     yield _histogram("query_wait_seconds", "Waiting for a turn, of pages and counts that waited", relay.turns.waited)
     yield _counter("query_steps_yielded", "Pages and counts begun anew to let others in", relay.turns.yielded)
     yield _counter("queries_at_once", "Stored queries answered without a wait", relay.queries.at_once)
+    yield _histogram(
+        "query_at_once_seconds", "Answers of stored queries that were given at once", relay.queries.at_once_seconds
+    )
     yield _labelled("queries", "How stored queries ended, by outcome", "outcome", relay.queries.outcomes)
     yield _labelled("counts", "How COUNT requests ended, by outcome", "outcome", relay.queries.counts)
     yield _gauge("syncs", "Syncs (NIP-77) that are open now", relay.syncing.sessions)
@@ -305,6 +315,11 @@ def _sharing(relay: RelayStatistics) -> Iterator[Metric]:
         yield _counter("bus_notes_heard", "Notes of other relays", notes.heard)
         yield _counter("bus_notes_dropped", "Notes that found no room while the bus was away", notes.dropped)
         yield _counter("bus_gaps", "Times that something was read from the store, not from the bus", notes.gaps)
+
+
+def _process(cpu_seconds: float, resident_bytes: int) -> Iterator[Metric]:
+    yield _counter("process_cpu_seconds", "CPU that the process of this page has used", cpu_seconds)
+    yield _gauge("process_resident_bytes", "Memory of the process of this page", resident_bytes)
 
 
 def _workers(figures: WorkersFigures) -> Iterator[Metric]:

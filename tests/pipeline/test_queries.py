@@ -146,7 +146,8 @@ async def test_cancelling_ends_the_stores_work_and_says_nothing(method: str) -> 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.answer(target).send)
         await wait_all_tasks_blocked()
-        assert desk.statistics() == QueriesStatistics(1, 0, {}, queries(store).statistics().seconds, {})
+        none = queries(store).statistics().seconds
+        assert desk.statistics() == QueriesStatistics(1, 0, {}, none, {}, none)
         nursery.cancel_scope.cancel()
     assert store.cancelled[method] == 1
     assert await waiting(target.recipient) == []

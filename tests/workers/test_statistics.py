@@ -65,7 +65,13 @@ WITH_NUMBERS: dict[type, st.SearchStrategy[Any]] = {
         of_relay.BroadcasterStatistics, COUNT, COUNT, COUNT, COUNT, COUNT, DISTRIBUTIONS
     ),
     of_relay.QueriesStatistics: st.builds(
-        of_relay.QueriesStatistics, COUNT, COUNT, tables("answered", "failed"), DISTRIBUTIONS, tables("answered")
+        of_relay.QueriesStatistics,
+        COUNT,
+        COUNT,
+        tables("answered", "failed"),
+        DISTRIBUTIONS,
+        tables("answered"),
+        DISTRIBUTIONS,
     ),
     of_relay.TurnsStatistics: st.builds(of_relay.TurnsStatistics, COUNT, COUNT, DISTRIBUTIONS, COUNT),
     of_relay.SyncStatistics: st.builds(of_relay.SyncStatistics, COUNT, COUNT, COUNT, COUNT),
@@ -120,7 +126,7 @@ WORKERS = st.builds(statistics.ServingStatistics, RELAYS, NETS, COUNT.map(float)
 
 
 def page_of(both: Both) -> bytes:
-    return MetricsPage(lambda: both).render()[0]
+    return MetricsPage(lambda: both, use=lambda: (0.0, 0)).render()[0]
 
 
 def samples(page: bytes, *types: str) -> Samples:

@@ -46,7 +46,7 @@ class Look:
         at: seconds since 1970.
         totals: what only grows, such as events by outcome or seconds of CPU, by name.
         levels: what is so much now, such as connections, by name.
-        latency: of stored queries, from the request to EOSE in seconds, all so far.
+        latency: of stored queries, from the request to EOSE in seconds, all so far, those answered at once too.
     """
 
     at: float
@@ -65,20 +65,13 @@ class Point(msgspec.Struct, frozen=True):
 
 
 def look_at(at: float, relay: RelayStatistics, net: NetStatistics, cpu_seconds: float, resident_bytes: int) -> Look:
-    """The look that these statistics give; of all processes together.
-
-    Queries that were answered at once count as less than the shortest time that is told apart: they take two
-    milliseconds at most.
-    """
-    queries = relay.queries
-    outcomes = dict.fromkeys(OUTCOMES, 0)
-    for outcome, number in (*relay.verifier.outcomes.items(), *relay.writer.outcomes.items()):
-        outcomes[_GROUPS.get(outcome, "refused")] += number
-    outcomes["refused"] += sum(relay.refused.values())
+    """The look that these statistics give; of all processes together."""
+    queries, refused = relay.queries, sum(relay.refused.values())
+    became = (*relay.verifier.outcomes.items(), *relay.writer.outcomes.items(), ("refused", refused))
     totals: dict[str, float] = {
-        **outcomes,
+        **grouped(became),
         "events": sum(relay.received.values()),
-        "requests": queries.at_once + sum(queries.outcomes.values()) + sum(queries.counts.values()),
+        "requests": sum(queries.outcomes.values()) + sum(queries.counts.values()),
         "deliveries": relay.broadcaster.deliveries,
         "commits": relay.writer.batches.count,
         "accepted": net.accepted,
@@ -92,9 +85,21 @@ def look_at(at: float, relay: RelayStatistics, net: NetStatistics, cpu_seconds: 
         "outgoing_bytes": net.held_bytes.get("out", 0),
         **{f"depth_{name}": channel.depth for name, channel in relay.channels.items()},
     }
-    first, *others = queries.seconds.counts
-    counts = (first + queries.at_once, *others)
-    return Look(at, totals, levels, Distribution(queries.seconds.bounds, counts, queries.seconds.total))
+    return Look(at, totals, levels, together(queries.seconds, queries.at_once_seconds))
+
+
+def grouped(became: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """How many events have come to each of `OUTCOMES`, of numbers by the pipeline's own names for these."""
+    outcomes = dict.fromkeys(OUTCOMES, 0.0)
+    for outcome, number in became:
+        outcomes[_GROUPS.get(outcome, "refused")] += number
+    return outcomes
+
+
+def together(one: Distribution, other: Distribution) -> Distribution:
+    """What both have seen, of the same bounds."""
+    counts = tuple(a + b for a, b in zip(one.counts, other.counts, strict=True))
+    return Distribution(one.bounds, counts, one.total + other.total)
 
 
 def between(before: Look, after: Look) -> Point:

@@ -112,5 +112,10 @@ class Queries:
         """What has been asked so far."""
         source = self._source
         return QueriesStatistics(
-            source.running, source.at_once, dict(source.outcomes), source.duration.statistics(), dict(self._counts)
+            source.running,
+            source.at_once,
+            dict(source.outcomes),
+            source.duration.statistics(),
+            dict(self._counts),
+            source.at_once_duration.statistics(),
         )

@@ -165,17 +165,18 @@ class QueryTurns:
             return None
         return now
 
-    def end_on_loop(self, who: Identity | None, began: float) -> None:
-        """An answer on the loop has been given, or given up."""
+    def end_on_loop(self, who: Identity | None, began: float) -> float:
+        """An answer on the loop has been given, or given up; gives the seconds that it has taken."""
         seconds = self._clock() - began
         if seconds <= _SMALL_SECONDS:
-            return
+            return seconds
         holders, now = _holders(who), trio.current_time()
         self._queue.charge(holders, seconds, now)
         uses = self._on_loop
         uses.age(now)
         uses.charge(uses.of(holders), seconds, now)
         self._is_crowded = uses.seconds(uses.total, now) > _CROWDED_SECONDS
+        return seconds
 
     def _crowds(self, who: Identity | None) -> bool:
         uses, now = self._on_loop, trio.current_time()

@@ -72,7 +72,8 @@ class TurnsStatistics:
 
 @dataclass(frozen=True, slots=True)
 class QueriesStatistics:
-    """How queries are: running now, answered at once so far, all outcomes, seconds that those that waited took.
+    """How queries are: running now, answered at once so far, all outcomes, seconds that those that waited took, and
+    seconds of those that were answered at once.
 
     Counts are among those that run now, and have outcomes of their own.
     """
@@ -82,6 +83,7 @@ class QueriesStatistics:
     outcomes: dict[str, int]
     seconds: Distribution
     counts: dict[str, int]
+    at_once_seconds: Distribution
 
 
 @dataclass(frozen=True, slots=True)

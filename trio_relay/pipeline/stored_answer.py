@@ -83,6 +83,7 @@ class AnswerSource:
         at_once: answers that needed no task.
         outcomes: of all answers, by name.
         duration: seconds of those that needed a task.
+        at_once_duration: seconds of the others.
     """
 
     store: Store
@@ -96,6 +97,7 @@ class AnswerSource:
     at_once: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     duration: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+    at_once_duration: Histogram = field(default_factory=lambda: Histogram(SECONDS))
 
     def timeout(self) -> Rejected:
         """What is said of a step that took too long."""
@@ -162,7 +164,9 @@ class StoredAnswer:
         if began is None:
             return False
         is_sent = self._send_on_loop()
-        turns.end_on_loop(self._who, began)
+        seconds = turns.end_on_loop(self._who, began)
+        if is_sent:
+            self._source.at_once_duration.observe(seconds)
         return is_sent
 
     def _send_on_loop(self) -> bool:

@@ -131,7 +131,7 @@ def nothing(keeper: KeeperStatistics) -> tuple[RelayStatistics, NetStatistics]:
         verifier=VerifierStatistics(sizes, seconds, {}),
         writer=WriterStatistics(sizes, seconds, seconds, {}, None),
         broadcaster=BroadcasterStatistics(0, 0, 0, 0, 0, seconds),
-        queries=QueriesStatistics(0, 0, {}, seconds, {}),
+        queries=QueriesStatistics(0, 0, {}, seconds, {}, seconds),
         turns=TurnsStatistics(0, 0, seconds, 0),
         syncing=SyncStatistics(0, 0, 0, 0),
         judging=JudgingStatistics({}, seconds, seconds, {}, {}),
