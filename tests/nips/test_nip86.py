@@ -40,7 +40,7 @@ class TestMethods:
             of_nip |= {"listacts", "undoact", "listreportedevents"}
             of_nip |= {"listvitals", "backupnow", "exportevents"}
             of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests"}
-            of_nip |= {"explainfilters"}
+            of_nip |= {"explainfilters", "explainevent", "storestats", "findevents"}
             assert sorted(methods) == sorted(of_nip)
 
     @pytest.mark.parametrize(("put", "take", "show", "field", "item"), PAIRS)

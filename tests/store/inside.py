@@ -72,6 +72,14 @@ def database_of(events: Iterable[Event]) -> apsw.Connection:
     return connection
 
 
+def filled(events: Sequence[Event]) -> apsw.Connection:
+    """A store's tables in memory in which these were saved, with their words."""
+    connection = apsw.Connection(":memory:")
+    schema.prepare(connection, "")
+    BatchWriter(connection).save(events)
+    return connection
+
+
 def explained(connection: apsw.Connection, filter_: Filter, now: int) -> insight.Explanation:
     """What is told of an answer, and of the rows that it went through."""
     inquiry = explain.Inquiry(filter_, now, None)

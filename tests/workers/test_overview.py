@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from msgspec import to_builtins
 from msgspec.structs import replace
 from trio.testing import MockClock
 
@@ -58,6 +59,24 @@ async def test_what_was_slow_on_any_worker_is_seen(autojump_clock: MockClock, mo
             crew.served(number).slow_requests.note("REQ", [Filter()], who, float(number), "answered", 0)
         listed = await admin.call("listslowrequests")
         assert [(one["seconds"], one["address"]) for one in listed] == [(2.0, "203.0.113.1"), (1.0, "203.0.113.1")]
+
+
+async def test_subscriptions_of_all_workers_that_would_get_an_event_are_counted(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = to_builtins(ALICE.event("tea"))
+    async with (
+        open_crew(monkeypatch) as (crew, _),
+        operator(crew.door(1)) as admin,
+        open_client(crew.door(1)) as one,
+        open_client(crew.door(2)) as other,
+    ):
+        for client, sub_ids in ((one, "ab"), (other, "a")):
+            for sub_id in sub_ids:
+                await client.send("REQ", sub_id, {"kinds": [1]})
+                assert (await client.receive())[0] == "EOSE"
+        answer = await admin.call("explainevent", note)
+        assert (answer["store"], answer["subscriptions"]) == ("new", 3)
 
 
 async def test_a_worker_that_does_not_answer_is_left_out(

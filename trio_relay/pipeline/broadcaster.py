@@ -108,6 +108,12 @@ class Broadcaster:
         targets = self._index.match(event)
         return bool(targets) and bool(self._receivers(event, targets))
 
+    async def wanted_by(self, event: Event) -> int:
+        """How many subscriptions would get this event now; nothing is delivered."""
+        if self._searches.take_long(event):
+            await self._searches.prepare(event, self._index.match)
+        return len(self._receivers(event, self._index.match(event)))
+
     async def run(self, live: trio.MemoryReceiveChannel[list[Submission]], most: int) -> None:
         """Deliver until the channel has ended; the handle is this task's own and is closed by it."""
         with live:

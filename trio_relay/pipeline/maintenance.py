@@ -35,6 +35,12 @@ class Maintenance:
         self._sync_sets = sync_sets
         self._decided = trio.Event()
         self._learning = trio.Lock()
+        self._next_round: float | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the next round; 0 while one is made, None if none ever is."""
+        return None if self._next_round is None else max(0.0, self._next_round - trio.current_time())
 
     def learn_soon(self) -> None:
         """Have what others have decided learned before the next round; sync."""
@@ -72,6 +78,7 @@ class Maintenance:
 
     async def _make_rounds(self) -> None:
         while True:
+            self._next_round = trio.current_time()
             self._sync_sets.forget_idle()
             try:
                 if removed := await self._store.sweep():
@@ -81,4 +88,5 @@ class Maintenance:
                     await self._have_learned()
             except StoreError as error:
                 log.warning("not swept", error=str(error))
-            await trio.sleep(self._state.rules.options.sweep_seconds)
+            self._next_round = trio.current_time() + self._state.rules.options.sweep_seconds
+            await trio.sleep_until(self._next_round)

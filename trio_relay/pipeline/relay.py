@@ -115,7 +115,7 @@ class Relay:
             now=self.now,
         )
         nobody = Reader(private_kinds=rules.private_kinds)
-        self.explaining = Explaining(rules, store, clock, options.query_seconds)
+        self.explaining = Explaining(rules, store, clock, options.query_seconds, self.verify, self.next_sweep)
         """Answers operators who ask why."""
         self._sync_sets = SyncSets(store, sync, self._turns, nobody, scoreboard)
         self._maintenance = Maintenance(store, self.moderation.state, self.moderation.removals, self._sync_sets)
@@ -281,6 +281,11 @@ class Relay:
     def degraded(self) -> str | None:
         """What is worse than it should be while all is stored, or None: what others store may come later."""
         return self._store.statistics().degraded or self.judges.degraded()
+
+    def next_sweep(self) -> int | None:
+        """When what has expired is removed next, in seconds since 1970; None where another process does that."""
+        left = self._maintenance.seconds_left
+        return None if left is None else int(self._clock() + left)
 
     def statistics(self) -> RelayStatistics:
         """How everything is, as one frozen record."""

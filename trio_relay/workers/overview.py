@@ -16,6 +16,7 @@ from trio_relay.net.admin.sight import MOST_REFUSALS, BackUpNow, Sight, WantedRe
 from trio_relay.net.clients import MOST_LISTED, ClientRecord
 from trio_relay.net.statistics import RefusalRecord
 from trio_relay.net.vitals import VitalsSource
+from trio_relay.nostr.event import Event
 from trio_relay.pipeline.explaining import Explaining
 from trio_relay.pipeline.slow_requests import SlowRequest, slowest_of
 from trio_relay.pipeline.statistics import RelayStatistics
@@ -26,6 +27,8 @@ _hanging_up_of: Final = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _wanted_of: Final = msgspec.msgpack.Decoder(WantedRefusals).decode
 _refusals_of: Final = msgspec.msgpack.Decoder(list[RefusalRecord]).decode
 _slow_requests_of: Final = msgspec.msgpack.Decoder(list[SlowRequest]).decode
+_event_of: Final = msgspec.msgpack.Decoder(Event).decode
+_number_of: Final = msgspec.msgpack.Decoder(int).decode
 _truth_of: Final = msgspec.msgpack.Decoder(bool).decode
 
 
@@ -56,6 +59,9 @@ class WorkersSight:
     def statistics(self) -> RelayStatistics:
         return self._statistics()
 
+    async def wanting(self, event: Event) -> int:
+        return sum(map(_number_of, await self._ask_all("wanting", _encode(event))))
+
     async def clients(self) -> list[ClientRecord]:
         told = [one for answer in await self._ask_all("clients", b"") for one in _clients_of(answer)]
         return sorted(told, key=attrgetter("seconds"), reverse=True)[:MOST_LISTED]
@@ -76,6 +82,9 @@ class WorkersSight:
 def answering(sight: Sight) -> Calls:
     """What a worker answers to these questions, by what it sees itself."""
 
+    async def wanting(payload: bytes) -> bytes:
+        return _encode(await sight.wanting(_event_of(payload)))
+
     async def clients(_payload: bytes) -> bytes:
         return _encode(await sight.clients())
 
@@ -88,4 +97,5 @@ def answering(sight: Sight) -> Calls:
     async def slow_requests(_payload: bytes) -> bytes:
         return _encode(await sight.slow_requests())
 
-    return {"clients": clients, "hang_up": hang_up, "refusals": refusals, "slow_requests": slow_requests}
+    asked = (wanting, clients, hang_up, refusals, slow_requests)
+    return {answer.__name__: answer for answer in asked}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
+from trio_relay.net.addresses import AddressEntry, AddressList, BlockedAddresses, as_listed
 from trio_relay.net.admin.params import MOST_ITEM, Call, Method, Outcome
+from trio_relay.net.admin.sight import Sight
 from trio_relay.nostr.errors import invalid
 from trio_relay.nostr.nip19 import pubkey_of
+from trio_relay.policy.explained import CheckVerdict
 
 _MOST_FILTERS: Final = 1_000
 """More than any relay takes in one REQ, so that it is the relay's own limit that is told."""
@@ -20,6 +24,54 @@ def explain_filters(call: Call) -> Outcome:
     call.at_most(2)
     sources, key = _filters(call), _asked_as(call, ("key",)).get("key")
     return _later(lambda: call.sight.explaining.request(sources, key))
+
+
+def explain_event(call: Call) -> Outcome:
+    """What would come of an event: each check with what decides it, what the store would say, who would get it."""
+    call.at_most(2)
+    source = call.params[0] if call.params else None
+    if not isinstance(source, dict):
+        raise invalid(f"parameter 1 of {call.method} must be an event")
+    asked_as = _asked_as(call, ("key", "address"))
+    sight, before = call.sight, _address_check(call, asked_as.get("address"))
+    return _later(lambda: sight.explaining.event(source, sight.wanting, asked_as.get("key"), before))
+
+
+def _address_check(call: Call, address: str | None) -> tuple[CheckVerdict, ...]:
+    """What comes before anything of an event is read; nothing if no address is given."""
+    if address is None:
+        return ()
+    try:
+        address = as_listed(address)
+        is_denied = AddressList(map(AddressEntry, call.rules.options.denied_addresses)).covers(address, call.now)
+        is_blocked = BlockedAddresses(call.rules, lambda: call.now).covers(address)
+    except ValueError as error:
+        raise invalid(f"address must be an IP address: {error}") from None
+    if not is_blocked:
+        return (CheckVerdict("address", True, "", "policy.denied_addresses, listblockedips"),)
+    setting = "policy.denied_addresses" if is_denied else "listblockedips"
+    return (CheckVerdict("address", False, "blocked: nobody at this address is served", setting),)
+
+
+def tell_store(call: Call) -> Outcome:
+    """What the store holds, in numbers that are a minute old at most."""
+    call.at_most(0)
+    return Outcome(later=partial(_store, call.sight))
+
+
+async def _store(sight: Sight) -> object:
+    held: dict[str, object] = msgspec.to_builtins(await sight.explaining.holdings())
+    return held | {
+        "disk_bytes": sight.statistics().store.disk_bytes,
+        "next_sweep": sight.explaining.next_sweep(),
+    }
+
+
+def find_events(call: Call) -> Outcome:
+    """The newest events that match, whoever may read them."""
+    call.at_most(1)
+    sources = _filters(call)
+    return Outcome(later=lambda: call.sight.explaining.find(sources))
 
 
 def _filters(call: Call) -> list[object]:
@@ -62,5 +114,8 @@ def _later(ask: Callable[[], Awaitable[object]]) -> Outcome:
 
 ANSWERS: Final[dict[str, Method]] = {
     "explainfilters": explain_filters,
+    "explainevent": explain_event,
+    "storestats": tell_store,
+    "findevents": find_events,
 }
 """By name."""

@@ -11,6 +11,7 @@ from trio_relay.net.addresses import AddressEntry, AddressList
 from trio_relay.net.clients import ClientRecord, Clients
 from trio_relay.net.statistics import RefusalRecord
 from trio_relay.net.vitals import VitalsSource
+from trio_relay.nostr.event import Event
 from trio_relay.pipeline.explaining import Explaining
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.slow_requests import SlowRequest
@@ -71,6 +72,10 @@ class Sight(Protocol):
         """How all stages are."""
         ...
 
+    async def wanting(self, event: Event) -> int:
+        """How many open subscriptions would get an event."""
+        ...
+
     async def clients(self) -> list[ClientRecord]:
         """Who is connected, at most `clients.MOST_LISTED`; who has made most work first."""
         ...
@@ -113,6 +118,9 @@ class OwnSight:
 
     def statistics(self) -> RelayStatistics:
         return self._relay.statistics()
+
+    async def wanting(self, event: Event) -> int:
+        return await self._relay.stages.broadcaster.wanted_by(event)
 
     async def clients(self) -> list[ClientRecord]:
         return await self._clients.list()
