@@ -175,7 +175,7 @@ PURE = [
     "pipeline/completeness.py", "pipeline/conditions.py", "pipeline/subscription_index.py", "pipeline/statistics.py",
     "pipeline/filter_room.py", "pipeline/fair_queue.py", "pipeline/uses.py", "pipeline/histogram.py",
     "net/addresses.py", "net/frames.py", "net/keepalive.py",
-    "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py",
+    "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/members.py",
     "net/admin/acts.py", "net/admin/lists.py", "net/connection_limits.py", "net/statistics.py", "net/request_head.py",
     "net/websocket.py",
     "net/forwarded.py", "net/proxy_header.py", "net/welcome.py",

@@ -39,7 +39,7 @@ class House:
         call = admin.params.Call(method, given, by, "203.0.113.7", self.now, self.rules, NOBODY, NOBODY)
         outcome = admin.methods.carry_out(call)
         if outcome.changes:
-            changes = admin.acts.signed(outcome.changes, by)
+            changes = admin.acts.signed(outcome, by)
             act = admin.acts.act_to_record(call, outcome, changes)
             self.rules.apply([*changes, *audit.recording(act, self.rules.lists)])
         return outcome.result

@@ -38,6 +38,7 @@ class TestMethods:
             of_nip |= {"createrole", "editrole", "deleterole", "assignrole", "unassignrole", "listroles"}
             of_nip |= {"assignmethod", "unassignmethod", "listmethodassignees", "stats"}
             of_nip |= {"listacts", "undoact", "listreportedevents"}
+            of_nip |= {"listmembers", "addmember", "removemember", "createinvite", "listinvites", "deleteinvite"}
             of_nip |= {"listvitals", "backupnow", "exportevents"}
             of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests"}
             of_nip |= {"explainfilters", "explainevent", "storestats", "findevents"}

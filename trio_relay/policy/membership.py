@@ -82,14 +82,19 @@ def judge(event: Event, rules: Rules, now: int) -> JoinVerdict:
 
 
 def _leave(pubkey: str, rules: Rules, now: int) -> JoinVerdict:
-    if rules.lists.get(ListName.MEMBERS, pubkey, now) is None:
+    if not (changes := leaving(pubkey, rules, now)):
         return JoinVerdict(True, f"{Prefix.INFO}: you are no member")
+    return JoinVerdict(True, f"{Prefix.INFO}: you are a member no more", changes)
+
+
+def leaving(pubkey: str, rules: Rules, now: int) -> tuple[Change, ...]:
+    """Return the changes that make a key a member no more, and take its roles and codes; none if it is no member."""
     lists = rules.lists
+    if lists.get(ListName.MEMBERS, pubkey, now) is None:
+        return ()
     roles = () if lists.get(ListName.ROLE_HOLDERS, pubkey, now) is None else (Change(ListName.ROLE_HOLDERS, pubkey),)
     invites = (Change(ListName.CLAIMS, claim) for claim in _invites_by(pubkey, rules, now))
-    return JoinVerdict(
-        True, f"{Prefix.INFO}: you are a member no more", (Change(ListName.MEMBERS, pubkey), *roles, *invites)
-    )
+    return Change(ListName.MEMBERS, pubkey), *roles, *invites
 
 
 def lets_in(event: Event, rules: Rules, now: int) -> bool:
@@ -99,9 +104,16 @@ def lets_in(event: Event, rules: Rules, now: int) -> bool:
 
 
 def _is_invited(claim: str, rules: Rules, now: int) -> bool:
-    """Return True if the code still counts and the key that had it made is still a member."""
+    """Return True if the code still counts: an operator has made it, or a key that is still a member."""
     entry = rules.lists.get(ListName.CLAIMS, claim, now)
-    return entry is not None and _is_welcome(str(entry.data.get("by")), rules, now)
+    if entry is None:
+        return False
+    return bool(entry.by) or _is_welcome(inviter(entry), rules, now)
+
+
+def inviter(entry: ListEntry) -> str:
+    """Return who has had a code made: a member, or an operator."""
+    return entry.by or str(entry.data.get("by") or "")
 
 
 def _is_welcome(pubkey: str, rules: Rules, now: int) -> bool:

@@ -34,13 +34,15 @@ _MOST_NAMED: Final = 3
 _TO_BE_REMOVED: Final = "what it bans is still to be removed"
 
 
-def signed(changes: Sequence[Change], caller: str) -> list[Change]:
-    """The same changes, with who has made them; what was there before and comes back keeps whose it was."""
+def signed(outcome: Outcome, caller: str) -> list[Change]:
+    """The changes of an outcome, with who has made them; what was there before and comes back keeps whose it was."""
+    if outcome.undoes is not None:
+        return list(outcome.changes)
     return [
         change
-        if change.entry is None or change.entry.by or change.name is ListName.REPORTED_EVENTS
+        if change.entry is None or change.name is ListName.REPORTED_EVENTS
         else structs.replace(change, entry=structs.replace(change.entry, by=caller))
-        for change in changes
+        for change in outcome.changes
     ]
 
 

@@ -228,7 +228,7 @@ class AdminApi:
         if not (outcome.changes or outcome.removed):
             return
         note = log.bind(method=call.method, by=call.caller, item=call.params[0] if call.params else "")
-        lists, changes = call.rules.lists, signed(outcome.changes, call.caller)
+        lists, changes = call.rules.lists, signed(outcome, call.caller)
         act = act_to_record(call, outcome, changes)
         try:
             removed = await self._relay.moderation.removals.enforce(

@@ -155,7 +155,7 @@ def with_consequences(call: Call, outcome: Outcome) -> Outcome:
 
 
 def check_put(call: Call, change: Change) -> None:
-    """Refuse to put on a list what nobody may ban, and what bars the caller.
+    """Refuse to put on a list what nobody may ban, what bars the caller, and members beyond their number.
 
     Raises:
         Rejected: it is that.
@@ -167,6 +167,11 @@ def check_put(call: Call, change: Change) -> None:
             raise Rejected(Prefix.RESTRICTED, "this key is an admin's (policy.admins, relay.pubkey)")
         if change.item == call.caller:
             raise Rejected(Prefix.RESTRICTED, "this key is your own")
+    elif change.name is ListName.MEMBERS:
+        if call.rules.is_banned(change.item, call.now):
+            raise Rejected(Prefix.RESTRICTED, "this key is banned here")
+        if call.rules.lists.size(ListName.MEMBERS) >= call.rules.members.max_members:
+            raise Rejected(Prefix.RESTRICTED, "there is no room for more members (members.max_members)")
     elif change.name is ListName.BLOCKED_ADDRESSES:
         blocked = AddressList()
         blocked.add(change.item)

@@ -15,6 +15,7 @@ from trio_relay.net.admin.lists import (
     putting,
     taking,
 )
+from trio_relay.net.admin.members import MEMBER_METHODS
 from trio_relay.net.admin.params import OPERATOR, Call, Method, Outcome
 from trio_relay.net.admin.queue import list_reported, list_reported_events
 from trio_relay.net.admin.roles import (
@@ -149,6 +150,7 @@ METHODS: Final[dict[str, Method]] = {
     "assignmethod": _assign_method,
     "unassignmethod": unassign_method,
     "listmethodassignees": list_assignees,
+    **MEMBER_METHODS,
     "listacts": list_acts,
     "undoact": undo_act,
     "stats": tell_statistics,
