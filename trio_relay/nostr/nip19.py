@@ -5,6 +5,8 @@ Bech32 is that of BIP-173: 32 letters of five bits each, the last six of them a 
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import xor
 from typing import Final
 
 from trio_relay.nostr.event import is_hex64
@@ -12,6 +14,10 @@ from trio_relay.nostr.event import is_hex64
 _LETTERS: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUES: Final = {letter: value for value, letter in enumerate(_LETTERS)}
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_TERMS: Final = [
+    reduce(xor, (term for place, term in enumerate(_GENERATOR) if top >> place & 1), 0) for top in range(32)
+]
+"""What the five bits that leave at the top add."""
 _CHECKSUM_LETTERS: Final = 6
 _MOST_LETTERS: Final = 5_000
 """NIP-19's own limit, for entities with many relays."""
@@ -45,25 +51,38 @@ def pubkey_of(text: str) -> str:
     return key.hex()
 
 
+def npub_of(pubkey: str) -> str:
+    """Write a public key as people pass it on.
+
+    Args:
+        pubkey: 64 lowercase hex characters.
+    """
+    number = int(pubkey, 16) << 4  # 256 bits, and four to fill the last letter
+    values = [number >> shift & 31 for shift in range(255, -1, -5)]
+    checksum = _polymod([*_expanded("npub"), *values, *[0] * _CHECKSUM_LETTERS]) ^ 1
+    values += [checksum >> shift & 31 for shift in range(25, -1, -5)]
+    return f"npub1{''.join([_LETTERS[value] for value in values])}"
+
+
 def _decode(text: str, kind: str) -> bytes | None:
     """Decode the bytes of a Bech32 text that starts with this word and a 1; None if it is damaged."""
     letters = text[len(kind) + 1 :]
     if len(text) > _MOST_LETTERS or len(letters) < _CHECKSUM_LETTERS or not _VALUES.keys() >= set(letters):
         return None
     values = [_VALUES[letter] for letter in letters]
-    expanded = [ord(letter) >> 5 for letter in kind] + [0] + [ord(letter) & 31 for letter in kind]
-    if _polymod(expanded + values) != 1:
+    if _polymod([*_expanded(kind), *values]) != 1:
         return None
     return _bytes_of(values[:-_CHECKSUM_LETTERS])
 
 
-def _polymod(values: list[int]) -> int:
-    checksum = 1
+def _expanded(word: str) -> list[int]:
+    """What stands for the word in front of the 1 where the checksum is made."""
+    return [ord(letter) >> 5 for letter in word] + [0] + [ord(letter) & 31 for letter in word]
+
+
+def _polymod(values: list[int], checksum: int = 1) -> int:
     for value in values:
-        top = checksum >> 25
-        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
-        for place, term in enumerate(_GENERATOR):
-            checksum ^= term if top >> place & 1 else 0
+        checksum = (checksum & 0x1FFFFFF) << 5 ^ value ^ _TERMS[checksum >> 25]
     return checksum
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from trio_relay.moderation.state import CONSOLE_SECRET
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.vitals import VitalsSource
+from trio_relay.net.web import moderation_pages, store_pages
 from trio_relay.net.web.console import Console
 from trio_relay.net.web.login import Login
 from trio_relay.net.web.options import WebOptions
 from trio_relay.net.web.rendering import Pages
+from trio_relay.net.web.running_pages import running_pages
 from trio_relay.net.web.sessions import Sessions
 from trio_relay.net.web.site import Site
-from trio_relay.net.web.views import views
+from trio_relay.net.web.visit import ConsolePage
 from trio_relay.pipeline.relay import Relay
 
 
@@ -42,4 +45,14 @@ async def open_console(relay: Relay, options: WebOptions, api: AdminApi, pages: 
     has_links = options.enabled and (options.admin or bool(relay.rules.admins))
     secret = await relay.moderation.state.secret(CONSOLE_SECRET) if has_links else b""
     login = Login(relay, has_links=has_links, secret=lambda: secret)
-    return Console(api, pages, login, Sessions(options.session_seconds), views(vitals))
+    return Console(api, pages, login, Sessions(options.session_seconds), menu(vitals))
+
+
+def menu(vitals: VitalsSource) -> Mapping[str, ConsolePage]:
+    """All pages of the console by their paths, in the order of its menu.
+
+    Args:
+        vitals: of the whole relay.
+    """
+    pages = (*running_pages(vitals), *moderation_pages.PAGES, *store_pages.PAGES)
+    return {page.path: page for page in pages}

@@ -6,68 +6,25 @@ do is decided there, and noted there.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
-from urllib.parse import urlencode
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.http_responses import Response
+from trio_relay.net.web.deeds import deed
 from trio_relay.net.web.login import Login, refused_origin
 from trio_relay.net.web.place import Place
 from trio_relay.net.web.rendering import SECURITY, Pages
-from trio_relay.net.web.sessions import COOKIE, ConsoleSession, Sessions
-from trio_relay.nostr.errors import Rejected
+from trio_relay.net.web.sessions import COOKIE, ConsoleSession, Notice, Sessions
+from trio_relay.net.web.visit import ConsolePage, ConsoleVisit
+from trio_relay.nostr.errors import Prefix, Rejected
 
 _NO_STORE: Final = ("Cache-Control", "no-store")
 _MOST_PARAMS: Final = 10
-_FROM: Final[dict[str, Callable[[str], object]]] = {"s": str, "n": int, "j": msgspec.json.decode}
-"""How a form's fields become parameters, by the first letter of their names: a text, a number, JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConsoleVisit:
-    """One request of somebody who is logged in.
-
-    Attributes:
-        place: of the request.
-        session: theirs.
-        api: carries out what they call for.
-        pages: have the templates.
-    """
-
-    place: Place
-    session: ConsoleSession
-    api: AdminApi
-    pages: Pages
-
-    async def call(self, method: str, *params: object) -> Any:
-        """What a method answers, as JSON has it.
-
-        Raises:
-            Rejected: they may not call it, or it failed.
-        """
-        return await self.api.perform(method, params, self.session.caller, self.place.request.client)
-
-    async def show(self, template: str, facts: Mapping[str, object], status: int = 200) -> Response:
-        """A page of the console; `facts` is its own, beside what all of them have."""
-        query = self.place.query
-        common: dict[str, object] = {
-            "root": self.place.root,
-            "path": self.place.path,
-            "caller": self.session.caller,
-            "ends": self.session.ends,
-            "form_token": self.session.form_token,
-            "methods": frozenset(await self.call("supportedmethods")),
-            "said": query.get("said", ""),
-            "failed": query.get("failed", ""),
-        }
-        return self.pages.page(template, {**common, **facts}, status)
-
-
-View: TypeAlias = Callable[[ConsoleVisit], Awaitable[Response]]
+_SUPPORTED: Final = "supportedmethods"
 
 
 class Console:
@@ -78,17 +35,17 @@ class Console:
         pages: have the templates.
         login: lets people in.
         sessions: of those who are.
-        views: by the last part of the path, what makes each page; the empty one is the first page.
+        menu: by its path, each page; the empty one is the first page.
     """
 
     def __init__(
-        self, api: AdminApi, pages: Pages, login: Login, sessions: Sessions, views: Mapping[str, View]
+        self, api: AdminApi, pages: Pages, login: Login, sessions: Sessions, menu: Mapping[str, ConsolePage]
     ) -> None:
         self._api = api
         self._pages = pages
         self._login = login
         self._sessions = sessions
-        self._views = views
+        self._menu = menu
 
     @property
     def is_open(self) -> bool:
@@ -106,10 +63,15 @@ class Console:
         session = self._sessions.find(place.cookies.get(COOKIE, ""), self._login.now())
         if session is None or not self._login.may_enter(session.caller):
             return self._ask_in(place, 401 if "." in name or place.request.method == "POST" else 200)
-        visit = ConsoleVisit(place, session, self._api, self._pages)
+        visit = await self._visit(name, place, session)
         if place.request.method == "POST":
-            return await self._act(name, visit)
-        return await self._shown(name, visit)
+            return await self._act(visit)
+        return await self._shown(visit)
+
+    async def _visit(self, name: str, place: Place, session: ConsoleSession) -> ConsoleVisit:
+        supported = await self._api.perform(_SUPPORTED, (), session.caller, place.request.client)
+        methods = frozenset(map(str, supported if isinstance(supported, list) else ()))
+        return ConsoleVisit(place, name, session, methods, self._api, self._pages, self._menu)
 
     def _ask_in(self, place: Place, status: int, reason: str = "") -> Response:
         """The page at which people log in."""
@@ -131,64 +93,96 @@ class Console:
         return _told(200, {"to": to}, cookie) if name == "login" else _sent_on(to, cookie)
 
     def _cookie(self, place: Place, value: str, seconds: int) -> tuple[str, str]:
-        secure = "; Secure" if place.is_secure else ""
+        # A proxy may speak TLS for a name that the relay was not told: the browser says so.
+        is_secure = place.is_secure or place.request.headers.get("origin", "").lower().startswith("https:")
+        secure = "; Secure" if is_secure else ""
         path = f"{place.root}/admin"
         return "Set-Cookie", f"{COOKIE}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
-    async def _act(self, name: str, visit: ConsoleVisit) -> Response:
+    async def _act(self, visit: ConsoleVisit) -> Response:
+        """Do what a form asks for, and show the page again that it was on."""
         fields = visit.place.form
-        if dict(fields).get("form_token") != visit.session.form_token:
+        given = dict(fields)
+        if not visit.session.knows(given.get("form_token", "")):
             reason = "This form is not of your session: go back, and load the page again."
-            return await visit.show("nothing.html", {"reason": reason}, 403)
-        if name == "logout":
+            return visit.show("nothing.html", {"reason": reason}, 403)
+        if visit.name == "logout":
             self._sessions.end(visit.session)
             return _sent_on(f"{visit.place.root}/admin", self._cookie(visit.place, "", 0))
-        if name == "export.jsonl":
+        if visit.name == "export.jsonl":
             return await self._exporting(visit)
-        if name != "do":
-            return await visit.show("nothing.html", {"reason": "There is no such form."}, 404)
-        back = dict(fields).get("back", "").strip("/")
-        to = f"{visit.place.root}/admin/{back if back.partition('?')[0] in self._views else ''}".rstrip("/")
-        mark = "&" if "?" in to else "?"
-        try:
-            method, params = _asked(fields)
-            await visit.call(method, *params)
-        except Rejected as refusal:
-            return _sent_on(f"{to}{mark}{urlencode({'failed': refusal.reason})}")
-        except ValueError as error:
-            return _sent_on(f"{to}{mark}{urlencode({'failed': str(error)})}")
-        return _sent_on(f"{to}{mark}{urlencode({'said': method})}")
+        if visit.name != "do":
+            page = self._menu.get(visit.name)
+            if page is None or not page.takes_form:
+                return visit.show("nothing.html", {"reason": "There is no such form."}, 404)
+            return await self._shown(visit)
+        visit.session.notices.append(await self._done(visit, fields))
+        return _sent_on(f"{visit.place.root}/admin{self._back(given.get('back', ''))}")
 
     async def _exporting(self, visit: ConsoleVisit) -> Response:
         """Whether they may take all events along, which is recorded: then the site sends them."""
         try:
             await visit.call("exportevents")
         except Rejected as refusal:
-            return _told(403, {"error": refusal.reason})
+            return visit.show("nothing.html", {"reason": f"{refusal.reason}."}, 403)
         return _told(200, {})
 
-    async def _shown(self, name: str, visit: ConsoleVisit) -> Response:
-        if (view := self._views.get(name)) is None:
-            return await visit.show("nothing.html", {"reason": "There is no such page."}, 404)
+    async def _done(self, visit: ConsoleVisit, fields: list[tuple[str, str]]) -> Notice:
+        """What came of the call that a form asks for."""
+        method = dict(fields).get("method", "")
         try:
-            return await view(visit)
+            params = _asked(fields, self._login.now())
+            result = await visit.call(method, *params)
         except Rejected as refusal:
-            return await visit.show("nothing.html", {"reason": refusal.reason}, 403)
+            return Notice(f"Not done: {refusal.reason}.", is_failure=True)
+        except (ValueError, RecursionError):  # msgspec's errors are such, too
+            return Notice("Not done: a field of the form cannot be read.", is_failure=True)
+        if isinstance(result, list) and result and result[0] is False:  # NIP-86 has assignmethod answer so
+            return Notice(f"Not done: {result[-1]}.", is_failure=True)
+        return Notice(f"{deed(method, params)}.")
+
+    def _back(self, asked: str) -> str:
+        """Where to go on, below `/admin`: a page of ours, whatever the form says."""
+        path, _, query = asked.strip("/").partition("?")
+        if not path or path not in self._menu:
+            return ""
+        kept = urlencode(parse_qsl(query, keep_blank_values=True))
+        return f"/{path}?{kept}" if kept else f"/{path}"
+
+    async def _shown(self, visit: ConsoleVisit) -> Response:
+        if (page := self._menu.get(visit.name)) is None:
+            return visit.show("nothing.html", {"reason": "There is no such page."}, 404)
+        if not page.is_open_to(visit.methods):
+            return visit.show("nothing.html", {"reason": "You may call none of the methods that this page needs."}, 403)
+        try:
+            return await page.view(visit)
+        except Rejected as refusal:
+            status = 503 if refusal.prefix is Prefix.ERROR else 403
+            return visit.show("nothing.html", {"reason": f"{refusal.reason}."}, status)
 
 
-def _asked(fields: list[tuple[str, str]]) -> tuple[str, list[object]]:
-    """The method and the parameters that a form's fields ask for; empty ones at the end are left out.
+def _asked(fields: list[tuple[str, str]], now: int) -> list[object]:
+    """The parameters that a form's fields ask for, in their order; empty ones at the end are left out.
+
+    A field's name is a letter that says what it holds, and a digit: a text, a number, JSON, or a time that is so many
+    seconds ahead.
 
     Raises:
         ValueError: a field is no number, or no JSON, where it must be.
     """
-    method, params = dict(fields).get("method", ""), []
+    read: Mapping[str, Callable[[str], object]] = {
+        "s": str,
+        "n": int,
+        "j": msgspec.json.decode,
+        "d": lambda text: now + int(text),
+    }
+    params: list[object] = []
     for name, text in fields:
-        if len(name) == 2 and name[0] in _FROM and name[1].isdecimal():
-            params.append(_FROM[name[0]](text) if text else None)
+        if len(name) == 2 and name[0] in read and name[1].isdecimal():
+            params.append(read[name[0]](text) if text else None)
     while params and params[-1] is None:
         params.pop()
-    return method, params[:_MOST_PARAMS]
+    return params[:_MOST_PARAMS]
 
 
 def _sent_on(to: str, *headers: tuple[str, str]) -> Response:

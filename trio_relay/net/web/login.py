@@ -25,6 +25,9 @@ log = structlog.get_logger("trio_relay.net")
 BODY: Final = b"login"
 """What a login sends: something has to be hashed, and a page may not hash where it is not secure."""
 
+_GRACE_SECONDS: Final = 1
+"""What an event may be older than this process; browsers count whole seconds."""
+
 
 class Login:
     """Lets people in.
@@ -38,7 +41,8 @@ class Login:
     def __init__(self, relay: Relay, *, has_links: bool, secret: Callable[[], bytes]) -> None:
         self._relay = relay
         self._has_links = has_links
-        self._links = Links(secret)
+        self._since = relay.now()
+        self._links = Links(secret, self._since)
         self._replays = Replays()
 
     def now(self) -> int:
@@ -87,6 +91,8 @@ class Login:
             raise Rejected(Prefix.UNSUPPORTED, "no key may come in: the relay has no name (relay.url), or no admins")
         event, (url, *also) = parse_http_auth(place.request.headers.get("authorization", "")), self._urls(place)
         fault = check_http_auth(event, url=url, method="POST", body=place.request.body, now=relay.now(), also=also)
+        if fault is None and event.created_at < self._since - _GRACE_SECONDS:
+            fault = invalid("this event was made before the relay started, which may have used it: log in anew")
         if fault is None and not await relay.verify(event):
             fault = bad_signature()
         if fault is not None:

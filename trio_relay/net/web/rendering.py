@@ -14,6 +14,7 @@ import trio
 
 from trio_relay.net.http import Request
 from trio_relay.net.http_responses import Response
+from trio_relay.net.web.readable import FILTERS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -96,6 +97,7 @@ class Pages:
             lstrip_blocks=True,
         )
         environment.globals["version_of"] = self._version_of
+        environment.filters.update(FILTERS)
         for name in environment.list_templates(extensions=["html"]):
             environment.get_template(name)
         return environment

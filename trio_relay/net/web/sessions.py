@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest, digest
 from typing import Final
@@ -22,6 +23,20 @@ LINK_SECONDS: Final = 300
 _MOST: Final = 1_000
 _MOST_OF_ONE: Final = 10
 _BYTES: Final = 32
+_MOST_NOTICES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What somebody is told on the next page.
+
+    Attributes:
+        text: in words.
+        is_failure: True if what they wanted was not done.
+    """
+
+    text: str
+    is_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +48,29 @@ class ConsoleSession:
         ends: seconds since 1970.
         form_token: what each form of theirs carries, which no other page knows.
         token: what the cookie says, behind the caller.
+        notices: what they are to be told, the newest ones.
     """
 
     caller: str
     ends: float
     form_token: str
     token: str
+    notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=_MOST_NOTICES))
 
     @property
     def cookie(self) -> str:
         """The value of the cookie."""
         return f"{self.caller}.{self.token}"
+
+    def knows(self, form_token: str) -> bool:
+        """True if a form carries what those of this session do."""
+        return compare_digest(form_token.encode(), self.form_token.encode())
+
+    def take_notices(self) -> list[Notice]:
+        """What is to be told, once."""
+        taken = list(self.notices)
+        self.notices.clear()
+        return taken
 
 
 class Sessions:
@@ -119,10 +146,12 @@ class Links:
 
     Args:
         secret: gives what `link_token` was called with.
+        since: seconds since 1970, when this process has begun; what was made before, the last one may have seen used.
     """
 
-    def __init__(self, secret: Callable[[], bytes]) -> None:
+    def __init__(self, secret: Callable[[], bytes], since: int = 0) -> None:
         self._secret = secret
+        self._since = since
         self._used: dict[str, int] = {}
 
     def caller_of(self, token: str, now: int) -> str | None:
@@ -135,7 +164,8 @@ class Links:
         if not compare_digest(digest(self._secret(), said, "sha256"), signed):
             return None
         self._used = {once: until for once, until in self._used.items() if until > now}
-        if not now < found.until <= now + LINK_SECONDS or found.once in self._used:
+        made = found.until - LINK_SECONDS
+        if not max(self._since, now - LINK_SECONDS + 1) <= made <= now or found.once in self._used:
             return None
         self._used[found.once] = found.until
         return found.caller

@@ -1,0 +1,188 @@
+"""The pages of the console: what is on them, for whom, and that no text from outside becomes a part of one."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.net.web.canned import ACTING, ID, KEY, CannedApi, Desk, Outline, StillVitals, answers
+from trio_relay.net import web
+from trio_relay.nostr import errors, nip19
+
+pytestmark = pytest.mark.usefixtures("inline_threads")
+
+PATHS = [path for path, page in web.assembly.menu(StillVitals()).items() if "." not in path]
+SHOWN = {"clients/one": {"client": "0-1"}}
+HOSTILE = """"'><script>alert(1)</script><img src=x onerror=y> {{ 7*7 }} --> ]]> &amp; \x00 \u202e"""
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_each_page_is_whole_html_without_anything_inline(path: str) -> None:
+    page = Outline(await Desk().text(path, **SHOWN.get(path, {})))
+    names = {name for name, _ in page.attributes}
+    assert "style" not in names
+    assert {name for name in names if name.startswith("on")} == set()
+    scripts = [attributes for tag, attributes in page.elements if tag == "script"]
+    assert all("src" in attributes for attributes in scripts)
+    assert "style" not in {tag for tag, _ in page.elements}
+    assert [tag for tag, _ in page.elements].count("h1") == 1
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_text_from_outside_makes_no_element_and_no_attribute(path: str) -> None:
+    """Whatever it is, the page has the same elements with the same attributes."""
+    plain = Outline(await Desk().text(path, **SHOWN.get(path, {})))
+    page = await Desk(CannedApi(answers(HOSTILE))).text(path, **SHOWN.get(path, {}))
+    assert Outline(page).elements == plain.elements
+    assert "<script>alert" not in page
+
+
+@given(text=st.text(min_size=1, max_size=60), path=st.sampled_from(PATHS))
+async def test_any_text_makes_no_element_and_no_attribute(text: str, path: str) -> None:
+    plain = Outline(await Desk().text(path, **SHOWN.get(path, {})))
+    hostile = Desk(CannedApi(answers(f"<{text}")))
+    assert Outline(await hostile.text(path, **SHOWN.get(path, {}))).elements == plain.elements
+
+
+@given(query=st.text(max_size=60))
+@pytest.mark.parametrize("path", ["clients", "moderation/log", "moderation/banned-keys"])
+async def test_what_is_searched_for_makes_no_element(path: str, query: str) -> None:
+    names = {"q": query, "who": query, "method": query, "item": query, "page": query}
+    Outline(await Desk().text(path, **names))
+
+
+async def test_the_menu_has_what_the_caller_may_call_and_nothing_else() -> None:
+    desk = Desk(CannedApi(methods=frozenset({"listbannedpubkeys", "unbanpubkey"})))
+    page = Outline(await desk.text("moderation/banned-keys"))
+    links = [value for name, value in page.attributes if name == "href" and "/admin" in value]
+    assert set(links) == {"/admin/moderation/banned-keys"}
+    for path in PATHS:
+        if path != "moderation/banned-keys":
+            refused = await desk.get(path)
+            assert refused.status == 403
+            assert b"You may call none of the methods" in refused.body
+
+
+async def test_who_may_only_look_gets_no_forms_of_others() -> None:
+    desk = Desk(CannedApi(methods=frozenset(answers())))
+    for path in PATHS:
+        page = Outline(await desk.text(path, **SHOWN.get(path, {})))
+        actions = {value for name, value in page.attributes if name == "action"}
+        assert actions <= {"/admin/logout"}, path
+
+
+async def test_a_list_goes_on_over_pages_of_a_hundred() -> None:
+    told = answers() | {"listblockedips": [{"ip": f"192.0.2.{number}", "reason": ""} for number in range(250)]}
+    desk = Desk(CannedApi(told))
+    first = await desk.text("moderation/barred-addresses")
+    assert "192.0.2.249" in first and "192.0.2.149<" not in first  # noqa: PT018  # both of one page
+    assert 'href="?page=2"' in first
+    last = await desk.text("moderation/barred-addresses", page="3")
+    assert "Page 3 of 3" in last
+    assert "192.0.2.49<" in last
+    for beyond in ("99", "0", "-1", "x", "²", "9" * 20):
+        assert "Page " in await desk.text("moderation/barred-addresses", page=beyond)
+    found = await desk.text("moderation/barred-addresses", q="192.0.2.7")
+    assert "192.0.2.77" in found
+    assert "192.0.2.8<" not in found
+
+
+async def test_a_form_calls_its_method_and_says_in_words_what_was_done() -> None:
+    desk = Desk()
+    reply = await desk.send(method="banpubkey", s0=KEY, s1="spam", d2="86400", back="moderation/banned-keys?page=2")
+    assert (reply.status, dict(reply.headers)["Location"]) == (303, "/admin/moderation/banned-keys?page=2")
+    assert desk.api.calls == [("banpubkey", [KEY, "spam", desk.login.time + 86_400], KEY)]
+    assert await desk.told() == f"Banned the key {nip19.npub_of(KEY)[:10]}…{nip19.npub_of(KEY)[-9:]}."
+    assert await desk.told() == "", "it is said once"
+
+
+async def test_a_refused_form_says_why() -> None:
+    desk = Desk()
+    desk.api.refusal = errors.Rejected(errors.Prefix.RESTRICTED, "this key is <your> own")
+    await desk.send(method="banpubkey", s0=KEY)
+    desk.api.refusal = None
+    assert await desk.told() == "Not done: this key is <your> own."
+
+
+async def test_a_method_that_answers_no_has_not_done_it() -> None:
+    desk = Desk(CannedApi(answers() | {"banpubkey": [False, "no such key"]}))
+    await desk.send(method="banpubkey", s0=KEY)
+    assert await desk.told() == "Not done: no such key."
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("n0", "x"), ("n0", "9" * 5_000), ("j0", "{"), ("j0", "[" * 60_000), ("d0", "soon")]
+)
+async def test_a_field_that_cannot_be_read_does_nothing(name: str, text: str) -> None:
+    desk = Desk()
+    await desk.send(method="allowkind", **{name: text})
+    assert desk.api.calls == []
+    assert await desk.told() == "Not done: a field of the form cannot be read."
+
+
+@given(back=st.text(max_size=80) | st.sampled_from(["//evil.example", "moderation?\r\nSet-Cookie: a=b", "\\\\evil"]))
+async def test_a_form_leads_nowhere_but_to_the_console(back: str) -> None:
+    reply = await Desk().send(method="allowkind", n0="1", back=back)
+    to = dict(reply.headers)["Location"]
+    assert to.isprintable()
+    assert to.isascii()
+    parts = urlsplit(to)
+    assert (parts.scheme, parts.netloc) == ("", "")
+    path = parts.path.removeprefix("/admin").removeprefix("/")
+    assert parts.path == (f"/admin/{path}" if path else "/admin")
+    assert path in web.assembly.menu(StillVitals())
+
+
+async def test_a_form_brings_back_the_page_that_it_was_on() -> None:
+    desk = Desk()
+    page = Outline(await desk.text("moderation/banned-keys", q="a&b=c", page="1"))
+    back = {value for name, value in page.attributes if name == "value" and value.startswith("moderation/")}
+    assert len(back) == 1
+    reply = await desk.send(method="unbanpubkey", s0=KEY, back=back.pop())
+    assert parse_qs(urlsplit(dict(reply.headers)["Location"]).query) == {"q": ["a&b=c"], "page": ["1"]}
+
+
+async def test_the_log_can_be_downloaded_whole() -> None:
+    acts = [answers()["listacts"][0] | {"act": f"{number:03}"} for number in range(450, 0, -1)]
+
+    def listed(wanted: dict[str, str]) -> list[object]:
+        assert wanted["who"] == KEY
+        return [act for act in acts if not "" < wanted.get("before", "") <= act["act"]][:200]
+
+    desk = Desk(CannedApi(answers() | {"listacts": listed}))
+    reply = await desk.get("moderation/log.jsonl", who=KEY)
+    assert reply.content_type == "application/jsonl"
+    assert len(reply.body.splitlines()) == 450
+    page = await desk.text("moderation/log", who=KEY)
+    assert "before=351" in page
+
+
+async def test_a_page_whose_method_fails_says_so() -> None:
+    desk = Desk()
+    desk.api.refusal = errors.Rejected(errors.Prefix.ERROR, "the store is away")
+    reply = await desk.get("moderation")
+    assert reply.status == 503
+    assert b"the store is away" in reply.body
+
+
+async def test_what_is_not_there_is_said_on_a_page() -> None:
+    desk = Desk()
+    for reply in (await desk.get("nowhere"), await desk.send("nowhere"), await desk.send("moderation")):
+        assert reply.status == 404
+        assert reply.content_type.startswith("text/html")
+    assert (await desk.get("clients/one", client="0-2")).status == 404
+
+
+async def test_numbers_and_plots_come_as_json_too() -> None:
+    page, lines = await Desk().text("", span="day"), await Desk().text("now.json", span="day")
+    assert "12,345" in page
+    assert '"text":"12,345"' in lines
+    assert '"seconds":86400.0' in lines
+    assert len(lines) < 200_000
+
+
+def test_each_method_of_a_form_has_words() -> None:
+    assert [method for method in ACTING if web.deeds.deed(method, [ID]).startswith("Called")] == []
