@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
+from trio.testing import MockClock
 
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import PATIENCE
@@ -22,7 +23,7 @@ from trio_relay import PolicyOptions, StoreError, open_sqlite
 from trio_relay.app import listening
 from trio_relay.config import Config, check
 from trio_relay.link import Calls, Link, Refused
-from trio_relay.net import http, http_responses
+from trio_relay.net import http, http_responses, vitals, web
 from trio_relay.policy import lists
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store import kept
@@ -89,6 +90,55 @@ async def test_its_questions_are_the_keeper_s_to_answer() -> None:
         assert list(map(instructions.reported_of, reports)) == [
             instructions.Reported([request], {request.id: "1.2.3.4"})
         ]
+
+
+async def test_who_is_not_logged_in_costs_the_keeper_nothing() -> None:
+    asked: list[web.place.Place] = []
+
+    async def answer(payload: bytes) -> bytes:
+        asked.append(instructions.place_of(payload))
+        return instructions.encode(http_responses.Response(200, b"from the keeper"))
+
+    class Doorway:
+        is_open = True
+
+        async def answer(self, _place: web.place.Place) -> http_responses.Response:
+            return http_responses.Response(200, b"come in")
+
+    def at(method: str, **headers: str) -> web.place.Place:
+        return web.place.Place(http.Request(method, "/admin", headers, [], "/admin"), "/admin", "", "http://memory")
+
+    async with desk({"console": answer}) as (asking, _, gone):
+        console = desks.RemoteConsole(asking, Doorway())  # type: ignore[arg-type] # all that it needs of a console
+        cookie = f"{web.sessions.COOKIE}=x.y"
+        for place in (at("GET"), at("GET", cookie="theme=dark")):
+            assert (await console.answer(place)).body == b"come in"
+        assert asked == []
+        known = [at("GET", cookie=cookie), at("POST")]
+        assert [(await console.answer(place)).body for place in known] == [b"from the keeper"] * 2
+        assert asked == known
+        gone.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await console.answer(at("POST"))).status == 503
+
+
+async def test_how_the_whole_relay_does_is_asked_once_a_second(autojump_clock: MockClock) -> None:
+    asked: list[bytes] = []
+
+    async def tell(payload: bytes) -> bytes:
+        asked.append(payload)
+        return instructions.encode([vitals.Point(float(len(asked)), {"connections": 3.0})])
+
+    async with desk({"vitals": tell}) as (asking, _, gone):
+        remote = desks.RemoteVitals(asking)
+        assert await remote.now() == await remote.now() == vitals.Point(1.0, {"connections": 3.0})
+        assert await remote.over("hour") == [vitals.Point(2.0, {"connections": 3.0})]
+        await trio.sleep(1)
+        assert (await remote.now()).at == 3
+        assert asked == [b"", b"hour", b""]
+        gone.cancel()
+        await trio.sleep(1)
+        assert ((await remote.now()).values, await remote.over("day")) == ({}, [])
 
 
 async def test_what_the_keeper_could_not_store_is_an_error_of_the_store() -> None:

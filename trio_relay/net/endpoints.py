@@ -102,6 +102,12 @@ class Endpoints:
             return self._management is not None
         return self._site is not None and (place := self._place(request)) is not None and self._site.takes_body(place)
 
+    def is_call(self, request: Request) -> bool:
+        """True for what only operators have reason to ask, and what costs as much, whoever asks it."""
+        if self.takes_body(request):
+            return True
+        return self._site is not None and (place := self._place(request)) is not None and self._site.is_call(place)
+
     def _place(self, request: Request) -> Place | None:
         return place_at(request, self._prefixes, self._urls)
 

@@ -67,7 +67,7 @@ class RateGate:
     async def answer(self, request: Request, front: Endpoints) -> Response | None:
         """What is answered to a request, unless it is one too many of its address; None: it becomes a WebSocket."""
         now, origin = trio.current_time(), self._origin(request.client)
-        rates, is_call = self._rates, front.takes_body(request)
+        rates, is_call = self._rates, front.is_call(request)
         if is_call:
             refusal = rates.refusal(Word.CALLS, origin, now) or rates.auth_refusal(origin, now)
             if refusal is not None:

@@ -265,20 +265,21 @@ class Conversations:
 
     async def _manage(self, payload: bytes) -> bytes:
         request = request_of(payload)
-        return await self._decide(lambda: self.admin.answer(request))
+        return await self._decide(lambda: self.admin.answer(request), changes=True)
 
     async def _show(self, payload: bytes) -> bytes:
         place = place_of(payload)
-        return await self._decide(lambda: self.console.answer(place))
+        return await self._decide(lambda: self.console.answer(place), changes=place.request.method == "POST")
 
-    async def _decide(self, answer: Callable[[], Awaitable[Response]]) -> bytes:
+    async def _decide(self, answer: Callable[[], Awaitable[Response]], *, changes: bool) -> bytes:
         await self.gather()  # it may ask for numbers
         try:
             response = await answer()
         except Exception:  # as where there is one process: whoever called is let down, and nobody else
             log.exception("management failed")
             response = Response(500, b"the relay has failed\n")
-        await self.obeyed()  # what was decided holds on all workers
+        if changes:
+            await self.obeyed()  # what was decided holds on all workers
         return encode(response)
 
     async def _tell_vitals(self, payload: bytes) -> bytes:

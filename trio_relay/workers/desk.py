@@ -13,7 +13,9 @@ from trio_relay.net.admin.api import Gate
 from trio_relay.net.http import Request
 from trio_relay.net.http_responses import Response
 from trio_relay.net.vitals import Point, Span
+from trio_relay.net.web.console import Console
 from trio_relay.net.web.place import Place
+from trio_relay.net.web.sessions import COOKIE
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change
@@ -55,7 +57,7 @@ class Desk:
         """The keeper's response to an operator's call."""
         return await self._respond("admin", request)
 
-    async def show(self, place: Place) -> Response:
+    async def answer(self, place: Place) -> Response:
         """The keeper's response to a request at the console."""
         return await self._respond("console", place)
 
@@ -100,19 +102,24 @@ class RemoteVitals:
 
 
 class RemoteConsole:
-    """Passes on to the keeper what is asked of the console.
+    """Passes on to the keeper what is asked of the console by who may be logged in; all others are asked in here.
 
     Args:
         desk: leads to the keeper.
-        is_open: whether anybody may log in.
+        doorway: a console in which nobody is logged in.
     """
 
-    def __init__(self, desk: Desk, *, is_open: bool) -> None:
+    def __init__(self, desk: Desk, doorway: Console) -> None:
         self._desk = desk
-        self.is_open = is_open
+        self._doorway = doorway
+
+    @property
+    def is_open(self) -> bool:
+        return self._doorway.is_open
 
     async def answer(self, place: Place) -> Response:
-        return await self._desk.show(place)
+        is_stranger = place.request.method in ("GET", "HEAD") and COOKIE not in place.cookies
+        return await (self._doorway if is_stranger else self._desk).answer(place)
 
 
 class RemoteAdmin:

@@ -24,7 +24,7 @@ from trio_relay.net.clients import Clients
 from trio_relay.net.listeners import PLAIN, BoundListener, inherited_listener, with_preamble
 from trio_relay.net.server import Server
 from trio_relay.net.tls import Tls
-from trio_relay.net.web.assembly import pages_of
+from trio_relay.net.web.assembly import doorway, pages_of
 from trio_relay.net.web.site import Site
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
@@ -177,9 +177,8 @@ class ServingWorker:
         scoreboard: Scoreboard,
         tls: Tls | None,
     ) -> None:
-        has_console = config.web.enabled and (config.web.admin or bool(relay.rules.admins))
-        console = RemoteConsole(desk, is_open=has_console)
-        site = Site(relay, config.web, pages_of(config.web), RemoteVitals(desk), console)
+        web, pages, vitals = config.web, pages_of(config.web), RemoteVitals(desk)
+        site = Site(relay, web, pages, vitals, RemoteConsole(desk, doorway(relay, web, pages, vitals)))
         front = endpoints_of(config, relay, RemoteAdmin(relay, desk), desk.check, site)
         clients = Clients(relay.now, self._number)
         server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls, clients=clients)

@@ -42,9 +42,23 @@ async def open_console(relay: Relay, options: WebOptions, api: AdminApi, pages: 
     Raises:
         StoreError: what links are signed by could not be stored.
     """
-    has_links = options.enabled and (options.admin or bool(relay.rules.admins))
-    secret = await relay.moderation.state.secret(CONSOLE_SECRET) if has_links else b""
-    login = Login(relay, has_links=has_links, secret=lambda: secret)
+    secret = await relay.moderation.state.secret(CONSOLE_SECRET) if _has_links(relay, options) else b""
+    return _console(relay, options, api, pages, vitals, secret)
+
+
+def doorway(relay: Relay, options: WebOptions, pages: Pages, vitals: VitalsSource) -> Console:
+    """A console in which nobody is logged in: another process has the one where people are."""
+    return _console(relay, options, AdminApi(relay), pages, vitals, b"")
+
+
+def _has_links(relay: Relay, options: WebOptions) -> bool:
+    return options.enabled and (options.admin or bool(relay.rules.admins))
+
+
+def _console(
+    relay: Relay, options: WebOptions, api: AdminApi, pages: Pages, vitals: VitalsSource, secret: bytes
+) -> Console:
+    login = Login(relay, has_links=_has_links(relay, options), secret=lambda: secret)
     return Console(api, pages, login, Sessions(options.session_seconds), menu(vitals))
 
 

@@ -17,6 +17,7 @@ from trio_relay.net.web.front import FrontPage
 from trio_relay.net.web.options import WebOptions
 from trio_relay.net.web.place import Place
 from trio_relay.net.web.rendering import SECURITY, Pages
+from trio_relay.net.web.sessions import COOKIE
 from trio_relay.pipeline.relay import Relay
 
 CONSOLE: Final = "/admin"
@@ -65,6 +66,10 @@ class Site:
     def takes_body(self, place: Place) -> bool:
         """True for a form or a login of the console alone."""
         return place.request.method == "POST" and self._is_console(place) and self._console.is_open
+
+    def is_call(self, place: Place) -> bool:
+        """True for what may have the deciding process work: whoever brings a cookie of the console, true or not."""
+        return self._is_console(place) and self._console.is_open and COOKIE in place.cookies
 
     def _is_console(self, place: Place) -> bool:
         return place.path == CONSOLE or place.path.startswith(f"{CONSOLE}/")
