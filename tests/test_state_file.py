@@ -48,6 +48,7 @@ ENTRIES = {
     (ListName.METHODS, BOB.pubkey): ListEntry(data={"methods": ["banevent"]}),
     (ListName.MEMBERS, BOB.pubkey): ListEntry(since=NOW),
     (ListName.CLAIMS, "code"): ListEntry(until=NOW + 5, data={"by": BOB.pubkey}),
+    (ListName.DENIED_WORDS, "buy now"): ListEntry(until=NOW + 5, by=ALICE.pubkey),
     (ListName.IDENTITY, "name"): ListEntry("a club", by=ALICE.pubkey),
     (ListName.ACTS, ACT): ListEntry(data={"method": "banevent", "steps": "[]"}, by="operator"),
 }
@@ -164,13 +165,14 @@ KEY = "a pubkey, 64 lowercase hex characters"
         (listed("roles", "x", data={"order": "1"}), "roles: 'x': order is of the wrong type"),
         (listed("methods", ALICE.pubkey, data={"methods": "all"}), f"methods: '{ALICE.pubkey}': methods is of the"),
         (listed("members", ALICE.pubkey, by="me"), f"members: '{ALICE.pubkey}': by must be {KEY}, or 'operator'"),
+        (listed("denied-words", "Buy"), "denied-words: 'Buy' is not a text of 1 to 200 characters, in lower case"),
         (listed("acts", "1"), "acts: '1' is not the number of an act"),
         (listed("acts", ACT, data={"steps": "[[]]"}), f"acts: '{ACT}': steps cannot be read"),
         (spoilt(secret_key="0" * 64), "secret_key is not the secret key of anybody, 64 hex characters"),
         (spoilt(secret_key="12"), "secret_key is not the secret key of anybody, 64 hex characters"),
         (spoilt(secret_key="x" * 64), "secret_key is not the secret key of anybody, 64 hex characters"),
     ],
-    ids=range(36),
+    ids=range(37),
 )
 def test_what_is_unknown_or_impossible_is_refused_by_its_name(data: bytes, why: str) -> None:
     with pytest.raises(StateRefused) as refused:

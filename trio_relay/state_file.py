@@ -208,6 +208,10 @@ def _is_text(item: str) -> bool:
     return 0 < len(item) <= MOST_ITEM
 
 
+def _is_word(item: str) -> bool:
+    return _is_text(item) and item == item.casefold() and bool(item.strip())
+
+
 _Item = tuple[Callable[[str], bool], str]
 _PUBKEY: Final[_Item] = (is_hex64, "a pubkey, 64 lowercase hex characters")
 _EVENT: Final[_Item] = (is_hex64, "an event's id, 64 lowercase hex characters")
@@ -215,6 +219,7 @@ _KIND: Final[_Item] = (_is_kind, f"a kind, 0 to {MAX_KIND}")
 _TEXT: Final[_Item] = (_is_text, f"a text of 1 to {MOST_ITEM} characters")
 _IDENTITY: Final[_Item] = (frozenset({"name", "description", "icon"}).__contains__, "name, description or icon")
 _ADDRESS: Final[_Item] = (_is_address, "an IP address or network as the relay writes it")
+_WORD: Final[_Item] = (_is_word, f"a text of 1 to {MOST_ITEM} characters, in lower case")
 _ITEMS: Final[Mapping[ListName, _Item]] = {
     ListName.BANNED_PUBKEYS: _PUBKEY,
     ListName.ALLOWED_PUBKEYS: _PUBKEY,
@@ -229,6 +234,7 @@ _ITEMS: Final[Mapping[ListName, _Item]] = {
     ListName.METHODS: _PUBKEY,
     ListName.MEMBERS: _PUBKEY,
     ListName.CLAIMS: _TEXT,
+    ListName.DENIED_WORDS: _WORD,
     ListName.IDENTITY: _IDENTITY,
     ListName.ACTS: (is_number, "the number of an act"),
 }

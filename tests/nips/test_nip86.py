@@ -19,6 +19,7 @@ PAIRS = [
     ("banevent", "unbanevent", "listbannedevents", "id", HEX),
     ("allowevent", "unallowevent", "listallowedevents", "id", HEX),
     ("blockip", "unblockip", "listblockedips", "ip", "203.0.113.7"),
+    ("denyword", "undenyword", "listdeniedwords", "word", "buy now"),
 ]
 NO_TIMES: list[object] = [NOW, 0, 2**33, "tomorrow", [], float(NOW + 60), True]
 KIND_PAIRS = [
@@ -138,6 +139,15 @@ class TestMethods:
                     (HEX[1:], f"'{HEX[1:25]}…' is no key: {A_KEY}"),
                     ("alice", f"'alice' is no key: {A_KEY}"),
                     ("npub1xyz", "'npub1xyz' is no key: a character is missing or wrong"),
+                )
+            ),
+            *(
+                ("denyword", [word], f"invalid: parameter 1 of denyword must be a text{rest}")
+                for word, rest in (
+                    ("", ", a text of 1 to 200 characters"),
+                    ("x" * 201, ", a text of 1 to 200 characters"),
+                    (" ", " of 1 to 200 characters that is not blank"),
+                    ("ß" * 101, " of 1 to 200 characters that is not blank"),
                 )
             ),
             (

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.backends import everything
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from tests.support.named_relay import open_client
@@ -77,6 +79,35 @@ class TestKeys:
             clock.now = admin.now = NOW + 60
             assert await client.publish(event) == [True, ""]
             assert await admin.call("listbannedpubkeys") == []
+
+    async def test_what_has_a_denied_word_is_refused_from_the_answer_on(self, store: Store) -> None:
+        async with (
+            managed(store, denied_words=("Straße",)) as door,
+            operator(door) as admin,
+            open_client(door) as client,
+        ):
+            assert (await client.publish(ALICE.event("BUY NOW, cheap")))[0] is True
+            assert await admin.call("denyword", "Buy now", "spam", NOW + 60) is True
+            refused = [False, "blocked: the content holds a word that is not allowed here"]
+            assert await client.publish(ALICE.event("or BUY NOW")) == refused
+            assert await admin.call("listdeniedwords") == [
+                {"word": "strasse", "reason": "configured (policy.denied_words)"},
+                {"word": "buy now", "reason": "spam", "until": NOW + 60, **BY_ADMIN},
+            ]
+            for word in ("Straße", "strasse"):
+                refusal = "restricted: the configuration says otherwise (policy.denied_words)"
+                assert await admin.refusal("undenyword", word) == refusal
+            assert await admin.call("undenyword", "BUY NOW") is True
+            assert (await client.publish(ALICE.event("or BUY NOW")))[0] is True
+
+    async def test_there_is_an_end_to_the_words_that_every_content_is_searched_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("trio_relay.net.admin.lists.MOST_WORDS", 1)
+        async with managed(MemoryStore()) as door, operator(door) as admin:
+            assert await admin.call("denyword", "one") is True
+            assert await admin.call("denyword", "one", "again") is True
+            assert (await admin.refusal("denyword", "two")).startswith("restricted: this list has 1 words")
 
     async def test_what_the_configuration_says_is_told_and_stays(self) -> None:
         fixed: dict[str, Any] = {"denied_pubkeys": (BOB.pubkey,), "allowed_pubkeys": (ALICE.pubkey,)}

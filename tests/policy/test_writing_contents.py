@@ -8,11 +8,13 @@ from itertools import count
 import pytest
 from msgspec.structs import replace
 
-from tests.policy.verdicts import URL, identity, rules_of, verdict
+from tests.policy.verdicts import URL, identity, listed, rules_of, verdict
 from tests.support.keys import ALICE, BOB, NOW
+from trio_relay import PolicyOptions
 from trio_relay.nostr.event import Event, compute_id
 from trio_relay.nostr.pow import difficulty_of
 from trio_relay.policy.identity import Identity
+from trio_relay.policy.lists import Change, ListName
 
 PROTECTED = ALICE.event(tags=[["t", "x"], ["-"]])
 ALONE = "a protected event is accepted from its authenticated author only (NIP-70)"
@@ -209,3 +211,23 @@ def test_a_denied_word_is_found_in_whatever_case(content: str, is_refused: bool)
     rules = rules_of(denied_words=("coins", "Straße", "été"))
     reason = "blocked: the content holds a word that is not allowed here" if is_refused else None
     assert verdict(ALICE.event(content), rules) == reason
+    at_run_time = listed(rules_of(), ListName.DENIED_WORDS, *(word.casefold() for word in ("coins", "Straße", "été")))
+    assert verdict(ALICE.event(content), at_run_time) == reason
+
+
+@pytest.mark.parametrize(("until", "is_refused"), [(None, True), (NOW + 1, True), (NOW, False)])
+def test_a_word_counts_until_its_end_also_before_it_leaves_the_list(until: int | None, is_refused: bool) -> None:
+    rules = listed(rules_of(), ListName.DENIED_WORDS, "coins", until=until)
+    assert (verdict(ALICE.event("free coins"), rules) is not None) is is_refused
+
+
+def test_words_of_the_configuration_and_of_the_list_count_together_whichever_changes() -> None:
+    rules = listed(rules_of(denied_words=("coins",)), ListName.DENIED_WORDS, "gold", "silver")
+
+    def refused() -> list[str]:
+        return [text for text in ("coins", "gold", "silver", "tin") if verdict(ALICE.event(text), rules)]
+
+    assert refused() == ["coins", "gold", "silver"]
+    rules.apply([Change(ListName.DENIED_WORDS, "gold")])
+    rules.take_options(PolicyOptions(denied_words=("tin",)))
+    assert refused() == ["silver", "tin"]

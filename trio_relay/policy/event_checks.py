@@ -246,7 +246,7 @@ def _check_work(event: Event, identity: Identity, rules: Rules, now: int) -> Rej
 
 def _check_words(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
     content = event.content.casefold()
-    if any(word in content for word in rules.words):
+    if any(word in content and (until is None or until > now) for word, until in rules.words):
         return Rejected(Prefix.BLOCKED, "the content holds a word that is not allowed here")
     return None
 

@@ -31,6 +31,7 @@ class ListName(StrEnum):
     METHODS = "methods"
     MEMBERS = "members"
     CLAIMS = "claims"
+    DENIED_WORDS = "denied-words"
     IDENTITY = "identity"
     ACTS = "acts"
     REMOVALS = "removals"
@@ -74,7 +75,7 @@ _decode: Final = msgspec.json.Decoder(ListEntry).decode
 
 
 class Lists:
-    """All lists; items are pubkeys, ids, addresses, kinds as digits, names of roles."""
+    """All lists; items are pubkeys, ids, addresses, kinds as digits, names of roles, words in their folded case."""
 
     def __init__(self) -> None:
         self._lists: dict[ListName, dict[str, ListEntry]] = {name: {} for name in ListName}

@@ -80,7 +80,10 @@ class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = ()
     denied_kinds: Annotated[tuple[Kind, ...], Meta(description="Kinds that are not accepted.")] = ()
     denied_words: Annotated[
-        tuple[Word, ...], Meta(description="Texts that no content may contain, in upper or lower case.")
+        tuple[Word, ...],
+        Meta(
+            description="Texts that no content may contain, in upper or lower case; those of NIP-86's list count, too."
+        ),
     ] = ()
     denied_addresses: Annotated[
         tuple[Word, ...],

@@ -37,7 +37,8 @@ class Rules:
         entrances: all URLs at which clients may have connected to it, or sent a request to; `relay_url` comes first.
         by_kind: the rules of `options.rules`, by kind.
         private_kinds: kinds that are served to their authors and recipients only.
-        words: `options.denied_words` in the form that contents are searched in.
+        words: those of `options.denied_words` and of the operators' list, in the form that contents are searched in,
+            and until when each counts, in seconds since 1970; None: for good.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -57,7 +58,7 @@ class Rules:
     admins: frozenset[str] = field(init=False)
     by_kind: dict[int, list[KindRule]] = field(init=False)
     private_kinds: frozenset[int] = field(init=False)
-    words: tuple[str, ...] = field(init=False)
+    words: tuple[tuple[str, int | None], ...] = field(init=False)
     plans: dict[int, tuple[Callable[..., Rejected | None], ...]] = field(init=False, default_factory=dict)
     """By kind, the checks that can refuse anything (see `event_checks`); `apply` clears them."""
     _denied: frozenset[str] = field(init=False)
@@ -76,7 +77,12 @@ class Rules:
         self.private_kinds = frozenset(self.options.private_kinds)
         self._denied = frozenset(self.options.denied_pubkeys)
         self._allowed = frozenset(self.options.allowed_pubkeys)
-        self.words = tuple(word.casefold() for word in self.options.denied_words)
+        self._derive_words()
+
+    def _derive_words(self) -> None:
+        configured = [(word.casefold(), None) for word in self.options.denied_words]
+        listed = [(word, entry.until) for word, entry in self.lists.entries(ListName.DENIED_WORDS, 0).items()]
+        self.words = (*configured, *listed)
 
     def take_options(self, options: PolicyOptions) -> None:
         """Go by other options from now on: lists that stand in files have changed."""
@@ -87,12 +93,15 @@ class Rules:
     def apply(self, changes: Sequence[Change]) -> list[Change]:
         """Change the lists, for checks from now on; returns what undoes it. Only `ModerationState` may call this."""
         undoing = self.lists.apply(changes)
+        if any(change.name is ListName.DENIED_WORDS for change in undoing):
+            self._derive_words()
         self.plans.clear()
         return undoing
 
     def load(self, metadata: Mapping[str, bytes]) -> None:
         """Replace the lists by what the store has. Only `ModerationState` may call this."""
         self.lists.load(metadata)
+        self._derive_words()
         self.plans.clear()
 
     @property

@@ -14,6 +14,9 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.policy.rules import Rules
 
+MOST_WORDS: Final = 1_000
+"""On the list of denied words: each is looked for in all contents."""
+
 
 @dataclass(frozen=True, slots=True)
 class _ListPair:
@@ -52,6 +55,10 @@ def _address(call: Call) -> str:
     return call.address(0)
 
 
+def _word(call: Call) -> str:
+    return call.word(0)
+
+
 _SIDES: Final = (
     _ListPair(ListName.BANNED_PUBKEYS, ListName.ALLOWED_PUBKEYS, _pubkey, "pubkey", "denied_pubkeys"),
     _ListPair(ListName.ALLOWED_PUBKEYS, ListName.BANNED_PUBKEYS, _pubkey, "pubkey", "allowed_pubkeys", allows=True),
@@ -60,6 +67,7 @@ _SIDES: Final = (
     _ListPair(ListName.DISALLOWED_KINDS, ListName.ALLOWED_KINDS, _kind, "", "denied_kinds"),
     _ListPair(ListName.ALLOWED_KINDS, ListName.DISALLOWED_KINDS, _kind, "", "allowed_kinds", allows=True),
     _ListPair(ListName.BLOCKED_ADDRESSES, None, _address, "ip", "denied_addresses"),
+    _ListPair(ListName.DENIED_WORDS, None, _word, "word", "denied_words"),
 )
 _BY_NAME: Final = {side.name: side for side in _SIDES}
 
@@ -133,6 +141,11 @@ def block_address(call: Call) -> Outcome:
     return with_consequences(call, putting(ListName.BLOCKED_ADDRESSES)(call))
 
 
+def deny_word(call: Call) -> Outcome:
+    """Let no content have this text, in upper or lower case; what is stored stays."""
+    return with_consequences(call, putting(ListName.DENIED_WORDS)(call))
+
+
 def with_consequences(call: Call, outcome: Outcome) -> Outcome:
     """The same outcome with all that follows from what it puts on lists: what is removed, and what leaves the queue.
 
@@ -172,6 +185,11 @@ def check_put(call: Call, change: Change) -> None:
             raise Rejected(Prefix.RESTRICTED, "this key is banned here")
         if call.rules.lists.size(ListName.MEMBERS) >= call.rules.members.max_members:
             raise Rejected(Prefix.RESTRICTED, "there is no room for more members (members.max_members)")
+    elif change.name is ListName.DENIED_WORDS:
+        is_new = call.rules.lists.get(change.name, change.item, 0) is None
+        if is_new and call.rules.lists.size(change.name) >= MOST_WORDS:
+            words = f"this list has {MOST_WORDS:,} words, and every content is searched for each"
+            raise Rejected(Prefix.RESTRICTED, words)
     elif change.name is ListName.BLOCKED_ADDRESSES:
         blocked = AddressList()
         blocked.add(change.item)
@@ -199,7 +217,14 @@ def _configured(rules: Rules, side: _ListPair) -> Iterable[str]:
     """What the configuration has of this sort, as a list would."""
     found: Iterable[object] = getattr(rules.options, side.key) if side.key else ()
     texts = map(str, found)
-    return map(as_listed, texts) if side.name is ListName.BLOCKED_ADDRESSES else texts
+    return map(_SPELLINGS.get(side.name, str), texts)
+
+
+_SPELLINGS: Final[dict[ListName, Callable[[str], str]]] = {
+    ListName.BLOCKED_ADDRESSES: as_listed,
+    ListName.DENIED_WORDS: str.casefold,
+}
+"""How lists write what the configuration may write otherwise."""
 
 
 def _refuse_configured(call: Call, side: _ListPair, item: str) -> None:

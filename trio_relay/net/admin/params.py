@@ -84,6 +84,13 @@ class Call:
         """A kind; a list has it as digits."""
         return str(self.number(place, "a kind", 0, MAX_KIND))
 
+    def word(self, place: int) -> str:
+        """A text as contents are searched for it, whatever its case."""
+        word = self.text(place, "a text", MOST_ITEM).casefold()
+        if not word.strip() or len(word) > MOST_ITEM:
+            raise self._wrong(place, f"a text of 1 to {MOST_ITEM} characters that is not blank")
+        return word
+
     def address(self, place: int) -> str:
         """An address or a network, as lists of addresses write it."""
         try:
