@@ -92,6 +92,64 @@ def answers(text: str = "hello") -> dict[str, Any]:
                 "undone": True,
             },
         ],
+        "listslowrequests": [
+            {
+                "at": NOW,
+                "seconds": 1.5,
+                "address": text,
+                "keys": [text],
+                "verb": "REQ",
+                "filters": filters,
+                "left_out": 1,
+                "outcome": text,
+                "found": 3,
+            }
+        ],
+        "listrefusals": [
+            {"at": NOW, "address": text, "verb": text, "reason": text, "id": text, "key": text, "kind": 1},
+            {"at": NOW, "address": text, "verb": text, "reason": text},
+        ],
+        "explainfilters": {
+            "verdict": {"accepted": False, "reason": text, "setting": text},
+            "filters": [
+                {
+                    "filter": filters[0],
+                    "plan": [{"index": text, "detail": text}, {"index": None, "detail": text}],
+                    "looked_at": None,
+                    "seconds": 0.001,
+                    "found": 7,
+                    "hidden": None,
+                },
+                {"filter": text, "plan": [], "looked_at": 0, "seconds": 0.0, "found": 0, "hidden": 1},
+            ],
+        },
+        "explainevent": {
+            "verdict": {"accepted": True, "reason": "", "setting": ""},
+            "checks": [{"check": text, "accepted": False, "reason": text, "setting": text}],
+            "store": text,
+            "by": text,
+            "subscriptions": None,
+        },
+        "storestats": {
+            "events": 12_345,
+            "kinds": [{"kind": 1, "events": 12_000}, {"kind": 7, "events": 345}],
+            "days": [{"day": "2026-11-30", "events": 5}, {"day": "2026-11-29", "events": 0}],
+            "authors": [{"pubkey": KEY, "events": 9}],
+            "expiring": {"events": 4, "next": None},
+            "disk_bytes": 1_000_000,
+            "next_sweep": NOW,
+        },
+        "findevents": [event(text)],
+        "listmembers": [{"pubkey": KEY, "since": NOW, "by": text, "roles": [text, "b"]}],
+        "listinvites": [
+            {"claim": "3c" * 16, "by": text, "since": NOW, "until": None},
+            {"claim": text, "by": KEY, "since": NOW, "until": NOW + 9},
+        ],
+        "listroles": [
+            {"id": text, "label": text, "description": text, "color": 7, "order": None, "pubkeys": [KEY, text]},
+            {"id": "b", "label": "", "description": "", "color": None, "order": 3, "pubkeys": []},
+        ],
+        "listmethodassignees": [{"pubkey": KEY, "methods": ["stats", text]}],
         "listsettings": [
             {
                 "section": "relay",
@@ -129,7 +187,7 @@ ACTING: Final = (
         for method in re.findall(r"""(?:press|call form)\(\"(\w+)\"""", path.read_text())
     )
     | {method for which in web.moderation_pages.LISTS for method in (which.adding, which.taking)}
-    | {"changerelayname"}
+    | {"changerelayname", "exportevents"}
 )
 """Methods that forms call."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -15,7 +17,13 @@ from trio_relay.nostr import errors, nip19
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
 PATHS = [path for path, page in web.assembly.menu(StillVitals()).items() if "." not in path]
-SHOWN = {"clients/one": {"client": "0-1"}}
+SHOWN = {
+    "clients/one": {"client": "0-1"},
+    "why": {"text": '["REQ", "a", {}]'},
+    "store/find": {"author": KEY},
+    "members/invites": {"claim": "3c" * 16},
+}
+"""What a page is asked so that it shows all that it has."""
 HOSTILE = """"'><script>alert(1)</script><img src=x onerror=y> {{ 7*7 }} --> ]]> &amp; \x00 \u202e"""
 
 
@@ -66,12 +74,12 @@ async def test_the_menu_has_what_the_caller_may_call_and_nothing_else() -> None:
             assert b"You may call none of the methods" in refused.body
 
 
-async def test_who_may_only_look_gets_no_forms_of_others() -> None:
+async def test_who_may_only_look_gets_no_form_that_changes_anything() -> None:
     desk = Desk(CannedApi(methods=frozenset(answers())))
     for path in PATHS:
         page = Outline(await desk.text(path, **SHOWN.get(path, {})))
         actions = {value for name, value in page.attributes if name == "action"}
-        assert actions <= {"/admin/logout"}, path
+        assert actions <= {"/admin/logout", "/admin/why"}, path
 
 
 async def test_a_list_goes_on_over_pages_of_a_hundred() -> None:
@@ -186,3 +194,100 @@ async def test_numbers_and_plots_come_as_json_too() -> None:
 
 def test_each_method_of_a_form_has_words() -> None:
     assert [method for method in ACTING if web.deeds.deed(method, [ID]).startswith("Called")] == []
+
+
+FILTER = {"kinds": [1], "#t": ["<b>"]}
+EVENT = {"pubkey": KEY, "kind": 1, "content": "<b>"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(["REQ", "a", FILTER]),
+        json.dumps(["COUNT", "a", FILTER]),
+        json.dumps(FILTER),
+        json.dumps([FILTER]),
+        f"  {json.dumps(FILTER, indent=2)}",
+    ],
+)
+async def test_what_asks_for_events_is_explained_as_filters(text: str) -> None:
+    desk = Desk()
+    reply = await desk.send("why", text=text, key=f" {KEY} ", address="192.0.2.1")
+    assert reply.status == 200
+    assert desk.api.calls == [("explainfilters", [(FILTER,), {"key": KEY}], KEY)]
+    page = reply.body.decode()
+    assert "What comes of this request" in page
+    assert html.escape(text.strip()) in page.replace("&#34;", "&quot;"), "it can be asked again"
+
+
+@pytest.mark.parametrize("text", [json.dumps(["EVENT", EVENT]), json.dumps(["EVENT", "a", EVENT]), json.dumps(EVENT)])
+async def test_an_event_is_explained_as_one(text: str) -> None:
+    desk = Desk()
+    reply = await desk.send("why", text=text, address="192.0.2.1")
+    assert desk.api.calls == [("explainevent", [EVENT, {"address": "192.0.2.1"}], KEY)]
+    assert b"What comes of this event" in reply.body
+
+
+@pytest.mark.parametrize("text", ["hello", "{", "7", "[]", '["REQ", "a"]', '["CLOSE", "a"]', "[1]", "[" * 60_000])
+async def test_what_cannot_be_explained_is_told_what_can(text: str) -> None:
+    desk = Desk()
+    reply = await desk.send("why", text=text)
+    assert reply.status == 200
+    assert b"It must be JSON: an event, a filter" in reply.body
+    assert desk.api.calls == []
+
+
+@given(text=st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
+async def test_anything_may_be_pasted(text: str) -> None:
+    assert (await Desk().send("why", text=text)).status == 200
+
+
+async def test_a_question_that_is_refused_is_told_why_beside_it() -> None:
+    desk = Desk()
+    desk.api.refusal = errors.invalid("parameter 2 must be an object")
+    assert b"parameter 2 must be an object." in (await desk.send("why", text="{}")).body
+    assert b"parameter 2 must be an object." in (await desk.get("store/find", filter="{}", kind="1")).body
+    assert b"parameter 2 must be an object." in (await desk.get("why/refusals", key="x")).body
+
+
+async def test_refusals_are_searched_by_what_is_filled_in() -> None:
+    desk = Desk()
+    await desk.text("why/refusals", key=KEY, kind="7", text=" spam ", address="")
+    await desk.text("why/refusals")
+    assert [params for _, params, _ in desk.api.calls] == [[{"key": KEY, "kind": 7, "text": "spam"}], []]
+    assert "A kind is a number." in await desk.text("why/refusals", kind="many")
+
+
+async def test_events_are_found_by_fields_or_by_a_filter() -> None:
+    desk = Desk()
+    await desk.text("store/find", author=nip19.npub_of(KEY), kind="1", id=ID, word="hi")
+    await desk.text("store/find", filter='[{"kinds": [1]}, {}]')
+    assert [params for _, params, _ in desk.api.calls] == [
+        [[{"ids": [ID], "authors": [KEY], "kinds": [1], "search": "hi", "limit": 50}]],
+        [[{"kinds": [1]}, {}]],
+    ]
+    for wrong in ({"author": "nobody"}, {"kind": "x"}, {"filter": "{"}, {"filter": "[" * 60_000}):
+        assert "This cannot be read" in await desk.text("store/find", **wrong)
+    assert "Author</h2>" not in await desk.text("store/find"), "nothing is asked for yet"
+
+
+async def test_members_are_asked_for_until_all_are_there() -> None:
+    members = [{"pubkey": f"{number:064x}", "since": 1, "by": "", "roles": []} for number in range(2_500)]
+
+    def listed(after: str = "") -> list[object]:
+        start = next((place + 1 for place, one in enumerate(members) if one["pubkey"] == after), 0)
+        return members[start : start + 1_000]
+
+    page = await Desk(CannedApi(answers() | {"listmembers": listed})).text("members", page="25")
+    assert "2,500 members" in page
+    assert f"{2_499:064x}" in page
+    found = await Desk(CannedApi(answers() | {"listmembers": listed})).text("members", q=f"{1_234:064x}")
+    assert "1 members" in found
+
+
+async def test_an_export_is_let_through_for_who_may_have_it() -> None:
+    desk = Desk()
+    assert (await desk.send("export.jsonl")).body == b"{}"
+    assert desk.api.calls == [("exportevents", [], KEY)]
+    desk.api.refusal = errors.Rejected(errors.Prefix.RESTRICTED, "not you")
+    assert (await desk.send("export.jsonl")).status == 403

@@ -8,7 +8,7 @@ from pathlib import Path
 from trio_relay.moderation.state import CONSOLE_SECRET
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.vitals import VitalsSource
-from trio_relay.net.web import moderation_pages, store_pages
+from trio_relay.net.web import member_pages, moderation_pages, store_pages, why_pages
 from trio_relay.net.web.console import Console
 from trio_relay.net.web.login import Login
 from trio_relay.net.web.options import WebOptions
@@ -68,5 +68,6 @@ def menu(vitals: VitalsSource) -> Mapping[str, ConsolePage]:
     Args:
         vitals: of the whole relay.
     """
-    pages = (*running_pages(vitals), *moderation_pages.PAGES, *store_pages.PAGES)
+    others = (why_pages, moderation_pages, member_pages, store_pages)
+    pages = (*running_pages(vitals), *(page for section in others for page in section.PAGES))
     return {page.path: page for page in pages}

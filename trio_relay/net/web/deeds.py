@@ -42,6 +42,7 @@ _DEEDS: Final = {
     "disconnectclient": "Hung up on the client {0}",
     "undoact": "Undid an act",
     "backupnow": "Made a backup",
+    "exportevents": "Downloaded all events",
 }
 _DEFAULTS: Final = {
     "changerelayname": "Brought back the relay's configured name",

@@ -15,6 +15,8 @@ from trio_relay.net.web.rendering import SECURITY
 from trio_relay.net.web.visit import ConsolePage, ConsoleVisit, stretch
 
 SECTION: Final = "Moderation"
+_MOST_EVENTS: Final = 20
+"""Reported events on a page."""
 _MOST_EXPORTED: Final = 10_000
 _CHOSEN: Final = ("who", "method", "item")
 
@@ -139,7 +141,9 @@ LISTS: Final = (
 
 async def _queue(visit: ConsoleVisit) -> Response:
     reported = await visit.call("listreportedevents")
-    return visit.show("queue.html", {"reported": reported})
+    stored = [one for one in reported if one["event"] is not None]
+    gone = [one for one in reported if one["event"] is None]
+    return visit.show("queue.html", {"stretch": stretch(stored, visit.place.query, _MOST_EVENTS), "gone": gone})
 
 
 async def _list(which: ListOnPage, visit: ConsoleVisit) -> Response:

@@ -94,3 +94,42 @@ def _segments(places: list[tuple[float, float | None]]) -> list[str]:
         elif segments[-1]:
             segments.append([])
     return [" ".join(corners) for corners in segments if corners]
+
+
+BAR: Final = 20
+"""How far apart bars are that lie on each other."""
+_LABELS: Final = 130
+"""What stands in front of bars is so wide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One of several lying bars.
+
+    Attributes:
+        told: what it stands for, with its value.
+        label: what it stands for.
+        y: its upper edge.
+        x: its left edge.
+        width: of it; 1 at least where there is anything.
+    """
+
+    told: str
+    label: str
+    y: int
+    x: int
+    width: int
+
+
+def bars(rows: Sequence[tuple[str, str, float]]) -> list[Bar]:
+    """Lying bars in a box as wide as that of a plot, each `BAR` below the one before.
+
+    Args:
+        rows: what each stands for with its value, what it stands for, and its value.
+    """
+    most = max((value for *_, value in rows), default=0)
+    room = WIDTH - _LABELS
+    return [
+        Bar(told, label, place * BAR, _LABELS, max(1, round(value / most * room)) if value > 0 else 0)
+        for place, (told, label, value) in enumerate(rows)
+    ]

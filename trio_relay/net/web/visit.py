@@ -129,12 +129,12 @@ class Stretch(Generic[Row]):
     query: str
 
 
-def stretch(rows: Sequence[Row], query: Mapping[str, str]) -> Stretch[Row]:
+def stretch(rows: Sequence[Row], query: Mapping[str, str], most: int = MOST_ROWS) -> Stretch[Row]:
     """The rows of the page that a query asks for, or of the nearest that there is."""
-    last = max(1, -(-len(rows) // MOST_ROWS))
+    last = max(1, -(-len(rows) // most))
     asked = query.get("page", "")
     number = min(int(asked), last) if asked.isascii() and asked.isdecimal() and len(asked) < 9 else 1
     number = max(1, number)
     kept = urlencode({name: text for name, text in query.items() if name != "page"})
-    shown = rows[(number - 1) * MOST_ROWS : number * MOST_ROWS]
+    shown = rows[(number - 1) * most : number * most]
     return Stretch(shown, number, last, len(rows), f"{kept}&" if kept else "")
