@@ -29,11 +29,11 @@ test: check  ## Install what the tests need, and run all that needs no other ser
 
 test-all:  ## The same and the rest, with coverage of both.
 	$(MAKE) --no-print-directory test COVERED=1
-	$(MAKE) --no-print-directory test-rest
+	$(MAKE) --no-print-directory test-rest COVERED=1
 
-test-rest: $(VENV)/installed-all build/clients/installed  ## What `test` leaves out: OpenSearch, Redis, pictures, clients, Chromium, which add to its coverage; and all examples.
+test-rest: $(VENV)/installed-all build/clients/installed  ## What `test` leaves out: OpenSearch, Redis, pictures, clients, Chromium, and all examples.
 	$(PYTEST) $(WORKERS) -m 'hypothesis and not ($(ELSEWHERE))' $(ARGS)
-	$(PYTEST) $(WORKERS) -m '$(ELSEWHERE)' --cov --cov-append --cov-report=term $(ARGS)
+	$(PYTEST) $(WORKERS) -m '$(ELSEWHERE)' $(if $(COVERED),--cov --cov-append --cov-report=term) $(ARGS)
 
 test-compiled: $(VENV)/installed-test  ## All but the slowest tests, on the compiled code.
 	$(VENV)/bin/python -m building.compiled --whole
