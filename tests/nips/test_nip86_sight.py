@@ -85,7 +85,7 @@ class TestClients:
                 await client.receive()
             [listed] = await admin.call("listclients")
             first, *others = listed["subscriptions"]
-            assert (len(first["filters"][0]["authors"]), first["left_out"]) == (200, 50)
+            assert (len(first["filters"][0]["authors"]), first["left_out"]) == (100, 150)
             assert {(len(one["filters"]), one["left_out"]) for one in others} == {(0, 1)}
             assert listed["open"] == 16
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from heapq import nlargest
+from heapq import heappush, heappushpop
 from typing import Final
 
 from trio_relay.frozen import Frozen
@@ -25,9 +25,11 @@ MOST_LISTED: Final = 500
 """Clients that are listed at most: those that have made most work."""
 _MOST_REQUESTS: Final = 20
 """Open requests that are listed of one client, the oldest ones."""
-_MOST_VALUES: Final = 200
+_MOST_VALUES: Final = 100
 """Values of filters that are listed of one client."""
-_MOST_VALUES_OF_ALL: Final = 20_000
+_MOST_VALUES_OF_ALL: Final = 10_000
+_GLANCE: Final = 100
+"""Clients that are looked at between two looks at the clock."""
 _MOST_AGENT: Final = 200
 """Characters of what a client calls itself."""
 _MOST_TEXT: Final = 123
@@ -116,15 +118,11 @@ class Clients:
         """For the server, which puts each in and takes it out."""
         self._worker = worker
 
-    async def list(self) -> list[ClientRecord]:
+    async def listed(self) -> list[ClientRecord]:
         """The clients that have made most work so far, those first; others get their turns meanwhile."""
-        busiest = nlargest(
-            MOST_LISTED, [(one.identity.account.worked, who.number, one) for one, who in self.connections.items()]
-        )
-        records, left, turn = list[ClientRecord](), _MOST_VALUES_OF_ALL, Turn()
-        for seconds, _, client in busiest:
-            if (who := self.connections.get(client)) is None:
-                continue  # it has gone meanwhile
+        turn = Turn()
+        records, left = list[ClientRecord](), _MOST_VALUES_OF_ALL
+        for seconds, _, client, who in await self._busiest(turn):
             requests, left = _listed(client.open_requests, left)
             records.append(
                 ClientRecord(
@@ -143,6 +141,19 @@ class Clients:
             if turn.is_over:
                 await turn.give()
         return records
+
+    async def _busiest(self, turn: Turn) -> list[tuple[float, int, Connection, Introduction]]:
+        """The clients that are to be listed, each behind its seconds of work and its number."""
+        busiest: list[tuple[float, int, Connection, Introduction]] = []
+        for place, (client, who) in enumerate(list(self.connections.items())):
+            entry = (client.identity.account.worked, who.number, client, who)
+            if len(busiest) < MOST_LISTED:
+                heappush(busiest, entry)
+            else:
+                heappushpop(busiest, entry)
+            if place % _GLANCE == 0 and turn.is_over:
+                await turn.give()
+        return sorted(busiest, reverse=True)
 
     def hang_up(self, name: str, reason: str) -> bool:
         """End the connection of a client; False if there is none of this name.

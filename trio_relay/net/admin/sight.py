@@ -123,7 +123,7 @@ class OwnSight:
         return await self._relay.stages.broadcaster.wanted_by(event)
 
     async def clients(self) -> list[ClientRecord]:
-        return await self._clients.list()
+        return await self._clients.listed()
 
     async def hang_up(self, client: str, reason: str) -> bool:
         return self._clients.hang_up(client, reason)
