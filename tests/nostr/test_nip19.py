@@ -7,9 +7,18 @@ from typing import Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nostr_sdk import Nip19Profile, PublicKey, RelayUrl  # type: ignore[import-untyped]
+from nostr_sdk import (  # type: ignore[import-untyped]
+    Coordinate,
+    EventId,
+    Kind,
+    Nip19Coordinate,
+    Nip19Event,
+    Nip19Profile,
+    PublicKey,
+    RelayUrl,
+)
 
-from trio_relay.nostr.nip19 import pubkey_of
+from trio_relay.nostr.nip19 import Address, address_of, event_id_of, naddr_of, note_of, npub_of, pubkey_of
 
 HEX: Final = "3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d"
 NPROFILE: Final = (
@@ -82,3 +91,40 @@ def test_one_wrong_letter_is_always_found(place: int, letter: str) -> None:
     else:
         with pytest.raises(ValueError, match=DAMAGED):
             pubkey_of(damaged)
+
+
+KEY: Final = PublicKey.parse(HEX)
+
+
+@given(st.binary(min_size=32, max_size=32), st.sampled_from(["", "nostr:"]))
+def test_ids_of_events_are_read_and_written_as_by_another_library(data: bytes, scheme: str) -> None:
+    other = EventId.parse(data.hex())
+    assert note_of(data.hex()) == other.to_bech32()
+    nevent = Nip19Event(other, KEY, Kind(1), [RelayUrl.parse("wss://a.example")]).to_bech32()
+    for text in (data.hex(), data.hex().upper(), other.to_bech32(), nevent):
+        assert event_id_of(scheme + text) == data.hex()
+    assert npub_of(HEX) == NPUB
+
+
+@given(st.text(max_size=60), st.integers(30_000, 39_999))
+def test_addresses_are_read_and_written_as_by_another_library(name: str, kind: int) -> None:
+    written = naddr_of(Address(kind, HEX, name))
+    assert written == Nip19Coordinate(Coordinate(Kind(kind), KEY, name), []).to_bech32()
+    assert address_of(written) == (kind, HEX, name)
+
+
+def test_a_name_that_is_too_long_has_no_address_in_one_word() -> None:
+    assert naddr_of(Address(30_000, HEX, "n" * 256)) is None
+    assert naddr_of(Address(30_000, HEX, "n" * 255)) is not None
+
+
+@pytest.mark.parametrize("text", ["", "note1", NPUB, HEX[1:], "nevent1qqq", "note1" + NPUB[5:], NPROFILE])
+def test_what_is_no_id_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no id of an event"):
+        event_id_of(text)
+
+
+@pytest.mark.parametrize("text", ["", "naddr1", NPUB, HEX, NPROFILE, f"naddr1{'q' * 6_000}"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no address of events"):
+        address_of(text)
