@@ -9,6 +9,7 @@ from trio_relay import Event, Limits, MemberOptions, PolicyOptions, RelayInfo, R
 from trio_relay.policy.event_checks import check_event
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import Change, ListEntry, ListName
+from trio_relay.policy.sentences import Sentences, sentences_of
 
 URL = "wss://relay.example/"
 
@@ -41,3 +42,8 @@ def verdict(event: Event, rules: Rules, who: Identity | None = None, size: int =
     """Why the event is refused, or None."""
     refusal = check_event(event, who or Identity(), rules, NOW, size)
     return None if refusal is None else str(refusal)
+
+
+def said_of(rules: Rules) -> Sentences:
+    """What people are told of the rules."""
+    return sentences_of(rules, NOW)
