@@ -237,6 +237,30 @@ class Relay:
         """
         return await self._queries.count(filters, (identity or self.admission.stranger).reader, identity)
 
+    async def find(self, filters: tuple[Filter, ...], identity: Identity) -> Page:
+        """The stored events that match any of the filters, whole, for what is shown as a page.
+
+        It is admitted, judged, given its turns and charged as a REQ of this client would be.
+
+        Args:
+            filters: each with a limit of a few hundred at most.
+            identity: who asks.
+
+        Returns:
+            Events as JSON, in the order of the answer; may be empty.
+
+        Raises:
+            Rejected: the client may not ask that, asks too much, or the store could not tell.
+        """
+        now = trio.current_time()
+        refusal = self.admission.admit_filters(filters, identity) or identity.account.refusal("REQ", now)
+        if refusal is not None:
+            raise refusal
+        if self.judges.filters is not None:
+            most = sum(filter_.limit or 0 for filter_ in filters)
+            filters = tuple(one.with_limit(default=most, most=most) for one in await self.judged(filters, identity))
+        return await self._queries.find(filters, identity)
+
     async def judged(self, filters: tuple[Filter, ...], identity: Identity) -> tuple[Filter, ...]:
         """What a client may ask in the stead of this, which the rules allow; for where `judges.filters` is there.
 
