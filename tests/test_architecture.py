@@ -180,6 +180,7 @@ PURE = [
     "net/websocket.py",
     "net/forwarded.py", "net/proxy_header.py", "net/welcome.py",
     "net/web/place.py", "net/web/plots.py", "net/web/sessions.py",
+    "net/web/shown_events.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -19,6 +19,7 @@ from trio_relay.net.web.site import Site
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.urls import plain_path
 from trio_relay.plugins.base import Action, ConnectionJudge, Source, refusal_of
+from trio_relay.policy.accounts import NO_ACCOUNT, Account
 
 HEALTH: Final = "/health"
 NOSTR_JSON: Final = "application/nostr+json"
@@ -27,6 +28,14 @@ _SHOWN: Final = frozenset({"GET", "HEAD", "POST"})
 _PAGE_SECONDS: Final = 0.1
 _READING: Final = "GET, HEAD, OPTIONS"
 _MANAGING: Final = "GET, HEAD, POST, OPTIONS"
+
+
+AccountOf: TypeAlias = Callable[[str], Account]
+"""The account of whoever is at an address."""
+
+
+def _free(_address: str) -> Account:
+    return NO_ACCOUNT
 
 
 def _cors(methods: str) -> list[tuple[str, str]]:
@@ -114,11 +123,16 @@ class Endpoints:
     def _is_relay(self, request: Request) -> bool:
         return request.path == "/" or unquote(request.path) in self._paths
 
-    async def answer(self, request: Request) -> Response | None:
-        """The response; None for a welcome WebSocket handshake on the one endpoint (NIP-01), whatever path it has."""
+    async def answer(self, request: Request, account_of: AccountOf = _free) -> Response | None:
+        """The response; None for a welcome WebSocket handshake on the one endpoint (NIP-01), whatever path it has.
+
+        Args:
+            request: as it came.
+            account_of: what a visitor at an address is charged on for what its page takes.
+        """
         is_relay = self._is_relay(request)
         if not is_relay and request.path != HEALTH:
-            return await self._shown(request) or self._elsewhere
+            return await self._shown(request, account_of) or self._elsewhere
         management = self._management if is_relay else None
         methods = _READING if management is None else _MANAGING
         if request.method == "OPTIONS":
@@ -134,15 +148,18 @@ class Endpoints:
             return None if self._judge is None else await _judged(self._judge, request.client)
         if accepts(request.headers.get("accept", ""), NOSTR_JSON):
             return Response(200, self._document(), NOSTR_JSON, [*_cors(methods), ("Vary", "Accept")])
-        if accepts(request.headers.get("accept", ""), HTML) and (page := await self._shown(request)) is not None:
+        if (
+            accepts(request.headers.get("accept", ""), HTML)
+            and (page := await self._shown(request, account_of)) is not None
+        ):
             return replace(page, headers=[*page.headers, *_cors(methods), ("Vary", "Accept")])
         return Response(200, self._greeting.encode(), headers=[*_cors(methods), ("Vary", "Accept")])
 
-    async def _shown(self, request: Request) -> Response | None:
+    async def _shown(self, request: Request, account_of: AccountOf) -> Response | None:
         """A page for browsers; None if there is none here."""
         if self._site is None or (place := self._place(request)) is None or request.method not in _SHOWN:
             return None
-        return await self._site.answer(place)
+        return await self._site.answer(place, account_of)
 
     async def _health(self) -> Response:
         failure = await self._check()

@@ -72,7 +72,7 @@ class RateGate:
             refusal = rates.refusal(Word.CALLS, origin, now) or rates.auth_refusal(origin, now)
             if refusal is not None:
                 return _too_many_calls(refusal)
-        response = await front.answer(request)
+        response = await front.answer(request, self.account)
         if response is None and (refusal := rates.refusal(Word.CONNECTIONS, origin, now)) is not None:
             headers = [("Retry-After", str(refusal.seconds)), _CLOSE]
             return Response(HTTPStatus.TOO_MANY_REQUESTS, f"{refusal}\n".encode(), headers=headers)

@@ -79,6 +79,7 @@ def look_at(at: float, relay: RelayStatistics, net: NetStatistics, cpu_seconds: 
     }
     levels: dict[str, float] = {
         "connections": net.connections,
+        "stored_so_far": totals["stored"],
         "subscriptions": relay.broadcaster.subscriptions,
         "store_bytes": relay.store.disk_bytes,
         "resident_bytes": resident_bytes,

@@ -12,6 +12,31 @@ from trio_relay.version import __version__
 
 SUPPORTED_NIPS: Final = (1, 2, 9, 11, 40, 45, 51, 65)
 """The NIPs that work however the relay is configured; `Capabilities` names the others."""
+NIP_TITLES: Final = {
+    1: "Basic protocol",
+    2: "Lists of follows",
+    4: "Encrypted messages, kept to those concerned",
+    9: "Requests to delete",
+    11: "What the relay says of itself",
+    13: "Proof of work",
+    17: "Private messages, kept to those concerned",
+    40: "Events that expire",
+    42: "Authentication of clients",
+    43: "Members",
+    45: "Counting",
+    50: "Search",
+    51: "Lists",
+    59: "Gift wraps, kept to those concerned",
+    62: "Requests to vanish",
+    65: "Lists of relays",
+    67: "Whether an answer was whole",
+    70: "Protected events",
+    77: "Syncing sets of events",
+    86: "Management",
+    91: "Filters that demand all of several tags",
+    98: "Signed HTTP requests",
+}
+"""By number; what each is about, in words."""
 SOFTWARE: Final = "https://github.com/trio-relay/trio-relay"
 
 _URL: Final = "wss?://[^/?#]+(/[^?#]*)?"

@@ -1,0 +1,1 @@
+"""Tests of what browsers are shown."""

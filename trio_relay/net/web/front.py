@@ -1,24 +1,38 @@
-"""What everybody may see in a browser: the front page."""
+"""The front page: who the relay is, how to connect, what its rules are, and what goes on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import msgspec
+import segno
 import trio
+from markupsafe import Markup
 
 from trio_relay.net.http_responses import Response
-from trio_relay.net.vitals import VitalsSource
+from trio_relay.net.vitals import Point, VitalsSource
+from trio_relay.net.web.event_pages import EventPages, operator_page
 from trio_relay.net.web.options import WebOptions
 from trio_relay.net.web.place import Place
-from trio_relay.net.web.plots import plot
+from trio_relay.net.web.plots import Plot, plot
+from trio_relay.net.web.public import ANYBODY, Head, PublicPages, address_of
 from trio_relay.net.web.rendering import SECURITY, Pages
+from trio_relay.net.web.shown_events import ShownEvent, cut, parts_of
+from trio_relay.nostr.errors import Rejected
+from trio_relay.nostr.relay_info import NIP_TITLES, SUPPORTED_NIPS, RelayInfo
 from trio_relay.pipeline.relay import Relay
+from trio_relay.policy.capabilities import capabilities_of, relay_info_of
+from trio_relay.policy.sentences import sentences_of, span
 
 _FRESH_SECONDS: Final = 1.0
-"""How old the front page may be: however many ask for it, it is made once a second."""
-_MOST_KEPT: Final = 16
+"""How old what is shown may be: however many ask for it, it is made once a second."""
+_NOTES_SECONDS: Final = 5.0
+"""The same of the newest notes."""
+_NIPS: Final = "https://github.com/nostr-protocol/nips/blob/master"
+_LINKED: Final = ("https://", "http://", "mailto:", "xmpp:", "matrix:")
+"""What an operator's contact may begin with to be a link."""
 
 
 class FrontPage:
@@ -27,38 +41,144 @@ class FrontPage:
     Args:
         relay: which one.
         options: the table `web` of the configuration.
-        pages: have the templates.
+        pages: have the files.
+        public: makes pages.
+        events: looks up notes.
         vitals: of the whole relay.
     """
 
-    def __init__(self, relay: Relay, options: WebOptions, pages: Pages, vitals: VitalsSource) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        options: WebOptions,
+        pages: Pages,
+        public: PublicPages,
+        events: EventPages,
+        vitals: VitalsSource,
+    ) -> None:
         self._relay = relay
         self._options = options
         self._pages = pages
+        self._public = public
+        self._events = events
         self._vitals = vitals
-        self._kept: dict[tuple[str, str, str], tuple[float, Response]] = {}
+        self._made: dict[tuple[str, str, str], tuple[float, Response]] = {}
+        """By path, root and address: all of them the relay's own, so there are no more than it has names."""
+        self._codes: dict[str, Markup] = {}
+        self._notes: tuple[float, list[ShownEvent]] | None = None
+        self._making = trio.Lock()
 
     async def answer(self, place: Place) -> Response | None:
         """The response to a GET; None if there is no such page."""
-        if place.path not in ("/", "/live.json"):
+        if place.path == "/":
+            key = (place.path, place.root, address_of(place.origin, self._relay.rules.names))
+        elif place.path == "/live.json":
+            key = (place.path, "", "")
+        else:
             return None
-        key = (place.path, place.root, place.origin)
-        now = trio.current_time()
-        if (found := self._kept.get(key)) is not None and now < found[0] + _FRESH_SECONDS:
-            return found[1]
-        made = await (self._page(place) if place.path == "/" else self._live())
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept.clear()
-        self._kept[key] = now, made
-        return made
+        if (kept := self._kept(key)) is not None:
+            return kept
+        async with self._making:  # a thousand who come at once wait for one of them
+            if (kept := self._kept(key)) is not None:
+                return kept
+            made = await (self._page(place, key[2]) if place.path == "/" else self._live())
+            self._made[key] = trio.current_time(), made
+            return made
 
-    async def _page(self, place: Place) -> Response:
-        return self._pages.page("front.html", {"place": place, "info": self._relay.rules.info, **await self._facts()})
+    def _kept(self, key: tuple[str, str, str]) -> Response | None:
+        found = self._made.get(key)
+        return found[1] if found is not None and trio.current_time() < found[0] + _FRESH_SECONDS else None
+
+    async def _page(self, place: Place, address: str) -> Response:
+        rules, now = self._relay.rules, self._relay.now()
+        info, judges = relay_info_of(rules), self._relay.judges
+        said = sentences_of(
+            rules,
+            now,
+            judges_events=judges.events is not None,
+            judges_filters=judges.filters is not None,
+        )
+        nips = sorted({*SUPPORTED_NIPS, *capabilities_of(rules).nips})
+        facts: dict[str, object] = {
+            "description": list(parts_of(info.description)),
+            "has_banner": self._pages.has("banner"),
+            "operator_page": operator_page(info.pubkey),
+            **_links(info),
+            "code": await self._code(address),
+            "writing": said.writing,
+            "reading": said.reading,
+            "nips": [(f"{nip:02}", NIP_TITLES.get(nip, ""), f"{_NIPS}/{nip:02}.md") for nip in nips],
+            "limits": self._limits(),
+            "notes": await self._newest_notes(),
+            **await self._present(),
+        }
+        head = Head(info.name, cut(info.description, 200), "website", "/")
+        made = self._public.page(place, "front.html", head, facts)
+        return replace(made, headers=[*made.headers, ("Cache-Control", "no-cache")])
+
+    async def _code(self, address: str) -> Markup:
+        """The address as a QR code, which takes some 20 ms to be made, once."""
+        if address not in self._codes:
+            self._codes[address] = await trio.to_thread.run_sync(_drawn, address)
+        return self._codes[address]
+
+    def _limits(self) -> list[tuple[str, str]]:
+        limits, rules = self._relay.limits, self._relay.rules
+        rates = capabilities_of(rules).rates
+        return [
+            ("Longest message", f"{limits.max_message_length:,} bytes"),
+            ("Longest content", f"{limits.max_content_length:,} characters"),
+            ("Tags of an event", f"{limits.max_event_tags:,}"),
+            ("Subscriptions of a connection", f"{limits.max_subscriptions:,}"),
+            ("Filters of a request", f"{limits.max_filters:,}"),
+            ("Stored events for a filter", f"{limits.max_limit:,}, {limits.default_limit:,} without a limit"),
+            ("Time of an event", f"{span(limits.created_at_ahead)} ahead at most"),
+            *((name.replace("_", " ").capitalize(), rate) for name, rate in rates.items()),
+        ]
+
+    async def _newest_notes(self) -> list[ShownEvent]:
+        most, now = self._options.notes, trio.current_time()
+        if not most:
+            return []
+        if self._notes is None or now >= self._notes[0] + _NOTES_SECONDS:
+            try:
+                notes = await self._events.notes(most, self._relay.admission.new_identity())
+            except Rejected:  # reading is for some alone, or the store is busy
+                notes = []
+            self._notes = now, notes
+        return self._notes[1]
 
     async def _live(self) -> Response:
-        facts = await self._facts()
-        return Response(200, msgspec.json.encode(facts), "application/json", [*SECURITY, ("Cache-Control", "no-store")])
+        body = msgspec.json.encode(await self._present())
+        return Response(200, body, "application/json", [*SECURITY, ANYBODY, ("Cache-Control", "no-store")])
 
-    async def _facts(self) -> Mapping[str, object]:
+    async def _present(self) -> Mapping[str, object]:
+        """What moves: nothing that is the operator's business alone."""
         now, points = await self._vitals.now(), await self._vitals.over("hour")
-        return {"now": now.values, "plot": plot([*points, now], {"events a second": "events"}, 3_600, now.at)}
+        each_minute: Plot = plot(
+            [Point(one.at, {"events": 60 * one.values.get("events", 0.0)}) for one in (*points, now)],
+            {"events a minute": "events"},
+            3_600,
+            now.at,
+        )
+        numbers = {name: int(now.values.get(name, 0)) for name in ("connections", "subscriptions", "stored_so_far")}
+        return {"now": {**numbers, "events": round(60 * now.values.get("events", 0.0))}, "plot": each_minute}
+
+
+def _drawn(address: str) -> Markup:
+    """A QR code as SVG; our own markup, of the relay's own address."""
+    if not address:
+        return Markup()
+    code = segno.make(address, error="m")
+    return Markup(code.svg_inline(omitsize=True, border=2, svgclass="qr", lineclass=None))
+
+
+def _links(info: RelayInfo) -> dict[str, object]:
+    """How to reach the operator, and what holds for visitors: as links where they are such as can be followed."""
+    contact, terms = info.contact.strip(), info.terms_of_service.strip()
+    return {
+        "contact": contact,
+        "contact_link": contact if contact.lower().startswith(_LINKED) else "",
+        "terms": terms,
+        "terms_link": terms if terms.lower().startswith(_LINKED[:2]) else "",
+    }

@@ -5,7 +5,9 @@ All of it is read once, in a thread, when the first browser comes: a relay that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,6 +34,7 @@ _TYPES: Final = {
     ".webp": "image/webp",
     ".woff2": "font/woff2",
 }
+_PICTURES: Final = frozenset({".gif", ".jpeg", ".jpg", ".png", ".svg", ".webp"})
 _HERE: Final = Path(__file__).parent
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
@@ -44,11 +47,46 @@ SECURITY: Final = (
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
 """Headers of each page: nothing from elsewhere, nothing within a page runs, and no page of others has it in a frame."""
+_UNSEEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""What has no place in HTML, or cannot be sent: strangers may write it."""
 _KEPT: Final = ("Cache-Control", "public, max-age=86400")
 
 
 class PagesRefused(Exception):
     """What the operator's folder holds cannot be used; the message says what."""
+
+
+def _folders(own: Path | None) -> list[Path]:
+    """Where templates and files are, the operator's own folder last."""
+    return [_HERE, *([own] if own is not None else [])]
+
+
+@cache  # it takes a third of a second, once in a process
+def _compiled(own: Path | None) -> Environment:
+    """All templates, compiled.
+
+    Raises:
+        PagesRefused: one of the operator's is none, or asks for what its page does not have.
+    """
+    from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+
+    environment = Environment(
+        loader=ChoiceLoader([FileSystemLoader(folder / "templates") for folder in reversed(_folders(own))]),
+        autoescape=True,
+        auto_reload=False,  # what was read at the start stays
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    try:
+        for name in environment.list_templates(extensions=["html"]):
+            environment.get_template(name)
+    except TemplateSyntaxError as error:
+        raise PagesRefused(f"web.templates: {error.filename}, line {error.lineno}: {error.message}") from error
+    except (TemplateError, OSError, ValueError) as error:
+        raise PagesRefused(f"web.templates: {error}") from error
+    return environment
 
 
 class Pages:
@@ -77,30 +115,18 @@ class Pages:
                 self._environment = await trio.to_thread.run_sync(self._read)
 
     def _read(self) -> Environment:
-        from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
-
-        folders = [_HERE, *([self._folder] if self._folder is not None else [])]
+        folders = _folders(self._folder)
         try:
             for folder in folders:
                 for path in sorted((folder / "static").glob("*")):
                     self._take(path.name, path)
             for name, path in self._pictures.items():
+                if path.suffix.lower() not in _PICTURES:
+                    raise PagesRefused(f"web.{name}: {path}: no png, jpg, webp, gif or svg")
                 self._take(name, path)
         except OSError as error:
             raise PagesRefused(f"web: {error.filename}: {error.strerror}") from error
-        loaders = [FileSystemLoader(folder / "templates") for folder in reversed(folders)]
-        environment = Environment(
-            loader=ChoiceLoader(loaders),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.globals["version_of"] = self._version_of
-        environment.filters.update(FILTERS)
-        for name in environment.list_templates(extensions=["html"]):
-            environment.get_template(name)
-        return environment
+        return _compiled(self._folder)
 
     def _take(self, name: str, path: Path) -> None:
         if (kind := _TYPES.get(path.suffix.lower())) is not None:
@@ -118,7 +144,8 @@ class Pages:
     def page(self, template: str, facts: Mapping[str, object], status: int = 200) -> Response:
         """A page as a response; all of `facts` is escaped."""
         assert self._environment is not None, "`ready` comes first"
-        body = self._environment.get_template(template).render(facts).encode()
+        text = self._environment.get_template(template).render({**facts, "version_of": self._version_of})
+        body = _UNSEEN.sub("\ufffd", text).encode()
         return Response(status, body, HTML, [*SECURITY, ("Cache-Control", "no-store")])
 
     def file(self, name: str, request: Request) -> Response | None:

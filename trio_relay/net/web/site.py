@@ -13,12 +13,15 @@ import trio
 
 from trio_relay.net.http_responses import Response, StreamedResponse
 from trio_relay.net.vitals import VitalsSource
+from trio_relay.net.web.event_pages import EventPages
 from trio_relay.net.web.front import FrontPage
 from trio_relay.net.web.options import WebOptions
 from trio_relay.net.web.place import Place
+from trio_relay.net.web.public import PublicPages
 from trio_relay.net.web.rendering import SECURITY, Pages
 from trio_relay.net.web.sessions import COOKIE
 from trio_relay.pipeline.relay import Relay
+from trio_relay.policy.accounts import Account
 
 CONSOLE: Final = "/admin"
 _UNKEPT: Final = (("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))
@@ -60,7 +63,9 @@ class Site:
         self._pages = pages
         self._console = console
         self._relay = relay
-        self._front = FrontPage(relay, options, pages, vitals)
+        public = PublicPages(relay.rules, options, pages)
+        self._events = EventPages(relay, public)
+        self._front = FrontPage(relay, options, pages, public, self._events, vitals)
         self._robots = b"User-agent: *\nDisallow: /\n" if options.noindex else b"User-agent: *\nDisallow: /admin\n"
 
     def takes_body(self, place: Place) -> bool:
@@ -74,8 +79,13 @@ class Site:
     def _is_console(self, place: Place) -> bool:
         return place.path == CONSOLE or place.path.startswith(f"{CONSOLE}/")
 
-    async def answer(self, place: Place) -> Response | None:
-        """The response to a GET, HEAD or POST; None if there is no such page."""
+    async def answer(self, place: Place, account_of: Callable[[str], Account]) -> Response | None:
+        """The response to a GET, HEAD or POST; None if there is no such page.
+
+        Args:
+            place: of the request.
+            account_of: the account of whoever is at an address, charged for what is looked up.
+        """
         await self._pages.ready()
         if self._is_console(place):
             return await self._at_console(place)
@@ -85,7 +95,9 @@ class Site:
             return self._pages.file(named[1], place.request)
         if place.path == "/robots.txt":
             return Response(200, self._robots)
-        return await self._front.answer(place)
+        if (page := await self._front.answer(place)) is not None:
+            return page
+        return await self._events.answer(place, account_of(place.request.client))
 
     async def _at_console(self, place: Place) -> Response | None:
         if not self._console.is_open:

@@ -1,0 +1,54 @@
+// Copies the relay's address, and moves the numbers and the plot of the front page while somebody looks at it.
+
+const EACH_MS = 5000;
+const address = document.getElementById("address");
+const copy = document.getElementById("copy");
+const live = document.getElementById("live");
+
+if (address && copy) {
+  copy.hidden = false;
+  address.addEventListener("focus", () => address.select());
+  copy.addEventListener("click", async () => {
+    address.select();
+    let copied = false;
+    try {
+      await navigator.clipboard.writeText(address.value);
+      copied = true;
+    } catch {
+      copied = document.execCommand("copy"); // pages without TLS have no clipboard
+    }
+    document.getElementById("copied").textContent = copied ? "Copied." : "Selected: copy it by the keyboard.";
+  });
+}
+
+function draw(svg, plot) {
+  const lines = plot.lines.flatMap((line, place) => line.segments.map((corners) => [place + 1, corners]));
+  svg.replaceChildren(...lines.map(([place, corners]) => {
+    const drawn = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+    drawn.setAttribute("class", `line-${place}`);
+    drawn.setAttribute("points", corners);
+    return drawn;
+  }));
+  const label = svg.getAttribute("aria-label");
+  svg.setAttribute("aria-label", label.replace(/from 0 to .*$/, `from 0 to ${plot.top}`));
+}
+
+async function move() {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch(live.dataset.from);
+    if (!answer.ok) return;
+    const told = await answer.json();
+    for (const shown of live.querySelectorAll("[data-number]")) {
+      shown.textContent = (told.now[shown.dataset.number] ?? 0).toLocaleString("en");
+    }
+    for (const svg of live.querySelectorAll("[data-plot]")) draw(svg, told.plot);
+  } catch {
+    // The relay is away for a moment: the numbers stay until it is back.
+  }
+}
+
+if (live) {
+  setInterval(move, EACH_MS);
+  document.addEventListener("visibilitychange", move);
+}
