@@ -38,7 +38,7 @@ from trio_relay.state_file import (
     write_file,
 )
 from trio_relay.store import opensearch
-from trio_relay.store.base import Metadata, ReadableMetadata, Scannable, StoreError
+from trio_relay.store.base import Insight, Metadata, Queryable, ReadableMetadata, Scannable, StoreError
 from trio_relay.store.sqlite import open_sqlite_for_reading
 from trio_relay.transfer import ImportSummary, export_lines, import_lines
 
@@ -46,7 +46,7 @@ _LEVEL: Final = 6
 """Of gzip: a higher one takes several times as long for a few percent."""
 
 
-class Readable(Scannable, ReadableMetadata, Protocol):
+class Readable(Scannable, ReadableMetadata, Queryable, Insight, Protocol):
     """The part of a store that is written out."""
 
 

@@ -7,8 +7,17 @@ from trio_relay.cli.in_and_out import export_command, import_command
 from trio_relay.cli.serving_commands import main
 from trio_relay.cli.store_commands import migrate_command, trends_command
 from trio_relay.cli.top import top_command
+from trio_relay.cli.why import why_command
 
-for command in (admin_link_command, import_command, export_command, migrate_command, top_command, trends_command):
+for command in (
+    admin_link_command,
+    import_command,
+    export_command,
+    migrate_command,
+    top_command,
+    trends_command,
+    why_command,
+):
     main.add_command(command)
 
 __all__ = ["main"]

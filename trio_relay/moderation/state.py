@@ -23,7 +23,7 @@ import trio
 from trio_relay.nostr.signer import Signer
 from trio_relay.policy.lists import Change, ListEntry, ListName, as_metadata
 from trio_relay.policy.rules import Rules
-from trio_relay.store.base import Metadata, StoreError
+from trio_relay.store.base import Metadata, ReadableMetadata, StoreError
 
 SECRET_NAME: Final = "self"
 """The name in the store's metadata of the relay's own secret key, 32 bytes."""
@@ -58,6 +58,17 @@ class _Amendment:
     after: dict[_Key, ListEntry | None] = field(default_factory=dict)
     is_waiting: bool = True
     error: StoreError | None = None
+
+
+async def recall_lists(store: ReadableMetadata, rules: Rules) -> dict[str, bytes]:
+    """Have rules go by the lists that a store has, for who changes none; returns all that the store keeps.
+
+    Raises:
+        StoreError: it could not be read.
+    """
+    metadata = await store.get_metadata()
+    rules.load(metadata)
+    return metadata
 
 
 class ModerationState:
@@ -98,8 +109,7 @@ class ModerationState:
         Raises:
             StoreError: it could not be read, or a new key could not be stored.
         """
-        metadata = await self._store.get_metadata()
-        self.rules.load(metadata)
+        metadata = await recall_lists(self._store, self.rules)
         if self.rules.has_membership:
             self.signer = Signer(metadata.get(SECRET_NAME) or await self._new_secret(SECRET_NAME))
             self.rules.signer = self.signer.pubkey

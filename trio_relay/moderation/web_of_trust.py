@@ -15,6 +15,7 @@ from trio_relay.moderation.state import ModerationState
 from trio_relay.nostr.event import Event, decode, recipients
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import FOLLOWS
+from trio_relay.policy.rules import Rules
 from trio_relay.store.base import Queryable, StoreError
 from trio_relay.turns import Turn
 
@@ -47,7 +48,7 @@ class WebOfTrust:
         while True:
             seconds = self._state.rules.options.trust_seconds
             try:
-                reached = await self._reach()
+                reached = await trusted_by(self._state.rules, self._store)
                 self._state.trust(reached)
                 log.info("web of trust", keys=len(reached))
             except StoreError as error:
@@ -55,35 +56,41 @@ class WebOfTrust:
                 seconds = min(seconds, _RETRY_SECONDS)
             await trio.sleep(seconds)
 
-    async def _reach(self) -> AbstractSet[str]:
-        """The admins and all keys within so many follows of them."""
-        reached = set(self._state.rules.admins)
-        edge: Iterable[str] = self._state.rules.admins
-        for _ in range(self._state.rules.options.trust_depth):
-            edge = await self._follow(edge, reached)
-            if len(reached) > MOST_TRUSTED:
-                log.warning("the web of trust is cut", keys=len(reached), most=MOST_TRUSTED)
-                break
-        return reached
 
-    async def _follow(self, edge: Iterable[str], reached: set[str]) -> list[str]:
-        """Reach whom those at the edge follow; gives who had not been reached before."""
-        new: list[str] = []
-        turn = Turn()
-        authors = iter(edge)
-        while part := frozenset(islice(authors, _AUTHORS_AT_A_TIME)):
-            wanted = Filter(authors=part, kinds=frozenset({FOLLOWS}), limit=len(part))
-            async with aclosing(self._store.query([wanted])) as pages:
-                async for page in pages:
-                    for json in page:  # one at a time: each may follow ten thousand
-                        fresh = [key for key in followed(decode(json)) if key not in reached]
-                        reached.update(fresh)
-                        new += fresh
-                        if turn.is_over:
-                            await turn.give()
-            if len(reached) > MOST_TRUSTED:
-                break
-        return new
+async def trusted_by(rules: Rules, store: Queryable) -> AbstractSet[str]:
+    """Find the admins and all keys within so many follows of them as the rules say.
+
+    Raises:
+        StoreError: the store could not answer.
+    """
+    reached = set(rules.admins)
+    edge: Iterable[str] = rules.admins
+    for _ in range(rules.options.trust_depth):
+        edge = await _follow(store, edge, reached)
+        if len(reached) > MOST_TRUSTED:
+            log.warning("the web of trust is cut", keys=len(reached), most=MOST_TRUSTED)
+            break
+    return reached
+
+
+async def _follow(store: Queryable, edge: Iterable[str], reached: set[str]) -> list[str]:
+    """Reach whom those at the edge follow; gives who had not been reached before."""
+    new: list[str] = []
+    turn = Turn()
+    authors = iter(edge)
+    while part := frozenset(islice(authors, _AUTHORS_AT_A_TIME)):
+        wanted = Filter(authors=part, kinds=frozenset({FOLLOWS}), limit=len(part))
+        async with aclosing(store.query([wanted])) as pages:
+            async for page in pages:
+                for json in page:  # one at a time: each may follow ten thousand
+                    fresh = [key for key in followed(decode(json)) if key not in reached]
+                    reached.update(fresh)
+                    new += fresh
+                    if turn.is_over:
+                        await turn.give()
+        if len(reached) > MOST_TRUSTED:
+            break
+    return new
 
 
 def followed(event: Event) -> list[str]:
