@@ -153,7 +153,7 @@ def _of_event(one: EventExplained) -> Iterator[Table | Text]:
         checks.add_column(title)
     for check in one.checks:
         said = Text("passed", "green") if check.accepted else Text(_line(check.reason), "red")
-        checks.add_row(check.check, said, Text(check.setting))
+        checks.add_row(check.check, said, Text("" if check.accepted else check.setting))
     if one.checks:
         yield checks
         yield Text(f"store: {one.store}" + (f", by {one.by}" if one.by else ""))
