@@ -230,6 +230,10 @@ class OpenLogin(web.login.Login):
     def __init__(self) -> None:
         self.time = NOW
 
+    @property
+    def relay_name(self) -> str:
+        return "<relay>"
+
     def now(self) -> int:
         return self.time
 

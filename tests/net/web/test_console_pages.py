@@ -65,7 +65,7 @@ async def test_what_is_searched_for_makes_no_element(path: str, query: str) -> N
 async def test_the_menu_has_what_the_caller_may_call_and_nothing_else() -> None:
     desk = Desk(CannedApi(methods=frozenset({"listbannedpubkeys", "unbanpubkey"})))
     page = Outline(await desk.text("moderation/banned-keys"))
-    links = [value for name, value in page.attributes if name == "href" and "/admin" in value]
+    links = [value for name, value in page.attributes if name == "href" and value.startswith("/admin")]
     assert set(links) == {"/admin/moderation/banned-keys"}
     for path in PATHS:
         if path != "moderation/banned-keys":
@@ -282,7 +282,7 @@ async def test_members_are_asked_for_until_all_are_there() -> None:
     assert "2,500 members" in page
     assert f"{2_499:064x}" in page
     found = await Desk(CannedApi(answers() | {"listmembers": listed})).text("members", q=f"{1_234:064x}")
-    assert "1 members" in found
+    assert "1 member" in found
 
 
 async def test_an_export_is_let_through_for_who_may_have_it() -> None:

@@ -71,7 +71,7 @@ class Console:
     async def _visit(self, name: str, place: Place, session: ConsoleSession) -> ConsoleVisit:
         supported = await self._api.perform(_SUPPORTED, (), session.caller, place.request.client)
         methods = frozenset(map(str, supported if isinstance(supported, list) else ()))
-        return ConsoleVisit(place, name, session, methods, self._api, self._pages, self._menu)
+        return ConsoleVisit(place, self._login.relay_name, name, session, methods, self._api, self._pages, self._menu)
 
     def _ask_in(self, place: Place, status: int, reason: str = "") -> Response:
         """The page at which people log in."""

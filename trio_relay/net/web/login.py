@@ -50,6 +50,11 @@ class Login:
         return self._relay.now()
 
     @property
+    def relay_name(self) -> str:
+        """What the relay is called."""
+        return self._relay.rules.info.name
+
+    @property
     def is_open(self) -> bool:
         """True if there is anybody who may come in."""
         return self._has_links or bool(self._relay.rules.admins)
@@ -67,7 +72,7 @@ class Login:
         """What the page says at which people log in."""
         return {
             "root": place.root,
-            "name": self._relay.rules.info.name,
+            "name": self.relay_name,
             "url": self._urls(place)[0],
             "payload": sha256(BODY).hexdigest(),
             "has_keys": self._relay.rules.is_managed,

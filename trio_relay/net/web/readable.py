@@ -11,8 +11,8 @@ import msgspec
 from trio_relay.nostr.event import is_hex64
 from trio_relay.nostr.nip19 import npub_of
 
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
-_STEP: Final = 1_024
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+_STEP: Final = 1_000
 _TIMES: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _LAST_TIME: Final = 253_402_300_799
 """The end of the year 9999."""
@@ -51,6 +51,11 @@ def count(number: float | None) -> str:
     if number == int(number) or abs(number) >= 100:
         return f"{number:,.0f}"
     return f"{number:.2g}" if abs(number) < 1 else f"{number:.1f}"
+
+
+def of(number: int, what: str) -> str:
+    """So many of something: `1 event`, `2,000 events`."""
+    return f"{number:,} {what if number == 1 else f'{what}s'}"
 
 
 def size(number: float | None) -> str:
@@ -110,6 +115,7 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "short": short,
     "moment": moment,
     "stamp": stamp,
+    "of": of,
     "as_json": as_json,
     "pretty": pretty,
 }

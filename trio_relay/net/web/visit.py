@@ -25,6 +25,7 @@ class ConsoleVisit:
 
     Attributes:
         place: of the request.
+        relay: what it is called.
         name: of the page below `/admin`; empty for the first one.
         session: theirs.
         methods: that they may call now.
@@ -34,6 +35,7 @@ class ConsoleVisit:
     """
 
     place: Place
+    relay: str
     name: str
     session: ConsoleSession
     methods: frozenset[str]
@@ -60,6 +62,7 @@ class ConsoleVisit:
             "root": self.place.root,
             "here": self.name + (f"?{urlencode(self.place.query)}" if self.place.query else ""),
             "name": self.name,
+            "relay": self.relay,
             "title": "" if page is None else page.title,
             "sections": list(self._sections()),
             "caller": self.session.caller,
