@@ -11,7 +11,7 @@ ELSEWHERE = opensearch or redis or picture or clients or browser or exhaustive
 CLIENTS = $(wildcard tests/clients/*.json tests/clients/go.* tests/clients/*/*.txt tests/clients/go/* tests/clients/javascript/*)
 SOURCES = pyproject.toml setup.py building/backend.py constraints.txt trio_relay/nostr/batch_build.py
 
-.PHONY: run quick test test-all test-rest test-compiled compiled check pytest format docs clients perf opensearch clean
+.PHONY: run quick test test-all test-rest test-compiled compiled check pytest format docs screenshots clients perf opensearch clean
 
 run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C; compiled, if `make compiled` has made that.
 	@PYTHONPATH=$$($(VENV)/bin/python -m building.compiled --where) exec $(VENV)/bin/trio-relay --config $(CONFIG)
@@ -56,6 +56,9 @@ format: $(VENV)/installed-test  ## Put the code into its form.
 
 docs: $(VENV)/installed  ## Write the pages and the sample file that come from the code.
 	$(VENV)/bin/python -m docs.generate
+
+screenshots: $(VENV)/installed-test  ## Take the pictures of the documentation again, as the tests go through the pages: needs chromium.
+	PICTURES=docs/pictures $(PYTEST) tests/browser $(ARGS)
 
 clients: build/clients/installed  ## Install the client libraries that the tests run against the relay: needs Node, Go.
 

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +34,7 @@ __all__ = [
     "expect",
     "open_browser",
     "out_of_reach",
+    "picture",
     "too_wide",
     "violations",
 ]
@@ -40,6 +42,8 @@ __all__ = [
 CHROMIUM: Final = shutil.which("chromium")
 DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+PICTURES: Final = os.environ.get("PICTURES")
+"""The folder that gets pictures for the documentation; None: nobody wants any."""
 
 _CONTROLS: Final = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]"
 _LISTEN: Final = """
@@ -183,10 +187,22 @@ def _lend(context: BrowserContext, key: Author) -> None:
     context.add_init_script(_NIP07)
 
 
-def violations(page: Page) -> str:
-    """What axe-core finds wrong with a page for people who do not see it, or use no mouse; empty: nothing."""
+def picture(page: Page, name: str) -> None:
+    """Keep what the screen shows as a picture for the documentation, if this run is to make those."""
+    if PICTURES is not None:
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+
+
+def violations(page: Page, *rules: str) -> str:
+    """What axe-core finds wrong with a page for people who do not see it, or use no mouse; empty: nothing.
+
+    Args:
+        page: as it is now.
+        rules: the names of those that are looked at; none: all.
+    """
     page.evaluate(AXE_SCRIPT)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    found = page.evaluate("options => axe.run(document, options)", options)["violations"]
     return "\n".join(
         f"{one['id']} ({one['impact']}): {one['help']}\n"
         + "\n".join(f"    {node['html'][:200]}\n        {node['failureSummary']}" for node in one["nodes"][:5])
@@ -234,8 +250,10 @@ def too_wide(page: Page) -> list[str]:
         """() => {
             const width = document.documentElement.clientWidth;
             if (document.documentElement.scrollWidth <= width) return [];
+            const scrolls = element => element !== document.body && element !== null
+                && (getComputedStyle(element).overflowX !== "visible" || scrolls(element.parentElement));
             const out = [...document.body.querySelectorAll("*")].filter(
-                element => element.getBoundingClientRect().right > width + 1);
+                element => element.getBoundingClientRect().right > width + 1 && !scrolls(element.parentElement));
             return ["scrolls", ...out.slice(0, 10).map(element => element.outerHTML.slice(0, 120))];
         }"""
     )

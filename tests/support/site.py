@@ -154,3 +154,5 @@ def serving(folder: Path, settings: Mapping[str, str] | None = None, command: Se
             end()
     finally:
         thread.join()
+    wrong = [line for line in site.program.err.splitlines() if '"level":"error"' in line]
+    assert not wrong, "\n".join(wrong).replace("\\n", "\n")
