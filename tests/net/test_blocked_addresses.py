@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -38,9 +38,9 @@ class Front(Endpoints):
     async def _well(self) -> None:
         return None
 
-    async def answer(self, request: Request) -> http_responses.Response | None:
+    async def answer(self, request: Request, *others: Any) -> http_responses.Response | None:
         self.clients.append(request.client)
-        return await super().answer(request)
+        return await super().answer(request, *others)
 
 
 class House:

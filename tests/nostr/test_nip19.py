@@ -109,6 +109,7 @@ def test_ids_of_events_are_read_and_written_as_by_another_library(data: bytes, s
 @given(st.text(max_size=60), st.integers(30_000, 39_999))
 def test_addresses_are_read_and_written_as_by_another_library(name: str, kind: int) -> None:
     written = naddr_of(Address(kind, HEX, name))
+    assert written is not None
     assert written == Nip19Coordinate(Coordinate(Kind(kind), KEY, name), []).to_bech32()
     assert address_of(written) == (kind, HEX, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -274,7 +275,7 @@ async def test_events_are_found_by_fields_or_by_a_filter() -> None:
 async def test_members_are_asked_for_until_all_are_there() -> None:
     members = [{"pubkey": f"{number:064x}", "since": 1, "by": "", "roles": []} for number in range(2_500)]
 
-    def listed(after: str = "") -> list[object]:
+    def listed(after: str = "") -> list[Any]:
         start = next((place + 1 for place, one in enumerate(members) if one["pubkey"] == after), 0)
         return members[start : start + 1_000]
 

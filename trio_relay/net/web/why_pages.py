@@ -40,17 +40,17 @@ def question_of(text: str) -> Question:
         ValueError: it is nothing that can be explained; the message says what can.
     """
     try:
-        found = msgspec.json.decode(text)
+        found: Any = msgspec.json.decode(text)
     except (ValueError, RecursionError):  # msgspec's errors are such
         raise ValueError(_WHAT_IT_MAY_BE) from None
     match found:
         case ["REQ" | "COUNT", str(), *filters] if filters:
             return Question(filters=tuple(filters))
-        case ["EVENT", {**event}] | ["EVENT", str(), {**event}]:
+        case ["EVENT", dict(event)] | ["EVENT", str(), dict(event)]:
             return Question(event)
-        case {**fields} if not _EVENT_FIELDS.isdisjoint(fields):
+        case dict(fields) if not _EVENT_FIELDS.isdisjoint(fields):
             return Question(fields)
-        case {**fields}:
+        case dict(fields):
             return Question(filters=(fields,))
         case [{}, *_] as filters:
             return Question(filters=tuple(filters))
