@@ -40,8 +40,9 @@ def test_no_more_are_kept_than_allowed_and_of_each_address_its_newest(addresses:
 def test_a_flood_from_one_address_pushes_out_nobody() -> None:
     last = refusals.LastRefusals(lambda: NOW)
     last.note("203.0.113.1", "203.0.113.1", "REQ", "first", None)
+    note = ALICE.event()
     for number in range(10_000):
-        last.note("2001:db8::/64", f"2001:db8::{number:x}", "EVENT", "flood", ALICE.event())
+        last.note("2001:db8::/64", f"2001:db8::{number:x}", "EVENT", "flood", note)
     found = last.newest_first()
     assert len(found) == 1 + refusals.MOST_KEPT_OF_ONE
     assert found[-1].reason == "first"

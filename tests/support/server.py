@@ -203,12 +203,13 @@ async def open_door(
         site = None if web is None else await open_site(relay, web, api, kept)
         server = served(relay, net, scoreboard, tls, site, api, table)
         listener, stop = MemoryListener(preamble), trio.Event()
-        async with trio.open_nursery() as looking, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as looking:
             if site is not None:
                 looking.start_soon(kept.run)
-            await nursery.start(server.serve, [listener], stop)
-            yield Door(relay, server, listener, stop)
-            stop.set()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server.serve, [listener], stop)
+                yield Door(relay, server, listener, stop)
+                stop.set()
             looking.cancel_scope.cancel()
 
 
