@@ -30,7 +30,7 @@ from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.addresses import Proxies
 from trio_relay.net.admin.api import AdminApi
-from trio_relay.net.admin.sight import BackUpNow, OwnSight
+from trio_relay.net.admin.sight import BackUpNow, OwnSight, SettingRecord
 from trio_relay.net.clients import Clients
 from trio_relay.net.endpoints import Endpoints, Management, MetricsEndpoint
 from trio_relay.net.http import converse
@@ -81,10 +81,12 @@ class Origins:
     Attributes:
         lists: sees when lists of the configuration change; None if none stands in a file.
         back_up: makes a backup; None: there is no way to.
+        settings: all of them, as operators may see them.
     """
 
     lists: ListFiles | None = None
     back_up: BackUpNow | None = None
+    settings: Sequence[SettingRecord] = ()
 
 
 _NOWHERE: Final = Origins()
@@ -245,7 +247,7 @@ async def _serve(
 
     clients = Clients(relay.now)
     vitals = Vitals(look)
-    api = AdminApi(relay, OwnSight(relay, clients, vitals, origins.back_up))
+    api = AdminApi(relay, OwnSight(relay, clients, vitals, origins.back_up), origins.settings)
     front = endpoints_of(config, relay, api, relay.check, await open_site(relay, config.web, api, vitals))
     tls = None if files is None else Tls(files.certified)
     server = Server(relay, front, config.net, tls=tls, clients=clients)

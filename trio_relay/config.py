@@ -162,11 +162,11 @@ def exposed(path: Path) -> list[str]:
         raise ConfigError(f"{path}: {error.strerror}") from error
     if not is_open:
         return []
-    source = _read(path)
-    return [f"{section}.{key}" for section, key in _SECRETS if _is_secret(key, source.get(section, {}).get(key))]
+    source = read_file(path)
+    return [f"{section}.{key}" for section, key in SECRETS if _is_secret(key, source.get(section, {}).get(key))]
 
 
-_SECRETS: Final = (("members", "claims"), ("opensearch", "password"), ("opensearch", "api_key"), ("bus", "url"))
+SECRETS: Final = (("members", "claims"), ("opensearch", "password"), ("opensearch", "api_key"), ("bus", "url"))
 
 
 def _is_secret(key: str, value: object) -> bool:
@@ -175,7 +175,7 @@ def _is_secret(key: str, value: object) -> bool:
 
 
 def _decoded(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
-    source = {} if path is None else _read(path)
+    source = {} if path is None else read_file(path)
     try:
         override(source, environment, Config)
     except VariableError as error:
@@ -183,7 +183,8 @@ def _decoded(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any
     return source
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
+    """Return a file as TOML has it; raises as `load` does."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -70,6 +70,8 @@ async def test_a_key_is_banned_while_it_is_connected_and_stays_so_after_a_restar
         assert await client.publish(first) == ["OK", first.id, False, refusal]
         [listed] = (await manage(program, "listbannedpubkeys")).json()["result"]
         assert listed.items() >= {"pubkey": ALICE.pubkey, "reason": "spam", "by": ADMIN.pubkey}.items()
+        settings = (await manage(program, "listsettings")).json()["result"]
+        assert {one["from"] for one in settings} >= {"default", "variable"}
         [act] = (await manage(program, "listacts")).json()["result"]
         assert (act["method"], act["who"], act["told"]) == ("banpubkey", ADMIN.pubkey, "done; 1 events removed")
 

@@ -40,6 +40,7 @@ class TestMethods:
             of_nip |= {"assignmethod", "unassignmethod", "listmethodassignees", "stats"}
             of_nip |= {"listacts", "undoact", "listreportedevents"}
             of_nip |= {"listmembers", "addmember", "removemember", "createinvite", "listinvites", "deleteinvite"}
+            of_nip |= {"listsettings"}
             of_nip |= {"listvitals", "backupnow", "exportevents"}
             of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests"}
             of_nip |= {"explainfilters", "explainevent", "storestats", "findevents"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -16,6 +17,7 @@ from trio_relay.backup import back_up
 from trio_relay.cli.leaving import exit_codes
 from trio_relay.cli.loading import config_option, followed_lists, loaded
 from trio_relay.config import Config
+from trio_relay.shown_settings import shown_settings
 from trio_relay.tls_files import tls_files
 from trio_relay.version import CODE, __version__
 
@@ -63,7 +65,7 @@ def serve(path: Path | None) -> None:
 
 
 def _origins(path: Path | None, config: Config) -> Origins:
-    return Origins(followed_lists(path, config), partial(_back_up, config))
+    return Origins(followed_lists(path, config), partial(_back_up, config), shown_settings(path, os.environ, config))
 
 
 async def _back_up(config: Config) -> dict[str, object]:

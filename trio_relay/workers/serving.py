@@ -191,7 +191,7 @@ class _Whole:
         sight = WorkersSight(
             lambda: self._statistics(relay)[0], conversations.ask_all, relay.explaining, vitals, origins.back_up
         )
-        conversations.relay, conversations.admin = relay, AdminApi(relay, sight)
+        conversations.relay, conversations.admin = relay, AdminApi(relay, sight, origins.settings)
         conversations.vitals = vitals
         conversations.console = await open_console(
             relay, config.web, conversations.admin, pages_of(config.web), conversations.vitals

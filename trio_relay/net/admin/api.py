@@ -13,7 +13,7 @@ from trio_relay.net.admin.acts import act_to_record, signed, telling
 from trio_relay.net.admin.methods import READING, carry_out
 from trio_relay.net.admin.params import Call, Outcome
 from trio_relay.net.admin.replays import EventUse, Replayed, Replays, TooManyChanges
-from trio_relay.net.admin.sight import OwnSight, Sight
+from trio_relay.net.admin.sight import OwnSight, SettingRecord, Sight
 from trio_relay.net.http import Request
 from trio_relay.net.http_responses import Response
 from trio_relay.nostr.auth import HTTP_AUTH_SECONDS, check_http_auth, parse_http_auth
@@ -114,12 +114,14 @@ class AdminApi:
     Args:
         relay: which one.
         sight: of it as it runs; None: as this process sees it.
+        settings: as its program was started with them.
     """
 
-    def __init__(self, relay: Relay, sight: Sight | None = None) -> None:
+    def __init__(self, relay: Relay, sight: Sight | None = None, settings: Sequence[SettingRecord] = ()) -> None:
         self._relay = relay
         self._gate = Gate(relay)
         self._sight = sight or OwnSight(relay)
+        self._settings = settings
         self._replays = Replays()
         self._since = relay.now() - _GRACE_SECONDS
 
@@ -183,7 +185,8 @@ class AdminApi:
             Rejected: the caller may not call this, the parameters are not right, or it failed.
         """
         relay = self._relay
-        call = Call(method, params, caller, client, relay.now(), relay.rules, self._sight, relay.operator_reads)
+        seen = (relay.rules, self._sight, relay.operator_reads, self._settings)
+        call = Call(method, params, caller, client, relay.now(), *seen)
         try:
             # Nothing waits between the decision and the change of the lists.
             outcome = carry_out(call)

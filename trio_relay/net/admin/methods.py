@@ -31,6 +31,7 @@ from trio_relay.net.admin.roles import (
     unassign_method,
     unassign_role,
 )
+from trio_relay.net.admin.settings import list_settings
 from trio_relay.net.admin.sights import disconnect_client, list_clients, list_refusals, list_slow_requests
 from trio_relay.net.admin.upkeep import UPKEEP
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
@@ -155,6 +156,7 @@ METHODS: Final[dict[str, Method]] = {
     "unassignmethod": unassign_method,
     "listmethodassignees": list_assignees,
     **MEMBER_METHODS,
+    "listsettings": list_settings,
     "listacts": list_acts,
     "undoact": undo_act,
     "stats": tell_statistics,

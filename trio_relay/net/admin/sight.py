@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from itertools import islice
 from typing import Final, Protocol, TypeAlias
 
+import msgspec
+
 from trio_relay.frozen import Frozen
 from trio_relay.net.addresses import AddressEntry, AddressList
 from trio_relay.net.clients import ClientRecord, Clients
@@ -19,6 +21,8 @@ from trio_relay.pipeline.statistics import RelayStatistics
 
 MOST_REFUSALS: Final = 200
 """Refusals that are listed at most, the newest ones."""
+MOST_SHOWN: Final = 100
+"""Items of a list that are shown; there may be a million of them."""
 
 
 class WantedRefusals(Frozen, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +52,44 @@ class WantedRefusals(Frozen, frozen=True, forbid_unknown_fields=True):
 
 BackUpNow: TypeAlias = Callable[[], Awaitable[dict[str, object]]]
 """Writes a backup, and tells which files it has made; raises `Rejected`."""
+
+
+class SettingRecord(Frozen, frozen=True):
+    """One setting, with nothing secret in it.
+
+    Attributes:
+        section: the table.
+        key: in it.
+        value: in force, as JSON has it; of a list the first `MOST_SHOWN` items.
+        more: items of the list beyond those.
+        default: what holds where nobody has said otherwise.
+        origin: default, file or variable.
+        file: the file that says it; empty if none does.
+        files: those that items of the list stand in.
+        variable: of the environment, that overrides the file.
+        text: what it is.
+        unit: of the value, if it has one.
+        bounds: of the value, in words.
+    """
+
+    section: str
+    key: str
+    value: object
+    more: int
+    default: object
+    origin: str
+    file: str
+    files: tuple[str, ...]
+    variable: str
+    text: str
+    unit: str
+    bounds: str
+
+
+def shown(value: object) -> tuple[object, int]:
+    """A value as JSON has it, and how many items of a list are left out."""
+    plain = msgspec.to_builtins(value)
+    return (plain[:MOST_SHOWN], max(len(plain) - MOST_SHOWN, 0)) if isinstance(plain, list | tuple) else (plain, 0)
 
 
 class Sight(Protocol):

@@ -1,0 +1,86 @@
+"""The configuration as operators may see it: each setting with where it comes from, and nothing that is secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from trio_relay.config import SECRETS, Config, Setting, list_files, read_file, settings
+from trio_relay.net.admin.sight import SettingRecord, shown
+
+HIDDEN: Final = "(secret)"
+"""What is shown in the stead of a secret."""
+_SECRET: Final = {f"{section}.{key}" for section, key in SECRETS} - {"bus.url"} | {"plugins.hooks_options"}
+"""What is hidden whole: what an operator tells his own hooks may be anything."""
+_PASSWORD: Final = re.compile(r"(?<=://).*@", re.DOTALL)
+"""What stands before the last @ of a URL: nobody knows where a password ends that is not written as it should be."""
+
+
+def shown_settings(path: Path | None, environment: Mapping[str, str], config: Config) -> tuple[SettingRecord, ...]:
+    """Return all settings, in the order of the sample file.
+
+    Args:
+        path: the file that the configuration was read from, if one was.
+        environment: its variables.
+        config: as it was read from both.
+
+    Raises:
+        ConfigError: the file cannot be read any more.
+    """
+    source = {} if path is None else read_file(path)
+    files = list_files(path, environment)
+    return tuple(_record(setting, path, source, environment, config, files) for setting in settings())
+
+
+def _record(
+    setting: Setting,
+    path: Path | None,
+    source: Mapping[str, Any],
+    environment: Mapping[str, str],
+    config: Config,
+    files: Mapping[str, list[Path]],
+) -> SettingRecord:
+    value, more = shown(getattr(getattr(config, setting.section), setting.key))
+    origin, file = "default", ""
+    if setting.environment in environment:
+        origin = "variable"
+    elif setting.key in source.get(setting.section, {}):
+        origin, file = "file", str(path)
+    named = files.get(setting.key, []) if setting.section == "policy" else []
+    name = f"{setting.section}.{setting.key}"
+    return SettingRecord(
+        setting.section,
+        setting.key,
+        masked(name, value),
+        0 if name in _SECRET else more,
+        msgspec.to_builtins(setting.default),
+        origin,
+        file,
+        tuple(map(str, named)),
+        setting.environment,
+        setting.description,
+        setting.unit,
+        setting.bounds,
+    )
+
+
+def masked(name: str, value: Any) -> object:
+    """Return a value of a setting without what is secret in it.
+
+    Args:
+        name: of the setting, with its table.
+        value: as JSON has it.
+    """
+    if name in _SECRET:
+        return HIDDEN if value else value
+    if isinstance(value, str):
+        return _PASSWORD.sub(f"{HIDDEN}@", value)
+    if isinstance(value, list | tuple):
+        return [masked(name, item) for item in value]
+    if isinstance(value, dict):
+        return {masked(name, key): masked(name, item) for key, item in value.items()}
+    return value
