@@ -51,6 +51,7 @@ from trio_relay.net.tls import Tls
 from trio_relay.net.transport import peer_address
 from trio_relay.net.vitals import Look, Vitals, look_at
 from trio_relay.net.web.assembly import open_site
+from trio_relay.net.web.public import with_pictures
 from trio_relay.net.web.site import Site
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.opening import open_relay
@@ -184,7 +185,7 @@ def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:
         config.limits,
         config.policy,
         config.members,
-        config.relay,
+        with_pictures(config.relay, config.web, names[0] if names else ""),
         names[0] if names else "",
         has_search=config.store.search,
         search_prefix=config.store.search_prefix,

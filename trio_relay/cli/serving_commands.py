@@ -17,6 +17,7 @@ from trio_relay.backup import back_up
 from trio_relay.cli.leaving import exit_codes
 from trio_relay.cli.loading import config_option, followed_lists, loaded
 from trio_relay.config import Config
+from trio_relay.net.web.assembly import pages_of
 from trio_relay.shown_settings import shown_settings
 from trio_relay.tls_files import tls_files
 from trio_relay.version import CODE, __version__
@@ -52,7 +53,10 @@ def check_config(group_path: Path | None, config_path: Path | None) -> None:
     """Read and check the configuration, and do nothing else."""
     path = config_path or group_path
     with exit_codes():
-        tls_files(loaded(path, with_hooks=True).net)
+        config = loaded(path, with_hooks=True)
+        tls_files(config.net)
+        if config.web.enabled:
+            pages_of(config.web).check()
     click.echo(f"{path or 'the default configuration'} is good")
 
 

@@ -49,12 +49,12 @@ async def test_an_event_has_a_page_with_all_that_it_says(autojump_clock: MockClo
     (reply,) = await asked(f"/e/{event.id}", events=[event, PROFILE])
     page = Page(reply)
     assert reply.status == 200
-    assert page.one("h1").text == "hello world"
+    assert page.one("h1").text == "Note by alice"
     assert page.links[f"/p/{PublicKey.parse(ALICE.pubkey).to_bech32()}"] == "alice"
     assert page.one("time").attributes["datetime"] == "2023-11-14T22:13:20Z"
     assert page.links[f"/e/{NOBODY}"] == NOBODY, "what it answers"
     assert [cell.text for cell in page.all("td")] == ["nostr", NOBODY]
-    assert page.meta("og:title") == "hello world · alice"
+    assert page.meta("og:title") == "Note by alice"
     assert page.meta("og:description") == "hello world"
     assert page.meta("og:type") == "article"
     assert page.meta("og:url") == f"https://relay.example/e/{event.id}"

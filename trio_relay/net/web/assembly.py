@@ -31,6 +31,7 @@ async def open_site(relay: Relay, options: WebOptions, api: AdminApi, vitals: Vi
 
     Raises:
         StoreError: what links are signed by could not be stored.
+        PagesRefused: the operator's own templates or files cannot be used.
     """
     pages = pages_of(options)
     return Site(relay, options, pages, vitals, await open_console(relay, options, api, pages, vitals))
@@ -41,7 +42,10 @@ async def open_console(relay: Relay, options: WebOptions, api: AdminApi, pages: 
 
     Raises:
         StoreError: what links are signed by could not be stored.
+        PagesRefused: the operator's own templates or files cannot be used.
     """
+    if options.enabled and pages.has_own:
+        await pages.ready()
     secret = await relay.moderation.state.secret(CONSOLE_SECRET) if _has_links(relay, options) else b""
     return _console(relay, options, api, pages, vitals, secret)
 

@@ -114,7 +114,7 @@ class EventPages:
         profiles = await self.profiles(frozenset((event.pubkey,)), identity)
         shown = shown_event(event, event if event.kind == PROFILE else profiles.get(event.pubkey))
         address = address_in(event)
-        head = Head(f"{shown.title} · {shown.author.name}", shown.summary, "article", shown.page, has_json=True)
+        head = Head(shown.title, shown.summary, "article", shown.page, has_json=True)
         facts: dict[str, object] = {
             "shown": shown,
             "note": note_of(event.id),

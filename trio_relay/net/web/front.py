@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -30,6 +31,7 @@ _FRESH_SECONDS: Final = 1.0
 """How old what is shown may be: however many ask for it, it is made once a second."""
 _NOTES_SECONDS: Final = 5.0
 """The same of the newest notes."""
+_NUMBER: Final = re.compile("[0-9]{4,}")
 _NIPS: Final = "https://github.com/nostr-protocol/nips/blob/master"
 _LINKED: Final = ("https://", "http://", "mailto:", "xmpp:", "matrix:")
 """What an operator's contact may begin with to be a link."""
@@ -133,7 +135,7 @@ class FrontPage:
             ("Filters of a request", f"{limits.max_filters:,}"),
             ("Stored events for a filter", f"{limits.max_limit:,}, {limits.default_limit:,} without a limit"),
             ("Time of an event", f"{span(limits.created_at_ahead)} ahead at most"),
-            *((name.replace("_", " ").capitalize(), rate) for name, rate in rates.items()),
+            *((name.replace("_", " ").capitalize(), _NUMBER.sub(_apart, rate)) for name, rate in rates.items()),
         ]
 
     async def _newest_notes(self) -> list[ShownEvent]:
@@ -157,7 +159,7 @@ class FrontPage:
         now, points = await self._vitals.now(), await self._vitals.over("hour")
         each_minute: Plot = plot(
             [Point(one.at, {"events": 60 * one.values.get("events", 0.0)}) for one in (*points, now)],
-            {"events a minute": "events"},
+            {"": "events"},
             3_600,
             now.at,
         )
@@ -171,6 +173,11 @@ def _drawn(address: str) -> Markup:
         return Markup()
     code = segno.make(address, error="m")
     return Markup(code.svg_inline(omitsize=True, border=2, svgclass="qr", lineclass=None))
+
+
+def _apart(number: re.Match[str]) -> str:
+    """A number with its thousands apart."""
+    return f"{int(number[0]):,}"
 
 
 def _links(info: RelayInfo) -> dict[str, object]:

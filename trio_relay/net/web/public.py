@@ -14,6 +14,7 @@ from trio_relay.net.http_responses import Response
 from trio_relay.net.web.options import WebOptions
 from trio_relay.net.web.place import Place
 from trio_relay.net.web.rendering import SECURITY, Pages
+from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.policy.capabilities import relay_info_of
 from trio_relay.policy.rules import Rules
 from trio_relay.version import __version__
@@ -124,3 +125,13 @@ def home_of(relay_url: str) -> str:
     parts = urlsplit(relay_url)
     scheme = "https" if parts.scheme == "wss" else "http"
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/"
+
+
+def with_pictures(info: RelayInfo, options: WebOptions, relay_url: str) -> RelayInfo:
+    """The relay's description with the pictures of its pages, where it names no others and has an address."""
+    home = home_of(relay_url) if options.enabled else ""
+    if home and options.icon and not info.icon:
+        info = msgspec.structs.replace(info, icon=f"{home}static/icon")
+    if home and options.banner and not info.banner:
+        info = msgspec.structs.replace(info, banner=f"{home}static/banner")
+    return info

@@ -1,6 +1,7 @@
 """Templates, style sheets, scripts and pictures: those of this package, and those of the operator in their stead.
 
-All of it is read once, in a thread, when the first browser comes: a relay that none visits does without.
+All of it is read once, in a thread: where the operator has files of their own at the start, else when the first browser
+comes, so that a relay that none visits does without.
 """
 
 from __future__ import annotations
@@ -47,6 +48,22 @@ SECURITY: Final = (
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
 """Headers of each page: nothing from elsewhere, nothing within a page runs, and no page of others has it in a frame."""
+_EVERYBODYS: Final = frozenset(
+    ("root", "name", "address", "home", "picture", "has_icon", "noindex", "version", "head", "version_of")
+)
+FACTS: Final[Mapping[str, frozenset[str]]] = {
+    "base.html": frozenset(("root", "version_of")),
+    "public.html": _EVERYBODYS,
+    "front.html": _EVERYBODYS
+    | {"description", "has_banner", "operator_page", "contact", "contact_link", "terms", "terms_link", "code"}
+    | {"writing", "reading", "nips", "limits", "notes", "now", "plot"},
+    "event.html": _EVERYBODYS | {"shown", "note", "address_page", "answers"},
+    "profile.html": _EVERYBODYS | {"profile", "has_profile", "notes", "most_notes"},
+    "sorry.html": _EVERYBODYS | {"reason"},
+    "events.html": frozenset(),
+    "plots.html": frozenset(),
+}
+"""What templates of pages for everybody get, by their names; docs/web.md says what each is."""
 _UNSEEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What has no place in HTML, or cannot be sent: strangers may write it."""
 _KEPT: Final = ("Cache-Control", "public, max-age=86400")
@@ -69,6 +86,7 @@ def _compiled(own: Path | None) -> Environment:
         PagesRefused: one of the operator's is none, or asks for what its page does not have.
     """
     from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+    from jinja2.meta import find_undeclared_variables
 
     environment = Environment(
         loader=ChoiceLoader([FileSystemLoader(folder / "templates") for folder in reversed(_folders(own))]),
@@ -82,6 +100,10 @@ def _compiled(own: Path | None) -> Environment:
     try:
         for name in environment.list_templates(extensions=["html"]):
             environment.get_template(name)
+            if own is not None and name in FACTS and (own / "templates" / name).is_file():
+                asked = find_undeclared_variables(environment.parse((own / "templates" / name).read_text()))
+                if strange := sorted(asked - FACTS[name]):
+                    raise PagesRefused(f"web.templates: {name} asks for {strange[0]!r}, which its page does not have")
     except TemplateSyntaxError as error:
         raise PagesRefused(f"web.templates: {error.filename}, line {error.lineno}: {error.message}") from error
     except (TemplateError, OSError, ValueError) as error:
@@ -104,6 +126,19 @@ class Pages:
         self._files: dict[str, tuple[bytes, str, str]] = {}
         self._reading = trio.Lock()
 
+    @property
+    def has_own(self) -> bool:
+        """True if anything of it is the operator's: that is read at the start, so that its faults are told there."""
+        return self._folder is not None or bool(self._pictures)
+
+    def check(self) -> None:
+        """Read all of it at once, for who only wants to know whether that can be done.
+
+        Raises:
+            PagesRefused: it cannot.
+        """
+        self._environment = self._read()
+
     async def ready(self) -> None:
         """Read what is not read yet.
 
@@ -115,9 +150,10 @@ class Pages:
                 self._environment = await trio.to_thread.run_sync(self._read)
 
     def _read(self) -> Environment:
-        folders = _folders(self._folder)
+        if self._folder is not None and not self._folder.is_dir():
+            raise PagesRefused(f"web.templates: {self._folder}: no such folder")
         try:
-            for folder in folders:
+            for folder in _folders(self._folder):
                 for path in sorted((folder / "static").glob("*")):
                     self._take(path.name, path)
             for name, path in self._pictures.items():

@@ -29,6 +29,8 @@ _MOST_OF_SUMMARY: Final = 200
 _LETTERS: Final = "023456789acdefghjklmnpqrstuvwxyz"
 _ENTITY: Final = rf"nostr:(?:npub|nprofile|note|nevent|naddr)1[{_LETTERS}]{{20,1000}}"
 _LINK: Final = re.compile(rf"https?://[^\s<>\"'`\x00-\x1f]{{1,2000}}|{_ENTITY}")
+_ENDS: Final = 14
+"""Letters of a name by NIP-19 that are shown, and half as many of its end."""
 _BEHIND: Final = ".,;:!?"
 """Behind a URL these belong to the sentence."""
 _PAGES: Final = {"npub": "p", "nprofile": "p", "note": "e", "nevent": "e", "naddr": "a"}
@@ -59,11 +61,11 @@ _NAMED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TextPart:
     """A part of a text.
 
     Attributes:
-        text: as it was written.
+        text: as it was written; of a name by NIP-19, its ends.
         page: the path below the relay's own that it leads to; empty if it leads to none.
         url: elsewhere that it leads to; empty if it leads to none.
     """
@@ -89,7 +91,7 @@ class ShownProfile:
     pubkey: str
     npub: str
     name: str
-    about: list[Part]
+    about: list[TextPart]
     picture: str = ""
     website: str = ""
     nip05: str = ""
@@ -121,7 +123,7 @@ class ShownEvent:
     title: str
     summary: str
     kind: str
-    parts: list[Part]
+    parts: list[TextPart]
     is_cut: bool
     tags: list[list[str]]
     more_tags: int
@@ -140,13 +142,13 @@ def shown_event(event: Event, profile: Event | None = None) -> ShownEvent:
     author = shown_profile(event.pubkey, profile)
     kind = _NAMED.get(event.kind)
     text = " ".join(event.content[: _MOST_OF_SUMMARY * 2].split())
-    headline = value_of(event, "title") or value_of(event, "subject") or ("" if event.kind == 0 else text)
+    headline = value_of(event, "title") or value_of(event, "subject")
     expiry = expiry_of(event)
     return ShownEvent(
         event,
         f"/e/{event.id}",
         author,
-        cut(headline, _MOST_OF_TITLE) or (kind or f"Kind {event.kind}"),
+        cut(headline, _MOST_OF_TITLE) or f"{kind or f'Kind {event.kind}'} by {author.name}",
         cut(text, _MOST_OF_SUMMARY),
         f"Kind {event.kind}" if kind is None else f"{kind}, kind {event.kind}",
         list(parts_of(event.content[:_MOST_CHARACTERS])),
@@ -188,8 +190,8 @@ def _said_by(event: Event | None) -> dict[str, str]:
     return {name: value.strip() for name, value in said.items() if isinstance(value, str)}
 
 
-def parts_of(text: str) -> Iterator[Part]:
-    """Split a text into what is plain and what is a link, in its order; together they are the text."""
+def parts_of(text: str) -> Iterator[TextPart]:
+    """Split a text into what is plain and what is a link, in its order; names by NIP-19 are cut in their middle."""
     at = 0
     for number, found in enumerate(_LINK.finditer(text)):
         if number >= _MOST_LINKS:
@@ -198,15 +200,16 @@ def parts_of(text: str) -> Iterator[Part]:
         if not link.startswith("nostr:") and not web_url(link):
             continue
         if found.start() > at:
-            yield Part(text[at : found.start()])
+            yield TextPart(text[at : found.start()])
         if link.startswith("nostr:"):
             entity = link.removeprefix("nostr:")
-            yield Part(link, page=f"/{_PAGES[entity.partition('1')[0]]}/{entity}")
+            shown = f"{entity[:_ENDS]}…{entity[-_ENDS // 2 :]}"
+            yield TextPart(shown, page=f"/{_PAGES[entity.partition('1')[0]]}/{entity}")
         else:
-            yield Part(link, url=link)
+            yield TextPart(link, url=link)
         at = found.start() + len(link)
     if at < len(text):
-        yield Part(text[at:])
+        yield TextPart(text[at:])
 
 
 def web_url(text: str) -> str:

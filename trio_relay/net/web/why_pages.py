@@ -21,7 +21,7 @@ _WHAT_IT_MAY_BE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Pasted:
     """What somebody wants explained.
 
     Attributes:
@@ -33,7 +33,7 @@ class Question:
     filters: tuple[object, ...] = ()
 
 
-def question_of(text: str) -> Question:
+def question_of(text: str) -> Pasted:
     """Tell what was pasted.
 
     Raises:
@@ -45,15 +45,15 @@ def question_of(text: str) -> Question:
         raise ValueError(_WHAT_IT_MAY_BE) from None
     match found:
         case ["REQ" | "COUNT", str(), *filters] if filters:
-            return Question(filters=tuple(filters))
+            return Pasted(filters=tuple(filters))
         case ["EVENT", dict(event)] | ["EVENT", str(), dict(event)]:
-            return Question(event)
+            return Pasted(event)
         case dict(fields) if not _EVENT_FIELDS.isdisjoint(fields):
-            return Question(fields)
+            return Pasted(fields)
         case dict(fields):
-            return Question(filters=(fields,))
+            return Pasted(filters=(fields,))
         case [{}, *_] as filters:
-            return Question(filters=tuple(filters))
+            return Pasted(filters=tuple(filters))
     raise ValueError(_WHAT_IT_MAY_BE)
 
 
@@ -72,7 +72,7 @@ async def _why(visit: ConsoleVisit) -> Response:
     return visit.show("why.html", facts)
 
 
-async def _explained(visit: ConsoleVisit, question: Question, key: str, address: str) -> Mapping[str, object]:
+async def _explained(visit: ConsoleVisit, question: Pasted, key: str, address: str) -> Mapping[str, object]:
     who = {"key": key} if key else {}
     if question.event is None:
         return {"request": await visit.call("explainfilters", question.filters, who)}
