@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,9 +15,9 @@ from tests.net.web.canned import Outline, notice
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.named_relay import open_named, rules_for
 from tests.support.operators import ADMIN, MODERATOR, Clock, header, operator, signed
-from tests.support.server import Door
+from tests.support.server import Door, plain
 from tests.support.wire import Reply, open_stream, request
-from trio_relay import MemoryStore, Store, WebOptions
+from trio_relay import MemberOptions, MemoryStore, Store, WebOptions
 from trio_relay.net import web
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
@@ -27,7 +29,7 @@ ORIGIN = "https://relay.example"
 @asynccontextmanager
 async def site(store: Store | None = None, clock: Clock | None = None, **policy: Any) -> AsyncIterator[Door]:
     """A relay with a console that `ADMIN` manages, and who is on its machine."""
-    rules = rules_for(**{"admins": (ADMIN.pubkey,), **policy})
+    rules = rules_for(**{"admins": (ADMIN.pubkey,), "members": MemberOptions(enabled=True), **policy})
     async with open_named(store or MemoryStore(), rules, clock=clock or Clock(), web=WebOptions(admin=True)) as door:
         yield door
 
@@ -348,3 +350,32 @@ async def test_a_strange_path_is_no_page_and_breaks_nothing(path: str) -> None:
         assert reply.status in (200, 400, 404)
         assert "set-cookie" not in reply.headers
         assert await browser.is_in()
+
+
+async def test_each_page_of_the_menu_shows_what_the_relay_answers() -> None:
+    """Not what is written down in `canned`: with a client, events, a report, a ban, and an act."""
+    note, clock = ADMIN.event("hello"), Clock()
+    report = ADMIN.event("spam", kind=1984, tags=[["e", note.id, "spam"], ["p", ADMIN.pubkey]])
+    async with site(clock=clock) as door, door.client() as client:
+        await client.receive()
+        for event in (note, report, BOB.event("not a member")):
+            await client.publish(event)
+        assert await client.ask("sub", {"kinds": [1]})
+        browser = Browser(door)
+        await browser.log_in()
+        await browser.send(method="banpubkey", s0=BOB.pubkey, d2="86400")
+        await browser.send(method="createinvite")
+        page = await browser.text()
+        paths = set(re.findall(r'href="(/admin[^"#?]*)"', page))
+        assert "/admin/why" in paths
+        for path in [*paths]:
+            page = await browser.text(path)
+            more = set(re.findall(r'href="(/admin[^"#]*)"', page)) - paths
+            paths |= more
+            for other in more:
+                assert (await browser.ask("GET", other.replace("&amp;", "&"))).status == 200, other
+        assert len(paths) > 20
+        found = await browser.send(path="/admin/why", text='["REQ", "a", {"kinds": [1]}]')
+        assert "Rows gone through" in found.body.decode()
+        found = await browser.send(path="/admin/why", text=json.dumps(plain(note)))
+        assert "The store would say" in found.body.decode()

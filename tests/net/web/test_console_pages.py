@@ -177,6 +177,17 @@ async def test_a_page_whose_method_fails_says_so() -> None:
     assert b"the store is away" in reply.body
 
 
+async def test_a_page_of_what_the_configuration_left_out_says_so_and_is_no_failure() -> None:
+    desk = Desk()
+    desk.api.refusal = errors.Rejected(errors.Prefix.UNSUPPORTED, "this relay has no members (members.enabled)")
+    assert "this relay has no members (members.enabled)." in await desk.text("members")
+
+
+async def test_who_hangs_up_on_a_client_comes_back_to_the_others() -> None:
+    page = Outline(await Desk().text("clients/one", client="0-1"))
+    assert ("value", "clients") in page.attributes
+
+
 async def test_what_is_not_there_is_said_on_a_page() -> None:
     desk = Desk()
     for reply in (await desk.get("nowhere"), await desk.send("nowhere"), await desk.send("moderation")):
@@ -215,7 +226,7 @@ async def test_what_asks_for_events_is_explained_as_filters(text: str) -> None:
     desk = Desk()
     reply = await desk.send("why", text=text, key=f" {KEY} ", address="192.0.2.1")
     assert reply.status == 200
-    assert desk.api.calls == [("explainfilters", [(FILTER,), {"key": KEY}], KEY)]
+    assert desk.api.calls == [("explainfilters", [[FILTER], {"key": KEY}], KEY)]
     page = reply.body.decode()
     assert "What comes of this request" in page
     assert html.escape(text.strip()) in page.replace("&#34;", "&quot;"), "it can be asked again"

@@ -15,7 +15,7 @@ import msgspec
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.http_responses import Response
 from trio_relay.net.web.deeds import deed
-from trio_relay.net.web.login import Login, refused_origin
+from trio_relay.net.web.login import Login, is_of_ours
 from trio_relay.net.web.place import Place
 from trio_relay.net.web.rendering import SECURITY, Pages
 from trio_relay.net.web.sessions import COOKIE, ConsoleSession, Notice, Sessions
@@ -24,6 +24,8 @@ from trio_relay.nostr.errors import Prefix, Rejected
 
 _NO_STORE: Final = ("Cache-Control", "no-store")
 _MOST_PARAMS: Final = 10
+_STATUS: Final = {Prefix.ERROR: 503, Prefix.UNSUPPORTED: 200}
+"""Of a page that says why it shows nothing: what the configuration has left out is no failure."""
 _SUPPORTED: Final = "supportedmethods"
 
 
@@ -56,8 +58,9 @@ class Console:
         """The response to a request at `/admin` or below it."""
         await self._pages.ready()
         name = place.path.removeprefix("/admin").strip("/")
-        if place.request.method == "POST" and (refusal := refused_origin(place)) is not None:
-            return refusal
+        if place.request.method == "POST" and not is_of_ours(place):
+            reason = "this form is of another page"
+            return _told(403, {"error": reason}) if name == "login" else self._ask_in(place, 403, reason)
         if name in ("login", "enter"):
             return await self._let_in(name, place)
         session = self._sessions.find(place.cookies.get(COOKIE, ""), self._login.now())
@@ -157,7 +160,7 @@ class Console:
         try:
             return await page.view(visit)
         except Rejected as refusal:
-            status = 503 if refusal.prefix is Prefix.ERROR else 403
+            status = _STATUS.get(refusal.prefix, 403)
             return visit.show("nothing.html", {"reason": f"{refusal.reason}."}, status)
 
 

@@ -7,12 +7,10 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
 
-import msgspec
 import structlog
 
 from trio_relay.net.admin.params import OPERATOR
 from trio_relay.net.admin.replays import Replayed, Replays, TooManyChanges
-from trio_relay.net.http_responses import Response
 from trio_relay.net.web.place import Place
 from trio_relay.net.web.sessions import Links
 from trio_relay.nostr.auth import check_http_auth, parse_http_auth
@@ -124,14 +122,12 @@ class Login:
         return caller
 
 
-def refused_origin(place: Place) -> Response | None:
-    """The refusal of a form that a page of another origin has sent (RFC 6454, section 7.3); None if it is our own.
+def is_of_ours(place: Place) -> bool:
+    """False for a form that a page of another origin has sent (RFC 6454, section 7.3).
 
     Who says nothing of an origin is no browser of these years, and needs what a form of ours carries all the same.
     """
     headers = place.request.headers
     origin = headers.get("origin")
     is_ours = origin is None or origin.lower() in (place.origin, place.origin.replace("http:", "https:", 1))
-    if is_ours and headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none"):
-        return None
-    return Response(403, msgspec.json.encode({"error": "this form is of another page"}), "application/json")
+    return is_ours and headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -13,6 +14,7 @@ from trio_relay.net.http_responses import Response
 from trio_relay.net.web.deeds import deed
 from trio_relay.net.web.rendering import SECURITY
 from trio_relay.net.web.visit import ConsolePage, ConsoleVisit, stretch
+from trio_relay.nostr.nip19 import pubkey_of
 
 SECTION: Final = "Moderation"
 _MOST_EVENTS: Final = 20
@@ -166,13 +168,21 @@ def _rows(listed: Iterable[Any], field: str) -> Iterable[Mapping[str, object]]:
 async def _log(visit: ConsoleVisit) -> Response:
     query = visit.place.query
     chosen = {name: query.get(name, "").strip() for name in (*_CHOSEN, "before")}
-    acts = await visit.call("listacts", {name: text for name, text in chosen.items() if text})
+    acts = await visit.call("listacts", _wanted(chosen))
     facts = {
         "acts": [act | {"deed": deed(act["method"], _params(act))} for act in acts[:100]],
         "chosen": chosen,
         "older": acts[99]["act"] if len(acts) > 100 else "",
     }
     return visit.show("log.html", facts)
+
+
+def _wanted(chosen: Mapping[str, str]) -> dict[str, str]:
+    """What of the log is asked for: what was left empty is not, and a key may be in any of its spellings."""
+    wanted = {name: text for name, text in chosen.items() if text}
+    with suppress(ValueError):
+        wanted["who"] = pubkey_of(wanted.get("who", ""))
+    return wanted
 
 
 def _params(act: Mapping[str, Any]) -> list[object]:
@@ -188,7 +198,7 @@ def _params(act: Mapping[str, Any]) -> list[object]:
 
 async def _log_as_lines(visit: ConsoleVisit) -> Response:
     """The log as a file, of one JSON object a line."""
-    chosen = {name: text for name in _CHOSEN if (text := visit.place.query.get(name, "").strip())}
+    chosen = _wanted({name: visit.place.query.get(name, "").strip() for name in _CHOSEN})
     acts = await visit.call("listacts", chosen)
     lines = list(acts)
     while acts and len(lines) < _MOST_EXPORTED:

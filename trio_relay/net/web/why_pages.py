@@ -75,7 +75,7 @@ async def _why(visit: ConsoleVisit) -> Response:
 async def _explained(visit: ConsoleVisit, question: Pasted, key: str, address: str) -> Mapping[str, object]:
     who = {"key": key} if key else {}
     if question.event is None:
-        return {"request": await visit.call("explainfilters", question.filters, who)}
+        return {"request": await visit.call("explainfilters", list(question.filters), who)}
     told = await visit.call("explainevent", question.event, {**who, **({"address": address} if address else {})})
     return {"event": told}
 
