@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.support.browser import Page, Visitors, expect
+from tests.support.browser import Page, Visitors, expect, picture
 from tests.support.keys import Author
 from tests.support.operators import ADMIN
 from tests.support.site import Site
@@ -42,6 +42,7 @@ def test_a_report_is_shown_and_its_event_allowed_or_removed(page: Page, site: Si
     shown = page.get_by_role("article")
     expect(shown).to_have_count(2)
     expect(shown.filter(has_text="only loud")).to_contain_text("profanity")
+    picture(page, "console-queue")
     shown.filter(has_text="only loud").get_by_role("button", name="Allow").click()
     expect(page.get_by_role("status")).to_contain_text("Let the event")
     expect(shown).to_have_count(1)

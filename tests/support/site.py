@@ -56,9 +56,10 @@ class Site:
         return ended.stdout.decode()
 
     @contextmanager
-    def client(self) -> Iterator[Subscriber]:
-        """A WebSocket client."""
-        with connect(self.origin.replace("http", "ws", 1), open_timeout=PATIENCE) as connection:
+    def client(self, agent: str = "tests") -> Iterator[Subscriber]:
+        """A WebSocket client, which calls itself so."""
+        url = self.origin.replace("http", "ws", 1)
+        with connect(url, open_timeout=PATIENCE, user_agent_header=agent) as connection:
             yield Subscriber(connection)
 
     def link(self) -> str:
