@@ -15,9 +15,7 @@ from tests.support.keys import ALICE, BOB, NOW
 from trio_relay import SqliteOptions, backup, open_relay, open_sqlite
 from trio_relay.cli import main
 from trio_relay.config import check
-from trio_relay.nostr.errors import Rejected
-from trio_relay.nostr.event import encode
-from trio_relay.nostr.signer import Signer
+from trio_relay.nostr import errors, event, signer
 from trio_relay.policy.lists import ListName
 
 pytestmark = [pytest.mark.usefixtures("own_logging"), pytest.mark.slow]
@@ -58,7 +56,7 @@ def kept(store: Path) -> dict[str, bytes]:
 def store(tmp_path: Path) -> Path:
     """A store with two events and some decisions."""
     path = tmp_path / "relay.db"
-    assert run(path, "import", stdin=encode(NOTE) + b"\n" + encode(OF_BOB)).exit_code == 0
+    assert run(path, "import", stdin=event.encode(NOTE) + b"\n" + event.encode(OF_BOB)).exit_code == 0
     keep(path, KEPT)
     return path
 
@@ -68,7 +66,7 @@ def test_a_state_alone_brings_no_events_and_takes_none(store: Path, tmp_path: Pa
     told = f"{state}: 1 in banned-pubkeys, 1 in identity; without the relay's key\n"
     ended = run(store, "export", "--state", state)
     assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", told)
-    ended = run(other, "import", "--state", state, stdin=encode(NOTE))
+    ended = run(other, "import", "--state", state, stdin=event.encode(NOTE))
     assert (ended.exit_code, ended.stdout, ended.stderr) == (0, told, "")
     assert kept(other) == {name: value for name, value in KEPT.items() if name != "self"}
     assert run(other, "export").stdout == ""
@@ -110,14 +108,14 @@ def test_events_and_state_go_together_and_the_state_comes_first(store: Path, tmp
         "2 events: 1 stored, 0 known, 0 superseded, 0 ephemeral, 1 gone, 0 refused",
         "  1 gone: the author of this event is banned here",
     ]
-    assert run(other, "export").stdout_bytes == encode(NOTE) + b"\n"
+    assert run(other, "export").stdout_bytes == event.encode(NOTE) + b"\n"
 
 
 def test_what_a_restored_state_bans_goes_with_the_next_start(store: Path, tmp_path: Path) -> None:
     """Events first, the state after them: in the end it is the same."""
     state, other = str(tmp_path / "state.json"), tmp_path / "other.db"
     run(store, "export", "--state", state)
-    assert run(other, "import", "--backup", stdin=encode(NOTE) + b"\n" + encode(OF_BOB)).exit_code == 0
+    assert run(other, "import", "--backup", stdin=event.encode(NOTE) + b"\n" + event.encode(OF_BOB)).exit_code == 0
     assert run(other, "import", "--state", state).exit_code == 0
 
     async def start() -> None:
@@ -129,7 +127,7 @@ def test_what_a_restored_state_bans_goes_with_the_next_start(store: Path, tmp_pa
                 await done.wait()
 
     trio.run(start)
-    assert run(other, "export").stdout_bytes == encode(NOTE) + b"\n"
+    assert run(other, "export").stdout_bytes == event.encode(NOTE) + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -146,7 +144,7 @@ def test_nothing_of_the_stores_own_is_lost_unless_that_is_asked_for(
     state, other = str(tmp_path / "state.json"), tmp_path / "other.db"
     run(store, "export", "--state", state, "--with-key")
     keep(other, there)
-    ended = run(other, "import", "--backup", "--state", state, "--with-key", "-", stdin=encode(NOTE))
+    ended = run(other, "import", "--backup", "--state", state, "--with-key", "-", stdin=event.encode(NOTE))
     refused = f"trio-relay: the store has a state of its own that would be lost: {words} (--replace)\n"
     assert (ended.exit_code, ended.stdout, ended.stderr) == (2, "", refused)
     assert kept(other) == there
@@ -167,7 +165,7 @@ def test_nothing_of_the_stores_own_is_lost_unless_that_is_asked_for(
 def test_a_file_that_is_refused_changes_nothing(store: Path, tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "state.json").write_text(text)
     ended = run(
-        store, "import", "--replace", "--state", str(tmp_path / "state.json"), "-", stdin=encode(ALICE.event("x"))
+        store, "import", "--replace", "--state", str(tmp_path / "state.json"), "-", stdin=event.encode(ALICE.event("x"))
     )
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert ended.stderr == f"trio-relay: {tmp_path / 'state.json'}: {why}\n"
@@ -186,7 +184,7 @@ def test_a_file_that_is_refused_changes_nothing(store: Path, tmp_path: Path, tex
     ],
 )
 def test_options_that_would_do_nothing_are_refused(tmp_path: Path, arguments: list[str], why: str) -> None:
-    ended = run(tmp_path / "relay.db", *arguments, stdin=encode(NOTE))
+    ended = run(tmp_path / "relay.db", *arguments, stdin=event.encode(NOTE))
     assert (ended.exit_code, ended.stderr.splitlines()[-1]) == (2, f"Error: {why}")
     assert not (tmp_path / "relay.db").exists()
 
@@ -206,13 +204,13 @@ def test_a_store_that_keeps_what_this_version_does_not_know_has_no_state_written
 
 def test_an_import_of_a_backup_says_nothing_of_its_own(store: Path, tmp_path: Path) -> None:
     """A relay of members would else sign a new list of them before it has the one that it had signed."""
-    said = Signer(SECRET).sign(13_534, 1_700_000_000, [["-"], ["member", ALICE.pubkey]])
+    said = signer.Signer(SECRET).sign(13_534, 1_700_000_000, [["-"], ["member", ALICE.pubkey]])
     keep(store, {f"members/{ALICE.pubkey}": b"{}"})
     state = str(tmp_path / "state.json")
     run(store, "export", "--state", state, "--with-key")
     arguments = ["import", "--backup", "--state", state, "--with-key", "-"]
     restore = partial(run, tmp_path / "other.db", *arguments, settings=MEMBERS)
-    assert restore(stdin=encode(said) + b"\n" + encode(NOTE)).exit_code == 0
+    assert restore(stdin=event.encode(said) + b"\n" + event.encode(NOTE)).exit_code == 0
     exported = run(tmp_path / "other.db", "export").stdout
     assert [json.loads(line)["id"] for line in exported.splitlines()] == [said.id, NOTE.id]
 
@@ -230,7 +228,7 @@ def test_a_backup_beside_the_running_relay_makes_the_same_relay_again(store: Pat
     other = tmp_path / "other.db"
     assert run(other, "import", "--backup", "--state", str(made.state), str(made.events)).exit_code == 0
     assert kept(other) == {name: value for name, value in KEPT.items() if name != "self"}
-    assert run(other, "export").stdout_bytes == encode(NOTE) + b"\n"  # the other one's author is banned
+    assert run(other, "export").stdout_bytes == event.encode(NOTE) + b"\n"  # the other one's author is banned
 
 
 @pytest.mark.parametrize(
@@ -243,6 +241,6 @@ def test_a_backup_beside_the_running_relay_makes_the_same_relay_again(store: Pat
 )
 def test_a_backup_that_cannot_be_made_says_why(settings: dict[str, dict[str, str]], why: str, store: Path) -> None:
     config = check({"store": {"path": str(store)}, "net": {"listen": ["127.0.0.1:0"]}} | settings)
-    with pytest.raises(Rejected, match=f"^{why}$"):
+    with pytest.raises(errors.Rejected, match=f"^{why}$"):
         trio.run(backup.back_up, config, NOW)
     assert [path.name for path in store.parent.iterdir() if "backup" in path.name] == []

@@ -16,12 +16,10 @@ from tests.support.marks import replaces_what_is_compiled
 from tests.support.server import open_door
 from tests.support.wire import Reply, Wire, closing, message, open_stream, request, upgrade
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, bound_address, open_listeners, open_relay
-from trio_relay.net import http_responses
+from trio_relay.net import addresses, http, http_responses
 from trio_relay.net import server as server_module
-from trio_relay.net.addresses import AddressList
-from trio_relay.net.http import Request
 from trio_relay.pipeline.admission import Admission
-from trio_relay.policy.identity import Identity
+from trio_relay.policy import identity
 
 PATIENCE = 10
 HERE, THERE, PROXY = "127.0.0.1", "127.0.0.2", "127.0.0.3"
@@ -38,7 +36,7 @@ class Front(Endpoints):
     async def _well(self) -> None:
         return None
 
-    async def answer(self, request: Request, *others: Any) -> http_responses.Response | None:
+    async def answer(self, request: http.Request, *others: Any) -> http_responses.Response | None:
         self.clients.append(request.client)
         return await super().answer(request, *others)
 
@@ -46,7 +44,7 @@ class Front(Endpoints):
 class House:
     """A relay on a port of its own, which can be reached from several addresses of this machine."""
 
-    def __init__(self, server: Server, front: Front, blocked: AddressList, port: int) -> None:
+    def __init__(self, server: Server, front: Front, blocked: addresses.AddressList, port: int) -> None:
         self.server = server
         self.front = front
         self.blocked = blocked
@@ -68,7 +66,7 @@ class House:
 async def open_house(net: NetOptions | None = None) -> AsyncIterator[House]:
     with trio.fail_after(PATIENCE):
         async with open_relay(MemoryStore(), clock=lambda: NOW) as relay, trio.open_nursery() as nursery:
-            front, blocked = Front(), AddressList()
+            front, blocked = Front(), addresses.AddressList()
             server = Server(relay, front, net or NetOptions(), lambda address: blocked.covers(address, NOW))
             listeners, stop = await open_listeners(f"{HERE}:0"), trio.Event()
             await nursery.start(server.serve, listeners, stop)
@@ -105,7 +103,7 @@ async def test_who_comes_from_this_machine_is_bounded_by_no_address(monkeypatch:
     origins: list[str | None] = []
     new_identity = Admission.new_identity
 
-    def noted(admission: Admission, origin: str | None = None, address: str = "") -> Identity:
+    def noted(admission: Admission, origin: str | None = None, address: str = "") -> identity.Identity:
         origins.append(origin)
         return new_identity(admission, origin, address)
 
@@ -267,7 +265,7 @@ async def hold(house: House, *, task_status: trio.TaskStatus[Wire]) -> None:
 async def test_who_is_blocked_between_the_handshake_and_the_first_message_is_hung_up_on(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocked = AddressList()
+    blocked = addresses.AddressList()
     monkeypatch.setattr(server_module, "peer_address", lambda _stream: THERE)
     async with open_door() as door, open_stream(door, lockstep_stream_pair) as wire:
         monkeypatch.setattr(door.server, "_is_blocked", lambda address: blocked.covers(address, NOW))

@@ -13,17 +13,16 @@ from tests.support.named_relay import rules_for
 from tests.support.operators import ADMIN, MODERATOR
 from trio_relay.net import admin
 from trio_relay.nostr import errors
-from trio_relay.policy import audit
-from trio_relay.policy.lists import Change, ListEntry, ListName, granting, reporters
+from trio_relay.policy import audit, lists
 
 NOBODY: Any = None
 KEYS = [ALICE.pubkey, BOB.pubkey]
 EXCLUSIVE = {
-    ListName.BANNED_PUBKEYS: ListName.ALLOWED_PUBKEYS,
-    ListName.BANNED_EVENTS: ListName.ALLOWED_EVENTS,
-    ListName.DISALLOWED_KINDS: ListName.ALLOWED_KINDS,
+    lists.ListName.BANNED_PUBKEYS: lists.ListName.ALLOWED_PUBKEYS,
+    lists.ListName.BANNED_EVENTS: lists.ListName.ALLOWED_EVENTS,
+    lists.ListName.DISALLOWED_KINDS: lists.ListName.ALLOWED_KINDS,
 }
-Copy = dict[tuple[ListName, str], ListEntry]
+Copy = dict[tuple[lists.ListName, str], lists.ListEntry]
 
 
 class House:
@@ -47,7 +46,7 @@ class House:
     @property
     def copy(self) -> Copy:
         """All that is on lists, but for the acts."""
-        names = [name for name in ListName if name is not ListName.ACTS]
+        names = [name for name in lists.ListName if name is not lists.ListName.ACTS]
         return {(name, item): entry for name in names for item, entry in self.rules.lists.entries(name, 0).items()}
 
     def newest(self) -> dict[str, Any]:
@@ -59,7 +58,13 @@ class House:
         return str(refused.value)
 
     def report(self, event_id: str, *by: str) -> None:
-        self.rules.apply([Change(ListName.REPORTED_EVENTS, event_id, ListEntry("spam", data={"reporters": list(by)}))])
+        self.rules.apply(
+            [
+                lists.Change(
+                    lists.ListName.REPORTED_EVENTS, event_id, lists.ListEntry("spam", data={"reporters": list(by)})
+                )
+            ]
+        )
 
 
 CALLS = st.one_of(
@@ -123,7 +128,7 @@ def test_a_ban_that_is_undone_gives_back_what_it_took_from_lists_and_from_the_qu
     house.report("2" * 64, ALICE.pubkey, BOB.pubkey)
     before = house.copy
     house.call("banpubkey", ALICE.pubkey, "spam")
-    assert (ListName.REPORTED_EVENTS, "1" * 64) not in house.copy
+    assert (lists.ListName.REPORTED_EVENTS, "1" * 64) not in house.copy
     ban = house.newest()
     assert (ban["can_undo"], ban["undone"]) == (True, False)
     assert house.call("undoact", ban["act"]) is True
@@ -142,8 +147,8 @@ def test_the_queue_is_nobodys_reason_to_refuse_and_what_was_judged_since_stays_a
     house.report("1" * 64, BOB.pubkey)
     house.call("banevent", "2" * 64)
     house.call("undoact", ban["act"])
-    queue = house.rules.lists.entries(ListName.REPORTED_EVENTS, NOW)
-    assert {item: reporters(entry) for item, entry in queue.items()} == {
+    queue = house.rules.lists.entries(lists.ListName.REPORTED_EVENTS, NOW)
+    assert {item: lists.reporters(entry) for item, entry in queue.items()} == {
         "1" * 64: [BOB.pubkey],
         "3" * 64: [ALICE.pubkey],
     }
@@ -156,8 +161,8 @@ def test_a_full_queue_takes_nothing_back(monkeypatch: pytest.MonkeyPatch) -> Non
     house.call("allowevent", "1" * 64)
     house.report("2" * 64, BOB.pubkey)
     house.call("undoact", house.newest()["act"])
-    assert list(house.rules.lists.entries(ListName.REPORTED_EVENTS, NOW)) == ["2" * 64]
-    assert house.rules.lists.get(ListName.ALLOWED_EVENTS, "1" * 64, NOW) is None
+    assert list(house.rules.lists.entries(lists.ListName.REPORTED_EVENTS, NOW)) == ["2" * 64]
+    assert house.rules.lists.get(lists.ListName.ALLOWED_EVENTS, "1" * 64, NOW) is None
 
 
 def test_what_has_changed_since_is_told() -> None:
@@ -194,12 +199,12 @@ def test_a_ban_that_comes_back_has_the_same_consequences_and_the_same_bounds() -
     call = admin.params.Call("undoact", [unban], ADMIN.pubkey, "", house.now, house.rules, NOBODY, NOBODY)
     outcome = admin.methods.carry_out(call)
     assert [filter_.authors for filter_ in outcome.removed] == [frozenset({MODERATOR.pubkey})]
-    assert Change(ListName.REPORTED_EVENTS, "1" * 64) in outcome.changes
+    assert lists.Change(lists.ListName.REPORTED_EVENTS, "1" * 64) in outcome.changes
 
 
 def test_who_calls_from_a_network_does_not_bring_back_its_bar() -> None:
     house = House()
-    house.rules.apply([Change(ListName.BLOCKED_ADDRESSES, "203.0.113.0/24", ListEntry())])
+    house.rules.apply([lists.Change(lists.ListName.BLOCKED_ADDRESSES, "203.0.113.0/24", lists.ListEntry())])
     house.call("unblockip", "203.0.113.0/24")
     assert house.refusal(house.newest()["act"]) == "restricted: you call from there yourself, 203.0.113.7"
 
@@ -210,7 +215,7 @@ class TestRights:
     def moderated(self, *allowed: str) -> House:
         house = House()
         for method in ("undoact", "listacts", *allowed):
-            house.rules.apply(granting(house.rules.lists, ListName.METHODS, MODERATOR.pubkey, method, NOW))
+            house.rules.apply(lists.granting(house.rules.lists, lists.ListName.METHODS, MODERATOR.pubkey, method, NOW))
         return house
 
     def test_who_may_call_a_method_may_undo_its_acts_and_no_others(self) -> None:
@@ -234,7 +239,7 @@ class TestRights:
         house = self.moderated("unassignmethod", "banpubkey")
         for key in (MODERATOR, CAROL):
             house.call("unassignmethod", key.pubkey, "banpubkey")
-        house.rules.apply(granting(house.rules.lists, ListName.METHODS, CAROL.pubkey, "banpubkey", NOW))
+        house.rules.apply(lists.granting(house.rules.lists, lists.ListName.METHODS, CAROL.pubkey, "banpubkey", NOW))
         own = [act for act in house.call("listacts") if act["method"] == "unassignmethod"][-1]["act"]
         refused = "restricted: it would let a key call banpubkey, which you may not call yourself"
         assert house.refusal(own, MODERATOR.pubkey) == refused

@@ -7,7 +7,7 @@ from tests.support.operators import ADMIN, MODERATOR, Operator, managed, operato
 from tests.support.server import open_door
 from tests.support.wire import open_stream
 from trio_relay import MemoryStore, WebOptions
-from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.nostr import errors
 
 
 async def test_the_last_hour_is_told_point_by_point_and_the_present_last() -> None:
@@ -30,7 +30,7 @@ async def test_a_backup_is_an_act_and_its_failure_is_none() -> None:
 
     async def back_up() -> dict[str, object]:
         if fails:
-            raise Rejected(Prefix.ERROR, "no backup: No space left on device")
+            raise errors.Rejected(errors.Prefix.ERROR, "no backup: No space left on device")
         return {"events": "/backups/events.jsonl.gz", "state": "/backups/state.json", "number": 2}
 
     async with open_door(rules=rules_for(admins=(ADMIN.pubkey,)), back_up=back_up) as door, operator(door) as admin:

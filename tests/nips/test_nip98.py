@@ -29,8 +29,7 @@ from tests.support.operators import (
 )
 from tests.support.wire import open_stream, request
 from trio_relay import MemoryStore, RelayInfo
-from trio_relay.net.admin import api, replays
-from trio_relay.net.admin.methods import METHODS, READING
+from trio_relay.net.admin import api, methods, replays
 from trio_relay.nostr.event import encode
 
 BODY = b'{"method":"listbannedpubkeys","params":[]}'
@@ -204,8 +203,8 @@ async def test_who_may_call_nothing_any_more_is_not_told_the_answer_again() -> N
 
 
 def test_the_reading_methods_are_those_that_list_and_tell() -> None:
-    assert {*METHODS, "supportedmethods"} >= READING
-    changing = METHODS.keys() - READING
+    assert {*methods.METHODS, "supportedmethods"} >= methods.READING
+    changing = methods.METHODS.keys() - methods.READING
     assert {name.rstrip("s") for name in changing if name.startswith(("list", "supported", "stat"))} == set()
     verbs = "ban unban allow unallow disallow undisallow block unblock change create edit delete assign unassign"
     others = "add remove undo disconnect backup export deny undeny"

@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from trio_relay.store import insight
-from trio_relay.store.opensearch import explain
+from trio_relay.store import insight, opensearch
 
 
 def part(kind: str, description: str, steps: int, leaps: int = 0, children: list[Any] | None = None) -> dict[str, Any]:
@@ -23,7 +22,7 @@ def told(*shards: list[dict[str, Any]]) -> tuple[tuple[insight.PlanStep, ...], i
         "hits": {"hits": []},
         "profile": {"shards": [{"id": "x", "searches": [{"query": roots, "rewrite_time": 1}]} for roots in shards]},
     }
-    return explain.told(msgspec.convert(answer, explain.Profiled))
+    return opensearch.explain.told(msgspec.convert(answer, opensearch.explain.Profiled))
 
 
 def test_equal_steps_of_all_shards_are_one_and_those_of_the_whole_query_are_summed_up() -> None:
@@ -46,5 +45,5 @@ def test_a_query_of_many_values_and_one_of_many_parts_are_cut() -> None:
 
 
 def test_a_search_that_is_profiled_asks_for_one_page_and_for_no_event() -> None:
-    body = explain.profiled_body({"match_all": {}}, [{"created_at": "desc"}], 5_000)
+    body = opensearch.explain.profiled_body({"match_all": {}}, [{"created_at": "desc"}], 5_000)
     assert (body["size"], body["_source"], body["profile"]) == (500, False, True)

@@ -14,7 +14,7 @@ from tests.support.keys import ALICE, BOB, NOW
 from tests.support.strategies import events
 from trio_relay import Event, Filter, Limits, MemberOptions, Rules
 from trio_relay.config import Config
-from trio_relay.net.admin import methods
+from trio_relay.net import admin
 from trio_relay.policy import event_checks, explained, filter_checks, lists
 
 NOTE: Final = ALICE.event("some words", tags=[["t", "tag"]])
@@ -44,7 +44,7 @@ def test_a_check_names_what_is_there_to_be_set_or_listed(check: str, settings: t
         if name:
             assert name in getattr(Config(), table).__struct_fields__
         else:
-            assert setting in methods.METHODS
+            assert setting in admin.methods.METHODS
             assert setting in explained.LISTED_BY
 
 

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from tests.policy.verdicts import identity, listed, rules_of, said_of, verdict
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import Filter, Limits, MemberOptions, Rules
-from trio_relay.policy.filter_checks import check_filters
-from trio_relay.policy.lists import ListName
-from trio_relay.policy.options import KindRule
+from trio_relay.policy import filter_checks, lists, options
 
 OPEN = "Anybody may publish."
 READ = "Anybody may read."
@@ -44,7 +42,7 @@ def test_a_relay_without_a_policy_is_open() -> None:
         ({"allowed_kinds": (1,)}, "Only kind 1 is accepted."),
         ({"denied_kinds": (1984, 4, 1)}, "Events of kinds 1, 4 and 1984 are not accepted."),
         (
-            {"rules": (KindRule(kinds=(1,), max_content_length=1_000, max_age=3_600, required_tags=("t",)),)},
+            {"rules": (options.KindRule(kinds=(1,), max_content_length=1_000, max_age=3_600, required_tags=("t",)),)},
             "Events of kind 1 must have a content of 1,000 characters at most, be no older than 1 hour and carry"
             " the tag 't'.",
         ),
@@ -85,9 +83,9 @@ def test_each_setting_of_who_may_read_has_its_sentence(policy: dict[str, Any], s
 
 
 def test_what_operators_change_at_run_time_is_said() -> None:
-    rules = listed(rules_of(denied_kinds=(4,)), ListName.DISALLOWED_KINDS, "7")
-    listed(rules, ListName.ALLOWED_PUBKEYS, ALICE.pubkey)
-    said = said_of(listed(rules, ListName.ALLOWED_KINDS, "1", until=NOW)).writing
+    rules = listed(rules_of(denied_kinds=(4,)), lists.ListName.DISALLOWED_KINDS, "7")
+    listed(rules, lists.ListName.ALLOWED_PUBKEYS, ALICE.pubkey)
+    said = said_of(listed(rules, lists.ListName.ALLOWED_KINDS, "1", until=NOW)).writing
     assert "Events of kinds 4 and 7 are not accepted." in said
     assert "No kind is accepted at present." in said, "the only one on the list is over"
     assert f"Only keys that the operator has listed and {MANAGERS}" in said
@@ -96,7 +94,7 @@ def test_what_operators_change_at_run_time_is_said() -> None:
 def test_long_lists_are_cut() -> None:
     said = said_of(rules_of(denied_kinds=tuple(range(1_000)))).writing[-2]
     assert said.endswith("38, 39 and 960 more are not accepted.")
-    rules = tuple(KindRule(kinds=(kind,), max_age=60) for kind in range(30))
+    rules = tuple(options.KindRule(kinds=(kind,), max_age=60) for kind in range(30))
     assert "There are 10 more rules for single kinds." in said_of(rules_of(rules=rules)).writing
 
 
@@ -127,9 +125,9 @@ def any_rules(draw: st.DrawFn) -> Rules:
         private_kinds=draw(kinds),
         trust_depth=draw(st.integers(0, 2)),
     )
-    for name, items in ((ListName.MEMBERS, draw(keys)), (ListName.ALLOWED_PUBKEYS, draw(keys))):
+    for name, items in ((lists.ListName.MEMBERS, draw(keys)), (lists.ListName.ALLOWED_PUBKEYS, draw(keys))):
         listed(rules, name, *items)
-    return listed(rules, ListName.DISALLOWED_KINDS, *map(str, draw(kinds)))
+    return listed(rules, lists.ListName.DISALLOWED_KINDS, *map(str, draw(kinds)))
 
 
 NAMED = {
@@ -176,12 +174,13 @@ def test_no_event_is_refused_for_what_is_not_said_and_open_means_open(rules: Rul
 @given(any_rules())
 def test_reading_is_as_open_as_it_is_said_to_be(rules: Rules) -> None:
     said = said_of(rules).reading
-    strangers = check_filters([Filter()], identity(), rules, NOW)
+    strangers = filter_checks.check_filters([Filter()], identity(), rules, NOW)
     assert (READ in said) == (strangers is None)
     assert (AUTH_READ in said) == (
-        strangers is not None and check_filters([Filter()], identity(CAROL, ALICE, BOB), rules, NOW) is None
+        strangers is not None
+        and filter_checks.check_filters([Filter()], identity(CAROL, ALICE, BOB), rules, NOW) is None
         and not (rules.members.enabled and rules.members.members_read)
     )  # fmt: skip
     for key in (ALICE, BOB):
-        refusal = check_filters([Filter()], identity(key), rules, NOW)
+        refusal = filter_checks.check_filters([Filter()], identity(key), rules, NOW)
         assert (MEMBERS_READ in said) or refusal is None
