@@ -108,7 +108,7 @@ class Console:
         given = dict(fields)
         if not visit.session.knows(given.get("form_token", "")):
             reason = "This form is not of your session: go back, and load the page again."
-            return visit.show("nothing.html", {"reason": reason}, 403)
+            return await visit.show("nothing.html", {"reason": reason}, 403)
         if visit.name == "logout":
             self._sessions.end(visit.session)
             return _sent_on(f"{visit.place.root}/admin", self._cookie(visit.place, "", 0))
@@ -117,7 +117,7 @@ class Console:
         if visit.name != "do":
             page = self._menu.get(visit.name)
             if page is None or not page.takes_form:
-                return visit.show("nothing.html", {"reason": "There is no such form."}, 404)
+                return await visit.show("nothing.html", {"reason": "There is no such form."}, 404)
             return await self._shown(visit)
         visit.session.notices.append(await self._done(visit, fields))
         return _sent_on(f"{visit.place.root}/admin{self._back(given.get('back', ''))}")
@@ -127,7 +127,7 @@ class Console:
         try:
             await visit.call("exportevents")
         except Rejected as refusal:
-            return visit.show("nothing.html", {"reason": f"{refusal.reason}."}, 403)
+            return await visit.show("nothing.html", {"reason": f"{refusal.reason}."}, 403)
         return _told(200, {})
 
     async def _done(self, visit: ConsoleVisit, fields: list[tuple[str, str]]) -> Notice:
@@ -154,14 +154,16 @@ class Console:
 
     async def _shown(self, visit: ConsoleVisit) -> Response:
         if (page := self._menu.get(visit.name)) is None:
-            return visit.show("nothing.html", {"reason": "There is no such page."}, 404)
+            return await visit.show("nothing.html", {"reason": "There is no such page."}, 404)
         if not page.is_open_to(visit.methods):
-            return visit.show("nothing.html", {"reason": "You may call none of the methods that this page needs."}, 403)
+            return await visit.show(
+                "nothing.html", {"reason": "You may call none of the methods that this page needs."}, 403
+            )
         try:
             return await page.view(visit)
         except Rejected as refusal:
             status = _STATUS.get(refusal.prefix, 403)
-            return visit.show("nothing.html", {"reason": f"{refusal.reason}."}, status)
+            return await visit.show("nothing.html", {"reason": f"{refusal.reason}."}, status)
 
 
 def _asked(fields: list[tuple[str, str]], now: int) -> list[object]:

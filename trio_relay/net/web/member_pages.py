@@ -28,7 +28,7 @@ async def _members(visit: ConsoleVisit) -> Response:
         members += told
     if wanted:
         members = [one for one in members if wanted in one["pubkey"] or wanted in one["roles"]]
-    return visit.show("members.html", {"stretch": stretch(members, visit.place.query), "wanted": wanted})
+    return await visit.show("members.html", {"stretch": stretch(members, visit.place.query), "wanted": wanted})
 
 
 async def _invites(visit: ConsoleVisit) -> Response:
@@ -36,7 +36,7 @@ async def _invites(visit: ConsoleVisit) -> Response:
     invites: list[Any] = await visit.ask("listinvites") or []
     chosen = next((one for one in invites if one["claim"] == query.get("claim")), None)
     qr = None if chosen is None else await trio.to_thread.run_sync(_qr_code, chosen["claim"][:_MOST_QR])
-    return visit.show("invites.html", {"stretch": stretch(invites, query), "chosen": chosen, "qr": qr})
+    return await visit.show("invites.html", {"stretch": stretch(invites, query), "chosen": chosen, "qr": qr})
 
 
 def _qr_code(text: str) -> Mapping[str, object]:
@@ -50,12 +50,12 @@ def _qr_code(text: str) -> Mapping[str, object]:
 
 async def _roles(visit: ConsoleVisit) -> Response:
     roles = await visit.ask("listroles") or []
-    return visit.show("roles.html", {"roles": sorted(roles, key=lambda role: (role["order"] or 0, role["id"]))})
+    return await visit.show("roles.html", {"roles": sorted(roles, key=lambda role: (role["order"] or 0, role["id"]))})
 
 
 async def _methods(visit: ConsoleVisit) -> Response:
     assigned = await visit.ask("listmethodassignees") or []
-    return visit.show("methods.html", {"stretch": stretch(assigned, visit.place.query)})
+    return await visit.show("methods.html", {"stretch": stretch(assigned, visit.place.query)})
 
 
 PAGES: Final = (

@@ -145,17 +145,18 @@ async def _queue(visit: ConsoleVisit) -> Response:
     reported = await visit.call("listreportedevents")
     stored = [one for one in reported if one["event"] is not None]
     gone = [one for one in reported if one["event"] is None]
-    return visit.show("queue.html", {"stretch": stretch(stored, visit.place.query, _MOST_EVENTS), "gone": gone})
+    return await visit.show("queue.html", {"stretch": stretch(stored, visit.place.query, _MOST_EVENTS), "gone": gone})
 
 
 async def _list(which: ListOnPage, visit: ConsoleVisit) -> Response:
     wanted = visit.place.query.get("q", "").strip()
-    rows = list(_rows(await visit.ask(which.listing) or (), which.field))
+    lines = list(await visit.ask(which.listing) or ())
     if wanted:
-        rows = [row for row in rows if any(wanted in str(value) for value in row.values())]
-    rows.reverse()
-    facts = {"list": which, "stretch": stretch(rows, visit.place.query), "wanted": wanted}
-    return visit.show("list.html", facts)
+        lines = [line for line in lines if wanted in str(line if isinstance(line, int) else [*line.values()])]
+    lines.reverse()
+    found = stretch(lines, visit.place.query)
+    facts = {"list": which, "stretch": found, "rows": _rows(found.rows, which.field), "wanted": wanted}
+    return await visit.show("list.html", facts)
 
 
 def _rows(listed: Iterable[Any], field: str) -> Iterable[Mapping[str, object]]:
@@ -174,7 +175,7 @@ async def _log(visit: ConsoleVisit) -> Response:
         "chosen": chosen,
         "older": acts[99]["act"] if len(acts) > 100 else "",
     }
-    return visit.show("log.html", facts)
+    return await visit.show("log.html", facts)
 
 
 def _wanted(chosen: Mapping[str, str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ import trio
 from trio_relay.net.http import Request
 from trio_relay.net.http_responses import Response
 from trio_relay.net.web.readable import FILTERS
+from trio_relay.turns import Turn
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -181,8 +182,17 @@ class Pages:
         """A page as a response; all of `facts` is escaped."""
         assert self._environment is not None, "`ready` comes first"
         text = self._environment.get_template(template).render({**facts, "version_of": self._version_of})
-        body = _UNSEEN.sub("\ufffd", text).encode()
-        return Response(status, body, HTML, [*SECURITY, ("Cache-Control", "no-store")])
+        return _as_page(text, status)
+
+    async def page_in_turns(self, template: str, facts: Mapping[str, object], status: int = 200) -> Response:
+        """The same of a page that may be long: others have their turns while it is made."""
+        assert self._environment is not None, "`ready` comes first"
+        pieces, turn = list[str](), Turn()
+        for piece in self._environment.get_template(template).generate({**facts, "version_of": self._version_of}):
+            pieces.append(piece)
+            if turn.is_over:
+                await turn.give()
+        return _as_page("".join(pieces), status)
 
     def file(self, name: str, request: Request) -> Response | None:
         """A style sheet, a script or a picture; None if there is none of this name."""
@@ -194,3 +204,8 @@ class Pages:
         if request.headers.get("if-none-match") == tag:
             return Response(304, b"", kind, headers)
         return Response(200, data, kind, headers)
+
+
+def _as_page(text: str, status: int) -> Response:
+    body = _UNSEEN.sub("\ufffd", text).encode()
+    return Response(status, body, HTML, [*SECURITY, ("Cache-Control", "no-store")])

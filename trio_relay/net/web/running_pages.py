@@ -83,7 +83,7 @@ class Present:
     async def page(self, visit: ConsoleVisit) -> Response:
         """The page, which a browser then keeps up to date by itself."""
         await visit.call("stats")
-        return visit.show("now.html", {"span": _span(visit), **await self._facts(_span(visit))})
+        return await visit.show("now.html", {"span": _span(visit), **await self._facts(_span(visit))})
 
     async def lines(self, visit: ConsoleVisit) -> Response:
         """The same as JSON."""
@@ -135,15 +135,15 @@ async def _clients(visit: ConsoleVisit) -> Response:
         clients = [
             one for one in clients if wanted in one["address"] or wanted in one["agent"] or wanted in one["keys"]
         ]
-    return visit.show("clients.html", {"stretch": stretch(clients, visit.place.query), "wanted": wanted})
+    return await visit.show("clients.html", {"stretch": stretch(clients, visit.place.query), "wanted": wanted})
 
 
 async def _client(visit: ConsoleVisit) -> Response:
     name = visit.place.query.get("client", "")
     found = next((one for one in await visit.call("listclients") if one["client"] == name), None)
     if found is None:
-        return visit.show("nothing.html", {"reason": "This client is not connected any more."}, 404)
-    return visit.show("client.html", {"one": found})
+        return await visit.show("nothing.html", {"reason": "This client is not connected any more."}, 404)
+    return await visit.show("client.html", {"one": found})
 
 
 def running_pages(vitals: VitalsSource) -> tuple[ConsolePage, ...]:

@@ -25,7 +25,7 @@ async def _store(visit: ConsoleVisit) -> Response:
     if held is not None:
         facts["by_kind"] = _bars([(f"kind {row['kind']}", row["events"]) for row in held["kinds"][:_MOST_BARS]])
         facts["by_day"] = _bars([(row["day"], row["events"]) for row in sorted(held["days"], key=_day)])
-    return visit.show("store.html", facts)
+    return await visit.show("store.html", facts)
 
 
 def _day(row: Mapping[str, Any]) -> str:
@@ -53,7 +53,7 @@ async def _find(visit: ConsoleVisit) -> Response:
         facts["fault"] = f"{refusal.reason}."
     except (ValueError, RecursionError) as error:  # msgspec's errors are such
         facts["fault"] = f"This cannot be read: {error}."
-    return visit.show("find.html", facts)
+    return await visit.show("find.html", facts)
 
 
 def _filter_of(query: Mapping[str, str]) -> dict[str, object]:
@@ -79,7 +79,7 @@ async def _settings(visit: ConsoleVisit) -> Response:
     sections: dict[str, list[object]] = {}
     for setting in await visit.call("listsettings"):
         sections.setdefault(setting["section"], []).append(setting)
-    return visit.show("settings.html", {"by_section": sections})
+    return await visit.show("settings.html", {"by_section": sections})
 
 
 PAGES: Final = (

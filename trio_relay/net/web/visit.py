@@ -55,7 +55,7 @@ class ConsoleVisit:
         """The same, or None where they may not call it."""
         return await self.call(method, *params) if method in self.methods else None
 
-    def show(self, template: str, facts: Mapping[str, object], status: int = 200) -> Response:
+    async def show(self, template: str, facts: Mapping[str, object], status: int = 200) -> Response:
         """A page of the console; `facts` is its own, beside what all of them have."""
         page = self.menu.get(self.name)
         common: dict[str, object] = {
@@ -71,7 +71,7 @@ class ConsoleVisit:
             "methods": self.methods,
             "notices": self.session.take_notices(),
         }
-        return self.pages.page(template, {**common, **facts}, status)
+        return await self.pages.page_in_turns(template, {**common, **facts}, status)
 
     def _sections(self) -> Iterator[Mapping[str, object]]:
         """The menu: what they may see of it."""

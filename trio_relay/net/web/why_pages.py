@@ -69,7 +69,7 @@ async def _why(visit: ConsoleVisit) -> Response:
             facts["fault"] = str(error)
         except Rejected as refusal:
             facts["fault"] = f"{refusal.reason}."
-    return visit.show("why.html", facts)
+    return await visit.show("why.html", facts)
 
 
 async def _explained(visit: ConsoleVisit, question: Pasted, key: str, address: str) -> Mapping[str, object]:
@@ -81,7 +81,7 @@ async def _explained(visit: ConsoleVisit, question: Pasted, key: str, address: s
 
 
 async def _slow(visit: ConsoleVisit) -> Response:
-    return visit.show("slow.html", {"slow": await visit.call("listslowrequests")})
+    return await visit.show("slow.html", {"slow": await visit.call("listslowrequests")})
 
 
 async def _refusals(visit: ConsoleVisit) -> Response:
@@ -99,7 +99,7 @@ async def _refusals(visit: ConsoleVisit) -> Response:
     except Rejected as refusal:
         fault = f"{refusal.reason}."
     facts = {"stretch": stretch(refusals, query), "chosen": chosen, "fault": fault}
-    return visit.show("refusals.html", facts, 200)
+    return await visit.show("refusals.html", facts, 200)
 
 
 PAGES: Final = (
