@@ -118,7 +118,7 @@ def test_nothing_secret_is_told(secret: str) -> None:
     config, environment = Config(), {"TRIO_RELAY_OPENSEARCH__PASSWORD": secret}
     for table, keys in source_of(secret).items():
         config = structs.replace(config, **{table: structs.replace(getattr(config, table), **keys)})
-    shown = shown_settings(None, environment, config)
+    shown = shown_settings(None, environment, config)()
     assert "Ж" not in "".join(texts_in(msgspec.to_builtins(shown)))
     values = {f"{one.section}.{one.key}": (one.value, one.more) for one in shown}
     assert values["members.claims"] == values["opensearch.password"] == (HIDDEN, 0)

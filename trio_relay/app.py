@@ -30,7 +30,7 @@ from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
 from trio_relay.net.addresses import Proxies
 from trio_relay.net.admin.api import AdminApi
-from trio_relay.net.admin.sight import BackUpNow, OwnSight, SettingRecord
+from trio_relay.net.admin.sight import BackUpNow, OwnSight, SettingsShown, no_settings
 from trio_relay.net.clients import Clients
 from trio_relay.net.endpoints import Endpoints, Management, MetricsEndpoint
 from trio_relay.net.http import converse
@@ -82,18 +82,15 @@ class Origins:
     Attributes:
         lists: sees when lists of the configuration change; None if none stands in a file.
         back_up: makes a backup; None: there is no way to.
-        settings: all of them, as operators may see them.
+        settings: tells all of them, as operators may see them.
     """
 
     lists: ListFiles | None = None
     back_up: BackUpNow | None = None
-    settings: Sequence[SettingRecord] = ()
+    settings: SettingsShown = no_settings
 
 
-_NOWHERE: Final = Origins()
-
-
-async def main(config: Config, announce: Callable[[str], None], origins: Origins = _NOWHERE) -> None:
+async def main(config: Config, announce: Callable[[str], None], origins: Origins) -> None:
     """Run a relay until SIGINT or SIGTERM, then stop it gracefully.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +21,12 @@ _PASSWORD: Final = re.compile(r"(?<=://).*@", re.DOTALL)
 """What stands before the last @ of a URL: nobody knows where a password ends that is not written as it should be."""
 
 
-def shown_settings(path: Path | None, environment: Mapping[str, str], config: Config) -> tuple[SettingRecord, ...]:
-    """Return all settings, in the order of the sample file.
+def shown_settings(
+    path: Path | None, environment: Mapping[str, str], config: Config
+) -> Callable[[], tuple[SettingRecord, ...]]:
+    """Return what tells all settings, in the order of the sample file.
+
+    The file is read now, since it may change; what takes long waits until somebody asks, which few relays hear.
 
     Args:
         path: the file that the configuration was read from, if one was.
@@ -31,9 +36,14 @@ def shown_settings(path: Path | None, environment: Mapping[str, str], config: Co
     Raises:
         ConfigError: the file cannot be read any more.
     """
-    source = {} if path is None else read_file(path)
-    files = list_files(path, environment)
-    return tuple(_record(setting, path, source, environment, config, files) for setting in settings())
+    source, variables = {} if path is None else read_file(path), dict(environment)
+
+    @cache
+    def records() -> tuple[SettingRecord, ...]:
+        files = list_files(path, variables)
+        return tuple(_record(setting, path, source, variables, config, files) for setting in settings())
+
+    return records
 
 
 def _record(

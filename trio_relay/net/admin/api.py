@@ -13,7 +13,7 @@ from trio_relay.net.admin.acts import act_to_record, signed, telling
 from trio_relay.net.admin.methods import READING, carry_out
 from trio_relay.net.admin.params import Call, Outcome
 from trio_relay.net.admin.replays import EventUse, Replayed, Replays, TooManyChanges
-from trio_relay.net.admin.sight import OwnSight, SettingRecord, Sight
+from trio_relay.net.admin.sight import OwnSight, SettingsShown, Sight, no_settings
 from trio_relay.net.http import Request
 from trio_relay.net.http_responses import Response
 from trio_relay.nostr.auth import HTTP_AUTH_SECONDS, check_http_auth, parse_http_auth
@@ -114,10 +114,10 @@ class AdminApi:
     Args:
         relay: which one.
         sight: of it as it runs; None: as this process sees it.
-        settings: as its program was started with them.
+        settings: tells those that its program was started with.
     """
 
-    def __init__(self, relay: Relay, sight: Sight | None = None, settings: Sequence[SettingRecord] = ()) -> None:
+    def __init__(self, relay: Relay, sight: Sight | None = None, settings: SettingsShown = no_settings) -> None:
         self._relay = relay
         self._gate = Gate(relay)
         self._sight = sight or OwnSight(relay)

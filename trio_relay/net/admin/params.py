@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from trio_relay.net.addresses import as_listed
-from trio_relay.net.admin.sight import SettingRecord, Sight
+from trio_relay.net.admin.sight import SettingsShown, Sight, no_settings
 from trio_relay.nostr.errors import Rejected, invalid
 from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.filter import Filter
@@ -39,7 +39,7 @@ class Call:
         rules: as they stand.
         sight: of the relay as it runs.
         reads: of what it has stored.
-        settings: as its program was started with them.
+        settings: tells those that its program was started with.
     """
 
     method: str
@@ -50,7 +50,7 @@ class Call:
     rules: Rules
     sight: Sight
     reads: OperatorReads
-    settings: Sequence[SettingRecord] = ()
+    settings: SettingsShown = no_settings
 
     def at_most(self, count: int) -> None:
         """Refuse more parameters than that.

@@ -23,7 +23,7 @@ _ADDING: Final = {
 def list_settings(call: Call) -> Outcome:
     """All settings, in the order of the sample file."""
     call.at_most(0)
-    return Outcome([_line(call, record) for record in call.settings])
+    return Outcome([_line(call, record) for record in call.settings()])
 
 
 def _line(call: Call, record: SettingRecord) -> dict[str, object]:

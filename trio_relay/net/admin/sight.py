@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Final, Protocol, TypeAlias
 
@@ -84,6 +84,15 @@ class SettingRecord(Frozen, frozen=True):
     text: str
     unit: str
     bounds: str
+
+
+SettingsShown: TypeAlias = Callable[[], Sequence[SettingRecord]]
+"""Tells all settings, in the order of the sample file."""
+
+
+def no_settings() -> Sequence[SettingRecord]:
+    """Of a relay that was started without a configuration."""
+    return ()
 
 
 def shown(value: object) -> tuple[object, int]:
