@@ -156,9 +156,8 @@ class Console:
         if (page := self._menu.get(visit.name)) is None:
             return await visit.show("nothing.html", {"reason": "There is no such page."}, 404)
         if not page.is_open_to(visit.methods):
-            return await visit.show(
-                "nothing.html", {"reason": "You may call none of the methods that this page needs."}, 403
-            )
+            reason = "You may call none of the methods that this page needs."
+            return await visit.show("nothing.html", {"reason": reason}, 403)
         try:
             return await page.view(visit)
         except Rejected as refusal:
