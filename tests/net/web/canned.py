@@ -175,6 +175,9 @@ def answers(text: str = "hello") -> dict[str, Any]:
                 "unit": "seconds",
                 "bounds": "from 1",
                 "method": None,
+                "files": [text, text],
+                "more": 7,
+                "adds": text,
             },
         ],
     }
