@@ -7,8 +7,7 @@ and gets no more than any client at its address, and pays for it alike. What may
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,16 +23,22 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import NOTE, PROFILE, is_addressable, is_replaceable
 from trio_relay.nostr.nip19 import Address, address_of, event_id_of, note_of, npub_of, pubkey_of
 from trio_relay.pipeline.relay import Relay
-from trio_relay.policy.accounts import SECONDS_A_BYTE, Account
+from trio_relay.policy.accounts import Account
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.rate_limits import RateLimited
+from trio_relay.turns import Turn
 
 _PATH: Final = re.compile(r"/([epa])/([0-9A-Za-z]{1,5000})(\.json)?")
 _KEPT_SECONDS: Final = 60
 """An event never changes, but it may be deleted."""
 _SECONDS: Final = 10.0
 """What looking things up for one page may take, the wait for its turn included."""
+_SECONDS_A_PAGE: Final = 0.001
+_SECONDS_A_BYTE: Final = 1.2e-7
+"""What making a page counts as, beside its look-ups: one of 88 KB takes some 11 ms, in turns."""
 _MOST_NOTES: Final = 20
+_MOST_OF_CARD: Final = 1_000
+"""Characters of a note among others."""
 _GONE: Final = (404, "Not here", "This relay has no such thing to show.")
 
 
@@ -81,14 +86,12 @@ class EventPages:
                 found = await self._find(asked.filters, identity)
                 if not found:
                     raise _nothing()
-                began = time.perf_counter()
                 response = await asked.show(place, identity, found)
         except trio.TooSlowError:
-            return self._sorry(place, Rejected(Prefix.ERROR, "looking this up took too long"), as_json)
+            return await self._sorry(place, Rejected(Prefix.ERROR, "looking this up took too long"), as_json)
         except Rejected as refusal:
-            return self._sorry(place, refusal, as_json)
-        spent = time.perf_counter() - began
-        account.charge(spent + len(response.body) * SECONDS_A_BYTE, trio.current_time())
+            return await self._sorry(place, refusal, as_json)
+        account.charge(_SECONDS_A_PAGE + len(response.body) * _SECONDS_A_BYTE, trio.current_time())
         return kept_for(response, _KEPT_SECONDS, place)
 
     def _asked(self, which: str, what: str, as_json: bool) -> _Asked | None:
@@ -121,12 +124,12 @@ class EventPages:
             "address_page": None if address is None else f"/a/{address}",
             "answers": _answered(event),
         }
-        return self._public.page(place, "event.html", head, facts)
+        return await self._public.page(place, "event.html", head, facts)
 
     async def _key(self, place: Place, identity: Identity, found: list[Event]) -> Response:
         pubkey = found[0].pubkey
         profile = next((event for event in found if event.kind == PROFILE), None)
-        notes = [shown_event(event, profile) for event in found if event.kind == NOTE]
+        notes = await _shown((event, profile) for event in found if event.kind == NOTE)
         shown = shown_profile(pubkey, profile)
         summary = cut("".join(part.text for part in shown.about), 200)
         head = Head(shown.name, summary, "profile", f"/p/{shown.npub}", has_json=profile is not None)
@@ -136,7 +139,7 @@ class EventPages:
             "notes": notes,
             "most_notes": _MOST_NOTES,
         }
-        return self._public.page(place, "profile.html", head, facts)
+        return await self._public.page(place, "profile.html", head, facts)
 
     async def profiles(self, pubkeys: frozenset[str], identity: Identity) -> Mapping[str, Event]:
         """What keys say of themselves, by key; without those that say nothing, and nothing if it cannot be told now."""
@@ -154,16 +157,28 @@ class EventPages:
         """
         found = await self._find((Filter(kinds=frozenset((NOTE,)), limit=most),), identity)
         profiles = await self.profiles(frozenset(event.pubkey for event in found), identity) if found else {}
-        return [shown_event(event, profiles.get(event.pubkey)) for event in found]
+        return await _shown((event, profiles.get(event.pubkey)) for event in found)
 
-    def _sorry(self, place: Place, refusal: Rejected, as_json: bool) -> Response:
+    async def _sorry(self, place: Place, refusal: Rejected, as_json: bool) -> Response:
         if isinstance(refusal, RateLimited):
-            made = self._public.sorry(place, 429, "Too much at once", f"{refusal.reason}.", as_json=as_json)
+            made = await self._public.sorry(place, 429, "Too much at once", f"{refusal.reason}.", as_json=as_json)
             return _again(made, refusal.seconds)
         if refusal.prefix is Prefix.ERROR:
-            made = self._public.sorry(place, 503, "Not now", "The relay cannot tell now. Try again.", as_json=as_json)
+            made = await self._public.sorry(
+                place, 503, "Not now", "The relay cannot tell now. Try again.", as_json=as_json
+            )
             return _again(made, 5)
-        return self._public.sorry(place, *_GONE, as_json=as_json)
+        return await self._public.sorry(place, *_GONE, as_json=as_json)
+
+
+async def _shown(events: Iterable[tuple[Event, Event | None]]) -> list[ShownEvent]:
+    """Events, each with its author's profile, made ready for a page; others are served meanwhile."""
+    turn, shown = Turn(), []
+    for event, profile in events:
+        shown.append(shown_event(event, profile, most=_MOST_OF_CARD))
+        if turn.is_over:
+            await turn.give()
+    return shown
 
 
 def _of_key(authors: frozenset[str], show: Callable[..., Awaitable[Response]], as_json: bool) -> _Asked:

@@ -115,7 +115,7 @@ class FrontPage:
             **await self._present(),
         }
         head = Head(info.name, cut(info.description, 200), "website", "/")
-        made = self._public.page(place, "front.html", head, facts)
+        made = await self._public.page(place, "front.html", head, facts)
         return replace(made, headers=[*made.headers, ("Cache-Control", "no-cache")])
 
     async def _code(self, address: str) -> Markup:

@@ -75,21 +75,23 @@ class PublicPages:
             "version": __version__,
         }
 
-    def page(self, place: Place, template: str, head: Head, facts: dict[str, object], status: int = 200) -> Response:
+    async def page(
+        self, place: Place, template: str, head: Head, facts: dict[str, object], status: int = 200
+    ) -> Response:
         """A page, with `facts` of its own beside those that all have."""
-        made = self._pages.page(template, self.facts(place) | {"head": head} | facts, status)
+        made = await self._pages.page_in_turns(template, self.facts(place) | {"head": head} | facts, status)
         return Response(made.status, made.body, made.content_type, [*SECURITY, *self._robots()])
 
     def json(self, body: bytes) -> Response:
         """JSON that pages of others may read, too."""
         return Response(200, body, "application/json", [*SECURITY, *self._robots(), ANYBODY])
 
-    def sorry(self, place: Place, status: int, title: str, reason: str, *, as_json: bool = False) -> Response:
+    async def sorry(self, place: Place, status: int, title: str, reason: str, *, as_json: bool = False) -> Response:
         """What is shown where there is nothing to be shown, always the same for the same arguments."""
         if as_json:
             body = msgspec.json.encode({"error": reason})
             return Response(status, body, "application/json", [*SECURITY, ANYBODY, ("Cache-Control", "no-store")])
-        made = self.page(place, "sorry.html", Head(title, "", "website", ""), {"reason": reason}, status)
+        made = await self.page(place, "sorry.html", Head(title, "", "website", ""), {"reason": reason}, status)
         return Response(status, made.body, made.content_type, [*made.headers, ("Cache-Control", "no-store")])
 
     def _robots(self) -> list[tuple[str, str]]:

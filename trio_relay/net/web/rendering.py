@@ -22,6 +22,7 @@ from trio_relay.turns import Turn
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from jinja2.nodes import Template
 
 HTML: Final = "text/html; charset=utf-8"
 _TYPES: Final = {
@@ -87,7 +88,6 @@ def _compiled(own: Path | None) -> Environment:
         PagesRefused: one of the operator's is none, or asks for what its page does not have.
     """
     from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
-    from jinja2.meta import find_undeclared_variables
 
     environment = Environment(
         loader=ChoiceLoader([FileSystemLoader(folder / "templates") for folder in reversed(_folders(own))]),
@@ -102,7 +102,7 @@ def _compiled(own: Path | None) -> Environment:
         for name in environment.list_templates(extensions=["html"]):
             environment.get_template(name)
             if own is not None and name in FACTS and (own / "templates" / name).is_file():
-                asked = find_undeclared_variables(environment.parse((own / "templates" / name).read_text()))
+                asked = _asked_by(environment.parse((own / "templates" / name).read_text()))
                 if strange := sorted(asked - FACTS[name]):
                     raise PagesRefused(f"web.templates: {name} asks for {strange[0]!r}, which its page does not have")
     except TemplateSyntaxError as error:
@@ -110,6 +110,20 @@ def _compiled(own: Path | None) -> Environment:
     except (TemplateError, OSError, ValueError) as error:
         raise PagesRefused(f"web.templates: {error}") from error
     return environment
+
+
+def _asked_by(template: Template) -> set[str]:
+    """The facts that a template asks for; what it imports or sets itself is none, though its blocks stand apart."""
+    from jinja2 import nodes
+    from jinja2.meta import find_undeclared_variables
+
+    imported = {
+        name if isinstance(name, str) else name[1]
+        for found in template.find_all(nodes.FromImport)
+        for name in found.names
+    }
+    made = {found.name for found in template.find_all(nodes.Name) if found.ctx == "store"}
+    return find_undeclared_variables(template) - imported - made
 
 
 class Pages:
@@ -187,6 +201,7 @@ class Pages:
     async def page_in_turns(self, template: str, facts: Mapping[str, object], status: int = 200) -> Response:
         """The same of a page that may be long: others have their turns while it is made."""
         assert self._environment is not None, "`ready` comes first"
+        await trio.lowlevel.checkpoint()  # what the page is about has been looked up and made ready just now
         pieces, turn = list[str](), Turn()
         for piece in self._environment.get_template(template).generate({**facts, "version_of": self._version_of}):
             pieces.append(piece)

@@ -17,10 +17,10 @@ from trio_relay.nostr.event import Event, expiry_of
 from trio_relay.nostr.kinds import is_addressable, is_replaceable
 from trio_relay.nostr.nip19 import Address, naddr_of, npub_of
 
-_MOST_CHARACTERS: Final = 20_000
+_MOST_CHARACTERS: Final = 10_000
 """Of a content; the rest is in the JSON."""
-_MOST_LINKS: Final = 200
-_MOST_TAGS: Final = 200
+_MOST_LINKS: Final = 100
+_MOST_TAGS: Final = 100
 _MOST_ITEMS: Final = 8
 _MOST_OF_ITEM: Final = 300
 _MOST_OF_NAME: Final = 80
@@ -132,12 +132,13 @@ class ShownEvent:
     expires: str
 
 
-def shown_event(event: Event, profile: Event | None = None) -> ShownEvent:
+def shown_event(event: Event, profile: Event | None = None, most: int = _MOST_CHARACTERS) -> ShownEvent:
     """Make an event ready for a page.
 
     Args:
         event: that may be shown to anybody.
         profile: of its author, kind 0, if there is one.
+        most: characters of its content that are shown.
     """
     author = shown_profile(event.pubkey, profile)
     kind = _NAMED.get(event.kind)
@@ -151,8 +152,8 @@ def shown_event(event: Event, profile: Event | None = None) -> ShownEvent:
         cut(headline, _MOST_OF_TITLE) or f"{kind or f'Kind {event.kind}'} by {author.name}",
         cut(text, _MOST_OF_SUMMARY),
         f"Kind {event.kind}" if kind is None else f"{kind}, kind {event.kind}",
-        list(parts_of(event.content[:_MOST_CHARACTERS])),
-        len(event.content) > _MOST_CHARACTERS,
+        list(parts_of(event.content[:most])),
+        len(event.content) > most,
         [[cut(item, _MOST_OF_ITEM) for item in tag[:_MOST_ITEMS]] for tag in event.tags[:_MOST_TAGS]],
         max(0, len(event.tags) - _MOST_TAGS),
         date_of(event.created_at),
