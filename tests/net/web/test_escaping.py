@@ -53,6 +53,7 @@ def plain() -> list[list[str]]:
     return [skeleton(Page(reply)) for reply in trio.run(shown, [PLAIN] * 5)]
 
 
+@pytest.mark.slow
 @given(st.lists(texts, min_size=5, max_size=5))
 def test_markup_and_control_characters_break_no_page(plain: list[list[str]], written: list[str]) -> None:
     for reply, expected in zip(trio.run(shown, written), plain, strict=True):
