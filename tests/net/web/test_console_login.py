@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from trio.testing import MockClock
 
 from tests.net.web.canned import Outline, notice
 from tests.support.keys import ALICE, BOB, NOW, Author
@@ -379,3 +380,27 @@ async def test_each_page_of_the_menu_shows_what_the_relay_answers() -> None:
         assert "Rows gone through" in found.body.decode()
         found = await browser.send(path="/admin/why", text=json.dumps(plain(note)))
         assert "The store would say" in found.body.decode()
+
+
+async def test_numbers_come_again_and_again_until_the_session_ends(autojump_clock: MockClock) -> None:
+    async with visited() as browser:
+        await browser.log_in()
+        async with open_stream(browser.door) as wire:
+            live = {"Host": "relay.example", "Cookie": browser.cookie}
+            await wire.send(request("GET", "/admin/live?span=day", live))
+            told = b""
+            while told.count(b"\n\n") < 4:
+                told += await wire.stream.receive_some()
+            assert b"Content-Type: text/event-stream" in told
+            assert b'"seconds":86400.0' in told
+            await browser.send(path="/admin/logout")
+            while b"event: over" not in told:
+                told += await wire.stream.receive_some()
+        assert (await browser.ask("GET", "/admin/live")).status == 401
+
+
+async def test_no_key_comes_in_where_the_relay_has_no_admins() -> None:
+    async with visited(admins=()) as browser:
+        assert "Log in with your key" not in await browser.text()
+        reply = await browser.log_in()
+        assert (reply.status, "no key may come in" in reply.body.decode()) == (401, True)

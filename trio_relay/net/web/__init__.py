@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
-from trio_relay.net.web import assembly, console, deeds, login, moderation_pages, place, plots, rendering, sessions
+from trio_relay.net.web import (
+    assembly,
+    console,
+    deeds,
+    login,
+    moderation_pages,
+    place,
+    plots,
+    readable,
+    rendering,
+    sessions,
+)
 
-__all__ = ["assembly", "console", "deeds", "login", "moderation_pages", "place", "plots", "rendering", "sessions"]
+__all__ = [
+    "assembly",
+    "console",
+    "deeds",
+    "login",
+    "moderation_pages",
+    "place",
+    "plots",
+    "readable",
+    "rendering",
+    "sessions",
+]
