@@ -244,7 +244,7 @@ async def _serve(
         return look_at(time.time(), relay.statistics(), server.statistics(), *own_use())
 
     clients = Clients(relay.now)
-    vitals = Vitals(look)
+    vitals = Vitals(look, relay.count_stored)
     api = AdminApi(relay, OwnSight(relay, clients, vitals, origins.back_up), origins.settings)
     front = endpoints_of(config, relay, api, relay.check, await open_site(relay, config.web, api, vitals))
     tls = None if files is None else Tls(files.certified)

@@ -111,3 +111,30 @@ async def test_a_look_tells_events_by_what_became_of_them() -> None:
         1_000,
         5,
     )
+
+
+async def test_what_is_stored_is_counted_now_and_then_and_followed_in_between(autojump_clock: MockClock) -> None:
+    stored, counted = 5.0, 1_000
+
+    async def take() -> vitals.Look:
+        return look(trio.current_time(), total=stored)
+
+    async def count() -> int | None:
+        return counted if trio.current_time() < 1_000 else None
+
+    kept = vitals.Vitals(take, count)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run)
+        assert "events_stored" not in (await kept.now()).values
+        await trio.sleep(6)
+        assert (await kept.now()).values["events_stored"] == 1_000
+        stored += 7
+        await trio.sleep(2)
+        assert (await kept.now()).values["events_stored"] == 1_007
+        counted = 900  # the rest was removed
+        await trio.sleep(600)
+        assert (await kept.now()).values["events_stored"] == 900
+        stored += 1
+        await trio.sleep(600)
+        assert (await kept.now()).values["events_stored"] == 901, "while nobody can tell, what was counted stands"
+        nursery.cancel_scope.cancel()

@@ -198,7 +198,7 @@ async def open_door(
         async def look() -> vitals.Look:
             return vitals.look_at(clock(), relay.statistics(), server.statistics(), 0.0, 0)
 
-        kept = vitals.Vitals(look)
+        kept = vitals.Vitals(look, relay.count_stored)
         api = AdminApi(relay, admin.sight.OwnSight(relay, table, None if web is None else kept, back_up))
         site = None if web is None else await open_site(relay, web, api, kept)
         server = served(relay, net, scoreboard, tls, site, api, table)

@@ -131,7 +131,6 @@ def look_of(at: float, page: str) -> Look:
     }
     levels = {
         "connections": total("connections"),
-        "stored_so_far": totals["stored"],
         "subscriptions": total("subscriptions"),
         "store_bytes": total("store_bytes"),
         "resident_bytes": of_processes("worker_resident_bytes", "process_resident_bytes"),

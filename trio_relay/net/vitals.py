@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -20,6 +20,9 @@ from trio_relay.pipeline.statistics import Distribution, RelayStatistics
 LOOK_SECONDS: Final = 10.0
 _FRESH_SECONDS: Final = 1.0
 """How old the present may be: whoever asks meanwhile gets the same."""
+_SETTLED_SECONDS: Final = 5.0
+"""After the start, before the first count: others have more to do then."""
+_RECOUNT_SECONDS: Final = 600.0
 _RATE_SECONDS: Final = 5.0
 """The least time that a rate is taken over, where there are so old looks."""
 
@@ -79,7 +82,6 @@ def look_at(at: float, relay: RelayStatistics, net: NetStatistics, cpu_seconds: 
     }
     levels: dict[str, float] = {
         "connections": net.connections,
-        "stored_so_far": totals["stored"],
         "subscriptions": relay.broadcaster.subscriptions,
         "store_bytes": relay.store.disk_bytes,
         "resident_bytes": resident_bytes,
@@ -180,10 +182,17 @@ class Vitals:
 
     Args:
         look: takes one; of several processes, it waits until they have told.
+        count: counts what is stored, or cannot tell; None: nobody does. That takes a while, so it is done every ten
+            minutes, and what is stored in between is added: as the level `events_stored`.
     """
 
-    def __init__(self, look: Callable[[], Awaitable[Look]]) -> None:
-        self._take = look
+    def __init__(
+        self, look: Callable[[], Awaitable[Look]], count: Callable[[], Awaitable[int | None]] | None = None
+    ) -> None:
+        self._look = look
+        self._count = count
+        self._uncounted: float | None = None
+        """How many events are stored that were not counted among `stored`."""
         self._looks: deque[Look] = deque(maxlen=3)
         self._present: Point | None = None
         self._asked = -_FRESH_SECONDS
@@ -192,6 +201,25 @@ class Vitals:
 
     async def run(self) -> None:
         """Take a look every ten seconds, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            if self._count is not None:
+                nursery.start_soon(self._recount, self._count)
+            await self._take_regularly()
+
+    async def _recount(self, count: Callable[[], Awaitable[int | None]]) -> None:
+        await trio.sleep(_SETTLED_SECONDS)
+        while True:
+            if (number := await count()) is not None:
+                self._uncounted = number - (await self._look()).totals["stored"]
+            await trio.sleep(_RECOUNT_SECONDS)
+
+    async def _take(self) -> Look:
+        look = await self._look()
+        if self._uncounted is None:
+            return look
+        return replace(look, levels={**look.levels, "events_stored": self._uncounted + look.totals["stored"]})
+
+    async def _take_regularly(self) -> None:
         while True:
             look = await self._take()
             self._looks.append(look)

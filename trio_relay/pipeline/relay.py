@@ -269,6 +269,13 @@ class Relay:
         """
         return await self.stages.judging.judged(filters, identity)
 
+    async def count_stored(self) -> int | None:
+        """How many events are stored, whoever may read them; None where the store cannot tell now."""
+        try:
+            return (await self.explaining.holdings()).events
+        except Rejected:
+            return None
+
     def stored(self) -> AsyncGenerator[Page, None]:
         """Yield all that is stored, whoever may read it, in the order in which it came: for operators alone.
 

@@ -187,7 +187,7 @@ class _Whole:
 
     async def _serve(self, store: Store, relay: Relay, stop: trio.Event, announce: Announce, origins: Origins) -> None:
         conversations, config = self._conversations, self._config
-        vitals = Vitals(partial(self._look, relay))
+        vitals = Vitals(partial(self._look, relay), relay.count_stored)
         sight = WorkersSight(
             lambda: self._statistics(relay)[0], conversations.ask_all, relay.explaining, vitals, origins.back_up
         )

@@ -124,8 +124,8 @@ async def test_what_moves_is_told_to_anybody_and_nothing_else_is(autojump_clock:
         assert told["now"] == {
             "connections": 1,
             "subscriptions": 0,
-            "stored_so_far": 1,
             "events": told["now"]["events"],
+            "events_stored": 1,
         }
         assert told.keys() == {"now", "plot"}
         assert len(told["plot"]["lines"]) == 1

@@ -163,8 +163,13 @@ class FrontPage:
             3_600,
             now.at,
         )
-        numbers = {name: int(now.values.get(name, 0)) for name in ("connections", "subscriptions", "stored_so_far")}
-        return {"now": {**numbers, "events": round(60 * now.values.get("events", 0.0))}, "plot": each_minute}
+        numbers: dict[str, int | None] = {
+            "connections": int(now.values.get("connections", 0)),
+            "subscriptions": int(now.values.get("subscriptions", 0)),
+            "events": round(60 * now.values.get("events", 0.0)),
+            "events_stored": None if (stored := now.values.get("events_stored")) is None else int(stored),
+        }
+        return {"now": numbers, "plot": each_minute}
 
 
 def _drawn(address: str) -> Markup:

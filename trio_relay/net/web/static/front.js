@@ -40,7 +40,7 @@ async function move() {
     if (!answer.ok) return;
     const told = await answer.json();
     for (const shown of live.querySelectorAll("[data-number]")) {
-      shown.textContent = (told.now[shown.dataset.number] ?? 0).toLocaleString("en");
+      shown.textContent = told.now[shown.dataset.number]?.toLocaleString("en") ?? "–";
     }
     for (const svg of live.querySelectorAll("[data-plot]")) draw(svg, told.plot);
   } catch {
