@@ -352,6 +352,7 @@ def imported_from(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
 
 LONE_AND_SMALL = {
     "cli/admin_link.py": "each command of its own has a file",
+    "net/admin/settings.py": "the configuration as methods tell it",
     "net/admin/upkeep.py": "copies and the past are no sights of what runs",
     "moderation/wiring.py": "what wires a room up is no part of its parts",
     "nostr/event_fields.py": "stays interpreted, so that msgspec sees what its lists hold",
