@@ -101,3 +101,14 @@ def test_the_relays_own_templates_ask_for_no_other_facts(tmp_path: Path) -> None
     for name in rendering.FACTS:
         (tmp_path / "templates" / name).write_text((shipped / name).read_text())
     rendering.Pages(tmp_path).check()
+
+
+async def test_browsers_keep_files_by_their_version_and_ask_again_for_all_others() -> None:
+    async with open_door(web=WebOptions()) as door, open_stream(door) as wire:
+        plain = await wire.ask(target="/static/plots.js")
+        assert (plain.status, plain.headers["cache-control"]) == (200, "no-cache")
+        tag = plain.headers["etag"]
+        named = await wire.ask(target=f"/static/plots.js?{tag[1:-1]}")
+        assert (named.body, named.headers["cache-control"]) == (plain.body, "public, max-age=86400")
+        again = await wire.ask(target="/static/plots.js", **{"If-None-Match": tag})
+        assert (again.status, again.body) == (304, b"")

@@ -69,6 +69,7 @@ FACTS: Final[Mapping[str, frozenset[str]]] = {
 _UNSEEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What has no place in HTML, or cannot be sent: strangers may write it."""
 _KEPT: Final = ("Cache-Control", "public, max-age=86400")
+_ASKED_AGAIN: Final = ("Cache-Control", "no-cache")
 
 
 class PagesRefused(Exception):
@@ -210,12 +211,16 @@ class Pages:
         return _as_page("".join(pieces), status)
 
     def file(self, name: str, request: Request) -> Response | None:
-        """A style sheet, a script or a picture; None if there is none of this name."""
+        """A style sheet, a script or a picture; None if there is none of this name.
+
+        A browser keeps what was asked for by its version, as pages do; what scripts import has none, so it asks again.
+        """
         if (found := self._files.get(name)) is None:
             return None
         data, kind, version = found
         tag = f'"{version}"'
-        headers = [*SECURITY, _KEPT, ("ETag", tag)]
+        is_named = request.target.partition("?")[2] == version
+        headers = [*SECURITY, _KEPT if is_named else _ASKED_AGAIN, ("ETag", tag)]
         if request.headers.get("if-none-match") == tag:
             return Response(304, b"", kind, headers)
         return Response(200, data, kind, headers)

@@ -114,7 +114,7 @@ class Sessions:
 
 
 def _hidden(token: str) -> str:
-    """What is kept of a token: who reads the memory of tokens cannot log in by it."""
+    """Under what a session is looked up: how long that takes tells nothing of the tokens that there are."""
     return sha256(token.encode()).hexdigest()
 
 

@@ -1,5 +1,7 @@
 // Copies the relay's address, and moves the numbers and the plot of the front page while somebody looks at it.
 
+import { curves } from "./plots.js";
+
 const EACH_MS = 5000;
 const address = document.getElementById("address");
 const copy = document.getElementById("copy");
@@ -22,13 +24,7 @@ if (address && copy) {
 }
 
 function draw(svg, plot) {
-  const lines = plot.lines.flatMap((line, place) => line.segments.map((corners) => [place + 1, corners]));
-  svg.replaceChildren(...lines.map(([place, corners]) => {
-    const drawn = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-    drawn.setAttribute("class", `line-${place}`);
-    drawn.setAttribute("points", corners);
-    return drawn;
-  }));
+  svg.replaceChildren(...curves(plot));
   const label = svg.getAttribute("aria-label");
   svg.setAttribute("aria-label", label.replace(/from 0 to .*$/, `from 0 to ${plot.top}`));
 }

@@ -1,17 +1,12 @@
 // Moves the numbers and plots of a page as the relay tells them, without loading it again.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { curves } from "./plots.js";
+
 const live = document.getElementById("live");
 const renewed = document.getElementById("renewed");
 
 function draw(figure, drawing) {
-  const lines = drawing.plot.lines.flatMap((line, place) => line.segments.map((corners) => [place + 1, corners]));
-  figure.querySelector("[data-lines]").replaceChildren(...lines.map(([place, corners]) => {
-    const drawn = document.createElementNS(SVG, "polyline");
-    drawn.setAttribute("class", `line-${place}`);
-    drawn.setAttribute("points", corners);
-    return drawn;
-  }));
+  figure.querySelector("[data-lines]").replaceChildren(...curves(drawing.plot));
   figure.querySelector("[data-top]").textContent = drawing.top;
   figure.querySelectorAll("[data-newest]").forEach((output, place) => {
     output.textContent = drawing.newest[place] ?? "–";
