@@ -228,20 +228,21 @@ def out_of_reach(page: Page) -> list[str]:
         }""",
         _CONTROLS,
     )
-    reached = set()
+    page.evaluate(
+        """() => {
+            window.reached = new Set();
+            document.addEventListener("focusin", event => {
+                const style = getComputedStyle(event.target);
+                if (style.outlineStyle !== "none" && style.outlineWidth !== "0px") window.reached.add(event.target);
+            });
+        }"""
+    )
     for _ in range(count + 2):
         page.keyboard.press("Tab")
-        reached.add(
-            page.evaluate(
-                """() => {
-                    const element = document.activeElement, style = getComputedStyle(element);
-                    const shows = style.outlineStyle !== "none" && style.outlineWidth !== "0px";
-                    return shows ? window.controls.indexOf(element) : -1;
-                }"""
-            )
-        )
-    names: list[str] = page.evaluate("window.controls.map(element => element.outerHTML.slice(0, 120))")
-    return [name for number, name in enumerate(names) if number not in reached]
+    missed: list[str] = page.evaluate(
+        "window.controls.filter(one => !window.reached.has(one)).map(one => one.outerHTML.slice(0, 120))"
+    )
+    return missed
 
 
 def too_wide(page: Page) -> list[str]:
