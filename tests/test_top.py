@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -194,14 +194,36 @@ def test_on_a_terminal_it_goes_on_until_somebody_wants_it_to_end(way: str) -> No
     keyboard, terminal = pty.openpty()
     with page_over_http() as url:
         command = [sys.executable, "-m", "trio_relay", "top", "--url", url]
-        with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal) as process:
-            seen = b""
-            while b"connections" not in seen:
-                seen += os.read(keyboard, 4_096)
+        process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)  # so that reading ends once the program has
+        screen = Screen(keyboard)
+        try:
+            assert screen.shown.wait(PATIENCE)
             if way == "q":
                 os.write(keyboard, b"q")
             else:
                 process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 0
-    os.close(terminal)
+        finally:
+            process.kill()
+            process.wait()
+            screen.join(PATIENCE)
     os.close(keyboard)
+
+
+class Screen(threading.Thread):
+    """Reads what a program writes to its terminal, to the end: a full one would hold it up."""
+
+    def __init__(self, keyboard: int) -> None:
+        super().__init__(daemon=True)
+        self.shown = threading.Event()
+        self._keyboard = keyboard
+        self.start()
+
+    def run(self) -> None:
+        seen = b""
+        with suppress(OSError):  # which is how the end of a terminal is told
+            while data := os.read(self._keyboard, 4_096):
+                seen += data
+                if b"connections" in seen:
+                    self.shown.set()
