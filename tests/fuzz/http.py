@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.fuzz.script import pieces
 from tests.support.keys import ALICE, BOB, NOW
-from tests.support.operators import headers_for, managed
+from tests.support.operators import ADMIN, headers_for, managed
 from tests.support.server import run_threads_inline
 from tests.support.wire import open_stream, request, upgrade
 from trio_relay import MemoryStore
@@ -79,7 +79,10 @@ async def _converse(sent: Sequence[bytes]) -> bytes:
         await send_each(wire.stream, sent)
         answer = await wire.receive_end()
         lists = door.relay.rules.lists
-        decided = {(name, item) for name in operators_lists.ListName for item in lists.entries(name, NOW)}
+        names = [name for name in operators_lists.ListName if name is not operators_lists.ListName.ACTS]
+        decided = {(name, item) for name in names for item in lists.entries(name, NOW)}
+        acts = lists.entries(operators_lists.ListName.ACTS, NOW).values()
+        assert {act.by for act in acts} <= {ADMIN.pubkey}
         assert decided <= {(operators_lists.ListName.BANNED_PUBKEYS, ALICE.pubkey)}, "what no operator has signed"
     return answer
 

@@ -90,7 +90,7 @@ async def test_who_was_answered_is_waited_for_from_then_on(autojump_clock: MockC
 async def test_who_is_being_answered_is_not_silent(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_door() as door:
 
-        async def answer(_request: http.Request) -> http_responses.Response:
+        async def answer(_request: http.Request, *_others: object) -> http_responses.Response:
             await trio.sleep(9)
             return http_responses.Response(200, b"late\n")
 
