@@ -206,6 +206,7 @@ def test_an_address_in_use_is_4_and_named(run: Callable[..., Result], key: str) 
         (app.StoppedNow(), 130, "trio-relay: stopped at once\n"),
         (BaseExceptionGroup("", [KeyboardInterrupt()]), 130, "trio-relay: interrupted\n"),
         (KeyboardInterrupt(), 130, "trio-relay: interrupted\n"),
+        (BaseExceptionGroup("", [app.StoppedNow(), KeyboardInterrupt()]), 130, "trio-relay: stopped at once\n"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, ""),
         (RuntimeError("a bug"), 1, "trio-relay: a part of the relay failed, so it has stopped\n"),
         (OSError(errno.EMFILE, "no more"), 1, "trio-relay: a part of the relay failed, so it has stopped\n"),

@@ -65,7 +65,13 @@ def exit_codes(*, writes: bool = False) -> Iterator[None]:
 
 
 def _sole(error: BaseException) -> BaseException:
-    """Return the only exception in nested groups, or the group that has several."""
+    """Return the only exception in nested groups, or the group that has several.
+
+    One signal more while the second one stops everything is a KeyboardInterrupt beside that, and no fault of ours.
+    """
+    if isinstance(error, BaseExceptionGroup) and error.subgroup(app.StoppedNow) is not None:
+        _, others = error.split((app.StoppedNow, KeyboardInterrupt))
+        return others or app.StoppedNow()
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
