@@ -209,3 +209,27 @@ async def test_what_another_relay_owes_is_removed_for_it(autojump_clock: MockClo
         await store.put_metadata({f"removals/pubkey:{ALICE.pubkey}": b"{}"})
         await trio.sleep(60.1)
         assert (store.contents(), kept(store)) == (set(), [f"banned-pubkeys/{ALICE.pubkey}"])
+
+
+async def test_a_round_that_comes_in_between_does_not_remove_what_somebody_waits_for(
+    autojump_clock: MockClock,
+) -> None:
+    """Else the caller hears of nothing removed, and the store is asked twice."""
+    store = Slow(is_shared=True)
+    await store.save_many([OLD, OTHER])
+    store.is_open = trio.Event()
+    numbers: list[int] = []
+
+    async def ban(relay: Relay) -> None:
+        numbers.append(await relay.moderation.removals.enforce([BAN], [HERS]))
+
+    async with open_house(store) as relay, trio.open_nursery() as nursery:
+        nursery.start_soon(ban, relay)
+        await wait_all_tasks_blocked()
+        relay.moderation.removals.learned([])
+        await wait_all_tasks_blocked()
+        store.is_open.set()
+        await wait_all_tasks_blocked()
+        assert (numbers, store.removed) == ([1], [[HERS]])
+        assert store.contents() == {OTHER.id}
+        assert kept(store) == [f"banned-pubkeys/{ALICE.pubkey}"]

@@ -6,7 +6,8 @@ stop or crash between the two leaves anything behind.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, TypeAlias
@@ -53,6 +54,8 @@ class Removals:
         self._state = state
         self._remove = remove
         self._pending = Due()
+        self._at_work: Counter[str] = Counter()
+        """Items of the list that are being carried out for somebody who waits."""
         self._nursery: trio.Nursery | None = None
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -101,6 +104,7 @@ class Removals:
             StoreError: it failed, and is tried again later.
         """
         assert self._nursery is not None, "who has a relay has started it"
+        self._at_work.update(all_items(filters))
         self._nursery.start_soon(self._work, filters, work)
         await work.done.wait()
         if work.error is not None:
@@ -119,11 +123,14 @@ class Removals:
             else:
                 work.error = str(error)
         finally:
+            self._at_work.subtract(all_items(filters))
+            self._at_work += Counter()  # nothing stays that is none
             work.done.set()
 
     async def _remove_pending(self) -> None:
         removed = 0
-        for portion in portions(self._state.rules.lists, self._state.now()):
+        # What somebody waits for is carried out for them, and counted there.
+        for portion in portions(self._state.rules.lists, self._state.now(), but=self._at_work):
             if portion.filters:
                 removed += await self._remove(portion.filters)
             await self._state.amend(portion.done)
@@ -146,13 +153,17 @@ class Removal:
 
 def pending(filters: Iterable[Filter], now: int) -> list[Change]:
     """What puts on the list that all that these filters match is to go; they name authors or ids and nothing else."""
-    items = (item for filter_ in filters for item in _items(filter_))
-    return [Change(ListName.REMOVALS, item, ListEntry(since=now)) for item in items]
+    return [Change(ListName.REMOVALS, item, ListEntry(since=now)) for item in all_items(filters)]
 
 
 def done(filters: Iterable[Filter]) -> list[Change]:
     """What takes the same off the list."""
-    return [Change(ListName.REMOVALS, item) for filter_ in filters for item in _items(filter_)]
+    return [Change(ListName.REMOVALS, item) for item in all_items(filters)]
+
+
+def all_items(filters: Iterable[Filter]) -> list[str]:
+    """What stands on the list of removals for what these filters match."""
+    return [item for filter_ in filters for item in _items(filter_)]
 
 
 def pending_after(changes: Iterable[Change], now: int) -> list[Change]:
@@ -164,9 +175,9 @@ def pending_after(changes: Iterable[Change], now: int) -> list[Change]:
     ]
 
 
-def portions(lists: Lists, now: int) -> Iterator[Removal]:
-    """All that is pending, in portions."""
-    items = iter(lists.entries(ListName.REMOVALS, now))
+def portions(lists: Lists, now: int, but: Container[str] = ()) -> Iterator[Removal]:
+    """All that is pending, in portions; `but` are items of the list that are left out."""
+    items = (item for item in lists.entries(ListName.REMOVALS, now) if item not in but)
     while portion := list(islice(items, _AT_A_TIME)):
         yield Removal(_filters(portion, lists, now), [Change(ListName.REMOVALS, item) for item in portion])
 
