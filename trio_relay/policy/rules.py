@@ -10,7 +10,7 @@ from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.nostr.urls import entrances, same_relay
-from trio_relay.policy.lists import Change, ListName, Lists
+from trio_relay.policy.lists import Change, ListName, Lists, granted
 from trio_relay.policy.options import KindRule, MemberOptions, PolicyOptions
 from trio_relay.policy.rate_options import RateOptions
 
@@ -167,6 +167,12 @@ class Rules:
     def is_banned(self, pubkey: str, now: float) -> bool:
         """Return True if this key is banned from writing."""
         return pubkey in self._denied or self.lists.get(ListName.BANNED_PUBKEYS, pubkey, now) is not None
+
+    def may_manage(self, pubkey: str, now: float) -> bool:
+        """Return True for admins, and for keys to which a method was assigned (NIP-86) and that are not banned."""
+        if pubkey in self.admins:
+            return True
+        return not self.is_banned(pubkey, now) and bool(granted(self.lists, ListName.METHODS, pubkey, now))
 
     def may_write(self, pubkey: str, now: float) -> bool:
         """Return True unless only some keys may write and this is none of them."""

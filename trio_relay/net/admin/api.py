@@ -21,7 +21,6 @@ from trio_relay.nostr.errors import Prefix, Rejected, bad_signature
 from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.audit import recording
-from trio_relay.policy.lists import ListName, granted
 from trio_relay.policy.rates import Word
 
 log = structlog.get_logger("trio_relay.net")
@@ -80,13 +79,8 @@ class Gate:
             _Unauthorized: nobody has.
             Rejected: they may call nothing.
         """
-        relay = self._relay
-        event, now = _signed(request), relay.now()
-        url, *also = self._urls(request)
-        fault = check_http_auth(event, url=url, method=request.method, body=request.body, now=now, also=also)
-        if fault is None and not await relay.verify(event):
-            fault = bad_signature()
-        if fault is not None:
+        event = _signed(request)
+        if (fault := await fault_of(event, request, self._urls(request), self._relay)) is not None:
             raise _Unauthorized(str(fault))
         self._check_rights(event)
         return event
@@ -100,12 +94,26 @@ class Gate:
         return [url + mark + query for url in self._relay.rules.entrances]
 
     def _check_rights(self, event: Event) -> None:
-        rules, now = self._relay.rules, self._relay.now()
-        if event.pubkey in rules.admins:
-            return
-        if rules.is_banned(event.pubkey, now) or not granted(rules.lists, ListName.METHODS, event.pubkey, now):
+        if not self._relay.rules.may_manage(event.pubkey, self._relay.now()):
             log.debug("management refused", key=event.pubkey, reason="this key may not manage the relay")
             raise Rejected(Prefix.RESTRICTED, "this key may not manage the relay")
+
+
+async def fault_of(event: Event, request: Request, urls: Sequence[str], relay: Relay) -> Rejected | None:
+    """Why an event does not sign a request (NIP-98), or None; its signature is looked at last, which costs most.
+
+    Args:
+        event: from `parse_http_auth`.
+        request: with its body.
+        urls: what the request may have been sent to, at least one; the public one first.
+        relay: verifies signatures.
+    """
+    url, *also = urls
+    now = relay.now()
+    fault = check_http_auth(event, url=url, method=request.method, body=request.body, now=now, also=also)
+    if fault is None and not await relay.verify(event):
+        fault = bad_signature()
+    return fault
 
 
 class AdminApi:

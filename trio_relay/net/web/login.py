@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from trio_relay.net.admin.api import fault_of
 from trio_relay.net.admin.params import OPERATOR
 from trio_relay.net.admin.replays import Replayed, Replays, TooManyChanges
 from trio_relay.net.web.place import Place
 from trio_relay.net.web.sessions import Links
-from trio_relay.nostr.auth import check_http_auth, parse_http_auth
-from trio_relay.nostr.errors import Prefix, Rejected, bad_signature, invalid
+from trio_relay.nostr.auth import parse_http_auth
+from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.pipeline.relay import Relay
-from trio_relay.policy.lists import ListName, granted
 
 log = structlog.get_logger("trio_relay.net")
 
@@ -59,12 +59,7 @@ class Login:
 
     def may_enter(self, caller: str) -> bool:
         """True for the operator, admins, and keys to which a method was assigned."""
-        if caller == OPERATOR:
-            return True
-        rules, now = self._relay.rules, self._relay.now()
-        if caller in rules.admins:
-            return True
-        return not rules.is_banned(caller, now) and bool(granted(rules.lists, ListName.METHODS, caller, now))
+        return caller == OPERATOR or self._relay.rules.may_manage(caller, self._relay.now())
 
     def facts(self, place: Place) -> dict[str, object]:
         """What the page says at which people log in."""
@@ -92,14 +87,11 @@ class Login:
         relay = self._relay
         if not relay.rules.is_managed:
             raise Rejected(Prefix.UNSUPPORTED, "no key may come in: the relay has no name (relay.url), or no admins")
-        event, (url, *also) = parse_http_auth(place.request.headers.get("authorization", "")), self._urls(place)
-        fault = check_http_auth(event, url=url, method="POST", body=place.request.body, now=relay.now(), also=also)
-        if fault is None and event.created_at < self._since - _GRACE_SECONDS:
-            fault = invalid("this event was made before the relay started, which may have used it: log in anew")
-        if fault is None and not await relay.verify(event):
-            fault = bad_signature()
-        if fault is not None:
+        event = parse_http_auth(place.request.headers.get("authorization", ""))
+        if (fault := await fault_of(event, place.request, self._urls(place), relay)) is not None:
             raise fault
+        if event.created_at < self._since - _GRACE_SECONDS:
+            raise invalid("this event was made before the relay started, which may have used it: log in anew")
         if not self.may_enter(event.pubkey):
             raise Rejected(Prefix.RESTRICTED, "this key may not manage the relay")
         try:
