@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final
@@ -287,7 +288,9 @@ class Desk:
         self.login = OpenLogin()
         self.sessions = web.sessions.Sessions(3_600)
         self.session = self.sessions.open(self.caller, NOW)
-        self.console = web.console.Console(self.api, PAGES, self.login, self.sessions, web.assembly.menu(StillVitals()))
+        self.console = web.console.Console(
+            self.api, PAGES, self.login, self.sessions, partial(web.assembly.menu, StillVitals())
+        )
 
     async def get(self, path: str = "", **query: str) -> http_responses.Response:
         """A page, by what stands behind `/admin/`."""

@@ -1,19 +1,23 @@
-"""Pages for people: the front page, pages of events, and the console."""
+"""Pages for people: the front page, pages of events, and the console; each module is loaded once it is asked for."""
 
 from __future__ import annotations
 
-from trio_relay.net.web import (
-    assembly,
-    console,
-    deeds,
-    login,
-    moderation_pages,
-    place,
-    plots,
-    readable,
-    rendering,
-    sessions,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trio_relay.net.web import (
+        assembly,
+        console,
+        deeds,
+        login,
+        moderation_pages,
+        place,
+        plots,
+        readable,
+        rendering,
+        sessions,
+    )
 
 __all__ = [
     "assembly",
@@ -27,3 +31,9 @@ __all__ = [
     "rendering",
     "sessions",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.{name}")

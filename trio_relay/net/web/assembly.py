@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from trio_relay.moderation.state import CONSOLE_SECRET
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.vitals import VitalsSource
-from trio_relay.net.web import member_pages, moderation_pages, store_pages, why_pages
 from trio_relay.net.web.console import Console
 from trio_relay.net.web.login import Login
 from trio_relay.net.web.options import WebOptions
 from trio_relay.net.web.rendering import Pages
-from trio_relay.net.web.running_pages import running_pages
 from trio_relay.net.web.sessions import Sessions
 from trio_relay.net.web.site import Site
 from trio_relay.net.web.visit import ConsolePage
@@ -63,7 +62,7 @@ def _console(
     relay: Relay, options: WebOptions, api: AdminApi, pages: Pages, vitals: VitalsSource, secret: bytes
 ) -> Console:
     login = Login(relay, has_links=_has_links(relay, options), secret=lambda: secret)
-    return Console(api, pages, login, Sessions(options.session_seconds), menu(vitals))
+    return Console(api, pages, login, Sessions(options.session_seconds), partial(menu, vitals))
 
 
 def menu(vitals: VitalsSource) -> Mapping[str, ConsolePage]:
@@ -72,6 +71,10 @@ def menu(vitals: VitalsSource) -> Mapping[str, ConsolePage]:
     Args:
         vitals: of the whole relay.
     """
+    # Loaded once somebody has logged in: a relay starts without them.
+    from trio_relay.net.web import member_pages, moderation_pages, store_pages, why_pages
+    from trio_relay.net.web.running_pages import running_pages
+
     others = (why_pages, moderation_pages, member_pages, store_pages)
     pages = (*running_pages(vitals), *(page for section in others for page in section.PAGES))
     return {page.path: page for page in pages}

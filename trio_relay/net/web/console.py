@@ -7,6 +7,7 @@ do is decided there, and noted there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -37,22 +38,31 @@ class Console:
         pages: have the templates.
         login: lets people in.
         sessions: of those who are.
-        menu: by its path, each page; the empty one is the first page.
+        menu: gives each page by its path, once the first is asked for; the empty path is that of the first page.
     """
 
     def __init__(
-        self, api: AdminApi, pages: Pages, login: Login, sessions: Sessions, menu: Mapping[str, ConsolePage]
+        self,
+        api: AdminApi,
+        pages: Pages,
+        login: Login,
+        sessions: Sessions,
+        menu: Callable[[], Mapping[str, ConsolePage]],
     ) -> None:
         self._api = api
         self._pages = pages
         self._login = login
         self._sessions = sessions
-        self._menu = menu
+        self._make_menu = menu
 
     @property
     def is_open(self) -> bool:
         """True if there is anybody who may log in."""
         return self._login.is_open
+
+    @cached_property
+    def _menu(self) -> Mapping[str, ConsolePage]:
+        return self._make_menu()
 
     async def answer(self, place: Place) -> Response:
         """The response to a request at `/admin` or below it."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Final
 
 import msgspec
-import segno
 import trio
 from markupsafe import Markup
 
@@ -176,6 +175,8 @@ def _drawn(address: str) -> Markup:
     """A QR code as SVG; our own markup, of the relay's own address."""
     if not address:
         return Markup()
+    import segno  # once somebody looks
+
     code = segno.make(address, error="m")
     return Markup(code.svg_inline(omitsize=True, border=2, svgclass="qr", lineclass=None))
 
