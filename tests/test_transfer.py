@@ -22,8 +22,8 @@ from tests.support.backends import everything
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import MemoryStore, PolicyOptions, RelayOptions, Rules, open_relay
 from trio_relay.cli import main
-from trio_relay.jsonl import Line, read_lines
 from trio_relay.nostr.event import Event, encode
+from trio_relay.sources import Line, read_lines
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.transfer import MOST_REASONS, MOST_TOLD, OUTCOMES, ImportSummary, export_lines, import_lines
 

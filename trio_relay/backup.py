@@ -20,13 +20,13 @@ import msgspec
 
 from trio_relay import app
 from trio_relay.config import Config
-from trio_relay.jsonl import read_lines
 from trio_relay.moderation.state import restore
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.plugins.hook_modules import judging
 from trio_relay.plugins.options import PluginOptions
 from trio_relay.private_files import make_folder, written_whole
+from trio_relay.sources import read_lines
 from trio_relay.state_file import (
     Decisions,
     StateRefused,
@@ -164,7 +164,7 @@ async def bring_in(
     Args:
         config: names the store.
         state: takes the place of what the store has.
-        events: see `jsonl.read_lines`.
+        events: see `sources.lines.read_lines`.
         summary: filled as events are stored.
         progress: called with the bytes that were read of the events' file.
         is_backup: see `transfer.import_lines`.

@@ -16,13 +16,13 @@ from typing import BinaryIO, Final
 
 import trio
 
-from trio_relay.jsonl import BrokenFile, Line
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event, has_expired
 from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import ANSWERS, Submission
 from trio_relay.policy.identity import Identity
+from trio_relay.sources import BrokenFile, Line
 from trio_relay.store.base import Saved, Scannable
 
 OUTCOMES: Final = ("stored", "known", "superseded", "ephemeral", "gone", "refused")
@@ -116,7 +116,7 @@ async def import_lines(relay: Relay, lines: Iterable[Line], summary: ImportSumma
 
     Args:
         relay: the relay to publish to.
-        lines: see `jsonl.read_lines`. Where they break off, what came before is published.
+        lines: see `sources.lines.read_lines`. Where they break off, what came before is published.
         summary: filled as answers come.
         is_backup: True if this relay exported them: see `event_checks.check_restored`.
     """

@@ -15,8 +15,8 @@ from tests.support.named_relay import open_client, open_named, rules_for
 from tests.support.server import plain
 from trio_relay import MemoryStore, Store, open_relay
 from trio_relay.cli import main
-from trio_relay.jsonl import Line
 from trio_relay.nostr.event import Event, encode
+from trio_relay.sources import Line
 from trio_relay.transfer import ImportSummary, import_lines
 
 OF_ITS_AUTHOR = "a protected event is accepted from its authenticated author only (NIP-70)"

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.keys import ALICE, BOB
-from trio_relay.jsonl import BrokenFile, Line, event_in, read_lines
 from trio_relay.nostr.event import Event, encode
+from trio_relay.sources import BrokenFile, Line, event_in, read_lines
 
 NOTE, OTHER = ALICE.event("a note"), BOB.event('é \u2028 \x00 \\ " \n 🦀', tags=[["t", "ü"], ["e"], []])
 PLAIN = encode(NOTE) + b"\n" + encode(OTHER) + b"\n"
