@@ -16,7 +16,8 @@ from prometheus_client.metrics_core import Metric
 
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, open_relay
 from trio_relay.cli import main as command
-from trio_relay.config import Config, Setting, settings
+from trio_relay.config import Setting, settings
+from trio_relay.config_tables import LISTED, options_of
 from trio_relay.metrics import MetricsPage, ProcessFigures, WorkersFigures
 from trio_relay.store.base import CacheStatistics, NoteStatistics, SharingStatistics, StoreStatistics
 
@@ -38,12 +39,13 @@ def sample_file() -> str:
     """`config/relay.toml`: every key with its default, so that a relay started with it is one started without."""
     lines = ["# Every setting of trio-relay with its default. A key that is left out has its default too."]
     for section, group in groupby(settings(), key=lambda setting: setting.section):
-        lines += ["", f"# {_summary(section)}", f"[{section}]"]
+        lines += ["", f"# {_summary(section)}", f"# [[{section}]]" if section in LISTED else f"[{section}]"]
         for setting in group:
             facts = ", ".join(filter(None, [setting.unit, setting.bounds]))
             lines.append(f"# {setting.description}" + (f" [{facts}]" if facts else ""))
             lines += [f"# Left out, it is {setting.left_out}:"] if setting.left_out else []
-            lines.append(f"{'# ' if setting.left_out else ''}{setting.key} = {_toml(setting.default)}")
+            is_comment = setting.left_out or setting.is_listed
+            lines.append(f"{'# ' if is_comment else ''}{setting.key} = {_toml(setting.default)}")
     return "\n".join(lines) + "\n"
 
 
@@ -64,7 +66,8 @@ def configuration_page() -> str:
         "A variable that is empty is an empty text, and an error where no text is due.",
     ]
     for section, group in groupby(settings(), key=lambda setting: setting.section):
-        lines += ["", f"## [{section}]", "", _summary(section), ""]
+        title, note = (f"[[{section}]]", _LISTED_NOTE) if section in LISTED else (f"[{section}]", "")
+        lines += ["", f"## {title}", "", _summary(section), "", *([note, ""] if note else [])]
         lines += ["| key | default | unit, bounds | meaning | variable |", "|---|---|---|---|---|"]
         lines += [_row(setting) for setting in group]
     return "\n".join(lines) + "\n"
@@ -128,17 +131,26 @@ def _commands(one: click.Command, name: str) -> Iterator[tuple[str, click.Comman
 
 def _summary(section: str) -> str:
     """The first line of the options' docstring."""
-    kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == section)
-    return str(kind.__doc__).split("\n")[0]
+    return str(options_of(section).__doc__).split("\n")[0]
+
+
+_LISTED_NOTE: Final = (
+    "There may be several of these tables, and none by default. The variable takes the place of all of them, as a list"
+    " of tables in TOML."
+)
 
 
 def _row(setting: Setting) -> str:
     facts = ", ".join(filter(None, [setting.unit, setting.bounds])).replace("|", "\\|")
     default = f"`{_toml(setting.default)}`" + (", a [share](#memory)" if setting.is_share else "")
+    if setting.default is msgspec.NODEFAULT:
+        default = "must be given"
     return f"| `{setting.key}` | {default} | {facts} | {setting.description} | `{setting.environment}` |"
 
 
 def _toml(value: object) -> str:
+    if value is msgspec.NODEFAULT:
+        return '"…"'
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from trio_relay.config import Config, Setting, check, is_private, load, settings
 from trio_relay.config_checks import ConfigError
+from trio_relay.config_tables import options_of
 
 SETTINGS = list(settings())
 
@@ -129,13 +130,24 @@ def test_a_bus_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting.section}.{setting.key}")
 def test_every_default_may_be_written_out(setting: Setting) -> None:
-    assert check({setting.section: {setting.key: msgspec.to_builtins(setting.default)}}) == Config()
+    value = NEEDED[setting.section][setting.key] if setting.default is msgspec.NODEFAULT else setting.default
+    assert check(_source(setting, setting.key, msgspec.to_builtins(value))) == check(_source(setting))
+
+
+NEEDED: dict[str, dict[str, Any]] = {"mirror": {"url": "wss://relay.example"}}
+"""What has no default, by table."""
+
+
+def _source(setting: Setting, key: str | None = None, value: object = None) -> dict[str, Any]:
+    """A configuration with this one key in the setting's table, and what must be there."""
+    table = NEEDED.get(setting.section, {}) | ({} if key is None else {key: value})
+    return {setting.section: [table] if setting.is_listed else table}
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting.section}.{setting.key}")
 def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) -> None:
     mistyped = f"{setting.key[:-1]}q"
-    assert _refusal({setting.section: {mistyped: msgspec.to_builtins(setting.default)}}) == (
+    assert _refusal(_source(setting, mistyped, "anything")) == (
         f"{setting.section}.{mistyped}: unknown key; the nearest known is {setting.section}.{setting.key}"
     )
 
@@ -443,7 +455,7 @@ def test_the_table_of_settings_has_every_field_of_every_section() -> None:
     fields = [
         (section.name, field.name)
         for section in msgspec.structs.fields(Config)
-        for field in msgspec.structs.fields(section.type)
+        for field in msgspec.structs.fields(options_of(section.name))
     ]
     assert sorted((setting.section, setting.key) for setting in SETTINGS) == sorted(fields)
 
@@ -455,9 +467,62 @@ def test_every_setting_is_described_and_every_number_has_a_unit() -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting.section}.{setting.key}")
 def test_every_setting_can_be_overridden_by_its_variable(setting: Setting) -> None:
-    value = msgspec.to_builtins(setting.default)
+    value = [] if setting.is_listed else msgspec.to_builtins(setting.default)
     text = msgspec.json.encode(value).decode()  # JSON of these values is TOML
     assert load(None, {setting.environment: text}) == Config()
+
+
+MIRRORS = """
+[[mirror]]
+url = "wss://one.example"
+direction = "both"
+filters = [{ kinds = [1], limit = 5 }, { "#t" = ["nostr"] }]
+
+[[mirror]]
+url = "ws://two.example:7777"
+"""
+
+
+def test_a_table_that_may_come_several_times_has_defaults_each_time(tmp_path: Path) -> None:
+    one, two = load(_toml(tmp_path, MIRRORS), {}).mirror
+    assert (one.url, one.direction, one.filters[1]) == ("wss://one.example", "both", {"#t": ["nostr"]})
+    assert (two.url, two.direction, two.filters) == ("ws://two.example:7777", "down", ())
+
+
+def test_a_variable_takes_the_place_of_all_tables_of_a_name(tmp_path: Path) -> None:
+    said = {"TRIO_RELAY_MIRROR": "[{url = 'wss://three.example'}, {url = 'wss://four.example', direction = 'up'}]"}
+    found = load(_toml(tmp_path, MIRRORS), said).mirror
+    assert [(one.url, one.direction) for one in found] == [
+        ("wss://three.example", "down"),
+        ("wss://four.example", "up"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("TRIO_RELAY_MIRROR__URL", "wss://x.example"),
+        ("TRIO_RELAY_MIRROR", "wss://x.example"),
+        ("TRIO_RELAY_MIRROR", ""),
+    ],
+)
+def test_a_variable_of_such_tables_is_a_list_of_tables(variable: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{variable}: is for a list of tables, as in TRIO_RELAY_MIRROR="):
+        load(None, {variable: text})
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"mirror": {"url": "wss://x.example"}}, "mirror: must be a list of tables, [[mirror]]"),
+        ({"mirror": ["wss://x.example"]}, "mirror: must be a list of tables, [[mirror]]"),
+        ({"mirror": [{}, {"ulr": "wss://x.example"}]}, "mirror.ulr: unknown key; the nearest known is mirror.url"),
+        ({"mirror": [{"url": "https://x.example"}]}, "mirror.url: expected `str` matching regex '^wss?://'"),
+        ({"mirror": [{}]}, "mirror: object missing required field `url`"),
+    ],
+)
+def test_what_is_wrong_in_such_a_table_is_told_like_anywhere_else(source: dict[str, Any], message: str) -> None:
+    assert _refusal(source) == message
 
 
 def test_a_setting_tells_its_bounds_and_choices() -> None:
@@ -488,8 +553,7 @@ def test_a_key_may_be_written_in_each_of_its_spellings_wherever_one_is() -> None
 
 
 def _is_of_keys(setting: Setting) -> bool:
-    (section,) = (field for field in msgspec.structs.fields(Config) if field.name == setting.section)
-    (field,) = (field for field in msgspec.structs.fields(section.type) if field.name == setting.key)
+    (field,) = (field for field in msgspec.structs.fields(options_of(setting.section)) if field.name == setting.key)
     return "[0-9a-f]{64}" in str(field.type)
 
 

@@ -13,6 +13,7 @@ import pytest
 from docs.generate import ROOT, pages
 from trio_relay import Limits, MemberOptions, PolicyOptions, Rules
 from trio_relay.config import Config, load
+from trio_relay.config_tables import options_of
 from trio_relay.nostr.relay_info import SUPPORTED_NIPS, RelayInfo, document
 from trio_relay.policy.capabilities import capabilities_of, optional_nips
 from trio_relay.version import __version__
@@ -142,4 +143,4 @@ def _is_module(name: str) -> bool:
 
 
 def _keys(section: str) -> tuple[str, ...]:
-    return tuple(type(getattr(Config(), section)).__struct_fields__)
+    return tuple(options_of(section).__struct_fields__)

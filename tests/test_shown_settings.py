@@ -59,6 +59,16 @@ def test_where_a_setting_comes_from_is_told(tmp_path: Path) -> None:
     assert (limit["value"], limit["from"], "file" in limit) == (700, "variable", False)
 
 
+def test_of_a_table_that_comes_several_times_each_value_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path, "[[mirror]]\nurl = 'wss://me:sesame@one.example'\n[[mirror]]\nurl = 'wss://two.example'\n")
+    found = told(path, {})
+    assert found["mirror.url"]["value"] == [f"wss://{HIDDEN}@one.example", "wss://two.example"]
+    assert (found["mirror.url"]["from"], found["mirror.url"]["default"]) == ("file", None)
+    assert (found["mirror.direction"]["value"], found["mirror.direction"]["from"]) == (["down", "down"], "default")
+    assert found["mirror.url"]["variable"] == "TRIO_RELAY_MIRROR"
+    assert told(path, {"TRIO_RELAY_MIRROR": "[]"})["mirror.url"]["value"] == []
+
+
 def test_what_operators_have_changed_is_in_force(tmp_path: Path) -> None:
     rules = rules_for()
     rules.apply([lists.Change(lists.ListName.IDENTITY, "name", lists.ListEntry("a club"))])

@@ -12,53 +12,43 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import starmap
 from pathlib import Path
-from typing import Final
 
 import structlog
 import trio
 from msgspec.structs import replace
 
 from trio_relay import bus, heap
+from trio_relay.attending import attended, listening
+from trio_relay.banner import banner, place_of
 from trio_relay.bus import Bus
 from trio_relay.config import Config, is_private, plain_addresses
 from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
-from trio_relay.net.addresses import Proxies
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.admin.sight import BackUpNow, OwnSight, SettingsShown, no_settings
 from trio_relay.net.clients import Clients
 from trio_relay.net.endpoints import Endpoints, Management, MetricsEndpoint
-from trio_relay.net.http import converse
 from trio_relay.net.listeners import (
     BoundListener,
-    PatientListener,
     Preamble,
-    Shortage,
     bound_address,
-    open_listeners,
     preamble_of,
     split_preamble,
 )
-from trio_relay.net.lobby import Lobby
-from trio_relay.net.options import NetOptions
 from trio_relay.net.server import Server
 from trio_relay.net.tls import Tls
-from trio_relay.net.transport import peer_address
 from trio_relay.net.vitals import Look, Vitals, look_at
 from trio_relay.net.web.assembly import open_site
 from trio_relay.net.web.public import with_pictures
 from trio_relay.net.web.site import Site
-from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.options import SyncOptions
 from trio_relay.pipeline.relay import Relay
 from trio_relay.plugins.hook_modules import judging
-from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rules import Rules
 from trio_relay.process import own_use, tune_process
 from trio_relay.store import opensearch
@@ -66,7 +56,6 @@ from trio_relay.store.base import Store, StoreRefused
 from trio_relay.store.memory import MemoryStore
 from trio_relay.store.sqlite import open_sqlite
 from trio_relay.tls_files import TlsFiles, following, tls_files
-from trio_relay.version import CODE, __version__
 
 log = structlog.get_logger("trio_relay.app")
 
@@ -262,129 +251,6 @@ async def _serve(
             await serving.start(server.serve, listeners, stop)
             for listener in listeners:
                 announce(place_of(listener))
-
-
-@asynccontextmanager
-async def attended(
-    config: Config,
-    relay: Relay,
-    endpoint: MetricsEndpoint,
-    vitals: Vitals,
-    shortage: Shortage,
-    lists: ListFiles | None,
-    changed: Callable[[PolicyOptions], None],
-) -> AsyncIterator[Sequence[BoundListener]]:
-    """Show the metrics to whoever asks, keep the vitals, and follow lists that stand in files, while the context lasts.
-
-    Args:
-        config: checked.
-        relay: its rules go by the lists.
-        endpoint: has the metrics.
-        vitals: of the whole relay.
-        shortage: counts connections that could not be accepted.
-        lists: sees when lists of the configuration change; None if none stands in a file.
-        changed: told of them, once the rules go by them; sync.
-
-    Returns:
-        Where the metrics are listened for.
-
-    Raises:
-        AddressRefused: their address cannot be listened on.
-    """
-
-    def take(options: PolicyOptions) -> None:
-        relay.rules.take_options(options)
-        changed(options)
-
-    async with (
-        listening((config.metrics.listen,) if config.metrics.listen else ()) as listeners,
-        trio.open_nursery() as watching,
-    ):
-        if listeners:
-            lobby = Lobby(config.metrics.max_connections, 0, Proxies(()).origin)
-            patient = [PatientListener(listener, shortage) for listener in listeners]
-            watching.start_soon(trio.serve_listeners, partial(_show, endpoint, config.net, lobby), patient)
-        watching.start_soon(vitals.run)
-        if lists is not None:
-            watching.start_soon(lists.run, config.policy, take)
-        yield listeners
-        watching.cancel_scope.cancel(reason="the relay has stopped")
-
-
-@asynccontextmanager
-async def listening(addresses: Sequence[str]) -> AsyncIterator[list[BoundListener]]:
-    """Listen on these addresses for as long as the context lasts.
-
-    Raises:
-        AddressRefused: one cannot be listened on.
-    """
-    async with AsyncExitStack() as opened:
-        yield [
-            await opened.enter_async_context(listener)
-            for address in addresses
-            for listener in await open_listeners(address)
-        ]
-
-
-async def _show(endpoint: MetricsEndpoint, options: NetOptions, lobby: Lobby, stream: trio.abc.Stream) -> None:
-    peer = peer_address(stream)
-    if not lobby.has_room(peer):
-        return
-    try:
-        with lobby.visit(stream, peer) as visit:
-            await converse(visit, endpoint.answer, options.handshake_seconds)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass  # the client has disconnected
-    except Exception:
-        log.exception("metrics failed")
-
-
-def banner(
-    config: Config, store: Store, relay: Relay, metrics_listeners: Sequence[BoundListener], workers: int = 1
-) -> list[str]:
-    """What the operator sees first."""
-    limits = config.limits
-    metrics = ", ".join(url_of("http", listener, "/metrics") for listener in metrics_listeners)
-    lines = [
-        f"trio-relay {__version__}",
-        f"  code        {CODE}",
-        f"  address     {relay.rules.relay_url or 'not named: NIPs 42, 62, 70 and 86 are off (relay.url)'}",
-        f"  store       {store.description}",
-        f"  signatures  {relay.stages.backend.name}, {relay.stages.width} verifiers",
-        *([f"  workers     {workers} processes, and this one for the store"] if workers > 1 else []),
-        f"  metrics     {metrics or 'off'}",
-        f"  limits      message {limits.max_message_length} bytes, content {limits.max_content_length} characters,"
-        f" {limits.max_event_tags} tags, {limits.max_subscriptions} subscriptions, {limits.max_filters} filters,"
-        f" {limits.max_limit} events a filter ({limits.default_limit} by default)",
-    ]
-    if relay.stages.backend.name != "batch":
-        lines.append(f"  WARNING     {_SLOW[relay.stages.backend.name]}")
-    return lines
-
-
-def url_of(scheme: str, listener: BoundListener, path: str = "") -> str:
-    """Return what is listened on as an operator may copy it.
-
-    Args:
-        scheme: without TLS; an `s` follows it where there is.
-        listener: open.
-        path: behind the address.
-    """
-    address = bound_address(listener)
-    secure = "s" if preamble_of(listener).tls else ""
-    return address if address.startswith("unix:") else f"{scheme}{secure}://{address}{path}"
-
-
-def place_of(listener: BoundListener) -> str:
-    """Return a line that says where clients are listened for."""
-    whom = " for proxies, by the PROXY protocol" if preamble_of(listener).proxy else ""
-    return f"listening on {url_of('ws', listener)}{whom}"
-
-
-_SLOW: Final[dict[BackendName, str]] = {
-    "coincurve": "no batch verifier, which needs a C compiler at installation: signatures are verified one by one",
-    "python": "no native libsecp256k1: each signature takes some 75 ms; this relay is for trying out only",
-}
 
 
 async def hear_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

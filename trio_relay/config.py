@@ -1,7 +1,7 @@
-"""Configuration: reads TOML and environment into checked, frozen options; lists all settings.
+"""Configuration: reads TOML and environment into checked, frozen options.
 
-The options types of the rooms are the only source: their fields, defaults, bounds and descriptions make the checks, the
-sample file and the documentation.
+The options types of the rooms are the only source (`config_tables`): their fields, defaults, bounds and descriptions
+make the checks, the sample file and the documentation.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ import difflib
 import re
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
-from trio_relay.bus.options import BusOptions
 from trio_relay.config_checks import (
     ConfigError,
     check_bus,
@@ -28,95 +25,22 @@ from trio_relay.config_checks import (
     check_preambles,
     check_url,
 )
-from trio_relay.environment import PREFIX, VariableError, override
+from trio_relay.config_tables import LISTED, Config, Setting, StoreOptions, settings
+from trio_relay.environment import VariableError, override
 from trio_relay.list_files import ListFileError, expand, files_of
-from trio_relay.logs import LogOptions
-from trio_relay.memory_budget import SHARES, MemoryOptions, divided, needed_bytes
-from trio_relay.metrics import MetricsOptions
+from trio_relay.memory_budget import divided, needed_bytes
 from trio_relay.net.addresses import AddressEntry, AddressList, Proxies
 from trio_relay.net.listeners import split_preamble
 from trio_relay.net.options import NetOptions
-from trio_relay.net.web.options import WebOptions
-from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.nip19 import pubkey_of
-from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.nostr.urls import is_loopback
-from trio_relay.pipeline.options import RelayOptions, SyncOptions
 from trio_relay.pipeline.stages import cores
 from trio_relay.plugins.hook_modules import load_hooks, located, options_for
 from trio_relay.plugins.hooks import HooksRefused
-from trio_relay.plugins.options import PluginOptions, check_options
-from trio_relay.policy.options import MemberOptions, PolicyOptions
+from trio_relay.plugins.options import check_options
 from trio_relay.policy.rate_limits import check_rates
-from trio_relay.policy.rate_options import RateOptions
-from trio_relay.store.opensearch import OpenSearchOptions
-from trio_relay.store.sqlite import SqliteOptions
 
-
-class StoreOptions(SqliteOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where events are kept."""
-
-    backend: Annotated[
-        Literal["sqlite", "opensearch", "memory"],
-        Meta(
-            description=(
-                "sqlite: events in one file; opensearch: in an index that `trio-relay migrate` makes (see"
-                " [opensearch]); memory: events are lost when the relay stops. The other keys of this table are for"
-                " sqlite, but search and search_prefix are for all."
-            )
-        ),
-    ] = "sqlite"
-
-
-class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All options of a relay, one field for each TOML table."""
-
-    relay: RelayInfo = RelayInfo()
-    limits: Limits = Limits()
-    net: NetOptions = NetOptions()
-    policy: PolicyOptions = PolicyOptions()
-    members: MemberOptions = MemberOptions()
-    rates: RateOptions = RateOptions()
-    plugins: PluginOptions = PluginOptions()
-    sync: SyncOptions = SyncOptions()
-    pipeline: RelayOptions = RelayOptions()
-    memory: MemoryOptions = MemoryOptions()
-    store: StoreOptions = StoreOptions()
-    opensearch: OpenSearchOptions = OpenSearchOptions()
-    bus: BusOptions = BusOptions()
-    web: WebOptions = WebOptions()
-    metrics: MetricsOptions = MetricsOptions()
-    log: LogOptions = LogOptions()
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A key of the configuration, as the documentation shows it."""
-
-    section: str
-    key: str
-    default: object
-    unit: str
-    description: str
-    bounds: str
-
-    @property
-    def is_share(self) -> bool:
-        """True if its default is a part of `memory.total_bytes`."""
-        return f"{self.section}.{self.key}" in SHARES
-
-    @property
-    def left_out(self) -> str:
-        """What else than its default a setting is that is left out; empty if it is that."""
-        if self.is_share:
-            return "a share of memory.total_bytes"
-        grows = (self.section, self.key) == ("memory", "total_bytes")
-        return "this, and 64 MiB for each process after the first" if grows else ""
-
-    @property
-    def environment(self) -> str:
-        """The variable that overrides the key."""
-        return f"{PREFIX}{self.section}__{self.key}".upper()
+__all__ = ["Config", "ConfigError", "Setting", "StoreOptions", "settings"]
 
 
 def load(path: Path | None, environment: Mapping[str, str], *, with_hooks: bool = False) -> Config:
@@ -163,7 +87,11 @@ def exposed(path: Path) -> list[str]:
     if not is_open:
         return []
     source = read_file(path)
-    return [f"{section}.{key}" for section, key in SECRETS if _is_secret(key, source.get(section, {}).get(key))]
+    return [
+        f"{section}.{key}"
+        for section, key in SECRETS
+        if any(_is_secret(key, table.get(key)) for table in tables_of(source, section))
+    ]
 
 
 SECRETS: Final = (("members", "claims"), ("opensearch", "password"), ("opensearch", "api_key"), ("bus", "url"))
@@ -252,33 +180,6 @@ def _has_proxies(config: Config) -> bool:
     return bool(config.net.trusted_proxies) or any(address.startswith("unix:") for address in addresses)
 
 
-def settings() -> Iterator[Setting]:
-    """Yield every key, in the order of the sample file."""
-    for section in msgspec.structs.fields(Config):
-        # The backend first: the other keys depend on it.
-        for field in sorted(msgspec.structs.fields(section.type), key=lambda field: field.name != "backend"):
-            description, unit, bounds = _meta(field.type)
-            default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-            yield Setting(section.name, field.name, default, unit, description, bounds)
-
-
-def _meta(annotation: Any) -> tuple[str, str, str]:
-    """Return description, unit and bounds of an `Annotated` type; an inner type's unless the outer one has its own."""
-    description, unit, bounds = "", "", []
-    while hasattr(annotation, "__metadata__"):
-        for meta in reversed(annotation.__metadata__):  # the outermost comes last
-            description = description or meta.description or ""
-            unit = unit or (meta.extra or {}).get("unit", "")
-            bounds += [f"{sign} {value}" for sign, value in _limits(meta) if value is not None]
-        annotation = annotation.__origin__
-    choices = getattr(annotation, "__args__", ()) if getattr(annotation, "__origin__", None) is Literal else ()
-    return description, unit, ", ".join(bounds) or " | ".join(f'"{choice}"' for choice in choices)
-
-
-def _limits(meta: Meta) -> list[tuple[str, float | None]]:
-    return [("≥", meta.ge), (">", meta.gt), ("≤", meta.le), ("<", meta.lt)]
-
-
 def _check_keys(source: dict[str, Any]) -> None:
     known = {setting.section: set[str]() for setting in settings()}
     for setting in settings():
@@ -287,11 +188,19 @@ def _check_keys(source: dict[str, Any]) -> None:
     for section, table in source.items():
         if section not in known:
             raise ConfigError(f"{section}: unknown table{_nearest(section, list(known))}")
-        if not isinstance(table, dict):
+        if section in LISTED and not (isinstance(table, list) and all(isinstance(one, dict) for one in table)):
+            raise ConfigError(f"{section}: must be a list of tables, [[{section}]]")
+        if section not in LISTED and not isinstance(table, dict):
             raise ConfigError(f"{section}: must be a table, [{section}]")
-        for key in table:
+        for key in (key for one in tables_of(source, section) for key in one):
             if key not in known[section]:
                 raise ConfigError(f"{section}.{key}: unknown key{_nearest(f'{section}.{key}', everything)}")
+
+
+def tables_of(source: Mapping[str, Any], section: str) -> list[dict[str, Any]]:
+    """Return the tables of a name in a decoded configuration; one, perhaps empty, if there can be only one."""
+    found: list[dict[str, Any]] = source.get(section, []) if section in LISTED else [source.get(section, {})]
+    return found
 
 
 _PUBKEYS: Final = (
@@ -325,7 +234,7 @@ def _nearest(name: str, known: list[str]) -> str:
 def _readable(error: msgspec.ValidationError) -> str:
     """Rewrite msgspec's sentence (`Expected `int`… - at `$.limits.max_filters`) with the key in front."""
     reason, _, where = str(error).rpartition(" - at ")
-    key = re.sub(r"\[.*", "", where.strip("`").removeprefix("$."))
+    key = re.sub(r"\[[^]]*\]", "", where.strip("`").removeprefix("$."))
     hint = "; a text stands in quotes" if reason.startswith("Expected `str`, got ") else ""
     return f"{key}: {reason[:1].lower()}{reason[1:]}{hint}"
 

@@ -44,10 +44,14 @@ def override(source: dict[str, Any], environment: Mapping[str, str], config: typ
         VariableError: a name is not well formed, or a text is empty where none is due.
     """
     types = dict(_types(config))
+    listed = {field.encode_name for field in _fields(inspect.type_info(config)) if _is_list(field.type)}
     for variable, text in environment.items():
         if not variable.startswith(PREFIX):
             continue
         section, separator, key = variable.removeprefix(PREFIX).lower().partition("__")
+        if section in listed:
+            source[section] = _tables(variable, text, is_whole=not separator)
+            continue
         if not separator and section.partition("_")[0] in config.__struct_fields__:
             raise VariableError(f"{variable}: two underscores must stand between table and key")
         table = source.setdefault(section, {}) if separator else None
@@ -59,6 +63,19 @@ def _types(config: type[msgspec.Struct]) -> Iterator[tuple[tuple[str, str], insp
     for section in _fields(inspect.type_info(config)):
         for field in _fields(section.type):
             yield (section.encode_name, field.encode_name), _bare(field.type)
+
+
+def _is_list(found: inspect.Type) -> bool:
+    return isinstance(_bare(found), inspect.VarTupleType)
+
+
+def _tables(variable: str, text: str, *, is_whole: bool) -> object:
+    """Return what a variable says in the stead of all tables of its name."""
+    tables = _as_toml(text)
+    if not (is_whole and isinstance(tables, list)):
+        name = variable.partition("__")[0]
+        raise VariableError(f"{variable}: is for a list of tables, as in {name}='[{{key = \"value\"}}]'")
+    return tables
 
 
 def _fields(table: inspect.Type) -> tuple[inspect.Field, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trio_relay.config import SECRETS, Config, Setting, list_files, read_file, settings
+from trio_relay.config import SECRETS, Config, Setting, list_files, read_file, settings, tables_of
 from trio_relay.net.admin.sight import SettingRecord, shown
 
 HIDDEN: Final = "(secret)"
@@ -54,11 +54,11 @@ def _record(
     config: Config,
     files: Mapping[str, list[Path]],
 ) -> SettingRecord:
-    value, more = shown(getattr(getattr(config, setting.section), setting.key))
+    value, more = shown(_value(setting, config))
     origin, file = "default", ""
     if setting.environment in environment:
         origin = "variable"
-    elif setting.key in source.get(setting.section, {}):
+    elif any(setting.key in table for table in tables_of(source, setting.section)):
         origin, file = "file", str(path)
     named = files.get(setting.key, []) if setting.section == "policy" else []
     name = f"{setting.section}.{setting.key}"
@@ -67,7 +67,7 @@ def _record(
         setting.key,
         masked(name, value),
         0 if name in _SECRET else more,
-        msgspec.to_builtins(setting.default),
+        None if setting.default is msgspec.NODEFAULT else msgspec.to_builtins(setting.default),
         origin,
         file,
         tuple(map(str, named)),
@@ -76,6 +76,12 @@ def _record(
         setting.unit,
         setting.bounds,
     )
+
+
+def _value(setting: Setting, config: Config) -> object:
+    """Of a key whose table may come several times, its value in each of them."""
+    options = getattr(config, setting.section)
+    return [getattr(one, setting.key) for one in options] if setting.is_listed else getattr(options, setting.key)
 
 
 def masked(name: str, value: Any) -> object:

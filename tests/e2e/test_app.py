@@ -21,7 +21,7 @@ import trio.testing
 
 from tests.support.program import PATIENCE
 from tests.support.wire import connected
-from trio_relay import NetOptions, RelayOptions, app
+from trio_relay import NetOptions, RelayOptions, app, attending
 from trio_relay.config import Config, check
 from trio_relay.net import lobby
 from trio_relay.net.endpoints import MetricsEndpoint
@@ -202,7 +202,7 @@ async def test_what_goes_wrong_with_the_metrics_stays_there(
 
     near, far = trio.testing.memory_stream_pair()
     await near.send_all(b"GET /metrics HTTP/1.1\r\nHost: memory\r\n\r\n")
-    await app._show(MetricsEndpoint(render), NetOptions(), lobby.Lobby(1, 0, str), far)
+    await attending.show(MetricsEndpoint(render), NetOptions(), lobby.Lobby(1, 0, str), far)
     assert [entry["event"] for entry in logged] == ["metrics failed"] * isinstance(failure, RuntimeError)
 
 

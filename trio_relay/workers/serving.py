@@ -22,19 +22,9 @@ import structlog
 import trio
 
 from trio_relay import heap
-from trio_relay.app import (
-    Origins,
-    attended,
-    banner,
-    bus_of,
-    hear_signals,
-    is_shared,
-    listening,
-    open_store,
-    place_of,
-    rules_of,
-    sync_options,
-)
+from trio_relay.app import Origins, bus_of, hear_signals, is_shared, open_store, rules_of, sync_options
+from trio_relay.attending import attended, listening
+from trio_relay.banner import banner, place_of
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
 from trio_relay.metrics import MetricsPage, WorkersFigures
