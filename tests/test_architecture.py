@@ -142,9 +142,7 @@ ALLOWED = {
     "sources": ["nostr"],
     "transfer": ["nostr", "policy", "store", "plugins", "pipeline", "sources"],
     "state_file": ["private_files", "nostr", "policy", "moderation", "net"],
-    "backup": [
-        "private_files",
-        "nostr",
+    "importing": [
         "moderation",
         "store",
         "plugins",
@@ -155,6 +153,7 @@ ALLOWED = {
         "transfer",
         "state_file",
     ],
+    "backup": ["private_files", "nostr", "store", "config", "transfer", "state_file"],
     "trends": ["nostr", "store"],
     "cli": [
         "moderation",
@@ -178,6 +177,7 @@ ALLOWED = {
         "transfer",
         "state_file",
         "shown_settings",
+        "importing",
         "backup",
         "trends",
     ],
