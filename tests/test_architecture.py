@@ -25,6 +25,7 @@ ALLOWED = {
     "places": ["shares"],
     "link": [],
     "private_files": [],
+    "compressed": [],
     "nostr": ["version", "frozen"],
     "policy": ["frozen", "nostr"],
     "bus": [],
@@ -139,7 +140,7 @@ ALLOWED = {
         "attending",
         "app",
     ],
-    "sources": ["nostr"],
+    "sources": ["compressed", "nostr"],
     "transfer": ["nostr", "policy", "store", "plugins", "pipeline", "sources"],
     "state_file": ["private_files", "nostr", "policy", "moderation", "net"],
     "importing": [
@@ -153,7 +154,7 @@ ALLOWED = {
         "transfer",
         "state_file",
     ],
-    "backup": ["private_files", "nostr", "store", "config", "transfer", "state_file"],
+    "backup": ["private_files", "compressed", "nostr", "store", "config", "transfer", "state_file"],
     "trends": ["nostr", "store"],
     "cli": [
         "moderation",
@@ -211,6 +212,7 @@ CONFINED = {
     "apsw": "store/sqlite/",
     "coredis": "bus/redis_stream.py",
     "httpx": "store/opensearch/client.py",
+    "zstandard": "compressed.py",
 }
 # Shields without a deadline, and why.
 UNBOUNDED_SHIELDS = {

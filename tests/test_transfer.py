@@ -22,6 +22,7 @@ from tests.support.backends import everything
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import MemoryStore, PolicyOptions, RelayOptions, Rules, open_relay
 from trio_relay.cli import main
+from trio_relay.compressed import open_zstd_reader
 from trio_relay.nostr.event import Event, encode
 from trio_relay.sources import Line, read_lines
 from trio_relay.store.sqlite.batch_writer import BatchWriter
@@ -127,6 +128,17 @@ def test_an_export_to_a_name_that_ends_in_gz_is_compressed_and_the_same_each_tim
     assert (gzip.decompress(packed), (tmp_path / "two.gz").read_bytes()) == (lines, packed)
     ended = _run(tmp_path / "other.db", "import", str(tmp_path / "two.gz"))
     assert (ended.exit_code, ended.stdout[:19]) == (0, "2 events: 2 stored,")
+
+
+def test_an_export_to_a_name_that_ends_in_zst_is_compressed_by_zstd(tmp_path: Path) -> None:
+    lines = _lines(NOTE, AWKWARD)
+    _run(tmp_path / "relay.db", "import", stdin=lines)
+    assert _run(tmp_path / "relay.db", "export", str(tmp_path / "out.jsonl.zst")).exit_code == 0
+    packed = (tmp_path / "out.jsonl.zst").read_bytes()
+    assert open_zstd_reader(io.BytesIO(packed)).read() == lines
+    for number, arguments in enumerate((["import", str(tmp_path / "out.jsonl.zst")], ["import"])):
+        ended = _run(tmp_path / f"{number}.db", *arguments, stdin=packed)
+        assert (ended.exit_code, ended.stdout[:19]) == (0, "2 events: 2 stored,")
 
 
 def test_what_people_have_is_read_from_a_pipe_too(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from gzip import GzipFile
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
+from trio_relay.compressed import open_zstd_writer
 from trio_relay.config import Config
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.private_files import make_folder, written_whole
@@ -49,20 +50,32 @@ def open_for_reading(config: Config) -> AbstractAsyncContextManager[Readable]:
     return opensearch.open_opensearch(config.opensearch)
 
 
-async def write_events(config: Config, file: BinaryIO, progress: Callable[[int], None], *, gzip: bool) -> int:
+async def write_events(config: Config, file: BinaryIO, progress: Callable[[int], None], suffix: str = "") -> int:
     """Write all events to a file, one a line; returns their number. The same events give the same bytes.
+
+    Args:
+        config: names the store.
+        file: it stays open.
+        progress: see `transfer.export_lines`.
+        suffix: of the file's name: .gz or .zst say how it is compressed; by any other it is not.
 
     Raises:
         OSError: it could not be written.
         StoreError: the store could not answer.
     """
-    out = GzipFile(filename="", mode="wb", fileobj=file, compresslevel=_LEVEL, mtime=0) if gzip else file
+    out = _compressing(file, suffix)
     async with open_for_reading(config) as store:
         total = await export_lines(store, out, progress)
-    if isinstance(out, GzipFile):
+    if out is not file:
         out.close()  # not before all is there: what breaks off is not to look whole
     file.flush()
     return total
+
+
+def _compressing(file: BinaryIO, suffix: str) -> BinaryIO | GzipFile:
+    if suffix == ".gz":
+        return GzipFile(filename="", mode="wb", fileobj=file, compresslevel=_LEVEL, mtime=0)
+    return open_zstd_writer(file) if suffix == ".zst" else file
 
 
 async def write_state(config: Config, path: Path, *, with_key: bool) -> Decisions:
@@ -113,7 +126,7 @@ async def back_up(config: Config, now: float) -> BackUp:
     try:
         make_folder(folder)
         with written_whole(made[0]) as file:
-            number = await write_events(config, file, lambda _number: None, gzip=True)
+            number = await write_events(config, file, lambda _number: None, ".gz")
         await write_state(config, made[1], with_key=False)
     except (OSError, StoreError, StateRefused) as error:
         raise Rejected(Prefix.ERROR, f"no backup: {getattr(error, 'strerror', None) or error}") from error

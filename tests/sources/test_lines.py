@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import random
+import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -18,12 +19,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.keys import ALICE, BOB
+from trio_relay.compressed import open_zstd_writer
 from trio_relay.nostr.event import Event, encode
 from trio_relay.sources import BrokenFile, Line, event_in, read_lines
 
 NOTE, OTHER = ALICE.event("a note"), BOB.event('é \u2028 \x00 \\ " \n 🦀', tags=[["t", "ü"], ["e"], []])
 PLAIN = encode(NOTE) + b"\n" + encode(OTHER) + b"\n"
 BOM = b"\xef\xbb\xbf"
+
+
+def zstd(data: bytes) -> bytes:
+    """The data in a frame."""
+    file = io.BytesIO()
+    with open_zstd_writer(file) as writer:
+        writer.write(data)
+    return file.getvalue()
 
 
 def read(data: bytes) -> list[tuple[int, Event | str]]:
@@ -46,9 +56,15 @@ def told(line: Line) -> tuple[int, Event | str]:
         gzip.compress(BOM + PLAIN),
         gzip.compress(PLAIN[:100]) + gzip.compress(PLAIN[100:]),
         gzip.compress(PLAIN) + bytes(512),
+        zstd(PLAIN),
+        zstd(BOM + PLAIN[:100]) + zstd(PLAIN[100:]),
+        b"\x50\x2a\x4d\x18\x04\x00\x00\x00size" + zstd(PLAIN),
     ],
-    ids=["plain", "CRLF", "no last newline", "BOM", "gzip", "BOM in gzip", "gzip of two members", "padded gzip"],
-)
+    ids=[
+        "plain", "CRLF", "no last newline", "BOM", "gzip", "BOM in gzip", "gzip of two members", "padded gzip",
+        "zstd", "zstd of two frames", "pzstd",
+    ],
+)  # fmt: skip
 def test_a_file_is_read_however_it_is_written(data: bytes) -> None:
     assert read(data) == [(1, NOTE), (2, OTHER)]
 
@@ -140,19 +156,29 @@ def _flipped(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "why"),
+    ("pack", "spoil", "why"),
     [
-        (lambda data: data[:-9], "the gzip data end too early, so a part is missing"),
-        (lambda data: data[: len(data) // 2], "the gzip data end too early, so a part is missing"),
-        (lambda data: data[:-8] + bytes(8), "the gzip data are damaged"),
-        (_flipped, "the gzip data are damaged"),
-        (lambda data: data + b"more", "the gzip data are damaged"),
-        (lambda data: data[:2] + b"\x00" + data[3:], "the gzip data are damaged"),
+        (gzip.compress, lambda data: data[:-9], "the gzip data end too early, so a part is missing"),
+        (gzip.compress, lambda data: data[: len(data) // 2], "the gzip data end too early, so a part is missing"),
+        (gzip.compress, lambda data: data[:-8] + bytes(8), "the gzip data are damaged"),
+        (gzip.compress, _flipped, "the gzip data are damaged"),
+        (gzip.compress, lambda data: data + b"more", "the gzip data are damaged"),
+        (gzip.compress, lambda data: data[:2] + b"\x00" + data[3:], "the gzip data are damaged"),
+        (zstd, lambda data: data[:-5], "the zstd data end too early, so a part is missing"),
+        (zstd, lambda data: data[: len(data) // 2], "the zstd data end too early, so a part is missing"),
+        (zstd, lambda data: data[:-4] + bytes(4), "the zstd data are damaged"),
+        (zstd, _flipped, "the zstd data are damaged"),
+        (zstd, lambda data: data + b"more", "the zstd data are damaged"),
     ],
-    ids=["no checksum", "half", "another checksum", "flipped bits", "something behind", "unknown method"],
-)
-def test_a_gzip_that_breaks_off_gives_what_was_there_and_says_where(spoil: Callable[[bytes], bytes], why: str) -> None:
-    lines = read_lines(io.BytesIO(spoil(gzip.compress(MANY))))
+    ids=[
+        "no checksum", "half", "another checksum", "flipped bits", "something behind", "unknown method",
+        "zstd, no checksum", "zstd, half", "zstd, another checksum", "zstd, flipped bits", "zstd, something behind",
+    ],
+)  # fmt: skip
+def test_a_file_that_breaks_off_gives_what_was_there_and_says_where(
+    pack: Callable[[bytes], bytes], spoil: Callable[[bytes], bytes], why: str
+) -> None:
+    lines = read_lines(io.BytesIO(spoil(pack(MANY))))
     given: list[Line] = []
     with pytest.raises(BrokenFile) as broken:
         given.extend(lines)
@@ -165,7 +191,6 @@ def test_a_gzip_that_breaks_off_gives_what_was_there_and_says_where(spoil: Calla
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"\x28\xb5\x2f\xfd" + PLAIN, "the file is compressed by zstd; decompress it first, as by zstdcat"),
         (lzma.compress(PLAIN), "the file is compressed by xz; decompress it first, as by xzcat"),
         (bz2.compress(PLAIN), "the file is compressed by bzip2; decompress it first, as by bzcat"),
         (b"PK\x03\x04" + PLAIN, "the file is a ZIP archive; unpack it first"),
@@ -188,7 +213,7 @@ def test_a_file_that_cannot_be_read_says_why() -> None:
         list(read_lines(Failing()))
 
 
-@pytest.mark.parametrize("data", [PLAIN, gzip.compress(MANY), b"", b"\n", b"{"])
+@pytest.mark.parametrize("data", [PLAIN, gzip.compress(MANY), zstd(MANY), b"", b"\n", b"{"])
 def test_progress_adds_up_to_the_bytes_of_the_file(data: bytes) -> None:
     counted: list[int] = []
     list(read_lines(io.BytesIO(data), counted.append))
@@ -208,3 +233,33 @@ def test_what_a_json_library_writes_is_read() -> None:
     dumped = json.dumps(msgspec.to_builtins(OTHER), indent=None, sort_keys=True).encode()
     file: BinaryIO = io.BytesIO(dumped)
     assert [line.event for line in read_lines(file)] == [OTHER]
+
+
+def fried(event: Event, packed: bytes | None = None) -> bytes:
+    """A line of `strfry export --fried`: behind the event's own members the record that strfry's index is made of."""
+    if packed is None:
+        tags = [(tag[0], tag[1].encode()) for tag in event.tags if len(tag) > 1 and len(tag[0]) == 1]
+        numbers = struct.pack("<QQQ", event.created_at, event.kind, 0)
+        packed = bytes.fromhex(event.id + event.pubkey) + numbers
+        packed += b"".join(name.encode() + bytes([len(value)]) + value for name, value in tags)
+    return encode(event)[:-1] + b',"fried":"%b"}' % packed.hex().encode()
+
+
+def test_what_strfry_exports_is_read_and_what_it_made_of_an_event_is_not_believed() -> None:
+    lying = fried(NOTE, bytes.fromhex(OTHER.id + OTHER.pubkey) + bytes(24))
+    lines = [encode(NOTE), fried(NOTE), fried(OTHER), lying, encode(NOTE)[:-1] + b',"fried":{"id":1}}']
+    assert read(b"\n".join(lines)) == list(enumerate([NOTE, NOTE, OTHER, NOTE, NOTE], 1))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"kind":%d,"id":"%b","pubkey":"%b","created_at":%d,"tags":[],"content":"a note","sig":"%b"}',
+        b'["EVENT","1",{"kind":%d,"id":"%b","pubkey":"%b","created_at":%d,"tags":[],"content":"a note","sig":"%b"}]',
+    ],
+    ids=["nak req", "a message"],
+)
+def test_what_clients_write_in_another_order_is_read(line: bytes) -> None:
+    """`nak req` and `nak event` put the kind first."""
+    fields = NOTE.kind, NOTE.id.encode(), NOTE.pubkey.encode(), NOTE.created_at, NOTE.sig.encode()
+    assert read(line % fields) == [(1, NOTE)]

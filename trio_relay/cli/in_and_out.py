@@ -67,9 +67,9 @@ def import_command(
 ) -> None:
     """Store events from FILE, one JSON object a line, or from standard input.
 
-    FILE may be compressed by gzip, and its lines may be EVENT messages. Without --backup events go through the same
-    checks as a client's, but for authentication. With --state alone no events are read; - is standard input. The
-    relay must not run on the same store meanwhile.
+    FILE may be compressed by gzip or zstd; its lines may be EVENT messages, or strfry's, also of --fried. Without
+    --backup events go through the same checks as a client's, but for authentication. With --state alone no events are
+    read; - is standard input. The relay must not run on the same store meanwhile.
 
     At the end it is said how many lines were refused, the ten most frequent reasons with the first line of each, and
     how many others; --each names every line. Exit code 1 if any was refused, unless --lenient; if the store failed; or
@@ -116,9 +116,9 @@ def export_command(
 ) -> None:
     """Write all stored events to FILE, one JSON object a line, or to standard output.
 
-    In the order in which they came, so that an import of it gives the same store; compressed by gzip if the name of
-    FILE ends in .gz. With --state alone no events are written; - is standard output. The relay may run meanwhile.
-    A FILE that is there stays as it is until the new one is whole.
+    In the order in which they came, so that an import of it gives the same store; compressed by gzip or zstd if
+    the name of FILE ends in .gz or .zst. With --state alone no events are written; - is standard output. The relay may
+    run meanwhile. A FILE that is there stays as it is until the new one is whole.
     """
     _check_options(file is not None, state_path, with_key=with_key)
     config = loaded_lasting(config_path or group_path)
@@ -128,8 +128,8 @@ def export_command(
         if file is not None or state_path is None:
             path = None if file == Path("-") else file
             with nullcontext(sys.stdout.buffer) if path is None else written_whole(path) as out:
-                gzip = path is not None and path.suffix == ".gz"
-                total = trio.run(partial(write_events, config, out, advance, gzip=gzip))
+                suffix = "" if path is None else path.suffix
+                total = trio.run(partial(write_events, config, out, advance, suffix))
         if state_path is not None:
             state = trio.run(partial(write_state, config, state_path, with_key=with_key))
     if total is not None:

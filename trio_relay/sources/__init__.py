@@ -1,5 +1,6 @@
 """Where events come from that are brought in: files in the forms of other relays, databases, and lines."""
 
-from trio_relay.sources.lines import BrokenFile, Line, event_in, read_lines
+from trio_relay.sources.lines import Line, event_in, read_lines
+from trio_relay.sources.packed import BrokenFile, Packed, open_packed, said_as_broken
 
-__all__ = ["BrokenFile", "Line", "event_in", "read_lines"]
+__all__ = ["BrokenFile", "Line", "Packed", "event_in", "open_packed", "read_lines", "said_as_broken"]

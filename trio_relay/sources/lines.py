@@ -1,41 +1,27 @@
-"""Files of events as people have them: one JSON object a line, plain or gzip, with or without a byte-order mark.
+"""Files of events as people have them: one JSON object a line, with or without a byte-order mark.
 
-A line may also be an EVENT message of the wire, as a client that wrote down what it heard has it. What is wrong with a
-line is said in words about the line; the file is read to its end all the same, unless it breaks off.
+A line may also be an EVENT message of the wire, as a client that wrote down what it heard has it. Members that an event
+does not have are passed over, such as `fried`, in which strfry keeps what it has made of the others: that is for others
+to believe. What is wrong with a line is said in words about the line; the file is read to its end all the same, unless
+it breaks off.
 """
 
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Callable, Iterator
-from gzip import GzipFile
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 
 from trio_relay.nostr.event import Event, check_shape, decode
 from trio_relay.nostr.json_fallback import fault, lenient
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from trio_relay.sources.packed import BUFFER_BYTES, open_packed, said_as_broken
 
 MOST_LINE_BYTES: Final = 2**28
 """The longest line that is read, as long as the longest message that any configuration lets in."""
 
-_GZIP: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
-_FOREIGN: Final = {
-    b"\x28\xb5\x2f\xfd": "is compressed by zstd; decompress it first, as by zstdcat",
-    b"\xfd7zX": "is compressed by xz; decompress it first, as by xzcat",
-    b"BZh": "is compressed by bzip2; decompress it first, as by bzcat",
-    b"PK\x03\x04": "is a ZIP archive; unpack it first",
-    b"\xff\xfe": "is UTF-16; convert it to UTF-8 first, as by iconv",
-    b"\xfe\xff": "is UTF-16; convert it to UTF-8 first, as by iconv",
-}
-"""By their first bytes, files that would only give a refusal for each of their lines."""
-_LONGEST_START: Final = 4
-_BUFFER_BYTES: Final = 2**18
 
 
 class Line(NamedTuple):
@@ -54,32 +40,23 @@ class Line(NamedTuple):
     fault: str = ""
 
 
-class BrokenFile(Exception):
-    """A file that cannot be read to its end; the message says where it breaks off, and why."""
-
-
 def read_lines(
     file: BinaryIO, progress: Callable[[int], None] = lambda _bytes: None, *, most: int = MOST_LINE_BYTES
 ) -> Iterator[Line]:
     """Read a file line by line, in the memory of one line.
 
     Args:
-        file: plain or gzip, told by its first bytes; nothing is sought in it, so it may be a pipe.
+        file: plain, gzip or zstd, told by its first bytes; nothing is sought in it, so it may be a pipe.
         progress: called with the bytes that were read of the file itself, whenever some were.
         most: bytes of the longest line; of a longer one only its fault is given.
 
     Raises:
         BrokenFile: from a step, once everything before has been given.
     """
-    source = _Source(file, progress)
-    number = 0
-    try:
-        start = source.start()
-        for foreign, what in _FOREIGN.items():
-            if start.startswith(foreign):
-                raise BrokenFile(f"the file {what}")
-        buffered = io.BufferedReader(source, _BUFFER_BYTES)
-        stream = GzipFile(fileobj=buffered) if start.startswith(_GZIP) else buffered
+    number, form = 0, "plain"
+    with said_as_broken(form, lambda: f"after line {number}"):
+        stream, form = open_packed(file, progress)
+    with said_as_broken(form, lambda: f"after line {number}"):
         while text := stream.readline(most + 1):
             number += 1
             if len(text) > most and not text.endswith(b"\n"):
@@ -87,13 +64,6 @@ def read_lines(
             elif stripped := text.strip().removeprefix(_BOM).lstrip():
                 read = event_in(stripped)
                 yield Line(number, len(text), *((None, read) if isinstance(read, str) else (read,)))
-    except EOFError as error:
-        raise BrokenFile(f"after line {number}: the gzip data end too early, so a part is missing") from error
-    except zlib.error as error:
-        raise BrokenFile(f"after line {number}: the gzip data are damaged") from error
-    except OSError as error:  # gzip's own have no number
-        why = f"cannot read: {error.strerror}" if error.errno else "the gzip data are damaged"
-        raise BrokenFile(f"after line {number}: {why}") from error
 
 
 def event_in(text: bytes) -> Event | str:
@@ -142,43 +112,10 @@ def _fault(text: bytes) -> str:
             return "the line holds no event, which is a JSON object"
 
 
-def _skip(stream: io.BufferedIOBase, size: int) -> int:
+def _skip(stream: io.BufferedIOBase | BinaryIO, size: int) -> int:
     """Pass over the rest of a line of which so many bytes were read; gives how many it had."""
-    while rest := stream.readline(_BUFFER_BYTES):
+    while rest := stream.readline(BUFFER_BYTES):
         size += len(rest)
         if rest.endswith(b"\n"):
             break
     return size
-
-
-class _Source(io.RawIOBase):
-    """The bytes of a file, counted as they are read; its start can be looked at without a seek."""
-
-    def __init__(self, file: BinaryIO, progress: Callable[[int], None]) -> None:
-        # What is there is enough: a pipe's writer may be slow, and its lines should not wait for others. `readinto1`
-        # would wait for more as long as there is room.
-        self._read: Callable[[int], bytes] = getattr(file, "read1", file.read)
-        self._progress = progress
-        self._held = b""
-
-    def start(self) -> bytes:
-        """Return the first bytes, which are read again afterwards; fewer if there are no more."""
-        held = bytearray()
-        while len(held) < _LONGEST_START and (found := self.read(_LONGEST_START - len(held))):
-            held += found
-        self._held = bytes(held)
-        return self._held
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        room = memoryview(buffer)
-        if self._held:
-            held, self._held = self._held[: len(room)], self._held[len(room) :]
-            room[: len(held)] = held
-            return len(held)
-        found = self._read(len(room))
-        room[: len(found)] = found
-        self._progress(len(found))
-        return len(found)
