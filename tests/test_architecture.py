@@ -45,7 +45,7 @@ ALLOWED = {
         "moderation",
         "plugins",
     ],
-    "peers": ["turns", "version", "nostr", "policy", "store.base", "moderation", "pipeline"],
+    "peers": ["frozen", "turns", "version", "nostr", "policy", "store.base", "moderation", "pipeline"],
     "net": [
         "frozen",
         "turns",
@@ -196,6 +196,7 @@ PURE = [
     "store/opensearch/decide.py",
     "pipeline/completeness.py", "pipeline/conditions.py", "pipeline/subscription_index.py", "pipeline/statistics.py",
     "pipeline/filter_room.py", "pipeline/fair_queue.py", "pipeline/uses.py", "pipeline/histogram.py",
+    "peers/messages.py", "peers/options.py",
     "net/addresses.py", "net/frames.py", "net/keepalive.py",
     "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/members.py",
     "net/admin/settings.py", "net/admin/acts.py", "net/admin/lists.py", "net/connection_limits.py", "net/statistics.py",
@@ -213,6 +214,7 @@ CONFINED = {
     "coredis": "bus/redis_stream.py",
     "httpx": "store/opensearch/client.py",
     "zstandard": "compressed.py",
+    "trio_websocket": "peers/dialing.py",
 }
 # Shields without a deadline, and why.
 UNBOUNDED_SHIELDS = {

@@ -40,6 +40,11 @@ def ids_of(events: Iterable[Event]) -> set[str]:
     return {event.id for event in events}
 
 
+def needed(answer: bytes) -> set[str]:
+    """The ids that a client learns by the answer to `FIRST`."""
+    return {event_id.hex() for event_id in reconcile(NOTHING, answer).need}
+
+
 async def begin(
     client: AuthClient, one: dict[str, Any] | None = None, message: bytes = FIRST, *, sync_id: str = "sync"
 ) -> bytes:

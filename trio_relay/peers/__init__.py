@@ -1,1 +1,1 @@
-"""Other relays, as this one talks to them: it is their client, to compare stores and to follow or feed them."""
+"""The relay as a client of other relays: one connection, and what is brought over it in both directions."""

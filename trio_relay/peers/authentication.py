@@ -1,0 +1,83 @@
+"""How this relay proves to another one who it is (NIP-42), once for each challenge."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import trio
+
+from trio_relay.nostr.errors import Prefix
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import CLIENT_AUTH
+from trio_relay.nostr.signer import Signer
+from trio_relay.peers.messages import Receipt
+
+Prove: TypeAlias = Callable[[Event], Awaitable[Receipt]]
+"""Sends an AUTH event, and waits for its OK."""
+
+_CHALLENGE_SECONDS: Final = 5.0
+"""How long a challenge is waited for: it comes before the first refusal, or right behind it."""
+_NEAR: Final = 24
+"""Where in a refusal the word stands: some relays put another one in front."""
+
+
+def wants_key(reason: str) -> bool:
+    """True if this refusal says that a key could help (NIP-42)."""
+    return f"{Prefix.AUTH_REQUIRED}:" in reason[:_NEAR]
+
+
+class PeerAuthentication:
+    """The key of one connection, if there is one, and the challenge that it has to answer.
+
+    Args:
+        url: of the other relay, as we call it.
+        signer: has the key; None: we stay a stranger.
+        clock: seconds since 1970.
+        prove: sends what is signed.
+    """
+
+    def __init__(self, url: str, signer: Signer | None, clock: Callable[[], float], prove: Prove) -> None:
+        self.is_accepted = False
+        """True once the other side has accepted our key."""
+        self.refusal = ""
+        """Why it has not."""
+        self._url = url
+        self._signer = signer
+        self._clock = clock
+        self._prove = prove
+        self._challenge = ""
+        self._answered = ""
+        self._heard = trio.Event()
+        self._once = trio.Lock()
+
+    def challenge(self, text: str) -> None:
+        """The other side asks; only its latest challenge counts."""
+        self._challenge = text
+        self._heard.set()
+
+    async def greet(self) -> None:
+        """Answer the first challenge as soon as it comes: what a stranger may not see is left out without a word."""
+        await self._heard.wait()
+        await self.prove()
+
+    async def prove(self) -> bool:
+        """Answer the latest challenge, unless that was done; True if our key is accepted.
+
+        Raises:
+            PeerLost: see `peer.Peer`.
+        """
+        if self._signer is None:
+            return False
+        with trio.move_on_after(_CHALLENGE_SECONDS):
+            await self._heard.wait()
+        async with self._once:
+            if self._challenge != self._answered:
+                await self._answer(self._signer, self._challenge)
+        return self.is_accepted
+
+    async def _answer(self, signer: Signer, challenge: str) -> None:
+        tags = [["relay", self._url], ["challenge", challenge]]
+        self._answered = challenge
+        receipt = await self._prove(signer.sign(CLIENT_AUTH, int(self._clock()), tags))
+        self.is_accepted, self.refusal = receipt.accepted, receipt.reason

@@ -1,0 +1,144 @@
+"""What waits for the words of another relay, bounded: one answer, a queue of events, and how much nonsense is borne."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+class PeerLost(Exception):
+    """The other relay is gone, or was given up; the message says why, in words for an operator."""
+
+
+class Unanswered(PeerLost):
+    """Something was not answered in time, though the connection may still be there."""
+
+
+class PeerRefused(Exception):
+    """The other relay does not do what was asked; the message is what it said.
+
+    Args:
+        reason: its words.
+        most: how many events a sync may have, if it said that (NIP-77).
+    """
+
+    def __init__(self, reason: str, most: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.most = most
+
+
+class Expected(Generic[T]):
+    """One answer that is still to come."""
+
+    def __init__(self) -> None:
+        self._came = trio.Event()
+        self._answer: T | Exception | None = None
+
+    @property
+    def has_come(self) -> bool:
+        """True once there is an answer."""
+        return self._came.is_set()
+
+    def give(self, answer: T | Exception) -> None:
+        """It has come; or this is to be raised in its stead. Only the first counts."""
+        if not self._came.is_set():
+            self._answer = answer
+            self._came.set()
+
+    async def wait(self, seconds: float, what: str) -> T:
+        """Wait for it.
+
+        Raises:
+            Unanswered: it did not come in time.
+            Exception: that was given in its stead.
+        """
+        with trio.move_on_after(seconds):
+            await self._came.wait()
+        if self._answer is None:
+            raise Unanswered(f"{what} was not answered within {seconds:g} seconds")
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+class Inbox(Generic[T]):
+    """A queue for one reader, bounded by bytes: who puts more into it waits until the reader has taken some.
+
+    Args:
+        most_bytes: with so many in it, it is full; an item that is put while it is not may go beyond.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._items: deque[tuple[T, int]] = deque()
+        self._held = 0
+        self._end: Exception | None = None
+        self._is_closed = False
+        self._readers = trio.lowlevel.ParkingLot()
+        self._writers = trio.lowlevel.ParkingLot()
+
+    async def put(self, item: T, size: int) -> None:
+        """Add an item of so many bytes, once there is room; after the end nothing is added."""
+        while self._held >= self._most and not self._is_closed:
+            await self._writers.park()
+        self.put_nowait(item, size)
+
+    def put_nowait(self, item: T, size: int = 0) -> None:
+        """The same, whether or not there is room: for what comes once."""
+        if not self._is_closed:
+            self._items.append((item, size))
+            self._held += size
+            self._readers.unpark()
+
+    async def get(self, seconds: float, what: str) -> T:
+        """The next item.
+
+        Raises:
+            Unanswered: none came in time.
+            Exception: that the queue was ended with, once everything before it is taken.
+        """
+        with trio.move_on_after(seconds):
+            while not self._items and self._end is None:
+                await self._readers.park()
+        if self._items:
+            item, size = self._items.popleft()
+            self._held -= size
+            self._writers.unpark()
+            return item
+        raise self._end or Unanswered(f"{what} was not answered within {seconds:g} seconds")
+
+    def end(self, error: Exception) -> None:
+        """Nothing more comes: the reader gets what is there, then this."""
+        self._end = self._end or error
+        self._readers.unpark_all()
+
+    def close(self) -> None:
+        """Nobody reads it any more: what is there goes, and nobody waits."""
+        self._is_closed = True
+        self._items.clear()
+        self._held = 0
+        self._writers.unpark_all()
+
+
+class Patience:
+    """How much that means nothing is borne: so many at once, and one more each second.
+
+    Args:
+        most: at once.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._debt = 0.0
+        self._noted = 0.0
+
+    def bears(self, now: float) -> bool:
+        """Note one, at this time in seconds; False if that is too much."""
+        self._debt = max(0.0, self._debt - max(0.0, now - self._noted)) + 1
+        self._noted = now
+        return self._debt <= self._most
