@@ -5,6 +5,8 @@ What goes wrong on this level is told in words, as `PeerLost`; that includes wha
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -234,11 +236,13 @@ async def _dialled(url: RelayUrl, dial: Dial, seconds: float) -> trio.abc.Stream
 
 
 def _cause_of(error: OSError) -> str:
-    """In words; several addresses of a name may each have failed, of which the last one is told."""
+    """The cause in words; several addresses of a name may each have failed, of which the last one is told."""
     causes = error.__cause__
     if isinstance(causes, BaseExceptionGroup) and isinstance(last := causes.exceptions[-1], OSError):
         error = last
-    return error.strerror or str(error)
+    if error.errno is None or isinstance(error, socket.gaierror):  # whose numbers are their own
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 async def _shaken(
