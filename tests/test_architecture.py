@@ -215,6 +215,7 @@ CONFINED = {
     "httpx": "store/opensearch/client.py",
     "zstandard": "compressed.py",
     "trio_websocket": "peers/dialing.py",
+    "sqlite3": "sources/nostr_rs_relay.py",
 }
 # Shields without a deadline, and why.
 UNBOUNDED_SHIELDS = {
