@@ -216,6 +216,7 @@ CONFINED = {
     "zstandard": "compressed.py",
     "trio_websocket": "peers/dialing.py",
     "sqlite3": "sources/nostr_rs_relay.py",
+    "psycopg": "sources/nostream.py",
 }
 # Shields without a deadline, and why.
 UNBOUNDED_SHIELDS = {

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trio_relay.nostr.event import Event, encode
+import msgspec
+
+from trio_relay import Event
 
 APPLICATION_ID = 1_654_008_667
 COLUMNS = {
@@ -49,7 +51,7 @@ def add(database: sqlite3.Connection, events: Iterable[Event], *, hidden: bool |
         row = (bytes.fromhex(event.id), event.created_at, event.created_at, bytes.fromhex(event.pubkey), event.kind)
         database.execute(
             "INSERT INTO event (event_hash, first_seen, created_at, author, kind, content) VALUES (?, ?, ?, ?, ?, ?)",
-            (*row, encode(event).decode()),
+            (*row, msgspec.json.encode(event).decode()),
         )
         if hidden:
             database.execute("UPDATE event SET hidden = TRUE WHERE id = last_insert_rowid()")
