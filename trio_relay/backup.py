@@ -28,6 +28,7 @@ from trio_relay.state_file import (
 )
 from trio_relay.store import opensearch
 from trio_relay.store.base import Insight, Queryable, ReadableMetadata, Scannable, StoreError
+from trio_relay.store.inspection import Inspectable
 from trio_relay.store.sqlite import open_sqlite_for_reading
 from trio_relay.transfer import export_lines
 
@@ -35,7 +36,7 @@ _LEVEL: Final = 6
 """Of gzip: a higher one takes several times as long for a few percent."""
 
 
-class Readable(Scannable, ReadableMetadata, Queryable, Insight, Protocol):
+class Readable(Scannable, ReadableMetadata, Queryable, Insight, Inspectable, Protocol):
     """The part of a store that is written out."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trio_relay.cli.admin_link import admin_link_command
 from trio_relay.cli.in_and_out import export_command, import_command
+from trio_relay.cli.operating import count_command, query_command, stats_command
 from trio_relay.cli.serving_commands import main
 from trio_relay.cli.store_commands import migrate_command, trends_command
 from trio_relay.cli.top import top_command
@@ -11,9 +12,12 @@ from trio_relay.cli.why import why_command
 
 for command in (
     admin_link_command,
+    count_command,
     import_command,
     export_command,
     migrate_command,
+    query_command,
+    stats_command,
     top_command,
     trends_command,
     why_command,

@@ -37,6 +37,7 @@ from trio_relay.store.insight import (
     PlanStep,
     day_of,
 )
+from trio_relay.store.inspection import Space
 from trio_relay.store.judge import Facts, judge, version_of
 
 _PAGE = 500
@@ -109,10 +110,12 @@ class MemoryStore:
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         await trio.lowlevel.checkpoint()
+        return self._drop(self._meant_by(filters))
+
+    def _meant_by(self, filters: Sequence[Filter]) -> list[Event]:
+        """Return what a removal of these filters removes."""
         resolved = [replace(self._with_authors(filter_), reader=None) for filter_ in filters]
-        return self._drop(
-            [event for event in self._events.values() if any(filter_.matches(event) for filter_ in resolved)]
-        )
+        return [event for event in self._events.values() if any(filter_.matches(event) for filter_ in resolved)]
 
     def hear(self, audience: Audience | None) -> None:
         """There are no others."""
@@ -243,6 +246,18 @@ class MemoryStore:
             tuple(OfAuthor(*one) for one in sorted(authors.items(), key=_most_first)[:MOST_AUTHORS]),
             Expiring(len(expiries), min(expiries, default=None)),
         )
+
+    async def space(self) -> Space:
+        await trio.lowlevel.checkpoint()
+        facts = self._facts
+        tombstones = len(facts.id_tombstones) + len(facts.address_tombstones) + len(facts.vanished)
+        metadata_bytes = sum(len(name) + len(value) for name, value in self._kept.items())
+        worded = sum(bool(text_of(event)) for event in self._events.values())
+        return Space(0, 0, 0, None, worded, tombstones, len(self._kept), metadata_bytes)
+
+    async def kinds_of(self, filters: Sequence[Filter]) -> dict[int, int]:
+        await trio.lowlevel.checkpoint()
+        return dict(sorted(Counter(event.kind for event in self._meant_by(filters)).items()))
 
     async def foresee(self, event: Event) -> Saved:
         await trio.lowlevel.checkpoint()

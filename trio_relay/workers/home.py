@@ -9,6 +9,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.base import Audience, Listener, Page, Saved, Store, StoreStatistics
 from trio_relay.store.insight import Explanation, Holdings
+from trio_relay.store.inspection import Space
 from trio_relay.store.kept import Keeper
 
 
@@ -93,6 +94,12 @@ class HomeStore:
 
     async def tally(self) -> Holdings:
         return await self._store.tally()
+
+    async def space(self) -> Space:
+        return await self._store.space()
+
+    async def kinds_of(self, filters: Sequence[Filter]) -> dict[int, int]:
+        return await self._store.kinds_of(filters)
 
     async def foresee(self, event: Event) -> Saved:
         return await self._store.foresee(event)

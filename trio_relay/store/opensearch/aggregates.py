@@ -24,10 +24,11 @@ from trio_relay.store.insight import (
     OfKind,
     day_of,
 )
+from trio_relay.store.inspection import Space
 from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.pages import search_whole
 from trio_relay.store.opensearch.query import AN_EVENT, Query, expired, of_kinds
-from trio_relay.store.opensearch.responses import Buckets, Sketched, Tallied, Trended
+from trio_relay.store.opensearch.responses import Buckets, OfKinds, Sketched, Spaced, Tallied, Trended
 
 # The twin of `hyperloglog.observation`: the seven bytes after the register's own, in a number of 64 bits. That has 8
 # bits to spare, so it counts 8 zeros too many; 1 is to be added, so 7 are subtracted.
@@ -160,3 +161,56 @@ def tally_body() -> Query:
 
 def _most_first(counted: OfKind) -> tuple[int, int]:
     return -counted.events, counted.kind
+
+
+_ALL_KINDS: Final = 65_536
+
+
+async def kinds_of(client: OpenSearchClient, alias: str, query: Query) -> dict[int, int]:
+    """Count the events that meet a condition by kind; nothing but events may meet it.
+
+    Raises:
+        StoreError: the cluster could not answer.
+    """
+    body: Query = {"query": query, "size": 0, "aggs": {"kinds": {"terms": {"field": "kind", "size": _ALL_KINDS}}}}
+    found = await search_whole(client, alias, body, OfKinds)
+    return dict(sorted((int(one.key), one.doc_count) for one in found.aggregations.kinds.buckets))
+
+
+async def space(client: OpenSearchClient, alias: str, metadata_bytes: int) -> Space:
+    """Tell the room that the index takes, all its copies together.
+
+    Args:
+        client: of the cluster.
+        alias: of the index.
+        metadata_bytes: what the relay's own values take, which only who reads them can tell.
+
+    Raises:
+        StoreError: the cluster could not answer.
+    """
+    answer = await client.decoded("GET", f"/{alias}/_stats/docs,store?filter_path=_all")
+    found = (await search_whole(client, alias, _SPACE_BODY, Spaced)).aggregations
+    copies = answer["_all"]
+    return Space(
+        int(copies["total"]["store"]["size_in_bytes"]),
+        0,
+        None,
+        int(copies["primaries"]["docs"]["deleted"]),
+        found.worded.doc_count,
+        found.tombstones.doc_count,
+        found.metadata.doc_count,
+        metadata_bytes,
+    )
+
+
+_SPACE_BODY: Final[Query] = {
+    "size": 0,
+    "aggs": {
+        "worded": {"filter": {"exists": {"field": "words"}}},
+        "tombstones": {
+            "filter": {"bool": {"should": [{"exists": {"field": "grave"}}, {"exists": {"field": "vanished"}}]}}
+        },
+        "metadata": {"filter": {"exists": {"field": "name"}}},
+    },
+}
+"""Until when versions of an address are deleted stands in the address's own document, and is no tombstone here."""

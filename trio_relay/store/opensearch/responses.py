@@ -191,3 +191,25 @@ class Tallied(Counted, gc=False):
     """The number of events by kind, by author and by day, and of those that expire."""
 
     aggregations: _Tallies
+
+
+class _KindCounts(msgspec.Struct, gc=False):
+    kinds: _NamedCounts
+
+
+class OfKinds(Whole, gc=False):
+    """The number of events by kind."""
+
+    aggregations: _KindCounts
+
+
+class _Spaces(msgspec.Struct, gc=False):
+    worded: _Filtered
+    tombstones: _Filtered
+    metadata: _Filtered
+
+
+class Spaced(Whole, gc=False):
+    """What is in an index, by what it is."""
+
+    aggregations: _Spaces

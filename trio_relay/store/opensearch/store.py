@@ -29,7 +29,8 @@ from trio_relay.store.base import (
     StoreStatistics,
 )
 from trio_relay.store.insight import Explanation, Holdings, PlanStep
-from trio_relay.store.opensearch.aggregates import tally, trends
+from trio_relay.store.inspection import Space
+from trio_relay.store.opensearch.aggregates import kinds_of, space, tally, trends
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.bulk_size import fitting_bytes
 from trio_relay.store.opensearch.cas import Records
@@ -42,7 +43,7 @@ from trio_relay.store.opensearch.mapping import alias_of
 from trio_relay.store.opensearch.options import OpenSearchOptions
 from trio_relay.store.opensearch.others import WAYS, Others
 from trio_relay.store.opensearch.pages import newest_first
-from trio_relay.store.opensearch.query import AN_EVENT, expired
+from trio_relay.store.opensearch.query import AN_EVENT, Query, expired
 from trio_relay.store.opensearch.refresh import Refresher
 from trio_relay.store.opensearch.remembered import Written
 from trio_relay.store.opensearch.save import Saver
@@ -167,6 +168,16 @@ class OpenSearchStore:
         await self.refresh(of_others=True)
         return await tally(self._client, self._alias)
 
+    async def space(self) -> Space:
+        values = await self.get_metadata()
+        size = sum(len(name) + len(value) for name, value in values.items())
+        return await space(self._client, self._alias, size)
+
+    async def kinds_of(self, filters: Sequence[Filter]) -> dict[int, int]:
+        await self.refresh(of_others=True)
+        meant = await self._meant_by(filters)
+        return {} if meant is None else await kinds_of(self._client, self._alias, meant)
+
     async def foresee(self, event: Event) -> Saved:
         return await self._saver.foresee(event)
 
@@ -178,9 +189,12 @@ class OpenSearchStore:
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         await self.refresh()
-        meant = await self._searcher.meant_by([replace(filter_, reader=None) for filter_ in filters])
+        meant = await self._meant_by(filters)
         await self._saver.settle()
         return 0 if meant is None else await self._clearing.empty(meant)
+
+    async def _meant_by(self, filters: Sequence[Filter]) -> Query | None:
+        return await self._searcher.meant_by([replace(filter_, reader=None) for filter_ in filters])
 
     def follow(self, listener: Listener | None) -> bool:
         return False  # other relays write too

@@ -18,6 +18,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.base import Page, Saved, StoreError, StoreRefused
 from trio_relay.store.insight import Explanation, Holdings
+from trio_relay.store.inspection import Space
 from trio_relay.store.judge import by_itself, judge
 from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.batch_writer import look_up
@@ -25,7 +26,7 @@ from trio_relay.store.sqlite.event_cache import EventCache
 from trio_relay.store.sqlite.explain import Inquiry
 from trio_relay.store.sqlite.loop_reader import LoopReader
 from trio_relay.store.sqlite.options import SqliteOptions
-from trio_relay.store.sqlite.tally import tally
+from trio_relay.store.sqlite.tally import kinds_of, space, tally
 from trio_relay.store.sqlite.threads import run_interruptibly
 from trio_relay.store.sqlite.transaction import described
 from trio_relay.store.sqlite.words import is_worded
@@ -118,6 +119,15 @@ class ReadPool:
     async def tally(self) -> Holdings:
         async with self._aside() as connection:
             return await _answer(connection, tally)
+
+    async def space(self) -> Space:
+        async with self._aside() as connection:
+            return await _answer(connection, partial(space, path=self._path))
+
+    async def kinds_of(self, filters: Sequence[Filter]) -> dict[int, int]:
+        self._check(filters)
+        async with self._aside() as connection:
+            return await _answer(connection, partial(kinds_of, filters=filters))
 
     async def foresee(self, event: Event) -> Saved:
         bare = by_itself(event)

@@ -28,6 +28,7 @@ from trio_relay.store.sqlite.batch_writer import BatchWriter, last_seq
 from trio_relay.store.sqlite.lock import PidLock, keep_from_others
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.read_pool import ReadPool, kept, opened, store_error
+from trio_relay.store.sqlite.tally import size_of
 from trio_relay.store.sqlite.threads import Worker
 from trio_relay.store.sqlite.transaction import described, transaction
 from trio_relay.store.sqlite.upgrade import upgrade
@@ -225,7 +226,7 @@ class SqliteStore(ReadPool):
 
     def statistics(self) -> StoreStatistics:
         cache = None if self._cache is None else self._cache.statistics()
-        return StoreStatistics("sqlite", _size(self._path), _size(Path(f"{self._path}-wal")), cache=cache)
+        return StoreStatistics("sqlite", size_of(self._path), size_of(Path(f"{self._path}-wal")), cache=cache)
 
     async def checkpoint_regularly(self) -> None:
         """Run a checkpoint whenever the log has grown enough, beside the writer."""
@@ -370,10 +371,3 @@ def _probe(connection: apsw.Connection) -> None:
         connection.execute("INSERT INTO probe VALUES (zeroblob(?))", (_PROBE_BYTES,)).fetchall()
     with transaction(connection):
         connection.execute("DELETE FROM probe").fetchall()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

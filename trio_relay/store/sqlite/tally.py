@@ -5,11 +5,16 @@ Each statement reads the newest state for itself, so that no snapshot lasts for 
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import apsw
 import msgspec
 
+from trio_relay.nostr.filter import Filter
 from trio_relay.store.insight import (
     DAY_SECONDS,
     MOST_AUTHORS,
@@ -22,6 +27,9 @@ from trio_relay.store.insight import (
     OfKind,
     day_of,
 )
+from trio_relay.store.inspection import Space
+from trio_relay.store.sqlite.fetch import matching
+from trio_relay.store.sqlite.sql import Binding
 
 
 def tally(connection: apsw.Connection) -> Holdings:
@@ -43,6 +51,40 @@ def tally(connection: apsw.Connection) -> Holdings:
     )
 
 
+def kinds_of(connection: apsw.Connection, filters: Sequence[Filter]) -> dict[int, int]:
+    """Count, by kind, what a removal of these filters would remove.
+
+    Raises:
+        apsw.InterruptError: it was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    seqs, kinds = matching(connection, filters), Counter[int]()
+    for start in range(0, len(seqs), _NUMBERS_AT_A_TIME):
+        part = apsw.carray(array("q", seqs[start : start + _NUMBERS_AT_A_TIME]))
+        kinds.update(dict(_read(connection, _KINDS_OF, part)))
+    return dict(sorted(kinds.items()))
+
+
+def space(connection: apsw.Connection, path: Path) -> Space:
+    """Tell the room that the file takes.
+
+    Raises:
+        apsw.InterruptError: it was interrupted.
+        apsw.Error: the database could not answer.
+    """
+    log_bytes = size_of(Path(f"{path}-wal"))
+    free_bytes = int(connection.pragma("freelist_count")) * int(connection.pragma("page_size"))
+    return Space(size_of(path) + log_bytes, log_bytes, free_bytes, None, *_read(connection, _SPACE))
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file; 0 if it is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _days(connection: apsw.Connection) -> list[OfDay]:
     """Count the newest days, one after the other: of all others not even the index is read."""
     days: list[OfDay] = []
@@ -55,13 +97,14 @@ def _days(connection: apsw.Connection) -> list[OfDay]:
     return days
 
 
-def _read(connection: apsw.Connection, sql: str, *bindings: int) -> Any:
+def _read(connection: apsw.Connection, sql: str, *bindings: Binding) -> Any:
     text: str = connection.execute(sql, bindings).get
     return _decode(text)
 
 
 _decode: Final = msgspec.json.Decoder(Any).decode
 _FOR_EVER: Final = 2**62
+_NUMBERS_AT_A_TIME: Final = 10_000
 _NEWEST: Final = "SELECT max(created_at) FROM event INDEXED BY event_time WHERE created_at <= ?"
 _OF_DAY: Final = "SELECT count(*) FROM event INDEXED BY event_time WHERE created_at BETWEEN ? AND ?"
 # One string each, as everything that comes from a thread; see `fetch`.
@@ -79,3 +122,14 @@ SELECT json_group_array(json_array(lower(hex(pubkey)), number)) FROM (
 )
 """
 _EXPIRIES: Final = "SELECT json_array(count(*), min(at)) FROM expiry"
+_KINDS_OF: Final = """
+SELECT json_group_array(json_array(kind, number)) FROM (
+    SELECT kind, count(*) AS number FROM carray(?1) CROSS JOIN event ON seq = value GROUP BY kind
+)
+"""
+_SPACE: Final = """
+SELECT json_array(
+    (SELECT count(*) FROM word_docsize), (SELECT count(*) FROM tombstone),
+    (SELECT count(*) FROM kept), (SELECT coalesce(sum(length(name) + length(value)), 0) FROM kept)
+)
+"""
