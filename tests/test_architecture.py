@@ -154,7 +154,7 @@ ALLOWED = {
         "transfer",
         "state_file",
     ],
-    "backup": ["private_files", "compressed", "nostr", "store", "config", "transfer", "state_file"],
+    "exporting": ["private_files", "compressed", "nostr", "store", "config", "transfer", "state_file"],
     "trends": ["nostr", "store"],
     "cli": [
         "moderation",
@@ -179,7 +179,7 @@ ALLOWED = {
         "state_file",
         "shown_settings",
         "importing",
-        "backup",
+        "exporting",
         "trends",
     ],
     "__main__": ["cli"],

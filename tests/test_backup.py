@@ -12,7 +12,7 @@ import trio
 from click.testing import CliRunner, Result
 
 from tests.support.keys import ALICE, BOB, NOW
-from trio_relay import SqliteOptions, backup, open_relay, open_sqlite
+from trio_relay import SqliteOptions, exporting, open_relay, open_sqlite
 from trio_relay.cli import main
 from trio_relay.config import check
 from trio_relay.nostr import errors, event, signer
@@ -219,9 +219,9 @@ def test_a_backup_beside_the_running_relay_makes_the_same_relay_again(store: Pat
     keep(store, {"console": SECRET})
     config = check({"store": {"path": str(store)}, "net": {"listen": ["127.0.0.1:0"]}})
 
-    async def make() -> backup.BackUp:
+    async def make() -> exporting.BackUp:
         async with open_sqlite(config.store):  # as the relay that runs has it
-            return await backup.back_up(config, NOW)
+            return await exporting.back_up(config, NOW)
 
     made = trio.run(make)
     assert (made.number, made.events.parent) == (2, store.parent / "backups")
@@ -242,5 +242,5 @@ def test_a_backup_beside_the_running_relay_makes_the_same_relay_again(store: Pat
 def test_a_backup_that_cannot_be_made_says_why(settings: dict[str, dict[str, str]], why: str, store: Path) -> None:
     config = check({"store": {"path": str(store)}, "net": {"listen": ["127.0.0.1:0"]}} | settings)
     with pytest.raises(errors.Rejected, match=f"^{why}$"):
-        trio.run(backup.back_up, config, NOW)
+        trio.run(exporting.back_up, config, NOW)
     assert [path.name for path in store.parent.iterdir() if "backup" in path.name] == []

@@ -18,7 +18,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from tests.support.keys import ALICE
-from trio_relay import Judges, Relay, RelayOptions, Rules, Store, __version__, app, backup, open_relay, process
+from trio_relay import Judges, Relay, RelayOptions, Rules, Store, __version__, app, importing, open_relay, process
 from trio_relay.cli import main
 from trio_relay.config import Config
 from trio_relay.store.sqlite.lock import PidLock
@@ -276,7 +276,7 @@ def test_an_import_takes_the_time_it_needs(run: Callable[..., Result], monkeypat
         given.append(options)
         return open_relay(store, options, rules=rules, judges=judges)
 
-    monkeypatch.setattr(backup, "open_relay", spied)
+    monkeypatch.setattr(importing, "open_relay", spied)
     assert run("import", pipeline__drain_seconds="1").exit_code == 0
     assert [options.drain_seconds for options in given] == [math.inf]
 

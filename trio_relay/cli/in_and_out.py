@@ -24,9 +24,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from trio_relay.backup import read_state, write_events, write_state
 from trio_relay.cli.leaving import CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
+from trio_relay.exporting import read_state, write_events, write_state
 from trio_relay.importing import bring_in
 from trio_relay.private_files import written_whole
 from trio_relay.transfer import ImportSummary

@@ -13,10 +13,10 @@ import trio
 
 from trio_relay import app, logs
 from trio_relay.app import Origins
-from trio_relay.backup import back_up
 from trio_relay.cli.leaving import exit_codes
 from trio_relay.cli.loading import config_option, followed_lists, loaded
 from trio_relay.config import Config
+from trio_relay.exporting import back_up
 from trio_relay.net.web.assembly import pages_of
 from trio_relay.shown_settings import shown_settings
 from trio_relay.tls_files import tls_files
