@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ _STANDARD_OUTPUT: Final = 1
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _IS_LINK: Final = frozenset({errno.ELOOP, errno.EMLINK})
 """What open(2) says of a link that it is not to follow, on Linux and macOS, and on FreeBSD."""
+_PART: Final = ".part"
+_RANDOM_PART: Final = re.compile(r"\.[a-z0-9_]{8}\.part")
+"""What `tempfile` adds to the name of a file that is still being written."""
 _LINK: Final = "a symbolic link lies in its place, and is not followed"
 
 
@@ -122,6 +126,65 @@ def set_mode(path: Path, mode: int) -> None:
 
 
 @contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """Make an empty file beside a path, for its owner only; what then lies there under its name goes in the end.
+
+    Raises:
+        Misplaced: what lies at the path is no regular file.
+        OSError: it cannot be made.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise Misplaced(errno.EINVAL, "it is no regular file", str(path))
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=_PART, dir=path.parent)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what killed processes have left beside a path when they were to write it.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for one in path.parent.iterdir():
+        if one.name.startswith(f"{path.name}.") and _RANDOM_PART.fullmatch(one.name.removeprefix(path.name)):
+            one.unlink(missing_ok=True)
+
+
+@contextmanager
+def filled(part: Path) -> Iterator[BinaryIO]:
+    """Open a file that `unfinished` has made for writing; what was written is on the disk when this ends.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    with open(open_private(part), "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Have a file take the place of what is at a path, in one step, also for who looks after a power cut.
+
+    Raises:
+        OSError: it could not; then what was there still is.
+    """
+    part.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems of networks know no such thing
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing, for its owner only; what was there stays until the new one is whole, and if that fails.
 
@@ -142,17 +205,10 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         with open(_opened_for_writing(path), "wb") as file:
             yield file
         return
-    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
-    part = Path(name)
-    try:
-        with open(descriptor, "wb") as file:
+    with unfinished(path) as part:
+        with filled(part) as file:
             yield file
-            file.flush()
-            os.fsync(descriptor)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        put_in_place(part, path)
     if before & _OTHERS:
         log.info("closed to others", path=str(path), before=_shown(stat.S_IMODE(before)))
 

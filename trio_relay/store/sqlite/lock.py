@@ -30,7 +30,7 @@ class PidLock:
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
         except BlockingIOError:
-            pid = os.pread(self._fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            pid = _pid_in(self._fd)
             os.close(self._fd)
             raise StoreRefused(f"{path} is in use by the process with pid {pid}") from None
         except OSError:
@@ -40,6 +40,25 @@ class PidLock:
     def release(self) -> None:
         """Release the lock. The file stays: removing it would let two processes lock two files of one name."""
         os.close(self._fd)
+
+
+def holder_of(path: Path) -> str | None:
+    """Return the pid of the process that holds a store's file; None if none does."""
+    try:
+        descriptor = os.open(f"{path}{_LOCK}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid_in(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _pid_in(lock: int) -> str:
+    return os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
 
 
 def keep_from_others(path: Path, *, has_folder: bool) -> None:

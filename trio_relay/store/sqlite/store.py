@@ -322,11 +322,11 @@ async def open_sqlite(
         StoreRefused: another process holds the file, it is of a newer version, or it cannot be opened.
     """
     path = Path(options.path)
-    with _refusing(path):
+    with refusing(path):
         make_folder(path.parent)
         lock = PidLock(path)
     try:
-        with _refusing(path):
+        with refusing(path):
             keep_from_others(path, has_folder=has_folder)
         store = opened(partial(SqliteStore, clock=clock, scoreboard=scoreboard), options)
         try:
@@ -343,7 +343,7 @@ async def open_sqlite(
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def refusing(path: Path) -> Iterator[None]:
     """Turn what the system says of a store's files into the refusal of the store."""
     try:
         yield

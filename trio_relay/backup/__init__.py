@@ -1,0 +1,4 @@
+"""Backups: whole copies of a store, made beside the running relay, and put in its place again.
+
+With SQLite a backup is a file of its own form (`backup_file`), with OpenSearch a snapshot in the cluster's repository.
+"""

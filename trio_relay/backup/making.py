@@ -1,0 +1,119 @@
+"""Makes a backup of a store in a file, beside a relay that goes on storing events.
+
+In a thread, with a rest after each piece of work that is as long as the work was: so it has half of a core and half of
+a disk at most, and what comes in keeps the other half.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from trio_relay.backup.backup_file import FORMAT, VERSION, BackupHeader, BackupRefused, write_backup
+from trio_relay.moderation.state import CONSOLE_SECRET, SECRET_NAME
+from trio_relay.private_files import remove_unfinished, unfinished, written_whole
+from trio_relay.store.sqlite.copying import copy_file
+from trio_relay.store.sqlite.threads import run_interruptibly
+from trio_relay.version import __version__
+
+SECRETS: Final = (SECRET_NAME, CONSOLE_SECRET)
+"""The relay's own keys, by their names in the store: what it signs with, and what signs links into the console."""
+_PIECE_SECONDS: Final = 0.01
+"""Of work before a rest: long beside a switch of threads, short beside a commit."""
+
+
+class Stopped(Exception):
+    """The work was asked to end."""
+
+
+class Pace:
+    """How a thread works beside others: to be called often; thread-safe only in `stop`.
+
+    Args:
+        rests: whether anybody is to be given way.
+    """
+
+    def __init__(self, *, rests: bool) -> None:
+        self._rests = rests
+        self._stopped = threading.Event()
+        self._since = time.monotonic()
+
+    def __call__(self) -> None:
+        """Rest, if it is time to.
+
+        Raises:
+            Stopped: the work is to end.
+        """
+        worked = time.monotonic() - self._since
+        if self._stopped.is_set():
+            raise Stopped
+        if self._rests and worked >= _PIECE_SECONDS:
+            self._stopped.wait(worked)
+            self._since = time.monotonic()
+
+    def stop(self) -> None:
+        """Have the work end at its next call."""
+        self._stopped.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A backup that is there: what it says of itself, bytes of the file, and how many seconds it took."""
+
+    file: Path
+    header: BackupHeader
+    size: int
+    seconds: float
+
+    def __str__(self) -> str:
+        """For the operator."""
+        return f"{self.file}: {described(self.header)}, in {self.size} bytes; {self.seconds:.1f} s"
+
+
+def described(header: BackupHeader) -> str:
+    """What a backup holds, in words."""
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(header.made))
+    key = "with the relay's key" if header.with_key else "without the relay's key"
+    return f"{header.events} events as of {made}, {key}"
+
+
+async def back_up_file(store: Path, file: Path, now: float, *, with_key: bool, rests: bool = True) -> Made:
+    """Make a backup of the store in a file, and have it in its place once it is whole.
+
+    What an earlier try has left behind, because it was killed, is removed.
+
+    Args:
+        store: of a relay, which may run.
+        file: where the backup is in the end; an older one there stays until then. Beside it there has to be room for
+            the store and for the backup.
+        now: seconds since 1970.
+        with_key: False: the relay's own secrets are not in it.
+        rests: False: there is nobody to give way to.
+
+    Raises:
+        BackupRefused: the file cannot be written.
+        StoreRefused: there is no store, or one of a newer version.
+        StoreError: the store could not be read, or is damaged; or there is no room.
+    """
+    pace = Pace(rests=rests)
+    left_out = () if with_key else SECRETS
+    try:
+        return await run_interruptibly(partial(_make, store, file, int(now), left_out, pace), pace.stop)
+    except OSError as error:
+        raise BackupRefused(f"{file} cannot be written: {error.strerror}") from error
+
+
+def _make(store: Path, file: Path, now: int, left_out: Collection[str], pace: Pace) -> Made:
+    began = time.monotonic()
+    remove_unfinished(file)
+    with unfinished(file) as copy:
+        found = copy_file(store, copy, left_out, pace)
+        header = BackupHeader(FORMAT, VERSION, now, __version__, found.schema, found.events, found.size, not left_out)
+        with copy.open("rb") as source, written_whole(file) as out:
+            write_backup(out, header, source, pace)
+    return Made(file, header, file.stat().st_size, time.monotonic() - began)

@@ -1,0 +1,138 @@
+"""Puts another file in the place of a store's: in one step, so that who is killed leaves the old one or the new one.
+
+What makes that more than a rename is the log beside the old file. It may hold what the file does not, and SQLite would
+take it for the new file's. So it is folded into the old file and removed before the step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from trio_relay.private_files import make_folder, put_in_place, remove_unfinished, unfinished
+from trio_relay.store.base import StoreRefused
+from trio_relay.store.sqlite import schema
+from trio_relay.store.sqlite.lock import PidLock
+from trio_relay.store.sqlite.store import refusing
+from trio_relay.store.sqlite.transaction import described
+
+_BEFORE: Final = ".before-restore"
+_LOGS: Final = ("-wal", "-journal")
+"""What SQLite lays beside a file, and reads before it reads the file."""
+_MEMORY: Final = "-shm"
+
+
+class Replacement:
+    """The place of a store, held by this process; made by `replacing`.
+
+    Attributes:
+        part: an empty file beside it, to be filled with the new store.
+        before: where the old store is once it has been replaced; None if there is none.
+    """
+
+    def __init__(self, path: Path, part: Path, before: Path | None) -> None:
+        self.part = part
+        self.before = before
+        self._path = path
+
+    def put(self) -> None:
+        """Put what `part` holds in the place of the store, which is kept beside it; blocks.
+
+        Raises:
+            StoreRefused: what is there is no store, or of a newer version; or somebody is reading the old one, or it
+                cannot be kept. Then the old one is in its place, and whole.
+        """
+        _check(self.part)
+        with refusing(self._path):
+            if self.before is not None:
+                is_folded = _fold(self._path)
+                if not self.before.exists():
+                    os.link(self._path, self.before)
+                if not is_folded:
+                    _set_aside(self._path, self.before)
+            for end in (*_LOGS, _MEMORY):
+                Path(f"{self._path}{end}").unlink(missing_ok=True)
+            put_in_place(self.part, self._path)
+
+
+@contextmanager
+def replacing(path: Path, *, replaces: bool) -> Iterator[Replacement]:
+    """Hold the place of a store, and get an empty file for what is to be there.
+
+    What an earlier try has left behind, because it was killed, is removed.
+
+    Args:
+        path: of the store, as the configuration has it.
+        replaces: whether there may be one already.
+
+    Raises:
+        StoreRefused: a process holds it; or there is one, and it is not to be replaced, or could not be kept.
+    """
+    with refusing(path):
+        make_folder(path.parent)
+        lock = PidLock(path)
+    try:
+        file = path.resolve()  # a link to a store names it: SQLite keeps its log there
+        before = _room_for_old(file, replaces=replaces) if file.exists() else None
+        with refusing(path):
+            remove_unfinished(file)
+            with unfinished(file) as part:
+                yield Replacement(file, part, before)
+    finally:
+        lock.release()
+
+
+def _room_for_old(file: Path, *, replaces: bool) -> Path:
+    """Return where the old store is to be kept.
+
+    Raises:
+        StoreRefused: it is not to be replaced, or something else is there.
+    """
+    before = Path(f"{file}{_BEFORE}")
+    if not replaces:
+        raise StoreRefused(
+            f"{file} is there already; --replace keeps it as {before.name} and puts another in its place"
+        )
+    # It is there, and the same file, where an earlier try was killed right before the last step.
+    if before.exists() and not before.samefile(file):
+        raise StoreRefused(f"{before} is there from the last time: move it away, or remove it")
+    return before
+
+
+def _check(part: Path) -> None:
+    try:
+        with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            schema.check(connection, "the backup")
+    except apsw.Error as error:
+        raise StoreRefused(f"the backup holds no store of a relay: {described(error)}") from error
+
+
+def _fold(file: Path) -> bool:
+    """Have all that is in the log in the file itself, and no log; False if this file is too damaged for that.
+
+    Raises:
+        StoreRefused: somebody reads it.
+    """
+    try:
+        with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+            connection.set_busy_timeout(schema.BUSY_MS)
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except (apsw.BusyError, apsw.LockedError):
+        raise StoreRefused(f"{file} is being read by another process: wait for it, or end it") from None
+    except apsw.Error:
+        return False
+    return True
+
+
+def _set_aside(file: Path, before: Path) -> None:
+    """Keep the log of a damaged file with it."""
+    for end in _LOGS:
+        log = Path(f"{file}{end}")
+        if log.exists():
+            log.replace(f"{before}{end}")
