@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay import Event, Saved
+from trio_relay.store.archive import Cause, Departure
 from trio_relay.store.judge import Facts, Questions, Ruling, Version, judge, questions, version_of
 
 NOTE = ALICE.event("note")
@@ -52,11 +53,21 @@ def test_a_new_event_is_inserted() -> None:
 
 
 def test_a_newer_version_removes_the_stored_one() -> None:
-    assert judge([NEW], stored(OLD, PROFILE)) == Ruling([Saved.STORED], insert={NEW.id: NEW}, remove={OLD.id})
+    assert judge([NEW], stored(OLD, PROFILE)) == Ruling(
+        [Saved.STORED],
+        insert={NEW.id: NEW},
+        remove={OLD.id},
+        departed={OLD.id: Cause(Departure.REPLACED, NEW.id)},
+    )
 
 
 def test_a_version_replaced_within_its_batch_is_never_inserted() -> None:
-    assert judge([OLD, NEW], Facts()) == Ruling([Saved.STORED] * 2, insert={NEW.id: NEW})
+    assert judge([OLD, NEW], Facts()) == Ruling(
+        [Saved.STORED] * 2,
+        insert={NEW.id: NEW},
+        departed={OLD.id: Cause(Departure.REPLACED, NEW.id)},
+        passed={OLD.id: OLD},
+    )
 
 
 def test_a_deletion_removes_what_is_stored_and_buries_it_for_its_author_alone() -> None:
@@ -68,6 +79,7 @@ def test_a_deletion_removes_what_is_stored_and_buries_it_for_its_author_alone() 
         deleted={NOTE.id},
         id_tombstones={(NOTE.id, ALICE.pubkey), (OLD.id, ALICE.pubkey)},
         address_tombstones={PROFILE: NOW},
+        departed={NOTE.id: Cause(Departure.DELETED, REQUEST.id)},
     )
 
 
@@ -114,6 +126,36 @@ def test_who_vanishes_takes_along_what_is_known_of_him_and_what_came_before_in_t
     )
     assert known.heads == {}
     assert set(known.stored) == {VANISH.id}
+
+
+def test_what_went_before_its_key_vanishes_is_kept_nowhere() -> None:
+    request = ALICE.event(kind=5, tags=[["e", NOTE.id]])
+    ruling = judge([NOTE, NEW, request, VANISH], stored(OLD, PROFILE))
+    assert (ruling.departed, ruling.passed) == ({}, {})
+
+
+def test_what_is_newer_than_the_request_to_vanish_is_kept_when_it_goes() -> None:
+    late, later = (ALICE.event(kind=0, created_at=VANISH.created_at + age) for age in (1, 2))
+    ruling = judge([late, VANISH, later], Facts())
+    assert ruling.departed == {late.id: Cause(Departure.REPLACED, later.id)}
+    assert ruling.passed == {late.id: late}
+
+
+def test_what_goes_says_why_in_the_order_in_which_it_goes() -> None:
+    by_id = ALICE.event(kind=5, tags=[["e", NOTE.id]])
+    by_address = ALICE.event(kind=5, created_at=NOW + 9, tags=[["a", PROFILE], ["e", NOTE.id]])
+    facts = stored(OLD, PROFILE)
+    facts.stored[NOTE.id] = version(NOTE)
+    ruling = judge([NEW, by_id, by_address], facts)
+    assert list(ruling.departed.items()) == [
+        (OLD.id, Cause(Departure.REPLACED, NEW.id)),
+        (NOTE.id, Cause(Departure.DELETED, by_id.id)),
+        (NEW.id, Cause(Departure.DELETED, by_address.id)),
+    ]
+
+
+def test_what_is_superseded_when_it_comes_departs_from_nowhere() -> None:
+    assert judge([OLD], stored(NEW, PROFILE)) == Ruling([Saved.SUPERSEDED])
 
 
 def test_what_belongs_to_who_has_vanished_stays_out_up_to_that_time() -> None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from trio_relay.nostr.event import Event, address_of, claimants, deletion_targets, supersedes
 from trio_relay.nostr.kinds import DELETION, GIFT_WRAP, VANISH
+from trio_relay.store.archive import Cause, Departure
 from trio_relay.store.base import Saved
 
 _REQUESTS: Final = frozenset({DELETION, VANISH})
@@ -91,6 +92,9 @@ class Ruling:
 
     Of `deleted`, events that were deleted by their ids, the store bars the addresses up to their times, if it has not
     told their addresses (see `Version`); those that it told are in `address_tombstones`.
+
+    Of what goes otherwise than by vanishing, `departed` says why, by id and in the order in which it goes; what of it
+    came with this batch, and so is not in the store, is in `passed`. An archive keeps that.
     """
 
     outcomes: list[Saved] = field(default_factory=list)
@@ -100,6 +104,8 @@ class Ruling:
     id_tombstones: set[tuple[str, str]] = field(default_factory=set)
     address_tombstones: dict[str, int] = field(default_factory=dict)
     vanish: dict[str, int] = field(default_factory=dict)
+    departed: dict[str, Cause] = field(default_factory=dict)
+    passed: dict[str, Event] = field(default_factory=dict)
 
 
 _Leaving: TypeAlias = dict[str, dict[str, Version]]
@@ -173,7 +179,7 @@ def _judge_one(event: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) ->
         if head is not None:
             if not supersedes(event.created_at, event.id, head.created_at, head.id):
                 return Saved.SUPERSEDED
-            _drop(head, facts, ruling)
+            _drop(head, facts, ruling, Cause(Departure.REPLACED, event.id))
     facts.stored[event.id] = version
     ruling.insert[event.id] = event
     if leaving:
@@ -189,6 +195,7 @@ def _judge_one(event: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) ->
 
 def _delete(request: Event, facts: Facts, ruling: Ruling) -> None:
     ids, addresses = deletion_targets(request)
+    cause = Cause(Departure.DELETED, request.id)
     for target in ids:
         # The target may be unknown, or of another author: the tombstone names who asked, and that decides when it
         # comes.
@@ -196,7 +203,7 @@ def _delete(request: Event, facts: Facts, ruling: Ruling) -> None:
         ruling.id_tombstones.add((target, request.pubkey))
         stored = facts.stored.get(target)
         if stored is not None and request.pubkey in stored.belongs_to and stored.kind not in _REQUESTS:
-            _drop(stored, facts, ruling)
+            _drop(stored, facts, ruling, cause)
             ruling.deleted.add(stored.id)
             if stored.address is not None:  # else an older version would come back and stand again
                 ruling.address_tombstones[stored.address] = facts.bar(stored.address, stored.created_at)
@@ -204,14 +211,18 @@ def _delete(request: Event, facts: Facts, ruling: Ruling) -> None:
         ruling.address_tombstones[address] = facts.bar(address, request.created_at)
         head = facts.heads.get(address)
         if head is not None and head.created_at <= request.created_at:
-            _drop(head, facts, ruling)
+            _drop(head, facts, ruling, cause)
 
 
 def _vanish(request: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) -> None:
     facts.vanished[request.pubkey] = ruling.vanish[request.pubkey] = request.created_at
     for version in leaving[request.pubkey].values():
-        is_meant = version.created_at <= request.created_at and _stands(version, facts)
-        if is_meant and version.id != request.id:  # the request itself stays, to show why
+        if version.created_at > request.created_at:
+            continue
+        # What went before the request came is to be nowhere, either.
+        ruling.departed.pop(version.id, None)
+        ruling.passed.pop(version.id, None)
+        if _stands(version, facts) and version.id != request.id:  # the request itself stays, to show why
             _drop(version, facts, ruling)
 
 
@@ -221,10 +232,15 @@ def _stands(version: Version, facts: Facts) -> bool:
     return version.id in facts.stored or (head is not None and head.id == version.id)
 
 
-def _drop(version: Version, facts: Facts, ruling: Ruling) -> None:
+def _drop(version: Version, facts: Facts, ruling: Ruling, cause: Cause | None = None) -> None:
+    """Take an event out of what is stored; without a cause it vanishes."""
     facts.stored.pop(version.id, None)
-    if ruling.insert.pop(version.id, None) is None:
+    if cause is not None:
+        ruling.departed.setdefault(version.id, cause)
+    if (passed := ruling.insert.pop(version.id, None)) is None:
         ruling.remove.add(version.id)
+    elif cause is not None:
+        ruling.passed[version.id] = passed
     head = facts.heads.get(version.address) if version.address is not None else None
     if head is not None and head.id == version.id and version.address is not None:
         del facts.heads[version.address]
