@@ -13,6 +13,7 @@ from trio_relay.nostr.urls import entrances, same_relay
 from trio_relay.policy.lists import Change, ListName, Lists, granted
 from trio_relay.policy.options import KindRule, MemberOptions, PolicyOptions
 from trio_relay.policy.rate_options import RateOptions
+from trio_relay.policy.retention import Floors, Retention
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +35,7 @@ class Rules:
         trusted: keys that the web of trust reaches; None: all keys are trusted.
         also_known_as: other URLs of this relay, which count where `relay_url` does.
         rates: the table `rates` of the configuration.
+        retention: what is kept for how long.
         entrances: all URLs at which clients may have connected to it, or sent a request to; `relay_url` comes first.
         by_kind: the rules of `options.rules`, by kind.
         private_kinds: kinds that are served to their authors and recipients only.
@@ -54,6 +56,7 @@ class Rules:
     trusted: AbstractSet[str] | None = None
     also_known_as: tuple[str, ...] = ()
     rates: RateOptions = field(default_factory=RateOptions)
+    retention: Retention = field(default_factory=Retention)
     entrances: tuple[str, ...] = field(init=False)
     admins: frozenset[str] = field(init=False)
     by_kind: dict[int, list[KindRule]] = field(init=False)
@@ -88,6 +91,11 @@ class Rules:
         """Go by other options from now on: lists that stand in files have changed."""
         self.options = options
         self._derive()
+        self.plans.clear()
+
+    def take_floors(self, floors: Floors) -> None:
+        """Refuse from now on what had no more room when the store was last gone through."""
+        self.retention.floors = floors
         self.plans.clear()
 
     def apply(self, changes: Sequence[Change]) -> list[Change]:
@@ -155,14 +163,17 @@ class Rules:
         """Return True for members and for admins, who need not join."""
         return pubkey in self.admins or self.lists.get(ListName.MEMBERS, pubkey, now) is not None
 
+    def is_listed(self, pubkey: str, now: float) -> bool:
+        """Return True for keys that the operator allows by name, in the configuration or at run time."""
+        return pubkey in self._allowed or self.lists.get(ListName.ALLOWED_PUBKEYS, pubkey, now) is not None
+
+    def is_trusted(self, pubkey: str) -> bool:
+        """Return True for keys that the web of trust reaches; False for all where there is none."""
+        return self.trusted is not None and pubkey in self.trusted
+
     def is_known(self, pubkey: str, now: float) -> bool:
         """Return True for keys that the operators, the members or the web of trust vouch for: others cost nothing."""
-        return (
-            self.is_member(pubkey, now)
-            or pubkey in self._allowed
-            or self.lists.get(ListName.ALLOWED_PUBKEYS, pubkey, now) is not None
-            or (self.trusted is not None and pubkey in self.trusted)
-        )
+        return self.is_member(pubkey, now) or self.is_listed(pubkey, now) or self.is_trusted(pubkey)
 
     def is_banned(self, pubkey: str, now: float) -> bool:
         """Return True if this key is banned from writing."""
@@ -178,9 +189,7 @@ class Rules:
         """Return True unless only some keys may write and this is none of them."""
         if pubkey in self.admins or pubkey == self.signer or not self.is_closed:
             return True
-        if pubkey in self._allowed or self.lists.get(ListName.ALLOWED_PUBKEYS, pubkey, now) is not None:
-            return True
-        if self.trusted is not None and pubkey in self.trusted:
+        if self.is_listed(pubkey, now) or self.is_trusted(pubkey):
             return True
         return self.members.enabled and self.members.members_write and self.is_member(pubkey, now)
 
