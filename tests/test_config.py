@@ -525,6 +525,41 @@ def test_what_is_wrong_in_such_a_table_is_told_like_anywhere_else(source: dict[s
     assert _refusal(source) == message
 
 
+RETENTION = """
+[[retention]]
+kinds = [0, 3, [10000, 19999]]
+
+[[retention]]
+except_kinds = [5, 62]
+authors = "others"
+tags = { t = ["x", "y"] }
+max_age_seconds = 7776000
+"""
+
+
+def test_rules_of_retention_are_read_in_their_order(tmp_path: Path) -> None:
+    first, second = load(_toml(tmp_path, RETENTION), {}).retention
+    assert (first.kinds, first.keeps_for_ever) == ((0, 3, (10_000, 19_999)), True)
+    assert (second.except_kinds, second.authors, second.tags) == ((5, 62), "others", {"t": ("x", "y")})
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"retention": [{"authors": "members"}]}, 'retention: rule 1: authors = "members" needs members.enabled'),
+        (
+            {"retention": [{"max_events": 5}, {"kinds": [1]}]},
+            "retention: rule 2 governs nothing: rule 1 governs all that it selects",
+        ),
+        ({"retention": [{"kinds": [70_000]}]}, "retention.kinds: expected `int` <= 65535"),
+        ({"retention": [{"kinds": [[1, 2, 3]]}]}, "retention.kinds: expected `array` of length <= 2"),
+        ({"store": {"max_bytes": 5}}, "store.max_bytes: is 0 or 1048576 at least"),
+    ],
+)
+def test_what_a_rule_of_retention_lacks_is_told(source: dict[str, Any], message: str) -> None:
+    assert _refusal(source) == message
+
+
 def test_a_setting_tells_its_bounds_and_choices() -> None:
     bounds = {f"{setting.section}.{setting.key}": setting.bounds for setting in SETTINGS}
     assert bounds["limits.max_limit"] == "≥ 1, ≤ 100000"

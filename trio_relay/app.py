@@ -49,6 +49,7 @@ from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.options import SyncOptions
 from trio_relay.pipeline.relay import Relay
 from trio_relay.plugins.hook_modules import judging
+from trio_relay.policy.retention import Retention
 from trio_relay.policy.rules import Rules
 from trio_relay.process import own_use, tune_process
 from trio_relay.store import opensearch
@@ -178,6 +179,7 @@ def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:
         has_sync=config.sync.enabled,
         also_known_as=tuple(names[1:]),
         rates=config.rates,
+        retention=Retention(config.retention, config.store.max_events, config.store.max_bytes),
     )
 
 

@@ -39,6 +39,7 @@ from trio_relay.plugins.hook_modules import load_hooks, located, options_for
 from trio_relay.plugins.hooks import HooksRefused
 from trio_relay.plugins.options import check_options
 from trio_relay.policy.rate_limits import check_rates
+from trio_relay.policy.retention import LEAST_BYTES, fault_of
 
 __all__ = ["Config", "ConfigError", "Setting", "StoreOptions", "settings"]
 
@@ -274,6 +275,7 @@ def _check_together(config: Config) -> None:
     for key in ("members_read", "claims", "receive_kinds"):
         if getattr(config.members, key) and not config.members.enabled:
             raise ConfigError(f"members.{key}: needs members.enabled")
+    _check_retention(config)
     if config.pipeline.workers != 1 and config.store.backend == "memory":
         raise ConfigError("pipeline.workers: a store in memory is for one process")
     if config.pipeline.mute_unheard and (config.pipeline.workers != 1 or config.bus.url):
@@ -291,6 +293,20 @@ def _check_together(config: Config) -> None:
         check_listen("metrics.listen", config.metrics.listen)
         if split_preamble(config.metrics.listen)[1] != config.metrics.listen:
             raise ConfigError("metrics.listen: speaks plain HTTP alone")
+
+
+def _check_retention(config: Config) -> None:
+    """Check that each rule can govern something, and that what it names is there."""
+    fault = fault_of(
+        config.retention,
+        has_members=config.members.enabled,
+        has_trust=config.policy.trust_depth > 0,
+        has_list=bool(config.policy.allowed_pubkeys or config.policy.admins or config.relay.pubkey),
+    )
+    if fault is not None:
+        raise ConfigError(f"retention: {fault}")
+    if 0 < config.store.max_bytes < LEAST_BYTES:
+        raise ConfigError(f"store.max_bytes: is 0 or {LEAST_BYTES} at least")
 
 
 def _check_nameless(config: Config) -> None:

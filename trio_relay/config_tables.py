@@ -26,6 +26,7 @@ from trio_relay.pipeline.options import RelayOptions, SyncOptions
 from trio_relay.plugins.options import PluginOptions
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rate_options import RateOptions
+from trio_relay.policy.retention import RetentionRule
 from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.sqlite import SqliteOptions
 
@@ -39,10 +40,38 @@ class StoreOptions(SqliteOptions, frozen=True, kw_only=True, forbid_unknown_fiel
             description=(
                 "sqlite: events in one file; opensearch: in an index that `trio-relay migrate` makes (see"
                 " [opensearch]); memory: events are lost when the relay stops. The other keys of this table are for"
-                " sqlite, but search and search_prefix are for all."
+                " sqlite, but search, search_prefix, max_events, max_bytes and retention_seconds are for all."
             )
         ),
     ] = "sqlite"
+    max_events: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description=(
+                "Most events of the whole store; beyond it the least deserving go: those of others, then of trusted"
+                " keys, then of members and listed ones, each the oldest first, but never those of admins, or what a"
+                " rule of [[retention]] keeps for ever. 0: no bound."
+            ),
+            extra={"unit": "events"},
+        ),
+    ] = 0
+    max_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="The same for all events together, as JSON; a store needs some two to three times as much.",
+            extra={"unit": "bytes"},
+        ),
+    ] = 0
+    retention_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="How often what [[retention]] and these bounds let go is removed.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 3_600.0
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +89,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pipeline: RelayOptions = RelayOptions()
     memory: MemoryOptions = MemoryOptions()
     store: StoreOptions = StoreOptions()
+    retention: tuple[RetentionRule, ...] = ()
     opensearch: OpenSearchOptions = OpenSearchOptions()
     bus: BusOptions = BusOptions()
     web: WebOptions = WebOptions()

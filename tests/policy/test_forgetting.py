@@ -98,14 +98,14 @@ class Twin:
         """What one rule removes."""
         one = self.rules.retention.rules[place]
         its = [event for event in self.events if self._governor(event) == place]
-        young = [e for e in its if one.max_age_seconds is None or NOW - e.created_at <= one.max_age_seconds]
+        young = [e for e in its if not one.max_age_seconds or NOW - e.created_at <= one.max_age_seconds]
         kept: list[Stored] = []
         is_full = False
         for event in young:
             if one.max_per_key and Counter(e.pubkey for e in kept)[event.pubkey] >= one.max_per_key:
                 continue
-            is_full |= bool(one.max_events) and len(kept) + 1 > (one.max_events or 0)
-            is_full |= bool(one.max_bytes) and sum(e.bytes for e in kept) + event.bytes > (one.max_bytes or 0)
+            is_full |= 0 < one.max_events < len(kept) + 1
+            is_full |= 0 < one.max_bytes < sum(e.bytes for e in kept) + event.bytes
             if not is_full:
                 kept.append(event)
         return [event.id for event in its if event not in kept]
@@ -161,10 +161,10 @@ rules_made = st.builds(
     except_kinds=st.lists(kinds, max_size=1).map(tuple),
     authors=st.sampled_from(["all", "members", "trusted", "listed", "others"]),
     tags=st.just({}) | st.just({"t": ("x", "y")}) | st.just({"t": ("x",), "p": (MEMBER,)}),
-    max_age_seconds=st.none() | st.integers(1, 5),
-    max_per_key=st.none() | st.integers(1, 2),
-    max_events=st.none() | st.integers(1, 6),
-    max_bytes=st.none() | st.integers(90, 900),
+    max_age_seconds=st.just(0) | st.integers(1, 5),
+    max_per_key=st.just(0) | st.integers(1, 2),
+    max_events=st.just(0) | st.integers(1, 6),
+    max_bytes=st.just(0) | st.integers(90, 900),
 )
 
 
@@ -253,6 +253,8 @@ def test_what_the_relay_itself_says_is_governed_by_no_rule() -> None:
         ([{"kinds": ((9, 1),)}], "rule 1: [9, 1] ends before it begins"),
         ([{"kinds": (1,), "except_kinds": ((0, 5),)}], "rule 1: except_kinds leaves it no kind"),
         ([{}, {"authors": "members"}], 'rule 2: authors = "members" needs members.enabled'),
+        ([{}, {"kinds": (1,)}], "rule 2 governs nothing: rule 1 governs all that it selects"),
+        ([{"max_bytes": 9}], "rule 1: max_bytes is 0 or 1048576 at least"),
         ([{"authors": "trusted"}], 'rule 1: authors = "trusted" needs policy.trust_depth'),
         (
             [{"authors": "listed"}],

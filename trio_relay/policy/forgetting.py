@@ -207,12 +207,12 @@ class Walk:
         return False
 
     def _keeps(self, place: int, rule: RetentionRule, event: Weighable) -> bool:
-        if rule.max_age_seconds is not None and event.created_at < self._now - rule.max_age_seconds:
+        if rule.max_age_seconds and event.created_at < self._now - rule.max_age_seconds:
             return False
         if not rule.counts:
             return True
         share = self._shares[place]
-        if rule.max_per_key is None:
+        if not rule.max_per_key:
             return share.takes(event.created_at, event.bytes)
         key = bytes.fromhex(event.pubkey)
         held = share.by_key.get(key, 0)
@@ -244,12 +244,9 @@ class Walk:
 
 
 def _room_of(rule: RetentionRule) -> Amount | None:
-    if rule.max_events is None and rule.max_bytes is None:
+    if not (rule.max_events or rule.max_bytes):
         return None
-    return Amount(
-        _NO_BOUND if rule.max_events is None else rule.max_events,
-        _NO_BOUND if rule.max_bytes is None else rule.max_bytes,
-    )
+    return Amount(rule.max_events or _NO_BOUND, rule.max_bytes or _NO_BOUND)
 
 
 def _floor(share: _Share) -> int | None:

@@ -17,8 +17,9 @@ from msgspec import Meta
 from trio_relay.nostr.kinds import MAX_KIND, WRAPS
 from trio_relay.policy.options import Kind, TagName
 
-KindSpan: TypeAlias = tuple[Kind, Kind]
-"""All kinds from the first to the last."""
+KindSpan: TypeAlias = Annotated[tuple[Kind, ...], Meta(min_length=2, max_length=2)]
+"""All kinds from the first to the last. No `tuple[Kind, Kind]`: beside a number with bounds, msgspec 0.22 makes of that
+a type that crashes the garbage collector."""
 LEAST_BYTES: Final = 2**20
 """Of a bound in bytes: no event that is taken is nearly as long, so that none pushes all others out."""
 _ALL_KINDS: Final = 2 ** (MAX_KIND + 1) - 1
@@ -51,48 +52,46 @@ class RetentionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             description="It governs events that have one of the values for each of these tags, such as { t = ['x'] }."
         ),
     ] = {}
-    max_age_seconds: (
-        Annotated[
-            int,
-            Meta(
-                ge=1,
-                description="Events that are older, by their created_at, go, and are refused when they come.",
-                extra={"unit": "seconds"},
+    max_age_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Events that are older, by their created_at, go, and are refused when they come; 0: no bound.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 0
+    max_per_key: Annotated[
+        int,
+        Meta(ge=0, description="Of each author so many stay, the newest; 0: no bound.", extra={"unit": "events"}),
+    ] = 0
+    max_events: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Of all that it governs so many stay, the newest; 0: no bound.",
+            extra={"unit": "events"},
+        ),
+    ] = 0
+    max_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description=(
+                "Of all that it governs so much stays, the newest, counted as JSON; 0: no bound, else 1 MiB at least."
             ),
-        ]
-        | None
-    ) = None
-    max_per_key: (
-        Annotated[int, Meta(ge=1, description="Of each author so many stay, the newest.", extra={"unit": "events"})]
-        | None
-    ) = None
-    max_events: (
-        Annotated[
-            int, Meta(ge=1, description="Of all that it governs so many stay, the newest.", extra={"unit": "events"})
-        ]
-        | None
-    ) = None
-    max_bytes: (
-        Annotated[
-            int,
-            Meta(
-                ge=LEAST_BYTES,
-                description="Of all that it governs so much stays, the newest; counted as JSON.",
-                extra={"unit": "bytes"},
-            ),
-        ]
-        | None
-    ) = None
+            extra={"unit": "bytes"},
+        ),
+    ] = 0
 
     @property
     def keeps_for_ever(self) -> bool:
         """True if it has no bound: what it governs is exempt from all that comes after it."""
-        return self.max_age_seconds is None and not self.counts
+        return not (self.max_age_seconds or self.counts)
 
     @property
     def counts(self) -> bool:
         """True if what becomes of an event depends on those that are newer."""
-        return not (self.max_per_key is self.max_events is self.max_bytes is None)
+        return bool(self.max_per_key or self.max_events or self.max_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +151,12 @@ class Retention:
     @property
     def weighs(self) -> bool:
         """True if the sizes of events play a part."""
-        return bool(self.max_bytes) or any(rule.max_bytes is not None for rule in self.rules)
+        return bool(self.max_bytes) or any(rule.max_bytes for rule in self.rules)
 
     @property
     def least_age(self) -> int:
         """The shortest age, in seconds, at which an event may go; 0 if that may be any."""
-        ages = [rule.max_age_seconds for rule in self.rules if rule.max_age_seconds is not None]
+        ages = [rule.max_age_seconds for rule in self.rules if rule.max_age_seconds]
         return 0 if self.counts else min(ages, default=0)
 
     @property
@@ -212,6 +211,8 @@ def fault_of(rules: Sequence[RetentionRule], *, has_members: bool, has_trust: bo
         is_there, setting = needs.get(rule.authors, (True, ""))
         if not is_there:
             return f'rule {place + 1}: authors = "{rule.authors}" needs {setting}'
+        if 0 < rule.max_bytes < LEAST_BYTES:
+            return f"rule {place + 1}: max_bytes is 0 or {LEAST_BYTES} at least"
         if (before := next((n for n in range(place) if covers(rules[n], rule)), None)) is not None:
             return f"rule {place + 1} governs nothing: rule {before + 1} governs all that it selects"
     return None
