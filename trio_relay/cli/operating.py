@@ -18,7 +18,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
-from trio_relay.backup import open_for_reading
+from trio_relay.exporting import open_for_reading
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.config import Config

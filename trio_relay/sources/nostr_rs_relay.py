@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from trio_relay.sources.lines import BrokenFile, Line, event_in
+from trio_relay.sources.lines import Line, event_in
+from trio_relay.sources.packed import BrokenFile
 
 MAGIC: Final = b"SQLite format 3\x00"
 """The first bytes of every SQLite file."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trio_relay.nostr.event import Event, check_shape, encode
-from trio_relay.sources.lines import BrokenFile, Line
+from trio_relay.sources.lines import Line
+from trio_relay.sources.packed import BrokenFile
 
 if TYPE_CHECKING:
     import psycopg
