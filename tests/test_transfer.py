@@ -26,7 +26,15 @@ from trio_relay.compressed import open_zstd_reader
 from trio_relay.nostr.event import Event, encode
 from trio_relay.sources import Line, read_lines
 from trio_relay.store.sqlite.batch_writer import BatchWriter
-from trio_relay.transfer import MOST_REASONS, MOST_TOLD, OUTCOMES, ImportSummary, export_lines, import_lines
+from trio_relay.transfer import (
+    MOST_REASONS,
+    MOST_TOLD,
+    OUTCOMES,
+    PORTION_LINES,
+    ImportSummary,
+    export_lines,
+    import_lines,
+)
 
 pytestmark = pytest.mark.usefixtures("own_logging")
 
@@ -289,13 +297,16 @@ async def test_progress_adds_up_to_the_bytes_read_and_the_events_written() -> No
 
 async def test_an_import_never_holds_more_than_the_pipeline_does() -> None:
     """The file may be larger than memory: lines are read as fast as the relay takes them."""
-    taken = 0
+    bound = 4 * PORTION_LINES  # one batch at the verifier, two in the channel, one that waits to get in
+    taken, enough = 0, trio.Event()
 
     def lines() -> Iterator[Line]:
         nonlocal taken
-        for number in range(2_000):
-            taken += 1
-            yield Line(number, 300, ALICE.event(f"{number}"))
+        for number in range(1, 2 * bound):
+            taken = number
+            yield Line(number, 300, NOTE)
+            if number == bound - 1:
+                trio.from_thread.run_sync(enough.set)
 
     class Stuck(MemoryStore):
         async def known(self, ids: object) -> set[str]:
@@ -310,8 +321,9 @@ async def test_an_import_never_holds_more_than_the_pipeline_does() -> None:
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(import_lines, relay, lines(), ImportSummary())
-                await trio.testing.wait_all_tasks_blocked()
-                assert taken == 400  # one batch at the verifier, two in the channel, one that waits to get in
+                await enough.wait()
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                assert taken == bound
                 nursery.cancel_scope.cancel()
 
 

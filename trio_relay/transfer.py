@@ -7,11 +7,13 @@ what has happened to it since counts, and whether it is whole.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from gzip import GzipFile
+from itertools import dropwhile
+from time import monotonic
 from typing import BinaryIO, Final
 
 import trio
@@ -22,6 +24,7 @@ from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import ANSWERS, Submission
 from trio_relay.policy.identity import Identity
+from trio_relay.resuming import AnsweredLines, Portion
 from trio_relay.sources import BrokenFile, Line
 from trio_relay.store.base import Saved, Scannable
 
@@ -31,7 +34,12 @@ MOST_TOLD: Final = 10
 """Reasons that are told of lines that are gone, and of those that were refused."""
 MOST_REASONS: Final = 1_000
 """Reasons that are told apart; a file can have another one in each line."""
-_PARCEL: Final = 100
+PORTION_LINES: Final = 256
+"""Lines that are read at a time, and published together."""
+PORTION_BYTES: Final = 2**20
+"""So many end a portion, too: a line may have many."""
+_PORTION_SECONDS: Final = 0.1
+"""After which lines that come slowly, as from a client at the other end of a pipe, go on."""
 _WITHDRAWN: Final = frozenset(ANSWERS[outcome][1] for outcome in (Saved.DELETED, Saved.VANISHED))
 
 
@@ -48,6 +56,7 @@ class ImportSummary:
         examples: the first line that was refused, by reason.
         broken: why the file could not be read to its end; None if it could.
         store_failed: True if a line was refused because the store failed.
+        passed_over: the number of the line up to which all had been answered before.
     """
 
     tell: Callable[[str], None] | None = None
@@ -56,6 +65,7 @@ class ImportSummary:
     examples: dict[str, int] = field(default_factory=dict)
     broken: str | None = None
     store_failed: bool = False
+    passed_over: int = 0
 
     def reply(self, line: int, event: Event, accepted: bool, reason: str) -> None:
         """Count one answer of the pipeline."""
@@ -95,6 +105,8 @@ class ImportSummary:
     def lines(self) -> list[str]:
         """The whole in words: all outcomes, then why lines are gone or were refused, the most frequent reasons first.
 
+        Of what was passed over only the number is known.
+
         Of each of the two no more than `MOST_TOLD` reasons, and how many other lines there are; a reason why lines were
         refused comes with one of them.
         """
@@ -108,50 +120,97 @@ class ImportSummary:
                 example = f" (line {self.examples[reason]})" if outcome == "refused" else ""
                 told.append(f"  {number} {outcome}: {reason}{example}")
         others = [f"  {left[outcome]} {outcome} for other reasons" for outcome in places if left[outcome]]
-        return [f"{self.total} events: {named}", *told, *others]
+        passed_over = [f"  up to line {self.passed_over} all had been answered before"] if self.passed_over else []
+        return [f"{self.total} events: {named}", *told, *others, *passed_over]
 
 
-async def import_lines(relay: Relay, lines: Iterable[Line], summary: ImportSummary, *, is_backup: bool = False) -> None:
+async def import_lines(
+    relay: Relay,
+    lines: Iterable[Line],
+    summary: ImportSummary,
+    *,
+    is_backup: bool = False,
+    answered: AnsweredLines | None = None,
+) -> None:
     """Publish each line's event, as fast as the pipeline takes them; all are answered when the relay's context ends.
 
     Args:
         relay: the relay to publish to.
-        lines: see `sources.lines.read_lines`. Where they break off, what came before is published.
+        lines: see `sources.lines.read_lines`. Each step is made in a thread, one after another and not always in the
+            same one. Where they break off, what came before is published.
         summary: filled as answers come.
         is_backup: True if this relay exported them: see `event_checks.check_restored`.
+        answered: told of each answer, too; what it knows as answered is passed over.
     """
-    operator = Identity(is_operator=True, brings_backup=is_backup)
-    batch: list[Submission] = []
+    answered = answered or AnsweredLines()
+    intake = _Intake(relay, summary, is_backup=is_backup, answered=answered)
+    after = answered.last
+    steps = dropwhile(lambda line: line.number <= after, lines)
+    while portion := await trio.to_thread.run_sync(_take, steps, summary, abandon_on_cancel=True):
+        if batch := intake.submissions(portion):
+            await relay.publish(batch)
+
+
+def _take(lines: Iterator[Line], summary: ImportSummary) -> list[Line]:
+    """Read some lines, until they are enough for a batch or it has taken long enough; none if there are no more."""
+    portion: list[Line] = []
+    size, deadline = 0, monotonic() + _PORTION_SECONDS
     try:
         for line in lines:
-            if (submission := _submission(relay, line, operator, summary)) is not None:
-                batch.append(submission)
-            if len(batch) >= _PARCEL:
-                await relay.publish(batch)
-                batch = []
+            portion.append(line)
+            size += line.size
+            if len(portion) == PORTION_LINES or size >= PORTION_BYTES or monotonic() > deadline:
+                break
     except BrokenFile as error:  # told at the end: an error from here would cancel what is on its way
         summary.broken = str(error)
-    if batch:
-        await relay.publish(batch)
+    return portion
 
 
-def _submission(relay: Relay, line: Line, operator: Identity, summary: ImportSummary) -> Submission | None:
-    """Return what is to be published of a line, if anything; else its outcome is counted."""
-    event = line.event
-    if event is None:
-        summary.refuse(line.number, line.fault)
-    elif is_ephemeral(event.kind):  # never stored, and nobody listens; a request to join makes nobody a member here
-        summary.counts["ephemeral"] += 1
-    elif has_expired(event, relay.now()):
-        summary.leave_out("it has expired (NIP-40)")
-    elif (refusal := relay.admission.admit(event, operator, line.size)) is None:
-        reply = partial(summary.reply, line.number)
-        return Submission(event, reply, trio.current_time(), line.size, operator.brings_backup, operator)
-    elif operator.brings_backup and refusal.prefix is Prefix.BLOCKED:
-        summary.leave_out(refusal.reason)
-    else:
-        summary.refuse(line.number, _in_a_file(refusal))
-    return None
+class _Intake:
+    """What becomes of lines before the pipeline: the verdicts of the rules, and the way back for its answers."""
+
+    def __init__(self, relay: Relay, summary: ImportSummary, *, is_backup: bool, answered: AnsweredLines) -> None:
+        self._relay = relay
+        self._summary = summary
+        self._answered = answered
+        self._operator = Identity(is_operator=True, brings_backup=is_backup)
+
+    def submissions(self, lines: list[Line]) -> list[Submission]:
+        """Return what is to be published of some lines; of the others the outcome is counted."""
+        portion = self._answered.begin(lines[-1].number, len(lines))
+        operator, now, batch = self._operator, trio.current_time(), []
+        for line in lines:
+            if (event := line.event) is not None and self._is_admitted(line, event):
+                reply = partial(self._reply, portion, line.number)
+                batch.append(Submission(event, reply, now, line.size, operator.brings_backup, operator))
+                continue
+            if event is None:
+                self._summary.refuse(line.number, line.fault)
+            self._answered.answer(portion)
+        return batch
+
+    def _is_admitted(self, line: Line, event: Event) -> bool:
+        """True if the event goes on; else its outcome is counted."""
+        if is_ephemeral(event.kind):  # never stored, and nobody listens; a request to join makes nobody a member here
+            self._summary.counts["ephemeral"] += 1
+        elif has_expired(event, self._relay.now()):
+            self._summary.leave_out("it has expired (NIP-40)")
+        elif (refusal := self._relay.admission.admit(event, self._operator, line.size)) is None:
+            return True
+        elif self._operator.brings_backup and refusal.prefix is Prefix.BLOCKED:
+            self._summary.leave_out(refusal.reason)
+        else:
+            self._summary.refuse(line.number, _in_a_file(refusal))
+        return False
+
+    def _reply(self, portion: Portion, line: int, event: Event, accepted: bool, reason: str) -> None:
+        self._summary.reply(line, event, accepted, reason)
+        if accepted:
+            self._answered.answer(portion, event.id)
+        elif reason.startswith(f"{Prefix.ERROR}:"):
+            self._answered.fail()
+        else:
+            self._answered.answer(portion)
 
 
 def _in_a_file(refusal: Rejected) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from trio_relay.cli.admin_link import admin_link_command
-from trio_relay.cli.in_and_out import export_command, import_command
+from trio_relay.cli.export_command import export_command
+from trio_relay.cli.import_command import import_command
 from trio_relay.cli.operating import count_command, query_command, stats_command
 from trio_relay.cli.serving_commands import main
 from trio_relay.cli.store_commands import migrate_command, trends_command

@@ -15,6 +15,7 @@ from trio_relay.net.listeners import AddressRefused
 from trio_relay.net.tls import TlsRefused
 from trio_relay.net.web.rendering import PagesRefused
 from trio_relay.plugins.hooks import HooksRefused
+from trio_relay.resuming import ResumeRefused
 from trio_relay.state_file import StateRefused
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.workers import WorkersFailed
@@ -49,7 +50,7 @@ def exit_codes(*, writes: bool = False) -> Iterator[None]:
                 leave(CRASHED, f"cannot write: {unwritten.strerror}")
             case StoreRefused() as refused:
                 leave(STORE_REFUSED, str(refused))
-            case StateRefused() | TlsRefused() | HooksRefused() | PagesRefused() as refused:
+            case StateRefused() | ResumeRefused() | TlsRefused() | HooksRefused() | PagesRefused() as refused:
                 leave(CONFIG_ERROR, str(refused))
             case StoreError() | WorkersFailed() as failed:
                 leave(CRASHED, str(failed))

@@ -18,10 +18,10 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
-from trio_relay.exporting import open_for_reading
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.config import Config
+from trio_relay.exporting import open_for_reading
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.written_filters import filters_in, read_filters

@@ -1,0 +1,143 @@
+"""The command `import`: events and operators' decisions, from files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import click
+import trio
+
+from trio_relay.cli.import_progress import ImportProgress
+from trio_relay.cli.leaving import CRASHED, exit_codes, leave
+from trio_relay.cli.loading import config_option, loaded_lasting
+from trio_relay.cli.state_options import check_options, state_option, with_key_option
+from trio_relay.config import Config
+from trio_relay.exporting import read_state
+from trio_relay.importing import bring_in
+from trio_relay.resuming import Bookmark, fingerprint
+from trio_relay.sources import read_lines
+from trio_relay.transfer import ImportSummary
+
+_STDIN: Final = "-"
+
+
+@click.command("import")
+@config_option
+@click.option(
+    "--backup",
+    is_flag=True,
+    help="FILE is an export of this relay: ask only whether its events are whole, not whether they may come in.",
+)
+@click.option("--resume", is_flag=True, help="Go on where an import of FILE was broken off, if one was.")
+@click.option("--each", is_flag=True, help="Name each refused line on standard error, with the reason.")
+@click.option("--lenient", is_flag=True, help="Exit code 0 although lines were refused.")
+@click.option("--quiet", is_flag=True, help="Do not tell on standard error how far it is.")
+@state_option(
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Restore from this file what operators had decided, before any event: all of it or nothing.",
+)
+@with_key_option(help="Take the relay's own key from STATE, too.")
+@click.option("--replace", is_flag=True, help="STATE takes the place of what the store has of that sort.")
+@click.argument("file", required=False)
+@click.pass_obj
+def import_command(
+    group_path: Path | None,
+    config_path: Path | None,
+    backup: bool,
+    resume: bool,
+    each: bool,
+    lenient: bool,
+    quiet: bool,
+    state_path: Path | None,
+    with_key: bool,
+    replace: bool,
+    file: str | None,
+) -> None:
+    """Store events from FILE, one JSON object a line, or from standard input.
+
+    FILE may be compressed by gzip or zstd; its lines may be EVENT messages, or strfry's, also of --fried. Without
+    --backup events go through the same checks as a client's, but for authentication. With --state alone no events are
+    read; - is standard input. The relay must not run on the same store meanwhile.
+
+    How far it is, how fast it goes and how long it will take is told on standard error, every ten seconds where that is
+    no terminal. What was broken off, even by kill -9 or a loss of power, goes on with --resume: FILE.resume, beside
+    FILE until all of it is in, says where.
+
+    At the end it is said how many lines were refused, the ten most frequent reasons with the first line of each, and
+    how many others; --each names every line. Exit code 1 if any was refused, unless --lenient; if the store failed; or
+    if FILE could not be read to its end.
+    """
+    check_options(file is not None, state_path, backup=backup, with_key=with_key, replace=replace)
+    if resume and file in (None, _STDIN):
+        raise click.UsageError("--resume needs FILE: what standard input has given cannot be read again")
+    if file is None and state_path is None:
+        file = _STDIN
+    config = loaded_lasting(config_path or group_path)
+    summary = ImportSummary(partial(click.echo, err=True) if each else None)
+    with exit_codes():
+        state = None if state_path is None else read_state(state_path, with_key=with_key)
+        bring = partial(bring_in, config, state, summary=summary, is_backup=backup, replaces=replace)
+        if file is None:
+            trio.run(partial(bring, None))
+        else:
+            with _opened(file) as source:
+                progress = ImportProgress(_size(source), summary, is_quiet=quiet)
+                bookmark = _bookmark(file, source, config)
+                lines = read_lines(source, progress.advance)
+                trio.run(progress.beside, partial(bring, lines, bookmark=bookmark, resumes=resume))
+    if state is not None:
+        click.echo(f"{state_path}: {state}")
+    if file is not None:
+        _tell(summary, lenient=lenient)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BinaryIO]:
+    """The file of that name, or standard input."""
+    if name == _STDIN:
+        # Past its buffer: a thread that waits for more must not hold the buffer's lock when Ctrl-C ends the program.
+        yield getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        return
+    try:
+        file = open(name, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise click.BadParameter(f"{name!r}: {error.strerror}", param_hint="FILE") from error
+    with file:
+        yield file
+
+
+def _bookmark(name: str, file: BinaryIO, config: Config) -> Bookmark | None:
+    """What remembers how far the import is; None of what cannot be read again, such as a pipe."""
+    if name == _STDIN or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return None
+    if config.store.backend == "sqlite":
+        store = str(Path(config.store.path).absolute())
+    else:
+        store = f"{config.opensearch.prefix} at {config.opensearch.urls[0]}"
+    return Bookmark(Path(name), fingerprint(file), store)
+
+
+def _tell(summary: ImportSummary, *, lenient: bool) -> None:
+    """Say what became of the lines; leaves with exit code 1 if not all is in the store that should be."""
+    for line in summary.lines():
+        click.echo(line)
+    if summary.broken is not None:
+        leave(CRASHED, f"{summary.broken}; what came before is imported")
+    if summary.store_failed:
+        leave(CRASHED, "the store failed; the same import can be run again")
+    if summary.counts["refused"] and not lenient:
+        leave(CRASHED, "not all lines were taken (--lenient: that is no failure)")
+
+
+def _size(file: BinaryIO) -> int | None:
+    try:
+        return os.fstat(file.fileno()).st_size or None
+    except OSError:
+        return None
