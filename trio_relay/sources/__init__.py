@@ -2,5 +2,17 @@
 
 from trio_relay.sources.lines import Line, event_in, read_lines
 from trio_relay.sources.packed import BrokenFile, Packed, open_packed, said_as_broken
+from trio_relay.sources.recognizing import NoSource, Source, open_source
 
-__all__ = ["BrokenFile", "Line", "Packed", "event_in", "open_packed", "read_lines", "said_as_broken"]
+__all__ = [
+    "BrokenFile",
+    "Line",
+    "NoSource",
+    "Packed",
+    "Source",
+    "event_in",
+    "open_packed",
+    "open_source",
+    "read_lines",
+    "said_as_broken",
+]

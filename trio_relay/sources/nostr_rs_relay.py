@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ _ROWS: Final = 500
 
 def read_database(
     path: Path, left_out: Counter[str], progress: Callable[[int], None] = lambda _bytes: None
-) -> Iterator[Line]:
+) -> Generator[Line, None, None]:
     """Read the events of a file, in the memory of one.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -38,7 +38,7 @@ _DELETED_AT: Final = "deleted_at"
 _NO_TABLE: Final = "holds no table `events` as nostream makes it"
 
 
-def read_dump(texts: Iterable[bytes], left_out: Counter[str]) -> Iterator[Line]:
+def read_dump(texts: Iterable[bytes], left_out: Counter[str]) -> Generator[Line, None, None]:
     """Read the events of a dump, in the memory of one.
 
     Args:
@@ -100,7 +100,7 @@ def _unescaped(field: bytes) -> str | None:
 
 def read_postgres(
     url: str, left_out: Counter[str], opened: Callable[[int], None], progress: Callable[[int], None]
-) -> Iterator[Line]:
+) -> Generator[Line, None, None]:
     """Read the events of a database, oldest first, in one read-only transaction and the memory of some hundred rows.
 
     Args:

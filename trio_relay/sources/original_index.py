@@ -11,7 +11,7 @@ import http.client
 import os
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -37,7 +37,7 @@ def read_index(
     progress: Callable[[int], None] = lambda _bytes: None,
     *,
     most_bytes: int = MOST_BYTES,
-) -> Iterator[Line]:
+) -> Generator[Line, None, None]:
     """Read the events of an index, in the memory of one page.
 
     Args:

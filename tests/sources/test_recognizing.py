@@ -1,0 +1,171 @@
+"""What an argument of `import` names: each kind of source, and what is said of all else."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import zstandard
+
+from tests.sources.original_relay_index import make
+from tests.sources.rust_relay_file import add, made_file
+from tests.support.keys import ALICE, BOB
+from trio_relay.sources import BrokenFile, NoSource, Source, open_source
+
+EVENTS = [ALICE.event("first"), BOB.event("second", tags=[["t", "ü"]])]
+LINES = b"".join(msgspec.json.encode(event) + b"\n" for event in EVENTS)
+HEAD = (
+    "--\n-- PostgreSQL database dump\n--\n\nCOPY public.events"
+    " (event_id, event_pubkey, event_kind, event_created_at, event_content, event_tags, event_signature, deleted_at)"
+    " FROM stdin;\n"
+)
+
+
+def row(number: int, deleted_at: str = r"\N") -> str:
+    it = EVENTS[number]
+    fields = [
+        rf"\\x{it.id}",
+        rf"\\x{it.pubkey}",
+        it.kind,
+        it.created_at,
+        it.content,
+        msgspec.json.encode(it.tags).decode(),
+    ]
+    return "\t".join([*map(str, fields), rf"\\x{it.sig}", deleted_at]) + "\n"
+
+
+DUMP = (HEAD + row(0) + row(1) + "\\.\n").encode()
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
+
+
+def opened(argument: str) -> tuple[Source, int]:
+    """What is read of a source, all of it, and the bytes that progress was told of."""
+    read = list[int]()
+    with open_source(argument, read.append) as source:
+        source.lines = iter(list(source.lines))
+    return source, sum(read)
+
+
+def why_not(argument: str) -> str:
+    with pytest.raises(NoSource) as caught, open_source(argument):
+        pass
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize(("data", "kind"), [(LINES, "lines"), (DUMP, "a dump of nostream")], ids=["lines", "dump"])
+def test_a_text_is_known_by_how_it_begins_however_it_is_packed(
+    tmp_path: Path, data: bytes, kind: str, packing: str
+) -> None:
+    path = tmp_path / "any name"
+    path.write_bytes(PACKINGS[packing](data))
+    source, read = opened(str(path))
+    assert [line.event for line in source.lines] == EVENTS
+    assert (source.kind, source.total_bytes) == (kind, read)
+
+
+@pytest.mark.parametrize(("data", "kind"), [(LINES, "lines"), (DUMP, "a dump of nostream")], ids=["lines", "dump"])
+def test_standard_input_is_known_by_how_it_begins(monkeypatch: pytest.MonkeyPatch, data: bytes, kind: str) -> None:
+    there, here = os.pipe()
+    with open(there, "rb") as pipe:
+        os.write(here, data)
+        os.close(here)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(pipe))
+        source, read = opened("-")
+        assert [line.event for line in source.lines] == EVENTS
+        assert (source.kind, source.total_bytes, read) == (kind, None, len(data))
+
+
+def test_a_database_of_nostr_rs_relay_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    with made_file(tmp_path / "nostr.db") as database:
+        add(database, EVENTS)
+        add(database, [ALICE.event("deleted")], hidden=True)
+    source, read = opened(str(tmp_path / "nostr.db"))
+    assert [line.event for line in source.lines] == EVENTS
+    assert (source.kind, source.total_bytes) == ("a database of nostr-rs-relay", read)
+    assert source.left_out == {"deleted or replaced there": 1}
+
+
+def test_an_index_is_known_by_its_url(node: str, prefix: str) -> None:
+    url = make(node, prefix, EVENTS)
+    source, read = opened(url)
+    assert {line.event.id for line in source.lines if line.event} == {event.id for event in EVENTS}
+    assert (source.kind, source.total_bytes) == ("the index of the original relay", read)
+
+
+def test_what_is_deleted_in_a_dump_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "nostream.sql"
+    path.write_text(HEAD + row(0, "2024-01-01 00:00:00") + row(1) + "\\.\n", encoding="utf-8")
+    source, _ = opened(str(path))
+    assert [line.event for line in source.lines] == EVENTS[1:]
+    assert source.left_out == {"deleted there": 1}
+
+
+def test_what_cannot_be_read_at_all_is_told_when_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other.sql").write_text("--\n-- PostgreSQL database dump\n--\n", encoding="utf-8")
+    for argument, said in [
+        (str(tmp_path / "other.sql"), "holds no table `events`"),
+        ("postgresql:///nostream?host=/nowhere", "cannot read the database"),
+        ("http://127.0.0.1:9/nostr-events", "cannot read the index"),
+    ]:
+        with pytest.raises(BrokenFile, match=said), open_source(argument):
+            pass
+
+
+def test_a_dump_that_breaks_off_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "nostream.sql.gz"
+    text = HEAD + row(0) * 50_000
+    path.write_bytes(gzip.compress(text.encode())[:-20_000])
+    with (
+        open_source(str(path)) as source,
+        pytest.raises(BrokenFile, match="within the dump: the gzip data end too early"),
+    ):
+        list(source.lines)
+
+
+def test_other_arguments_are_told_what_to_do_instead(tmp_path: Path) -> None:
+    assert "`trio-relay sync`" in why_not("wss://relay.example")
+    assert "`trio-relay sync`" in why_not("WS://127.0.0.1:7777")
+    assert "names no index" in why_not("https://node.example:9200/")
+    assert why_not("mysql://me:hidden@host/db") == "nothing is read from mysql:// (but from postgresql:// and https://)"
+    assert why_not("http://[::1/x") == "the URL cannot be read"
+    assert why_not(str(tmp_path / "no")) == f"{tmp_path / 'no'}: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"PGDMP\x01\x0e\x00", "pg_restore --data-only --table=events"),
+        (b"toc.dat" + bytes(500), "pg_restore --data-only --table=events"),
+        (bytes(16) + (0xBEEFC0DE).to_bytes(4, sys.byteorder) + bytes(100), "strfry export"),
+    ],
+    ids=["custom dump", "tar dump", "LMDB"],
+)
+def test_a_file_that_only_another_program_reads_is_told_which(tmp_path: Path, start: bytes, said: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(start)
+    assert said in why_not(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("data.mdb", "strfry export"),
+        ("toc.dat", "pg_restore"),
+        ("nostr.db", "nostr.db in it"),
+        ("other", "is a folder"),
+    ],
+)
+def test_a_folder_is_told_what_it_seems_to_be(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / name).touch()
+    assert said in why_not(str(tmp_path))

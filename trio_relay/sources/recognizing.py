@@ -1,0 +1,200 @@
+"""What an argument names that events can be brought in from, told by its form or its first bytes.
+
+What cannot be read at all is said at once, with what to do instead, before anything else is begun.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, Final
+from urllib.parse import urlsplit
+
+from trio_relay.sources import nostr_rs_relay, nostream, original_index
+from trio_relay.sources.lines import MOST_LINE_BYTES, Line, read_lines
+from trio_relay.sources.packed import open_packed, said_as_broken
+
+
+class NoSource(Exception):
+    """An argument names nothing that events can be read from; the message says why, and what to do instead."""
+
+
+@dataclass(slots=True)
+class Source:
+    """What events are read from.
+
+    Attributes:
+        lines: the events and what is wrong with others, by blocking steps, each of which may be in another thread. A
+            step raises `BrokenFile` where it cannot be read to its end.
+        kind: what it is, in words.
+        total_bytes: how many there are to be read; None if nobody knows.
+        left_out: by why, how many events were there that are not among the lines; complete once all are read.
+    """
+
+    lines: Iterator[Line]
+    kind: str
+    total_bytes: int | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+@contextmanager
+def open_source(argument: str, progress: Callable[[int], None] = lambda _bytes: None) -> Iterator[Source]:
+    """Open what an argument names, for as long as the context lasts.
+
+    Args:
+        argument: `-` for standard input; the path of a file of lines, of nostr-rs-relay's database or of a dump that
+            pg_dump made of nostream's; `postgresql://…`, a database of nostream; `http(s)://…/nostr-events`, the
+            index of the original relay.
+        progress: called with the bytes that were read, whenever some were.
+
+    Raises:
+        NoSource: it names nothing that can be read.
+        BrokenFile: it could not be read as far as its first event.
+    """
+    if (scheme := _SCHEME.match(argument)) is not None:
+        with _from_database(argument, scheme[1].lower(), progress) as source:
+            yield source
+    elif argument == "-":
+        with _from_file(sys.stdin.buffer, progress) as source:
+            yield source
+    else:
+        with _opened(argument) as file, _from_file(file, progress) as source:
+            yield source
+
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+@contextmanager
+def _from_database(url: str, scheme: str, progress: Callable[[int], None]) -> Iterator[Source]:
+    source = Source(iter(()), "")
+
+    def opened(size: int) -> None:
+        source.total_bytes = size
+
+    match scheme:
+        case "postgresql" | "postgres":
+            source.kind = "a database of nostream"
+            read = nostream.read_postgres(url, source.left_out, opened, progress)
+        case "http" | "https" if _has_path(url):
+            source.kind = "the index of the original relay"
+            read = original_index.read_index(url, opened, progress)
+        case _:
+            raise NoSource(_why_not(scheme))
+    with _begun(read) as source.lines:
+        yield source
+
+
+def _has_path(url: str) -> bool:
+    try:
+        return urlsplit(url).path.strip("/") != ""
+    except ValueError:
+        raise NoSource("the URL cannot be read") from None
+
+
+def _why_not(scheme: str) -> str:
+    match scheme:
+        case "ws" | "wss":
+            return "events of a relay that runs come by `trio-relay sync`, not by an import"
+        case "http" | "https":
+            return "the URL names no index; that of the original relay is https://…:9200/nostr-events"
+        case _:
+            return f"nothing is read from {scheme}:// (but from postgresql:// and https://)"
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file; what is none is told with what it is."""
+    if Path(path).is_dir():
+        raise NoSource(f"{path}: {_folder(Path(path))}")
+    with ExitStack() as files:
+        try:
+            file = files.enter_context(Path(path).open("rb"))
+        except OSError as error:
+            raise NoSource(f"{path}: {error.strerror}") from error
+        yield file
+
+
+def _folder(path: Path) -> str:
+    if (path / "data.mdb").exists():
+        return _LMDB
+    if (path / "toc.dat").exists():
+        return _NOT_PLAIN
+    if (path / "nostr.db").exists():
+        return "this is a folder; the database of nostr-rs-relay is nostr.db in it"
+    return "this is a folder"
+
+
+_LMDB: Final = (
+    "this is an LMDB database, which only the relay that made it can read; have that write its events as lines, such"
+    " as by `strfry export`"
+)
+_NOT_PLAIN: Final = (
+    "this is a dump, but no plain text; make one of it by `pg_restore --data-only --table=events --file=events.sql`"
+)
+
+
+@contextmanager
+def _from_file(file: BinaryIO, progress: Callable[[int], None]) -> Iterator[Source]:
+    found = os.fstat(file.fileno())
+    size = found.st_size if stat.S_ISREG(found.st_mode) else None
+    start = file.peek(_START_BYTES) if isinstance(file, io.BufferedReader) else b""
+    if why := _why_unreadable(start):
+        raise NoSource(f"{file.name}: {why}")
+    left_out = Counter[str]()
+    if start.startswith(nostr_rs_relay.MAGIC) and size is not None:
+        rows = nostr_rs_relay.read_database(Path(file.name), left_out, progress)
+        with _begun(rows) as lines:
+            yield Source(lines, "a database of nostr-rs-relay", size, left_out)
+    elif _is_dump(file, start, size):
+        with _begun(_read_packed_dump(file, left_out, progress)) as lines:
+            yield Source(lines, "a dump of nostream", size, left_out)
+    else:
+        yield Source(read_lines(file, progress), "lines", size)
+
+
+_START_BYTES: Final = 512
+_LMDB_MAGIC: Final = (0xBEEFC0DE).to_bytes(4, sys.byteorder)
+_LMDB_MAGIC_AT: Final = 16
+
+
+def _why_unreadable(start: bytes) -> str:
+    if start[_LMDB_MAGIC_AT:].startswith(_LMDB_MAGIC):
+        return _LMDB
+    return _NOT_PLAIN if start.startswith((b"PGDMP", b"toc.dat\x00")) else ""
+
+
+def _is_dump(file: BinaryIO, start: bytes, size: int | None) -> bool:
+    """True for a text of pg_dump; a compressed one must be a file, as its data are looked at before they are read."""
+    if start.startswith(nostream.DUMP_START) or size is None:
+        return start.startswith(nostream.DUMP_START)
+    with said_as_broken("compressed", lambda: "at the start"):
+        begin = open_packed(file).stream.read(len(nostream.DUMP_START))
+    file.seek(0)
+    return begin == nostream.DUMP_START
+
+
+def _read_packed_dump(
+    file: BinaryIO, left_out: Counter[str], progress: Callable[[int], None]
+) -> Generator[Line, None, None]:
+    stream, form = open_packed(file, progress)
+    with said_as_broken(form, lambda: "within the dump"):
+        yield from nostream.read_dump(iter(partial(stream.readline, MOST_LINE_BYTES), b""), left_out)
+
+
+@contextmanager
+def _begun(lines: Generator[Line, None, None]) -> Iterator[Iterator[Line]]:
+    """Read as far as the first event, so that what cannot be read at all is told before anything is done."""
+    with closing(lines):
+        first = next(lines, None)
+        yield chain([] if first is None else [first], lines)
