@@ -16,7 +16,7 @@ import zstandard
 from tests.sources.original_relay_index import make
 from tests.sources.rust_relay_file import add, made_file
 from tests.support.keys import ALICE, BOB
-from trio_relay.sources import BrokenFile, NoSource, Source, open_source
+from trio_relay.sources import BrokenFile, EventSource, NoSource, open_source
 
 EVENTS = [ALICE.event("first"), BOB.event("second", tags=[["t", "ü"]])]
 LINES = b"".join(msgspec.json.encode(event) + b"\n" for event in EVENTS)
@@ -48,7 +48,7 @@ PACKINGS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def opened(argument: str) -> tuple[Source, int]:
+def opened(argument: str) -> tuple[EventSource, int]:
     """What is read of a source, all of it, and the bytes that progress was told of."""
     read = list[int]()
     with open_source(argument, read.append) as source:

@@ -2,14 +2,14 @@
 
 from trio_relay.sources.lines import Line, event_in, read_lines
 from trio_relay.sources.packed import BrokenFile, Packed, open_packed, said_as_broken
-from trio_relay.sources.recognizing import NoSource, Source, open_source
+from trio_relay.sources.recognizing import EventSource, NoSource, open_source
 
 __all__ = [
     "BrokenFile",
+    "EventSource",
     "Line",
     "NoSource",
     "Packed",
-    "Source",
     "event_in",
     "open_packed",
     "open_source",

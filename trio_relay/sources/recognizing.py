@@ -30,7 +30,7 @@ class NoSource(Exception):
 
 
 @dataclass(slots=True)
-class Source:
+class EventSource:
     """What events are read from.
 
     Attributes:
@@ -48,7 +48,7 @@ class Source:
 
 
 @contextmanager
-def open_source(argument: str, progress: Callable[[int], None] = lambda _bytes: None) -> Iterator[Source]:
+def open_source(argument: str, progress: Callable[[int], None] = lambda _bytes: None) -> Iterator[EventSource]:
     """Open what an argument names, for as long as the context lasts.
 
     Args:
@@ -76,8 +76,8 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 @contextmanager
-def _from_database(url: str, scheme: str, progress: Callable[[int], None]) -> Iterator[Source]:
-    source = Source(iter(()), "")
+def _from_database(url: str, scheme: str, progress: Callable[[int], None]) -> Iterator[EventSource]:
+    source = EventSource(iter(()), "")
 
     def opened(size: int) -> None:
         source.total_bytes = size
@@ -145,7 +145,7 @@ _NOT_PLAIN: Final = (
 
 
 @contextmanager
-def _from_file(file: BinaryIO, progress: Callable[[int], None]) -> Iterator[Source]:
+def _from_file(file: BinaryIO, progress: Callable[[int], None]) -> Iterator[EventSource]:
     found = os.fstat(file.fileno())
     size = found.st_size if stat.S_ISREG(found.st_mode) else None
     start = file.peek(_START_BYTES) if isinstance(file, io.BufferedReader) else b""
@@ -155,12 +155,12 @@ def _from_file(file: BinaryIO, progress: Callable[[int], None]) -> Iterator[Sour
     if start.startswith(nostr_rs_relay.MAGIC) and size is not None:
         rows = nostr_rs_relay.read_database(Path(file.name), left_out, progress)
         with _begun(rows) as lines:
-            yield Source(lines, "a database of nostr-rs-relay", size, left_out)
+            yield EventSource(lines, "a database of nostr-rs-relay", size, left_out)
     elif _is_dump(file, start, size):
         with _begun(_read_packed_dump(file, left_out, progress)) as lines:
-            yield Source(lines, "a dump of nostream", size, left_out)
+            yield EventSource(lines, "a dump of nostream", size, left_out)
     else:
-        yield Source(read_lines(file, progress), "lines", size)
+        yield EventSource(read_lines(file, progress), "lines", size)
 
 
 _START_BYTES: Final = 512
