@@ -6,8 +6,10 @@ import gzip
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import pytest
@@ -56,6 +58,11 @@ def opened(argument: str) -> tuple[EventSource, int]:
     return source, sum(read)
 
 
+def write_all(file: BinaryIO, data: bytes) -> None:
+    with file:
+        file.write(data)
+
+
 def why_not(argument: str) -> str:
     with pytest.raises(NoSource) as caught, open_source(argument):
         pass
@@ -78,10 +85,12 @@ def test_a_text_is_known_by_how_it_begins_however_it_is_packed(
 def test_standard_input_is_known_by_how_it_begins(monkeypatch: pytest.MonkeyPatch, data: bytes, kind: str) -> None:
     there, here = os.pipe()
     with open(there, "rb") as pipe:
-        os.write(here, data)
-        os.close(here)
+        os.write(here, data[:5])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(pipe))
+        writer = threading.Thread(target=write_all, args=(os.fdopen(here, "wb"), data[5:]))
+        writer.start()
         source, read = opened("-")
+        writer.join()
         assert [line.event for line in source.lines] == EVENTS
         assert (source.kind, source.total_bytes, read) == (kind, None, len(data))
 
@@ -94,6 +103,42 @@ def test_a_database_of_nostr_rs_relay_is_known_by_its_first_bytes(tmp_path: Path
     assert [line.event for line in source.lines] == EVENTS
     assert (source.kind, source.total_bytes) == ("a database of nostr-rs-relay", read)
     assert source.left_out == {"deleted or replaced there": 1}
+
+
+def test_a_named_pipe_is_read_as_standard_input_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(DUMP))
+    writer.start()
+    source, _ = opened(str(tmp_path / "pipe"))
+    writer.join()
+    assert [line.event for line in source.lines] == EVENTS
+    assert (source.kind, source.total_bytes) == ("a dump of nostream", None)
+
+
+def test_a_step_that_goes_on_in_a_thread_does_not_keep_a_source_from_being_closed(tmp_path: Path) -> None:
+    """So it is when Ctrl-C ends an import: the thread is left behind."""
+    with made_file(tmp_path / "nostr.db") as database:
+        add(database, [ALICE.event(str(number)) for number in range(501)])
+    is_reading, may_end = threading.Event(), threading.Event()
+
+    def progress(_bytes: int) -> None:
+        is_reading.set()
+        may_end.wait()
+
+    with open_source(str(tmp_path / "nostr.db"), progress) as source:
+        reader = threading.Thread(target=lambda: list(source.lines))
+        reader.start()
+        is_reading.wait()
+    may_end.set()
+    reader.join()
+
+
+def test_a_database_is_not_read_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with made_file(tmp_path / "nostr.db") as database:
+        add(database, EVENTS)
+    with (tmp_path / "nostr.db").open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        assert why_not("-") == "standard input: a database is no stream; name its file"
 
 
 def test_an_index_is_known_by_its_url(node: str, prefix: str) -> None:

@@ -5,19 +5,18 @@ What cannot be read at all is said at once, with what to do instead, before anyt
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 from urllib.parse import urlsplit
 
 from trio_relay.sources import nostr_rs_relay, nostream, original_index
@@ -65,11 +64,15 @@ def open_source(argument: str, progress: Callable[[int], None] = lambda _bytes: 
         with _from_database(argument, scheme[1].lower(), progress) as source:
             yield source
     elif argument == "-":
-        with _from_file(sys.stdin.buffer, progress) as source:
+        # Past its buffer: a thread that waits for more must not hold that one's lock when Ctrl-C ends the program.
+        file = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        with _from_stream(file, "standard input", progress) as source:
             yield source
     else:
-        with _opened(argument) as file, _from_file(file, progress) as source:
-            yield source
+        with _opened(argument) as file:
+            from_it = _from_file(file, Path(argument), progress)
+            with from_it if _is_regular(file) else _from_stream(file, argument, progress) as source:
+                yield source
 
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -144,23 +147,60 @@ _NOT_PLAIN: Final = (
 )
 
 
+def _is_regular(file: BinaryIO) -> bool:
+    """True for a file that has all its bytes, so that they can be read again."""
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+
+
 @contextmanager
-def _from_file(file: BinaryIO, progress: Callable[[int], None]) -> Iterator[EventSource]:
-    found = os.fstat(file.fileno())
-    size = found.st_size if stat.S_ISREG(found.st_mode) else None
-    start = file.peek(_START_BYTES) if isinstance(file, io.BufferedReader) else b""
-    if why := _why_unreadable(start):
-        raise NoSource(f"{file.name}: {why}")
-    left_out = Counter[str]()
-    if start.startswith(nostr_rs_relay.MAGIC) and size is not None:
-        rows = nostr_rs_relay.read_database(Path(file.name), left_out, progress)
-        with _begun(rows) as lines:
+def _from_file(file: BinaryIO, path: Path, progress: Callable[[int], None]) -> Iterator[EventSource]:
+    size, left_out = os.fstat(file.fileno()).st_size, Counter[str]()
+    start = _start_of(file, str(path))
+    file.seek(0)
+    if start.startswith(nostr_rs_relay.MAGIC):
+        with _begun(nostr_rs_relay.read_database(path, left_out, progress)) as lines:
             yield EventSource(lines, "a database of nostr-rs-relay", size, left_out)
-    elif _is_dump(file, start, size):
+    elif _holds_dump(file):
         with _begun(_read_packed_dump(file, left_out, progress)) as lines:
             yield EventSource(lines, "a dump of nostream", size, left_out)
     else:
         yield EventSource(read_lines(file, progress), "lines", size)
+
+
+def _holds_dump(file: BinaryIO) -> bool:
+    """True for a text of pg_dump, also a compressed one, of which a little is decompressed for that."""
+    with said_as_broken("compressed", lambda: "at the start"):
+        begin = open_packed(file).stream.read(len(nostream.DUMP_START))
+    file.seek(0)
+    return begin == nostream.DUMP_START
+
+
+@contextmanager
+def _from_stream(file: BinaryIO, name: str, progress: Callable[[int], None]) -> Iterator[EventSource]:
+    """Open what comes by a pipe, whose bytes come once: a compressed dump is not told from compressed lines."""
+    start = _start_of(file, name)
+    if start.startswith(nostr_rs_relay.MAGIC):
+        raise NoSource(f"{name}: a database is no stream; name its file")
+    whole = cast("BinaryIO", _LookedAt(file, start))
+    if start.startswith(nostream.DUMP_START):
+        left_out = Counter[str]()
+        with _begun(_read_packed_dump(whole, left_out, progress)) as lines:
+            yield EventSource(lines, "a dump of nostream", None, left_out)
+    else:
+        yield EventSource(read_lines(whole, progress), "lines")
+
+
+class _LookedAt:
+    """A stream that is read from its start, although that has been read already."""
+
+    def __init__(self, file: BinaryIO, start: bytes) -> None:
+        self._read: Callable[[int], bytes] = getattr(file, "read1", file.read)
+        self._start = start
+
+    def read(self, size: int) -> bytes:
+        """Return so many bytes at most; none at the end."""
+        start, self._start = self._start[:size], self._start[size:]
+        return start or self._read(size)
 
 
 _START_BYTES: Final = 512
@@ -168,20 +208,21 @@ _LMDB_MAGIC: Final = (0xBEEFC0DE).to_bytes(4, sys.byteorder)
 _LMDB_MAGIC_AT: Final = 16
 
 
-def _why_unreadable(start: bytes) -> str:
+def _start_of(file: BinaryIO, name: str) -> bytes:
+    """Return the first bytes of a file, by which it is told what it is; of a stream those that come at once.
+
+    Raises:
+        NoSource: another program has to make something of it first.
+    """
+    read: Callable[[int], bytes] = getattr(file, "read1", file.read)
+    start = read(_START_BYTES)
+    while 0 < len(start) < len(nostream.DUMP_START) and (more := read(_START_BYTES)):
+        start += more
     if start[_LMDB_MAGIC_AT:].startswith(_LMDB_MAGIC):
-        return _LMDB
-    return _NOT_PLAIN if start.startswith((b"PGDMP", b"toc.dat\x00")) else ""
-
-
-def _is_dump(file: BinaryIO, start: bytes, size: int | None) -> bool:
-    """True for a text of pg_dump; a compressed one must be a file, as its data are looked at before they are read."""
-    if start.startswith(nostream.DUMP_START) or size is None:
-        return start.startswith(nostream.DUMP_START)
-    with said_as_broken("compressed", lambda: "at the start"):
-        begin = open_packed(file).stream.read(len(nostream.DUMP_START))
-    file.seek(0)
-    return begin == nostream.DUMP_START
+        raise NoSource(f"{name}: {_LMDB}")
+    if start.startswith((b"PGDMP", b"toc.dat\x00")):
+        raise NoSource(f"{name}: {_NOT_PLAIN}")
+    return start
 
 
 def _read_packed_dump(
@@ -195,6 +236,10 @@ def _read_packed_dump(
 @contextmanager
 def _begun(lines: Generator[Line, None, None]) -> Iterator[Iterator[Line]]:
     """Read as far as the first event, so that what cannot be read at all is told before anything is done."""
-    with closing(lines):
-        first = next(lines, None)
+    first = next(lines, None)
+    try:
         yield chain([] if first is None else [first], lines)
+    finally:
+        # A step that still goes on in a thread that was left behind, since the program is to end, says ValueError.
+        with suppress(ValueError):
+            lines.close()
