@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import click
 import trio
@@ -22,7 +20,7 @@ from trio_relay.config import Config
 from trio_relay.exporting import read_state
 from trio_relay.importing import bring_in
 from trio_relay.resuming import Bookmark, fingerprint
-from trio_relay.sources import read_lines
+from trio_relay.sources import BrokenFile, EventSource, NoSource, open_source
 from trio_relay.transfer import ImportSummary
 
 _STDIN: Final = "-"
@@ -45,7 +43,7 @@ _STDIN: Final = "-"
 )
 @with_key_option(help="Take the relay's own key from STATE, too.")
 @click.option("--replace", is_flag=True, help="STATE takes the place of what the store has of that sort.")
-@click.argument("file", required=False)
+@click.argument("source", metavar="[FILE|URL]", required=False)
 @click.pass_obj
 def import_command(
     group_path: Path | None,
@@ -58,13 +56,15 @@ def import_command(
     state_path: Path | None,
     with_key: bool,
     replace: bool,
-    file: str | None,
+    source: str | None,
 ) -> None:
     """Store events from FILE, one JSON object a line, or from standard input.
 
-    FILE may be compressed by gzip or zstd; its lines may be EVENT messages, or strfry's, also of --fried. Without
-    --backup events go through the same checks as a client's, but for authentication. With --state alone no events are
-    read; - is standard input. The relay must not run on the same store meanwhile.
+    FILE may be compressed by gzip or zstd; its lines may be EVENT messages, or strfry's, also of --fried. It may also
+    be the database of nostr-rs-relay, or what pg_dump wrote of nostream's; URL is that of nostream's database,
+    postgresql://…, or of the original relay's index, https://…/nostr-events. Without --backup events go through the
+    same checks as a client's, but for authentication. With --state alone no events are read; - is standard input. The
+    relay must not run on the same store meanwhile.
 
     How far it is, how fast it goes and how long it will take is told on standard error, every ten seconds where that is
     no terminal. What was broken off, even by kill -9 or a loss of power, goes on with --resume: FILE.resume, beside
@@ -74,70 +74,66 @@ def import_command(
     how many others; --each names every line. Exit code 1 if any was refused, unless --lenient; if the store failed; or
     if FILE could not be read to its end.
     """
-    check_options(file is not None, state_path, backup=backup, with_key=with_key, replace=replace)
-    if resume and file in (None, _STDIN):
+    check_options(source is not None, state_path, backup=backup, with_key=with_key, replace=replace)
+    if resume and source in (None, _STDIN):
         raise click.UsageError("--resume needs FILE: what standard input has given cannot be read again")
-    if file is None and state_path is None:
-        file = _STDIN
+    if source is None and state_path is None:
+        source = _STDIN
     config = loaded_lasting(config_path or group_path)
     summary = ImportSummary(partial(click.echo, err=True) if each else None)
+    left_out = Counter[str]()
     with exit_codes():
         state = None if state_path is None else read_state(state_path, with_key=with_key)
         bring = partial(bring_in, config, state, summary=summary, is_backup=backup, replaces=replace)
-        if file is None:
+        if source is None:
             trio.run(partial(bring, None))
         else:
-            with _opened(file) as source:
-                progress = ImportProgress(_size(source), summary, is_quiet=quiet)
-                bookmark = _bookmark(file, source, config)
-                lines = read_lines(source, progress.advance)
-                trio.run(progress.beside, partial(bring, lines, bookmark=bookmark, resumes=resume))
+            progress = ImportProgress(summary, is_quiet=quiet)
+            with _opened(source, progress) as events:
+                bookmark = _bookmark(source, config) if events.is_repeatable else None
+                if resume and bookmark is None:
+                    raise click.UsageError(f"--resume needs a FILE of lines, not {events.kind}")
+                left_out = events.left_out
+                trio.run(progress.beside, partial(bring, events.lines, bookmark=bookmark, resumes=resume))
     if state is not None:
         click.echo(f"{state_path}: {state}")
-    if file is not None:
-        _tell(summary, lenient=lenient)
+    if source is not None:
+        _tell(summary, left_out, lenient=lenient)
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
-    """The file of that name, or standard input."""
-    if name == _STDIN:
-        # Past its buffer: a thread that waits for more must not hold the buffer's lock when Ctrl-C ends the program.
-        yield getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-        return
-    try:
-        file = open(name, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise click.BadParameter(f"{name!r}: {error.strerror}", param_hint="FILE") from error
-    with file:
-        yield file
+def _opened(argument: str, progress: ImportProgress) -> Iterator[EventSource]:
+    """Open what the argument names; leaves where it cannot be read."""
+    with ExitStack() as sources:
+        try:
+            source = sources.enter_context(open_source(argument, progress.advance))
+        except NoSource as error:
+            raise click.UsageError(str(error)) from error
+        except BrokenFile as error:
+            leave(CRASHED, str(error))
+        progress.expect(source.total_bytes)
+        yield source
 
 
-def _bookmark(name: str, file: BinaryIO, config: Config) -> Bookmark | None:
-    """What remembers how far the import is; None of what cannot be read again, such as a pipe."""
-    if name == _STDIN or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return None
+def _bookmark(name: str, config: Config) -> Bookmark:
+    """What remembers how far the import of a file is."""
     if config.store.backend == "sqlite":
         store = str(Path(config.store.path).absolute())
     else:
         store = f"{config.opensearch.prefix} at {config.opensearch.urls[0]}"
-    return Bookmark(Path(name), fingerprint(file), store)
+    with Path(name).open("rb") as file:
+        return Bookmark(Path(name), fingerprint(file), store)
 
 
-def _tell(summary: ImportSummary, *, lenient: bool) -> None:
+def _tell(summary: ImportSummary, left_out: Counter[str], *, lenient: bool) -> None:
     """Say what became of the lines; leaves with exit code 1 if not all is in the store that should be."""
     for line in summary.lines():
         click.echo(line)
+    for reason, number in left_out.most_common():
+        click.echo(f"  {number} left out: {reason}")
     if summary.broken is not None:
         leave(CRASHED, f"{summary.broken}; what came before is imported")
     if summary.store_failed:
         leave(CRASHED, "the store failed; the same import can be run again")
     if summary.counts["refused"] and not lenient:
         leave(CRASHED, "not all lines were taken (--lenient: that is no failure)")
-
-
-def _size(file: BinaryIO) -> int | None:
-    try:
-        return os.fstat(file.fileno()).st_size or None
-    except OSError:
-        return None

@@ -78,16 +78,19 @@ class ImportProgress:
     Where that is no terminal, an import of less than ten seconds has nothing to tell.
 
     Args:
-        total: bytes that are to be read; None if nobody knows.
         summary: has the outcomes.
         is_quiet: True: say nothing.
     """
 
-    def __init__(self, total: int | None, summary: ImportSummary, *, is_quiet: bool) -> None:
+    def __init__(self, summary: ImportSummary, *, is_quiet: bool) -> None:
         self._read = 0
-        self._pace = ImportPace(total)
+        self._pace = ImportPace(None)
         self._summary = summary
         self._is_quiet = is_quiet
+
+    def expect(self, total: int | None) -> None:
+        """Take so many bytes for what there is to read; None: nobody knows."""
+        self._pace.total = total
 
     def advance(self, size: int) -> None:
         """Take so many bytes for read; called by the thread that reads, and by no other."""

@@ -38,12 +38,14 @@ class EventSource:
         kind: what it is, in words.
         total_bytes: how many there are to be read; None if nobody knows.
         left_out: by why, how many events were there that are not among the lines; complete once all are read.
+        is_repeatable: True if the same file gives the same lines when it is read again.
     """
 
     lines: Iterator[Line]
     kind: str
     total_bytes: int | None = None
     left_out: Counter[str] = field(default_factory=Counter)
+    is_repeatable: bool = False
 
 
 @contextmanager
@@ -162,9 +164,9 @@ def _from_file(file: BinaryIO, path: Path, progress: Callable[[int], None]) -> I
             yield EventSource(lines, "a database of nostr-rs-relay", size, left_out)
     elif _holds_dump(file):
         with _begun(_read_packed_dump(file, left_out, progress)) as lines:
-            yield EventSource(lines, "a dump of nostream", size, left_out)
+            yield EventSource(lines, "a dump of nostream", size, left_out, is_repeatable=True)
     else:
-        yield EventSource(read_lines(file, progress), "lines", size)
+        yield EventSource(read_lines(file, progress), "lines", size, is_repeatable=True)
 
 
 def _holds_dump(file: BinaryIO) -> bool:
