@@ -31,7 +31,7 @@ class Stopped(Exception):
     """The work was asked to end."""
 
 
-class Pace:
+class WorkPace:
     """How a thread works beside others: to be called often; thread-safe only in `stop`.
 
     Args:
@@ -62,7 +62,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class BackupMade:
     """A backup that is there: what it says of itself, bytes of the file, and how many seconds it took."""
 
     file: Path
@@ -82,7 +82,7 @@ def described(header: BackupHeader) -> str:
     return f"{header.events} events as of {made}, {key}"
 
 
-async def back_up_file(store: Path, file: Path, now: float, *, with_key: bool, rests: bool = True) -> Made:
+async def back_up_file(store: Path, file: Path, now: float, *, with_key: bool, rests: bool = True) -> BackupMade:
     """Make a backup of the store in a file, and have it in its place once it is whole.
 
     What an earlier try has left behind, because it was killed, is removed.
@@ -100,7 +100,7 @@ async def back_up_file(store: Path, file: Path, now: float, *, with_key: bool, r
         StoreRefused: there is no store, or one of a newer version.
         StoreError: the store could not be read, or is damaged; or there is no room.
     """
-    pace = Pace(rests=rests)
+    pace = WorkPace(rests=rests)
     left_out = () if with_key else SECRETS
     try:
         return await run_interruptibly(partial(_make, store, file, int(now), left_out, pace), pace.stop)
@@ -108,7 +108,7 @@ async def back_up_file(store: Path, file: Path, now: float, *, with_key: bool, r
         raise BackupRefused(f"{file} cannot be written: {error.strerror}") from error
 
 
-def _make(store: Path, file: Path, now: int, left_out: Collection[str], pace: Pace) -> Made:
+def _make(store: Path, file: Path, now: int, left_out: Collection[str], pace: WorkPace) -> BackupMade:
     began = time.monotonic()
     remove_unfinished(file)
     with unfinished(file) as copy:
@@ -116,4 +116,4 @@ def _make(store: Path, file: Path, now: int, left_out: Collection[str], pace: Pa
         header = BackupHeader(FORMAT, VERSION, now, __version__, found.schema, found.events, found.size, not left_out)
         with copy.open("rb") as source, written_whole(file) as out:
             write_backup(out, header, source, pace)
-    return Made(file, header, file.stat().st_size, time.monotonic() - began)
+    return BackupMade(file, header, file.stat().st_size, time.monotonic() - began)

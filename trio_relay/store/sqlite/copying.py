@@ -21,7 +21,7 @@ from trio_relay.store.sqlite.read_pool import store_error
 from trio_relay.store.sqlite.transaction import described, transaction
 
 _CACHE_BYTES: Final = 4_194_304
-_STEPS: Final = 20_000
+STEPS: Final = 20_000
 """Of SQLite's virtual machine between two pauses: a few milliseconds of copying."""
 
 
@@ -77,7 +77,7 @@ def _opened(path: Path, flags: int, pause: Callable[[], None]) -> apsw.Connectio
         pause()
         return False
 
-    connection.set_progress_handler(give_way, _STEPS)
+    connection.set_progress_handler(give_way, STEPS)
     return connection
 
 

@@ -96,7 +96,7 @@ def _room_for_old(file: Path, *, replaces: bool) -> Path:
     before = Path(f"{file}{_BEFORE}")
     if not replaces:
         raise StoreRefused(
-            f"{file} is there already; --replace keeps it as {before.name} and puts another in its place"
+            f"{file} is there already; --replace puts another in its place, and keeps it as {before.name}"
         )
     # It is there, and the same file, where an earlier try was killed right before the last step.
     if before.exists() and not before.samefile(file):
