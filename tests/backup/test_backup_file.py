@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_relay.backup import backup_file
+from trio_relay.backup import backup_file, base
 
 STORE = b"SQLite format 3\0" + bytes(range(256)) * 2
 HEADER = backup_file.BackupHeader(
@@ -38,7 +38,7 @@ def read(path: Path) -> bytes:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(backup_file.BackupRefused) as refused:
+    with pytest.raises(base.BackupRefused) as refused:
         read(path)
     return str(refused.value)
 

@@ -18,14 +18,13 @@ from tests.store.files import content, exists, opened_for_reading, overwrite
 from tests.support.backends import everything
 from tests.support.keys import NOW
 from tests.support.program import PATIENCE
-from trio_relay import open_sqlite
-from trio_relay.backup import backup_file, making
-from trio_relay.store import base
+from trio_relay import StoreError, StoreRefused, open_sqlite
+from trio_relay.backup import backup_file, base, making
 
 pytestmark = pytest.mark.slow
 
 
-async def back_up(store: Path, file: Path, *, with_key: bool = False) -> making.BackupMade:
+async def back_up(store: Path, file: Path, *, with_key: bool = False) -> base.BackupMade:
     return await making.back_up_file(store, file, NOW, with_key=with_key, rests=False)
 
 
@@ -60,17 +59,18 @@ async def test_a_backup_of_a_running_relay_has_all_that_is_stored(store: Path, f
         await running.save_many([NEWEST])  # in the log alone
         made = await back_up(store, file)
         found = rows(store)
-    assert made.header == backup_file.BackupHeader(
+    header = backup_file.read_header(file)
+    assert header == backup_file.BackupHeader(
         backup_file.FORMAT,
         backup_file.VERSION,
         NOW,
-        made.header.program,
+        header.program,
         version_of(store),
         len(EVENTS) + 1,
         len(content(unpacked(file))),
         with_key=False,
     )
-    assert made.size == len(content(file))
+    assert made == base.BackupMade(str(file), NOW, len(EVENTS) + 1, False, len(content(file)), made.seconds)
     del found["kept"]
     copied = rows(unpacked(file))
     assert dict(copied.pop("kept")) == {name: KEPT[name] for name in KEPT if name.startswith("banned")}
@@ -103,7 +103,7 @@ async def test_the_secrets_are_in_none_of_its_bytes_nor_are_those_there_were_bef
 
 async def test_with_the_key_they_are_in_it(store: Path, file: Path) -> None:
     made = await back_up(store, file, with_key=True)
-    assert made.header.with_key
+    assert made.with_key
     async with opened_for_reading(unpacked(file)) as copy:
         assert await copy.get_metadata() == KEPT
 
@@ -114,7 +114,7 @@ async def test_a_killed_relays_log_is_in_it(store: Path, file: Path, tmp_path: P
         await running.save_many([NEWEST])
         for end in ("", "-wal"):
             overwrite(Path(f"{killed}{end}"), content(Path(f"{store}{end}")))
-    assert (await back_up(killed, file)).header.events == len(EVENTS) + 1
+    assert (await back_up(killed, file)).events == len(EVENTS) + 1
 
 
 async def test_what_is_stored_meanwhile_is_not_in_it(store: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ async def test_what_is_stored_meanwhile_is_not_in_it(store: Path, file: Path, mo
         assert await everything(running) == [*EVENTS, NEWEST]
     async with opened_for_reading(unpacked(file)) as copy:
         assert await everything(copy) == EVENTS
-    assert made.header.events == len(EVENTS)
+    assert made.events == len(EVENTS)
 
 
 async def test_who_is_cancelled_leaves_nothing(store: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,22 +177,20 @@ async def test_a_damaged_store_has_no_backup_made(store: Path, file: Path) -> No
         (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'event_time'").fetchone()
     raw[(page - 1) * 4096 : page * 4096] = os.urandom(4096)
     overwrite(store, bytes(raw))
-    with pytest.raises(
-        base.StoreError, match=r"cannot be copied: database disk image is malformed|the store is damaged"
-    ):
+    with pytest.raises(StoreError, match=r"cannot be copied: database disk image is malformed|the store is damaged"):
         await back_up(store, file)
     assert beside(file) == ["data"]
 
 
 async def test_what_is_no_store_is_refused(tmp_path: Path, store: Path, file: Path) -> None:
-    with pytest.raises(base.StoreRefused, match=r"none\.db does not exist"):
+    with pytest.raises(StoreRefused, match=r"none\.db does not exist"):
         await back_up(tmp_path / "none.db", file)
     (tmp_path / "foreign.db").write_bytes(b"")
-    with pytest.raises(base.StoreRefused, match=r"is a database, but not one of trio-relay"):
+    with pytest.raises(StoreRefused, match=r"is a database, but not one of trio-relay"):
         await back_up(tmp_path / "foreign.db", file)
     with closing(apsw.Connection(str(store))) as connection:
         connection.pragma("user_version", 1_000)
-    with pytest.raises(base.StoreRefused, match=r"schema version 1000"):
+    with pytest.raises(StoreRefused, match=r"schema version 1000"):
         await back_up(store, file)
     assert not exists(file)
 
@@ -203,14 +201,14 @@ async def test_a_backup_that_cannot_be_written_says_why(store: Path, file: Path,
         (tmp_path / "data", "it is no regular file"),
         (Path(os.devnull), "it is no regular file"),
     ):
-        with pytest.raises(backup_file.BackupRefused) as refused:
+        with pytest.raises(base.BackupRefused) as refused:
             await back_up(store, place)
         assert str(refused.value) == f"{place} cannot be written: {why}"
 
 
 async def test_an_empty_store_has_a_backup(tmp_path: Path, file: Path) -> None:
     await fill(tmp_path / "relay.db")
-    assert (await back_up(tmp_path / "relay.db", file)).header.events == 0
+    assert (await back_up(tmp_path / "relay.db", file)).events == 0
 
 
 def test_who_works_rests_as_long_as_the_work_took(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,5 +228,5 @@ def test_who_works_rests_as_long_as_the_work_took(monkeypatch: pytest.MonkeyPatc
         hurried()
     assert rests == pytest.approx([0.0, 0.205, 0.03, 0.01])
     pace.stop()
-    with pytest.raises(making.Stopped):
+    with pytest.raises(making.WorkStopped):
         pace()

@@ -16,9 +16,8 @@ from tests.backup.conftest import EVENTS, KEPT, NEWEST, fill, options
 from tests.store.files import opened_for_reading
 from tests.support.backends import everything
 from tests.support.keys import ALICE, NOW
-from trio_relay import Event, open_sqlite
-from trio_relay.backup import backup_file, making, restoring
-from trio_relay.store import base
+from trio_relay import Event, StoreRefused, open_sqlite
+from trio_relay.backup import backup_file, base, making, restoring
 
 pytestmark = pytest.mark.slow
 
@@ -76,9 +75,7 @@ def test_a_backup_makes_a_store_where_none_is(made: Path, tmp_path: Path) -> Non
 
 def test_a_store_that_is_there_is_replaced_by_request_alone_and_kept(made: Path, other: Path) -> None:
     before = files_in(other.parent)
-    with pytest.raises(
-        base.StoreRefused, match=r"is there already; --replace puts another in its place, and keeps it as"
-    ):
+    with pytest.raises(StoreRefused, match=r"is there already; --replace puts another in its place, and keeps it as"):
         restore(made, other)
     assert files_in(other.parent) == before
     restored = restore(made, other, replaces=True)
@@ -91,9 +88,7 @@ def test_a_store_that_is_there_is_replaced_by_request_alone_and_kept(made: Path,
 def test_what_is_kept_from_the_last_time_is_not_lost(made: Path, other: Path) -> None:
     restore(made, other, replaces=True)
     before = files_in(other.parent)
-    with pytest.raises(
-        base.StoreRefused, match=r"before-restore is there from the last time: move it away, or remove it"
-    ):
+    with pytest.raises(StoreRefused, match=r"before-restore is there from the last time: move it away, or remove it"):
         restore(made, other, replaces=True)
     assert files_in(other.parent) == before
 
@@ -148,7 +143,7 @@ def test_while_a_relay_holds_the_store_its_pid_is_named(made: Path, other: Path)
     async def attempt() -> None:
         async with open_sqlite(options(other)):
             before = set(files_in(other.parent))
-            with pytest.raises(base.StoreRefused, match=rf"is in use by the process with pid {os.getpid()}$"):
+            with pytest.raises(StoreRefused, match=rf"is in use by the process with pid {os.getpid()}$"):
                 restore(made, other, replaces=True)
             assert set(files_in(other.parent)) == before
 
@@ -163,7 +158,7 @@ def test_while_somebody_reads_the_store_it_is_not_replaced(
     with closing(apsw.Connection(str(other))) as reader:
         reader.pragma("journal_mode", "wal")
         reader.execute("BEGIN; CREATE TABLE moon (x); COMMIT; BEGIN; SELECT * FROM event").fetchall()
-        with pytest.raises(base.StoreRefused, match=r"is being read by another process: wait for it, or end it"):
+        with pytest.raises(StoreRefused, match=r"is being read by another process: wait for it, or end it"):
             restore(made, other, replaces=True)
     assert files_in(other.parent).keys() == {"relay.db"}
     assert events_in(other) == [ALSO]
@@ -176,9 +171,9 @@ def test_a_damaged_backup_touches_nothing(made: Path, other: Path, tmp_path: Pat
     made.write_bytes(raw)
     before = files_in(other.parent)
     for path in (other, tmp_path / "new" / "relay.db"):
-        with pytest.raises(backup_file.BackupRefused):
+        with pytest.raises(base.BackupRefused):
             restore(made, path, replaces=True)
-        with pytest.raises(backup_file.BackupRefused):
+        with pytest.raises(base.BackupRefused):
             restoring.check_backup(made, lambda _bytes: None)
     assert files_in(other.parent) == before
     assert not (tmp_path / "new").exists()
@@ -196,7 +191,7 @@ def rewritten(file: Path, store: bytes, **said: int) -> None:
 
 def test_a_backup_of_a_newer_store_touches_nothing(made: Path, tmp_path: Path) -> None:
     rewritten(made, b"".join(backup_file.contents(made)), schema=1_000)
-    with pytest.raises(backup_file.BackupRefused, match=r"take the newer trio-relay that wrote it"):
+    with pytest.raises(base.BackupRefused, match=r"take the newer trio-relay that wrote it"):
         restore(made, tmp_path / "new" / "relay.db")
     assert not (tmp_path / "new").exists()
 
@@ -212,7 +207,7 @@ def test_a_backup_of_what_is_no_store_touches_nothing(made: Path, other: Path) -
         (b"no database" * 99, "holds no store of a relay"),
     ):
         rewritten(made, store)
-        with pytest.raises(base.StoreRefused, match=why):
+        with pytest.raises(StoreRefused, match=why):
             restore(made, other, replaces=True)
         assert files_in(other.parent) == before
 
@@ -234,7 +229,7 @@ def test_who_fails_at_any_step_leaves_the_old_store_and_can_be_run_again(
                 patched.setattr(Path, "unlink", fail)
             case "replace":
                 patched.setattr(Path, "replace", fail)
-        with pytest.raises((base.StoreRefused, OSError), match=r"Input/output error"):
+        with pytest.raises((StoreRefused, OSError), match=r"Input/output error"):
             restore(made, other, replaces=True)
     assert events_in(other) == [ALSO]
     restore(made, other, replaces=True)

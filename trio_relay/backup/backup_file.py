@@ -18,6 +18,7 @@ from typing import BinaryIO, Final, cast
 
 import msgspec
 
+from trio_relay.backup.base import BackupRefused
 from trio_relay.compressed import DamagedZstd, open_zstd_reader, open_zstd_writer
 
 FORMAT: Final = "trio-relay backup"
@@ -27,10 +28,6 @@ _LEVEL: Final = 1
 _DIGEST_BYTES: Final = 32
 _LONGEST_HEADER: Final = 4_096
 _CHUNK_BYTES: Final = 1_048_576
-
-
-class BackupRefused(Exception):
-    """A backup that is not made or not used; the message says why, for the operator."""
 
 
 class BackupHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

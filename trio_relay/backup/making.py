@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from trio_relay.backup.backup_file import FORMAT, VERSION, BackupHeader, BackupRefused, write_backup
+from trio_relay.backup.backup_file import FORMAT, VERSION, BackupHeader, write_backup
+from trio_relay.backup.base import BackupMade, BackupRefused
 from trio_relay.moderation.state import CONSOLE_SECRET, SECRET_NAME
 from trio_relay.private_files import remove_unfinished, unfinished, written_whole
 from trio_relay.store.sqlite.copying import copy_file
@@ -27,7 +27,7 @@ _PIECE_SECONDS: Final = 0.01
 """Of work before a rest: long beside a switch of threads, short beside a commit."""
 
 
-class Stopped(Exception):
+class WorkStopped(Exception):
     """The work was asked to end."""
 
 
@@ -47,11 +47,11 @@ class WorkPace:
         """Rest, if it is time to.
 
         Raises:
-            Stopped: the work is to end.
+            WorkStopped: the work is to end.
         """
         worked = time.monotonic() - self._since
         if self._stopped.is_set():
-            raise Stopped
+            raise WorkStopped
         if self._rests and worked >= _PIECE_SECONDS:
             self._stopped.wait(worked)
             self._since = time.monotonic()
@@ -59,27 +59,6 @@ class WorkPace:
     def stop(self) -> None:
         """Have the work end at its next call."""
         self._stopped.set()
-
-
-@dataclass(frozen=True, slots=True)
-class BackupMade:
-    """A backup that is there: what it says of itself, bytes of the file, and how many seconds it took."""
-
-    file: Path
-    header: BackupHeader
-    size: int
-    seconds: float
-
-    def __str__(self) -> str:
-        """For the operator."""
-        return f"{self.file}: {described(self.header)}, in {self.size} bytes; {self.seconds:.1f} s"
-
-
-def described(header: BackupHeader) -> str:
-    """What a backup holds, in words."""
-    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(header.made))
-    key = "with the relay's key" if header.with_key else "without the relay's key"
-    return f"{header.events} events as of {made}, {key}"
 
 
 async def back_up_file(store: Path, file: Path, now: float, *, with_key: bool, rests: bool = True) -> BackupMade:
@@ -116,4 +95,5 @@ def _make(store: Path, file: Path, now: int, left_out: Collection[str], pace: Wo
         header = BackupHeader(FORMAT, VERSION, now, __version__, found.schema, found.events, found.size, not left_out)
         with copy.open("rb") as source, written_whole(file) as out:
             write_backup(out, header, source, pace)
-    return BackupMade(file, header, file.stat().st_size, time.monotonic() - began)
+    size, seconds = file.stat().st_size, time.monotonic() - began
+    return BackupMade(str(file), now, found.events, not left_out, size, seconds)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trio_relay.backup.backup_file import BackupHeader, BackupRefused, contents, read_header
+from trio_relay.backup.backup_file import BackupHeader, contents, read_header
+from trio_relay.backup.base import BackupRefused
 from trio_relay.private_files import filled
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.replacing import replacing

@@ -1,0 +1,95 @@
+"""The folder in which a relay keeps backups of its store, each under the name of its moment; the oldest go."""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import gmtime, strftime, strptime
+from typing import Final
+
+import trio
+
+from trio_relay.backup.base import BackupMade, BackupRefused
+from trio_relay.backup.making import back_up_file
+from trio_relay.private_files import make_folder
+
+_NAME: Final = "relay-%Y%m%dT%H%M%SZ.backup"
+_NAMED: Final = re.compile(r"relay-[0-9]{8}T[0-9]{6}Z\.backup(\.[a-z0-9_]{8}\.part)?")
+
+
+class BackupFolder:
+    """Holds backups of one store; nothing else in the folder is touched.
+
+    Args:
+        folder: made if it is not there.
+        store: the file of the store.
+        with_key: whether the relay's own secrets are in them.
+    """
+
+    def __init__(self, folder: Path, store: Path, *, with_key: bool) -> None:
+        self._folder = folder
+        self._store = store
+        self._with_key = with_key
+
+    async def make(self, now: float) -> BackupMade:
+        """See `Vault.make`."""
+        with self._saying_where():
+            await trio.to_thread.run_sync(self._tidy)
+        file = self._folder / name_at(now)
+        return await back_up_file(self._store, file, now, with_key=self._with_key)
+
+    async def newest(self) -> float | None:
+        """See `Vault.newest`."""
+        with self._saying_where():
+            return max(map(moment_of, await trio.to_thread.run_sync(self._names)), default=None)
+
+    async def rotate(self, keep: int) -> list[str]:
+        """See `Vault.rotate`."""
+        with self._saying_where():
+            return await trio.to_thread.run_sync(self._rotate, keep)
+
+    @contextmanager
+    def _saying_where(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BackupRefused(f"{error.filename or self._folder}: {error.strerror}") from error
+
+    def _rotate(self, keep: int) -> list[str]:
+        leaving = beyond(self._names(), keep)
+        for name in leaving:
+            (self._folder / name).unlink(missing_ok=True)
+        return leaving
+
+    def _tidy(self) -> None:
+        """Make the folder, and remove what a killed relay has left half written: only one relay writes here."""
+        make_folder(self._folder)
+        for one in self._folder.iterdir():
+            if (found := _NAMED.fullmatch(one.name)) and found[1]:
+                one.unlink(missing_ok=True)
+
+    def _names(self) -> list[str]:
+        if not self._folder.is_dir():
+            return []
+        return [one.name for one in self._folder.iterdir() if (found := _NAMED.fullmatch(one.name)) and not found[1]]
+
+
+def name_at(now: float) -> str:
+    """Return the name of a backup of this moment, in seconds since 1970."""
+    return strftime(_NAME, gmtime(now))
+
+
+def moment_of(name: str) -> float:
+    """Return the moment that a name tells; before all others if it tells none, such as a 32nd of May."""
+    try:
+        return float(timegm(strptime(name, _NAME)))
+    except ValueError:
+        return 0.0
+
+
+def beyond(names: list[str], keep: int) -> list[str]:
+    """Return which names are older than so many of the newest, oldest first."""
+    return sorted(names)[:-keep]

@@ -1,0 +1,111 @@
+"""Backups of a running relay: at their time, and when somebody asks; one at a time, beside everything else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+import trio
+
+from trio_relay.backup.base import BackupMade, BackupRefused, BackupStatistics, Vault
+from trio_relay.backup.options import BackupOptions
+from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.store.base import StoreError, StoreRefused
+
+log = structlog.get_logger("trio_relay.backup")
+
+RETRY_SECONDS: Final = 300.0
+"""After one that failed, or sooner if they are made more often."""
+_FAILURES: Final = (BackupRefused, StoreError, StoreRefused)
+
+
+class Backups:
+    """Makes backups of one relay's store.
+
+    Args:
+        options: how often, and how many are kept.
+        vault: where they go; None: the store is in memory.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, options: BackupOptions, vault: Vault | None, clock: Callable[[], float] = time.time) -> None:
+        self._options = options
+        self._vault = vault
+        self._clock = clock
+        self._turn = trio.Lock()
+        self._statistics = BackupStatistics()
+
+    def statistics(self) -> BackupStatistics:
+        """How they do."""
+        return self._statistics
+
+    def degraded(self) -> str | None:
+        """What is wrong, if they are to be made regularly and the last one failed; else None."""
+        trouble = self._statistics.trouble
+        return f"no backup was made: {trouble}" if trouble and self._options.every_seconds else None
+
+    async def run(self) -> None:
+        """Make one whenever it is time to, for ever; not at all if that is not wanted."""
+        every, vault = self._options.every_seconds, self._vault
+        if not every or vault is None:
+            return
+        due = await self._first(vault, every)
+        while True:
+            await trio.sleep(max(0.0, due - self._clock()))
+            began = self._clock()
+            try:
+                await self._make(vault)
+            except _FAILURES:  # it is told, and tried again
+                due = began + min(every, RETRY_SECONDS)
+            else:
+                due = began + every
+
+    async def make_now(self) -> dict[str, object]:
+        """Make one after those that are being made, and tell of it as NIP-86's `backupnow` does.
+
+        Raises:
+            Rejected: it was not made.
+        """
+        if self._vault is None:
+            raise Rejected(Prefix.UNSUPPORTED, "a store in memory has nothing to back up")
+        try:
+            made = await self._make(self._vault)
+        except _FAILURES as error:
+            raise Rejected(Prefix.ERROR, f"no backup: {error}") from error
+        return {"file": made.name, "number": made.events, "bytes": made.size, "seconds": round(made.seconds, 3)}
+
+    async def _first(self, vault: Vault, every: float) -> float:
+        """When the first of this process is due: restarts neither put it off nor make more of them."""
+        try:
+            newest = await vault.newest()
+        except _FAILURES as error:
+            self._fail(error)
+            return self._clock()
+        self._statistics = replace(self._statistics, last=newest)
+        # One of the future was made by a clock that has been set back since.
+        return self._clock() if newest is None or newest > self._clock() else newest + every
+
+    async def _make(self, vault: Vault) -> BackupMade:
+        async with self._turn:
+            try:
+                made = await vault.make(self._clock())
+            except _FAILURES as error:
+                self._fail(error)
+                raise
+            failures = self._statistics.failures
+            self._statistics = BackupStatistics(made.moment, made.seconds, made.size, failures)
+            log.info("a backup was made", name=made.name, bytes=made.size, seconds=round(made.seconds, 3))
+            try:
+                if removed := await vault.rotate(self._options.keep):
+                    log.info("old backups were removed", names=removed)
+            except _FAILURES as error:
+                log.warning("old backups stay", error=str(error))
+            return made
+
+    def _fail(self, error: Exception) -> None:
+        log.warning("no backup was made", error=str(error))
+        failures = self._statistics.failures + 1
+        self._statistics = replace(self._statistics, failures=failures, trouble=str(error))
