@@ -28,6 +28,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.insight import Explanation, Holdings
 from trio_relay.store.inspection import Inspectable
+from trio_relay.store.surveyed import Surveyable
 
 Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], None]
 """`listener(added, removed)`: called on the loop with each change; removed are (created_at, id), removed first."""
@@ -293,7 +294,7 @@ class Metadata(ReadableMetadata, Protocol):
         ...
 
 
-class Store(Queryable, Scannable, Metadata, Insight, Inspectable, Protocol):
+class Store(Queryable, Scannable, Surveyable, Metadata, Insight, Inspectable, Protocol):
     """A store of events; every method may be called from many tasks, `save_many` from `writers` at a time."""
 
     @property

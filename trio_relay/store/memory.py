@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from itertools import islice
 from typing import TypeVar
@@ -39,6 +40,7 @@ from trio_relay.store.insight import (
 )
 from trio_relay.store.inspection import Space
 from trio_relay.store.judge import Facts, judge, version_of
+from trio_relay.store.surveyed import NO_KINDS, Surveyed
 
 _PAGE = 500
 
@@ -212,13 +214,27 @@ class MemoryStore:
         )
 
     def _newest_first(self) -> list[Event]:
-        return sorted(self._living(), key=lambda event: (-event.created_at, event.id))
+        return sorted(self._living(), key=_newest)
 
     async def scan(self) -> AsyncGenerator[Page, None]:
         await trio.lowlevel.checkpoint()
         for page in _pages(list(self._events.values())):
             yield page
             await trio.lowlevel.checkpoint()
+
+    async def survey(
+        self, until: int | None = None, *, tagged: AbstractSet[int] | None = NO_KINDS, weighs: bool = True
+    ) -> AsyncGenerator[list[Surveyed], None]:
+        await trio.lowlevel.checkpoint()
+        wanted = [event for event in self._events.values() if until is None or event.created_at <= until]
+        wanted.sort(key=_newest)
+        for start in range(0, len(wanted), _PAGE):
+            yield [_surveyed(event, tagged) for event in wanted[start : start + _PAGE]]
+            await trio.lowlevel.checkpoint()
+
+    async def forget(self, ids: Sequence[str]) -> int:
+        await trio.lowlevel.checkpoint()
+        return self._drop([self._events[event_id] for event_id in dict.fromkeys(ids) if event_id in self._events])
 
     async def explain(self, filter_: Filter, seconds: float) -> Explanation:
         began, found = time.perf_counter(), 0
@@ -279,6 +295,15 @@ class MemoryStore:
 
     def statistics(self) -> StoreStatistics:
         return StoreStatistics("memory")
+
+
+def _newest(event: Event) -> tuple[int, str]:
+    return -event.created_at, event.id
+
+
+def _surveyed(event: Event, tagged: AbstractSet[int] | None) -> Surveyed:
+    tags = event.tags if tagged is None or event.kind in tagged else []
+    return Surveyed(event.created_at, event.id, event.pubkey, event.kind, len(encode(event)), tags)
 
 
 def _pages(events: list[Event]) -> list[Page]:

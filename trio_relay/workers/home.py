@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
@@ -11,6 +12,7 @@ from trio_relay.store.base import Audience, Listener, Page, Saved, Store, StoreS
 from trio_relay.store.insight import Explanation, Holdings
 from trio_relay.store.inspection import Space
 from trio_relay.store.kept import Keeper
+from trio_relay.store.surveyed import NO_KINDS, Surveyed
 
 
 class HomeStore:
@@ -70,6 +72,15 @@ class HomeStore:
 
     def scan(self) -> AsyncGenerator[Page, None]:
         return self._store.scan()
+
+    def survey(
+        self, until: int | None = None, *, tagged: AbstractSet[int] | None = NO_KINDS, weighs: bool = True
+    ) -> AsyncGenerator[list[Surveyed], None]:
+        return self._store.survey(until, tagged=tagged, weighs=weighs)
+
+    async def forget(self, ids: Sequence[str]) -> int:
+        # Nobody waits for workers: what they save meanwhile is as welcome as what they save later.
+        return await self._store.forget(ids)
 
     async def get_metadata(self) -> dict[str, bytes]:
         return await self._store.get_metadata()

@@ -129,6 +129,9 @@ class KeptStore(ReadPool):
         seqs = await self._read(partial(fetch.matching, filters=filters))
         return number_of(await ask(self._link, "remove", encode(seqs), GONE))
 
+    async def forget(self, ids: Sequence[str]) -> int:
+        return await self.remove([Filter(ids=frozenset(ids))])
+
     async def sweep(self) -> int:
         return number_of(await ask(self._link, "sweep", b"", GONE))
 

@@ -56,6 +56,32 @@ class Placed(Whole, gc=False):
     hits: _Places = msgspec.field(default_factory=lambda: _Places([]))
 
 
+class _Looks(msgspec.Struct, gc=False):
+    pubkey: list[str] = []
+    kind: list[str] = []
+
+
+class _Content(msgspec.Struct, gc=False):
+    event: str = ""
+
+
+class LookedAt(_Place, gc=False):
+    """The position of an event with its columns, or with the event as JSON, whichever was asked for."""
+
+    fields: _Looks = msgspec.field(default_factory=_Looks)
+    source: _Content = msgspec.field(name="_source", default_factory=_Content)
+
+
+class _AllLooked(msgspec.Struct, gc=False):
+    hits: list[LookedAt]
+
+
+class Looked(Whole, gc=False):
+    """What a survey looks at. OpenSearch leaves out a part that is empty."""
+
+    hits: _AllLooked = msgspec.field(default_factory=lambda: _AllLooked([]))
+
+
 class _Named(msgspec.Struct, gc=False):
     id: list[str]
 

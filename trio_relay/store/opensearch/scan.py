@@ -1,11 +1,13 @@
-"""Scans an index as it is at one moment: whole documents in the order in which they were written, or sync records.
+"""Scans an index: whole documents in the order in which they were written, sync records, or what retention looks at.
 
-A sync record is 40 bytes, time and id (NIP-77); nothing else is fetched for it.
+Whole documents come as they were at one moment. A sync record is 40 bytes, time and id (NIP-77); nothing else is
+fetched for it. A survey goes on for as long as whoever makes it rests, so no moment is kept for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
@@ -13,11 +15,14 @@ import msgspec
 import structlog
 import trio
 
+from trio_relay.nostr.event import Event, decode
+from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch.client import OpenSearchClient, read
 from trio_relay.store.opensearch.pages import Appetite, Hit, SearchResponse, search_whole
-from trio_relay.store.opensearch.query import NEWEST_FIRST, Query, search_body
-from trio_relay.store.opensearch.responses import Placed
+from trio_relay.store.opensearch.query import AN_EVENT, NEWEST_FIRST, Query, condition, search_body
+from trio_relay.store.opensearch.responses import Looked, LookedAt, Placed
+from trio_relay.store.surveyed import Surveyed
 
 log = structlog.get_logger("trio_relay.store")
 
@@ -129,6 +134,46 @@ async def records(client: OpenSearchClient, alias: str, query: Query, limit: int
             return
         if left is not None:
             left -= size
+
+
+async def survey(
+    client: OpenSearchClient, alias: str, until: int | None, tagged: AbstractSet[int] | None, *, weighs: bool
+) -> AsyncGenerator[list[Surveyed], None]:
+    """Yield what is stored, newest first; see `Surveyable.survey`.
+
+    Events themselves are fetched where their tags or their sizes are wanted, else columns alone.
+
+    Raises:
+        StoreError: from a step, when the cluster could not answer.
+    """
+    is_whole = weighs or tagged is None or bool(tagged)
+    query = AN_EVENT if until is None else condition(Filter(until=until))
+    only = _SOURCES if is_whole else _COLUMNS
+    size, after = _SURVEYED_HITS if is_whole else _BARE_PAGE, list[object]()
+    while True:
+        body = search_body(query, NEWEST_FIRST, size, after) | only
+        hits = (await search_whole(client, alias, body, Looked, _LOOKED_AT)).hits.hits
+        if not hits:
+            return
+        yield [_whole(decode(hit.source.event), tagged, hit) if is_whole else _bare(hit) for hit in hits]
+        after = list(hits[-1].sort)
+
+
+_SURVEYED_HITS: Final = 200
+"""Whole events, of up to a megabyte each."""
+_SOURCES: Final[Query] = {"_source": ["event"], "version": False}
+_COLUMNS: Final[Query] = _NOTHING_ELSE | {"docvalue_fields": ["pubkey", "kind"]}
+_LOOKED_AT: Final = "hits.hits.sort,hits.hits.fields,hits.hits._source"
+
+
+def _whole(event: Event, tagged: AbstractSet[int] | None, hit: LookedAt) -> Surveyed:
+    tags = event.tags if tagged is None or event.kind in tagged else []
+    return Surveyed(event.created_at, event.id, event.pubkey, event.kind, len(hit.source.event.encode()), tags)
+
+
+def _bare(hit: LookedAt) -> Surveyed:
+    created_at, event_id = hit.sort
+    return Surveyed(created_at, event_id, hit.fields.pubkey[0], int(hit.fields.kind[0]))
 
 
 def _record(created_at: int, event_id: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
@@ -47,11 +48,12 @@ from trio_relay.store.opensearch.query import AN_EVENT, Query, expired
 from trio_relay.store.opensearch.refresh import Refresher
 from trio_relay.store.opensearch.remembered import Written
 from trio_relay.store.opensearch.save import Saver
-from trio_relay.store.opensearch.scan import scan
+from trio_relay.store.opensearch.scan import scan, survey
 from trio_relay.store.opensearch.search import Searcher
 from trio_relay.store.opensearch.tombstones import CrossedDeletions, Tombstones
 from trio_relay.store.opensearch.upgrade import check, look
 from trio_relay.store.opensearch.values import KeptValues
+from trio_relay.store.surveyed import NO_KINDS, Surveyed
 
 MOST_RECENT_BYTES: Final = 64 * 2**20
 _PROBE: Final = "probe"
@@ -255,6 +257,17 @@ class OpenSearchStore:
         async with aclosing(scan(self._client, self._alias, AN_EVENT)) as pages:
             async for hits in pages:
                 yield [hit.source.event.encode() for hit in hits]
+
+    async def survey(
+        self, until: int | None = None, *, tagged: AbstractSet[int] | None = NO_KINDS, weighs: bool = True
+    ) -> AsyncGenerator[list[Surveyed], None]:
+        await self.refresh(of_others=True)
+        async with aclosing(survey(self._client, self._alias, until, tagged, weighs=weighs)) as portions:
+            async for portion in portions:
+                yield portion
+
+    async def forget(self, ids: Sequence[str]) -> int:
+        return await self.remove([Filter(ids=frozenset(ids))])
 
     async def probe(self) -> None:
         (arrived,) = self._records.arrivals(1)

@@ -129,6 +129,17 @@ class BatchWriter:
         self._note([], removed)
         return len(removed)
 
+    def forget(self, ids: Sequence[str]) -> int:
+        """Remove the events of these ids in one transaction; returns how many were stored.
+
+        Raises:
+            apsw.Error: nothing was removed.
+        """
+        with transaction(self._connection):
+            removed = remove_ids(self._connection, dict.fromkeys(ids))
+        self._note([], removed)
+        return len(removed)
+
     def sweep(self, now: int) -> int:
         """Remove some hundred events that have expired at `now`; returns their number, 0 if none is left.
 

@@ -27,7 +27,7 @@ from trio_relay.store.sqlite.sql import Select, Where
 _PAGE_ROWS: Final = 500
 PAGE_BYTES: int = 2**19
 """Most bytes of an answer string, whatever the events' sizes: beyond it SQLite fails and the page is halved."""
-_NO_LIMIT: Final = 1_000_000_000
+NO_LIMIT: Final = 1_000_000_000
 
 
 class Cursor:
@@ -187,7 +187,7 @@ def known(connection: apsw.Connection, ids: Sequence[str]) -> set[str]:
 def _fetch(connection: apsw.Connection, seqs: Sequence[int], expired_by: int | None) -> Page:
     single = len(seqs) == 1
     if single:  # one event may be longer than a page, if the operator allows such messages
-        connection.limit(apsw.SQLITE_LIMIT_LENGTH, _NO_LIMIT)
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, NO_LIMIT)
     try:
         return lines(connection, _whole(listed(seqs, expired_by)))
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
@@ -26,10 +27,12 @@ from trio_relay.store.sqlite.event_cache import EventCache
 from trio_relay.store.sqlite.explain import Inquiry
 from trio_relay.store.sqlite.loop_reader import LoopReader
 from trio_relay.store.sqlite.options import SqliteOptions
+from trio_relay.store.sqlite.survey import Survey
 from trio_relay.store.sqlite.tally import kinds_of, space, tally
 from trio_relay.store.sqlite.threads import run_interruptibly
 from trio_relay.store.sqlite.transaction import described
 from trio_relay.store.sqlite.words import is_worded
+from trio_relay.store.surveyed import NO_KINDS, Surveyed
 
 log = structlog.get_logger("trio_relay.store")
 T = TypeVar("T")
@@ -163,6 +166,13 @@ class ReadPool:
             after = cursor.seqs[-1]
             while page := await self._read(partial(fetch.next_page, cursor=cursor)):
                 yield page
+
+    async def survey(
+        self, until: int | None = None, *, tagged: AbstractSet[int] | None = NO_KINDS, weighs: bool = True
+    ) -> AsyncGenerator[list[Surveyed], None]:
+        walk = Survey(until, tagged)
+        while portion := await self._read(walk.portion):
+            yield portion
 
     async def get_metadata(self) -> dict[str, bytes]:
         # On a connection of its own: a value may be longer than a page of answers, which readers are held to.

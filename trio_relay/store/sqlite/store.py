@@ -153,6 +153,9 @@ class SqliteStore(ReadPool):
             removed += await self._portion(partial(self._writer.remove, part))
         return removed
 
+    async def forget(self, ids: Sequence[str]) -> int:
+        return await self._portion(partial(self._writer.forget, ids))
+
     async def sweep(self) -> int:
         now, swept = int(self._clock()), 0
         if self._writer.earliest > now:
