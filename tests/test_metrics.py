@@ -122,6 +122,9 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_healthy": "gauge",
         "trio_relay_store_bytes": "gauge",
         "trio_relay_store_wal_bytes": "gauge",
+        "trio_relay_retention_forgotten": "counter",
+        "trio_relay_retention_last_seconds": "gauge",
+        "trio_relay_retention_round_seconds": "gauge",
         "trio_relay_memory_bytes": "gauge",
     }
 

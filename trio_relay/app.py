@@ -179,7 +179,9 @@ def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:
         has_sync=config.sync.enabled,
         also_known_as=tuple(names[1:]),
         rates=config.rates,
-        retention=Retention(config.retention, config.store.max_events, config.store.max_bytes),
+        retention=Retention(
+            config.retention, config.store.max_events, config.store.max_bytes, config.store.retention_seconds
+        ),
     )
 
 

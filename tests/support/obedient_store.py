@@ -98,6 +98,10 @@ class ObedientStore(MemoryStore):
         await self._pass("sweep")
         return await super().sweep()
 
+    async def forget(self, ids: Sequence[str]) -> int:
+        await self._pass("forget")
+        return await super().forget(ids)
+
     async def get_metadata(self) -> dict[str, bytes]:
         await self._pass("get_metadata")
         return await super().get_metadata()

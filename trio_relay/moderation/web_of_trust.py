@@ -36,6 +36,8 @@ class WebOfTrust:
     """
 
     def __init__(self, state: ModerationState, store: Queryable) -> None:
+        self.known = trio.Event()
+        """Set once it has been found who is trusted."""
         self._state = state
         self._store = store
 
@@ -50,6 +52,7 @@ class WebOfTrust:
             try:
                 reached = await trusted_by(self._state.rules, self._store)
                 self._state.trust(reached)
+                self.known.set()
                 log.info("web of trust", keys=len(reached))
             except StoreError as error:
                 log.warning("the web of trust is as it was", error=str(error))

@@ -47,6 +47,11 @@ class Moderation:
         self.announcements = Announcements(self.state, store) if owner is None else None
         self._web_of_trust = WebOfTrust(self.state, store)
 
+    async def trust_known(self) -> None:
+        """Wait until it is known who is trusted, where there is a web of trust."""
+        if self.state.rules.options.trust_depth:
+            await self._web_of_trust.known.wait()
+
     def start(self, nursery: trio.Nursery) -> None:
         """Start what goes on in the background, once the state has been recalled; cancelling the nursery ends it."""
         if self.is_owner:

@@ -33,6 +33,7 @@ from trio_relay.pipeline.options import RelayOptions, SyncOptions
 from trio_relay.pipeline.queries import Queries
 from trio_relay.pipeline.query_turns import QueryTurns
 from trio_relay.pipeline.recipient import FlushCollector
+from trio_relay.pipeline.retention_rounds import RetentionRounds
 from trio_relay.pipeline.slow_requests import SlowRequests
 from trio_relay.pipeline.stages import Stages, cores
 from trio_relay.pipeline.statistics import RelayStatistics
@@ -118,6 +119,8 @@ class Relay:
         self.explaining = Explaining(rules, store, clock, options.query_seconds, self.verify, self.next_sweep)
         """Answers operators who ask why."""
         self._sync_sets = SyncSets(store, sync, self._turns, nobody, scoreboard)
+        self.retention = RetentionRounds(store, rules, clock, self.moderation.trust_known)
+        """Forgets what the rules let go, where this process does that."""
         self._maintenance = Maintenance(store, self.moderation.state, self.moderation.removals, self._sync_sets)
         self._audience = LiveAudience(
             self.stages.pending_ids,
@@ -150,6 +153,8 @@ class Relay:
         """Start what goes on beside the stages, and longer than they. For `open_relay`."""
         self.moderation.start(nursery)
         nursery.start_soon(self._maintenance.run if self.moderation.is_owner else self._maintenance.forget)
+        if self.moderation.is_owner:
+            nursery.start_soon(self.retention.run)
         nursery.start_soon(self.stages.broadcaster.enter)
         self._store.hear(self._audience)
 
@@ -318,6 +323,11 @@ class Relay:
         left = self._maintenance.seconds_left
         return None if left is None else int(self._clock() + left)
 
+    def next_retention(self) -> int | None:
+        """When what the rules of retention let go is forgotten next; None if nothing ever is, or not here."""
+        left = self.retention.seconds_left
+        return None if left is None else int(self._clock() + left)
+
     def statistics(self) -> RelayStatistics:
         """How everything is, as one frozen record."""
         stages = self.stages
@@ -335,6 +345,7 @@ class Relay:
             turns=self._turns.statistics(),
             syncing=self._sync_sets.statistics(),
             judging=stages.judging.statistics(),
+            retention=self.retention.statistics(),
             store=self._store.statistics(),
         )
 

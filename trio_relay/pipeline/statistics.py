@@ -6,6 +6,7 @@ It stays interpreted, so that msgspec sees what its tables hold.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.plugins.processes import ProgramStatistics
@@ -110,6 +111,21 @@ class JudgingStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionStatistics:
+    """How forgetting goes: events so far, by the rule that let them go; when the last round ended, in seconds since
+    1970, and how many seconds it took, None before the first.
+    """
+
+    forgotten: dict[str, int]
+    last: int | None
+    seconds: float | None
+
+
+NO_ROUNDS: Final = RetentionStatistics({}, None, None)
+"""Where nothing is ever forgotten, or not by this process."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelStatistics:
     """How full a channel is, in batches: now, at most so far, and its capacity."""
 
@@ -136,3 +152,4 @@ class RelayStatistics:
     syncing: SyncStatistics
     judging: JudgingStatistics
     store: StoreStatistics
+    retention: RetentionStatistics = NO_ROUNDS

@@ -185,6 +185,11 @@ class Walk:
         self._standings = {each: _Share(room=(rooms or {}).get(each)) for each in Standing}
 
     @property
+    def newest_that_may_go(self) -> int | None:
+        """The newest `created_at` that has to be looked at; None: all have to."""
+        return self._now - self._retention.least_age - 1 if self._retention.least_age else None
+
+    @property
     def kept(self) -> Mapping[Standing, Amount]:
         """What stays, by standing; all of it is EXEMPT unless the whole store has a bound."""
         return self._standings

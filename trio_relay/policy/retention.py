@@ -120,12 +120,14 @@ class Retention:
         rules: the first one that matches governs.
         max_events: of the whole store; 0: no bound.
         max_bytes: of the whole store, as JSON; 0: no bound.
+        seconds: between two rounds.
         floors: of the last round; none before the first one.
     """
 
     rules: tuple[RetentionRule, ...] = ()
     max_events: int = 0
     max_bytes: int = 0
+    seconds: float = 3_600.0
     floors: Floors = NO_FLOORS
     _by_kind: dict[int, tuple[tuple[int, RetentionRule], ...]] = field(init=False, default_factory=dict)
     _kinds: list[int] = field(init=False)

@@ -23,6 +23,7 @@ from trio_relay.net.web.console import Console
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.options import PolicyOptions
+from trio_relay.policy.retention import NO_FLOORS, Floors
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import StoreError
 from trio_relay.version import __version__
@@ -116,6 +117,7 @@ class Conversations:
         self._checked = -math.inf
         self._trouble = ""
         self._certified: CertifiedKey | None = None
+        self._floors = NO_FLOORS
         self.preambles: list[Preamble] = []
         """What connections begin with, listener by listener; empty: with HTTP."""
         self.relay: Relay
@@ -155,6 +157,7 @@ class Conversations:
         link.tell("version", __version__.encode())
         link.tell("begin", encode(beginning))
         self._tell_rules(link, self.relay.moderation.state.unstored())
+        link.tell("floors", encode(self._floors))
         if self._is_stopping:
             link.tell("stop", b"")
 
@@ -206,6 +209,12 @@ class Conversations:
         self._config = replace(self._config, policy=options)
         for link in self._links.values():
             link.tell("options", encode(options))
+
+    def take_floors(self, floors: Floors) -> None:
+        """Have all workers refuse what has no more room, those to come, too; sync."""
+        self._floors = floors
+        for link in self._links.values():
+            link.tell("floors", encode(floors))
 
     def take_certificate(self, certified: CertifiedKey) -> None:
         """Have all workers show this from now on, those to come, too; sync."""

@@ -5,6 +5,7 @@ begin     how to serve         →
           ← ready
 rules     changes of the lists →
 options   lists of files       →
+floors    what retention has no more room for →
 certificate, with its key      →
 obey      answered when all before it was taken (a question)
 settle    answered when what was being saved is (a question)
@@ -33,6 +34,7 @@ from trio_relay.net.web.place import Place
 from trio_relay.nostr.event import Event
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
+from trio_relay.policy.retention import Floors
 
 
 class Beginning(msgspec.Struct, array_like=True):
@@ -88,5 +90,6 @@ request_of: Final = msgspec.msgpack.Decoder(Request).decode
 place_of: Final = msgspec.msgpack.Decoder(Place).decode
 points_of: Final = msgspec.msgpack.Decoder(list[Point]).decode
 response_of: Final = msgspec.msgpack.Decoder(Response).decode
+floors_of: Final = msgspec.msgpack.Decoder(Floors).decode
 joining_of: Final = msgspec.msgpack.Decoder(Joining).decode
 verdict_of: Final = msgspec.msgpack.Decoder(RequestAnswer).decode

@@ -187,6 +187,7 @@ class _Whole:
             relay, config.web, conversations.admin, pages_of(config.web), conversations.vitals
         )
         relay.moderation.state.subscribe(conversations.follow)
+        relay.retention.follow = conversations.take_floors
         page = MetricsPage(partial(self._statistics, relay), self._figures)
         endpoint = MetricsEndpoint(page.render, conversations.gather)
         if self._files is not None:
@@ -207,7 +208,7 @@ class _Whole:
 
     def _statistics(self, relay: Relay) -> tuple[RelayStatistics, NetStatistics]:
         own = relay.statistics()
-        keeper = KeeperStatistics(own.signatures, own.store, failure=own.writer.failure)
+        keeper = KeeperStatistics(own.signatures, own.store, own.retention, failure=own.writer.failure)
         if self._commits is not None:
             sizes, seconds = self._commits
             keeper = replace(keeper, batches=sizes.statistics(), seconds=seconds.statistics())

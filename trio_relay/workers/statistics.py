@@ -18,12 +18,14 @@ from trio_relay.net.statistics import NetStatistics, RefusalStatistics
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.statistics import (
+    NO_ROUNDS,
     BroadcasterStatistics,
     ChannelStatistics,
     Distribution,
     JudgingStatistics,
     QueriesStatistics,
     RelayStatistics,
+    RetentionStatistics,
     SyncStatistics,
     TurnsStatistics,
     VerifierStatistics,
@@ -73,7 +75,8 @@ class ServingStatistics:
 
 @dataclass(frozen=True, slots=True)
 class KeeperStatistics:
-    """What the keeper knows by itself: the backend of signatures, the store, its commits, and whether one failed.
+    """What the keeper knows by itself: the backend of signatures, the store, what it has forgotten, its commits, and
+    whether one failed.
 
     `batches` and `seconds` are events a commit and the duration of each, of all workers together; where they are None,
     the page has what the workers saw of it.
@@ -81,6 +84,7 @@ class KeeperStatistics:
 
     signatures: BackendName
     store: StoreStatistics
+    retention: RetentionStatistics = NO_ROUNDS
     batches: Distribution | None = None
     seconds: Distribution | None = None
     failure: str | None = None
@@ -188,7 +192,7 @@ class Totals:
         )
         caches = [cache for cache in (keeper.store.cache, relay.store.cache) if cache is not None]
         store = replace(keeper.store, cache=added(caches) if caches else None)
-        return replace(relay, writer=writer, store=store), net
+        return replace(relay, writer=writer, retention=keeper.retention, store=store), net
 
     def figures(self, position: int, crashes: int) -> WorkersFigures:
         """The numbers of each process, and of the keeper, which is this one.

@@ -31,6 +31,7 @@ from trio_relay.pipeline.relay import Relay
 from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
+from trio_relay.policy.retention import NO_FLOORS
 from trio_relay.process import own_use, tune_process
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
@@ -43,6 +44,7 @@ from trio_relay.workers.instructions import (
     beginning_of,
     certified_of,
     changes_of,
+    floors_of,
     options_of,
 )
 from trio_relay.workers.linked_bus import LinkedBus
@@ -70,6 +72,7 @@ class ServingWorker:
         self._beginning: Beginning | None = None
         self._early: list[Change] = []
         self._early_options: PolicyOptions | None = None
+        self._early_floors = NO_FLOORS
         self._early_certificate: bytes | None = None
         self._position: Callable[[], int] = lambda: 0
         self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"version": _check_version, "begin": self._begin}
@@ -158,10 +161,18 @@ class ServingWorker:
         async def keep_options(payload: bytes) -> None:
             self._early_options = options_of(payload)
 
+        async def keep_floors(payload: bytes) -> None:
+            self._early_floors = floors_of(payload)
+
         async def keep_certificate(payload: bytes) -> None:
             self._early_certificate = payload
 
-        kept = {"rules": keep_rules, "options": keep_options, "certificate": keep_certificate}
+        kept = {
+            "rules": keep_rules,
+            "options": keep_options,
+            "floors": keep_floors,
+            "certificate": keep_certificate,
+        }
         self._tells |= {**tells, **kept, "stop": self._take_stop}
         self._prepared.set()
 
@@ -197,6 +208,9 @@ class ServingWorker:
             relay.rules.take_options(options_of(payload))
             server.recheck()
 
+        async def take_floors(payload: bytes) -> None:
+            relay.rules.take_floors(floors_of(payload))
+
         async def take_certificate(payload: bytes) -> None:
             if tls is not None:
                 tls.take(certified_of(payload))
@@ -213,7 +227,13 @@ class ServingWorker:
         state.apply_unstored(self._early)
         if self._early_options is not None:
             relay.rules.take_options(self._early_options)
-        self._tells |= {"rules": take_rules, "options": take_options, "certificate": take_certificate}
+        relay.rules.take_floors(self._early_floors)
+        self._tells |= {
+            "rules": take_rules,
+            "options": take_options,
+            "floors": take_floors,
+            "certificate": take_certificate,
+        }
         if self._early_certificate is not None:
             await take_certificate(self._early_certificate)
         self._calls |= {"settle": settle, "statistics": tell_statistics, "check": tell_trouble}
