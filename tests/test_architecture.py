@@ -395,7 +395,6 @@ def imported_from(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
 LONE_AND_SMALL = {
     "cli/admin_link.py": "each command of its own has a file",
     "net/admin/settings.py": "the configuration as methods tell it",
-    "net/admin/upkeep.py": "copies and the past are no sights of what runs",
     "nostr/event_fields.py": "stays interpreted, so that msgspec sees what its lists hold",
     "nostr/pow.py": "NIP-13, found by its name",
     "store_metrics.py": "the page of metrics would be too long as one file",

@@ -29,7 +29,7 @@ def told(path: Path | None, environment: dict[str, str], rules: Rules | None = N
     config = load(path, environment)
     shown = shown_settings(path, environment, config)
     rules = rules or Rules(options=config.policy)
-    call = admin.params.Call("listsettings", [], admin.params.OPERATOR, "", NOW, rules, NOBODY, NOBODY, shown)
+    call = admin.params.Call("listsettings", [], admin.params.OPERATOR, "", NOW, rules, NOBODY, NOBODY, NOBODY, shown)
     listed = json.loads(msgspec.json.encode(admin.methods.carry_out(call).result))
     return {f"{one['section']}.{one['key']}": one for one in listed}
 

@@ -31,6 +31,7 @@ from trio_relay.metrics import MetricsPage
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.admin.sight import BackUpNow, OwnSight, SettingsShown, no_settings
 from trio_relay.net.clients import Clients
+from trio_relay.net.control import control_line
 from trio_relay.net.endpoints import Endpoints, Management, MetricsEndpoint
 from trio_relay.net.listeners import (
     BoundListener,
@@ -248,6 +249,7 @@ async def _serve(
             config, relay, endpoint, vitals, server.shortage, origins.lists, lambda _options: server.recheck()
         ) as metrics,
         following(files, None if tls is None else tls.take),
+        control_line(config.control.place(config.store.backend, config.store.path), api),
     ):
         for line in banner(config, store, relay, metrics):
             announce(line)

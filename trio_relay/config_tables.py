@@ -17,6 +17,7 @@ from trio_relay.environment import PREFIX
 from trio_relay.logs import LogOptions
 from trio_relay.memory_budget import SHARES, MemoryOptions
 from trio_relay.metrics import MetricsOptions
+from trio_relay.net.control import ControlOptions
 from trio_relay.net.options import NetOptions
 from trio_relay.net.web.options import WebOptions
 from trio_relay.nostr.limits import Limits
@@ -94,6 +95,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bus: BusOptions = BusOptions()
     web: WebOptions = WebOptions()
     metrics: MetricsOptions = MetricsOptions()
+    control: ControlOptions = ControlOptions()
     log: LogOptions = LogOptions()
 
 

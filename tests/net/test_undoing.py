@@ -35,7 +35,7 @@ class House:
     def call(self, method: str, *given: Any, by: str = ADMIN.pubkey) -> Any:
         """Carry out a call, as the relay does but for the store; gives its result."""
         self.now += 1
-        call = admin.params.Call(method, given, by, "203.0.113.7", self.now, self.rules, NOBODY, NOBODY)
+        call = admin.params.Call(method, given, by, "203.0.113.7", self.now, self.rules, NOBODY, NOBODY, NOBODY)
         outcome = admin.methods.carry_out(call)
         if outcome.changes:
             changes = admin.acts.signed(outcome, by)
@@ -196,7 +196,7 @@ def test_a_ban_that_comes_back_has_the_same_consequences_and_the_same_bounds() -
     house.call("assignmethod", MODERATOR.pubkey, "unbanpubkey")
     assert house.refusal(unban, MODERATOR.pubkey) == "restricted: this key is your own"
     house.report("1" * 64, MODERATOR.pubkey)
-    call = admin.params.Call("undoact", [unban], ADMIN.pubkey, "", house.now, house.rules, NOBODY, NOBODY)
+    call = admin.params.Call("undoact", [unban], ADMIN.pubkey, "", house.now, house.rules, NOBODY, NOBODY, NOBODY)
     outcome = admin.methods.carry_out(call)
     assert [filter_.authors for filter_ in outcome.removed] == [frozenset({MODERATOR.pubkey})]
     assert lists.Change(lists.ListName.REPORTED_EVENTS, "1" * 64) in outcome.changes

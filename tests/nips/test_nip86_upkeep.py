@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from tests.support.keys import ALICE, NOW
 from tests.support.named_relay import URL, rules_for
 from tests.support.operators import ADMIN, MODERATOR, Operator, managed, operator
 from tests.support.server import open_door
 from tests.support.wire import open_stream
 from trio_relay import MemoryStore, WebOptions
-from trio_relay.nostr import errors
+from trio_relay.nostr import errors, nip19
 
 
 async def test_the_last_hour_is_told_point_by_point_and_the_present_last() -> None:
@@ -50,3 +51,42 @@ async def test_who_may_export_is_recorded_each_time(store: MemoryStore) -> None:
         assert await moderator.call("exportevents") is True
         assert (await moderator.refusal("backupnow")).startswith("restricted:")
         assert [act["method"] for act in await admin.call("listacts")] == ["exportevents", "assignmethod"]
+
+
+async def test_events_are_counted_and_removed_by_filters_and_come_back_if_published(store: MemoryStore) -> None:
+    note, gone = ALICE.event("a note", created_at=NOW), ALICE.event("?iv=", kind=4, created_at=NOW)
+    async with managed(store) as door, operator(door) as admin, door.client() as client:
+        assert (await client.receive())[0] == "AUTH"
+        for event in (note, gone):
+            assert (await client.publish(event))[2] is True
+        asked = [{"authors": [nip19.npub_of(ALICE.pubkey)], "kinds": [4]}]
+        assert await admin.call("countevents", asked) == 1
+        would_go = {"events": 1, "kinds": {"4": 1}}
+        assert await admin.call("removeevents", asked, True) == would_go
+        assert await admin.call("listacts") == []
+        assert await admin.call("removeevents", asked) == would_go
+        [act] = await admin.call("listacts")
+        assert (act["told"], act["can_undo"]) == ("1 events removed", False)
+        assert [event["id"] for event in await client.ask("a", {"kinds": [1]})] == [note.id]
+        assert (await client.publish(gone))[2] is True
+        assert await admin.call("removeevents", [{}], False, True) == {"events": 2, "kinds": {"1": 1, "4": 1}}
+
+
+async def test_what_takes_too_much_or_nobody_can_tell_is_not_removed(store: MemoryStore) -> None:
+    async with managed(store) as door, operator(door) as admin:
+        assert (await admin.refusal("removeevents", [{}])).startswith("invalid: a filter matches everything")
+        assert "has no limit" in await admin.refusal("removeevents", [{"kinds": [1], "limit": 1}])
+        assert "at least one" in await admin.refusal("removeevents", [])
+        assert "parameter 2" in await admin.refusal("removeevents", [{"kinds": [1]}], "yes")
+        assert "kinds must be" in await admin.refusal("countevents", [{"kinds": 1}])
+
+
+async def test_only_admins_remove_by_filters_and_nobody_else_can_be_let(store: MemoryStore) -> None:
+    async with managed(store) as door, operator(door) as admin, open_stream(door) as wire:
+        moderator = Operator(wire, MODERATOR, URL)
+        assert await admin.call("assignmethod", MODERATOR.pubkey, "countevents") == [True, "assigned"]
+        told = await admin.call("assignmethod", MODERATOR.pubkey, "removeevents")
+        assert told == [False, "it is for admins alone"]
+        assert await moderator.call("countevents", [{}]) == 0
+        assert (await moderator.refusal("removeevents", [{"kinds": [1]}])).startswith("restricted:")
+        assert await moderator.call("supportedmethods") == ["countevents"]

@@ -6,6 +6,7 @@ from trio_relay.cli.admin_link import admin_link_command
 from trio_relay.cli.export_command import export_command
 from trio_relay.cli.import_command import import_command
 from trio_relay.cli.operating import count_command, query_command, stats_command
+from trio_relay.cli.relay_calls import call_command, delete_command
 from trio_relay.cli.serving_commands import main
 from trio_relay.cli.store_commands import migrate_command, trends_command
 from trio_relay.cli.top import top_command
@@ -13,7 +14,9 @@ from trio_relay.cli.why import why_command
 
 for command in (
     admin_link_command,
+    call_command,
     count_command,
+    delete_command,
     import_command,
     export_command,
     migrate_command,

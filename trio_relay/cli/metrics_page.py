@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from trio_relay.cli.control_line import UnixConnection
 from trio_relay.net.listeners import split_preamble
 from trio_relay.net.vitals import Look, grouped, together
 from trio_relay.pipeline.statistics import Distribution
@@ -74,24 +74,13 @@ def read_page(url: str) -> str:
 
 def _connection(url: str) -> tuple[HTTPConnection, str]:
     if url.startswith(_UNIX):
-        return _UnixConnection(Path(url.removeprefix(_UNIX))), _PATH
+        return UnixConnection(Path(url.removeprefix(_UNIX)), _SECONDS), _PATH
     try:
         parts = urlsplit(url)
         kind = {"http": HTTPConnection, "https": HTTPSConnection}[parts.scheme]
         return kind(parts.hostname or "", parts.port, timeout=_SECONDS), parts.path or _PATH
     except (KeyError, ValueError):
         raise NoPage(f"{url!r} is no http or https URL, nor unix: and a path") from None
-
-
-class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_SECONDS)
-        self._socket_path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(_SECONDS)
-        self.sock.connect(str(self._socket_path))
 
 
 def look_of(at: float, page: str) -> Look:

@@ -32,7 +32,7 @@ log = structlog.get_logger("trio_relay.net")
 _UNIX: Final = "unix:"
 _PROXY: Final = "proxy:"
 _TLS: Final = "tls:"
-_MOST_PATH_BYTES: Final = 107
+MOST_PATH_BYTES: Final = 107
 """Of the path of a Unix socket, which is Linux's limit (unix(7))."""
 _MODE: Final = 0o660
 """Of a Unix socket: its owner and its group may connect."""
@@ -174,8 +174,8 @@ def check_address(text: str) -> None:
         if preamble.tls:
             raise ValueError(f"{text!r}: TLS is not spoken on a Unix socket")
         path = address.removeprefix(_UNIX)
-        if not path or "\0" in path or len(os.fsencode(path)) > _MOST_PATH_BYTES:
-            raise ValueError(f"{address!r} is not unix: and a path of at most {_MOST_PATH_BYTES} bytes")
+        if not path or "\0" in path or len(os.fsencode(path)) > MOST_PATH_BYTES:
+            raise ValueError(f"{address!r} is not unix: and a path of at most {MOST_PATH_BYTES} bytes")
         return
     host, _, port = address.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) < 65_536):
@@ -194,7 +194,7 @@ async def open_listeners(text: str) -> list[BoundListener]:
 
 async def _open(address: str) -> Sequence[trio.SocketListener | UnixListener]:
     if address.startswith(_UNIX):
-        return [_open_unix(Path(address.removeprefix(_UNIX)))]
+        return [open_unix(Path(address.removeprefix(_UNIX)), _MODE)]
     host, _, port = address.rpartition(":")
     try:
         if host == "*":
@@ -239,14 +239,18 @@ async def _open_everywhere(port: int) -> list[trio.SocketListener]:
         raise
 
 
-def _open_unix(path: Path) -> UnixListener:
-    """Listen on a Unix socket that its owner and its group may open; one that a dead relay has left is replaced."""
+def open_unix(path: Path, mode: int) -> UnixListener:
+    """Listen on a Unix socket of this mode; one that a dead relay has left is replaced.
+
+    Raises:
+        AddressRefused: something else lies there, or it cannot be made.
+    """
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _alone_in(path.parent):
             _clear(path)
             bound.bind(os.fspath(path))
-            set_mode(path, _MODE)  # before it is listened on: until then nobody can connect
+            set_mode(path, mode)  # before it is listened on: until then nobody can connect
             bound.listen(_BACKLOG)
             return UnixListener(trio.SocketListener(trio.socket.from_stdlib_socket(bound)), path)
     except (OSError, AddressRefused) as error:

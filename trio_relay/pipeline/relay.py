@@ -37,6 +37,7 @@ from trio_relay.pipeline.retention_rounds import RetentionRounds
 from trio_relay.pipeline.slow_requests import SlowRequests
 from trio_relay.pipeline.stages import Stages, cores
 from trio_relay.pipeline.statistics import RelayStatistics
+from trio_relay.pipeline.store_upkeep import StoreUpkeep
 from trio_relay.pipeline.stored_answer import StoredAnswer
 from trio_relay.pipeline.submission import Submission
 from trio_relay.pipeline.subscription import Subscription
@@ -106,6 +107,8 @@ class Relay:
         )
         self.operator_reads = OperatorReads(store, self._turns)
         """What those read who manage the relay: past the gate, so it is for them alone."""
+        self.upkeep = StoreUpkeep(store, self.remove)
+        """Looks after the store for operators, for whom alone it is, too."""
         self._queries = Queries(
             store,
             self._turns,

@@ -98,6 +98,10 @@ class StoreRefused(Exception):
     """A store that cannot be opened, with the reason for the operator: it is in use, or of a newer version."""
 
 
+class StoreInUse(StoreRefused):
+    """Another process has it open, which the message names."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
     """The state of a store's cache of events."""

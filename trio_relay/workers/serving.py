@@ -29,6 +29,7 @@ from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
 from trio_relay.metrics import MetricsPage, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
+from trio_relay.net.control import control_line
 from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.listeners import BoundListener, Shortage, preamble_of
 from trio_relay.net.statistics import NetStatistics
@@ -196,6 +197,7 @@ class _Whole:
         async with (
             attended(config, relay, endpoint, vitals, Shortage(), origins.lists, conversations.take_options) as metrics,
             following(self._files, conversations.take_certificate),
+            control_line(config.control.place(config.store.backend, config.store.path), conversations.admin),
         ):
             for line in banner(config, store, relay, metrics, self._workers):
                 announce(line)

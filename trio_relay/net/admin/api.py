@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -11,7 +12,7 @@ import trio
 
 from trio_relay.net.admin.acts import act_to_record, signed, telling
 from trio_relay.net.admin.methods import READING, carry_out
-from trio_relay.net.admin.params import Call, Outcome
+from trio_relay.net.admin.params import OPERATOR, Call, Outcome
 from trio_relay.net.admin.replays import EventUse, Replayed, Replays, TooManyChanges
 from trio_relay.net.admin.sight import OwnSight, SettingsShown, Sight, no_settings
 from trio_relay.net.http import Request
@@ -193,7 +194,7 @@ class AdminApi:
             Rejected: the caller may not call this, the parameters are not right, or it failed.
         """
         relay = self._relay
-        seen = (relay.rules, self._sight, relay.operator_reads, self._settings)
+        seen = (relay.rules, self._sight, relay.operator_reads, relay.upkeep, self._settings)
         call = Call(method, params, caller, client, relay.now(), *seen)
         try:
             # Nothing waits between the decision and the change of the lists.
@@ -206,7 +207,8 @@ class AdminApi:
             log.debug("management refused", address=client, method=method, key=caller, reason=str(refusal))
             raise
         if outcome.is_act and not outcome.changes:
-            await self._record(call, outcome)
+            told = outcome.told if outcome.telling is None else outcome.telling(result)
+            await self._record(call, replace(outcome, told=told))
         return result
 
     async def _carry_out(self, request: Request, event: Event) -> Response:
@@ -218,19 +220,23 @@ class AdminApi:
             use = self._use(event)
 
         try:
-            response = await self._response(request, event, check)
+            response = await self._response(request, event.pubkey, check)
             return response
         finally:
             if use is not None:
                 self._replays.end(event, use, response)
 
-    async def _response(self, request: Request, event: Event, check: Callable[[], None]) -> Response:
+    async def answer_operator(self, request: Request) -> Response:
+        """The response to a POST of somebody who has shown to be on the relay's machine, and need sign nothing."""
+        return await self._response(request, OPERATOR)
+
+    async def _response(self, request: Request, caller: str, check: Callable[[], None] = lambda: None) -> Response:
         try:
             body = _decode(request.body)
         except (ValueError, RecursionError):  # msgspec's errors are such, and so is what is no UTF-8
             return _refused(400, "the body must be a JSON object with a method, a text, and params, an array")
         try:
-            result = await self.perform(body.method, body.params, event.pubkey, request.client, check)
+            result = await self.perform(body.method, body.params, caller, request.client, check)
         except Rejected as refusal:
             return _refused(503 if refusal.prefix is Prefix.ERROR else 200, str(refusal))
         return _json(200, {"result": result})

@@ -14,6 +14,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.kinds import MAX_KIND
 from trio_relay.nostr.nip19 import pubkey_of
 from trio_relay.pipeline.operator_reads import OperatorReads
+from trio_relay.pipeline.store_upkeep import StoreUpkeep
 from trio_relay.policy.audit import Act
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.rules import Rules
@@ -39,6 +40,7 @@ class Call:
         rules: as they stand.
         sight: of the relay as it runs.
         reads: of what it has stored.
+        upkeep: of its store.
         settings: tells those that its program was started with.
     """
 
@@ -50,6 +52,7 @@ class Call:
     rules: Rules
     sight: Sight
     reads: OperatorReads
+    upkeep: StoreUpkeep
     settings: SettingsShown = no_settings
 
     def at_most(self, count: int) -> None:
@@ -120,6 +123,13 @@ class Call:
         """An integer within bounds, or None where it is missing or null."""
         return None if self._at(place) is None else self.number(place, what, least, most)
 
+    def flag(self, place: int, what: str) -> bool:
+        """True or false; missing or null is false."""
+        value = self._at(place)
+        if value is not None and not isinstance(value, bool):
+            raise self._wrong(place, f"{what}, true or false")
+        return bool(value)
+
     def until(self, place: int) -> int | None:
         """When something is to end: seconds since 1970, later than now; None where it is missing or null."""
         return self.optional_number(place, "the time of its end in seconds since 1970", self.now + 1, MAX_TIME)
@@ -161,6 +171,7 @@ class Outcome:
         later: does what has to be waited for, and gives the answer then, instead of `result`.
         is_act: True for an act that changes no list, as closing a connection does: it is recorded all the same.
         told: what the record of it says has come of it; what was removed is added.
+        telling: says the same of an act once `later` has given this; None: `told` does.
         undoes: the act that it takes back.
     """
 
@@ -170,6 +181,7 @@ class Outcome:
     later: Callable[[], Awaitable[object]] | None = None
     is_act: bool = False
     told: str = "done"
+    telling: Callable[[object], str] | None = None
     undoes: Act | None = None
 
 

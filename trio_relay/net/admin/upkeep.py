@@ -1,7 +1,8 @@
-"""Methods about how the relay does over time, and about copies of what it keeps."""
+"""Methods about how the relay does over time, about copies of what it keeps, and about its store."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -9,6 +10,9 @@ import msgspec
 from trio_relay.net.admin.params import Call, Outcome
 from trio_relay.net.admin.sight import Sight
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
+from trio_relay.nostr.filter import Filter
+from trio_relay.nostr.written_filters import is_everything, read_filters
+from trio_relay.pipeline.store_upkeep import StoreUpkeep
 
 
 def list_vitals(call: Call) -> Outcome:
@@ -45,4 +49,38 @@ def export_events(call: Call) -> Outcome:
     return Outcome(is_act=True)
 
 
-UPKEEP = {"listvitals": list_vitals, "backupnow": back_up, "exportevents": export_events}
+def count_events(call: Call) -> Outcome:
+    """Count what matches any of the filters, whoever may read it."""
+    call.at_most(1)
+    filters = read_filters(call.params[0] if call.params else None, call.rules.search_prefix)
+    return Outcome(later=partial(call.upkeep.count, filters))
+
+
+def remove_events(call: Call) -> Outcome:
+    """Remove what matches any of the filters, or tell what that would be; no tombstone stays, and no way back."""
+    call.at_most(3)
+    filters = read_filters(call.params[0] if call.params else None, call.rules.search_prefix)
+    is_dry_run, is_all = call.flag(1, "whether to remove nothing"), call.flag(2, "whether everything is meant")
+    if any(filter_.limit is not None for filter_ in filters):
+        raise invalid("a removal has no limit: which of the events it would take is not said")
+    if not is_all and any(map(is_everything, filters)):
+        raise invalid("a filter matches everything; parameter 3 must be true for that")
+    remove = partial(_remove, call.upkeep, filters, is_dry_run=is_dry_run)
+    return Outcome(later=remove, is_act=not is_dry_run, telling=_told)
+
+
+async def _remove(upkeep: StoreUpkeep, filters: Sequence[Filter], *, is_dry_run: bool) -> object:
+    return msgspec.to_builtins(await upkeep.remove(filters, is_dry_run=is_dry_run), str_keys=True)
+
+
+def _told(result: object) -> str:
+    return f"{result['events']:,} events removed" if isinstance(result, dict) else ""
+
+
+UPKEEP = {
+    "listvitals": list_vitals,
+    "backupnow": back_up,
+    "exportevents": export_events,
+    "countevents": count_events,
+    "removeevents": remove_events,
+}

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Final
 
 from trio_relay.private_files import close_to_others, open_private
-from trio_relay.store.base import StoreRefused
+from trio_relay.store.base import StoreInUse
 
 _LOCK: Final = ".lock"
-_BESIDE: Final = ("-wal", "-shm", "-journal", _LOCK)
-"""What lies beside the database, by what is added to its name."""
+_BESIDE: Final = ("-wal", "-shm", "-journal", _LOCK, ".sock")
+"""What lies beside the database, by what is added to its name; the last is the control line's."""
 
 
 class PidLock:
     """Holds `<path>.lock` with the pid in it until `release`; a killed process leaves only an unlocked file.
 
     Raises:
-        StoreRefused: another process holds it; the message names its pid.
+        StoreInUse: another process holds it; the message names its pid.
         OSError: the lock cannot be made here, or a link lies in its place.
     """
 
@@ -32,7 +32,7 @@ class PidLock:
         except BlockingIOError:
             pid = _pid_in(self._fd)
             os.close(self._fd)
-            raise StoreRefused(f"{path} is in use by the process with pid {pid}") from None
+            raise StoreInUse(f"{path} is in use by the process with pid {pid}") from None
         except OSError:
             os.close(self._fd)
             raise

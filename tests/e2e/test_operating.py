@@ -1,0 +1,142 @@
+"""What operators do with the store by commands: beside the running relay, through it, and without it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from signal import SIGTERM
+from typing import Any
+
+import pytest
+
+from tests.support.keys import ALICE, BOB, NOW
+from tests.support.program import Program, finished, running
+from tests.support.program_load import everything, publish_all
+from tests.support.server import Talker
+from trio_relay.nostr import event as events
+from trio_relay.nostr import nip19
+
+pytestmark = pytest.mark.slow
+
+NOTES = [ALICE.event(f"note {n}", created_at=NOW + n) for n in range(30)]
+LIKES = [BOB.event("+", kind=7, created_at=NOW + n) for n in range(20)]
+ALL = [*NOTES, *LIKES]
+OF_ALICE = json.dumps({"authors": [ALICE.pubkey]})
+
+
+@pytest.fixture
+def settings(serving_settings: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """Settings of a relay with a control line, on each store."""
+    return {**serving_settings, "control.listen": f"unix:{tmp_path}/line.sock"}
+
+
+async def told(folder: Path, settings: dict[str, str], *arguments: str, stdin: bytes = b"") -> str:
+    """What a command says that succeeds."""
+    ended = await finished(folder, *arguments, settings=settings, stdin=stdin)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    return ended.stdout.decode()
+
+
+async def found(client: Talker) -> list[dict[str, Any]]:
+    """What a client finds of Alice."""
+    notes = await client.ask("of alice", {"authors": [ALICE.pubkey]})
+    await client.send("CLOSE", "of alice")
+    return notes
+
+
+async def stopped(program: Program) -> None:
+    program.signal(SIGTERM)
+    assert await program.wait() == 0
+
+
+async def test_what_is_deleted_through_the_relay_is_gone_for_its_clients(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    async with running(tmp_path, settings) as program, program.client() as client:
+        await publish_all(client, ALL)
+        assert len(await found(client)) == 30  # what is cached must go, too
+        lines = (await told(tmp_path, settings, "query", OF_ALICE)).splitlines()
+        assert [json.loads(line)["id"] for line in lines] == [note.id for note in reversed(NOTES)]
+        assert await told(tmp_path, settings, "count", "{}") == "50\n"
+        assert json.loads(await told(tmp_path, settings, "stats", "--json"))["events"] == 50
+        match = "30 events match\n  kind 1: 30\n"
+        assert await told(tmp_path, settings, "delete", "--filter", OF_ALICE, "--dry-run") == match
+        assert len(await found(client)) == 30
+        done = await told(tmp_path, settings, "delete", "--filter", "-", "--yes", stdin=OF_ALICE.encode())
+        assert done == f"{match}30 events removed\n"
+        assert await found(client) == []
+        [act] = json.loads(await told(tmp_path, settings, "call", "listacts"))
+        assert (act["who"], act["method"], act["told"]) == ("operator", "removeevents", "30 events removed")
+        assert await publish_all(client, NOTES[:1]) == {NOTES[0].id: (True, "")}
+        assert len(await everything(client)) == 21
+        await stopped(program)
+    assert not (tmp_path / "line.sock").exists()
+
+
+async def test_the_same_is_done_without_a_relay(tmp_path: Path, settings: dict[str, str]) -> None:
+    lines = b"".join(events.encode(event) + b"\n" for event in ALL)
+    assert (await finished(tmp_path, "import", settings=settings, stdin=lines)).returncode == 0
+    assert await told(tmp_path, settings, "count", OF_ALICE, '{"kinds":[7]}') == "50\n"
+    done = await told(tmp_path, settings, "delete", "--filter", OF_ALICE, "--filter", '{"kinds":[9]}', "--yes")
+    assert done == "30 events match\n  kind 1: 30\n30 events removed\n"
+    assert await told(tmp_path, settings, "delete", "--filter", "{}", "--all", "--dry-run") == (
+        "20 events match\n  kind 7: 20\n"
+    )
+    found = (await told(tmp_path, settings, "query", "{}", "--limit", "3")).splitlines()
+    assert [json.loads(line)["id"] for line in found] == [like.id for like in reversed(LIKES[-3:])]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["delete", "--filter", "{}", "--yes"], 2, "a filter matches everything; --all says that this is meant"),
+        (["delete", "--filter", '{"limit":1}', "--yes"], 2, "a removal has no limit"),
+        (["delete", "--filter", "kinds", "--yes"], 2, "a filter must be JSON"),
+        (["delete", "--filter", '{"kinds":[7]}'], 2, "nobody can be asked here; --yes removes them"),
+        (["delete", "--filter", '{"kinds":[7]}', "--yes"], 3, "data/relay.db is in use by the process with pid "),
+        (["call", "stats"], 1, "there is no control line (control.listen)"),
+        (["call", "stats", "{}"], 2, "PARAMS must be a JSON list"),
+    ],
+)
+async def test_what_cannot_be_done_is_told_in_a_line(
+    tmp_path: Path, arguments: list[str], code: int, reason: str
+) -> None:
+    settings = {"control.listen": "off"}
+    async with running(tmp_path, settings) as program, program.client() as client:
+        await publish_all(client, LIKES)
+        ended = await finished(tmp_path, *arguments, settings=settings)
+        assert ended.returncode == code
+        assert ended.stderr.decode().startswith(f"trio-relay: {reason}")
+        assert ended.stderr.count(b"\n") == 1
+        assert len(await everything(client)) == 20
+
+
+async def test_any_method_can_be_called_and_its_refusal_is_told(tmp_path: Path) -> None:
+    async with running(tmp_path) as program:
+        stats: dict[str, Any] = json.loads(await told(tmp_path, {}, "call", "stats"))
+        assert stats["stored"] == 0
+        assert json.loads(await told(tmp_path, {}, "call", "denyword", '["pills"]')) is True
+        ended = await finished(tmp_path, "call", "denyword")
+        assert ended.returncode == 1
+        assert ended.stderr.decode().startswith("trio-relay: invalid: parameter 1 of denyword must be a text")
+        await stopped(program)
+    ended = await finished(tmp_path, "call", "stats")
+    assert ended.stderr.decode().startswith("trio-relay: no relay answers at data/relay.db.sock: ")
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+async def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
+    part = PAGE.partition("## Looking into the store")[2].partition("\n## ")[0]
+    commands = [line for line in part.splitlines() if line.startswith("trio-relay ")]
+    (tmp_path / "relay.toml").write_text("")
+    async with running(tmp_path) as program, program.client() as client:
+        await publish_all(client, ALL)
+        for line in commands:
+            arguments = shlex.split(line.replace("npub1…", nip19.npub_of(ALICE.pubkey)))[1:]
+            ended = await finished(tmp_path, *arguments)
+            assert (ended.returncode, ended.stderr) == (0, b""), line
+        await stopped(program)
+    assert len(commands) > 6

@@ -1,0 +1,87 @@
+"""What operators have done with the store itself, beside everything else: removals by filters, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import trio
+
+from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import Store, StoreError
+
+Remove: TypeAlias = Callable[[Sequence[Filter]], Awaitable[int]]
+"""Removes stored events, and all that is on its way and matches by then; raises StoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal has taken, or would take."""
+
+    events: int
+    kinds: dict[int, int]
+    """Events by kind, as they were counted right before it."""
+
+
+class StoreUpkeep:
+    """Looks after a store for those who manage the relay, which is to be seen to before it is asked.
+
+    Args:
+        store: the relay's.
+        remove: has the relay remove what it has stored.
+    """
+
+    def __init__(self, store: Store, remove: Remove) -> None:
+        self._store = store
+        self._remove = remove
+        self._turn = trio.Lock()
+
+    async def count(self, filters: Sequence[Filter]) -> int:
+        """Count the stored events that match any of the filters, whoever may read them.
+
+        Raises:
+            Rejected: the store could not tell.
+        """
+        with _refusing():
+            return await self._store.count(filters)
+
+    async def remove(self, filters: Sequence[Filter], *, is_dry_run: bool) -> Removed:
+        """Remove what matches any of the filters; nothing keeps it from being published again.
+
+        Cancelling it ends it between two portions.
+
+        Args:
+            filters: what is to go; limits and readers play no part.
+            is_dry_run: tell what would go, and remove nothing.
+
+        Raises:
+            Rejected: another such work goes on; or it failed, and a part may be gone.
+        """
+        async with self._alone():
+            kinds = await self._store.kinds_of(filters)
+            removed = 0 if is_dry_run else await self._remove(filters)
+        return Removed(sum(kinds.values()) if is_dry_run else removed, kinds)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Do work that may take long, and of which one at a time is enough."""
+        try:
+            self._turn.acquire_nowait()
+        except trio.WouldBlock:
+            raise Rejected(Prefix.ERROR, "other work on the store goes on; try again when it is done") from None
+        try:
+            with _refusing():
+                yield
+        finally:
+            self._turn.release()
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise Rejected(Prefix.ERROR, str(error)) from error
