@@ -418,7 +418,7 @@ def test_a_small_module_that_one_other_needs_has_a_reason() -> None:
     assert lone == sorted(LONE_AND_SMALL)
 
 
-SAME_NAME = {"base", "options", "store", "search", "upgrade", "trends", "lists", "statistics", "explain"}
+SAME_NAME = {"archive", "base", "options", "store", "search", "upgrade", "trends", "lists", "statistics", "explain"}
 """Modules that mean the same thing in each of their rooms: promises, settings, parts of a store, operators' lists, and
 what a room tells of itself."""
 

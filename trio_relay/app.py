@@ -128,9 +128,9 @@ async def open_store(config: Config, told: Bus | None = None) -> AsyncIterator[S
     """
     opened: AbstractAsyncContextManager[Store]
     if config.store.backend == "memory":
-        opened = nullcontext(MemoryStore())
+        opened = nullcontext(MemoryStore(archiving=config.store.archiving))
     elif config.store.backend == "opensearch":
-        opened = opensearch.open_opensearch(config.opensearch, bus=told)
+        opened = opensearch.open_opensearch(config.opensearch, bus=told, archiving=config.store.archiving)
     else:
         opened = open_sqlite(config.store, has_folder=not is_shared(Path(config.store.path).parent, config))
     async with opened as store:

@@ -41,7 +41,8 @@ class StoreOptions(SqliteOptions, frozen=True, kw_only=True, forbid_unknown_fiel
             description=(
                 "sqlite: events in one file; opensearch: in an index that `trio-relay migrate` makes (see"
                 " [opensearch]); memory: events are lost when the relay stops. The other keys of this table are for"
-                " sqlite, but search, search_prefix, max_events, max_bytes and retention_seconds are for all."
+                " sqlite, but search, search_prefix, archive, archive_seconds, max_events, max_bytes and"
+                " retention_seconds are for all."
             )
         ),
     ] = "sqlite"

@@ -44,6 +44,8 @@ class SharedIndex(Index):
         self._visible = dict(self.held)
 
     def _carry_out(self, asked: Asked) -> Reply:
+        if asked.path.startswith("/nostr-archive/"):
+            return 404  # nobody keeps what goes
         match asked.kind:
             case "_refresh":
                 self.refresh()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -44,11 +45,11 @@ async def held(store: OpenSearchStore, *events: Event) -> AsyncIterator[list[Sav
     is_held, may_go = trio.Event(), trio.Event()
     outcomes: list[Saved] = []
 
-    async def hold(*meant: Query, is_fresh: bool = True, bars: bool = False) -> int:
+    async def hold(*meant: Query, **how: Any) -> int:
         inside(store).clearing.empty = empty  # type: ignore[method-assign]
         is_held.set()
         await may_go.wait()
-        return await empty(*meant, is_fresh=is_fresh, bars=bars)
+        return await empty(*meant, **how)
 
     async def save() -> None:
         outcomes.extend(await store.save_many(events))

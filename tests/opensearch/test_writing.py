@@ -16,6 +16,7 @@ from tests.opensearch.cluster import Cluster, Index, scripted, standing
 from tests.support.keys import ALICE, BOB, NOW
 from trio_relay import Filter, Saved, StoreError
 from trio_relay.nostr.event import Event, encode
+from trio_relay.store import archive, opensearch
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing
@@ -44,10 +45,11 @@ class Relay:
         others = Others(self.vanishing.learn)
         self.overlay = others.overlay
         self.records = Records(cluster.client, self.bulk, "some", others, SECONDS)
-        emptying = Clearing(
-            cluster.client, self.bulk, "some", self.records, Refresher(cluster.client, "some", self.overlay, 2.0)
-        )
-        self.writing = Saver(self.bulk, self.records, others, self.vanishing, emptying)
+        refresher = Refresher(cluster.client, "some", self.overlay, 2.0)
+        options, off = opensearch.OpenSearchOptions(), archive.NOTHING_KEPT
+        index = opensearch.archive.ArchiveIndex(cluster.client, options, off, self.records, lambda: NOW)
+        emptying = Clearing(cluster.client, self.bulk, "some", self.records, refresher, index)
+        self.writing = Saver(self.bulk, self.records, others, self.vanishing, emptying, index)
 
     async def save(self, *events: Event) -> list[Saved]:
         return await self.writing.save(events)

@@ -10,6 +10,7 @@ import apsw
 from trio_relay.store.sqlite import rows
 
 _STEPS: Final = {
+    6: "DROP TABLE archive; DROP TABLE archive_owner",
     5: "",
     4: "DROP TABLE numbering; DROP TABLE worded; CREATE TABLE worded (until INTEGER) STRICT;"
     " INSERT INTO worded VALUES (NULL)",
@@ -22,7 +23,7 @@ def make_older(path: Path, version: int) -> None:
     """Take from a file what versions above this one have added."""
     connection = apsw.Connection(str(path))
     for step, sql in _STEPS.items():
-        if step == 5:
+        if step == 5 and version <= 5:
             _unseal(connection)
         if step >= version:
             connection.execute(f"{sql}; PRAGMA user_version = {step}").fetchall()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from trio_relay import Event, Saved
-from trio_relay.store.archive import Cause, Departure
+from trio_relay.store import archive
 from trio_relay.store.judge import Facts, Questions, Ruling, Version, judge, questions, version_of
 
 NOTE = ALICE.event("note")
@@ -57,7 +57,7 @@ def test_a_newer_version_removes_the_stored_one() -> None:
         [Saved.STORED],
         insert={NEW.id: NEW},
         remove={OLD.id},
-        departed={OLD.id: Cause(Departure.REPLACED, NEW.id)},
+        departed={OLD.id: archive.DepartureCause(archive.Departure.REPLACED, NEW.id)},
     )
 
 
@@ -65,7 +65,7 @@ def test_a_version_replaced_within_its_batch_is_never_inserted() -> None:
     assert judge([OLD, NEW], Facts()) == Ruling(
         [Saved.STORED] * 2,
         insert={NEW.id: NEW},
-        departed={OLD.id: Cause(Departure.REPLACED, NEW.id)},
+        departed={OLD.id: archive.DepartureCause(archive.Departure.REPLACED, NEW.id)},
         passed={OLD.id: OLD},
     )
 
@@ -79,7 +79,7 @@ def test_a_deletion_removes_what_is_stored_and_buries_it_for_its_author_alone() 
         deleted={NOTE.id},
         id_tombstones={(NOTE.id, ALICE.pubkey), (OLD.id, ALICE.pubkey)},
         address_tombstones={PROFILE: NOW},
-        departed={NOTE.id: Cause(Departure.DELETED, REQUEST.id)},
+        departed={NOTE.id: archive.DepartureCause(archive.Departure.DELETED, REQUEST.id)},
     )
 
 
@@ -137,7 +137,7 @@ def test_what_went_before_its_key_vanishes_is_kept_nowhere() -> None:
 def test_what_is_newer_than_the_request_to_vanish_is_kept_when_it_goes() -> None:
     late, later = (ALICE.event(kind=0, created_at=VANISH.created_at + age) for age in (1, 2))
     ruling = judge([late, VANISH, later], Facts())
-    assert ruling.departed == {late.id: Cause(Departure.REPLACED, later.id)}
+    assert ruling.departed == {late.id: archive.DepartureCause(archive.Departure.REPLACED, later.id)}
     assert ruling.passed == {late.id: late}
 
 
@@ -148,9 +148,9 @@ def test_what_goes_says_why_in_the_order_in_which_it_goes() -> None:
     facts.stored[NOTE.id] = version(NOTE)
     ruling = judge([NEW, by_id, by_address], facts)
     assert list(ruling.departed.items()) == [
-        (OLD.id, Cause(Departure.REPLACED, NEW.id)),
-        (NOTE.id, Cause(Departure.DELETED, by_id.id)),
-        (NEW.id, Cause(Departure.DELETED, by_address.id)),
+        (OLD.id, archive.DepartureCause(archive.Departure.REPLACED, NEW.id)),
+        (NOTE.id, archive.DepartureCause(archive.Departure.DELETED, by_id.id)),
+        (NEW.id, archive.DepartureCause(archive.Departure.DELETED, by_address.id)),
     ]
 
 

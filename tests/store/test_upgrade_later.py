@@ -1,4 +1,4 @@
-"""Files of versions 1 to 5 learn who carries which tag, what expires when, and by which rules words were made."""
+"""Files of versions 1 to 6 learn who carries which tag, what expires when, and by which rules words were made."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def reacting(number: int) -> Event:
 EVENTS: Final = [reacting(number) for number in range(200)]
 
 
-@pytest.fixture(params=[1, 2, 3, 4, 5])
+@pytest.fixture(params=[1, 2, 3, 4, 5, 6])
 async def old(path: Path, request: pytest.FixtureRequest) -> Path:
     """A file of this version with `EVENTS`."""
     if request.param == 1:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
 from tests.support.indices import emptied
 from tests.support.members import open_members
 from trio_relay import Filter, MemoryStore, SqliteOptions, open_sqlite
 from trio_relay.nostr.event import Event, decode
+from trio_relay.store import archive
 from trio_relay.store.base import Page, Queryable, Scannable, Store
+
+Clock: TypeAlias = Callable[[], float]
+Archiving: TypeAlias = archive.Archiving
+OFF: Final = archive.NOTHING_KEPT
+
+
+class Opens(Protocol):
+    """Opens an empty store, by default one that keeps nothing of what goes."""
+
+    def __call__(self, archiving: Archiving = OFF, clock: Clock = time.time) -> AbstractAsyncContextManager[Store]:
+        """For as long as the context lasts."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +37,41 @@ class Backend:
     Nothing is late here (see `conftest.patience`), so that each backend has to answer at once whatever it ever does.
     """
 
-    open: Callable[[], AbstractAsyncContextManager[Store]]
+    open: Opens
     examples: int
     answers_at_once: Callable[[Sequence[Filter]], bool]
     needs_node: bool = False
 
 
 @asynccontextmanager
-async def _memory() -> AsyncIterator[Store]:
-    yield MemoryStore()
+async def _memory(
+    archiving: archive.Archiving = archive.NOTHING_KEPT, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Store]:
+    yield MemoryStore(clock, archiving)
 
 
 @asynccontextmanager
-async def _sqlite() -> AsyncIterator[Store]:
+async def _sqlite(
+    archiving: archive.Archiving = archive.NOTHING_KEPT, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Store]:
     with TemporaryDirectory() as folder:
-        async with open_sqlite(SqliteOptions(path=f"{folder}/relay.db", synchronous="normal", readers=2)) as store:
+        options = SqliteOptions(
+            path=f"{folder}/relay.db",
+            synchronous="normal",
+            readers=2,
+            archive=archiving.is_on,
+            archive_seconds=archiving.seconds,
+        )
+        async with open_sqlite(options, clock=clock) as store:
             yield store
 
 
 @asynccontextmanager
-async def _kept() -> AsyncIterator[Store]:
-    async with open_members(1) as [member]:
+async def _kept(
+    archiving: archive.Archiving = archive.NOTHING_KEPT, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Store]:
+    settings = {"archive": archiving.is_on, "archive_seconds": archiving.seconds}
+    async with open_members(1, clock=clock, **settings) as [member]:
         yield member
 
 
@@ -108,6 +136,14 @@ async def everything(store: Scannable) -> list[Event]:
     """What the store holds, in the order in which it came."""
     async with aclosing(store.scan()) as pages:
         return list(map(decode, lines([page async for page in pages])))
+
+
+async def archived(store: archive.Archive, filter_: Filter | None = None) -> list[archive.Archived]:
+    """What the archive has that matches, what went last first; no page may be empty."""
+    async with aclosing(store.archived(filter_ or Filter())) as pages:
+        found = [page async for page in pages]
+    assert all(found)
+    return [one for page in found for one in page]
 
 
 def lines(pages: Iterable[Page]) -> list[bytes]:

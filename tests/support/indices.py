@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +11,7 @@ import trio
 from msgspec.structs import replace
 
 from trio_relay import Event, Saved
+from trio_relay.store import archive
 from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, open_opensearch
 from trio_relay.store.opensearch.client import OpenSearchClient, open_client
 
@@ -31,8 +33,8 @@ def use(url: str, prefix: str) -> None:
 
 
 async def make(options: OpenSearchOptions) -> None:
-    """What `trio-relay migrate` does."""
-    await migrate(options, lambda line: None)
+    """What `trio-relay migrate` does for a relay with an archive."""
+    await migrate(options, lambda line: None, has_archive=True)
 
 
 @asynccontextmanager
@@ -44,12 +46,18 @@ async def made(options: OpenSearchOptions) -> AsyncIterator[OpenSearchStore]:
 
 
 @asynccontextmanager
-async def emptied(*, is_refreshed: bool = False, **changes: Any) -> AsyncIterator[OpenSearchStore]:
+async def emptied(
+    archiving: archive.Archiving = archive.NOTHING_KEPT,
+    clock: Callable[[], float] = time.time,
+    *,
+    is_refreshed: bool = False,
+    **changes: Any,
+) -> AsyncIterator[OpenSearchStore]:
     """An empty store on the shared index; `is_refreshed`, each batch is made searchable before it is answered."""
     options = replace(_shared[0], **changes)
     async with open_client(options) as client:
         await empty(client, options.prefix)
-    async with open_opensearch(options) as store:
+    async with open_opensearch(options, clock=clock, archiving=archiving) as store:
         if is_refreshed:
             _refresh_after_each(store)
         yield store
@@ -58,8 +66,10 @@ async def emptied(*, is_refreshed: bool = False, **changes: Any) -> AsyncIterato
 async def empty(client: OpenSearchClient, prefix: str) -> None:
     """Delete all documents."""
     body: dict[str, Any] = {"query": {"match_all": {}}}
-    await client.ask("POST", f"/{prefix}-events/_refresh")
-    await client.ask("POST", f"/{prefix}-events/_delete_by_query?refresh=true&conflicts=proceed", body)
+    both = f"{prefix}-events,{prefix}-archive"
+    await client.ask("POST", f"/{both}/_refresh?ignore_unavailable=true")
+    wanted = "refresh=true&conflicts=proceed&ignore_unavailable=true"
+    await client.ask("POST", f"/{both}/_delete_by_query?{wanted}", body)
 
 
 def _refresh_after_each(store: OpenSearchStore) -> None:

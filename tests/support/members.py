@@ -24,9 +24,11 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def open_members(number: int, most: int = 1_000) -> AsyncIterator[list[kept.KeptStore]]:
+async def open_members(
+    number: int, most: int = 1_000, *, clock: Callable[[], float] = time.time, **settings: Any
+) -> AsyncIterator[list[kept.KeptStore]]:
     """So many stores that one keeper keeps, in a folder of their own."""
-    async with open_household(number, most) as household, AsyncExitStack() as members:
+    async with open_household(number, most, clock=clock, **settings) as household, AsyncExitStack() as members:
         yield [(await members.enter_async_context(household.joined(place))).store for place in range(number)]
 
 
@@ -145,7 +147,7 @@ class Sluice(trio.abc.Stream):
 
 @asynccontextmanager
 async def open_household(
-    number: int, most: int = 1_000, *, clock: Callable[[], float] = time.time, is_keeping: bool = True
+    number: int, most: int = 1_000, *, clock: Callable[[], float] = time.time, is_keeping: bool = True, **settings: Any
 ) -> AsyncIterator[Household]:
     """A keeper of a store in a folder of its own, for so many members.
 
@@ -154,9 +156,10 @@ async def open_household(
         most: events of one commit.
         clock: the time of day.
         is_keeping: False if nothing is committed until a test has `keeper.run` run.
+        settings: of the store.
     """
     with TemporaryDirectory() as folder, Scoreboard.create(number, 100) as scoreboard:
-        options = SqliteOptions(path=f"{folder}/relay.db", synchronous="normal", readers=2)
+        options = SqliteOptions(path=f"{folder}/relay.db", synchronous="normal", readers=2, **settings)
         async with (
             open_sqlite(options, clock=clock, scoreboard=scoreboard) as store,
             trio.open_nursery() as keeping,

@@ -29,6 +29,9 @@ class File(ObedientStore):
     async def remove_rows(self, seqs: object) -> int:
         raise AssertionError
 
+    async def forget_archived(self, ids: object) -> None:
+        raise AssertionError
+
 
 @asynccontextmanager
 async def at_home(file: ObedientStore, sent: list[events.Event]) -> AsyncIterator[tuple[home.HomeStore, list[str]]]:

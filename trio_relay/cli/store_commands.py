@@ -88,6 +88,6 @@ async def _trends(config: Config, since: int, until: int, limit: int) -> tuple[T
 
 async def _migrate(config: Config, *, dry_run: bool) -> None:
     if config.store.backend == "opensearch":
-        await opensearch.migrate(config.opensearch, click.echo, dry_run=dry_run)
+        await opensearch.migrate(config.opensearch, click.echo, dry_run=dry_run, has_archive=config.store.archive)
     else:
         await migrate_sqlite(config.store, click.echo, dry_run=dry_run)

@@ -35,7 +35,7 @@ class Departure(Enum):
     """It said itself how long it lasts (NIP-40)."""
 
 
-class Cause(NamedTuple):
+class DepartureCause(NamedTuple):
     """Why an event goes, and the id of the event that makes it go: its successor, or the request to delete it."""
 
     reason: Departure
@@ -53,7 +53,7 @@ class Archived:
     at: int
     """When it went, in seconds since 1970."""
     by: str
-    """See `Cause`."""
+    """See `DepartureCause`."""
 
     def encode(self) -> bytes:
         """Return it as one JSON object: the event, the reason, when it went, and the id that caused it or null."""
@@ -63,6 +63,16 @@ class Archived:
 
 
 _encode: Final = msgspec.json.Encoder().encode
+
+
+class Archiving(NamedTuple):
+    """Whether a store keeps what goes, and for how many seconds; 0: for ever."""
+
+    is_on: bool = False
+    seconds: int = 0
+
+
+NOTHING_KEPT: Final = Archiving()
 
 
 class Archive(Protocol):

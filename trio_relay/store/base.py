@@ -14,6 +14,7 @@
    transactions fails as a whole, but for requests to vanish that take several.
 6. Expired events (NIP-40) and events that a filter's `reader` may not read are in no answer: no page, count or record.
    Only a `tally` counts all that takes room.
+7. What is replaced, deleted or has expired may be kept apart for operators: `archive` has the promises of that.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Protocol, TypeAlias
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
+from trio_relay.store.archive import Archive
 from trio_relay.store.insight import Explanation, Holdings
 from trio_relay.store.inspection import Inspectable
 from trio_relay.store.surveyed import Surveyable
@@ -298,7 +300,7 @@ class Metadata(ReadableMetadata, Protocol):
         ...
 
 
-class Store(Queryable, Scannable, Surveyable, Metadata, Insight, Inspectable, Protocol):
+class Store(Queryable, Scannable, Surveyable, Metadata, Insight, Inspectable, Archive, Protocol):
     """A store of events; every method may be called from many tasks, `save_many` from `writers` at a time."""
 
     @property
@@ -328,7 +330,7 @@ class Store(Queryable, Scannable, Surveyable, Metadata, Insight, Inspectable, Pr
         """Remove what matches any of the filters and everything derived from it; returns the number of events.
 
         It is meant for what operators ban. It leaves no tombstone: the same events may be stored again. The filters'
-        limits and readers play no part.
+        limits and readers play no part. The archive forgets what matches, too.
 
         Raises:
             StoreError: it failed; a part may be gone.
@@ -356,6 +358,8 @@ class Store(Queryable, Scannable, Surveyable, Metadata, Insight, Inspectable, Pr
 
     async def sweep(self) -> int:
         """Remove expired events (NIP-40), and bar what is as old as they were at their addresses; returns their number.
+
+        The archive forgets what went longer ago than it is to be kept.
 
         Raises:
             StoreError: it failed; a part may be gone.

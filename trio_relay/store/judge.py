@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from trio_relay.nostr.event import Event, address_of, claimants, deletion_targets, supersedes
 from trio_relay.nostr.kinds import DELETION, GIFT_WRAP, VANISH
-from trio_relay.store.archive import Cause, Departure
+from trio_relay.store.archive import Departure, DepartureCause
 from trio_relay.store.base import Saved
 
 _REQUESTS: Final = frozenset({DELETION, VANISH})
@@ -104,7 +104,7 @@ class Ruling:
     id_tombstones: set[tuple[str, str]] = field(default_factory=set)
     address_tombstones: dict[str, int] = field(default_factory=dict)
     vanish: dict[str, int] = field(default_factory=dict)
-    departed: dict[str, Cause] = field(default_factory=dict)
+    departed: dict[str, DepartureCause] = field(default_factory=dict)
     passed: dict[str, Event] = field(default_factory=dict)
 
 
@@ -179,7 +179,7 @@ def _judge_one(event: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) ->
         if head is not None:
             if not supersedes(event.created_at, event.id, head.created_at, head.id):
                 return Saved.SUPERSEDED
-            _drop(head, facts, ruling, Cause(Departure.REPLACED, event.id))
+            _drop(head, facts, ruling, DepartureCause(Departure.REPLACED, event.id))
     facts.stored[event.id] = version
     ruling.insert[event.id] = event
     if leaving:
@@ -195,7 +195,7 @@ def _judge_one(event: Event, facts: Facts, ruling: Ruling, leaving: _Leaving) ->
 
 def _delete(request: Event, facts: Facts, ruling: Ruling) -> None:
     ids, addresses = deletion_targets(request)
-    cause = Cause(Departure.DELETED, request.id)
+    cause = DepartureCause(Departure.DELETED, request.id)
     for target in ids:
         # The target may be unknown, or of another author: the tombstone names who asked, and that decides when it
         # comes.
@@ -232,7 +232,7 @@ def _stands(version: Version, facts: Facts) -> bool:
     return version.id in facts.stored or (head is not None and head.id == version.id)
 
 
-def _drop(version: Version, facts: Facts, ruling: Ruling, cause: Cause | None = None) -> None:
+def _drop(version: Version, facts: Facts, ruling: Ruling, cause: DepartureCause | None = None) -> None:
     """Take an event out of what is stored; without a cause it vanishes."""
     facts.stored.pop(version.id, None)
     if cause is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from itertools import islice
@@ -17,12 +17,13 @@ import trio
 from msgspec.structs import replace
 
 from trio_relay.nostr.access import may_read
-from trio_relay.nostr.event import Event, address_of, encode, expiry_of, has_expired
+from trio_relay.nostr.event import Event, address_of, claimants, encode, expiry_of, has_expired
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, registers_of
 from trio_relay.nostr.ranking import candidates, mute_kinds, ranked, reference_window, references_of
 from trio_relay.nostr.search import Search, marks_of, text_of
 from trio_relay.nostr.tokenizer import ANY_END
+from trio_relay.store.archive import NOTHING_KEPT, Archived, Archiving, Departure, DepartureCause
 from trio_relay.store.base import Audience, Listener, Page, Saved, StoreStatistics
 from trio_relay.store.insight import (
     DAY_SECONDS,
@@ -39,7 +40,7 @@ from trio_relay.store.insight import (
     day_of,
 )
 from trio_relay.store.inspection import Space
-from trio_relay.store.judge import Facts, judge, version_of
+from trio_relay.store.judge import Facts, Ruling, judge, version_of
 from trio_relay.store.surveyed import NO_KINDS, Surveyed
 
 _PAGE = 500
@@ -50,6 +51,7 @@ class MemoryStore:
 
     Args:
         clock: seconds since 1970, for searches that look at ages.
+        archiving: what is kept of what goes.
     """
 
     description = "memory (forgets everything when it stops)"
@@ -58,8 +60,9 @@ class MemoryStore:
     is_shared = False
     has_all_words = True
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, archiving: Archiving = NOTHING_KEPT) -> None:
         self._clock = clock
+        self._archive = _MemoryArchive(archiving)
         self._events: dict[str, Event] = {}
         self._facts = Facts()
         self._kept: dict[str, bytes] = {}
@@ -69,9 +72,10 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         # The facts are always complete here: judging keeps them true.
         ruling = judge(events, self._facts)
-        removed = [self._events.pop(event_id) for event_id in ruling.remove]
+        gone = {event_id: self._events.pop(event_id) for event_id in ruling.remove}
+        self._archive.carry_out(ruling, gone, self._clock())
         self._events.update(ruling.insert)
-        self._tell(list(ruling.insert.values()), removed)
+        self._tell(list(ruling.insert.values()), list(gone.values()))
         return ruling.outcomes
 
     async def known(self, ids: Sequence[str]) -> set[str]:
@@ -112,6 +116,8 @@ class MemoryStore:
 
     async def remove(self, filters: Sequence[Filter]) -> int:
         await trio.lowlevel.checkpoint()
+        for filter_ in filters:
+            self._archive.forget(replace(filter_, reader=None).matches)
         return self._drop(self._meant_by(filters))
 
     def _meant_by(self, filters: Sequence[Filter]) -> list[Event]:
@@ -132,7 +138,16 @@ class MemoryStore:
         for event in expired:
             if (address := address_of(event)) is not None:
                 self._facts.bar(address, event.created_at)
+        self._archive.sweep(now)
+        self._archive.keep([(event, DepartureCause(Departure.EXPIRED)) for event in expired], now)
         return self._drop(expired)
+
+    async def archived(self, filter_: Filter) -> AsyncGenerator[list[Archived], None]:
+        await trio.lowlevel.checkpoint()
+        found = self._archive.matching(replace(filter_, reader=None), self._events)
+        for start in range(0, len(found), _PAGE):
+            yield found[start : start + _PAGE]
+            await trio.lowlevel.checkpoint()
 
     def _drop(self, gone: list[Event]) -> int:
         facts = self._facts
@@ -304,6 +319,37 @@ def _newest(event: Event) -> tuple[int, str]:
 def _surveyed(event: Event, tagged: AbstractSet[int] | None) -> Surveyed:
     tags = event.tags if tagged is None or event.kind in tagged else []
     return Surveyed(event.created_at, event.id, event.pubkey, event.kind, len(encode(event)), tags)
+
+
+class _MemoryArchive:
+    """What has gone, by id and in the order in which it went."""
+
+    def __init__(self, archiving: Archiving) -> None:
+        self._archiving = archiving
+        self._kept: dict[str, tuple[Event, Archived]] = {}
+
+    def keep(self, gone: Iterable[tuple[Event, DepartureCause]], now: float) -> None:
+        for event, cause in gone if self._archiving.is_on else ():
+            self._kept.pop(event.id, None)  # its last departure counts
+            self._kept[event.id] = (event, Archived(encode(event), cause.reason, int(now), cause.by))
+
+    def carry_out(self, ruling: Ruling, gone: dict[str, Event], now: float) -> None:
+        left = gone | ruling.passed
+        self.keep([(left[event_id], cause) for event_id, cause in ruling.departed.items()], now)
+        if untils := ruling.vanish:
+            self.forget(lambda event: any(event.created_at <= untils.get(owner, -1) for owner in claimants(event)))
+
+    def forget(self, is_meant: Callable[[Event], bool]) -> None:
+        self._kept = {key: kept for key, kept in self._kept.items() if not is_meant(kept[0])}
+
+    def sweep(self, now: int) -> None:
+        if seconds := self._archiving.seconds:
+            self._kept = {key: kept for key, kept in self._kept.items() if kept[1].at >= now - seconds}
+
+    def matching(self, filter_: Filter, standing: Container[str]) -> list[Archived]:
+        last_first = reversed(self._kept.values())
+        found = (one for event, one in last_first if filter_.matches(event) and event.id not in standing)
+        return list(islice(found, filter_.limit))
 
 
 def _pages(events: list[Event]) -> list[Page]:

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
+from trio_relay.store.archive import Archived
 from trio_relay.store.base import Audience, Listener, Page, Saved, Store, StoreStatistics
 from trio_relay.store.insight import Explanation, Holdings
 from trio_relay.store.inspection import Space
@@ -81,6 +82,9 @@ class HomeStore:
     async def forget(self, ids: Sequence[str]) -> int:
         # Nobody waits for workers: what they save meanwhile is as welcome as what they save later.
         return await self._store.forget(ids)
+
+    def archived(self, filter_: Filter) -> AsyncGenerator[list[Archived], None]:
+        return self._store.archived(filter_)
 
     async def get_metadata(self) -> dict[str, bytes]:
         return await self._store.get_metadata()

@@ -10,7 +10,7 @@ follow    whether it follows →
           ← follows             from then on `changed` tells what was removed, too
           ← behind              it was not told of some commits: to be read from the file
 
-remove, sweep, put, probe       questions, see `Keeper.calls`
+remove, forget, sweep, put, probe   questions, see `Keeper.calls`
 """
 
 from __future__ import annotations
@@ -83,5 +83,6 @@ changed_of: Final = msgspec.msgpack.Decoder(Changed).decode
 behind_of: Final = msgspec.msgpack.Decoder(Behind).decode
 follow_of: Final = msgspec.msgpack.Decoder(Follow).decode
 seqs_of: Final = msgspec.msgpack.Decoder(list[int]).decode
+ids_of: Final = msgspec.msgpack.Decoder(list[str]).decode
 metadata_of: Final = msgspec.msgpack.Decoder(dict[str, bytes | None]).decode
 number_of: Final = msgspec.msgpack.Decoder(int).decode

@@ -29,6 +29,7 @@ from trio_relay.store.kept.feed import (
     encode,
     event_of,
     follow_of,
+    ids_of,
     metadata_of,
     raws_of,
     save_of,
@@ -57,6 +58,14 @@ class KeepableStore(Protocol):
 
     async def remove_rows(self, seqs: Sequence[int]) -> int:
         """Remove the events of these numbers; returns how many were still there.
+
+        Raises:
+            StoreError: it failed; a part may be gone.
+        """
+        ...
+
+    async def forget_archived(self, ids: Sequence[str]) -> None:
+        """Remove these ids from the archive.
 
         Raises:
             StoreError: it failed; a part may be gone.
@@ -136,7 +145,8 @@ class Member:
     @property
     def calls(self) -> Calls:
         """What the link answers for this member."""
-        return {"remove": self._remove, "sweep": self._sweep, "put": self._put, "probe": self._probe}
+        questions = {"remove": self._remove, "forget": self._forget, "sweep": self._sweep}
+        return questions | {"put": self._put, "probe": self._probe}
 
     async def run(self) -> None:
         """What it is told is sent by its link; this waits until cancelled."""
@@ -162,6 +172,11 @@ class Member:
     async def _remove(self, payload: bytes) -> bytes:
         with _refusing():
             return encode(await self._keeper.store.remove_rows(seqs_of(payload)))
+
+    async def _forget(self, payload: bytes) -> bytes:
+        with _refusing():
+            await self._keeper.store.forget_archived(ids_of(payload))
+        return b""
 
     async def _sweep(self, _payload: bytes) -> bytes:
         with _refusing():

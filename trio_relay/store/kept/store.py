@@ -127,7 +127,10 @@ class KeptStore(ReadPool):
     async def remove(self, filters: Sequence[Filter]) -> int:
         self._check(filters)
         seqs = await self._read(partial(fetch.matching, filters=filters))
-        return number_of(await ask(self._link, "remove", encode(seqs), GONE))
+        removed = number_of(await ask(self._link, "remove", encode(seqs), GONE))
+        if ids := await self.archived_ids(filters):
+            await ask(self._link, "forget", encode(ids), GONE)
+        return removed
 
     async def forget(self, ids: Sequence[str]) -> int:
         return await self.remove([Filter(ids=frozenset(ids))])

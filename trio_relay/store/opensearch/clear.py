@@ -1,5 +1,7 @@
 """Empties records without leaving a tombstone: of vanished and expired events, and of what an operator removes.
 
+The archive has what expires before its record is emptied.
+
 A condition says which. Each record that a search finds is emptied if nobody has written it since; if somebody has, the
 search is repeated.
 """
@@ -9,7 +11,10 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import Final
 
+from trio_relay.nostr.event import decode
+from trio_relay.store.archive import Departure, DepartureCause
 from trio_relay.store.base import StoreError
+from trio_relay.store.opensearch.archive import ArchiveIndex
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
 from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.client import OpenSearchClient
@@ -31,24 +36,35 @@ class Clearing:
         alias: what is searched.
         records: shows the overlay what was written.
         refresher: makes searchable what was written.
+        archive: keeps what goes.
     """
 
     def __init__(
-        self, client: OpenSearchClient, bulk: Bulk, alias: str, records: Records, refresher: Refresher
+        self,
+        client: OpenSearchClient,
+        bulk: Bulk,
+        alias: str,
+        records: Records,
+        refresher: Refresher,
+        archive: ArchiveIndex,
     ) -> None:
         self._client = client
         self._bulk = bulk
         self._alias = alias
         self._records = records
         self._refresher = refresher
+        self._archive = archive
 
-    async def empty(self, *meant: Query, is_fresh: bool = True, bars: bool = False) -> int:
+    async def empty(
+        self, *meant: Query, is_fresh: bool = True, bars: bool = False, reason: Departure | None = None
+    ) -> int:
         """Empty all records whose event meets any of the conditions; returns their number.
 
         Args:
             meant: the conditions; nothing but events may meet them.
             is_fresh: refresh first, so that all that anyone has written is looked at.
             bars: let nothing come back at the addresses of these events that is as old as they are, or older.
+            reason: of which the archive keeps them, if it is on; None: they are to be nowhere.
 
         Raises:
             StoreError: it failed; a part may be empty.
@@ -57,16 +73,22 @@ class Clearing:
         for _ in range(_MOST_ROUNDS):
             if is_fresh:
                 await self._refresher.cover(of_others=True)
-            outcomes = [wrote for query in meant for wrote in await self._empty_all(query, bars)]
+            outcomes = [wrote for query in meant for wrote in await self._empty_all(query, bars, reason)]
             emptied += sum(wrote is Wrote.DONE for wrote in outcomes)
             if Wrote.CONFLICT not in outcomes:
                 return emptied
             is_fresh = True
         raise StoreError("the relay's store has too many writers at a time")
 
-    async def _empty_all(self, meant: Query, bars: bool) -> list[Wrote | None]:
-        async with aclosing(bare_scan(self._client, self._alias, meant)) as pages:
-            return [write.wrote async for hits in pages for write in await self._empty(hits, bars)]
+    async def _empty_all(self, meant: Query, bars: bool, reason: Departure | None) -> list[Wrote | None]:
+        kept = reason if self._archive.is_on else None
+        outcomes: list[Wrote | None] = []
+        async with aclosing(bare_scan(self._client, self._alias, meant, has_events=kept is not None)) as pages:
+            async for hits in pages:
+                if kept is not None:
+                    await self._archive.keep([(decode(hit.source.event), DepartureCause(kept)) for hit in hits])
+                outcomes += [write.wrote for write in await self._empty(hits, bars)]
+        return outcomes
 
     async def _empty(self, hits: list[Hit], bars: bool) -> list[Write]:
         arrivals = self._records.arrivals(len(hits))

@@ -36,6 +36,41 @@ _PROPERTIES: Final[dict[str, Any]] = {
 }
 
 
+_ARCHIVED: Final[dict[str, Any]] = {
+    "at": {"type": "long"},
+    "reason": _KEYWORD,
+    "cause": _KEYWORD,
+}
+"""What documents of the archive have beyond those."""
+ARCHIVE_VERSION: Final = 1
+"""The version of the archive's layout."""
+
+
+def archive_alias_of(options: OpenSearchOptions) -> str:
+    """Return the name of the archive that relays read and write."""
+    return f"{options.prefix}-archive"
+
+
+def archive_index_of(options: OpenSearchOptions) -> str:
+    """Return the name of the archive's index."""
+    return f"{options.prefix}-archive-v{ARCHIVE_VERSION}"
+
+
+def archive_layout(options: OpenSearchOptions) -> dict[str, Any]:
+    """Make settings, mappings and the alias of the archive's index: what went last first."""
+    settings = layout(options)["settings"] | {"sort.field": "arrived", "sort.order": "desc"}
+    return {
+        "settings": settings,
+        "mappings": {
+            "dynamic": "strict",
+            "_meta": {"version": ARCHIVE_VERSION},
+            "_source": {"includes": ["event", *_ARCHIVED]},
+            "properties": _PROPERTIES | _ARCHIVED,
+        },
+        "aliases": {archive_alias_of(options): {}},
+    }
+
+
 def alias_of(options: OpenSearchOptions) -> str:
     """Return the name that relays read and write."""
     return f"{options.prefix}-events"

@@ -5,7 +5,7 @@ An answer of another shape fails to decode, and is reported as a failure of the 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -98,6 +98,28 @@ class Identified(Whole, gc=False):
     """The ids of events."""
 
     hits: _Identities
+
+
+class _ArchivedSource(msgspec.Struct, gc=False):
+    event: str
+    at: int
+    reason: str
+    cause: str = ""
+
+
+class _ArchivedHit(msgspec.Struct, gc=False):
+    sort: list[Any]
+    source: _ArchivedSource = msgspec.field(name="_source")
+
+
+class _ArchivedHits(msgspec.Struct, gc=False):
+    hits: list[_ArchivedHit]
+
+
+class ArchivedFound(Whole, gc=False):
+    """What the archive holds."""
+
+    hits: _ArchivedHits
 
 
 class _Author(msgspec.Struct, gc=False):

@@ -4,12 +4,12 @@ Any number of relays write the same index, and there are no transactions. Correc
 never removed, a write names the state that it replaces (or "no record yet") and fails with a conflict if that is no
 longer the state, and what an event's fate depends on is always in the records that it touches.
 
-The states of an event in `_Batch.outcomes`, and who moves it:
+The states of an event in `OpenBatch.outcomes`, and who moves it:
 
     None (open) ── plain, nobody else of the batch touches its record ──▶ `_create`: one blind create for all of these
         │              DONE ─▶ STORED       FAILED ─▶ FAILED       CONFLICT ─▶ stays open, is judged
         ├─ open, or not plain ──▶ `_judge` ▶ `_decide`: up to `_MOST_ROUNDS` rounds for each portion of the batch
-        │   one round (`_round`), a `_Turn`:
+        │   one round (`_round`), a `JudgedRound`:
         │     1. `_decided`    reads the records (`_mget` needs no refresh), asks `judge`, lists the `changes`
         │     2. `_written`    sets tombstones of vanishing keys, then everything else, then requests whose work is done
         │     3. `_vanish`     only for requests to vanish: removes what belongs to the key, outside the lock `judging`
@@ -30,7 +30,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -41,13 +40,15 @@ from trio_relay.nostr.event import Event, claimants
 from trio_relay.nostr.event_text import is_long
 from trio_relay.nostr.kinds import DELETION, VANISH
 from trio_relay.store.base import Saved, StoreError
-from trio_relay.store.judge import Ruling, by_itself, judge
+from trio_relay.store.judge import by_itself, judge
+from trio_relay.store.opensearch.archive import ArchiveIndex
 from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
 from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.decide import NEVER_WRITTEN, changes, facts_of, is_plain, searched_targets, touched
-from trio_relay.store.opensearch.documents import REQUESTS, Record, document, slot_of, vanish_slot
+from trio_relay.store.opensearch.documents import REQUESTS, document, slot_of, vanish_slot
 from trio_relay.store.opensearch.others import Others
+from trio_relay.store.opensearch.rounds import JudgedRound, OpenBatch, portions_of
 from trio_relay.store.opensearch.tombstones import Tombstones, left_by
 from trio_relay.turns import Turn
 
@@ -57,7 +58,6 @@ log = structlog.get_logger("trio_relay.store")
 
 _MOST_ROUNDS: Final = 50
 """Each round that conflicts has lost to another writer; so many losses in a row have not been seen."""
-_MOST_TOUCHED: Final = 2_000
 
 
 class Saver:
@@ -69,15 +69,25 @@ class Saver:
         others: are not to bring back what this relay writes; its overlay remembers which ids are known to be stored.
         vanished: the keys that have vanished.
         clearing: removes what belongs to a key that vanishes.
+        archive: keeps what is replaced and deleted, and forgets whose key vanishes.
     """
 
-    def __init__(self, bulk: Bulk, records: Records, others: Others, vanished: Tombstones, clearing: Clearing) -> None:
+    def __init__(
+        self,
+        bulk: Bulk,
+        records: Records,
+        others: Others,
+        vanished: Tombstones,
+        clearing: Clearing,
+        archive: ArchiveIndex,
+    ) -> None:
         self._bulk = bulk
         self._records = records
         self._overlay = others.overlay
         self._others = others
         self._vanished = vanished
         self._clearing = clearing
+        self._archive = archive
         self._creating: set[trio.Event] = set()
 
     async def save(self, events: Sequence[Event]) -> list[Saved]:
@@ -86,11 +96,11 @@ class Saver:
         Raises:
             StoreError: all of them failed.
         """
-        batch = _Batch(events, self._records.arrivals(len(events)))
+        batch = OpenBatch(events, self._records.arrivals(len(events)))
         with self._others.saving(batch.arrived, events, batch.outcomes):
             return await self._save(batch)
 
-    async def _save(self, batch: _Batch) -> list[Saved]:
+    async def _save(self, batch: OpenBatch) -> list[Saved]:
         events = batch.events
         sharing = Counter(slot for slots in batch.touched for slot in slots)
         is_alone = [all(sharing[slot] == 1 for slot in slots) for slots in batch.touched]
@@ -111,7 +121,7 @@ class Saver:
                 self._overlay.know(event.id, trio.current_time())
         return outcomes
 
-    def _is_plain(self, batch: _Batch, event: Event) -> bool:
+    def _is_plain(self, batch: OpenBatch, event: Event) -> bool:
         """Return True if the event can be written blindly."""
         return is_plain(event) and event.pubkey not in batch.vanishing and not self._vanished.bars(event)
 
@@ -140,7 +150,7 @@ class Saver:
             self._creating.remove(ended)
             ended.set()
 
-    async def _create(self, batch: _Batch, places: list[int]) -> list[int]:
+    async def _create(self, batch: OpenBatch, places: list[int]) -> list[int]:
         """Create records for plain events; returns the places of those whose record existed."""
         # No await lies between `_is_plain`, which looks at the vanished keys, and this: `settle` waits for all such
         # writes.
@@ -160,7 +170,7 @@ class Saver:
                 batch.fail(place, write.reason)
         return conflicts
 
-    async def _write_new(self, batch: _Batch, places: list[int]) -> list[Write]:
+    async def _write_new(self, batch: OpenBatch, places: list[int]) -> list[Write]:
         writes: list[Write] = []
         turn = Turn()
         for place in places:
@@ -177,12 +187,12 @@ class Saver:
                 self._records.note(write, None, batch.events[place])
         return writes
 
-    async def _judge(self, batch: _Batch, places: list[int]) -> None:
+    async def _judge(self, batch: OpenBatch, places: list[int]) -> None:
         """Judge these events and write what follows, portion by portion."""
-        for part in _portions(batch, places):
+        for part in portions_of(batch, places):
             await self._decide(batch, part)
 
-    async def _decide(self, batch: _Batch, places: list[int]) -> None:
+    async def _decide(self, batch: OpenBatch, places: list[int]) -> None:
         reason = "the relay's store has too many writers at a time"
         try:
             for _ in range(_MOST_ROUNDS):
@@ -194,10 +204,11 @@ class Saver:
         for place in places:
             batch.fail(place, reason)
 
-    async def _round(self, batch: _Batch, places: list[int]) -> list[int]:
+    async def _round(self, batch: OpenBatch, places: list[int]) -> list[int]:
         """Do one round: read, judge, compare and set; returns the places that a conflict left open."""
         async with self._records.judging:
             turn = await self._decided(batch, places)
+            await self._archive.keep(turn.departed)  # before it goes; what does not go in the end stands
             vanishing = await self._written(turn, batch)
             if not vanishing:
                 return self._concluded(batch, turn)
@@ -208,7 +219,7 @@ class Saver:
             await self._set([write for write in open_requests if write.wrote is None], turn, batch)
             return self._concluded(batch, turn)
 
-    async def _written(self, turn: _Turn, batch: _Batch) -> list[Event]:
+    async def _written(self, turn: JudgedRound, batch: OpenBatch) -> list[Event]:
         """Write everything but requests to vanish; returns those of which all else is done."""
         writes = turn.writes
         tombstones = {vanish_slot(pubkey) for pubkey in turn.ruling.vanish} & writes.keys()
@@ -233,7 +244,7 @@ class Saver:
         """Return True unless the key has made a later request in the meantime, which removes this one."""
         return self._vanished.untils.get(request.pubkey, -1) <= request.created_at
 
-    async def _decided(self, batch: _Batch, places: list[int]) -> _Turn:
+    async def _decided(self, batch: OpenBatch, places: list[int]) -> JudgedRound:
         """Read the records as they are now, judge the events, and list the writes."""
         events = [batch.events[place] for place in places]
         known = await self._records.read(slot for place in places for slot in batch.touched[place])
@@ -260,14 +271,15 @@ class Saver:
                 claimant for claimant in claimants(event) if event.created_at <= ruling.vanish.get(claimant, -1)
             )
             slots |= set(map(vanish_slot, barred_by))
-        return _Turn(places, events, known, ruling, writes, depends)
+        return JudgedRound(places, events, known, ruling, writes, depends)
 
-    async def _vanish(self, turn: _Turn, requests: list[Event]) -> None:
+    async def _vanish(self, turn: JudgedRound, requests: list[Event]) -> None:
         """Remove what belongs to the keys that vanish; if that fails, only their requests fail."""
         vanished = [(event.pubkey, event.created_at, event.id) for event in requests]
         try:
             await self.settle()
             removed = await self._clearing.empty(*left_by(vanished))
+            await self._archive.forget(*left_by(vanished))
         except StoreError as error:
             for event in requests:
                 write = turn.writes[slot_of(event)]
@@ -275,7 +287,7 @@ class Saver:
         else:
             log.info("keys have vanished", keys=len(vanished), events=removed)
 
-    def _concluded(self, batch: _Batch, turn: _Turn) -> list[int]:
+    def _concluded(self, batch: OpenBatch, turn: JudgedRound) -> list[int]:
         """Note the outcomes of a turn's events; returns the places of those that stay open."""
         undecided = []
         for place, event, slots, outcome in zip(
@@ -297,7 +309,7 @@ class Saver:
                     self._records.show(slot_of(event), record.version, record.event)
         return undecided
 
-    async def _set(self, writes: list[Write], turn: _Turn, batch: _Batch) -> None:
+    async def _set(self, writes: list[Write], turn: JudgedRound, batch: OpenBatch) -> None:
         if not writes:
             return
         await self._bulk.carry_out(writes)
@@ -318,73 +330,3 @@ async def _made(make: Callable[[], T], events: Iterable[Event]) -> T:
     if any(map(is_long, events)):
         return await trio.to_thread.run_sync(make, abandon_on_cancel=True)
     return make()
-
-
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """One round's attempt at the events that are open.
-
-    Attributes:
-        places: their places in the batch.
-        events: the events.
-        known: the records as they were read, by slot.
-        ruling: what `judge` decided.
-        writes: what has to be written, by slot.
-        depends: for each event, the slots whose writes it depends on.
-    """
-
-    places: list[int]
-    events: list[Event]
-    known: dict[str, Record]
-    ruling: Ruling
-    writes: dict[str, Write]
-    depends: list[set[str]]
-
-
-def _portions(batch: _Batch, places: list[int]) -> Iterator[list[int]]:
-    """Split the places into parts that touch a bounded number of records; a request may touch ten thousand alone."""
-    part: list[int] = []
-    size = 0
-    for place in places:
-        size += len(batch.touched[place])
-        if size > _MOST_TOUCHED and part:
-            yield part
-            part, size = [], len(batch.touched[place])
-        part.append(place)
-    yield part
-
-
-class _Batch:
-    """The events of a batch and their outcomes so far.
-
-    Attributes:
-        events: in their order.
-        arrived: for each, its time of arrival.
-        touched: for each, the slots of the records that it depends on and may change.
-        vanishing: keys that ask to vanish in this batch.
-        outcomes: None while it is open.
-        mine: ids that this batch has written, or may have written (the answer was lost).
-        doubtful: slots of the writes whose answer was lost.
-        stored: ids that count as stored by this batch, so that a second copy is a DUPLICATE.
-        reason: why one of them failed.
-    """
-
-    def __init__(self, events: Sequence[Event], arrived: Sequence[int]) -> None:
-        self.events = events
-        self.arrived = arrived
-        self.touched = [touched(event) for event in events]
-        self.vanishing = {event.pubkey for event in events if event.kind == VANISH}
-        self.outcomes: list[Saved | None] = [None] * len(events)
-        self.mine: set[str] = set()
-        self.doubtful: set[str] = set()
-        self.stored: set[str] = set()
-        self.reason = ""
-
-    def fail(self, place: int, reason: str) -> None:
-        """Note that this event could not be stored."""
-        self.outcomes[place] = Saved.FAILED
-        self.reason = reason
-
-    def finished(self) -> list[Saved]:
-        """Return all outcomes, once none is open."""
-        return [outcome or Saved.FAILED for outcome in self.outcomes]

@@ -54,8 +54,10 @@ async def scan(client: OpenSearchClient, index: str, query: Query) -> AsyncGener
             yield hits
 
 
-async def bare_scan(client: OpenSearchClient, index: str, query: Query) -> AsyncGenerator[list[Hit], None]:
-    """Yield the same without the events, but with all that a write needs to replace them; pages are larger.
+async def bare_scan(
+    client: OpenSearchClient, index: str, query: Query, *, has_events: bool = False
+) -> AsyncGenerator[list[Hit], None]:
+    """Yield the same with all that a write needs to replace them; without the events if not asked for: larger pages.
 
     Raises:
         StoreError: from a step, when the cluster could not answer.
@@ -64,10 +66,10 @@ async def bare_scan(client: OpenSearchClient, index: str, query: Query) -> Async
         "query": query,
         "version": True,
         "seq_no_primary_term": True,
-        "_source": ["until"],
+        "_source": ["until", "event"] if has_events else ["until"],
         "docvalue_fields": ["kind", "created_at"],
     }
-    async with aclosing(_pages(client, index, body)) as pages:
+    async with aclosing(_pages(client, index, body, Appetite() if has_events else None)) as pages:
         async for hits in pages:
             yield hits
 

@@ -19,6 +19,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.nostr.ranking import mute_kinds
 from trio_relay.nostr.trends import Trends
+from trio_relay.store.archive import NOTHING_KEPT, Archived, Archiving, Departure
 from trio_relay.store.base import (
     Audience,
     Listener,
@@ -32,6 +33,7 @@ from trio_relay.store.base import (
 from trio_relay.store.insight import Explanation, Holdings, PlanStep
 from trio_relay.store.inspection import Space
 from trio_relay.store.opensearch.aggregates import kinds_of, space, tally, trends
+from trio_relay.store.opensearch.archive import ArchiveIndex
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.bulk_size import fitting_bytes
 from trio_relay.store.opensearch.cas import Records
@@ -76,6 +78,7 @@ class OpenSearchStore:
         clock: Callable[[], float],
         nanoseconds: Callable[[], int] | None = None,
         bus: Bus | None = None,
+        archiving: Archiving = NOTHING_KEPT,
     ) -> None:
         alias = alias_of(options)
         self._client = client
@@ -89,9 +92,12 @@ class OpenSearchStore:
         self._refresher = Refresher(client, alias, self._overlay, options.refresh_seconds)
         self._records = Records(client, self._bulk, alias, self._others, options.retry_seconds, nanoseconds)
         self._values = KeptValues(client, alias, self._bulk, self._records, self._others)
-        self._clearing = Clearing(client, self._bulk, alias, self._records, self._refresher)
-        self._saver = Saver(self._bulk, self._records, self._others, self._vanished, self._clearing)
-        self._crossed_deletions = CrossedDeletions(client, alias, self._records, self._vanished, self._clearing)
+        self._archive = ArchiveIndex(client, options, archiving, self._records, clock)
+        self._clearing = Clearing(client, self._bulk, alias, self._records, self._refresher, self._archive)
+        self._saver = Saver(self._bulk, self._records, self._others, self._vanished, self._clearing, self._archive)
+        self._crossed_deletions = CrossedDeletions(
+            client, alias, self._records, self._vanished, self._clearing, self._archive
+        )
         self._searcher = Searcher(client, alias, clock, self._others.meet)
         self._follower = Follower(client, alias, self._refresher, self._others, options.refresh_seconds, nanoseconds)
         self._exchange: Exchange | None = None
@@ -193,7 +199,14 @@ class OpenSearchStore:
         await self.refresh()
         meant = await self._meant_by(filters)
         await self._saver.settle()
-        return 0 if meant is None else await self._clearing.empty(meant)
+        removed = 0 if meant is None else await self._clearing.empty(meant)
+        await self._archive.forget_matching(filters)
+        return removed
+
+    async def archived(self, filter_: Filter) -> AsyncGenerator[list[Archived], None]:
+        async with aclosing(self._archive.archived(filter_)) as pages:
+            async for page in pages:
+                yield page
 
     async def _meant_by(self, filters: Sequence[Filter]) -> Query | None:
         return await self._searcher.meant_by([replace(filter_, reader=None) for filter_ in filters])
@@ -213,7 +226,9 @@ class OpenSearchStore:
     async def sweep(self) -> int:
         # What other relays have written and no search sees yet is removed by them or by the next sweep.
         await self.refresh()
-        return await self._clearing.empty(expired(self._now()), is_fresh=False, bars=True)
+        await self._archive.sweep()
+        gone = expired(self._now())
+        return await self._clearing.empty(gone, is_fresh=False, bars=True, reason=Departure.EXPIRED)
 
     async def get_metadata(self) -> dict[str, bytes]:
         exchange = self._exchange
@@ -275,7 +290,7 @@ class OpenSearchStore:
         self._bulk.trouble = None
 
     def statistics(self) -> StoreStatistics:
-        trouble = self._bulk.trouble or self._away
+        trouble = self._bulk.trouble or self._archive.trouble or self._away
         exchange = self._exchange
         is_degraded = exchange is not None and not exchange.is_there
         degraded = f"the relays' bus is away ({exchange.bus.trouble})" if exchange is not None and is_degraded else None
@@ -344,7 +359,11 @@ class OpenSearchStore:
 
 @asynccontextmanager
 async def open_opensearch(
-    options: OpenSearchOptions, *, clock: Callable[[], float] = time.time, bus: Bus | None = None
+    options: OpenSearchOptions,
+    *,
+    clock: Callable[[], float] = time.time,
+    bus: Bus | None = None,
+    archiving: Archiving = NOTHING_KEPT,
 ) -> AsyncIterator[OpenSearchStore]:
     """Open the store behind this alias for as long as the context lasts; any number of relays may have it open.
 
@@ -352,16 +371,17 @@ async def open_opensearch(
         options: the cluster and the names.
         clock: seconds since 1970.
         bus: what other relays on the same index are told over; None: they follow the index, and so does this one.
+        archiving: what is kept of what goes.
 
     Raises:
         StoreRefused: it cannot be reached, `trio-relay migrate` has to make or upgrade it first, or it is of a newer
             version.
     """
     async with open_client(options) as client:
-        if (reason := await check(client, options)) is not None:
+        if (reason := await check(client, options, has_archive=archiving.is_on)) is not None:
             raise StoreRefused(reason)
         fitting = replace(options, bulk_bytes=await fitting_bytes(client, options))
-        store = OpenSearchStore(client, fitting, clock, bus=bus)
+        store = OpenSearchStore(client, fitting, clock, bus=bus, archiving=archiving)
         await store.show()
         try:
             await store.look()

@@ -19,7 +19,9 @@ import structlog
 import trio
 
 from trio_relay.nostr.event import Event, claimants
+from trio_relay.store.archive import Departure
 from trio_relay.store.base import StoreError
+from trio_relay.store.opensearch.archive import ArchiveIndex
 from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.client import OpenSearchClient
@@ -161,16 +163,24 @@ class CrossedDeletions:
         records: gives times of arrival.
         vanished: the keys that have vanished.
         clearing: removes what is found.
+        archive: forgets whose key has vanished.
     """
 
     def __init__(
-        self, client: OpenSearchClient, alias: str, records: Records, vanished: Tombstones, clearing: Clearing
+        self,
+        client: OpenSearchClient,
+        alias: str,
+        records: Records,
+        vanished: Tombstones,
+        clearing: Clearing,
+        archive: ArchiveIndex,
     ) -> None:
         self._client = client
         self._alias = alias
         self._records = records
         self._vanished = vanished
         self._clearing = clearing
+        self._archive = archive
         self._swept: int | None = None
         self._wanted = trio.Event()
         self._is_hurried = False
@@ -201,7 +211,9 @@ class CrossedDeletions:
         # From the last sweep that was completed, however many have failed since.
         since = (now if self._swept is None else self._swept) - LOOKS_BACK
         look = self._vanished.look_at_all if is_first else self._vanished.look
-        removed = await self._remove(*await look(since), is_fresh=self._is_hurried)
+        left = await look(since)
+        removed = await self._remove(*left, is_fresh=self._is_hurried)
+        await self._archive.forget(*left)  # another relay may have kept some of it just before it learned of the key
         recent: Query = {
             "bool": {
                 "filter": [{"exists": {"field": "grave"}}, {"range": {"arrived": {"gte": since}}}],
@@ -213,9 +225,11 @@ class CrossedDeletions:
         self._swept = now
         return removed
 
-    async def _remove(self, *meant: Query, is_fresh: bool = False, bars: bool = False) -> int:
+    async def _remove(
+        self, *meant: Query, is_fresh: bool = False, bars: bool = False, reason: Departure | None = None
+    ) -> int:
         # Unless it is in a hurry, the next sweep finds what no search sees yet.
-        removed = await self._clearing.empty(*meant, is_fresh=is_fresh and bool(meant), bars=bars)
+        removed = await self._clearing.empty(*meant, is_fresh=is_fresh and bool(meant), bars=bars, reason=reason)
         if removed:
             log.info("removed events whose deletion had crossed with them", events=removed)
         return removed
@@ -228,5 +242,5 @@ class CrossedDeletions:
             body: Query = {"query": query, "size": 0, "track_total_hits": True}
             # There is hardly ever any, and counting takes one request instead of three.
             if (await search_whole(self._client, self._alias, body, Counted)).hits.total.value:
-                removed += await self._remove(query, bars=True)
+                removed += await self._remove(query, bars=True, reason=Departure.DELETED)
         return removed

@@ -30,7 +30,17 @@ from trio_relay.store.opensearch.client import (
     read,
 )
 from trio_relay.store.opensearch.documents import Document, document, slot_of
-from trio_relay.store.opensearch.mapping import VERSION, alias_of, index_of, layout, template
+from trio_relay.store.opensearch.mapping import (
+    ARCHIVE_VERSION,
+    VERSION,
+    alias_of,
+    archive_alias_of,
+    archive_index_of,
+    archive_layout,
+    index_of,
+    layout,
+    template,
+)
 from trio_relay.store.opensearch.options import OpenSearchOptions
 from trio_relay.store.opensearch.pages import Hit
 from trio_relay.store.opensearch.query import Query
@@ -48,8 +58,13 @@ _OVERLAP_SECONDS: Final = 120
 _PAUSE: Final = 0.5
 
 
-async def check(client: OpenSearchClient, options: OpenSearchOptions) -> str | None:
+async def check(client: OpenSearchClient, options: OpenSearchOptions, *, has_archive: bool = False) -> str | None:
     """Return why the index cannot be used, for the operator, or None; waits for a cluster that is away.
+
+    Args:
+        client: of the cluster.
+        options: the names.
+        has_archive: the archive's index is needed, too.
 
     Raises:
         StoreRefused: it stays away, or wants other credentials.
@@ -57,7 +72,7 @@ async def check(client: OpenSearchClient, options: OpenSearchOptions) -> str | N
     deadline = trio.current_time() + options.retry_seconds
     while True:
         try:
-            return await look(client, options)
+            return await look(client, options) or (await _look_at_archive(client, options) if has_archive else None)
         except (Unreachable, Busy) as error:
             if trio.current_time() > deadline:
                 raise StoreRefused(f"no OpenSearch at {', '.join(options.urls)}: {error}") from error
@@ -82,8 +97,23 @@ async def look(client: OpenSearchClient, options: OpenSearchOptions) -> str | No
     return None
 
 
-async def migrate(options: OpenSearchOptions, say: Say, *, dry_run: bool = False) -> None:
+async def _look_at_archive(client: OpenSearchClient, options: OpenSearchOptions) -> str | None:
+    alias = archive_alias_of(options)
+    if (version := await _version(client, alias)) is None:
+        return f"there is no alias {alias} yet, which store.archive needs: `trio-relay migrate` makes it"
+    if version > ARCHIVE_VERSION:
+        return f"{alias} has layout {version}, this trio-relay knows layouts up to {ARCHIVE_VERSION}"
+    return None
+
+
+async def migrate(options: OpenSearchOptions, say: Say, *, dry_run: bool = False, has_archive: bool = False) -> None:
     """Bring template, index and alias to this version, and say what was done, or would be.
+
+    Args:
+        options: the cluster and the names.
+        say: told each step.
+        dry_run: change nothing.
+        has_archive: make the archive's index, too.
 
     Raises:
         StoreRefused: the index is of a newer version, or a step failed; everything can be run again.
@@ -91,6 +121,8 @@ async def migrate(options: OpenSearchOptions, say: Say, *, dry_run: bool = False
     async with open_client(options) as client:
         try:
             await _migrate(client, options, say, dry_run=dry_run)
+            if has_archive:
+                await _make_archive(client, options, say, dry_run=dry_run)
         except StoreError as error:
             raise StoreRefused(f"{error}; `trio-relay migrate` can be run again") from error
 
@@ -111,7 +143,7 @@ async def _migrate(client: OpenSearchClient, options: OpenSearchOptions, say: Sa
         say(f"{would}make index {new}, {options.shards} shards, {options.replicas} replicas")
         say(f"{would}let alias {alias} name {new}")
         if not dry_run:
-            await _make(client, new, options)
+            await _make(client, new, layout(options))
             await _point(client, alias, None, new)
     else:
         say(f"{would}copy {old} (layout {version}) to {new} (layout {VERSION}), while relays go on")
@@ -119,6 +151,16 @@ async def _migrate(client: OpenSearchClient, options: OpenSearchOptions, say: Sa
         if not dry_run:
             await _upgrade(client, options, old, say)
         say(f"{old} stays as it was; once all is well: DELETE /{old}")
+
+
+async def _make_archive(client: OpenSearchClient, options: OpenSearchOptions, say: Say, *, dry_run: bool) -> None:
+    alias, index = archive_alias_of(options), archive_index_of(options)
+    if await _version(client, alias) is not None:
+        say(f"{alias} has layout {ARCHIVE_VERSION}: nothing to do")
+        return
+    say(f"{'would ' if dry_run else ''}make index {index}, which alias {alias} names")
+    if not dry_run:
+        await _make(client, index, archive_layout(options))
 
 
 async def _behind(client: OpenSearchClient, alias: str) -> str | None:
@@ -146,10 +188,10 @@ async def _version(client: OpenSearchClient, alias: str) -> int | None:
     return max(int(index["mappings"].get("_meta", {}).get("version", 0)) for index in answer.values())
 
 
-async def _make(client: OpenSearchClient, index: str, options: OpenSearchOptions) -> None:
-    """Make the index, unless an earlier run has made it."""
+async def _make(client: OpenSearchClient, index: str, made: dict[str, Any]) -> None:
+    """Make the index of this layout, unless an earlier run has made it."""
     try:
-        await client.ask("PUT", f"/{index}", layout(options))
+        await client.ask("PUT", f"/{index}", made)
     except ClusterRefusal:
         if await _version(client, index) is None:
             raise
@@ -165,7 +207,7 @@ async def _point(client: OpenSearchClient, alias: str, old: str | None, new: str
 
 async def _upgrade(client: OpenSearchClient, options: OpenSearchOptions, old: str, say: Say) -> None:
     new = index_of(options)
-    await _make(client, new, options)
+    await _make(client, new, layout(options))
     since = 0
     for _ in range(_MOST_PASSES):
         began = time.time_ns()

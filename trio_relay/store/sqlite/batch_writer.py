@@ -15,7 +15,7 @@ from trio_relay.nostr.kinds import DELETION, GIFT_WRAP, VANISH
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Saved
 from trio_relay.store.judge import Facts, Ruling, Version, judge, questions, version_of
-from trio_relay.store.sqlite import deletes
+from trio_relay.store.sqlite import archive, deletes
 from trio_relay.store.sqlite.deletes import Gone, remove_ids, remove_seqs
 from trio_relay.store.sqlite.rows import (
     FIND_EVENTS,
@@ -50,6 +50,7 @@ class BatchWriter:
         connection: for writing.
         search: put words and marks into their index too (`words.prepare_words` has to come first).
         scoreboard: is told what other processes that read the file have to know; None: there are none.
+        keeping: puts what goes into the archive; None: nothing is kept.
 
     Attributes:
         changes: added and removed events of each transaction, and the last number of an event after it, if
@@ -59,9 +60,15 @@ class BatchWriter:
     """
 
     def __init__(
-        self, connection: apsw.Connection, *, search: bool = True, scoreboard: Scoreboard | None = None
+        self,
+        connection: apsw.Connection,
+        *,
+        search: bool = True,
+        scoreboard: Scoreboard | None = None,
+        keeping: archive.Keeping | None = None,
     ) -> None:
         self._connection = connection
+        self._keeping = keeping
         self._search = search
         self._scoreboard = scoreboard
         self._first_seq = self._next_seq = last_seq(connection) + 1
@@ -80,6 +87,8 @@ class BatchWriter:
         with transaction(self._connection):
             ruling = judge(batch, self._look_up(batch))
             deletes.bar_addresses_of_ids(self._connection, ruling.deleted & ruling.remove)
+            if self._keeping is not None and ruling.departed:
+                self._keeping.keep_departed(ruling)
             removed = remove_ids(self._connection, ruling.remove)
             at_once, later = deletes.part(self._connection, ruling)
             removed += remove_seqs(self._connection, at_once)
@@ -108,6 +117,7 @@ class BatchWriter:
         with transaction(self._connection):
             removed = remove_seqs(self._connection, vanishing.seqs[-deletes.AT_A_TIME :])
             is_over = len(vanishing.seqs) <= deletes.AT_A_TIME
+            is_over = is_over and deletes.forget_archived(self._connection, vanishing.request)
             if is_over and deletes.finish(self._connection, vanishing.request):
                 stored.append(vanishing.request)
                 self._insert(stored)
@@ -150,11 +160,34 @@ class BatchWriter:
             joined = self._connection.execute(_LAPSED, (now, _SWEPT_AT_A_TIME)).get
             seqs = list(map(int, joined.split(","))) if joined else []
             deletes.bar_addresses(self._connection, seqs)
+            if self._keeping is not None:
+                self._keeping.keep_expired(seqs)
             swept = remove_seqs(self._connection, seqs)
         # Before anything that may fail, else followers would never learn of it.
         self._note([], swept)
         self._set_earliest(earliest_expiry(self._connection))
         return len(swept)
+
+    def forget_archived(self, ids: Sequence[str]) -> None:
+        """Remove these ids from the archive in one transaction.
+
+        Raises:
+            apsw.Error: nothing was removed.
+        """
+        with transaction(self._connection):
+            archive.forget(self._connection, archive.numbers_of(self._connection, ids))
+
+    def forget_older(self, before: int) -> bool:
+        """Remove some hundred rows of the archive that went before this second; returns True if there were any.
+
+        Raises:
+            apsw.Error: nothing was removed.
+        """
+        if not (numbers := archive.older(self._connection, before, _SWEPT_AT_A_TIME)):
+            return False
+        with transaction(self._connection):
+            archive.forget(self._connection, numbers)
+        return True
 
     def index_words(self) -> int:
         """Make the words of some hundred events that were stored without; returns their last number, 0 if all have.

@@ -2,8 +2,8 @@
 
 A request to vanish (NIP-62) may remove many events. It goes in portions, so that no other batch waits for all of it:
 the first commit stores the tombstone, which bars events from then on, and keeps the request in a table of its own; the
-next commits remove a portion of the events each; the last one stores the request. If the process ends in between, the
-table says what is still to be done.
+next commits remove a portion of the events each, and then of the archive; the last one stores the request. If the
+process ends in between, the table says what is still to be done.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import apsw
 from trio_relay.nostr.event import Event, decode, encode
 from trio_relay.nostr.kinds import GIFT_WRAP, VANISH
 from trio_relay.store.judge import Ruling
+from trio_relay.store.sqlite import archive
 from trio_relay.store.sqlite.rows import (
     DELETE_EXPIRIES,
     DELETE_TAGS,
@@ -141,20 +142,29 @@ def unfinished(connection: apsw.Connection) -> dict[str, VanishRequests]:
 def part(connection: apsw.Connection, ruling: Ruling) -> tuple[list[int], dict[str, VanishRequests]]:
     """Return the numbers of what vanishes at once and, by id, the larger requests, which are kept to be carried out.
 
-    The larger requests are taken out of what the ruling inserts.
+    The larger requests are taken out of what the ruling inserts; for the others the archive forgets the key here.
     """
     at_once: list[int] = []
     later: dict[str, VanishRequests] = {}
     requests = {event.pubkey: event for event in ruling.insert.values() if event.kind == VANISH}
     for pubkey, until in ruling.vanish.items():
         seqs = belonging(connection, pubkey, until)
-        if len(at_once) + len(seqs) <= AT_A_TIME:
+        archived = archive.belonging(connection, pubkey, until, AT_A_TIME + 1)
+        if len(at_once) + len(seqs) + len(archived) <= AT_A_TIME:
             at_once += seqs
+            archive.forget(connection, archived)
         else:
             request = ruling.insert.pop(requests[pubkey].id)
             later[request.id] = VanishRequests(request, seqs)
             connection.execute(_PUT_BY, (request.id, encode(request).decode())).fetchall()
     return at_once, later
+
+
+def forget_archived(connection: apsw.Connection, request: Event) -> bool:
+    """Remove a portion of what the archive has of who asks to vanish; returns True if nothing of it is left."""
+    archived = archive.belonging(connection, request.pubkey, request.created_at, AT_A_TIME)
+    archive.forget(connection, archived)
+    return len(archived) < AT_A_TIME
 
 
 def finish(connection: apsw.Connection, request: Event) -> bool:

@@ -7,6 +7,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from trio_relay.store.archive import Archiving
+
 _OTHERS: Final = 4
 """Connections that read beside the readers: for what the relay itself looks for, known ids, the loop, checkpoints."""
 
@@ -84,6 +86,29 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             extra={"unit": "characters"},
         ),
     ] = 2
+
+    archive: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Keep what is replaced, deleted or has expired apart, where operators alone can read it; requests to"
+                " vanish remove it there, too. What is kept stays when this is switched off."
+            )
+        ),
+    ] = False
+    archive_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="How long after it went an event stays in the archive; 0: for ever.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 0
+
+    @property
+    def archiving(self) -> Archiving:
+        """What is kept of what goes."""
+        return Archiving(self.archive, self.archive_seconds)
 
     @property
     def page_bytes_each(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,15 +13,17 @@ from typing import TypeVar
 import apsw
 import structlog
 import trio
+from msgspec.structs import replace
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
-from trio_relay.store.base import Page, Saved, StoreError, StoreRefused
+from trio_relay.store.archive import Archived
+from trio_relay.store.base import Page, Saved, StoreError, StoreRefused, id_of
 from trio_relay.store.insight import Explanation, Holdings
 from trio_relay.store.inspection import Space
 from trio_relay.store.judge import by_itself, judge
-from trio_relay.store.sqlite import fetch, schema
+from trio_relay.store.sqlite import archive, fetch, schema
 from trio_relay.store.sqlite.batch_writer import look_up
 from trio_relay.store.sqlite.event_cache import EventCache
 from trio_relay.store.sqlite.explain import Inquiry
@@ -135,6 +137,41 @@ class ReadPool:
     async def foresee(self, event: Event) -> Saved:
         bare = by_itself(event)
         return await self._read(lambda connection: judge([bare], look_up(connection, [bare])).outcomes[0])
+
+    async def archived(self, filter_: Filter) -> AsyncGenerator[list[Archived], None]:
+        left = filter_.limit
+        async with aclosing(self._archive_pages(replace(filter_, reader=None))) as pages:
+            async for page in pages:
+                if left is not None:
+                    page, left = page[:left], left - len(page)
+                if page:
+                    yield page
+                if left is not None and left <= 0:
+                    return
+
+    async def archived_ids(self, filters: Sequence[Filter]) -> list[str]:
+        """Return the ids of all in the archive that matches any of the filters, whatever stands in the store.
+
+        Raises:
+            StoreError: the store could not answer.
+        """
+        ids: dict[str, None] = {}
+        for filter_ in filters:
+            async with aclosing(self._archive_pages(replace(filter_, reader=None), is_whole=True)) as pages:
+                ids |= {id_of(one.event).decode(): None async for page in pages for one in page}
+        return list(ids)
+
+    async def _archive_pages(self, filter_: Filter, *, is_whole: bool = False) -> AsyncGenerator[list[Archived], None]:
+        if filter_.is_hopeless or (filter_.limit == 0 and not is_whole):
+            return
+        async with self._aside() as connection:
+            before: int | None = None
+            while True:
+                read = partial(archive.page_of, filter_=filter_, before=before, is_whole=is_whole)
+                page, before = await _answer(connection, read)
+                yield page
+                if before is None:
+                    return
 
     @asynccontextmanager
     async def _aside(self) -> AsyncIterator[apsw.Connection]:

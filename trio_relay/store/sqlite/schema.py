@@ -13,7 +13,7 @@ from trio_relay.store.sqlite.transaction import described, transaction
 
 log = structlog.get_logger("trio_relay.store")
 
-VERSION: Final = 6
+VERSION: Final = 7
 _APPLICATION_ID: Final = 0x7472656C  # "trel"
 BUSY_MS: Final = 5_000
 """How long a connection waits for another one that holds the file."""
@@ -87,6 +87,26 @@ INSERT INTO numbering
 SELECT coalesce(max(id), 0) FROM word_docsize WHERE id > (SELECT coalesce(max(seq), 0) FROM event);
 """
 """Older makes may have left words of removed events: FTS5's own table has the numbers of all rows."""
+ARCHIVE_TABLES: Final = """
+-- Events that have gone, in the order in which they went; `cause` is the id of the event that made each go.
+CREATE TABLE archive (
+    number INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    kind INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    cause BLOB,
+    json TEXT NOT NULL
+) STRICT;
+-- By whose requests to vanish each goes (`event.claimants`).
+CREATE TABLE archive_owner (
+    owner BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (owner, number)
+) STRICT, WITHOUT ROWID;
+"""
 _OTHER_TABLES: Final = """
 -- A target is an id or the hash of an address, each 32 bytes of SHA-256, or the pubkey itself, which then has vanished
 -- (`rows.vanish_tombstone`). `until` is 0 for ids.
@@ -114,7 +134,7 @@ def prepare(connection: apsw.Connection, path: str) -> None:
         _use_log(connection, path)
         with transaction(connection):
             connection.execute(EVENT_TABLES + LATER_TABLES + WORD_TABLES + WORDED_TABLE).fetchall()
-            connection.execute(NUMBERING_TABLE + _OTHER_TABLES).fetchall()
+            connection.execute(NUMBERING_TABLE + ARCHIVE_TABLES + _OTHER_TABLES).fetchall()
             connection.execute("INSERT INTO worded VALUES (NULL, ?)", (RULES,)).fetchall()
             connection.pragma("application_id", _APPLICATION_ID)
             connection.pragma("user_version", VERSION)

@@ -24,6 +24,7 @@ from trio_relay.private_files import Misplaced, make_folder
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Audience, Listener, Saved, StoreError, StoreRefused, StoreStatistics
 from trio_relay.store.sqlite import fetch, schema
+from trio_relay.store.sqlite.archive import Keeping
 from trio_relay.store.sqlite.batch_writer import BatchWriter, last_seq
 from trio_relay.store.sqlite.lock import PidLock, keep_from_others
 from trio_relay.store.sqlite.options import SqliteOptions
@@ -91,7 +92,8 @@ class SqliteStore(ReadPool):
         self._page_bytes = int(connection.pragma("page_size"))
         self._connection.set_wal_hook(self._wal_grew)
         self._scoreboard = scoreboard
-        self._writer = BatchWriter(self._connection, search=options.search, scoreboard=scoreboard)
+        keeping = Keeping(connection, clock) if options.archive else None
+        self._writer = BatchWriter(connection, search=options.search, scoreboard=scoreboard, keeping=keeping)
         self._finish_vanishing()
         # The writer and a probe share one connection, and so one thread.
         self._writing = Worker("trio-relay writer")
@@ -139,7 +141,10 @@ class SqliteStore(ReadPool):
     async def remove(self, filters: Sequence[Filter]) -> int:
         self._check(filters)
         # The search runs beside the writer, and removal goes in portions, so that events are stored in between.
-        return await self.remove_rows(await self._read(partial(fetch.matching, filters=filters)))
+        removed = await self.remove_rows(await self._read(partial(fetch.matching, filters=filters)))
+        # What was replaced meanwhile is found now.
+        await self.forget_archived(await self.archived_ids(filters))
+        return removed
 
     async def remove_rows(self, seqs: Sequence[int]) -> int:
         """Remove the events of these numbers; returns how many were still there.
@@ -156,8 +161,21 @@ class SqliteStore(ReadPool):
     async def forget(self, ids: Sequence[str]) -> int:
         return await self._portion(partial(self._writer.forget, ids))
 
+    async def forget_archived(self, ids: Sequence[str]) -> None:
+        """Remove these ids from the archive.
+
+        Raises:
+            StoreError: it failed; a part may be gone.
+        """
+        for start in range(0, len(ids), REMOVED_AT_A_TIME):
+            part = ids[start : start + REMOVED_AT_A_TIME]
+            await self._portion(partial(self._writer.forget_archived, part))
+
     async def sweep(self) -> int:
         now, swept = int(self._clock()), 0
+        if seconds := self._options.archive_seconds:
+            while await self._portion(partial(self._writer.forget_older, now - seconds)):
+                pass
         if self._writer.earliest > now:
             await trio.lowlevel.checkpoint()
             return 0

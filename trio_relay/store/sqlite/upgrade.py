@@ -44,7 +44,7 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
     Everything that has changed since version 1 follows from the events themselves, so only their JSON is read. Version
     3 added the index of words, which starts empty here. Version 4 added sketches of tags, and the table of expiring
     events. Version 5 has other words, and notes by which rules they were made and which numbers were given.
-    Version 6 has other keys for the tags of private kinds.
+    Version 6 has other keys for the tags of private kinds. Version 7 added the archive, which starts empty.
 
     Raises:
         apsw.Error: the database could not be read or written; it is as it was.
@@ -64,8 +64,9 @@ def upgrade(connection: apsw.Connection, path: str) -> None:
             connection.execute(schema.WORD_TABLES if version < 3 else "DROP TABLE worded").fetchall()
             connection.execute(schema.WORDED_TABLE + schema.NUMBERING_TABLE).fetchall()
             connection.execute("INSERT INTO worded VALUES (0, ?)", (RULES,)).fetchall()
-        if version > 1:
+        if 1 < version < 6:
             _seal(connection)
+        connection.execute(schema.ARCHIVE_TABLES).fetchall()
         connection.pragma("user_version", schema.VERSION)
     # The log holds all of it now; a checkpoint now means that the first events need not wait for one. If it fails, as
     # while an older version still reads, nothing is lost: a later checkpoint does it.
