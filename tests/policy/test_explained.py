@@ -12,10 +12,9 @@ from msgspec.structs import replace
 from tests.policy.verdicts import identity, listed, rules_of, verdict
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.strategies import events
-from trio_relay import Event, Filter, Limits, MemberOptions, Rules
-from trio_relay.config import Config
+from trio_relay import Event, Filter, Limits, MemberOptions, Rules, config_tables
 from trio_relay.net import admin
-from trio_relay.policy import event_checks, explained, filter_checks, lists
+from trio_relay.policy import event_checks, explained, filter_checks, lists, retention
 
 NOTE: Final = ALICE.event("some words", tags=[["t", "tag"]])
 STRICT: Final = Limits(max_event_tags=2, max_content_length=4, created_at_ahead=0, created_at_behind=5)
@@ -42,10 +41,22 @@ def test_a_check_names_what_is_there_to_be_set_or_listed(check: str, settings: t
     for setting in settings:
         table, _, name = setting.partition(".")
         if name:
-            assert name in getattr(Config(), table).__struct_fields__
+            assert name in config_tables.options_of(table).__struct_fields__
         else:
             assert setting in admin.methods.METHODS
             assert setting in explained.LISTED_BY
+
+
+OLD: Final = ALICE.event("old", created_at=NOW - 61)
+
+
+def kept(
+    *rules: retention.RetentionRule, by_rule: dict[int, int] | None = None, by_standing: dict[int, int] | None = None
+) -> Rules:
+    made = rules_of()
+    made.retention = retention.Retention(rules)
+    made.take_floors(retention.Floors(by_rule or {}, by_standing or {}, "store.max_bytes"))
+    return made
 
 
 REFUSED: Final[dict[str, tuple[Event, Rules, str, str]]] = {
@@ -70,6 +81,11 @@ REFUSED: Final[dict[str, tuple[Event, Rules, str, str]]] = {
         NOTE, listed(rules_of(), lists.ListName.BANNED_EVENTS, NOTE.id), "banned events", "listbannedevents",
     ),
     "no work": (NOTE, rules_of(min_pow_difficulty=200), "work", "policy.min_pow_difficulty"),
+    "older than its rule": (OLD, kept(retention.RetentionRule(max_age_seconds=60)), "retention",
+        "retention.max_age_seconds"),
+    "older than there is room for": (OLD, kept(retention.RetentionRule(max_events=9), by_rule={0: NOW}), "retention",
+        "retention.max_events"),
+    "older than the whole store": (OLD, kept(by_standing={0: NOW}), "retention", "store.max_bytes"),
     "a vanishing that names nobody": (ALICE.event(kind=62), rules_of(), "request to vanish", ""),
     "a vanishing where there is no name": (ALICE.event(kind=62), rules_of(url=""), "request to vanish", "relay.url"),
     "expired": (ALICE.event(tags=[["expiration", "1"]]), rules_of(), "expiry and protection", ""),

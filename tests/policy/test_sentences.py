@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.policy.verdicts import identity, listed, rules_of, said_of, verdict
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import Filter, Limits, MemberOptions, Rules
-from trio_relay.policy import filter_checks, lists, options
+from trio_relay.policy import filter_checks, lists, options, retention
 
 OPEN = "Anybody may publish."
 READ = "Anybody may read."
@@ -98,12 +98,48 @@ def test_long_lists_are_cut() -> None:
     assert "There are 10 more rules for single kinds." in said_of(rules_of(rules=rules)).writing
 
 
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        ({"kinds": (1,), "max_age_seconds": 90 * 86_400}, "Notes are kept for 90 days."),
+        ({"kinds": (0, 3, (10_000, 19_999))}, "Events of kinds 0, 3 and 10000 to 19999 are kept for good."),
+        ({"kinds": ((5, 6),)}, "Events of kinds 5 to 6 are kept for good."),
+        (
+            {"except_kinds": (5, 62), "authors": "others", "max_age_seconds": 3_600},
+            "All events of keys that the relay does not know, but of kinds 5 and 62, are kept for 1 hour.",
+        ),
+        ({"kinds": (7,), "max_per_key": 1_000}, "Events of kind 7 are kept: the newest 1,000 of each author."),
+        (
+            {"tags": {"t": ("x",)}, "max_age_seconds": 60, "max_events": 5, "max_bytes": 2**20},
+            "All events with some tags are kept for 1 minute, the newest 5 of all and the newest that fit into"
+            " 1,048,576 bytes.",
+        ),
+    ],
+)
+def test_each_rule_of_retention_has_its_sentence(rule: dict[str, Any], sentence: str) -> None:
+    rules = rules_of()
+    rules.retention = retention.Retention((retention.RetentionRule(**rule),), max_events=9)
+    room = "Where the whole relay has no more room, the oldest events of keys that it does not know go first."
+    assert said_of(rules).keeping == [sentence, room]
+
+
+def test_nothing_is_said_of_what_is_kept_where_nothing_is_forgotten() -> None:
+    rules = rules_of()
+    assert said_of(rules).keeping == []
+    rules.retention = retention.Retention((retention.RetentionRule(kinds=(1,)),))
+    assert said_of(rules).keeping == []
+    notes, others = retention.RetentionRule(kinds=(1,), max_events=9), retention.RetentionRule()
+    rules.retention = retention.Retention((notes, others))
+    assert said_of(rules).keeping[1] == "All other events are kept for good."
+
+
 keys = st.sets(st.sampled_from([ALICE.pubkey, BOB.pubkey, CAROL.pubkey]), max_size=2).map(tuple)
 kinds = st.sets(st.sampled_from([1, 4, 7]), max_size=2).map(tuple)
 
 
 @st.composite
 def any_rules(draw: st.DrawFn) -> Rules:
+    hourly = retention.RetentionRule(kinds=draw(kinds), max_age_seconds=60)
     members = MemberOptions(
         enabled=draw(st.booleans()),
         members_write=draw(st.booleans()),
@@ -127,6 +163,7 @@ def any_rules(draw: st.DrawFn) -> Rules:
     )
     for name, items in ((lists.ListName.MEMBERS, draw(keys)), (lists.ListName.ALLOWED_PUBKEYS, draw(keys))):
         listed(rules, name, *items)
+    rules.retention = retention.Retention(draw(st.sampled_from([(), (hourly,)])))
     return listed(rules, lists.ListName.DISALLOWED_KINDS, *map(str, draw(kinds)))
 
 
@@ -142,6 +179,7 @@ NAMED = {
     "accepted.": "blocked: kind",
     "at present": "blocked: kind",
     "are not accepted: clients": "restricted: private",
+    "are kept for": "invalid: this relay keeps",
 }
 """Parts of sentences, and the beginnings of the refusals that they tell of."""
 PROBES = [
@@ -156,7 +194,8 @@ PROBES = [
 @given(any_rules())
 def test_no_event_is_refused_for_what_is_not_said_and_open_means_open(rules: Rules) -> None:
     said = said_of(rules).writing
-    told = [beginning for part, beginning in NAMED.items() if any(part in sentence for sentence in said)]
+    sentences = [*said, *said_of(rules).keeping]
+    told = [beginning for part, beginning in NAMED.items() if any(part in sentence for sentence in sentences)]
     for event, who in PROBES:
         refusal = verdict(event, rules, who)
         if refusal is not None:

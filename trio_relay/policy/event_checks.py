@@ -43,6 +43,7 @@ from trio_relay.nostr.pow import committed_difficulty, difficulty_of
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.lists import ListName
 from trio_relay.policy.membership import REQUESTS, check_request
+from trio_relay.policy.retention_checks import RETENTION_SETTINGS, check_retention, is_bounded
 from trio_relay.policy.rules import Rules
 
 _UNWRAPPED: Final = {SEAL: "a seal", CHAT_MESSAGE: "a chat message", FILE_MESSAGE: "a file message"}
@@ -383,6 +384,7 @@ CHECKS: Final[tuple[tuple[Check, Callable[[int, Rules], bool], str, tuple[str, .
         "work", ("policy.min_pow_difficulty",),
     ),
     (_check_rules_of_kind, lambda kind, rules: kind in rules.by_kind, "rules of the kind", ("policy.rules",)),
+    (check_retention, is_bounded, "retention", RETENTION_SETTINGS),
     (_check_vanish, lambda kind, _rules: kind == VANISH, "request to vanish", ("relay.url",)),
     (_check_tags, lambda _kind, _rules: True, "expiry and protection", ()),
     (_check_words, lambda _kind, rules: bool(rules.words), "words", ("policy.denied_words",)),

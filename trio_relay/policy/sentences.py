@@ -6,11 +6,13 @@ honest client sends has one here, and no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from trio_relay.nostr.kinds import NOTE
 from trio_relay.policy.lists import ListName
 from trio_relay.policy.options import KindRule
+from trio_relay.policy.retention import Retention, RetentionRule
 from trio_relay.policy.rules import Rules
 
 _MOST_KINDS: Final = 40
@@ -25,10 +27,12 @@ class Sentences(NamedTuple):
     Attributes:
         writing: who may publish, and what.
         reading: who may ask for what is stored and what comes.
+        keeping: what is kept for how long; nothing where all is kept for good.
     """
 
     writing: list[str]
     reading: list[str]
+    keeping: list[str]
 
 
 def sentences_of(rules: Rules, now: float, *, judges_events: bool = False, judges_filters: bool = False) -> Sentences:
@@ -46,7 +50,7 @@ def sentences_of(rules: Rules, now: float, *, judges_events: bool = False, judge
     reading = list(_who_reads(rules))
     if judges_filters:
         reading.append("Programs of the operator judge requests, too.")
-    return Sentences(writing, reading)
+    return Sentences(writing, reading, list(_what_is_kept(rules.retention)))
 
 
 def _who_writes(rules: Rules) -> Iterator[str]:
@@ -137,6 +141,60 @@ def _who_reads(rules: Rules) -> Iterator[str]:
             f"Private events, {_kinds(rules.private_kinds)}, are served to those alone whom they concern, and who have"
             " authenticated."
         )
+
+
+def _what_is_kept(retention: Retention) -> Iterator[str]:
+    if not retention.forgets:
+        return
+    for place, rule in enumerate(retention.rules[:_MOST_RULES]):
+        yield f"{_governed(rule, is_first=place == 0)} are kept{_bounds(rule)}."
+    if len(retention.rules) > _MOST_RULES:
+        yield f"There are {len(retention.rules) - _MOST_RULES} more rules of what is kept."
+    if retention.bounds_all:
+        yield "Where the whole relay has no more room, the oldest events of keys that it does not know go first."
+
+
+def _governed(rule: RetentionRule, *, is_first: bool) -> str:
+    if rule.kinds == (NOTE,):
+        what = "Notes"
+    elif rule.kinds:
+        what = f"Events of {_spans(rule.kinds)}"
+    else:
+        what = "All events" if is_first else "All other events"
+    whose = f" of {_AUTHORS[rule.authors]}" if rule.authors != "all" else ""
+    marked = " with some tags" if rule.tags else ""
+    left_out = f", but of {_spans(rule.except_kinds)}," if rule.except_kinds else ""
+    return f"{what}{whose}{marked}{left_out}"
+
+
+_AUTHORS: Final = {
+    "members": "members",
+    "trusted": "trusted keys",
+    "listed": "listed keys",
+    "others": "keys that the relay does not know",
+}
+
+
+def _bounds(rule: RetentionRule) -> str:
+    if rule.keeps_for_ever:
+        return " for good"
+    age = f" for {span(rule.max_age_seconds)}" if rule.max_age_seconds else ""
+    most = []
+    if rule.max_per_key:
+        most.append(f"the newest {rule.max_per_key:,} of each author")
+    if rule.max_events:
+        most.append(f"the newest {rule.max_events:,} of all")
+    if rule.max_bytes:
+        most.append(f"the newest that fit into {rule.max_bytes:,} bytes")
+    return f"{age}{', ' if age else ': '}{_joined(most, 'and')}" if most else age
+
+
+def _spans(kinds: Sequence[int | tuple[int, ...]]) -> str:
+    named = [str(one) if isinstance(one, int) else f"{one[0]} to {one[-1]}" for one in kinds[:_MOST_KINDS]]
+    if len(kinds) > _MOST_KINDS:
+        named.append(f"{len(kinds) - _MOST_KINDS:,} more")
+    is_one = len(kinds) == 1 and isinstance(kinds[0], int)
+    return f"kind{'' if is_one else 's'} {_joined(named, 'and')}"
 
 
 def span(seconds: int) -> str:

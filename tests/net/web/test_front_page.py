@@ -16,6 +16,7 @@ from tests.support.pages import Page
 from tests.support.server import Door, open_door
 from tests.support.wire import Reply, open_stream
 from trio_relay import MemberOptions, MemoryStore, RelayInfo, Rules, WebOptions
+from trio_relay.policy import retention
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -50,6 +51,17 @@ async def test_it_says_who_the_relay_is_and_how_to_connect(autojump_clock: MockC
     assert page.links["https://github.com/nostr-protocol/nips/blob/master/42.md"] == "42"
     assert page.meta("og:url") == page.one("link", rel="canonical").attributes["href"] == "https://relay.example/"
     assert {one.attributes.get("src", "")[:8] for one in [*page.all("img"), *page.all("script")]} == {"/static/"}  # type: ignore[index]
+
+
+async def test_it_says_what_is_kept_for_how_long_where_anything_is_forgotten(autojump_clock: MockClock) -> None:
+    rules = rules_for(info=INFO)
+    rules.retention = retention.Retention((retention.RetentionRule(kinds=(1,), max_age_seconds=90 * 86_400),))
+    async with open_door(rules=rules, web=WebOptions()) as door:
+        told = Page(await front(door)).one("main").text
+    async with open_door(rules=rules_for(info=INFO), web=WebOptions()) as door:
+        silent = Page(await front(door)).one("main").text
+    assert "Notes are kept for 90 days." in told
+    assert "What is kept" not in silent
 
 
 async def test_its_address_is_the_one_by_which_the_visitor_came(autojump_clock: MockClock) -> None:

@@ -108,6 +108,7 @@ class FrontPage:
             "code": await self._code(address),
             "writing": said.writing,
             "reading": said.reading,
+            "keeping": said.keeping,
             "nips": [(f"{nip:02}", NIP_TITLES.get(nip, ""), f"{_NIPS}/{nip:02}.md") for nip in nips],
             "limits": self._limits(),
             "notes": await self._newest_notes(),
