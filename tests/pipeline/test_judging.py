@@ -201,12 +201,14 @@ async def test_a_judge_is_told_where_an_event_comes_from() -> None:
         identity = relay.admission.new_identity("192.0.2.1", "192.0.2.1")
         identity.keys.add(BOB.pubkey)
         operator = replace(relay.admission.new_identity(), is_operator=True)
-        for sender, content in ((identity, "client"), (operator, "import"), (None, "nobody")):
+        peer = replace(relay.admission.new_identity(None, "wss://there.example"), is_peer=True)
+        for sender, content in ((identity, "client"), (operator, "import"), (peer, "sync"), (None, "nobody")):
             await relay.publish([Submission(ALICE.event(content), replies, 0.0, sender=sender)])
             await trio.testing.wait_all_tasks_blocked()
     assert jury.sources == [
         Source("192.0.2.1", frozenset([BOB.pubkey])),
         Source(way="import"),
+        Source("wss://there.example", way="sync"),
         Source(),
     ]
 

@@ -53,7 +53,7 @@ def test_a_question_about_an_event_is_strfry_s() -> None:
         (Source("::ffff:192.0.2.1"), "IP4", "192.0.2.1"),
         (Source("unix"), "IP4", "unix"),
         (Source(way="import"), "Import", ""),
-        (Source(way="sync"), "Sync", ""),
+        (Source("wss://there.example", way="sync"), "Sync", "wss://there.example"),
     ],
 )
 def test_it_says_where_an_event_comes_from(source: Source, kind: str, info: str) -> None:

@@ -23,6 +23,7 @@ def test_where_writers_must_authenticate_any_key_will_do() -> None:
     assert verdict(NOTE, rules) == "auth-required: only authenticated clients may write here"
     assert verdict(NOTE, rules, identity(BOB)) is None
     assert verdict(NOTE, rules, Identity(is_operator=True)) is None
+    assert verdict(NOTE, rules, Identity(is_peer=True)) is None, "a relay that this one follows cannot authenticate"
 
 
 @pytest.mark.parametrize(

@@ -203,4 +203,5 @@ def source_of(sender: Identity | None) -> Source:
     """Where something comes from, as judges see it."""
     if sender is None:
         return Source()
-    return Source(sender.address, frozenset(sender.keys), "import" if sender.is_operator else "client")
+    way = "sync" if sender.is_peer else "import" if sender.is_operator else "client"
+    return Source(sender.address, frozenset(sender.keys), way)

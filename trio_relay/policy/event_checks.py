@@ -184,7 +184,7 @@ def _check_rules_of_kind(event: Event, identity: Identity, rules: Rules, now: in
 
 
 def _check_auth(event: Event, identity: Identity, rules: Rules, now: int) -> Rejected | None:
-    if rules.options.auth_to_write and not identity.keys and not identity.is_operator:
+    if rules.options.auth_to_write and not (identity.keys or identity.is_operator or identity.is_peer):
         return Rejected(Prefix.AUTH_REQUIRED, "only authenticated clients may write here")
     return None
 

@@ -19,7 +19,9 @@ class Identity:
         challenge: what its AUTH events must name; empty where authentication is off.
         private_kinds: kinds that are served to their authors and recipients only.
         is_operator: True for an import: whoever can open the store needs no authentication.
-        brings_backup: True for an import of this relay's own export: what was let in once is not judged again.
+        brings_backup: True for an import of this relay's own export, and for a relay that is trusted as much: what was
+            let in once is not judged again.
+        is_peer: True for another relay whose events this one fetches itself: it needs no authentication either.
         origin: the IPv4 address or the IPv6 /64 network that its requests are counted under, where something is bounded
             by address; None: they count under none.
         account: is charged for the work that its requests make, see `accounts`.
@@ -32,6 +34,7 @@ class Identity:
     private_kinds: frozenset[int] = PRIVATE_KINDS
     is_operator: bool = False
     brings_backup: bool = False
+    is_peer: bool = False
     origin: str | None = None
     account: Account = NO_ACCOUNT
     address: str = ""
