@@ -31,7 +31,7 @@ ALLOWED = {
     "bus": [],
     "store": ["frozen", "turns", "scoreboard", "link", "private_files", "nostr", "bus"],
     "moderation": ["turns", "shares", "nostr", "policy", "store.base"],
-    "backup": ["version", "private_files", "compressed", "store", "moderation"],
+    "backup": ["version", "private_files", "compressed", "nostr", "store", "moderation"],
     "plugins": ["turns", "nostr", "policy", "store.base"],
     "pipeline": [
         "frozen",
