@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections import deque
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
@@ -202,9 +203,10 @@ class Bookmark:
         self._noted = line
 
     def forget(self) -> None:
-        """Take away what was noted: there is nothing to go on with."""
-        with suppress(OSError):
-            self.path.unlink()
+        """Take away what was noted, and what kills in the middle of a note have left: the import is done."""
+        for path in (self.path, *self.path.parent.glob(f"{escape(self.path.name)}.*.part")):
+            with suppress(OSError):
+                path.unlink()
 
 
 async def place_to_resume(remembered: Bookmarked, store: Queryable) -> int:

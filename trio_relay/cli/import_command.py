@@ -134,6 +134,6 @@ def _tell(summary: ImportSummary, left_out: Counter[str], *, lenient: bool) -> N
     if summary.broken is not None:
         leave(CRASHED, f"{summary.broken}; what came before is imported")
     if summary.store_failed:
-        leave(CRASHED, "the store failed; the same import can be run again")
+        leave(CRASHED, "the store failed; --resume takes up again what it did not take")
     if summary.counts["refused"] and not lenient:
         leave(CRASHED, "not all lines were taken (--lenient: that is no failure)")
