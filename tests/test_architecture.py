@@ -78,8 +78,9 @@ ALLOWED = {
     "environment": [],
     "list_files": ["nostr", "policy", "net"],
     "tls_files": ["net", "list_files"],
-    "config_checks": ["nostr", "bus", "store", "net"],
+    "config_checks": ["nostr", "backup", "bus", "store", "net"],
     "config_tables": [
+        "backup",
         "memory_budget",
         "nostr",
         "policy",
@@ -107,9 +108,10 @@ ALLOWED = {
         "environment",
     ],
     "banner": ["version", "nostr", "store", "pipeline", "net", "config"],
-    "attending": ["policy", "pipeline", "net", "list_files", "config"],
+    "attending": ["backup", "policy", "pipeline", "net", "list_files", "config"],
     "shown_settings": ["config", "net"],
     "app": [
+        "backup",
         "banner",
         "attending",
         "version",
@@ -172,6 +174,7 @@ ALLOWED = {
     "exporting": ["private_files", "compressed", "nostr", "store", "config", "transfer", "state_file"],
     "trends": ["nostr", "store"],
     "cli": [
+        "backup",
         "moderation",
         "workers",
         "version",
@@ -393,6 +396,7 @@ def imported_from(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
 
 
 LONE_AND_SMALL = {
+    "backup/vaults.py": "loads what the store of a configuration needs, and nothing else",
     "cli/admin_link.py": "each command of its own has a file",
     "net/admin/settings.py": "the configuration as methods tell it",
     "nostr/event_fields.py": "stays interpreted, so that msgspec sees what its lists hold",

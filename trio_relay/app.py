@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from trio_relay import bus, heap
 from trio_relay.attending import attended, listening
+from trio_relay.backup.regular import BackupCollector, Backups
 from trio_relay.banner import banner, place_of
 from trio_relay.bus import Bus
 from trio_relay.config import Config, is_private, plain_addresses
@@ -72,13 +73,27 @@ class Origins:
 
     Attributes:
         lists: sees when lists of the configuration change; None if none stands in a file.
-        back_up: makes a backup; None: there is no way to.
+        backups: made regularly and when somebody asks; None: there is no way to.
         settings: tells all of them, as operators may see them.
     """
 
     lists: ListFiles | None = None
-    back_up: BackUpNow | None = None
+    backups: Backups | None = None
     settings: SettingsShown = no_settings
+
+    @property
+    def back_up(self) -> BackUpNow | None:
+        """What makes a backup now."""
+        return None if self.backups is None else self.backups.make_now
+
+    def add_metrics(self, page: MetricsPage) -> None:
+        """Have the metrics page show what goes on beside the relay, too."""
+        if self.backups is not None:
+            page.add(BackupCollector(self.backups.statistics))
+
+    def degraded(self) -> str | None:
+        """What is wrong with what goes on beside the relay, or None."""
+        return None if self.backups is None else self.backups.degraded()
 
 
 async def main(config: Config, announce: Callable[[str], None], origins: Origins) -> None:
@@ -201,7 +216,12 @@ def urls_of(config: Config, rules: Rules) -> tuple[str, ...]:
 
 
 def endpoints_of(
-    config: Config, relay: Relay, management: Management, check: Callable[[], Awaitable[str | None]], site: Site
+    config: Config,
+    relay: Relay,
+    management: Management,
+    check: Callable[[], Awaitable[str | None]],
+    degraded: Callable[[], str | None],
+    site: Site,
 ) -> Endpoints:
     """Return what is answered over HTTP.
 
@@ -210,6 +230,7 @@ def endpoints_of(
         relay: of this process.
         management: answers operators.
         check: tells why the whole relay cannot store events now, or None.
+        degraded: tells what is worse than it should be beside the relay of this process, or None; asked after `check`.
         site: answers browsers, if the configuration wants that.
     """
     return Endpoints(
@@ -218,7 +239,7 @@ def endpoints_of(
         f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n",
         management,
         urls_of(config, relay.rules),
-        relay.degraded,
+        lambda: relay.degraded() or degraded(),
         relay.judges.connections,
         site if config.web.enabled else None,
     )
@@ -240,13 +261,24 @@ async def _serve(
     clients = Clients(relay.now)
     vitals = Vitals(look, relay.count_stored)
     api = AdminApi(relay, OwnSight(relay, clients, vitals, origins.back_up), origins.settings)
-    front = endpoints_of(config, relay, api, relay.check, await open_site(relay, config.web, api, vitals))
+    front = endpoints_of(
+        config, relay, api, relay.check, origins.degraded, await open_site(relay, config.web, api, vitals)
+    )
     tls = None if files is None else Tls(files.certified)
     server = Server(relay, front, config.net, tls=tls, clients=clients)
-    endpoint = MetricsEndpoint(MetricsPage(lambda: (relay.statistics(), server.statistics())).render)
+    page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
+    origins.add_metrics(page)
+    endpoint = MetricsEndpoint(page.render)
     async with (
         attended(
-            config, relay, endpoint, vitals, server.shortage, origins.lists, lambda _options: server.recheck()
+            config,
+            relay,
+            endpoint,
+            vitals,
+            server.shortage,
+            origins.lists,
+            lambda _options: server.recheck(),
+            origins.backups,
         ) as metrics,
         following(files, None if tls is None else tls.take),
         control_line(config.control.place(config.store.backend, config.store.path), api),

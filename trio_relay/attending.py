@@ -1,4 +1,4 @@
-"""What runs beside a relay as long as it serves: its metrics, its vitals, and the lists that stand in files."""
+"""What runs beside a relay as long as it serves: its metrics, vitals, backups, and the lists that stand in files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 import trio
 
+from trio_relay.backup.regular import Backups
 from trio_relay.config import Config
 from trio_relay.list_files import ListFiles
 from trio_relay.net.addresses import Proxies
@@ -34,8 +35,9 @@ async def attended(
     shortage: Shortage,
     lists: ListFiles | None,
     changed: Callable[[PolicyOptions], None],
+    backups: Backups | None,
 ) -> AsyncIterator[Sequence[BoundListener]]:
-    """Show the metrics to whoever asks, keep the vitals, and follow lists that stand in files, while the context lasts.
+    """Show the metrics, keep the vitals, follow lists that stand in files, and make backups, while the context lasts.
 
     Args:
         config: checked.
@@ -45,6 +47,7 @@ async def attended(
         shortage: counts connections that could not be accepted.
         lists: sees when lists of the configuration change; None if none stands in a file.
         changed: told of them, once the rules go by them; sync.
+        backups: made at their time; None: there are none.
 
     Returns:
         Where the metrics are listened for.
@@ -68,6 +71,8 @@ async def attended(
         watching.start_soon(vitals.run)
         if lists is not None:
             watching.start_soon(lists.run, config.policy, take)
+        if backups is not None:
+            watching.start_soon(backups.run)
         yield listeners
         watching.cancel_scope.cancel(reason="the relay has stopped")
 

@@ -18,6 +18,7 @@ import msgspec
 
 from trio_relay.config_checks import (
     ConfigError,
+    check_backup,
     check_bus,
     check_credentials,
     check_listen,
@@ -282,6 +283,7 @@ def _check_together(config: Config) -> None:
         raise ConfigError("pipeline.mute_unheard: no process knows who listens on another; needs pipeline.workers = 1")
     if config.store.backend == "opensearch":
         check_credentials(config.opensearch)
+    check_backup(config.backup, config.store.backend)
     check_bus(config.bus, config.store.backend)
     if (fault := check_options(config.plugins)) is not None:
         raise ConfigError(f"plugins.{fault}")

@@ -9,6 +9,7 @@ import re
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
+from trio_relay.backup.options import WITH_KEY, BackupOptions
 from trio_relay.bus.options import BusOptions
 from trio_relay.net.endpoints import HEALTH
 from trio_relay.net.listeners import check_address, split_preamble
@@ -20,6 +21,19 @@ from trio_relay.store.opensearch import OpenSearchOptions
 
 class ConfigError(ValueError):
     """An error in the configuration; the message names the key, the reason, and the nearest known key."""
+
+
+def check_backup(options: BackupOptions, backend: str) -> None:
+    """Check that backups which are to be made regularly can be."""
+    if options.every_seconds and backend == "memory":
+        raise ConfigError("backup.every_seconds: a store in memory has nothing to back up")
+    if options.every_seconds and backend == "opensearch":
+        if not options.repository:
+            raise ConfigError("backup.every_seconds: needs backup.repository, where snapshots of OpenSearch go")
+        if not options.with_key:
+            raise ConfigError(f"backup.with_key: {WITH_KEY}")
+    if options.location and not options.repository:
+        raise ConfigError("backup.location: needs backup.repository, the name of what is there")
 
 
 def check_preambles(options: NetOptions) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from trio_relay.backup.options import BackupOptions
 from trio_relay.bus.options import BusOptions
 from trio_relay.environment import PREFIX
 from trio_relay.logs import LogOptions
@@ -94,6 +95,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retention: tuple[RetentionRule, ...] = ()
     opensearch: OpenSearchOptions = OpenSearchOptions()
     bus: BusOptions = BusOptions()
+    backup: BackupOptions = BackupOptions()
     web: WebOptions = WebOptions()
     metrics: MetricsOptions = MetricsOptions()
     control: ControlOptions = ControlOptions()

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from gzip import GzipFile
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from trio_relay.compressed import open_zstd_writer
 from trio_relay.config import Config
-from trio_relay.nostr.errors import Prefix, Rejected
-from trio_relay.private_files import make_folder, written_whole
 from trio_relay.state_file import (
     Decisions,
     StateRefused,
@@ -27,7 +24,7 @@ from trio_relay.state_file import (
     write_file,
 )
 from trio_relay.store import opensearch
-from trio_relay.store.base import Insight, Queryable, ReadableMetadata, Scannable, StoreError
+from trio_relay.store.base import Insight, Queryable, ReadableMetadata, Scannable
 from trio_relay.store.inspection import Inspectable
 from trio_relay.store.sqlite import open_sqlite_for_reading
 from trio_relay.transfer import export_lines
@@ -92,46 +89,6 @@ async def write_state(config: Config, path: Path, *, with_key: bool) -> Decision
     state = state if with_key else replace(state, secret=None)
     write_file(path, to_json(state))
     return state
-
-
-@dataclass(frozen=True, slots=True)
-class BackUp:
-    """What was written as a backup: events, and what operators have decided, but for the relay's own key."""
-
-    events: Path
-    state: Path
-    number: int
-    """Of events."""
-
-
-async def back_up(config: Config, now: float) -> BackUp:
-    """Write a backup beside the running relay, into the folder that the configuration names.
-
-    `trio-relay import --backup --state STATE EVENTS` makes a relay of it again.
-
-    Args:
-        config: checked.
-        now: seconds since 1970, for the names of the files.
-
-    Raises:
-        Rejected: there is nothing to back up, or no folder for it; or it failed, and then no file is left that looks
-            whole.
-    """
-    if config.store.backend == "memory":
-        raise Rejected(Prefix.UNSUPPORTED, "a store in memory has nothing to back up")
-    if not config.web.backup_folder and config.store.backend != "sqlite":
-        raise Rejected(Prefix.UNSUPPORTED, "web.backup_folder says where to; it is empty")
-    folder = Path(config.web.backup_folder or Path(config.store.path).parent / "backups")
-    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    made = folder / f"events-{stamp}.jsonl.gz", folder / f"state-{stamp}.json"
-    try:
-        make_folder(folder)
-        with written_whole(made[0]) as file:
-            number = await write_events(config, file, lambda _number: None, ".gz")
-        await write_state(config, made[1], with_key=False)
-    except (OSError, StoreError, StateRefused) as error:
-        raise Rejected(Prefix.ERROR, f"no backup: {getattr(error, 'strerror', None) or error}") from error
-    return BackUp(*made, number)
 
 
 def read_state(path: Path, *, with_key: bool) -> Decisions:

@@ -104,6 +104,10 @@ class MetricsPage:
         self._registry = CollectorRegistry()
         self._registry.register(_RelayCollector(snapshot, processes, use))
 
+    def add(self, collector: Collector) -> None:
+        """Show the metrics of something beside the relay, too."""
+        self._registry.register(collector)
+
     def render(self) -> tuple[bytes, str]:
         """Return the page's text and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST

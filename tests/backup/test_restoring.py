@@ -40,7 +40,7 @@ def other(tmp_path: Path) -> Path:
 
 
 def restore(file: Path, store: Path, *, replaces: bool = False) -> restoring.Restored:
-    return restoring.restore_file(file, store, lambda _bytes: None, replaces=replaces)
+    return restoring.restore_file(file, store, replaces=replaces)
 
 
 def events_in(path: Path) -> list[Event]:
@@ -174,7 +174,7 @@ def test_a_damaged_backup_touches_nothing(made: Path, other: Path, tmp_path: Pat
         with pytest.raises(base.BackupRefused):
             restore(made, path, replaces=True)
         with pytest.raises(base.BackupRefused):
-            restoring.check_backup(made, lambda _bytes: None)
+            restoring.check_backup(made)
     assert files_in(other.parent) == before
     assert not (tmp_path / "new").exists()
 

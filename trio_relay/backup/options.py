@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
+
+WITH_KEY: Final = "a snapshot of OpenSearch has the relay's own keys in it, so it must be true"
+"""Why no snapshot is made without."""
 
 
 class BackupOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

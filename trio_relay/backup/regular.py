@@ -1,14 +1,20 @@
-"""Backups of a running relay: at their time, and when somebody asks; one at a time, beside everything else."""
+"""Backups of a running relay: at their time, and when somebody asks; one at a time, beside everything else.
+
+How they go is told by the log, by metrics, and to who looks after the relay's health.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
 import structlog
 import trio
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from trio_relay.backup.base import BackupMade, BackupRefused, BackupStatistics, Vault
 from trio_relay.backup.options import BackupOptions
@@ -63,6 +69,16 @@ class Backups:
             else:
                 due = began + every
 
+    async def make(self) -> BackupMade:
+        """Make one after those that are being made, and remove what is beyond those to keep.
+
+        Raises:
+            BackupRefused, StoreError, StoreRefused: as `Vault.make` does; it is logged and counted.
+        """
+        if self._vault is None:
+            raise BackupRefused("a store in memory has nothing to back up")
+        return await self._make(self._vault)
+
     async def make_now(self) -> dict[str, object]:
         """Make one after those that are being made, and tell of it as NIP-86's `backupnow` does.
 
@@ -109,3 +125,23 @@ class Backups:
         log.warning("no backup was made", error=str(error))
         failures = self._statistics.failures + 1
         self._statistics = replace(self._statistics, failures=failures, trouble=str(error))
+
+
+class BackupCollector(Collector):
+    """Gives the metrics of backups; what is not known has no sample."""
+
+    def __init__(self, statistics: Callable[[], BackupStatistics]) -> None:
+        self._statistics = statistics
+
+    def describe(self) -> Iterable[Metric]:
+        return []  # nothing is asked for yet
+
+    def collect(self) -> Iterator[Metric]:
+        backups = self._statistics()
+        for name, text, value in (
+            ("last_timestamp_seconds", "When the newest backup was made, in seconds since 1970", backups.last),
+            ("seconds", "How long the last backup of this process took", backups.seconds),
+            ("bytes", "Size of the last backup of this process; of a snapshot what it has added", backups.size),
+        ):
+            yield GaugeMetricFamily(f"trio_relay_backup_{name}", text, value)
+        yield CounterMetricFamily("trio_relay_backups_failed", "Backups that could not be made", backups.failures)

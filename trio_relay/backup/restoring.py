@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,6 @@ from trio_relay.backup.base import BackupRefused
 from trio_relay.private_files import filled
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.replacing import replacing
-
-Advance = Callable[[int], None]
-"""Called with the bytes of the store that were read since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +20,7 @@ class Restored:
     before: Path | None
 
 
-def check_backup(file: Path, advance: Advance) -> BackupHeader:
+def check_backup(file: Path) -> BackupHeader:
     """Read a whole backup, and return what it says of itself; blocks.
 
     Raises:
@@ -36,12 +32,12 @@ def check_backup(file: Path, advance: Advance) -> BackupHeader:
             f"{file} holds a store of schema version {header.schema}, this trio-relay knows versions up to"
             f" {schema.VERSION}: take the newer trio-relay that wrote it ({header.program})"
         )
-    for chunk in contents(file):
-        advance(len(chunk))
+    for _chunk in contents(file):
+        pass
     return header
 
 
-def restore_file(file: Path, store: Path, advance: Advance, *, replaces: bool) -> Restored:
+def restore_file(file: Path, store: Path, *, replaces: bool) -> Restored:
     """Put the store that a backup holds in its place; blocks.
 
     It is read twice: whatever is wrong with it is told before anything is made.
@@ -49,18 +45,16 @@ def restore_file(file: Path, store: Path, advance: Advance, *, replaces: bool) -
     Args:
         file: the backup.
         store: where the store is to be. Beside it there has to be room for another one.
-        advance: told how far it is, of twice the bytes of the store.
         replaces: whether there may be a store already, which then is kept under another name.
 
     Raises:
         BackupRefused: as `check_backup` does.
         StoreRefused: as `replacing` does, and `Replacement.put`; or there is no room.
     """
-    header = check_backup(file, advance)
+    header = check_backup(file)
     with replacing(store, replaces=replaces) as place:
         with filled(place.part) as out:
             for chunk in contents(file):
                 out.write(chunk)
-                advance(len(chunk))
         place.put()
     return Restored(header, place.before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trio_relay.cli.admin_link import admin_link_command
+from trio_relay.cli.backup_commands import backup_command, restore_command
 from trio_relay.cli.export_command import export_command
 from trio_relay.cli.import_command import import_command
 from trio_relay.cli.operating import count_command, query_command, stats_command
@@ -22,6 +23,8 @@ for command in (
     migrate_command,
     query_command,
     stats_command,
+    backup_command,
+    restore_command,
     top_command,
     trends_command,
     why_command,

@@ -11,6 +11,7 @@ import click
 import structlog
 
 from trio_relay import app
+from trio_relay.backup.base import BackupRefused
 from trio_relay.net.listeners import AddressRefused
 from trio_relay.net.tls import TlsRefused
 from trio_relay.net.web.rendering import PagesRefused
@@ -50,7 +51,9 @@ def exit_codes(*, writes: bool = False) -> Iterator[None]:
                 leave(CRASHED, f"cannot write: {unwritten.strerror}")
             case StoreRefused() as refused:
                 leave(STORE_REFUSED, str(refused))
-            case StateRefused() | ResumeRefused() | TlsRefused() | HooksRefused() | PagesRefused() as refused:
+            case (
+                BackupRefused() | StateRefused() | ResumeRefused() | TlsRefused() | HooksRefused() | PagesRefused()
+            ) as refused:
                 leave(CONFIG_ERROR, str(refused))
             case StoreError() | WorkersFailed() as failed:
                 leave(CRASHED, str(failed))

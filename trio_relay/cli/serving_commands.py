@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -13,10 +12,10 @@ import trio
 
 from trio_relay import app, logs
 from trio_relay.app import Origins
+from trio_relay.cli.backup_commands import backups_of
 from trio_relay.cli.leaving import exit_codes
 from trio_relay.cli.loading import config_option, followed_lists, loaded
 from trio_relay.config import Config
-from trio_relay.exporting import back_up
 from trio_relay.net.web.assembly import pages_of
 from trio_relay.shown_settings import shown_settings
 from trio_relay.tls_files import tls_files
@@ -69,12 +68,7 @@ def serve(path: Path | None) -> None:
 
 
 def _origins(path: Path | None, config: Config) -> Origins:
-    return Origins(followed_lists(path, config), partial(_back_up, config), shown_settings(path, os.environ, config))
-
-
-async def _back_up(config: Config) -> dict[str, object]:
-    made = await back_up(config, time.time())
-    return {"events": str(made.events), "state": str(made.state), "number": made.number}
+    return Origins(followed_lists(path, config), backups_of(config), shown_settings(path, os.environ, config))
 
 
 def _main_of(config: Config) -> Callable[..., Awaitable[None]]:

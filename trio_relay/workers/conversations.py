@@ -128,6 +128,8 @@ class Conversations:
         """Manages it in a browser."""
         self.vitals: Vitals
         """How the whole relay does."""
+        self.degraded: Callable[[], str | None] = lambda: None
+        """What is worse than it should be beside the relay, or None."""
 
     def share(self, join: Callable[[Link], WorkerPart], settled: Callable[[], Awaitable[None]]) -> None:
         """Say what workers share, before the first one comes.
@@ -301,7 +303,7 @@ class Conversations:
                 return encode([await self.vitals.now()])
 
     async def _check(self, _payload: bytes) -> bytes:
-        return (await self.trouble()).encode()
+        return f"{await self.trouble()}\n{self.degraded() or ''}".encode()
 
     async def trouble(self) -> str:
         """Why the keeper or a worker cannot store events now; empty if all can that answer.

@@ -32,6 +32,7 @@ class Desk:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._degraded = ""
 
     async def amend(self, changes: Sequence[Change]) -> None:
         await ask(self._link, "amend", encode(changes), KEEPER_GONE)
@@ -49,9 +50,14 @@ class Desk:
     async def check(self) -> str | None:
         """Why the relay, this process or another, cannot store events now, or None."""
         try:
-            return (await self._link.call("check")).decode() or None
+            trouble, _, self._degraded = (await self._link.call("check")).decode().partition("\n")
         except LinkEnded:
             return KEEPER_GONE
+        return trouble or None
+
+    def degraded(self) -> str | None:
+        """What was worse than it should be beside the keeper's relay when `check` was last asked, or None."""
+        return self._degraded or None
 
     async def manage(self, request: Request) -> Response:
         """The keeper's response to an operator's call."""

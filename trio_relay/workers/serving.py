@@ -183,19 +183,29 @@ class _Whole:
             lambda: self._statistics(relay)[0], conversations.ask_all, relay.explaining, vitals, origins.back_up
         )
         conversations.relay, conversations.admin = relay, AdminApi(relay, sight, origins.settings)
-        conversations.vitals = vitals
+        conversations.vitals, conversations.degraded = vitals, origins.degraded
         conversations.console = await open_console(
             relay, config.web, conversations.admin, pages_of(config.web), conversations.vitals
         )
         relay.moderation.state.subscribe(conversations.follow)
         relay.retention.follow = conversations.take_floors
         page = MetricsPage(partial(self._statistics, relay), self._figures)
+        origins.add_metrics(page)
         endpoint = MetricsEndpoint(page.render, conversations.gather)
         if self._files is not None:
             conversations.take_certificate(self._files.certified)
         conversations.preambles = list(map(preamble_of, self._listeners))
         async with (
-            attended(config, relay, endpoint, vitals, Shortage(), origins.lists, conversations.take_options) as metrics,
+            attended(
+                config,
+                relay,
+                endpoint,
+                vitals,
+                Shortage(),
+                origins.lists,
+                conversations.take_options,
+                origins.backups,
+            ) as metrics,
             following(self._files, conversations.take_certificate),
             control_line(config.control.place(config.store.backend, config.store.path), conversations.admin),
         ):

@@ -190,7 +190,7 @@ class ServingWorker:
     ) -> None:
         web, pages, vitals = config.web, pages_of(config.web), RemoteVitals(desk)
         site = Site(relay, web, pages, vitals, RemoteConsole(desk, doorway(relay, web, pages, vitals)))
-        front = endpoints_of(config, relay, RemoteAdmin(relay, desk), desk.check, site)
+        front = endpoints_of(config, relay, RemoteAdmin(relay, desk), desk.check, desk.degraded, site)
         clients = Clients(relay.now, self._number)
         server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls, clients=clients)
         # Each process's clock of Trio begins somewhere else; this one is the same for all of a machine.

@@ -59,16 +59,6 @@ class WebOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             extra={"unit": "path"},
         ),
     ] = ""
-    backup_folder: Annotated[
-        str,
-        Meta(
-            description=(
-                "Folder for backups that the console makes; empty: the folder backups beside store.path. Nothing in it"
-                " is ever removed."
-            ),
-            extra={"unit": "path"},
-        ),
-    ] = ""
     notes: Annotated[
         int,
         Meta(

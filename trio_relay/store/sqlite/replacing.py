@@ -77,7 +77,7 @@ def replacing(path: Path, *, replaces: bool) -> Iterator[Replacement]:
         make_folder(path.parent)
         lock = PidLock(path)
     try:
-        file = path.resolve()  # a link to a store names it: SQLite keeps its log there
+        file = path.resolve() if path.is_symlink() else path  # what a link names has its log beside it
         before = _room_for_old(file, replaces=replaces) if file.exists() else None
         with refusing(path):
             remove_unfinished(file)

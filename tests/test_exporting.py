@@ -11,11 +11,10 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
-from tests.support.keys import ALICE, BOB, NOW
-from trio_relay import SqliteOptions, exporting, open_relay, open_sqlite
+from tests.support.keys import ALICE, BOB
+from trio_relay import SqliteOptions, open_relay, open_sqlite
 from trio_relay.cli import main
-from trio_relay.config import check
-from trio_relay.nostr import errors, event, signer
+from trio_relay.nostr import event, signer
 from trio_relay.policy.lists import ListName
 
 pytestmark = [pytest.mark.usefixtures("own_logging"), pytest.mark.slow]
@@ -213,34 +212,3 @@ def test_an_import_of_a_backup_says_nothing_of_its_own(store: Path, tmp_path: Pa
     assert restore(stdin=event.encode(said) + b"\n" + event.encode(NOTE)).exit_code == 0
     exported = run(tmp_path / "other.db", "export").stdout
     assert [json.loads(line)["id"] for line in exported.splitlines()] == [said.id, NOTE.id]
-
-
-def test_a_backup_beside_the_running_relay_makes_the_same_relay_again(store: Path, tmp_path: Path) -> None:
-    keep(store, {"console": SECRET})
-    config = check({"store": {"path": str(store)}, "net": {"listen": ["127.0.0.1:0"]}})
-
-    async def make() -> exporting.BackUp:
-        async with open_sqlite(config.store):  # as the relay that runs has it
-            return await exporting.back_up(config, NOW)
-
-    made = trio.run(make)
-    assert (made.number, made.events.parent) == (2, store.parent / "backups")
-    other = tmp_path / "other.db"
-    assert run(other, "import", "--backup", "--state", str(made.state), str(made.events)).exit_code == 0
-    assert kept(other) == {name: value for name, value in KEPT.items() if name != "self"}
-    assert run(other, "export").stdout_bytes == event.encode(NOTE) + b"\n"  # the other one's author is banned
-
-
-@pytest.mark.parametrize(
-    ("settings", "why"),
-    [
-        ({"store": {"backend": "memory"}}, "unsupported: a store in memory has nothing to back up"),
-        ({"store": {"backend": "opensearch"}}, "unsupported: web.backup_folder says where to; it is empty"),
-        ({"web": {"backup_folder": "/dev/null/backups"}}, "error: no backup: Not a directory"),
-    ],
-)
-def test_a_backup_that_cannot_be_made_says_why(settings: dict[str, dict[str, str]], why: str, store: Path) -> None:
-    config = check({"store": {"path": str(store)}, "net": {"listen": ["127.0.0.1:0"]}} | settings)
-    with pytest.raises(errors.Rejected, match=f"^{why}$"):
-        trio.run(exporting.back_up, config, NOW)
-    assert [path.name for path in store.parent.iterdir() if "backup" in path.name] == []
