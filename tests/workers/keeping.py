@@ -24,6 +24,8 @@ CODE = "open sesame"
 CONFIG = check({"net": {"listen": ["127.0.0.1:0"]}, "policy": {"admins": [ADMIN.pubkey]}})
 NEWEST = 41
 """The number after which workers are told."""
+TOLD = ("version", "begin", "rules", "options", "floors", "certificate", "stop")
+"""What a worker is told."""
 
 
 class Store(ObedientStore):
@@ -80,7 +82,7 @@ class Worker:
         """Live until `gone` is cancelled."""
         with self.gone:
             await self.link.run(
-                {name: self._taking(name) for name in ("version", "begin", "rules", "options", "certificate", "stop")},
+                {name: self._taking(name) for name in TOLD},
                 {name: self._answering(name) for name in ("obey", "settle", "statistics", "check")},
             )
 

@@ -22,7 +22,7 @@ from trio_relay.link import LinkEnded, Refused
 from trio_relay.net import http, http_responses
 from trio_relay.net.listeners import Preamble
 from trio_relay.net.tls import CertifiedKey
-from trio_relay.policy import lists
+from trio_relay.policy import lists, retention
 from trio_relay.workers import instructions, statistics
 
 BANNED = lists.Change(lists.ListName.BANNED_PUBKEYS, ALICE.pubkey, lists.ListEntry("spam", since=NOW))
@@ -93,6 +93,17 @@ async def test_lists_of_files_go_to_all_and_to_who_comes_later(autojump_clock: M
         assert list(map(instructions.options_of, early.heard("options"))) == [options]
         assert late.heard("options") == []
         assert late.beginning.config.policy == options
+
+
+async def test_what_has_no_more_room_goes_to_all_and_to_who_comes_later(autojump_clock: MockClock) -> None:
+    floors = retention.Floors({1: NOW}, {0: NOW}, "store.max_events")
+    async with keeping() as kept:
+        early = await kept.worker(1)
+        kept.conversations.take_floors(floors)
+        late = await kept.worker(2)
+        assert list(map(instructions.floors_of, early.heard("floors"))) == [floors]
+        assert late.heard("floors") == []
+        assert late.beginning.floors == floors
 
 
 async def test_a_certificate_goes_to_all_and_to_who_comes_later(autojump_clock: MockClock) -> None:

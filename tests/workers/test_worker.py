@@ -24,7 +24,7 @@ from trio_relay.attending import listening
 from trio_relay.config import Config, check
 from trio_relay.link import Calls, Link, Refused
 from trio_relay.net import http, http_responses, vitals, web
-from trio_relay.policy import lists
+from trio_relay.policy import lists, retention
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store import kept
 from trio_relay.version import __version__
@@ -285,6 +285,19 @@ async def test_it_takes_lists_of_files(tmp_path: Path) -> None:
         await keeper.link.call("settle")
         assert (await client.publish(ALICE.event("a note")))[2] is False
         assert (await client.publish(BOB.event("a note")))[2] is True
+
+
+@serving
+@pytest.mark.parametrize("early", [True, False], ids=["before it served", "after"])
+async def test_it_refuses_what_has_no_more_room(tmp_path: Path, early: bool) -> None:
+    floors = instructions.encode(retention.Floors({}, {0: NOW}, "store.max_events"))
+    async with at_work(tmp_path, [("floors", floors)] if early else []) as keeper, keeper.client() as client:
+        if not early:
+            keeper.link.tell("floors", floors)
+        await keeper.link.call("settle")
+        answer = await client.publish(ALICE.event("old", created_at=NOW - 1))
+        assert answer[3] == "invalid: this relay has no more room for what is so old (store.max_events)"
+        assert (await client.publish(ALICE.event("new")))[2] is True
 
 
 @serving

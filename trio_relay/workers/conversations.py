@@ -155,11 +155,11 @@ class Conversations:
             self._listeners(number),
             self.preambles,
             self._certified,
+            self._floors,
         )
         link.tell("version", __version__.encode())
         link.tell("begin", encode(beginning))
         self._tell_rules(link, self.relay.moderation.state.unstored())
-        link.tell("floors", encode(self._floors))
         if self._is_stopping:
             link.tell("stop", b"")
 

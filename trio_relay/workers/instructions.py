@@ -34,7 +34,7 @@ from trio_relay.net.web.place import Place
 from trio_relay.nostr.event import Event
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
-from trio_relay.policy.retention import Floors
+from trio_relay.policy.retention import NO_FLOORS, Floors
 
 
 class Beginning(msgspec.Struct, array_like=True):
@@ -48,6 +48,7 @@ class Beginning(msgspec.Struct, array_like=True):
         listeners: descriptors of the sockets that it accepts from.
         preambles: what connections to each begin with; empty: all with HTTP.
         certified: what it shows to those that begin with TLS.
+        floors: what retention has no more room for.
     """
 
     config: Config
@@ -57,6 +58,7 @@ class Beginning(msgspec.Struct, array_like=True):
     listeners: list[int]
     preambles: list[Preamble] = []
     certified: CertifiedKey | None = None
+    floors: Floors = NO_FLOORS
 
 
 class Reported(msgspec.Struct, array_like=True):

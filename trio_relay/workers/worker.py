@@ -31,7 +31,7 @@ from trio_relay.pipeline.relay import Relay
 from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
-from trio_relay.policy.retention import NO_FLOORS
+from trio_relay.policy.retention import Floors
 from trio_relay.process import own_use, tune_process
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
@@ -72,7 +72,7 @@ class ServingWorker:
         self._beginning: Beginning | None = None
         self._early: list[Change] = []
         self._early_options: PolicyOptions | None = None
-        self._early_floors = NO_FLOORS
+        self._early_floors: Floors | None = None
         self._early_certificate: bytes | None = None
         self._position: Callable[[], int] = lambda: 0
         self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"version": _check_version, "begin": self._begin}
@@ -120,6 +120,7 @@ class ServingWorker:
             preambles = beginning.preambles or [PLAIN] * len(inherited)
             listeners = list(map(with_preamble, inherited, preambles))
             rules = rules_of(config, listeners)
+            rules.take_floors(beginning.floors)
             desk = Desk(self._link)
             async with (
                 self._open_store(config, scoreboard, beginning.newest) as store,
@@ -227,7 +228,8 @@ class ServingWorker:
         state.apply_unstored(self._early)
         if self._early_options is not None:
             relay.rules.take_options(self._early_options)
-        relay.rules.take_floors(self._early_floors)
+        if self._early_floors is not None:
+            relay.rules.take_floors(self._early_floors)
         self._tells |= {
             "rules": take_rules,
             "options": take_options,
