@@ -62,7 +62,8 @@ def test_it_fits_on_a_line_of_eighty_characters(total: int, steps: list[tuple[fl
 async def _beside(seconds: float, capsys: pytest.CaptureFixture[str], *, is_quiet: bool = False) -> list[str]:
     """What is told of an import of 1,000 bytes a second, and ten events in each, never at a full second."""
     summary = ImportSummary()
-    progress = import_progress.ImportProgress(round(1_000 * seconds), summary, is_quiet=is_quiet)
+    progress = import_progress.ImportProgress(summary, is_quiet=is_quiet)
+    progress.expect(round(1_000 * seconds))
 
     async def work() -> None:
         await trio.sleep(0.5)
@@ -100,7 +101,7 @@ async def test_an_import_that_fails_is_not_told_as_done(
         raise OSError
 
     with pytest.raises(ExceptionGroup):
-        await import_progress.ImportProgress(None, ImportSummary(), is_quiet=False).beside(work)
+        await import_progress.ImportProgress(ImportSummary(), is_quiet=False).beside(work)
     assert capsys.readouterr().err == "importing: 0 events, 0 bytes\n"
 
 

@@ -34,6 +34,7 @@ async def test_all_that_the_serving_program_writes_is_for_its_user_alone(
     (tmp_path / "run").chmod(0o755)
     made = {"data": "drwx------", **{f"data/relay.db{end}": "-rw-------" for end in ("", "-wal", "-shm", ".lock")}}
     sockets = {"run": "drwxr-xr-x", "run/relay.sock": "srw-rw----", "run/metrics.sock": "srw-rw----"}
+    sockets |= {"data/relay.db.sock": "srw-------"}
     async with running(tmp_path, {**SETTINGS, **processes}, command=OPEN) as program:
         assert kept(tmp_path) == made | sockets
         async with program.client() as client:

@@ -17,7 +17,7 @@ import trio
 from msgspec.structs import replace
 
 from trio_relay.nostr.access import may_read
-from trio_relay.nostr.event import Event, address_of, claimants, encode, expiry_of, has_expired
+from trio_relay.nostr.event import Event, address_of, claimants, encode, expiry_of, has_expired, id_matches
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch, registers_of
 from trio_relay.nostr.ranking import candidates, mute_kinds, ranked, reference_window, references_of
@@ -39,7 +39,7 @@ from trio_relay.store.insight import (
     PlanStep,
     day_of,
 )
-from trio_relay.store.inspection import Space
+from trio_relay.store.inspection import Aspect, Fault, Inspected, Space, Verify
 from trio_relay.store.judge import Facts, Ruling, judge, version_of
 from trio_relay.store.surveyed import NO_KINDS, Surveyed
 
@@ -285,6 +285,18 @@ class MemoryStore:
         metadata_bytes = sum(len(name) + len(value) for name, value in self._kept.items())
         worded = sum(bool(text_of(event)) for event in self._events.values())
         return Space(0, 0, 0, None, worded, tombstones, len(self._kept), metadata_bytes)
+
+    async def inspect(self, verify: Verify | None = None) -> AsyncGenerator[Inspected, None]:
+        await trio.lowlevel.checkpoint()
+        events = list(self._events.values())
+        wrong = [event for event in events if not id_matches(event)]
+        faults = [Fault(Aspect.EVENT, event.id, "its id is not that of its JSON") for event in wrong]
+        if verify is not None:
+            verified = zip(events, verify(events), strict=True)
+            faults += [
+                Fault(Aspect.EVENT, event.id, "its signature is wrong") for event, is_right in verified if not is_right
+            ]
+        yield Inspected(len(events), tuple(faults))
 
     async def kinds_of(self, filters: Sequence[Filter]) -> dict[int, int]:
         await trio.lowlevel.checkpoint()

@@ -32,9 +32,16 @@ _ONLY: Final = (
 )
 
 
-class _Columns(msgspec.Struct, gc=False):
+class Columns(msgspec.Struct, gc=False):
+    """What the columns of an index have of a document; only scans ask for them."""
+
     kind: list[str] = []
     created_at: list[int] = []
+    id: list[str] = []
+    pubkey: list[str] = []
+    tags: list[str] = []
+    marks: list[str] = []
+    expires: list[int] = []
 
 
 class Hit(msgspec.Struct, gc=False):
@@ -47,7 +54,7 @@ class Hit(msgspec.Struct, gc=False):
     primary_term: int = msgspec.field(name="_primary_term", default=0)
     index: str = msgspec.field(name="_index", default="")
     source: StoredPart = msgspec.field(name="_source", default_factory=StoredPart)
-    fields: _Columns = msgspec.field(default_factory=_Columns)
+    fields: Columns = msgspec.field(default_factory=Columns)
 
     @property
     def versions_until(self) -> int:

@@ -19,7 +19,7 @@ from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch.client import OpenSearchClient, read
-from trio_relay.store.opensearch.pages import Appetite, Hit, SearchResponse, search_whole
+from trio_relay.store.opensearch.pages import Appetite, Columns, Hit, SearchResponse, search_whole
 from trio_relay.store.opensearch.query import AN_EVENT, NEWEST_FIRST, Query, condition, search_body
 from trio_relay.store.opensearch.responses import Looked, LookedAt, Placed
 from trio_relay.store.surveyed import Surveyed
@@ -70,6 +70,23 @@ async def bare_scan(
         "docvalue_fields": ["kind", "created_at"],
     }
     async with aclosing(_pages(client, index, body, Appetite() if has_events else None)) as pages:
+        async for hits in pages:
+            yield hits
+
+
+async def column_scan(client: OpenSearchClient, index: str) -> AsyncGenerator[list[Hit], None]:
+    """Yield all events with what the columns of the index have of them, and all that a write needs to replace them.
+
+    Raises:
+        StoreError: from a step, when the cluster could not answer.
+    """
+    body: Query = {
+        "query": AN_EVENT,
+        "version": True,
+        "seq_no_primary_term": True,
+        "docvalue_fields": list(Columns.__struct_fields__),
+    }
+    async with aclosing(_pages(client, index, body, Appetite())) as pages:
         async for hits in pages:
             yield hits
 

@@ -31,7 +31,7 @@ from trio_relay.store.base import (
     StoreStatistics,
 )
 from trio_relay.store.insight import Explanation, Holdings, PlanStep
-from trio_relay.store.inspection import Space
+from trio_relay.store.inspection import Inspected, Space, Verify
 from trio_relay.store.opensearch.aggregates import kinds_of, space, tally, trends
 from trio_relay.store.opensearch.archive import ArchiveIndex
 from trio_relay.store.opensearch.bulk import Bulk
@@ -39,6 +39,7 @@ from trio_relay.store.opensearch.bulk_size import fitting_bytes
 from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.client import OpenSearchClient, open_client
+from trio_relay.store.opensearch.comparing import inspect
 from trio_relay.store.opensearch.documents import Document
 from trio_relay.store.opensearch.exchange import Exchange
 from trio_relay.store.opensearch.following import Follower
@@ -180,6 +181,12 @@ class OpenSearchStore:
         values = await self.get_metadata()
         size = sum(len(name) + len(value) for name, value in values.items())
         return await space(self._client, self._alias, size)
+
+    async def inspect(self, verify: Verify | None = None) -> AsyncGenerator[Inspected, None]:
+        await self.refresh(of_others=True)
+        async with aclosing(inspect(self._client, self._alias, verify)) as portions:
+            async for portion in portions:
+                yield portion
 
     async def kinds_of(self, filters: Sequence[Filter]) -> dict[int, int]:
         await self.refresh(of_others=True)

@@ -21,9 +21,9 @@ from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.archive import Archived
 from trio_relay.store.base import Page, Saved, StoreError, StoreRefused, id_of
 from trio_relay.store.insight import Explanation, Holdings
-from trio_relay.store.inspection import Space
+from trio_relay.store.inspection import Inspected, Space, Verify
 from trio_relay.store.judge import by_itself, judge
-from trio_relay.store.sqlite import archive, fetch, schema
+from trio_relay.store.sqlite import archive, checking, fetch, schema
 from trio_relay.store.sqlite.batch_writer import look_up
 from trio_relay.store.sqlite.event_cache import EventCache
 from trio_relay.store.sqlite.explain import Inquiry
@@ -128,6 +128,12 @@ class ReadPool:
     async def space(self) -> Space:
         async with self._aside() as connection:
             return await _answer(connection, partial(space, path=self._path))
+
+    async def inspect(self, verify: Verify | None = None) -> AsyncGenerator[Inspected, None]:
+        async with self._aside() as connection:
+            portions = checking.inspect(connection, verify)
+            while (portion := await _answer(connection, lambda _: next(portions, None))) is not None:
+                yield portion
 
     async def kinds_of(self, filters: Sequence[Filter]) -> dict[int, int]:
         self._check(filters)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from hashlib import blake2b, sha256
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -255,6 +255,11 @@ def run(connection: apsw.Connection, sql: str, records: Sequence[bytes]) -> None
     """Run a statement on records, if there are any: an array must have a member."""
     if records:
         connection.execute(sql, (apsw.carray(tuple(records)),)).fetchall()
+
+
+def all_rows(connection: apsw.Connection, sql: str, *bindings: Any) -> list[Any]:
+    """Run a SELECT of few rows; each is a tuple of what its columns hold."""
+    return connection.execute(sql, bindings).fetchall()
 
 
 def read_page(

@@ -1,0 +1,76 @@
+"""Looks for what is wrong in an index: documents whose fields, or whose place, are not what their event's JSON makes.
+
+Words cannot be compared: the index keeps no texts of them, and a document that has lost the field of its id is no
+event for any search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+
+import trio
+
+from trio_relay.nostr.event import Event, check_shape, decode, encode, id_matches
+from trio_relay.store.inspection import Aspect, Fault, Inspected, Verify
+from trio_relay.store.opensearch.client import OpenSearchClient
+from trio_relay.store.opensearch.documents import document, slot_of
+from trio_relay.store.opensearch.pages import Columns, Hit
+from trio_relay.store.opensearch.scan import column_scan
+
+
+async def inspect(client: OpenSearchClient, alias: str, verify: Verify | None) -> AsyncGenerator[Inspected, None]:
+    """Compare every event's document with one made anew of its JSON, as the index is at one moment.
+
+    Raises:
+        StoreError: from a step, when the cluster could not answer.
+    """
+    async with aclosing(column_scan(client, alias)) as pages:
+        async for hits in pages:
+            yield await trio.to_thread.run_sync(_compare, hits, verify)
+
+
+def _compare(hits: Sequence[Hit], verify: Verify | None) -> Inspected:
+    return Inspected(len(hits), tuple(_faults(hits, verify)))
+
+
+def _faults(hits: Sequence[Hit], verify: Verify | None) -> Iterator[Fault]:
+    whole: list[Event] = []
+    for hit in hits:
+        event = event_of(hit)
+        if isinstance(event, str):
+            yield Fault(Aspect.EVENT, (hit.fields.id or [hit.slot])[0], event)
+            continue
+        whole.append(event)
+        yield from _differences(hit, event)
+    if verify is not None:
+        for event, is_right in zip(whole, verify(whole), strict=True):
+            if not is_right:
+                yield Fault(Aspect.EVENT, event.id, "its signature is wrong")
+
+
+def event_of(hit: Hit) -> Event | str:
+    """The event of a document, or why there is none."""
+    try:
+        event = decode(hit.source.event)
+    except (ValueError, RecursionError):
+        return "its JSON is no event"
+    if (fault := check_shape(event)) is not None:
+        return f"its JSON is no event: {fault}"
+    return event if id_matches(event) else "its id is not that of its JSON"
+
+
+def _differences(hit: Hit, event: Event) -> Iterator[Fault]:
+    wanted, found = document(event, hit.source.arrived), hit.fields
+    columns = Columns([wanted.kind], [wanted.created_at], [wanted.id], [wanted.pubkey])
+    wrong = [name for name in ("kind", "created_at", "id", "pubkey") if getattr(columns, name) != getattr(found, name)]
+    if encode(event).decode() != hit.source.event:
+        wrong.append("event")
+    if wrong:
+        yield Fault(Aspect.COLUMNS, event.id, f"not as its JSON says: {', '.join(wrong)}")
+    if set(found.tags) != set(wanted.tags) or set(found.marks) != set(wanted.marks):
+        yield Fault(Aspect.TAGS, event.id, "its tags or marks are not as its JSON says")
+    if found.expires != ([wanted.expires] if wanted.expires >= 0 else []):
+        yield Fault(Aspect.EXPIRY, event.id, "it expires at another time than its JSON says")
+    if hit.slot != slot_of(event):
+        yield Fault(Aspect.TWICE, event.id, "it stands in the place of another event")
