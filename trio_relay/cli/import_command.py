@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -81,24 +81,29 @@ def import_command(
         source = _STDIN
     config = loaded_lasting(config_path or group_path)
     summary = ImportSummary(partial(click.echo, err=True) if each else None)
-    left_out = Counter[str]()
     with exit_codes():
         state = None if state_path is None else read_state(state_path, with_key=with_key)
         bring = partial(bring_in, config, state, summary=summary, is_backup=backup, replaces=replace)
         if source is None:
             trio.run(partial(bring, None))
         else:
-            progress = ImportProgress(summary, is_quiet=quiet)
-            with _opened(source, progress) as events:
-                bookmark = _bookmark(source, config) if events.is_repeatable else None
-                if resume and bookmark is None:
-                    raise click.UsageError(f"--resume needs a FILE of lines, not {events.kind}")
-                left_out = events.left_out
-                trio.run(progress.beside, partial(bring, events.lines, bookmark=bookmark, resumes=resume))
+            told = _bring_events(bring, source, ImportProgress(summary, is_quiet=quiet), config, resumes=resume)
     if state is not None:
         click.echo(f"{state_path}: {state}")
     if source is not None:
-        _tell(summary, left_out, lenient=lenient)
+        _tell(summary, *told, lenient=lenient)
+
+
+def _bring_events(
+    bring: Callable[..., Awaitable[None]], argument: str, progress: ImportProgress, config: Config, *, resumes: bool
+) -> tuple[Counter[str], bool]:
+    """Bring in what the argument names; returns what was left out of it, by why, and whether it can be resumed."""
+    with _opened(argument, progress) as source:
+        bookmark = _bookmark(argument, config) if source.is_repeatable else None
+        if resumes and bookmark is None:
+            raise click.UsageError(f"--resume needs a FILE of lines, not {source.kind}")
+        trio.run(progress.beside, partial(bring, source.lines, bookmark=bookmark, resumes=resumes))
+        return source.left_out, bookmark is not None
 
 
 @contextmanager
@@ -125,7 +130,7 @@ def _bookmark(name: str, config: Config) -> Bookmark:
         return Bookmark(Path(name), fingerprint(file), store)
 
 
-def _tell(summary: ImportSummary, left_out: Counter[str], *, lenient: bool) -> None:
+def _tell(summary: ImportSummary, left_out: Counter[str], can_resume: bool, *, lenient: bool) -> None:
     """Say what became of the lines; leaves with exit code 1 if not all is in the store that should be."""
     for line in summary.lines():
         click.echo(line)
@@ -134,6 +139,7 @@ def _tell(summary: ImportSummary, left_out: Counter[str], *, lenient: bool) -> N
     if summary.broken is not None:
         leave(CRASHED, f"{summary.broken}; what came before is imported")
     if summary.store_failed:
-        leave(CRASHED, "the store failed; --resume takes up again what it did not take")
+        again = "--resume takes up again what it did not take" if can_resume else "the same import can be run again"
+        leave(CRASHED, f"the store failed; {again}")
     if summary.counts["refused"] and not lenient:
         leave(CRASHED, "not all lines were taken (--lenient: that is no failure)")
