@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import trio
@@ -30,6 +31,24 @@ class PeerRefused(Exception):
         super().__init__(reason)
         self.reason = reason
         self.most = most
+
+
+async def run_together(work: Callable[[], Awaitable[None]], times: int) -> None:
+    """Do the same work so many times side by side; that the peer is lost comes out as such, and not in a group."""
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(times):
+                nursery.start_soon(work)
+    except BaseExceptionGroup as group:
+        lost, others = group.split(PeerLost)
+        if lost is None or others is not None:
+            raise
+        raise _first_of(lost) from None
+
+
+def _first_of(group: BaseExceptionGroup[PeerLost]) -> PeerLost:
+    first = group.exceptions[0]
+    return first if isinstance(first, PeerLost) else _first_of(first)
 
 
 class Expected(Generic[T]):

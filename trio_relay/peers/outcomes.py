@@ -1,0 +1,86 @@
+"""What became of the events that went over a connection, told by direction, outcome and reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+MOST_REASONS: Final = 1_000
+"""Reasons that are told apart; another relay can find a new one for each event."""
+MOST_TOLD: Final = 10
+"""Reasons that are told of each outcome."""
+
+
+class Outcome(StrEnum):
+    """What became of one event."""
+
+    STORED = "stored"
+    KNOWN = "known"
+    SUPERSEDED = "superseded"
+    EPHEMERAL = "ephemeral"
+    GONE = "gone"
+    REFUSED = "refused"
+    KEPT_BACK = "kept back"
+    MISSING = "missing"
+    UNANSWERED = "unanswered"
+
+
+class Outcomes:
+    """The events of one direction.
+
+    Gone is what is not to be in the store any more; kept back is what this relay does not give away; missing is what
+    the other side said that it has, and did not give; unanswered is what it said nothing about.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[Outcome] = Counter()
+        self.reasons: Counter[tuple[Outcome, str]] = Counter()
+
+    def note(self, outcome: Outcome, reason: str = "", number: int = 1) -> None:
+        """Count events; of too many different reasons the rarer half is forgotten."""
+        self.counts[outcome] += number
+        if reason:
+            self.reasons[outcome, reason] += number
+        if len(self.reasons) > MOST_REASONS:
+            self.reasons = Counter(dict(self.reasons.most_common(MOST_REASONS // 2)))
+
+    def lines(self, title: str) -> list[str]:
+        """The whole in words: all outcomes that there were, then the most frequent reasons of each."""
+        named = ", ".join(f"{number} {outcome}" for outcome in Outcome if (number := self.counts[outcome]))
+        told, places = list[str](), Counter(dict.fromkeys(Outcome, MOST_TOLD))
+        for (outcome, reason), number in self.reasons.most_common():
+            if places[outcome]:
+                places[outcome] -= 1
+                told.append(f"  {number} {outcome}: {reason}")
+        return [f"{title}: {named or 'nothing'}", *told]
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """How a sync goes, and how it went.
+
+    Attributes:
+        down: what came from the other side.
+        up: what was offered to it.
+        windows: stretches of time that have been compared.
+        rounds: messages of comparisons that were answered (NIP-77).
+        pages: answers to questions for events by time, where there is no NIP-77.
+        remarks: what could not be done, and what was done instead, in words.
+    """
+
+    down: Outcomes = field(default_factory=Outcomes)
+    up: Outcomes = field(default_factory=Outcomes)
+    windows: int = 0
+    rounds: int = 0
+    pages: int = 0
+    remarks: list[str] = field(default_factory=list)
+    is_whole: bool = True
+    """False if something may be missing that could not be fetched."""
+
+    def remark(self, text: str, *, misses_some: bool = False) -> None:
+        """Note something once; a hundred of them are enough."""
+        self.is_whole = self.is_whole and not misses_some
+        if text not in self.remarks and len(self.remarks) < 100:
+            self.remarks.append(text)

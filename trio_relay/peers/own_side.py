@@ -1,0 +1,75 @@
+"""This relay's own side of a sync: what it has, as sets, and what of that it gives away.
+
+Private messages (`policy.private_kinds`) are in none of the sets and never leave: whoever the other side is, it has not
+authenticated here. Protected events (NIP-70) are in the sets, but only their authors may publish them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from trio_relay.nostr.access import Reader
+from trio_relay.nostr.event import Event, decode
+from trio_relay.nostr.filter import Filter, parse_filter
+from trio_relay.nostr.negentropy.items import ItemSet
+from trio_relay.peers.messages import FilterJson
+from trio_relay.peers.stretches import Stretch, time_of, within
+from trio_relay.store.base import Store
+
+
+class OwnSide:
+    """Reads the store for a sync.
+
+    Args:
+        store: of this relay.
+        private_kinds: see `Rules.private_kinds`.
+        most_items: of a set that is held at a time, 40 bytes each, unless more are of one second.
+    """
+
+    def __init__(self, store: Store, private_kinds: Collection[int], most_items: int = 100_000) -> None:
+        self._store = store
+        self._nobody = Reader(private_kinds=frozenset(private_kinds))
+        self._most = most_items
+
+    def filter_of(self, filter_: FilterJson, stretch: Stretch, *, limit: int | None = None) -> Filter:
+        """What this relay gives away of what a filter asks for, in a stretch of time."""
+        parsed = parse_filter(dict(within(filter_, stretch)), all_of=True)
+        return msgspec.structs.replace(parsed.read_by(self._nobody), limit=limit)
+
+    async def newest(self, filter_: FilterJson, stretch: Stretch) -> tuple[Stretch, ItemSet]:
+        """The newest part of a stretch that has no more than `most_items`, and a set of what is there, and maybe more.
+
+        Raises:
+            StoreError: the store could not tell.
+        """
+        items = await self._items(self.filter_of(filter_, stretch, limit=self._most + 1))
+        if len(items) <= self._most:
+            return stretch, items
+        everything = items.snapshot()
+        oldest, newest = (time_of(everything.record(place)) for place in (0, len(everything) - 1))
+        if oldest < newest:  # of the oldest second some may be missing
+            return Stretch(oldest + 1, stretch.until), items
+        part = Stretch(oldest, stretch.until)
+        return part, await self._items(self.filter_of(filter_, part))
+
+    async def _items(self, filter_: Filter) -> ItemSet:
+        items = ItemSet()
+        if filter_.wants_stored:
+            async with aclosing(self._store.records(filter_)) as pages:
+                async for page in pages:
+                    items.extend(page)
+        return items
+
+    async def lacking(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that are not stored here, as far as that is known."""
+        known = await self._store.known(ids)
+        return [event_id for event_id in ids if event_id not in known]
+
+    async def events(self, ids: Sequence[str]) -> list[Event]:
+        """Those of these events that are here and may be given away; no more than some hundred at a time."""
+        filter_ = Filter(ids=frozenset(ids), limit=len(ids), reader=self._nobody)
+        async with aclosing(self._store.query([filter_])) as pages:
+            return [decode(event) async for page in pages for event in page]

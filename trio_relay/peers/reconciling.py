@@ -1,0 +1,138 @@
+"""Two relays' sets compared by NIP-77 in rounds, of which each holds a bounded part in memory.
+
+This relay's own set is read newest first, in stretches of at most `most_items` events, each once. What the other side
+finds too large is halved. What a message tells is carried out before the next one is sent, so that nothing piles up
+either: what is lacking here is fetched, what is lacking there is offered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import partial
+from typing import Final
+
+import trio
+
+from trio_relay.nostr.errors import Prefix, Rejected
+from trio_relay.nostr.negentropy.items import Items, ItemSet
+from trio_relay.nostr.negentropy.protocol import Step, initiate, reconcile
+from trio_relay.peers.messages import FilterJson
+from trio_relay.peers.passage import Passage
+from trio_relay.peers.stretches import Stretch, stretch_of, within
+from trio_relay.peers.waiting import PeerLost, PeerRefused
+from trio_relay.peers.waits import Pause, is_rate_limited
+
+FRAME: Final = 60_000
+"""Bytes of a message of ours before it becomes hex: relays take messages of 128 KiB."""
+_MOST_IDLE_ROUNDS: Final = 200
+"""Rounds in a row that tell nothing new: a set of a million items is split into its last ids in five."""
+_MOST_IN_VAIN: Final = 40
+"""Stretches in a row that are said to be too large: all time is halved into seconds in 33 steps."""
+_TOO_LARGE: Final = re.compile(r"too (many|big|large)|(more|larger) than|max_|limit|exceed", re.IGNORECASE)
+_NEAR: Final = 24
+
+
+class Reconciling:
+    """Compares everything that one filter asks for.
+
+    Args:
+        passage: between the two sides.
+        filter_: without a limit.
+        frame: bytes of a message at most, before it becomes hex.
+    """
+
+    def __init__(self, passage: Passage, filter_: FilterJson, frame: int = FRAME) -> None:
+        self.has_begun = False
+        """True once the other side has answered in the words of NIP-77."""
+        self._passage = passage
+        self._filter = filter_
+        self._frame = frame
+        self._pause = Pause()
+        self._in_vain = 0
+
+    async def run(self) -> AsyncGenerator[tuple[Stretch, str], None]:
+        """Compare stretch by stretch; yields those that the other side does not compare, each with its reason.
+
+        Raises:
+            PeerLost: see `Peer`; or it speaks NIP-77, but not to an end.
+            PeerRefused: it has never answered in the words of NIP-77.
+            StoreError: the store could not tell.
+        """
+        left = stretch_of(self._filter)
+        while True:
+            part, items = await self._passage.own.newest(self._filter, left)
+            async with aclosing(self._halved(part, items)) as refused:
+                async for one in refused:
+                    yield one
+            if part.since is None or part.since <= (left.since or 0):
+                return
+            left = Stretch(left.since, part.since - 1)
+
+    async def _halved(self, whole: Stretch, items: ItemSet) -> AsyncGenerator[tuple[Stretch, str], None]:
+        """Compare a stretch, or its halves where it is too large."""
+        left = [whole]
+        while left:
+            part = left.pop()
+            own = items.snapshot(part.since, part.until)
+            try:
+                await self._compare_in_time(part, own)
+                self._passage.report.windows += 1
+                self._in_vain = 0
+            except PeerRefused as refusal:
+                if not self.has_begun and not is_too_large(refusal):
+                    raise
+                self.has_begun = True
+                self._in_vain += 1
+                if part.is_one_second or self._in_vain > _MOST_IN_VAIN or not is_too_large(refusal):
+                    yield part, refusal.reason
+                else:
+                    left += part.halves(own, self._passage.intake.now())
+
+    async def _compare_in_time(self, part: Stretch, own: Items) -> None:
+        """Compare a stretch, and wait where that has been too much of late."""
+        while True:
+            await self._pause.over()
+            try:
+                await self._compare(part, own)
+                self._pause.end()
+                return
+            except PeerRefused as refusal:
+                if not (is_rate_limited(refusal.reason) or _has_ended(refusal)) or not self._pause.begin():
+                    raise
+
+    async def _compare(self, part: Stretch, own: Items) -> None:
+        report, idle = self._passage.report, 0
+        peer = self._passage.peer
+        async with peer.negotiate(within(self._filter, part), initiate(own)) as negotiation:
+            answer = negotiation.first
+            while True:
+                self.has_begun = True
+                report.rounds += 1
+                step = await self._read(own, answer)
+                await self._passage.carry(step.need, step.have)
+                idle = 0 if step.need or step.have else idle + 1
+                if step.message is None:
+                    return
+                if idle > _MOST_IDLE_ROUNDS:
+                    raise PeerLost("its comparison of sets comes to no end")
+                answer = await negotiation.say(step.message)
+
+    async def _read(self, own: Items, answer: bytes) -> Step:
+        try:
+            return await trio.to_thread.run_sync(partial(reconcile, own, answer, self._frame))
+        except Rejected as rejected:
+            raise PeerLost(f"its comparison of sets cannot be read: {rejected.reason}") from None
+
+
+def is_too_large(refusal: PeerRefused) -> bool:
+    """True if less could be compared."""
+    return refusal.most is not None or (
+        f"{Prefix.BLOCKED}:" in refusal.reason[:_NEAR] or _TOO_LARGE.search(refusal.reason) is not None
+    )
+
+
+def _has_ended(refusal: PeerRefused) -> bool:
+    """True if a comparison was ended that may be begun again: it was idle while events were carried."""
+    return f"{Prefix.CLOSED}:" in refusal.reason[:_NEAR]
