@@ -29,7 +29,7 @@ from perf.versions import versions
     nargs=-1,
     metavar=(
         "[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile [NAME]... | neighbours [KIND]... | siege"
-        " | scaling [PART]..."
+        " | scaling [PART]... | promises"
     ),
 )  # fmt: skip
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of each scenario.")
@@ -86,7 +86,8 @@ def main(
     neighbours: how long honest clients wait beside hostile ones of each of eleven kinds; pushed: churn beside much that
     is unanswered; memory: what all of them leave behind. siege: what ten thousand connections that say next to nothing
     do to honest clients, and what they leave behind.
-    scaling: latency and load drawn against machines, from measured costs; names choose its parts.
+    scaling: latency and load drawn against machines, from measured costs; names choose its parts. promises: what the
+    original relay promised, of this one, as docs/comparison.md has it.
     """
     if names[:1] == ("list",):
         click.echo("\n".join(f"{one.name:20} {one.title}" for one in SCENARIOS.values()))
@@ -100,6 +101,11 @@ def main(
         from perf.scaling import run as scaling
 
         scaling.main(names[1:])
+        return
+    if names[:1] == ("promises",):
+        from perf import promises
+
+        promises.main(scale)
         return
     if names[:1] in (("stalls",), ("hostile",), ("neighbours",), ("siege",)):
         _withstand(names, python, json_file, before, hostile)
