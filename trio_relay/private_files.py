@@ -28,8 +28,8 @@ _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _IS_LINK: Final = frozenset({errno.ELOOP, errno.EMLINK})
 """What open(2) says of a link that it is not to follow, on Linux and macOS, and on FreeBSD."""
 _PART: Final = ".part"
-_RANDOM_PART: Final = re.compile(r"\.[a-z0-9_]{8}\.part")
-"""What `tempfile` adds to the name of a file that is still being written."""
+_RANDOM_PART: Final = re.compile(r"\.[a-z0-9_]{8}\.part(-journal)?")
+"""What `tempfile` adds to the name of a file that is still being written, and SQLite to that of its journal."""
 _LINK: Final = "a symbolic link lies in its place, and is not followed"
 
 

@@ -163,7 +163,7 @@ async def test_who_is_cancelled_leaves_nothing(store: Path, file: Path, monkeypa
 
 
 async def test_what_a_killed_one_has_left_goes_with_the_next_and_nothing_else(store: Path, file: Path) -> None:
-    left = ["relay.backup.abc_1234.part", "relay.backup.00000000.part"]
+    left = ["relay.backup.abc_1234.part", "relay.backup.00000000.part", "relay.backup.00000000.part-journal"]
     others = ["relay.backup.abc.part", "relay.backup2.abc_1234.part", "relay.backup.abc_1234.part.gz"]
     for name in [*left, *others]:
         (file.parent / name).write_bytes(b"x")

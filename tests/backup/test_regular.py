@@ -214,8 +214,9 @@ class TestFolder:
     async def test_so_many_stay_and_nothing_else_is_touched(self, store: Path, tmp_path: Path) -> None:
         place = tmp_path / "all"
         vault = folder.BackupFolder(place, store, with_key=True)
+        unfinished = [f"relay-20200101T000000Z.backup.a1b2c3d4.part{end}" for end in ("", "-journal")]
         others = ["relay-1.backup", "relay-20200101T000000Z.backup.gz", "notes.txt", "relay.db"]
-        fill(place, *others, "relay-20200101T000000Z.backup", "relay-20200101T000000Z.backup.a1b2c3d4.part")
+        fill(place, *others, "relay-20200101T000000Z.backup", *unfinished)
         now = NOW
         made = regular.Backups(BackupOptions(keep=2), vault, lambda: now)
         for _ in range(4):

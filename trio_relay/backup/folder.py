@@ -17,7 +17,7 @@ from trio_relay.backup.making import back_up_file
 from trio_relay.private_files import make_folder
 
 _NAME: Final = "relay-%Y%m%dT%H%M%SZ.backup"
-_NAMED: Final = re.compile(r"relay-[0-9]{8}T[0-9]{6}Z\.backup(\.[a-z0-9_]{8}\.part)?")
+_NAMED: Final = re.compile(r"relay-[0-9]{8}T[0-9]{6}Z\.backup(\.[a-z0-9_]{8}\.part(?:-journal)?)?")
 
 
 class BackupFolder:

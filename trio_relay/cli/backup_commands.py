@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -18,7 +19,7 @@ from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.config import Config
 from trio_relay.store.sqlite.lock import holder_of
 
-_OPENSEARCH = "opensearch"
+_OPENSEARCH: Final = "opensearch"
 
 
 def backups_of(config: Config) -> Backups:
@@ -53,12 +54,15 @@ async def _back_up(config: Config, name: str) -> BackupMade:
     if config.store.backend == _OPENSEARCH:
         from trio_relay.backup.repository import BackupRepository
 
-        return await BackupRepository(config.backup, config.opensearch).make_named(name, time.time())
+        return await BackupRepository(config.backup, config.opensearch, _tell).make_named(name, time.time())
     from trio_relay.backup.making import back_up_file
 
     store = Path(config.store.path)
     rests = holder_of(store) is not None
     return await back_up_file(store, Path(name), time.time(), with_key=config.backup.with_key, rests=rests)
+
+
+_tell = partial(click.echo, err=True)
 
 
 @click.command("restore")
@@ -79,7 +83,7 @@ def restore_command(group_path: Path | None, config_path: Path | None, checks: b
         if config.store.backend == _OPENSEARCH:
             from trio_relay.backup.repository import BackupRepository
 
-            repository = BackupRepository(config.backup, config.opensearch)
+            repository = BackupRepository(config.backup, config.opensearch, _tell)
             restore = repository.check if checks else partial(repository.restore, replaces=replace)
             click.echo(trio.run(restore, name))
             return
