@@ -20,9 +20,8 @@ from tests.store.files import opened_for_reading
 from tests.support.backends import everything
 from tests.support.keys import NOW
 from trio_relay import StoreError, open_sqlite
-from trio_relay.backup import backup_file, base, folder, regular, restoring
-from trio_relay.backup.options import BackupOptions
-from trio_relay.nostr.errors import Rejected
+from trio_relay.backup import BackupOptions, backup_file, base, folder, regular, restoring
+from trio_relay.nostr import errors
 
 DAY = 86_400
 
@@ -129,7 +128,7 @@ async def test_a_failure_when_asked_is_no_state_of_the_relay_where_none_are_due(
     shelf = Shelf()
     shelf.failures = [base.BackupRefused("no room")]
     made = backups(shelf, every=0)
-    with pytest.raises(Rejected, match=r"^error: no backup: no room$"):
+    with pytest.raises(errors.Rejected, match=r"^error: no backup: no room$"):
         await made.make_now()
     assert made.degraded() is None
     assert made.statistics().failures == 1
@@ -256,7 +255,7 @@ def names_in(place: Path) -> list[str]:
 
 async def test_a_store_in_memory_has_nothing_to_back_up() -> None:
     nothing = regular.Backups(BackupOptions(), None)
-    with pytest.raises(Rejected, match=r"^unsupported: a store in memory has nothing to back up$"):
+    with pytest.raises(errors.Rejected, match=r"^unsupported: a store in memory has nothing to back up$"):
         await nothing.make_now()
     with pytest.raises(base.BackupRefused, match=r"^a store in memory has nothing to back up$"):
         await nothing.make()

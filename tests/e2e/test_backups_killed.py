@@ -22,7 +22,7 @@ from tests.support.program import MODULE, Program, environment, finished, launch
 from tests.support.program_load import everything as all_stored
 from trio_relay import Event
 from trio_relay.backup import restoring
-from trio_relay.nostr.event import encode
+from trio_relay.nostr import event
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +49,8 @@ class Publisher:
             with suppress(ConnectionClosed):
                 for start in count(step=_WINDOW):
                     events = [author.event(str(at), created_at=NOW + at) for at in range(start, start + _WINDOW)]
-                    for event in events:
-                        await client.send("EVENT", event)
+                    for one in events:
+                        await client.send("EVENT", one)
                     for _ in events:
                         verb, event_id, accepted, _reason = await client.receive()
                         assert (verb, accepted) == ("OK", True)
@@ -85,12 +85,12 @@ async def duration_of(folder: Path, *arguments: str) -> float:
 
 async def ids_in(path: Path) -> set[str]:
     async with opened_for_reading(path) as store:
-        return {event.id for event in await everything(store)}
+        return {one.id for one in await everything(store)}
 
 
 @each_number
 async def test_a_backup_killed_at_any_moment_is_whole_or_not_there(tmp_path: Path, kills: int) -> None:
-    lines = b"\n".join(map(encode, events_of("alice", _MANY)))
+    lines = b"\n".join(map(event.encode, events_of("alice", _MANY)))
     assert (await finished(tmp_path, "import", stdin=lines)).returncode == 0
     publisher, file = Publisher(), tmp_path / "copies" / "relay.backup"
     file.parent.mkdir()
@@ -114,7 +114,7 @@ async def test_a_backup_killed_at_any_moment_is_whole_or_not_there(tmp_path: Pat
     settings = {"store.path": "last.db"}
     assert (await finished(tmp_path, "restore", str(file), settings=settings)).returncode == 0
     async with running(tmp_path, settings) as again, again.client() as client:
-        assert {event["id"] for event in await all_stored(client)} >= before
+        assert {one["id"] for one in await all_stored(client)} >= before
 
 
 def names_in(folder: Path) -> set[str]:
@@ -135,7 +135,7 @@ class Stores:
         self.old = events_of("bob", 300)
 
     async def prepare(self) -> None:
-        lines = b"\n".join(map(encode, self.new))
+        lines = b"\n".join(map(event.encode, self.new))
         made = {"store.path": "made/relay.db"}
         assert (await finished(self.folder, "import", stdin=lines, settings=made)).returncode == 0
         assert (await finished(self.folder, "backup", "relay.backup", settings=made)).returncode == 0

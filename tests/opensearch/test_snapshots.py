@@ -16,8 +16,7 @@ from tests.support.indices import made, make, options_for
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.node import need, own_names
 from trio_relay import StoreRefused
-from trio_relay.backup import base, regular, repository
-from trio_relay.backup.options import BackupOptions
+from trio_relay.backup import BackupOptions, BackupRefused, regular, repository
 from trio_relay.cli import main
 from trio_relay.store import opensearch
 
@@ -161,9 +160,7 @@ async def test_what_cannot_be_done_is_said_and_nothing_is_touched(
     ):
         with pytest.raises(StoreRefused, match=f"^{re.escape(why)}"):
             await repository.BackupRepository(options, index).make(NOW)
-    with pytest.raises(
-        base.BackupRefused, match=r"backup\.with_key: a snapshot of OpenSearch has the relay's own keys"
-    ):
+    with pytest.raises(BackupRefused, match=r"backup\.with_key: a snapshot of OpenSearch has the relay's own keys"):
         await repository.BackupRepository(BackupOptions(repository=prefix), index).make(NOW)
     await make(index)
     with pytest.raises(StoreRefused, match=f"^no snapshot {prefix}/Capital: "):
