@@ -44,6 +44,7 @@ ALLOWED = {
         "store.base",
         "store.insight",
         "store.surveyed",
+        "store.inspection",
         "moderation",
         "plugins",
     ],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import closing
 from pathlib import Path
 from signal import SIGTERM
 from typing import Any
 
+import apsw
 import pytest
 
 from tests.support.keys import ALICE, BOB, NOW
@@ -85,6 +87,32 @@ async def test_the_same_is_done_without_a_relay(tmp_path: Path, settings: dict[s
     )
     found = (await told(tmp_path, settings, "query", "{}", "--limit", "3")).splitlines()
     assert [json.loads(line)["id"] for line in found] == [like.id for like in reversed(LIKES[-3:])]
+
+
+async def test_a_check_finds_nothing_wrong_beside_the_relay_and_without_it(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    good = "50 events looked at: nothing is wrong\n"
+    async with running(tmp_path, settings) as program, program.client() as client:
+        await publish_all(client, ALL)
+        assert await told(tmp_path, settings, "check", "--signatures") == good
+        found = json.loads(await told(tmp_path, settings, "call", "checkstore", "[true]"))
+        assert found == {"events": 50, "number": 0, "faults": []}
+        await stopped(program)
+    assert await told(tmp_path, settings, "check") == good
+
+
+async def test_a_check_names_what_is_wrong_and_ends_with_1(tmp_path: Path) -> None:
+    lines = b"".join(events.encode(event) + b"\n" for event in ALL)
+    assert (await finished(tmp_path, "import", stdin=lines)).returncode == 0
+    with closing(apsw.Connection(str(tmp_path / "data" / "relay.db"))) as connection:
+        connection.execute("UPDATE event SET kind = 9 WHERE seq = 1").fetchall()
+    ended = await finished(tmp_path, "check")
+    assert (ended.returncode, ended.stderr) == (1, b"trio-relay: the store is not as it should be\n")
+    assert ended.stdout.decode().splitlines() == [
+        f"columns: {NOTES[0].id}: not as its JSON says: kind",
+        "50 events looked at: 1 faults",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trio_relay.cli.admin_link import admin_link_command
 from trio_relay.cli.backup_commands import backup_command, restore_command
+from trio_relay.cli.checking_store import check_command
 from trio_relay.cli.export_command import export_command
 from trio_relay.cli.import_command import import_command
 from trio_relay.cli.operating import count_command, query_command, stats_command
@@ -16,6 +17,7 @@ from trio_relay.cli.why import why_command
 for command in (
     admin_link_command,
     call_command,
+    check_command,
     count_command,
     delete_command,
     import_command,

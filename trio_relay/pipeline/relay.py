@@ -107,7 +107,7 @@ class Relay:
         )
         self.operator_reads = OperatorReads(store, self._turns)
         """What those read who manage the relay: past the gate, so it is for them alone."""
-        self.upkeep = StoreUpkeep(store, self.remove)
+        self.upkeep = StoreUpkeep(store, self.remove, self.stages.backend.verify)
         """Looks after the store for operators, for whom alone it is, too."""
         self._queries = Queries(
             store,

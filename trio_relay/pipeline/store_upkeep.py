@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.store.base import Store, StoreError
+from trio_relay.store.inspection import Fault, Verify
 
 Remove: TypeAlias = Callable[[Sequence[Filter]], Awaitable[int]]
 """Removes stored events, and all that is on its way and matches by then; raises StoreError."""
+_MOST_TOLD: Final = 1_000
+"""Faults that are told: of a store where more is wrong these are enough to see what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +29,31 @@ class Removed:
     """Events by kind, as they were counted right before it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found to be wrong with the store."""
+
+    events: int
+    """That were looked at."""
+    number: int
+    """Of all faults."""
+    faults: tuple[str, ...]
+    """The first thousand, each in a sentence."""
+
+
 class StoreUpkeep:
     """Looks after a store for those who manage the relay, which is to be seen to before it is asked.
 
     Args:
         store: the relay's.
         remove: has the relay remove what it has stored.
+        verify: tells whether signatures are right.
     """
 
-    def __init__(self, store: Store, remove: Remove) -> None:
+    def __init__(self, store: Store, remove: Remove, verify: Verify) -> None:
         self._store = store
         self._remove = remove
+        self._verify = verify
         self._turn = trio.Lock()
 
     async def count(self, filters: Sequence[Filter]) -> int:
@@ -64,6 +81,23 @@ class StoreUpkeep:
             kinds = await self._store.kinds_of(filters)
             removed = 0 if is_dry_run else await self._remove(filters)
         return Removed(sum(kinds.values()) if is_dry_run else removed, kinds)
+
+    async def check(self, *, signatures: bool) -> Checked:
+        """Look for what is wrong with the store; it may take long, and cancelling ends it.
+
+        Args:
+            signatures: look at these, too.
+
+        Raises:
+            Rejected: another such work goes on, or the store could not tell.
+        """
+        events, number, faults = 0, 0, list[Fault]()
+        async with self._alone(), aclosing(self._store.inspect(self._verify if signatures else None)) as portions:
+            async for portion in portions:
+                events += portion.events
+                number += len(portion.faults)
+                faults += portion.faults[: _MOST_TOLD - len(faults)]
+        return Checked(events, number, tuple(map(str, faults)))
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:

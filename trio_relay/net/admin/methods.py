@@ -170,6 +170,6 @@ METHODS: Final[dict[str, Method]] = {
 """NIP-86's, but for `supportedmethods`; beyond it `unallowkind`, `undisallowkind`, `listroles`, `stats`, and those of
 `sights` and `answers`."""
 READING: Final = frozenset(
-    {SUPPORTED, "stats", "countevents", *ANSWERS, *(name for name in METHODS if name.startswith("list"))}
+    {SUPPORTED, "stats", "countevents", "checkstore", *ANSWERS, *(name for name in METHODS if name.startswith("list"))}
 )
 """Those that change nothing, whenever they are called."""

@@ -73,6 +73,16 @@ async def _remove(upkeep: StoreUpkeep, filters: Sequence[Filter], *, is_dry_run:
     return msgspec.to_builtins(await upkeep.remove(filters, is_dry_run=is_dry_run), str_keys=True)
 
 
+def check_store(call: Call) -> Outcome:
+    """Look for what is wrong with the store, and change nothing."""
+    call.at_most(1)
+    return Outcome(later=partial(_check, call.upkeep, signatures=call.flag(0, "whether to verify signatures")))
+
+
+async def _check(upkeep: StoreUpkeep, *, signatures: bool) -> object:
+    return msgspec.to_builtins(await upkeep.check(signatures=signatures))
+
+
 def _told(result: object) -> str:
     return f"{result['events']:,} events removed" if isinstance(result, dict) else ""
 
@@ -83,4 +93,5 @@ UPKEEP = {
     "exportevents": export_events,
     "countevents": count_events,
     "removeevents": remove_events,
+    "checkstore": check_store,
 }
