@@ -18,7 +18,7 @@ from nostr_sdk import (  # type: ignore[import-untyped]
     RelayUrl,
 )
 
-from trio_relay.nostr.nip19 import Address, address_of, event_id_of, naddr_of, note_of, npub_of, pubkey_of
+from trio_relay.nostr.nip19 import Address, address_of, event_id_of, naddr_of, note_of, npub_of, pubkey_of, secret_of
 
 HEX: Final = "3bf0c63fcb93463407af97a5e5ee64fa883d107ef9e558472c4eb9aaaefa459d"
 NPROFILE: Final = (
@@ -129,3 +129,19 @@ def test_what_is_no_id_is_refused(text: str) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no address of events"):
         address_of(text)
+
+
+SECRET: Final = "67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa"
+NSEC: Final = "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5"
+"""From the NIP, "Bare keys and ids"."""
+
+
+@pytest.mark.parametrize("text", [SECRET, SECRET.upper(), NSEC, NSEC.upper(), f" {NSEC}\n"])
+def test_a_secret_key_is_read_in_both_spellings(text: str) -> None:
+    assert secret_of(text).hex() == SECRET
+
+
+@pytest.mark.parametrize("text", ["", NPUB, NSEC[:-1], NSEC[:-1] + "4", SECRET[:-2], "é" * 64])
+def test_what_is_no_secret_key_is_refused_without_showing_it(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^a secret key is 64 hex characters, or starts with nsec1$"):
+        secret_of(text)

@@ -11,11 +11,11 @@ import trio
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from trio_relay.backup import open_for_reading
 from trio_relay.cli.leaving import CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.cli.operating import store_errors
 from trio_relay.config import Config
+from trio_relay.exporting import open_for_reading
 from trio_relay.nostr.schnorr import open_backend
 from trio_relay.store.inspection import Verify
 

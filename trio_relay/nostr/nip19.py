@@ -56,6 +56,19 @@ def pubkey_of(text: str) -> str:
     return key.hex()
 
 
+def secret_of(text: str) -> bytes:
+    """Read a secret key, 64 hex characters or `nsec1…`; returns its 32 bytes, which may still be no key of the curve.
+
+    Raises:
+        ValueError: it is none; the message says what one looks like, and holds nothing of this one.
+    """
+    plain = text.strip()
+    found = bytes.fromhex(plain) if is_hex64(plain.lower()) else _decode(plain, "nsec")
+    if found is None or len(found) != _BYTES:
+        raise ValueError("a secret key is 64 hex characters, or starts with nsec1")
+    return found
+
+
 def event_id_of(text: str) -> str:
     """Read the id of an event: hex, `note1…` or `nevent1…`; returns it as 64 lowercase hex characters.
 

@@ -36,7 +36,7 @@ from trio_relay.pipeline.recipient import FlushCollector
 from trio_relay.pipeline.retention_rounds import RetentionRounds
 from trio_relay.pipeline.slow_requests import SlowRequests
 from trio_relay.pipeline.stages import Stages, cores
-from trio_relay.pipeline.statistics import RelayStatistics
+from trio_relay.pipeline.statistics import Neighbours, RelayStatistics
 from trio_relay.pipeline.store_upkeep import StoreUpkeep
 from trio_relay.pipeline.stored_answer import StoredAnswer
 from trio_relay.pipeline.submission import Submission
@@ -83,6 +83,8 @@ class Relay:
         )
         self.rates = Rates(rules.rates, lambda key: key in rules.admins, table)
         """How much anybody may do in a time."""
+        self.neighbours: Neighbours | None = None
+        """Mirrors, where they run in this process; set by `peers.mirrors`, which is built upon this."""
         self._store = store
         self._clock = clock
         self._unreadable = 0
@@ -319,7 +321,8 @@ class Relay:
 
     def degraded(self) -> str | None:
         """What is worse than it should be while all is stored, or None: what others store may come later."""
-        return self._store.statistics().degraded or self.judges.degraded()
+        found = self._store.statistics().degraded or self.judges.degraded()
+        return found or (None if self.neighbours is None else self.neighbours.degraded())
 
     def next_sweep(self) -> int | None:
         """When what has expired is removed next, in seconds since 1970; None where another process does that."""
@@ -350,6 +353,7 @@ class Relay:
             judging=stages.judging.statistics(),
             retention=self.retention.statistics(),
             store=self._store.statistics(),
+            mirrors={} if self.neighbours is None else self.neighbours.statistics(),
         )
 
 

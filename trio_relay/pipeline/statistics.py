@@ -6,7 +6,7 @@ It stays interpreted, so that msgspec sees what its tables hold.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.plugins.processes import ProgramStatistics
@@ -135,6 +135,46 @@ class ChannelStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class MirrorStatistics:
+    """How the link to another relay is, and what came of the events that went over it.
+
+    Attributes:
+        state: connecting, catching up, live or away; None: the process that had it has ended.
+        since: seconds since 1970, when that began.
+        fault: why it was lost last.
+        outcomes: events by what became of them; see `peers.tally.OUTCOMES`.
+        catch_ups: how often both were compared to the end.
+        retries: how often it was tried again.
+        waiting: events that are still to be given.
+    """
+
+    state: str | None
+    since: int
+    fault: str | None
+    outcomes: dict[str, int]
+    catch_ups: int
+    retries: int
+    waiting: int
+
+    @property
+    def is_connected(self) -> bool:
+        """True while there is a connection."""
+        return self.state in ("catching up", "live")
+
+
+class Neighbours(Protocol):
+    """Other relays that this one follows or feeds."""
+
+    def statistics(self) -> dict[tuple[str, str], MirrorStatistics]:
+        """How each link is, by the other relay's URL, without a password, and the direction."""
+        ...
+
+    def degraded(self) -> str | None:
+        """Which of them is away, in a sentence; None if none is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class RelayStatistics:
     """How all stages are."""
 
@@ -152,4 +192,5 @@ class RelayStatistics:
     syncing: SyncStatistics
     judging: JudgingStatistics
     store: StoreStatistics
+    mirrors: dict[tuple[str, str], MirrorStatistics]
     retention: RetentionStatistics = NO_ROUNDS

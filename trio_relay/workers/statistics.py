@@ -23,6 +23,7 @@ from trio_relay.pipeline.statistics import (
     ChannelStatistics,
     Distribution,
     JudgingStatistics,
+    MirrorStatistics,
     QueriesStatistics,
     RelayStatistics,
     RetentionStatistics,
@@ -47,6 +48,7 @@ _OF_NOW: Final[dict[type, frozenset[str]]] = {
     TurnsStatistics: frozenset({"running", "waiting"}),
     SyncStatistics: frozenset({"sessions", "kept", "held"}),
     ProgramStatistics: frozenset({"running", "in_flight"}),
+    MirrorStatistics: frozenset({"state", "since", "fault", "waiting"}),
     StoreStatistics: frozenset({"disk_bytes", "wal_bytes", "trouble", "degraded"}),
     CacheStatistics: frozenset({"events", "bytes"}),
 }
@@ -140,6 +142,7 @@ def nothing(keeper: KeeperStatistics) -> tuple[RelayStatistics, NetStatistics]:
         syncing=SyncStatistics(0, 0, 0, 0),
         judging=JudgingStatistics({}, seconds, seconds, {}, {}),
         store=StoreStatistics(keeper.store.backend),
+        mirrors={},
     )
     return relay, NetStatistics(0, 0, 0, {}, RefusalStatistics({}, {}, {}), {}, {}, {}, 0)
 

@@ -1,0 +1,164 @@
+"""Relays in memory that mirror each other, and others that say what a test has them say; some may be away."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import trio
+import trio.testing
+import trio_websocket
+
+from tests.support.keys import NOW
+from tests.support.other_relays import Actor, Script
+from tests.support.server import Door, MemoryListener
+from trio_relay import Event, Filter
+from trio_relay.nostr import event, signer
+from trio_relay.peers import dialing, mirror_link, mirror_options, mirrors, options, peer, standing
+
+
+def now() -> float:
+    """The time of day of all relays, by a virtual clock: `NOW` when the test began."""
+    return NOW + trio.current_time()
+
+
+class Neighbourhood:
+    """Knows where each name leads."""
+
+    def __init__(self) -> None:
+        self.doors: dict[str, Door] = {}
+        self.scripts: dict[str, Script] = {}
+        self.away: set[str] = set()
+        """Names that nobody can connect to now."""
+        self.tries: list[tuple[str, float]] = []
+        """Whom somebody tried to connect to, and when, by Trio's clock."""
+        self.signers: list[signer.Signer | None] = []
+        self._streams: dict[str, list[trio.abc.Stream]] = {}
+        self._nursery: trio.Nursery
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Neighbourhood]:
+        """Let those who act by a script act while the context lasts."""
+        async with trio.open_nursery() as self._nursery:
+            yield self
+            self._nursery.cancel_scope.cancel()
+
+    def connect(
+        self, url: str, *, signer: signer.Signer | None, options: options.PeerOptions
+    ) -> AbstractAsyncContextManager[peer.Peer]:
+        """What mirrors connect by."""
+        self.signers.append(signer)
+        return peer.open_peer(url, signer=signer, options=options, clock=now, dial=self._dial)
+
+    async def _dial(self, url: dialing.RelayUrl) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        self.tries.append((url.host, trio.current_time()))
+        if url.host in self.away:
+            raise OSError("away")
+        stream = await self._reach(url.host)
+        self._streams.setdefault(url.host, []).append(stream)
+        return stream
+
+    async def _reach(self, name: str) -> trio.abc.Stream:
+        if name in self.doors:
+            return await self.doors[name].listener.connect()
+        listener = MemoryListener()
+        self._nursery.start_soon(_act, listener, self.scripts[name])
+        return await listener.connect()
+
+    async def cut(self, name: str) -> None:
+        """Break all connections to this one."""
+        for stream in self._streams.pop(name, []):
+            await trio.aclose_forcefully(stream)
+
+    def mirroring(
+        self,
+        door: Door,
+        *tables: mirror_options.MirrorOptions,
+        stop: trio.Event | None = None,
+        compare: mirror_link.CatchUp | None = None,
+    ) -> AbstractAsyncContextManager[mirrors.Mirrors]:
+        """Mirrors of this relay; chance always takes the longest wait."""
+        return mirrors.mirroring(
+            door.relay,
+            tables,
+            stop or trio.Event(),
+            connect=self.connect,
+            compare=compare or page_all,
+            chance=lambda: 1.0,
+        )
+
+
+async def _act(listener: MemoryListener, script: Script) -> None:
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async with trio.open_nursery() as library:
+            request = await trio_websocket.wrap_server_stream(library, await listener.accept())
+            actor = Actor(await request.accept(), library.cancel_scope.cancel)
+            with contextlib.suppress(trio_websocket.ConnectionClosed):
+                await script(actor)
+            await actor.connection.aclose()
+
+
+def table(name: str, direction: Any = "down", **more: Any) -> mirror_options.MirrorOptions:
+    """A table [[mirror]] for the relay of this name."""
+    return mirror_options.MirrorOptions(url=f"ws://{name}/", direction=direction, **more)
+
+
+async def page_all(ends: standing.LinkEnds) -> None:
+    """A comparison for a few events: all of both sides are sent."""
+    if ends.taken is not None:
+        async with ends.peer.subscribe([dict(source) for source in ends.events.sources]) as subscription:
+            async for heard in subscription:
+                if not isinstance(heard, Event):
+                    break
+                await ends.taken.take(heard)
+    if ends.given is not None:
+        for json in await ends.relay.operator_reads.events([Filter(limit=500)]):
+            await ends.given.give(event.decode(json))
+
+
+async def stored(door: Door) -> set[str]:
+    """The ids of all that a relay has."""
+    return {json[7:71].decode() async for page in door.relay.stored() for json in page}
+
+
+async def publish(door: Door, *events: Event) -> None:
+    """Have a client publish these, each answered before the next."""
+    async with door.client() as client:
+        for one in events:
+            assert (await client.publish(one))[2:] == [True, ""], one
+
+
+async def until(is_so: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = 120.0) -> None:
+    """Wait until something is so, with looks a tenth of a second apart; time is virtual."""
+    with trio.fail_after(seconds):
+        while True:
+            found = is_so()
+            if found if isinstance(found, bool) else await found:
+                return
+            await trio.sleep(0.1)
+
+
+def outcomes(found: mirrors.Mirrors) -> dict[str, int]:
+    """What came of the events of its only link, without what never came about."""
+    (one,) = found.statistics().values()
+    return {name: number for name, number in one.outcomes.items() if number}
+
+
+def state(found: mirrors.Mirrors) -> str | None:
+    """Of its only link."""
+    (one,) = found.statistics().values()
+    return one.state
+
+
+def talk(*said: Sequence[Any]) -> Script:
+    """A script that says this, and then hears everything."""
+
+    async def script(actor: Actor) -> None:
+        for message in said:
+            await actor.say(*message)
+        await actor.listen()
+
+    return script

@@ -1,0 +1,126 @@
+"""Events of this relay, on their way to another one: published there as a client would, several at a time.
+
+A request to delete waits until everything before it is answered, and what comes behind waits for it: another relay may
+keep no memory of what it was asked to delete before it had it. Where the other relay asks for patience, nothing is sent
+for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from trio_relay.nostr.event import Event
+from trio_relay.nostr.kinds import DELETION
+from trio_relay.peers.echoes import Echoes
+from trio_relay.peers.mirrored import MirroredEvents
+from trio_relay.peers.peer import Peer
+from trio_relay.peers.tally import LinkTally, is_for_now, is_known
+from trio_relay.peers.waiting import PeerLost
+
+_MOST_UNANSWERED: Final = 64
+"""Events that are on their way to the other relay."""
+_TRIES: Final = 5
+"""Of an event that the other relay does not take for now; it is found again at the next comparison."""
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
+
+
+class EventsGiven:
+    """Gives events over one connection.
+
+    Args:
+        peer: gets them.
+        events: say which may go.
+        echoes: know what went over this link.
+        tally: counts what becomes of them.
+        now: seconds since 1970.
+        put_off: called when one is given up that is to be given again later.
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        events: MirroredEvents,
+        echoes: Echoes,
+        tally: LinkTally,
+        now: Callable[[], int],
+        put_off: Callable[[], None],
+    ) -> None:
+        self._peer = peer
+        self._to_send, self._sent = trio.open_memory_channel[Event](0)
+        self._events = events
+        self._echoes = echoes
+        self._tally = tally
+        self._now = now
+        self._put_off = put_off
+        self._under_way: set[str] = set()
+        self._answered = trio.Event()
+        self._pause = 0.0
+        self._paused_until = 0.0
+
+    async def give(self, event: Event) -> None:
+        """Send an event, unless it need not or must not go; waits for room, not for its answer."""
+        if event.id in self._under_way or not self._events.goes_up(event, self._now()):
+            await trio.lowlevel.checkpoint()
+            return
+        if self._echoes.is_there(event.id):
+            self._tally.outcomes["echo"] += 1
+            await trio.lowlevel.checkpoint()
+            return
+        await self._until_below(1 if event.kind == DELETION else _MOST_UNANSWERED)
+        self._under_way.add(event.id)
+        await self._to_send.send(event)
+        if event.kind == DELETION:
+            await self.settled()
+
+    async def run(self) -> None:
+        """Have a task wait for the answer to each event; for ever, beside whoever gives."""
+        async with trio.open_nursery() as nursery:
+            async for event in self._sent:
+                nursery.start_soon(self._give, event)
+
+    async def settled(self) -> None:
+        """Wait until all that was sent has been answered."""
+        await self._until_below(1)
+
+    async def _until_below(self, most: int) -> None:
+        while len(self._under_way) >= most:
+            self._answered = trio.Event()
+            await self._answered.wait()
+
+    async def _give(self, event: Event) -> None:
+        try:
+            for _ in range(_TRIES):
+                await trio.sleep_until(self._paused_until)
+                receipt = await self._peer.publish(event)
+                if receipt.accepted or not is_for_now(receipt.reason):
+                    self._pause = 0.0
+                    break
+                self._lengthen_pause()
+        except PeerLost:
+            return  # whoever has the connection hears of it
+        finally:
+            self._under_way.discard(event.id)
+            self._answered.set()
+        self._note(event, receipt.reason, accepted=receipt.accepted)
+
+    def _lengthen_pause(self) -> None:
+        now = trio.current_time()
+        if now >= self._paused_until:  # else another has just been told the same
+            self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+            self._paused_until = now + self._pause
+
+    def _note(self, event: Event, reason: str, *, accepted: bool) -> None:
+        if is_known(reason):
+            self._tally.outcomes["known_there"] += 1
+        elif accepted:
+            self._tally.outcomes["given"] += 1
+        else:
+            self._tally.refused("there", reason)
+        if accepted or is_known(reason):
+            self._echoes.note_there(event.id)
+        elif is_for_now(reason):
+            self._put_off()

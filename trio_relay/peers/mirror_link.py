@@ -1,0 +1,183 @@
+"""One mirror over time: connect, compare, stay; and begin anew whenever it fails, after a wait that grows.
+
+Nothing that another relay does comes out of here: it is a reason why the link was lost, and that is logged once until
+the link is live again, however often it is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias
+
+import structlog
+import trio
+
+from trio_relay.nostr.signer import Signer
+from trio_relay.peers.echoes import RecentIds
+from trio_relay.peers.key_files import read_signer
+from trio_relay.peers.mirror_options import MirrorOptions
+from trio_relay.peers.mirrored import MirroredEvents, bare_url
+from trio_relay.peers.options import PeerOptions
+from trio_relay.peers.peer import Peer
+from trio_relay.peers.retrying import Backoff
+from trio_relay.peers.standing import LinkEnds, StandingLink
+from trio_relay.peers.tally import LinkTally
+from trio_relay.peers.waiting import PeerLost
+from trio_relay.pipeline.relay import Relay
+from trio_relay.pipeline.statistics import MirrorStatistics
+
+log = structlog.get_logger("trio_relay.peers")
+
+_LEAST_MESSAGE: Final = 2**20
+"""Bytes of a message that is read in any case: comparisons of sets need some, whatever events may have here."""
+
+CatchUp: TypeAlias = Callable[[LinkEnds], Awaitable[None]]
+"""Compares both relays, and has taken and given what one of them lacks.
+
+Raises PeerLost, PeerRefused and Rejected (the store could not tell)."""
+
+
+class Connect(Protocol):
+    """Connects to another relay, see `peer.open_peer`."""
+
+    def __call__(
+        self, url: str, *, signer: Signer | None, options: PeerOptions
+    ) -> AbstractAsyncContextManager[Peer]: ...
+
+
+class MirrorLink:
+    """One mirror.
+
+    Args:
+        relay: this one.
+        options: of the mirror, checked.
+        connect: opens a connection.
+        catch_up: compares.
+        passing: ephemeral events that any link has brought lately.
+        chance: gives a number from 0 to below 1, for waits.
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        options: MirrorOptions,
+        connect: Connect,
+        catch_up: CatchUp,
+        passing: RecentIds,
+        chance: Callable[[], float],
+    ) -> None:
+        self.options = options
+        self.label = bare_url(options.url)
+        """What it is called: the URL without a password."""
+        self.scope = trio.CancelScope()
+        """Ends it."""
+        self._relay = relay
+        self._connect = connect
+        self._catch_up = catch_up
+        self._passing = passing
+        self._events = MirroredEvents(options, relay.rules.private_kinds)
+        self._tally = LinkTally()
+        self._tries = Backoff(options.retry_seconds, chance)
+        self._comparisons = Backoff(options.retry_seconds, chance)
+        self._log = log.bind(mirror=self.label, direction=options.direction)
+        self._standing: StandingLink | None = None
+        self._state, self._since = "connecting", relay.now()
+        self._fault: str | None = None
+        self._out_since: int | None = relay.now()
+        """When it was live last, or began; None while it is live."""
+        self._is_told = False
+        """True once it was logged that it is away."""
+        self._catch_ups = self._retries = 0
+
+    async def run(self) -> None:
+        """Keep the link up until `scope` is cancelled."""
+        with self.scope:
+            while True:
+                began = trio.current_time()
+                try:
+                    fault = await self._stand()
+                except Exception as error:  # a fault of ours, which must end neither the relay nor other links
+                    self._log.exception("mirror failed")
+                    fault = f"{type(error).__name__}: {error}"
+                self._lose(fault)
+                await trio.sleep(self._tries.wait(trio.current_time() - began))
+                self._retries += 1
+
+    async def _stand(self) -> str:
+        """Connect, and stay connected; returns why that is over."""
+        options = PeerOptions(
+            idle_seconds=self.options.silence_seconds / 2,
+            max_message_bytes=max(_LEAST_MESSAGE, self._relay.limits.max_message_length),
+        )
+        try:
+            signer = await self._signer()
+            async with self._connect(self.options.url, signer=signer, options=options) as peer:
+                return await self._serve(peer)
+        except (PeerLost, ValueError) as error:  # the latter of a key file
+            return str(error)
+
+    async def _signer(self) -> Signer | None:
+        if not self.options.key_file:
+            return None
+        return await trio.to_thread.run_sync(read_signer, Path(self.options.key_file), abandon_on_cancel=True)
+
+    async def _serve(self, peer: Peer) -> str:
+        standing = StandingLink(self._relay, peer, self.options, self._events, self._passing, self._tally)
+        self._standing = standing
+        try:
+            return await standing.serve(partial(self._stay_even, standing))
+        finally:
+            self._standing = None
+
+    async def _stay_even(self, standing: StandingLink) -> None:
+        """Compare both relays, and do so again whenever something was left for later."""
+        while True:
+            self._turn("catching up")
+            before = self._tally.outcomes.copy()
+            await self._catch_up(standing.ends())
+            await standing.settled()
+            self._be_live(self._tally.outcomes - before)
+            began = trio.current_time()
+            await standing.is_behind.wait()
+            await trio.sleep(self._comparisons.wait(trio.current_time() - began))
+
+    def _turn(self, state: str) -> None:
+        self._state, self._since = state, self._relay.now()
+
+    def _be_live(self, moved: dict[str, int]) -> None:
+        if self._out_since is not None:
+            self._log.info("mirror is live", taken=moved.get("taken", 0), given=moved.get("given", 0))
+        self._out_since, self._is_told = None, False
+        self._catch_ups += 1
+        self._turn("live")
+
+    def _lose(self, fault: str) -> None:
+        self._turn("away")
+        self._fault = fault
+        if self._out_since is None:
+            self._out_since = self._relay.now()
+        if not self._is_told:
+            self._is_told = True
+            self._log.warning("mirror is away", reason=fault, hint="it is tried again until it is there")
+
+    @property
+    def seconds_away(self) -> int:
+        """For how long it has not been live, though nothing is being compared; 0 if it is."""
+        if self._out_since is None or self._state == "catching up":
+            return 0
+        return max(0, self._relay.now() - self._out_since)
+
+    def statistics(self) -> MirrorStatistics:
+        """How it is."""
+        return MirrorStatistics(
+            self._state,
+            self._since,
+            self._fault,
+            dict(self._tally.outcomes),
+            self._catch_ups,
+            self._retries,
+            0 if self._standing is None else self._standing.waiting,
+        )

@@ -1,0 +1,181 @@
+"""A mirror while its connection stands: what comes goes into the pipeline, what is stored here goes out.
+
+What comes live is subscribed on both sides before the sets are compared, so that nothing falls between the two. All of
+it goes on in one nursery, which ends with the first thing that goes wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from trio_relay.nostr.errors import Rejected
+from trio_relay.nostr.event import Event, decode
+from trio_relay.peers.echoes import Echoes, RecentIds
+from trio_relay.peers.giving import EventsGiven
+from trio_relay.peers.messages import Ending
+from trio_relay.peers.mirror_options import MirrorOptions
+from trio_relay.peers.mirrored import MirroredEvents
+from trio_relay.peers.peer import Peer
+from trio_relay.peers.rising import RisingEvents
+from trio_relay.peers.taking import EventsTaken
+from trio_relay.peers.tally import LinkTally
+from trio_relay.peers.waiting import PeerLost, PeerRefused
+from trio_relay.pipeline.relay import Relay
+
+_SETTLING_SECONDS: Final = 10.0
+"""How long what a lost link has brought may take to be answered before the link is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEnds:
+    """Both ends of a link that stands, for who compares them.
+
+    Attributes:
+        relay: this one.
+        peer: the other one.
+        events: of the mirror.
+        since: the least `created_at` that is compared, seconds since 1970; None: all.
+        taken: takes what is missing here; None: nothing is taken.
+        given: gives what is missing there; None: nothing is given.
+    """
+
+    relay: Relay
+    peer: Peer
+    events: MirroredEvents
+    since: int | None
+    taken: EventsTaken | None
+    given: EventsGiven | None
+
+
+class StandingLink:
+    """What goes on over one connection.
+
+    Args:
+        relay: this one.
+        peer: the other one.
+        options: of the mirror.
+        events: of the mirror.
+        passing: ephemeral events that any link has brought lately.
+        tally: counts what becomes of events.
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        peer: Peer,
+        options: MirrorOptions,
+        events: MirroredEvents,
+        passing: RecentIds,
+        tally: LinkTally,
+    ) -> None:
+        self.is_behind = trio.Event()
+        """Set once something was left for the next comparison."""
+        self._relay = relay
+        self._peer = peer
+        self._options = options
+        self._events = events
+        self._tally = tally
+        self._over = trio.Event()
+        self._fault = ""
+        echoes = Echoes()
+        comes, goes = options.direction != "up", options.direction != "down"
+        self._taken = EventsTaken(relay, events, echoes, passing, tally, self._put_off, self._fail) if comes else None
+        self._rising = RisingEvents(events, echoes, tally, lingers=comes) if goes else None
+        self._given = EventsGiven(peer, events, echoes, tally, relay.now, self._put_off) if goes else None
+
+    @property
+    def waiting(self) -> int:
+        """Events that are still to be given."""
+        return 0 if self._rising is None else len(self._rising)
+
+    def ends(self) -> LinkEnds:
+        """Both ends, for a comparison that begins now; what is left for the next one from here on makes `is_behind`."""
+        self.is_behind = trio.Event()
+        seconds = self._options.catch_up_seconds
+        since = self._relay.now() - seconds if seconds else None
+        return LinkEnds(self._relay, self._peer, self._events, since, self._taken, self._given)
+
+    async def settled(self) -> None:
+        """Wait until all that has been taken and given is answered."""
+        if self._taken is not None:
+            await self._taken.settled()
+        if self._given is not None:
+            await self._given.settled()
+
+    async def serve(self, compare: Callable[[], Awaitable[None]]) -> str:
+        """Let live events pass in both directions, and compare beside that, until something goes wrong.
+
+        Args:
+            compare: begins once live events pass; for ever.
+
+        Returns:
+            What went wrong, for the operator.
+        """
+        rising = self._rising
+        if rising is not None and (refusal := self._relay.subscribe(rising.subscription)) is not None:
+            return str(refusal)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch)
+                if self._given is not None:
+                    nursery.start_soon(self._given.run)
+                    nursery.start_soon(self._guarded, self._feed)
+                if self._taken is not None:
+                    await nursery.start(self._follow)
+                nursery.start_soon(self._guarded, compare)
+                await self._over.wait()
+                nursery.cancel_scope.cancel(reason="the link is lost")
+            if self._taken is not None:  # so that the next connection gives nothing back of what this one has brought
+                with trio.move_on_after(_SETTLING_SECONDS):
+                    await self._taken.settled()
+        finally:
+            if rising is not None:
+                self._relay.unsubscribe(rising.subscription)
+        return self._fault
+
+    async def _watch(self) -> None:
+        self._fail(str(await self._peer.until_lost()))
+
+    async def _follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async def follow() -> None:
+            # One stored event of each filter, since some relays take a limit of 0 for none; older live ones are wanted.
+            wanted = [{**filter_, "limit": 1} for filter_ in self._events.sources]
+            async with self._peer.subscribe(wanted) as subscription:
+                task_status.started()
+                async for heard in subscription:
+                    if isinstance(heard, Event):
+                        assert self._taken is not None, "what comes is followed only to be taken"
+                        await self._taken.take(heard)
+                    elif isinstance(heard, Ending):
+                        raise PeerLost(f"it closed the subscription: {heard.reason or 'it gave no reason'}")
+
+        await self._guarded(follow)
+        task_status.started()
+
+    async def _feed(self) -> None:
+        rising, given = self._rising, self._given
+        while rising is not None and given is not None:
+            event = await rising.next()
+            if event is None:
+                self._put_off()
+            else:
+                await given.give(decode(event))
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what ends the link if another relay has it fail, or this one's store."""
+        try:
+            await work()
+        except (PeerLost, PeerRefused, Rejected) as error:
+            self._fail(str(error))
+
+    def _put_off(self) -> None:
+        self.is_behind.set()
+
+    def _fail(self, reason: str) -> None:
+        if not self._over.is_set():
+            self._fault = reason
+            self._over.set()
