@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from trio_relay.memory_budget import SHARES
 from trio_relay.metric_families import counter, gauge, gauges, histogram, labelled, labelled_twice
+from trio_relay.mirror_metrics import mirror_metrics
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.plugins.processes import ProgramStatistics
@@ -140,6 +141,7 @@ def _all(relay: RelayStatistics, net: NetStatistics) -> Iterator[Metric]:
     yield from _pipeline(relay)
     yield from _judging(relay)
     yield from of_store(relay)
+    yield from mirror_metrics(relay.mirrors)
     text = "Memory that is kept or held, by the setting that bounds it, as memory.total_bytes counts it"
     yield gauges("memory_bytes", text, "setting", _memory(relay, net))
 

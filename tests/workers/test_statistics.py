@@ -31,6 +31,7 @@ COUNT = st.integers(0, 1_000)
 MOST = {
     "trio_relay_barred_addresses",
     "trio_relay_channel_peak",
+    "trio_relay_mirror_connected",
     "trio_relay_store_bytes",
     "trio_relay_store_wal_bytes",
     "trio_relay_tls_certificate_expiry_seconds",
@@ -92,6 +93,19 @@ WITH_NUMBERS: dict[type, st.SearchStrategy[Any]] = {
         st.none() | st.builds(base.CacheStatistics, COUNT, COUNT, COUNT, COUNT),
     ),
 }
+MIRRORS = st.dictionaries(
+    st.sampled_from([("wss://there.example", "down"), ("wss://there.example", "up")]),
+    st.builds(
+        of_relay.MirrorStatistics,
+        st.sampled_from([None, "live"]),  # it runs in one process at a time
+        COUNT,
+        FAILURES,
+        tables("taken", "given"),
+        COUNT,
+        COUNT,
+        COUNT,
+    ),
+)
 RELAYS = st.builds(
     of_relay.RelayStatistics,
     st.just("batch"),
@@ -104,6 +118,7 @@ RELAYS = st.builds(
         st.builds(of_relay.ChannelStatistics, COUNT, COUNT, st.sampled_from([4.0, float("inf")])),
     ),
     *WITH_NUMBERS.values(),
+    MIRRORS,
 )
 NETS = st.builds(
     of_net.NetStatistics,
