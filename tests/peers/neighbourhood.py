@@ -13,10 +13,10 @@ import trio_websocket
 
 from tests.support.keys import NOW
 from tests.support.other_relays import Actor, Script
-from tests.support.server import Door, MemoryListener
-from trio_relay import Event, Filter
-from trio_relay.nostr import event, signer
-from trio_relay.peers import dialing, mirror_link, mirror_options, mirrors, options, peer, standing
+from tests.support.server import Door, MemoryListener, open_door
+from trio_relay import Event, MemoryStore, Store
+from trio_relay.nostr import signer
+from trio_relay.peers import dialing, mirror_options, mirrors, options, peer
 
 
 def now() -> float:
@@ -29,6 +29,7 @@ class Neighbourhood:
 
     def __init__(self) -> None:
         self.doors: dict[str, Door] = {}
+        self.stores: dict[Door, Store] = {}
         self.scripts: dict[str, Script] = {}
         self.away: set[str] = set()
         """Names that nobody can connect to now."""
@@ -44,6 +45,14 @@ class Neighbourhood:
         async with trio.open_nursery() as self._nursery:
             yield self
             self._nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def relay(self, name: str, store: Store | None = None, **parts: Any) -> AsyncIterator[Door]:
+        """A relay of ours of this name, over an empty store unless another is given; `parts`: see `open_door`."""
+        store = store or MemoryStore()
+        async with open_door(store, clock=now, **parts) as door:
+            self.doors[name], self.stores[door] = door, store
+            yield door
 
     def connect(
         self, url: str, *, signer: signer.Signer | None, options: options.PeerOptions
@@ -78,17 +87,27 @@ class Neighbourhood:
         door: Door,
         *tables: mirror_options.MirrorOptions,
         stop: trio.Event | None = None,
-        compare: mirror_link.CatchUp | None = None,
     ) -> AbstractAsyncContextManager[mirrors.Mirrors]:
         """Mirrors of this relay; chance always takes the longest wait."""
         return mirrors.mirroring(
             door.relay,
+            self.stores[door],
             tables,
             stop or trio.Event(),
             connect=self.connect,
-            compare=compare or page_all,
             chance=lambda: 1.0,
         )
+
+
+@asynccontextmanager
+async def two(**parts: Any) -> AsyncIterator[tuple[Neighbourhood, Door, Door]]:
+    """Two relays of ours, called here and there; `parts`: see `open_door`."""
+    async with (
+        Neighbourhood().open() as near,
+        near.relay("here", **parts) as here,
+        near.relay("there", **parts) as there,
+    ):
+        yield near, here, there
 
 
 async def _act(listener: MemoryListener, script: Script) -> None:
@@ -104,19 +123,6 @@ async def _act(listener: MemoryListener, script: Script) -> None:
 def table(name: str, direction: Any = "down", **more: Any) -> mirror_options.MirrorOptions:
     """A table [[mirror]] for the relay of this name."""
     return mirror_options.MirrorOptions(url=f"ws://{name}/", direction=direction, **more)
-
-
-async def page_all(ends: standing.LinkEnds) -> None:
-    """A comparison for a few events: all of both sides are sent."""
-    if ends.taken is not None:
-        async with ends.peer.subscribe([dict(source) for source in ends.events.sources]) as subscription:
-            async for heard in subscription:
-                if not isinstance(heard, Event):
-                    break
-                await ends.taken.take(heard)
-    if ends.given is not None:
-        for json in await ends.relay.operator_reads.events([Filter(limit=500)]):
-            await ends.given.give(event.decode(json))
 
 
 async def stored(door: Door) -> set[str]:

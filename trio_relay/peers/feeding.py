@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, is_protected
@@ -19,6 +19,14 @@ _CHUNK: Final = 200
 _MOST_UNANSWERED: Final = 100
 """Events in a row of which the other side says nothing: some say nothing of what they have."""
 _PROTECTED: Final = "protected: only their authors may publish them (NIP-70)"
+
+
+class Feeds(Protocol):
+    """What gives events to another relay: a `Feeding`, or what a mirror has in its stead."""
+
+    async def feed(self, ids: Sequence[str]) -> None:
+        """Offer the events of these ids, as far as they are still here and may be given away."""
+        ...
 
 
 class Feeding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -18,6 +18,26 @@ from trio_relay.store.base import Saved
 _PARCEL: Final = 100
 _WITHDRAWN: Final = frozenset(ANSWERS[outcome][1] for outcome in (Saved.DELETED, Saved.VANISHED))
 _PROTECTED: Final = "it is protected: only its author may publish it (NIP-70)"
+
+
+class Taker(Protocol):
+    """What takes events of another relay: an `Intake`, or a mirror's `EventsTaken`."""
+
+    def now(self) -> int:
+        """Seconds since 1970, by this relay's clock."""
+        ...
+
+    async def take(self, event: Event) -> None:
+        """Take an event of the right shape; waits while there is no room."""
+        ...
+
+    async def flush(self) -> None:
+        """Send on what was taken and is still held."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait until all that was taken has been stored, or refused."""
+        ...
 
 
 class Intake:

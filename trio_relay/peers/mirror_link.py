@@ -28,6 +28,7 @@ from trio_relay.peers.tally import LinkTally
 from trio_relay.peers.waiting import PeerLost
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import MirrorStatistics
+from trio_relay.store.base import Store
 
 log = structlog.get_logger("trio_relay.peers")
 
@@ -37,7 +38,7 @@ _LEAST_MESSAGE: Final = 2**20
 CatchUp: TypeAlias = Callable[[LinkEnds], Awaitable[None]]
 """Compares both relays, and has taken and given what one of them lacks.
 
-Raises PeerLost, PeerRefused and Rejected (the store could not tell)."""
+Raises PeerLost, PeerRefused and StoreError."""
 
 
 class Connect(Protocol):
@@ -53,6 +54,7 @@ class MirrorLink:
 
     Args:
         relay: this one.
+        store: its own.
         options: of the mirror, checked.
         connect: opens a connection.
         catch_up: compares.
@@ -63,6 +65,7 @@ class MirrorLink:
     def __init__(
         self,
         relay: Relay,
+        store: Store,
         options: MirrorOptions,
         connect: Connect,
         catch_up: CatchUp,
@@ -75,6 +78,7 @@ class MirrorLink:
         self.scope = trio.CancelScope()
         """Ends it."""
         self._relay = relay
+        self._store = store
         self._connect = connect
         self._catch_up = catch_up
         self._passing = passing
@@ -125,7 +129,7 @@ class MirrorLink:
         return await trio.to_thread.run_sync(read_signer, Path(self.options.key_file), abandon_on_cancel=True)
 
     async def _serve(self, peer: Peer) -> str:
-        standing = StandingLink(self._relay, peer, self.options, self._events, self._passing, self._tally)
+        standing = StandingLink(self._relay, self._store, peer, self.options, self._events, self._passing, self._tally)
         self._standing = standing
         try:
             return await standing.serve(partial(self._stay_even, standing))

@@ -61,7 +61,8 @@ class MirroredEvents:
         named = frozenset[int]().union(*(filter_.kinds or () for filter_ in self.filters))
         self.reader = Reader(private_kinds=private_kinds - named)
         """Who gets events here to give them to the other relay."""
-        self._private_kinds = private_kinds
+        self.private_kinds = private_kinds
+        """What only those concerned may read here."""
         self.identity = Identity(private_kinds=private_kinds, is_peer=True, address=bare_url(options.url))
         """Whom events count as that are judged as a client's; all of the mirror's have their turn as this one's."""
         self._sender = replace(self.identity, brings_backup=True) if options.trust == "trusted" else self.identity
@@ -87,6 +88,6 @@ class MirroredEvents:
         """
         if has_expired(event, now) or self.refusal_of(event) is not None:
             return False
-        if event.kind in self._private_kinds:
+        if event.kind in self.private_kinds:
             return any(event.kind in (one.kinds or ()) and one.matches(event) for one in self.filters)
         return any(filter_.matches(event) for filter_ in self.filters)

@@ -10,12 +10,14 @@ from typing import Final
 import structlog
 import trio
 
+from trio_relay.peers.catching_up import catch_up
 from trio_relay.peers.echoes import RecentIds
 from trio_relay.peers.mirror_link import CatchUp, Connect, MirrorLink
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.peer import open_peer
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import MirrorStatistics
+from trio_relay.store.base import Store
 
 log = structlog.get_logger("trio_relay.peers")
 
@@ -28,6 +30,7 @@ class Mirrors:
 
     Args:
         relay: this one.
+        store: its own.
         nursery: has the links.
         connect: opens a connection.
         compare: compares both relays at the beginning of each.
@@ -37,12 +40,14 @@ class Mirrors:
     def __init__(
         self,
         relay: Relay,
+        store: Store,
         nursery: trio.Nursery,
         connect: Connect,
         compare: CatchUp,
         chance: Callable[[], float],
     ) -> None:
         self._relay = relay
+        self._store = store
         self._nursery = nursery
         self._connect = connect
         self._compare = compare
@@ -70,7 +75,7 @@ class Mirrors:
         self._links = sorted([*kept, *begun], key=lambda link: wanted.index(link.options))
 
     def _begin(self, options: MirrorOptions) -> MirrorLink:
-        link = MirrorLink(self._relay, options, self._connect, self._compare, self._passing, self._chance)
+        link = MirrorLink(self._relay, self._store, options, self._connect, self._compare, self._passing, self._chance)
         self._nursery.start_soon(link.run)
         return link
 
@@ -96,17 +101,19 @@ class Mirrors:
 @asynccontextmanager
 async def mirroring(
     relay: Relay,
+    store: Store,
     options: Sequence[MirrorOptions],
     stop: trio.Event,
     *,
     connect: Connect = open_peer,
-    compare: CatchUp,
+    compare: CatchUp = catch_up,
     chance: Callable[[], float] = random.random,
 ) -> AsyncIterator[Mirrors]:
     """Keep links to other relays while the context lasts, and until the relay is to stop.
 
     Args:
         relay: this one; its pipeline has to outlast the context.
+        store: its own.
         options: of each mirror, checked.
         stop: set once the relay is to stop: then the links end, before its clients are seen off.
         connect: opens a connection.
@@ -115,7 +122,7 @@ async def mirroring(
     """
     async with trio.open_nursery() as watching:
         async with trio.open_nursery() as nursery:
-            mirrors = relay.neighbours = Mirrors(relay, nursery, connect, compare, chance)
+            mirrors = relay.neighbours = Mirrors(relay, store, nursery, connect, compare, chance)
             watching.start_soon(_stop_with, stop, mirrors)
             mirrors.take(options)
             try:

@@ -7,9 +7,9 @@ from typing import Final
 
 import trio
 
-from trio_relay.peers.feeding import Feeding
+from trio_relay.peers.feeding import Feeding, Feeds
 from trio_relay.peers.fetching import Fetching
-from trio_relay.peers.intake import Intake
+from trio_relay.peers.intake import Taker
 from trio_relay.peers.outcomes import SyncReport
 from trio_relay.peers.own_side import OwnSide
 from trio_relay.peers.peer import Peer
@@ -29,10 +29,19 @@ class Passage:
         report: where everything is counted.
         takes: False: nothing is fetched.
         gives: False: nothing is offered.
+        feeding: offers in the stead of a `Feeding`.
     """
 
     def __init__(
-        self, peer: Peer, own: OwnSide, intake: Intake, report: SyncReport, *, takes: bool = True, gives: bool = True
+        self,
+        peer: Peer,
+        own: OwnSide,
+        intake: Taker,
+        report: SyncReport,
+        *,
+        takes: bool = True,
+        gives: bool = True,
+        feeding: Feeds | None = None,
     ) -> None:
         self.peer = peer
         self.own = own
@@ -41,7 +50,7 @@ class Passage:
         self.takes = takes
         self.gives = gives
         self._fetching = Fetching(peer, intake, report.down)
-        self._feeding = Feeding(peer, own, report.up)
+        self._feeding: Feeds = feeding or Feeding(peer, own, report.up)
         self._carried: set[bytes] = set()
         self._met: set[bytes] = set()
 

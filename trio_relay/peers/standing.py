@@ -25,6 +25,7 @@ from trio_relay.peers.taking import EventsTaken
 from trio_relay.peers.tally import LinkTally
 from trio_relay.peers.waiting import PeerLost, PeerRefused
 from trio_relay.pipeline.relay import Relay
+from trio_relay.store.base import Store, StoreError
 
 _SETTLING_SECONDS: Final = 10.0
 """How long what a lost link has brought may take to be answered before the link is tried again."""
@@ -35,19 +36,21 @@ class LinkEnds:
     """Both ends of a link that stands, for who compares them.
 
     Attributes:
-        relay: this one.
-        peer: the other one.
+        store: of this relay.
+        peer: the other relay.
         events: of the mirror.
         since: the least `created_at` that is compared, seconds since 1970; None: all.
-        taken: takes what is missing here; None: nothing is taken.
+        taken: takes what is missing here.
+        takes: False: nothing is to be taken.
         given: gives what is missing there; None: nothing is given.
     """
 
-    relay: Relay
+    store: Store
     peer: Peer
     events: MirroredEvents
     since: int | None
-    taken: EventsTaken | None
+    taken: EventsTaken
+    takes: bool
     given: EventsGiven | None
 
 
@@ -56,7 +59,8 @@ class StandingLink:
 
     Args:
         relay: this one.
-        peer: the other one.
+        store: its own.
+        peer: the other relay.
         options: of the mirror.
         events: of the mirror.
         passing: ephemeral events that any link has brought lately.
@@ -66,6 +70,7 @@ class StandingLink:
     def __init__(
         self,
         relay: Relay,
+        store: Store,
         peer: Peer,
         options: MirrorOptions,
         events: MirroredEvents,
@@ -75,6 +80,7 @@ class StandingLink:
         self.is_behind = trio.Event()
         """Set once something was left for the next comparison."""
         self._relay = relay
+        self._store = store
         self._peer = peer
         self._options = options
         self._events = events
@@ -82,9 +88,9 @@ class StandingLink:
         self._over = trio.Event()
         self._fault = ""
         echoes = Echoes()
-        comes, goes = options.direction != "up", options.direction != "down"
-        self._taken = EventsTaken(relay, events, echoes, passing, tally, self._put_off, self._fail) if comes else None
-        self._rising = RisingEvents(events, echoes, tally, lingers=comes) if goes else None
+        self._takes, goes = options.direction != "up", options.direction != "down"
+        self._taken = EventsTaken(relay, events, echoes, passing, tally, self._put_off, self._fail)
+        self._rising = RisingEvents(events, echoes, tally, lingers=self._takes) if goes else None
         self._given = EventsGiven(peer, events, echoes, tally, relay.now, self._put_off) if goes else None
 
     @property
@@ -97,12 +103,11 @@ class StandingLink:
         self.is_behind = trio.Event()
         seconds = self._options.catch_up_seconds
         since = self._relay.now() - seconds if seconds else None
-        return LinkEnds(self._relay, self._peer, self._events, since, self._taken, self._given)
+        return LinkEnds(self._store, self._peer, self._events, since, self._taken, self._takes, self._given)
 
     async def settled(self) -> None:
         """Wait until all that has been taken and given is answered."""
-        if self._taken is not None:
-            await self._taken.settled()
+        await self._taken.settle()
         if self._given is not None:
             await self._given.settled()
 
@@ -124,14 +129,13 @@ class StandingLink:
                 if self._given is not None:
                     nursery.start_soon(self._given.run)
                     nursery.start_soon(self._guarded, self._feed)
-                if self._taken is not None:
+                if self._takes:
                     await nursery.start(self._follow)
                 nursery.start_soon(self._guarded, compare)
                 await self._over.wait()
                 nursery.cancel_scope.cancel(reason="the link is lost")
-            if self._taken is not None:  # so that the next connection gives nothing back of what this one has brought
-                with trio.move_on_after(_SETTLING_SECONDS):
-                    await self._taken.settled()
+            with trio.move_on_after(_SETTLING_SECONDS):  # what this connection has brought, the next must not give back
+                await self._taken.settle()
         finally:
             if rising is not None:
                 self._relay.unsubscribe(rising.subscription)
@@ -148,7 +152,6 @@ class StandingLink:
                 task_status.started()
                 async for heard in subscription:
                     if isinstance(heard, Event):
-                        assert self._taken is not None, "what comes is followed only to be taken"
                         await self._taken.take(heard)
                     elif isinstance(heard, Ending):
                         raise PeerLost(f"it closed the subscription: {heard.reason or 'it gave no reason'}")
@@ -169,7 +172,7 @@ class StandingLink:
         """Do what ends the link if another relay has it fail, or this one's store."""
         try:
             await work()
-        except (PeerLost, PeerRefused, Rejected) as error:
+        except (PeerLost, PeerRefused, Rejected, StoreError) as error:
             self._fail(str(error))
 
     def _put_off(self) -> None:

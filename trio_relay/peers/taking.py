@@ -95,7 +95,15 @@ class EventsTaken:
             self._passing.add(event.id)
         return True
 
-    async def settled(self) -> None:
+    def now(self) -> int:
+        """Seconds since 1970, by this relay's clock."""
+        return self._relay.now()
+
+    async def flush(self) -> None:
+        """Do nothing: what was taken is on its way."""
+        await trio.lowlevel.checkpoint()
+
+    async def settle(self) -> None:
         """Wait until all that was taken has been answered."""
         await self._until_below(1)
 
