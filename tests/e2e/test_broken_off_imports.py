@@ -184,6 +184,7 @@ transfer._take = taking
     async with trio.open_nursery() as nursery:
         process = await nursery.start(start)
         with trio.fail_after(PATIENCE):
+            await process.stdin.send_all(LINES.splitlines(keepends=True)[1])  # by which it sees what comes
             assert await process.stderr.receive_some() == b"reads\n"
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 130
