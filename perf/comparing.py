@@ -11,6 +11,7 @@ from perf import yardstick
 from perf.ceiling import BARE
 from perf.figures import figures, judge
 from perf.filling import Stores
+from perf.importing import PIPELINE
 from perf.measuring import measure
 from perf.results import CLOSED, PACED, Run, Sample, Tell
 from perf.scenarios import Scenario
@@ -42,6 +43,8 @@ def compare(
     chosen = [one for one in servers if one.name not in skipped]
     if scenario.has_ceiling:
         chosen.append(BARE)
+    if scenario.is_import:
+        chosen.append(PIPELINE)
     for attempt in range(1, MOST_ATTEMPTS + 1):
         first = yardstick.before()
         samples = _take_turns(scenario, chosen, rounds, stores, tell)

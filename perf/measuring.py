@@ -12,6 +12,7 @@ from perf import generator
 from perf.ceiling import BARE, ceiling
 from perf.cluster import Backing
 from perf.filling import Stores
+from perf.importing import imported
 from perf.plan import Failed, Plan
 from perf.results import CLOSED, PACED, Sample
 from perf.scenarios import Scenario
@@ -33,6 +34,9 @@ def measure(scenario: Scenario, command: Command, stores: Stores) -> Iterator[Sa
         if scenario.is_on_opensearch and scenario.name not in stores.warm:
             _warm(scenario, command, stores)
             stores.warm.add(scenario.name)
+        if scenario.is_import:
+            yield imported(scenario, command)
+            return
         if scenario.plan.load == "start":
             yield starts(scenario, command, stores)
             return

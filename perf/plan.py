@@ -18,7 +18,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done.
 
     Attributes:
-        load: which of `perf.loads`; or "start", see `perf.starting`.
+        load: which of `perf.loads`; or "start", see `perf.starting`; or "import", see `perf.importing`.
         port: of the server.
         corpus: how many events the corpus has.
         seed: of the corpus.

@@ -75,6 +75,11 @@ class Scenario:
         return self.is_on_opensearch and self.plan.load == "publish"
 
     @property
+    def is_import(self) -> bool:
+        """True if a file is imported by the relay's command, beside the pipeline alone."""
+        return self.plan.load == "import"
+
+    @property
     def stored(self) -> int:
         """Events that the server has before."""
         return self.plan.filled or self.plan.stored
@@ -208,6 +213,13 @@ _ALL: Final = (
         (Bar("cpu", 2.5),),
         settings=_STRICT,
         alone="does the same in ingest",
+    ),
+    Scenario(
+        "import",
+        "100,000 new events by `trio-relay import`, and the same into the pipeline from memory",
+        _plan("import", corpus=100_000, count=100_000),
+        (Bar("rate", 0.9, "x", other="pipeline", is_least=True),),
+        alone="has a command of its own",
     ),
     Scenario(
         "single",

@@ -11,8 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from perf.comparing import compare
 from perf.corpus import newest_filled
 from perf.filling import Stores
+from perf.importing import PIPELINE
 from perf.measuring import load, measure
 from perf.plan import Plan
 from perf.results import CLOSED, PACED, Sample
@@ -23,8 +25,8 @@ from tests.support.oracles import naive_query
 from trio_relay.nostr import hyperloglog
 
 SCALE = 0.001
-SOME = ("ingest", "id-1m", "half")
-"""Scenarios that stand for all: what is written, what is read of a filled store, and at a given rate."""
+SOME = ("ingest", "id-1m", "half", "import")
+"""Scenarios that stand for all: what is written, read of a filled store, asked for at a rate, and done by a command."""
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +124,13 @@ def test_browsers_can_have_the_console_open_meanwhile(stores: Stores) -> None:
     assert sample.failure == ""
     [closed] = measure(SCENARIOS["id"].scaled(SCALE), replace(watched, environment=OURS.environment), stores)
     assert "a browser was not let into the console" in closed.failure
+
+
+@pytest.mark.slow
+def test_an_import_is_set_beside_the_pipeline_alone(stores: Stores) -> None:
+    scenario = SCENARIOS["import"].scaled(SCALE)
+    run = compare(scenario, [OURS], 1, stores, {}, lambda _line: None)
+    assert {row.server for row in run.figures} == {OURS.name, PIPELINE.name}
+    (verdict,) = run.verdicts
+    assert verdict.bar == "rate at least 0.9 x that of pipeline"
+    assert verdict.value is not None
