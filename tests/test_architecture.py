@@ -175,6 +175,7 @@ ALLOWED = {
         "state_file",
     ],
     "exporting": ["private_files", "compressed", "nostr", "store", "config", "transfer", "state_file"],
+    "syncing": ["nostr", "policy", "plugins", "pipeline", "peers", "config", "app"],
     "trends": ["nostr", "store"],
     "cli": [
         "backup",
@@ -203,6 +204,8 @@ ALLOWED = {
         "shown_settings",
         "importing",
         "exporting",
+        "peers",
+        "syncing",
         "trends",
     ],
     "__main__": ["cli"],

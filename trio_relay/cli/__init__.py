@@ -11,6 +11,7 @@ from trio_relay.cli.operating import count_command, query_command, stats_command
 from trio_relay.cli.relay_calls import call_command, delete_command
 from trio_relay.cli.serving_commands import main
 from trio_relay.cli.store_commands import migrate_command, trends_command
+from trio_relay.cli.sync_command import sync_command
 from trio_relay.cli.top import top_command
 from trio_relay.cli.why import why_command
 
@@ -27,6 +28,7 @@ for command in (
     stats_command,
     backup_command,
     restore_command,
+    sync_command,
     top_command,
     trends_command,
     why_command,

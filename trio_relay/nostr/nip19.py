@@ -57,16 +57,16 @@ def pubkey_of(text: str) -> str:
 
 
 def secret_of(text: str) -> bytes:
-    """Read a secret key, 64 hex characters or `nsec1…`; returns its 32 bytes, which may still be no key of the curve.
+    """Read a secret key, hex or `nsec1…`; returns its 32 bytes.
 
     Raises:
-        ValueError: it is none; the message says what one looks like, and holds nothing of this one.
+        ValueError: it is none; the message holds nothing of it.
     """
-    plain = text.strip()
-    found = bytes.fromhex(plain) if is_hex64(plain.lower()) else _decode(plain, "nsec")
-    if found is None or len(found) != _BYTES:
+    plain = _plain(text).lower()
+    data = bytes.fromhex(plain) if is_hex64(plain) else _decode(plain, "nsec")
+    if data is None or len(data) != _BYTES:
         raise ValueError("a secret key is 64 hex characters, or starts with nsec1")
-    return found
+    return data
 
 
 def event_id_of(text: str) -> str:

@@ -80,4 +80,5 @@ class PeerAuthentication:
         tags = [["relay", self._url], ["challenge", challenge]]
         self._answered = challenge
         receipt = await self._prove(signer.sign(CLIENT_AUTH, int(self._clock()), tags))
-        self.is_accepted, self.refusal = receipt.accepted, receipt.reason
+        self.is_accepted = receipt.accepted
+        self.refusal = "" if receipt.accepted else receipt.reason or "it gave no reason"

@@ -25,7 +25,7 @@ from trio_relay.peers.messages import FilterJson, Receipt
 from trio_relay.peers.open_questions import OpenQuestions
 from trio_relay.peers.options import PeerOptions
 from trio_relay.peers.questions import Negotiation, PeerSubscription
-from trio_relay.peers.waiting import Expected, PeerLost, PeerRefused
+from trio_relay.peers.waiting import Expected, PeerLost, PeerRefused, tasks_beside
 
 _TO_SEND: Final = 16
 """Messages that wait to be sent."""
@@ -62,6 +62,11 @@ class Peer:
     def is_authenticated(self) -> bool:
         """True once it has accepted our key (NIP-42)."""
         return self._authentication.is_accepted
+
+    @property
+    def key_refused(self) -> str:
+        """Why it has not accepted our key; empty if it has, or was not shown one."""
+        return self._authentication.refusal
 
     @property
     def remarks(self) -> Sequence[str]:
@@ -283,17 +288,8 @@ async def open_peer(
         ValueError: the URL is none of a relay.
     """
     options, parsed = options or PeerOptions(), parse_url(url)
-    failure: Exception | None = None
-    async with open_wire(parsed, options, dial) as wire:
+    async with open_wire(parsed, options, dial) as wire, tasks_beside() as tasks:
         peer = Peer(parsed, wire, options, signer, clock)
-        async with trio.open_nursery() as tasks:
-            for task in (peer.read, peer.write, peer.watch, peer.greet):
-                tasks.start_soon(task)
-            try:
-                yield peer
-            except Exception as error:
-                failure = error
-            finally:
-                tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        for task in (peer.read, peer.write, peer.watch, peer.greet):
+            tasks.start_soon(task)
+        yield peer

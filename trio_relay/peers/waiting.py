@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 import trio
@@ -31,6 +32,21 @@ class PeerRefused(Exception):
         super().__init__(reason)
         self.reason = reason
         self.most = most
+
+
+@asynccontextmanager
+async def tasks_beside() -> AsyncIterator[trio.Nursery]:
+    """Tasks that end with the body; what the body raises comes out as it is, and not in a group."""
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        except Exception as error:
+            failure = error
+        finally:
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def run_together(work: Callable[[], Awaitable[None]], times: int) -> None:
