@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, is_protected
-from trio_relay.peers.outcomes import Outcome, Outcomes
+from trio_relay.peers.outcomes import Fate, Outcomes
 from trio_relay.peers.own_side import OwnSide
 from trio_relay.peers.peer import Peer
 from trio_relay.peers.waiting import PeerLost, Unanswered, run_together
@@ -63,7 +63,7 @@ class Feeding:
 
     async def _offer(self, event: Event) -> None:
         if is_protected(event):
-            self._outcomes.note(Outcome.KEPT_BACK, _PROTECTED)
+            self._outcomes.note(Fate.KEPT_BACK, _PROTECTED)
             return
         while True:
             await self._pause.over()
@@ -82,14 +82,14 @@ class Feeding:
 
     def _note(self, accepted: bool, reason: str) -> None:
         if reason.startswith(f"{Prefix.DUPLICATE}:"):
-            self._outcomes.note(Outcome.KNOWN if accepted else Outcome.SUPERSEDED)
+            self._outcomes.note(Fate.KNOWN if accepted else Fate.SUPERSEDED)
         elif accepted:
-            self._outcomes.note(Outcome.STORED)
+            self._outcomes.note(Fate.STORED)
         else:
-            self._outcomes.note(Outcome.REFUSED, reason or "it gave no reason")
+            self._outcomes.note(Fate.REFUSED, reason or "it gave no reason")
 
     def _note_unanswered(self) -> None:
-        self._outcomes.note(Outcome.UNANSWERED)
+        self._outcomes.note(Fate.UNANSWERED)
         self._unanswered += 1
         if self._unanswered > _MOST_UNANSWERED:
             raise PeerLost("it says nothing of the events that it is sent")

@@ -10,7 +10,7 @@ from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event
 from trio_relay.peers.intake import Taker
 from trio_relay.peers.messages import Ending, FilterJson
-from trio_relay.peers.outcomes import Outcome, Outcomes
+from trio_relay.peers.outcomes import Fate, Outcomes
 from trio_relay.peers.peer import Peer
 from trio_relay.peers.waiting import PeerLost, run_together
 from trio_relay.peers.waits import Pause, is_rate_limited
@@ -94,7 +94,7 @@ class Fetching:
             self._chunk = max(1, min(self._chunk, came))
             return missing
         if missing:
-            self._outcomes.note(Outcome.MISSING, "it said that it has this, and did not give it", len(missing))
+            self._outcomes.note(Fate.MISSING, "it said that it has this, and did not give it", len(missing))
         return []
 
     def _after_refusal(self, missing: list[str], reason: str) -> list[str]:
@@ -103,5 +103,5 @@ class Fetching:
         if len(missing) > 1 and not reason.startswith((Prefix.AUTH_REQUIRED, Prefix.RESTRICTED)):
             self._chunk = max(1, min(self._chunk, len(missing) // 2))
             return missing
-        self._outcomes.note(Outcome.MISSING, reason or "it gave no reason", len(missing))
+        self._outcomes.note(Fate.MISSING, reason or "it gave no reason", len(missing))
         return []

@@ -9,7 +9,7 @@ import trio
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, encode, has_expired
 from trio_relay.nostr.kinds import is_ephemeral
-from trio_relay.peers.outcomes import Outcome, Outcomes
+from trio_relay.peers.outcomes import Fate, Outcomes
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import ANSWERS, Submission
 from trio_relay.policy.identity import Identity
@@ -69,12 +69,12 @@ class Intake:
         """
         relay, size = self._relay, len(encode(event))
         if is_ephemeral(event.kind):  # nobody's past
-            self._outcomes.note(Outcome.EPHEMERAL)
+            self._outcomes.note(Fate.EPHEMERAL)
         elif has_expired(event, relay.now()):
-            self._outcomes.note(Outcome.GONE, "it has expired (NIP-40)")
+            self._outcomes.note(Fate.GONE, "it has expired (NIP-40)")
         elif (refusal := relay.admission.admit(event, self._identity, size)) is not None:
             is_protected = refusal.prefix is Prefix.AUTH_REQUIRED
-            self._outcomes.note(Outcome.REFUSED, _PROTECTED if is_protected else refusal.reason)
+            self._outcomes.note(Fate.REFUSED, _PROTECTED if is_protected else refusal.reason)
         else:
             self._batch.append(Submission(event, self._reply, trio.current_time(), size, sender=self._identity))
             if len(self._batch) >= _PARCEL:
@@ -103,9 +103,9 @@ class Intake:
         if not self._under_way:
             self._settled.unpark_all()
         if accepted:
-            self._outcomes.note(Outcome.KNOWN if reason else Outcome.STORED)
+            self._outcomes.note(Fate.KNOWN if reason else Fate.STORED)
         elif reason.startswith(f"{Prefix.DUPLICATE}:"):
-            self._outcomes.note(Outcome.SUPERSEDED)
+            self._outcomes.note(Fate.SUPERSEDED)
         else:
-            outcome = Outcome.GONE if reason in _WITHDRAWN else Outcome.REFUSED
+            outcome = Fate.GONE if reason in _WITHDRAWN else Fate.REFUSED
             self._outcomes.note(outcome, reason.partition(": ")[2])

@@ -12,7 +12,7 @@ from typing import Final
 from trio_relay.nostr.negentropy.items import ID_SIZE, Items
 from trio_relay.peers.messages import FilterJson
 from trio_relay.peers.passage import Passage
-from trio_relay.peers.stretches import Stretch
+from trio_relay.peers.stretches import TimeSpan
 from trio_relay.peers.waiting import PeerRefused, Unanswered
 
 _CHUNK: Final = 200
@@ -33,7 +33,7 @@ class Offering:
         self._filter = filter_
         self._counts = True
 
-    async def give(self, stretch: Stretch) -> None:
+    async def give(self, stretch: TimeSpan) -> None:
         """Offer what this relay has of a stretch of time, newest first.
 
         Raises:
@@ -46,7 +46,7 @@ class Offering:
             await self._give_all(items.snapshot(part.since, part.until))
             if part.since is None or part.since <= (left.since or 0):
                 return
-            left = Stretch(left.since, part.since - 1)
+            left = TimeSpan(left.since, part.since - 1)
 
     async def _give_all(self, items: Items) -> None:
         for end in range(len(items), 0, -_CHUNK):

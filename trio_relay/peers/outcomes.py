@@ -13,7 +13,7 @@ MOST_TOLD: Final = 10
 """Reasons that are told of each outcome."""
 
 
-class Outcome(StrEnum):
+class Fate(StrEnum):
     """What became of one event."""
 
     STORED = "stored"
@@ -35,10 +35,10 @@ class Outcomes:
     """
 
     def __init__(self) -> None:
-        self.counts: Counter[Outcome] = Counter()
-        self.reasons: Counter[tuple[Outcome, str]] = Counter()
+        self.counts: Counter[Fate] = Counter()
+        self.reasons: Counter[tuple[Fate, str]] = Counter()
 
-    def note(self, outcome: Outcome, reason: str = "", number: int = 1) -> None:
+    def note(self, outcome: Fate, reason: str = "", number: int = 1) -> None:
         """Count events; of too many different reasons the rarer half is forgotten."""
         self.counts[outcome] += number
         if reason:
@@ -48,8 +48,8 @@ class Outcomes:
 
     def lines(self, title: str) -> list[str]:
         """The whole in words: all outcomes that there were, then the most frequent reasons of each."""
-        named = ", ".join(f"{number} {outcome}" for outcome in Outcome if (number := self.counts[outcome]))
-        told, places = list[str](), Counter(dict.fromkeys(Outcome, MOST_TOLD))
+        named = ", ".join(f"{number} {outcome}" for outcome in Fate if (number := self.counts[outcome]))
+        told, places = list[str](), Counter(dict.fromkeys(Fate, MOST_TOLD))
         for (outcome, reason), number in self.reasons.most_common():
             if places[outcome]:
                 places[outcome] -= 1

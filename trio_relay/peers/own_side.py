@@ -16,7 +16,7 @@ from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.negentropy.items import ItemSet
 from trio_relay.peers.messages import FilterJson
-from trio_relay.peers.stretches import Stretch, time_of, within
+from trio_relay.peers.stretches import TimeSpan, time_of, within
 from trio_relay.store.base import Store
 
 
@@ -34,12 +34,12 @@ class OwnSide:
         self._nobody = Reader(private_kinds=frozenset(private_kinds))
         self._most = most_items
 
-    def filter_of(self, filter_: FilterJson, stretch: Stretch, *, limit: int | None = None) -> Filter:
+    def filter_of(self, filter_: FilterJson, stretch: TimeSpan, *, limit: int | None = None) -> Filter:
         """What this relay gives away of what a filter asks for, in a stretch of time."""
         parsed = parse_filter(dict(within(filter_, stretch)), all_of=True)
         return msgspec.structs.replace(parsed.read_by(self._nobody), limit=limit)
 
-    async def newest(self, filter_: FilterJson, stretch: Stretch) -> tuple[Stretch, ItemSet]:
+    async def newest(self, filter_: FilterJson, stretch: TimeSpan) -> tuple[TimeSpan, ItemSet]:
         """The newest part of a stretch that has no more than `most_items`, and a set of what is there, and maybe more.
 
         Raises:
@@ -51,8 +51,8 @@ class OwnSide:
         everything = items.snapshot()
         oldest, newest = (time_of(everything.record(place)) for place in (0, len(everything) - 1))
         if oldest < newest:  # of the oldest second some may be missing
-            return Stretch(oldest + 1, stretch.until), items
-        part = Stretch(oldest, stretch.until)
+            return TimeSpan(oldest + 1, stretch.until), items
+        part = TimeSpan(oldest, stretch.until)
         return part, await self._items(self.filter_of(filter_, part))
 
     async def _items(self, filter_: Filter) -> ItemSet:

@@ -14,7 +14,7 @@ from typing import Final, cast
 from trio_relay.peers.asking_pages import AskingPages
 from trio_relay.peers.messages import FilterJson
 from trio_relay.peers.passage import Passage
-from trio_relay.peers.stretches import Stretch, within
+from trio_relay.peers.stretches import TimeSpan, within
 from trio_relay.peers.waiting import PeerRefused, Unanswered
 
 _AUTHORS_AT_ONCE: Final = 100
@@ -34,7 +34,7 @@ class PagingBack:
         self._filter = filter_
         self._pages = AskingPages(passage)
 
-    async def take(self, stretch: Stretch) -> None:
+    async def take(self, stretch: TimeSpan) -> None:
         """Take what the other side has of a stretch of time, newest first.
 
         Raises:
@@ -42,7 +42,7 @@ class PagingBack:
         """
         since, until = stretch.since or 0, stretch.until
         while until is None or until >= since:
-            page = await self._pages.ask(within(self._filter, Stretch(stretch.since, until)))
+            page = await self._pages.ask(within(self._filter, TimeSpan(stretch.since, until)))
             if not page.ids or page.is_whole:
                 return
             if until is None or page.oldest < until:
@@ -66,7 +66,7 @@ class CrowdedSecond:
     def __init__(self, passage: Passage, pages: AskingPages, filter_: FilterJson, second: int) -> None:
         self._passage = passage
         self._pages = pages
-        self._filter = within(filter_, Stretch(second, second))
+        self._filter = within(filter_, TimeSpan(second, second))
         self._second = second
         self._seen: set[str] = set()
 

@@ -20,7 +20,7 @@ from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import Step, initiate, reconcile
 from trio_relay.peers.messages import FilterJson
 from trio_relay.peers.passage import Passage
-from trio_relay.peers.stretches import Stretch, stretch_of, within
+from trio_relay.peers.stretches import TimeSpan, stretch_of, within
 from trio_relay.peers.waiting import PeerLost, PeerRefused
 from trio_relay.peers.waits import Pause, is_rate_limited
 
@@ -52,7 +52,7 @@ class Reconciling:
         self._pause = Pause()
         self._in_vain = 0
 
-    async def run(self) -> AsyncGenerator[tuple[Stretch, str], None]:
+    async def run(self) -> AsyncGenerator[tuple[TimeSpan, str], None]:
         """Compare stretch by stretch; yields those that the other side does not compare, each with its reason.
 
         Raises:
@@ -68,9 +68,9 @@ class Reconciling:
                     yield one
             if part.since is None or part.since <= (left.since or 0):
                 return
-            left = Stretch(left.since, part.since - 1)
+            left = TimeSpan(left.since, part.since - 1)
 
-    async def _halved(self, whole: Stretch, items: ItemSet) -> AsyncGenerator[tuple[Stretch, str], None]:
+    async def _halved(self, whole: TimeSpan, items: ItemSet) -> AsyncGenerator[tuple[TimeSpan, str], None]:
         """Compare a stretch, or its halves where it is too large."""
         left = [whole]
         while left:
@@ -90,7 +90,7 @@ class Reconciling:
                 else:
                     left += part.halves(own, self._passage.intake.now())
 
-    async def _compare_in_time(self, part: Stretch, own: Items) -> None:
+    async def _compare_in_time(self, part: TimeSpan, own: Items) -> None:
         """Compare a stretch, and wait where that has been too much of late."""
         while True:
             await self._pause.over()
@@ -102,7 +102,7 @@ class Reconciling:
                 if not (is_rate_limited(refusal.reason) or _has_ended(refusal)) or not self._pause.begin():
                     raise
 
-    async def _compare(self, part: Stretch, own: Items) -> None:
+    async def _compare(self, part: TimeSpan, own: Items) -> None:
         report, idle = self._passage.report, 0
         peer = self._passage.peer
         async with peer.negotiate(within(self._filter, part), initiate(own)) as negotiation:

@@ -12,7 +12,7 @@ from trio_relay.peers.messages import FilterJson
 _TIME_SIZE = 8
 
 
-class Stretch(NamedTuple):
+class TimeSpan(NamedTuple):
     """From `since` to `until`, both included, seconds since 1970; None: without an end on that side."""
 
     since: int | None = None
@@ -23,7 +23,7 @@ class Stretch(NamedTuple):
         """True if it cannot be halved."""
         return (self.since or 0) >= (MAX_TIME if self.until is None else self.until)
 
-    def halves(self, items: Items, now: int) -> tuple[Stretch, Stretch]:
+    def halves(self, items: Items, now: int) -> tuple[TimeSpan, TimeSpan]:
         """The older and the newer half: by what this relay has there, or else by time.
 
         Args:
@@ -35,7 +35,7 @@ class Stretch(NamedTuple):
         middle = time_of(items.record(len(items) // 2)) if len(items) > 1 else last
         if not first <= middle < last:
             middle = (first + (now if first < now < last else last)) // 2
-        return Stretch(self.since, middle), Stretch(middle + 1, self.until)
+        return TimeSpan(self.since, middle), TimeSpan(middle + 1, self.until)
 
 
 def time_of(record: bytes) -> int:
@@ -44,17 +44,17 @@ def time_of(record: bytes) -> int:
     return int.from_bytes(record[:_TIME_SIZE], "big")
 
 
-def stretch_of(filter_: FilterJson) -> Stretch:
+def stretch_of(filter_: FilterJson) -> TimeSpan:
     """The whole time that a filter asks for.
 
     Raises:
         Rejected: it is no filter.
     """
     parsed = parse_filter(dict(filter_), all_of=True)
-    return Stretch(parsed.since, parsed.until)
+    return TimeSpan(parsed.since, parsed.until)
 
 
-def within(filter_: FilterJson, stretch: Stretch) -> dict[str, object]:
+def within(filter_: FilterJson, stretch: TimeSpan) -> dict[str, object]:
     """The same filter for a stretch of the time that it asks for."""
     ends = {"since": stretch.since, "until": stretch.until}
     return {**filter_, **{name: end for name, end in ends.items() if end is not None}}

@@ -11,7 +11,7 @@ from trio_relay.peers.offering import Offering
 from trio_relay.peers.paging_back import PagingBack
 from trio_relay.peers.passage import Passage
 from trio_relay.peers.reconciling import Reconciling
-from trio_relay.peers.stretches import Stretch, stretch_of
+from trio_relay.peers.stretches import TimeSpan, stretch_of
 from trio_relay.peers.waiting import PeerLost, PeerRefused, Unanswered
 
 
@@ -57,7 +57,7 @@ async def _bring_over(passage: Passage, filter_: FilterJson) -> None:
         await _page(passage, filter_, stretch_of(filter_))
 
 
-async def _page(passage: Passage, filter_: FilterJson, stretch: Stretch) -> None:
+async def _page(passage: Passage, filter_: FilterJson, stretch: TimeSpan) -> None:
     try:
         if passage.takes:
             await PagingBack(passage, filter_).take(stretch)
