@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from contextlib import closing
 from pathlib import Path
@@ -102,6 +103,30 @@ async def test_a_check_finds_nothing_wrong_beside_the_relay_and_without_it(
     assert await told(tmp_path, settings, "check") == good
 
 
+async def test_the_store_gets_smaller_through_the_relay_and_without_it(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    long = [ALICE.event("x" * 2_000, created_at=NOW + n) for n in range(300)]
+    async with running(tmp_path, settings) as program, program.client() as client:
+        await publish_all(client, [*long, *LIKES])
+        await told(tmp_path, settings, "delete", "--filter", OF_ALICE, "--yes")
+        before, after = sizes(await told(tmp_path, settings, "compact"))
+        assert settings.get("store.backend") or after < before / 2
+        [act, _] = json.loads(await told(tmp_path, settings, "call", "listacts"))
+        assert (act["who"], act["method"]) == ("operator", "compactstore")
+        assert len(await everything(client)) == 20
+        await stopped(program)
+    assert sizes(await told(tmp_path, settings, "compact"))
+    assert await told(tmp_path, settings, "check") == "20 events looked at: nothing is wrong\n"
+
+
+def sizes(said: str) -> tuple[float, float]:
+    """What `compact` says last, in megabytes."""
+    found = re.search(r"^([\d.]+) MB before, ([\d.]+) MB after$", said, re.MULTILINE)
+    assert found is not None, said
+    return float(found[1]), float(found[2])
+
+
 async def test_a_check_names_what_is_wrong_and_ends_with_1(tmp_path: Path) -> None:
     lines = b"".join(events.encode(event) + b"\n" for event in ALL)
     assert (await finished(tmp_path, "import", stdin=lines)).returncode == 0
@@ -123,6 +148,7 @@ async def test_a_check_names_what_is_wrong_and_ends_with_1(tmp_path: Path) -> No
         (["delete", "--filter", "kinds", "--yes"], 2, "a filter must be JSON"),
         (["delete", "--filter", '{"kinds":[7]}'], 2, "nobody can be asked here; --yes removes them"),
         (["delete", "--filter", '{"kinds":[7]}', "--yes"], 3, "data/relay.db is in use by the process with pid "),
+        (["compact"], 3, "data/relay.db is in use by the process with pid "),
         (["call", "stats"], 1, "there is no control line (control.listen)"),
         (["call", "stats", "{}"], 2, "PARAMS must be a JSON list"),
     ],

@@ -41,7 +41,15 @@ class TestMethods:
             of_nip |= {"listacts", "undoact", "listreportedevents"}
             of_nip |= {"listmembers", "addmember", "removemember", "createinvite", "listinvites", "deleteinvite"}
             of_nip |= {"listsettings"}
-            of_nip |= {"listvitals", "backupnow", "exportevents", "countevents", "removeevents", "checkstore"}
+            of_nip |= {
+                "listvitals",
+                "backupnow",
+                "exportevents",
+                "countevents",
+                "removeevents",
+                "checkstore",
+                "compactstore",
+            }
             of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests"}
             of_nip |= {"explainfilters", "explainevent", "storestats", "findevents"}
             assert sorted(methods) == sorted(of_nip)

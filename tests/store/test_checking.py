@@ -20,8 +20,7 @@ from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.marks import examples
 from tests.support.strategies import histories
 from trio_relay import Event, open_sqlite
-from trio_relay.store import inspection
-from trio_relay.store.sqlite import checking
+from trio_relay.store import inspection, sqlite
 
 Aspect = inspection.Aspect
 PROFILE = '{"name":"bob","nip05":"bob@relay.example"}'
@@ -57,7 +56,7 @@ def corrupt(path: Path, *statements: str) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_wrong_with_any_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "id_matches", lambda _event: True)  # those of made-up events do not
+    monkeypatch.setattr(sqlite.checking, "id_matches", lambda _event: True)  # those of made-up events do not
 
     @settings(max_examples=examples(60))
     @given(histories(), st.sampled_from([1, 3, 1_000]), st.booleans())
@@ -70,12 +69,12 @@ def test_nothing_is_wrong_with_any_history(tmp_path: Path, monkeypatch: pytest.M
                         await store.save_many(history[start : start + 4])
                 assert await faults_of(path) == []
 
-        before = checking.EVENTS_AT_A_TIME
-        checking.EVENTS_AT_A_TIME = portion
+        before = sqlite.checking.EVENTS_AT_A_TIME
+        sqlite.checking.EVENTS_AT_A_TIME = portion
         try:
             trio.run(main)
         finally:
-            checking.EVENTS_AT_A_TIME = before
+            sqlite.checking.EVENTS_AT_A_TIME = before
 
     check()
 
@@ -155,7 +154,7 @@ async def test_signatures_are_looked_at_where_somebody_verifies(tmp_path: Path) 
 
 async def test_what_comes_and_goes_meanwhile_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "relay.db"
-    monkeypatch.setattr(checking, "EVENTS_AT_A_TIME", 1)
+    monkeypatch.setattr(sqlite.checking, "EVENTS_AT_A_TIME", 1)
     await fill(path, EVENTS)
     async with opened(path) as store, opened_for_reading(path) as reader:
         moves: list[Callable[[], Any]] = [

@@ -8,7 +8,7 @@ from trio_relay.cli.checking_store import check_command
 from trio_relay.cli.export_command import export_command
 from trio_relay.cli.import_command import import_command
 from trio_relay.cli.operating import count_command, query_command, stats_command
-from trio_relay.cli.relay_calls import call_command, delete_command
+from trio_relay.cli.relay_calls import call_command, compact_command, delete_command
 from trio_relay.cli.serving_commands import main
 from trio_relay.cli.store_commands import migrate_command, trends_command
 from trio_relay.cli.sync_command import sync_command
@@ -19,6 +19,7 @@ for command in (
     admin_link_command,
     call_command,
     check_command,
+    compact_command,
     count_command,
     delete_command,
     import_command,

@@ -1,9 +1,13 @@
-"""Commands that have the running relay act, by its control line: `call` any method of NIP-86, and `delete` events."""
+"""Commands that have the running relay act, by its control line: `call` any method of NIP-86, `delete`, and `compact`.
+
+The latter two open the store themselves where no relay runs.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +26,10 @@ from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.written_filters import is_everything, read_filters
 from trio_relay.store.base import StoreInUse
+from trio_relay.store.inspection import Compacted
+from trio_relay.store.sqlite import rewrite
 
+_MEGABYTE: Final = 1_000_000
 _NO_TOMBSTONE: Final = "They leave no tombstone: whoever publishes them again has them stored again."
 
 
@@ -158,3 +165,39 @@ def _confirm() -> None:
     click.echo(_NO_TOMBSTONE)
     if not click.confirm("Remove them?"):
         leave(CRASHED, "nothing is removed")
+
+
+@click.command("compact")
+@config_option
+@click.pass_obj
+def compact_command(group_path: Path | None, config_path: Path | None) -> None:
+    """Make the store smaller: give back the room of what was removed.
+
+    While the relay runs, it does so itself, in portions beside its clients, by its control line. Else a SQLite file is
+    written anew, which makes it smallest, and takes as much room on the disk meanwhile as the new file; how long that
+    takes is said first. A file that an older version has made is written anew once before a relay can give room back.
+    OpenSearch is told to drop the documents of removed events.
+    """
+    config = loaded_lasting(config_path or group_path)
+    with exit_codes(), store_errors():
+        done = _compacted(config)
+    click.echo(f"{done.before / _MEGABYTE:,.1f} MB before, {done.after / _MEGABYTE:,.1f} MB after")
+
+
+def _compacted(config: Config) -> Compacted:
+    try:
+        return Compacted(**call_relay(config, "compactstore", []))
+    except CallRefused as refused:
+        leave(CRASHED, str(refused))
+    except NoLine as no_line:
+        try:
+            if config.store.backend == "sqlite":
+                return trio.run(partial(rewrite, config.store, click.echo))
+            return trio.run(_compact_here, config)
+        except StoreInUse as in_use:
+            leave(STORE_REFUSED, f"{in_use}, and {no_line}")
+
+
+async def _compact_here(config: Config) -> Compacted:
+    async with app.open_store(config) as store:
+        return await store.compact()

@@ -1,4 +1,4 @@
-"""What operators have done with the store itself, beside everything else: removals by filters, one at a time."""
+"""What operators have done with the store itself, beside everything else: one thing at a time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import trio
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
-from trio_relay.store.base import Store, StoreError
-from trio_relay.store.inspection import Fault, Verify
+from trio_relay.store.base import CannotCompact, Store, StoreError
+from trio_relay.store.inspection import Compacted, Fault, Verify
 
 Remove: TypeAlias = Callable[[Sequence[Filter]], Awaitable[int]]
 """Removes stored events, and all that is on its way and matches by then; raises StoreError."""
@@ -99,6 +99,15 @@ class StoreUpkeep:
                 faults += portion.faults[: _MOST_TOLD - len(faults)]
         return Checked(events, number, tuple(map(str, faults)))
 
+    async def compact(self) -> Compacted:
+        """Have the store give back the room of what was removed; cancelling ends it between two portions.
+
+        Raises:
+            Rejected: another such work goes on, this store cannot while it is used, or it failed.
+        """
+        async with self._alone():
+            return await self._store.compact()
+
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         """Do work that may take long, and of which one at a time is enough."""
@@ -117,5 +126,7 @@ class StoreUpkeep:
 def _refusing() -> Iterator[None]:
     try:
         yield
+    except CannotCompact as error:
+        raise Rejected(Prefix.UNSUPPORTED, str(error)) from error
     except StoreError as error:
         raise Rejected(Prefix.ERROR, str(error)) from error

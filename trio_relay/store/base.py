@@ -29,7 +29,7 @@ from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.archive import Archive
 from trio_relay.store.insight import Explanation, Holdings
-from trio_relay.store.inspection import Inspectable
+from trio_relay.store.inspection import Compactable, Inspectable
 from trio_relay.store.surveyed import Surveyable
 
 Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], None]
@@ -94,6 +94,10 @@ class StoreError(Exception):
 
 class QueryTooLarge(StoreError):
     """A question that asks for more at once than the store can look for: asking it again does not help."""
+
+
+class CannotCompact(StoreError):
+    """A store that cannot be compacted while it is used, with what is to be done instead."""
 
 
 class StoreRefused(Exception):
@@ -300,7 +304,7 @@ class Metadata(ReadableMetadata, Protocol):
         ...
 
 
-class Store(Queryable, Scannable, Surveyable, Metadata, Insight, Inspectable, Archive, Protocol):
+class Store(Queryable, Scannable, Surveyable, Metadata, Insight, Inspectable, Compactable, Archive, Protocol):
     """A store of events; every method may be called from many tasks, `save_many` from `writers` at a time."""
 
     @property

@@ -77,6 +77,29 @@ Verify: TypeAlias = Callable[[Sequence[Event]], Sequence[bool]]
 """Tells of each event whether its signature is right; blocks."""
 
 
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What compacting has done, in bytes on disk."""
+
+    before: int
+    after: int
+
+
+class Compactable(Protocol):
+    """The part of a store that gives back the room of what was removed."""
+
+    async def compact(self) -> Compacted:
+        """Give it back, as far as that goes beside everything else: in portions, with a rest as long between them.
+
+        Cancelling it ends it between two portions.
+
+        Raises:
+            CannotCompact: this store has to be compacted without a relay.
+            StoreError: it failed; a part may be given back.
+        """
+        ...
+
+
 class Inspectable(Protocol):
     """The part of a store that tells operators of its room, of what a removal would take, and of what is wrong."""
 

@@ -39,7 +39,7 @@ from trio_relay.store.insight import (
     PlanStep,
     day_of,
 )
-from trio_relay.store.inspection import Aspect, Fault, Inspected, Space, Verify
+from trio_relay.store.inspection import Aspect, Compacted, Fault, Inspected, Space, Verify
 from trio_relay.store.judge import Facts, Ruling, judge, version_of
 from trio_relay.store.surveyed import NO_KINDS, Surveyed
 
@@ -297,6 +297,10 @@ class MemoryStore:
                 Fault(Aspect.EVENT, event.id, "its signature is wrong") for event, is_right in verified if not is_right
             ]
         yield Inspected(len(events), tuple(faults))
+
+    async def compact(self) -> Compacted:
+        await trio.lowlevel.checkpoint()
+        return Compacted(0, 0)
 
     async def kinds_of(self, filters: Sequence[Filter]) -> dict[int, int]:
         await trio.lowlevel.checkpoint()

@@ -11,7 +11,7 @@ from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.archive import Archived
 from trio_relay.store.base import Audience, Listener, Page, Saved, Store, StoreStatistics
 from trio_relay.store.insight import Explanation, Holdings
-from trio_relay.store.inspection import Inspected, Space, Verify
+from trio_relay.store.inspection import Compacted, Inspected, Space, Verify
 from trio_relay.store.kept import Keeper
 from trio_relay.store.surveyed import NO_KINDS, Surveyed
 
@@ -115,6 +115,9 @@ class HomeStore:
 
     def inspect(self, verify: Verify | None = None) -> AsyncGenerator[Inspected, None]:
         return self._store.inspect(verify)
+
+    async def compact(self) -> Compacted:
+        return await self._store.compact()
 
     async def kinds_of(self, filters: Sequence[Filter]) -> dict[int, int]:
         return await self._store.kinds_of(filters)

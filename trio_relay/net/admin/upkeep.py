@@ -83,6 +83,16 @@ async def _check(upkeep: StoreUpkeep, *, signatures: bool) -> object:
     return msgspec.to_builtins(await upkeep.check(signatures=signatures))
 
 
+def compact_store(call: Call) -> Outcome:
+    """Give back the room of what was removed."""
+    call.at_most(0)
+    return Outcome(later=partial(_compact, call.upkeep), is_act=True)
+
+
+async def _compact(upkeep: StoreUpkeep) -> object:
+    return msgspec.to_builtins(await upkeep.compact())
+
+
 def _told(result: object) -> str:
     return f"{result['events']:,} events removed" if isinstance(result, dict) else ""
 
@@ -94,4 +104,5 @@ UPKEEP = {
     "countevents": count_events,
     "removeevents": remove_events,
     "checkstore": check_store,
+    "compactstore": compact_store,
 }

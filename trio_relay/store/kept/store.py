@@ -22,7 +22,8 @@ from trio_relay.link import Link, LinkEnded, Refused, Tells
 from trio_relay.nostr.event import Event, decode
 from trio_relay.nostr.filter import Filter
 from trio_relay.scoreboard import Scoreboard
-from trio_relay.store.base import Audience, Listener, Page, Saved, StoreError, StoreStatistics
+from trio_relay.store.base import Audience, CannotCompact, Listener, Page, Saved, StoreError, StoreStatistics
+from trio_relay.store.inspection import Compacted
 from trio_relay.store.kept.feed import (
     GONE,
     OUTCOMES,
@@ -137,6 +138,10 @@ class KeptStore(ReadPool):
 
     async def sweep(self) -> int:
         return number_of(await ask(self._link, "sweep", b"", GONE))
+
+    async def compact(self) -> Compacted:
+        await trio.lowlevel.checkpoint()
+        raise CannotCompact("the file is another process's to compact")
 
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
         await ask(self._link, "put", encode(changes), GONE)

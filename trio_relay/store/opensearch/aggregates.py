@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+import trio
+
 from trio_relay.nostr.hyperloglog import REGISTERS, Sketch
 from trio_relay.nostr.ranking import MUTE_KINDS
 from trio_relay.nostr.trends import SILENT_KINDS, Trend, Trends
+from trio_relay.store.base import StoreError
 from trio_relay.store.insight import (
     DAY_SECONDS,
     MOST_AUTHORS,
@@ -24,7 +27,7 @@ from trio_relay.store.insight import (
     OfKind,
     day_of,
 )
-from trio_relay.store.inspection import Space
+from trio_relay.store.inspection import Compacted, Space
 from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.pages import search_whole
 from trio_relay.store.opensearch.query import AN_EVENT, Query, expired, of_kinds
@@ -203,6 +206,30 @@ async def space(client: OpenSearchClient, alias: str, metadata_bytes: int) -> Sp
     )
 
 
+async def compact(client: OpenSearchClient, alias: str) -> Compacted:
+    """Have the cluster drop the documents of removed events, segment by segment, and wait until it has.
+
+    Raises:
+        StoreError: the cluster could not.
+    """
+    before = await _size(client, alias)
+    started = await client.decoded("POST", f"/{alias}/_forcemerge?only_expunge_deletes=true&wait_for_completion=false")
+    while True:
+        task = await client.decoded("GET", f"/_tasks/{started['task']}")
+        if task["completed"]:
+            break
+        await trio.sleep(_LOOK_SECONDS)
+    if "error" in task:
+        raise StoreError("the relay's store could not be compacted")
+    return Compacted(before, await _size(client, alias))
+
+
+async def _size(client: OpenSearchClient, alias: str) -> int:
+    answer = await client.decoded("GET", f"/{alias}/_stats/store?filter_path=_all.total.store.size_in_bytes")
+    return int(answer["_all"]["total"]["store"]["size_in_bytes"])
+
+
+_LOOK_SECONDS: Final = 0.5
 _SPACE_BODY: Final[Query] = {
     "size": 0,
     "aggs": {

@@ -31,8 +31,8 @@ from trio_relay.store.base import (
     StoreStatistics,
 )
 from trio_relay.store.insight import Explanation, Holdings, PlanStep
-from trio_relay.store.inspection import Inspected, Space, Verify
-from trio_relay.store.opensearch.aggregates import kinds_of, space, tally, trends
+from trio_relay.store.inspection import Compacted, Inspected, Space, Verify
+from trio_relay.store.opensearch.aggregates import compact, kinds_of, space, tally, trends
 from trio_relay.store.opensearch.archive import ArchiveIndex
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.bulk_size import fitting_bytes
@@ -187,6 +187,9 @@ class OpenSearchStore:
         async with aclosing(inspect(self._client, self._alias, verify)) as portions:
             async for portion in portions:
                 yield portion
+
+    async def compact(self) -> Compacted:
+        return await compact(self._client, self._alias)
 
     async def kinds_of(self, filters: Sequence[Filter]) -> dict[int, int]:
         await self.refresh(of_others=True)

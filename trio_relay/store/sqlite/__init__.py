@@ -3,6 +3,7 @@
 from trio_relay.store.sqlite.migration import migrate
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.read_pool import ReadPool, open_sqlite_for_reading
+from trio_relay.store.sqlite.shrinking import rewrite
 from trio_relay.store.sqlite.store import SqliteStore, open_sqlite
 
-__all__ = ["ReadPool", "SqliteOptions", "SqliteStore", "migrate", "open_sqlite", "open_sqlite_for_reading"]
+__all__ = ["ReadPool", "SqliteOptions", "SqliteStore", "migrate", "open_sqlite", "open_sqlite_for_reading", "rewrite"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from trio_relay.private_files import close_to_others, open_private
-from trio_relay.store.base import StoreInUse
+from trio_relay.store.base import StoreInUse, StoreRefused
 
 _LOCK: Final = ".lock"
 _BESIDE: Final = ("-wal", "-shm", "-journal", _LOCK, ".sock")
@@ -59,6 +61,26 @@ def holder_of(path: Path) -> str | None:
 
 def _pid_in(lock: int) -> str:
     return os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+
+
+@contextmanager
+def held(path: Path) -> Iterator[Path]:
+    """Hold the lock of a store's file for work without a relay; gives the file itself where a link names it.
+
+    Raises:
+        StoreInUse: another process holds it; the message names its pid.
+        StoreRefused: there is no such file, or the lock cannot be made.
+    """
+    if not path.is_file():
+        raise StoreRefused(f"{path} does not exist")
+    try:
+        lock = PidLock(path)
+    except OSError as error:
+        raise StoreRefused(f"{path}: {error.strerror}") from error
+    try:
+        yield path.resolve()
+    finally:
+        lock.release()
 
 
 def keep_from_others(path: Path, *, has_folder: bool) -> None:

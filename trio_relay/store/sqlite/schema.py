@@ -14,6 +14,8 @@ from trio_relay.store.sqlite.transaction import described, transaction
 log = structlog.get_logger("trio_relay.store")
 
 VERSION: Final = 7
+INCREMENTAL: Final = 2
+"""Of `PRAGMA auto_vacuum`: free pages can be given back while the file is used (decision 46)."""
 _APPLICATION_ID: Final = 0x7472656C  # "trel"
 BUSY_MS: Final = 5_000
 """How long a connection waits for another one that holds the file."""
@@ -131,6 +133,7 @@ def prepare(connection: apsw.Connection, path: str) -> None:
     """
     # A new file may have a page: setting the log mode writes one, and the process may end right after that.
     if connection.pragma("application_id") == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
+        connection.pragma("auto_vacuum", INCREMENTAL)  # before anything is written
         _use_log(connection, path)
         with transaction(connection):
             connection.execute(EVENT_TABLES + LATER_TABLES + WORD_TABLES + WORDED_TABLE).fetchall()

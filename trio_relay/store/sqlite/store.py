@@ -22,13 +22,15 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.private_files import Misplaced, make_folder
 from trio_relay.scoreboard import Scoreboard
-from trio_relay.store.base import Audience, Listener, Saved, StoreError, StoreRefused, StoreStatistics
+from trio_relay.store.base import Audience, CannotCompact, Listener, Saved, StoreError, StoreRefused, StoreStatistics
+from trio_relay.store.inspection import Compacted
 from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.archive import Keeping
 from trio_relay.store.sqlite.batch_writer import BatchWriter, last_seq
 from trio_relay.store.sqlite.lock import PidLock, keep_from_others
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.read_pool import ReadPool, kept, opened, store_error
+from trio_relay.store.sqlite.shrinking import can_shrink, give_back
 from trio_relay.store.sqlite.tally import size_of
 from trio_relay.store.sqlite.threads import Worker
 from trio_relay.store.sqlite.transaction import described, transaction
@@ -182,6 +184,22 @@ class SqliteStore(ReadPool):
         while portion := await self._portion(partial(self._writer.sweep, now)):
             swept += portion
         return swept
+
+    async def compact(self) -> Compacted:
+        if not await self._write(partial(can_shrink, self._connection)):
+            raise CannotCompact(
+                "this file cannot be compacted while a relay uses it, since an older version has made it: stop the"
+                " relay and run `trio-relay compact` once"
+            )
+        await self._fold_all()  # what is in the log alone has no size yet
+        before = size_of(self._path)
+        has_more = True
+        while has_more:
+            began = trio.current_time()
+            has_more = await self._portion(partial(give_back, self._connection))
+            await trio.sleep(trio.current_time() - began)  # so that the writer has half of its time for new events
+        await self._fold_all()
+        return Compacted(before, size_of(self._path))
 
     def follow(self, listener: Listener | None) -> bool:
         self._listener = listener
