@@ -476,7 +476,7 @@ MIRRORS = """
 [[mirror]]
 url = "wss://one.example"
 direction = "both"
-filters = [{ kinds = [1], limit = 5 }, { "#t" = ["nostr"] }]
+filters = [{ kinds = [1], since = 5 }, { "#t" = ["nostr"] }]
 
 [[mirror]]
 url = "ws://two.example:7777"
@@ -487,6 +487,61 @@ def test_a_table_that_may_come_several_times_has_defaults_each_time(tmp_path: Pa
     one, two = load(_toml(tmp_path, MIRRORS), {}).mirror
     assert (one.url, one.direction, one.filters[1]) == ("wss://one.example", "both", {"#t": ["nostr"]})
     assert (two.url, two.direction, two.filters) == ("ws://two.example:7777", "down", ())
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ({"mirror": [{"url": "wss://x.example:port"}]}, "mirror.url: wss://x.example:port (table 1) must be a ws or"),
+        ({"mirror": [{"url": "wss://x .example"}]}, "mirror.url: wss://x .example (table 1) must be a ws or wss URL"),
+        (
+            {
+                "relay": {"url": "wss://me.example"},
+                "mirror": [{"url": "wss://x.example"}, {"url": "wss://me.example/"}],
+            },
+            "mirror.url: wss://me.example/ (table 2) is this relay itself",
+        ),
+        ({"mirror": [{"url": "ws://localhost:7777"}]}, "mirror.url: ws://localhost:7777 (table 1) is this relay"),
+        (
+            {"mirror": [{"url": "wss://me:sesame@x.example", "filters": [{"kinds": 1}]}]},
+            "mirror.filters: wss://x.example (table 1): kinds must be a list",
+        ),
+        (
+            {"mirror": [{"url": "wss://x.example", "filters": [{}, {"limit": 5}]}]},
+            "mirror.filters: wss://x.example (table 1): a filter of a mirror has no 'limit'",
+        ),
+        (
+            {"mirror": [{"url": "wss://x.example", "key_file": "no such file"}]},
+            "mirror.key_file: wss://x.example (table 1): no such file: No such file or directory",
+        ),
+        (
+            {
+                "mirror": [
+                    {"url": "wss://x.example", "direction": "up"},
+                    {"url": "wss://X.example/", "direction": "both"},
+                ]
+            },
+            "mirror.url: two tables have wss://x.example in the same direction",
+        ),
+    ],
+)
+def test_a_mirror_that_cannot_be_is_refused(source: dict[str, Any], reason: str) -> None:
+    assert _refusal(source).startswith(reason)
+
+
+def test_a_relay_may_be_followed_by_one_table_and_fed_by_another() -> None:
+    tables = [{"url": "wss://x.example", "direction": direction} for direction in ("down", "up")]
+    assert len(check({"mirror": tables}).mirror) == 2
+
+
+@pytest.mark.parametrize("text", ["", "nsec1", "f" * 64, "1" * 64 + "\nmore"])
+def test_a_key_file_holds_a_key_and_nothing_else(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text(text)
+    source = {"mirror": [{"url": "wss://x.example", "key_file": str(path)}]}
+    assert _refusal(source).endswith(f"{path} does not hold a secret key, hex or nsec1…, and nothing else")
+    path.write_text("1" * 64 + "\n")
+    assert check(source).mirror[0].key_file == str(path)
 
 
 def test_a_variable_takes_the_place_of_all_tables_of_a_name(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from trio_relay.bus import Bus
 from trio_relay.config import Config, is_private, plain_addresses
 from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
+from trio_relay.neighbours import MirrorTables, neighbouring, rereading
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.admin.sight import BackUpNow, OwnSight, SettingsShown, no_settings
 from trio_relay.net.clients import Clients
@@ -73,11 +74,13 @@ class Origins:
 
     Attributes:
         lists: sees when lists of the configuration change; None if none stands in a file.
+        mirrors: reads the tables of mirrors again; None: there are none, or no file.
         backups: made regularly and when somebody asks; None: there is no way to.
         settings: tells all of them, as operators may see them.
     """
 
     lists: ListFiles | None = None
+    mirrors: MirrorTables | None = None
     backups: Backups | None = None
     settings: SettingsShown = no_settings
 
@@ -280,7 +283,9 @@ async def _serve(
             lambda _options: server.recheck(),
             origins.backups,
         ) as metrics,
-        following(files, None if tls is None else tls.take),
+        neighbouring(relay, store, config.mirror, stop) as take_mirrors,
+        rereading(origins.mirrors, take_mirrors) as asked,
+        following(files, None if tls is None else tls.take, asked),
         control_line(config.control.place(config.store.backend, config.store.path), api),
     ):
         for line in banner(config, store, relay, metrics):

@@ -22,6 +22,7 @@ from trio_relay.config_checks import (
     check_bus,
     check_credentials,
     check_listen,
+    check_mirrors,
     check_names,
     check_preambles,
     check_url,
@@ -177,6 +178,13 @@ def plain_addresses(options: NetOptions) -> list[str]:
     return [split_preamble(address)[1] for address in options.listen]
 
 
+def _names(config: Config) -> list[str]:
+    """Return the relay's URL; without one, what it can be called on this machine."""
+    if config.relay.url:
+        return [config.relay.url]
+    return [f"{scheme}://{address}/" for address in plain_addresses(config.net) for scheme in ("ws", "wss")]
+
+
 def _has_proxies(config: Config) -> bool:
     addresses = plain_addresses(config.net)
     return bool(config.net.trusted_proxies) or any(address.startswith("unix:") for address in addresses)
@@ -291,6 +299,7 @@ def _check_together(config: Config) -> None:
         check_listen("net.listen", address)
     check_preambles(config.net)
     check_names(config.net)
+    check_mirrors(config.mirror, [*_names(config), *config.relay.also_known_as])
     if config.metrics.listen:
         check_listen("metrics.listen", config.metrics.listen)
         if split_preamble(config.metrics.listen)[1] != config.metrics.listen:

@@ -6,7 +6,10 @@ Each check raises `ConfigError`, whose message begins with the key.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import combinations
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from trio_relay.backup.options import WITH_KEY, BackupOptions
@@ -15,7 +18,11 @@ from trio_relay.net.endpoints import HEALTH
 from trio_relay.net.listeners import check_address, split_preamble
 from trio_relay.net.options import NetOptions
 from trio_relay.net.welcome import Names
+from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.urls import plain_path, same_relay
+from trio_relay.peers.key_files import read_signer
+from trio_relay.peers.mirror_options import MirrorOptions
+from trio_relay.peers.mirrored import bare_url, read_filters
 from trio_relay.store.opensearch import OpenSearchOptions
 
 
@@ -108,3 +115,31 @@ def check_listen(key: str, address: str) -> None:
         check_address(address)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
+
+
+def check_mirrors(mirrors: Sequence[MirrorOptions], names: Sequence[str]) -> None:
+    """Check that each mirror is of another relay, that it can be read, and that no two do the same.
+
+    Args:
+        mirrors: in the order of the file.
+        names: URLs of this relay.
+    """
+    for number, mirror in enumerate(mirrors, 1):
+        what = f"{bare_url(mirror.url)} (table {number})"
+        if not same_relay(mirror.url, mirror.url) or re.search(r"\s", mirror.url):
+            raise ConfigError(f"mirror.url: {what} must be a ws or wss URL with a host and a valid port")
+        if any(same_relay(mirror.url, name) for name in names):
+            raise ConfigError(f"mirror.url: {what} is this relay itself")
+        try:
+            read_filters(mirror)
+        except Rejected as refusal:
+            raise ConfigError(f"mirror.filters: {what}: {refusal.reason}") from None
+        if mirror.key_file:
+            try:
+                read_signer(Path(mirror.key_file))
+            except ValueError as error:
+                raise ConfigError(f"mirror.key_file: {what}: {error}") from None
+    for one, other in combinations(mirrors, 2):
+        overlap = one.direction == other.direction or "both" in (one.direction, other.direction)
+        if overlap and same_relay(one.url, other.url):
+            raise ConfigError(f"mirror.url: two tables have {bare_url(one.url)} in the same direction")

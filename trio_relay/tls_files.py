@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import stat
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ _WARN_DAYS: Final = 14
 """Before the certificate ends: then it is said once a day."""
 
 Take: TypeAlias = Callable[[CertifiedKey], None]
+Ask: TypeAlias = Callable[[], None]
 
 
 class TlsFiles:
@@ -61,23 +62,18 @@ class TlsFiles:
             log.warning("everybody on this machine may read the TLS key", path=str(key), hint="chmod o= …")
 
     @asynccontextmanager
-    async def followed(self, take: Take) -> AsyncIterator[None]:
+    async def followed(self, take: Take, also: Sequence[Ask] = ()) -> AsyncIterator[None]:
         """Look at the files every few seconds, and at once on SIGHUP, while the context lasts.
 
         Args:
             take: gets what they hold when that has changed; sync.
+            also: called on SIGHUP, too.
         """
         async with trio.open_nursery() as following:
             following.start_soon(self._follow, take)
-            await following.start(self._hear_signals)
+            await following.start(_hear_hangups, (self.ask, *also))
             yield
             following.cancel_scope.cancel(reason="the relay has stopped")
-
-    async def _hear_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with trio.open_signal_receiver(signal.SIGHUP) as signals:
-            task_status.started()
-            async for _ in signals:
-                self.ask()
 
     def ask(self) -> None:
         """Have the files read again at once, and have it said what came of it."""
@@ -146,13 +142,30 @@ def tls_files(options: NetOptions) -> TlsFiles | None:
 
 
 @asynccontextmanager
-async def following(files: TlsFiles | None, take: Take | None) -> AsyncIterator[None]:
-    """Follow these files while the context lasts, if there are any, and who takes them; see `TlsFiles.followed`."""
-    if files is None or take is None:
+async def following(files: TlsFiles | None, take: Take | None, also: Sequence[Ask] = ()) -> AsyncIterator[None]:
+    """Follow these files while the context lasts, if there are any, and who takes them; see `TlsFiles.followed`.
+
+    SIGHUP is heard only where somebody wants it: elsewhere it ends the relay, as a closed terminal does.
+    """
+    if files is not None and take is not None:
+        async with files.followed(take, also):
+            yield
+    elif also:
+        async with trio.open_nursery() as hearing:
+            await hearing.start(_hear_hangups, also)
+            yield
+            hearing.cancel_scope.cancel(reason="the relay has stopped")
+    else:
         yield
-        return
-    async with files.followed(take):
-        yield
+
+
+async def _hear_hangups(asked: Sequence[Ask], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Tell all of these of each SIGHUP; one receiver for all, since a second one would take it from the first."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            for ask in asked:
+                ask()
 
 
 def _bytes_of(key: str, path: Path) -> bytes:

@@ -15,7 +15,8 @@ from trio_relay.app import Origins
 from trio_relay.cli.backup_commands import backups_of
 from trio_relay.cli.leaving import exit_codes
 from trio_relay.cli.loading import config_option, followed_lists, loaded
-from trio_relay.config import Config
+from trio_relay.config import Config, load
+from trio_relay.neighbours import MirrorTables
 from trio_relay.net.web.assembly import pages_of
 from trio_relay.shown_settings import shown_settings
 from trio_relay.tls_files import tls_files
@@ -68,7 +69,8 @@ def serve(path: Path | None) -> None:
 
 
 def _origins(path: Path | None, config: Config) -> Origins:
-    return Origins(followed_lists(path, config), backups_of(config), shown_settings(path, os.environ, config))
+    mirrors = MirrorTables(lambda: load(path, os.environ).mirror) if config.mirror else None
+    return Origins(followed_lists(path, config), mirrors, backups_of(config), shown_settings(path, os.environ, config))
 
 
 def _main_of(config: Config) -> Callable[..., Awaitable[None]]:

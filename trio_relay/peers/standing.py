@@ -16,13 +16,13 @@ from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event, decode
 from trio_relay.peers.echoes import Echoes, RecentIds
 from trio_relay.peers.giving import EventsGiven
+from trio_relay.peers.link_tally import LinkTally
 from trio_relay.peers.messages import Ending
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.mirrored import MirroredEvents
 from trio_relay.peers.peer import Peer
 from trio_relay.peers.rising import RisingEvents
 from trio_relay.peers.taking import EventsTaken
-from trio_relay.peers.tally import LinkTally
 from trio_relay.peers.waiting import PeerLost, PeerRefused
 from trio_relay.pipeline.relay import Relay
 from trio_relay.store.base import Store, StoreError

@@ -15,8 +15,8 @@ from trio_relay.nostr.errors import Prefix, bad_signature
 from trio_relay.nostr.event import Event, encode
 from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.peers.echoes import Echoes, RecentIds
+from trio_relay.peers.link_tally import LinkTally, is_for_now, is_known
 from trio_relay.peers.mirrored import MirroredEvents
-from trio_relay.peers.tally import LinkTally, is_for_now, is_known
 from trio_relay.peers.waiting import Patience
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import Submission

@@ -20,6 +20,7 @@ from trio_relay.net.listeners import Preamble
 from trio_relay.net.tls import CertifiedKey
 from trio_relay.net.vitals import Vitals
 from trio_relay.net.web.console import Console
+from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
 from trio_relay.policy.options import PolicyOptions
@@ -29,6 +30,7 @@ from trio_relay.store.base import StoreError
 from trio_relay.version import __version__
 from trio_relay.workers import statistics
 from trio_relay.workers.instructions import (
+    MIRRORING,
     Beginning,
     RequestAnswer,
     changes_of,
@@ -217,6 +219,12 @@ class Conversations:
         self._floors = floors
         for link in self._links.values():
             link.tell("floors", encode(floors))
+
+    def take_mirrors(self, mirrors: Sequence[MirrorOptions]) -> None:
+        """Tell the worker that runs the mirrors of their tables as they are now; sync."""
+        self._config = replace(self._config, mirror=tuple(mirrors))
+        if (link := self._links.get(MIRRORING)) is not None:
+            link.tell("mirrors", encode(self._config.mirror))
 
     def take_certificate(self, certified: CertifiedKey) -> None:
         """Have all workers show this from now on, those to come, too; sync."""

@@ -6,6 +6,7 @@ begin     how to serve         →
 rules     changes of the lists →
 options   lists of files       →
 floors    what retention has no more room for →
+mirrors   their tables         →
 certificate, with its key      →
 obey      answered when all before it was taken (a question)
 settle    answered when what was being saved is (a question)
@@ -32,9 +33,13 @@ from trio_relay.net.tls import CertifiedKey
 from trio_relay.net.vitals import Point
 from trio_relay.net.web.place import Place
 from trio_relay.nostr.event import Event
+from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.retention import NO_FLOORS, Floors
+
+MIRRORING: Final = 1
+"""The number of the worker that runs the mirrors: one does, and one that is started in its place does again."""
 
 
 class Beginning(msgspec.Struct, array_like=True):
@@ -86,6 +91,7 @@ encode: Final = msgspec.msgpack.Encoder().encode
 beginning_of: Final = msgspec.msgpack.Decoder(Beginning).decode
 changes_of: Final = msgspec.msgpack.Decoder(list[Change]).decode
 certified_of: Final = msgspec.msgpack.Decoder(CertifiedKey).decode
+mirrors_of: Final = msgspec.msgpack.Decoder(tuple[MirrorOptions, ...]).decode
 options_of: Final = msgspec.msgpack.Decoder(PolicyOptions).decode
 reported_of: Final = msgspec.msgpack.Decoder(Reported).decode
 request_of: Final = msgspec.msgpack.Decoder(Request).decode

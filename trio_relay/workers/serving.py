@@ -28,6 +28,7 @@ from trio_relay.banner import banner, place_of
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
 from trio_relay.metrics import MetricsPage, WorkersFigures
+from trio_relay.neighbours import rereading
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.control import control_line
 from trio_relay.net.endpoints import MetricsEndpoint
@@ -206,7 +207,8 @@ class _Whole:
                 conversations.take_options,
                 origins.backups,
             ) as metrics,
-            following(self._files, conversations.take_certificate),
+            rereading(origins.mirrors, conversations.take_mirrors) as asked,
+            following(self._files, conversations.take_certificate, asked),
             control_line(config.control.place(config.store.backend, config.store.path), conversations.admin),
         ):
             for line in banner(config, store, relay, metrics, self._workers):

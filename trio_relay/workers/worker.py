@@ -19,6 +19,7 @@ from trio_relay import heap, logs
 from trio_relay.app import endpoints_of, open_store, rules_of, sync_options
 from trio_relay.config import Config
 from trio_relay.link import Link, Tells
+from trio_relay.neighbours import TakeMirrors, neighbouring
 from trio_relay.net.admin.sight import OwnSight
 from trio_relay.net.clients import Clients
 from trio_relay.net.listeners import PLAIN, BoundListener, inherited_listener, with_preamble
@@ -40,11 +41,13 @@ from trio_relay.version import __version__
 from trio_relay.workers import statistics
 from trio_relay.workers.desk import KEEPER_GONE, Desk, RemoteAdmin, RemoteConsole, RemoteVitals
 from trio_relay.workers.instructions import (
+    MIRRORING,
     Beginning,
     beginning_of,
     certified_of,
     changes_of,
     floors_of,
+    mirrors_of,
     options_of,
 )
 from trio_relay.workers.linked_bus import LinkedBus
@@ -74,6 +77,7 @@ class ServingWorker:
         self._early_options: PolicyOptions | None = None
         self._early_floors: Floors | None = None
         self._early_certificate: bytes | None = None
+        self._early_mirrors: bytes | None = None
         self._position: Callable[[], int] = lambda: 0
         self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"version": _check_version, "begin": self._begin}
         self._calls: dict[str, Callable[[bytes], Awaitable[bytes]]] = {"obey": _obey}
@@ -84,7 +88,8 @@ class ServingWorker:
             nursery.start_soon(self._speak, nursery.cancel_scope)
             await self._begun.wait()
             assert self._beginning is not None
-            nursery.start_soon(self._hear_signals, self._beginning.certified is not None)
+            hears_hangups = self._beginning.certified is not None or bool(self._beginning.config.mirror)
+            nursery.start_soon(self._hear_signals, hears_hangups)
             nursery.start_soon(heap.give_back_regularly)
             await self._serve(self._beginning)
             nursery.cancel_scope.cancel(reason="all is served")
@@ -100,9 +105,9 @@ class ServingWorker:
         self._begun.set()
         await self._prepared.wait()  # what follows is for a store that is open
 
-    async def _hear_signals(self, has_tls: bool) -> None:
+    async def _hear_signals(self, hears_hangups: bool) -> None:
         # SIGHUP is for the keeper, and reaches all processes where a terminal sends it.
-        with trio.open_signal_receiver(signal.SIGTERM, *([signal.SIGHUP] if has_tls else [])) as signals:
+        with trio.open_signal_receiver(signal.SIGTERM, *([signal.SIGHUP] if hears_hangups else [])) as signals:
             async for number in signals:
                 if number == signal.SIGTERM:
                     log.info("stopping", signal="SIGTERM")
@@ -136,7 +141,9 @@ class ServingWorker:
                 ) as relay,
             ):
                 tls = None if beginning.certified is None else Tls(beginning.certified)
-                await self._open(config, relay, desk, listeners, scoreboard, tls)
+                mirrors = config.mirror if self._number == MIRRORING else ()
+                async with neighbouring(relay, store, mirrors, self._stop) as take_mirrors:
+                    await self._open(config, relay, desk, listeners, scoreboard, tls, take_mirrors)
 
     @asynccontextmanager
     async def _open_store(self, config: Config, scoreboard: Scoreboard, newest: int) -> AsyncIterator[Store]:
@@ -168,11 +175,15 @@ class ServingWorker:
         async def keep_certificate(payload: bytes) -> None:
             self._early_certificate = payload
 
+        async def keep_mirrors(payload: bytes) -> None:
+            self._early_mirrors = payload
+
         kept = {
             "rules": keep_rules,
             "options": keep_options,
             "floors": keep_floors,
             "certificate": keep_certificate,
+            "mirrors": keep_mirrors,
         }
         self._tells |= {**tells, **kept, "stop": self._take_stop}
         self._prepared.set()
@@ -188,6 +199,7 @@ class ServingWorker:
         listeners: Sequence[BoundListener],
         scoreboard: Scoreboard,
         tls: Tls | None,
+        mirrors: TakeMirrors,
     ) -> None:
         web, pages, vitals = config.web, pages_of(config.web), RemoteVitals(desk)
         site = Site(relay, web, pages, vitals, RemoteConsole(desk, doorway(relay, web, pages, vitals)))
@@ -216,6 +228,9 @@ class ServingWorker:
             if tls is not None:
                 tls.take(certified_of(payload))
 
+        async def take_mirrors(payload: bytes) -> None:
+            mirrors(mirrors_of(payload))
+
         async def tell_statistics(_payload: bytes) -> bytes:
             return statistics.encode(
                 ServingStatistics(relay.statistics(), server.statistics(), *own_use(), self._position())
@@ -235,7 +250,10 @@ class ServingWorker:
             "options": take_options,
             "floors": take_floors,
             "certificate": take_certificate,
+            "mirrors": take_mirrors,
         }
+        if self._early_mirrors is not None:
+            await take_mirrors(self._early_mirrors)
         if self._early_certificate is not None:
             await take_certificate(self._early_certificate)
         self._calls |= {"settle": settle, "statistics": tell_statistics, "check": tell_trouble}
