@@ -1,4 +1,4 @@
-"""Backup and restore by the very commands of docs/operations.md: all that a relay was comes back, and nothing more."""
+"""Export and import by the very commands of docs/operations.md: all that a relay was comes back, and nothing more."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ LISTS: Final = (
 def steps() -> list[list[str]]:
     """The commands of the page, a list for each of its blocks: how to write, to restore and to compare."""
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    section = page.partition("\n## Backup and restore\n")[2].partition("\n## ")[0]
+    section = page.partition("\n## Export and import\n")[2].partition("\n## ")[0]
     return [block.splitlines() for block in re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)]
 
 

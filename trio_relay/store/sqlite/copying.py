@@ -21,8 +21,9 @@ from trio_relay.store.sqlite.read_pool import store_error
 from trio_relay.store.sqlite.transaction import described, transaction
 
 _CACHE_BYTES: Final = 4_194_304
-STEPS: Final = 20_000
-"""Of SQLite's virtual machine between two pauses: a few milliseconds of copying."""
+STEPS: Final = 100_000
+"""Of SQLite's virtual machine between two pauses: some ten milliseconds of copying. Each pause waits for the GIL, which
+a busy relay has most of the time."""
 
 
 @dataclass(frozen=True, slots=True)
