@@ -107,6 +107,7 @@ def main(
         from perf import promises
 
         promises.main(scale)
+        return
     if names[:1] == ("backup",):
         from perf import backing_up
 
