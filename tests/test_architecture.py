@@ -63,16 +63,10 @@ ALLOWED = {
         "plugins",
         "pipeline",
     ],
-    "metric_families": ["pipeline"],
-    "store_metrics": ["metric_families", "pipeline"],
-    "mirror_metrics": ["pipeline"],
     "metrics": [
         "version",
         "process",
         "memory_budget",
-        "metric_families",
-        "store_metrics",
-        "mirror_metrics",
         "plugins",
         "pipeline",
         "net",
@@ -409,13 +403,12 @@ def imported_from(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
 LONE_AND_SMALL = {
     "backup/vaults.py": "loads what the store of a configuration needs, and nothing else",
     "cli/admin_link.py": "each command of its own has a file",
+    "metrics/of_mirrors.py": "what is said of mirrors, whole, beside a page that is full",
+    "metrics/of_store.py": "the same of the store",
     "net/admin/settings.py": "the configuration as methods tell it",
-    "mirror_metrics.py": "what is said of mirrors, whole, beside a page that is full",
     "nostr/event_fields.py": "stays interpreted, so that msgspec sees what its lists hold",
     "nostr/pow.py": "NIP-13, found by its name",
-    "peers/paging_back.py": "where there is no NIP-77, beside where there is",
     "peers/retrying.py": "pure, so that waits are tested without waiting",
-    "store_metrics.py": "the page of metrics would be too long as one file",
     "store/sqlite/migration.py": "the command needs a whole store, which itself upgrades",
 }
 """Modules of less than `FEWEST_LINES` that one other module imports, and why they stand alone all the same."""
@@ -436,7 +429,19 @@ def test_a_small_module_that_one_other_needs_has_a_reason() -> None:
     assert lone == sorted(LONE_AND_SMALL)
 
 
-SAME_NAME = {"archive", "base", "options", "store", "search", "upgrade", "trends", "lists", "statistics", "explain"}
+SAME_NAME = {
+    "archive",
+    "base",
+    "lifetime",
+    "options",
+    "store",
+    "search",
+    "upgrade",
+    "trends",
+    "lists",
+    "statistics",
+    "explain",
+}
 """Modules that mean the same thing in each of their rooms: promises, settings, parts of a store, operators' lists, and
 what a room tells of itself."""
 

@@ -17,7 +17,7 @@ from tests.store.inside import inside, readers
 from tests.support.backends import everything
 from tests.support.keys import ALICE
 from trio_relay import StoreError, StoreRefused
-from trio_relay.store.sqlite import SqliteStore
+from trio_relay.store.sqlite import SqliteStore, lifetime
 from trio_relay.store.sqlite import store as store_module
 
 
@@ -122,7 +122,7 @@ async def test_a_store_that_does_not_close_is_given_up_in_the_end(
     token = trio.lowlevel.current_trio_token()
 
     def hang(self: SqliteStore) -> None:
-        token.run_sync_soon(mock_clock.jump, store_module.CLOSE_SECONDS)
+        token.run_sync_soon(mock_clock.jump, lifetime.CLOSE_SECONDS)
         release.wait(timeout=20)
         close(self)
         token.run_sync_soon(closed.set)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from trio_relay.store.opensearch.options import OpenSearchOptions
 
 if TYPE_CHECKING:
-    from trio_relay.store.opensearch.store import OpenSearchStore, open_opensearch
+    from trio_relay.store.opensearch.lifetime import open_opensearch
+    from trio_relay.store.opensearch.store import OpenSearchStore
     from trio_relay.store.opensearch.upgrade import migrate
 
 __all__ = ["OpenSearchOptions", "OpenSearchStore", "migrate", "open_opensearch"]
 
-_MODULES = {"OpenSearchStore": "store", "migrate": "upgrade", "open_opensearch": "store"}
+_MODULES = {"OpenSearchStore": "store", "migrate": "upgrade", "open_opensearch": "lifetime"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -27,7 +27,6 @@ from trio_relay.store.base import (
     Saved,
     SharingStatistics,
     StoreError,
-    StoreRefused,
     StoreStatistics,
 )
 from trio_relay.store.insight import Explanation, Holdings, PlanStep
@@ -35,10 +34,9 @@ from trio_relay.store.inspection import Compacted, Inspected, Space, Verify
 from trio_relay.store.opensearch.aggregates import compact, kinds_of, space, tally, trends
 from trio_relay.store.opensearch.archive import ArchiveIndex
 from trio_relay.store.opensearch.bulk import Bulk
-from trio_relay.store.opensearch.bulk_size import fitting_bytes
 from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing
-from trio_relay.store.opensearch.client import OpenSearchClient, open_client
+from trio_relay.store.opensearch.client import OpenSearchClient
 from trio_relay.store.opensearch.comparing import inspect
 from trio_relay.store.opensearch.documents import Document
 from trio_relay.store.opensearch.exchange import Exchange
@@ -54,13 +52,12 @@ from trio_relay.store.opensearch.save import Saver
 from trio_relay.store.opensearch.scan import scan, survey
 from trio_relay.store.opensearch.search import Searcher
 from trio_relay.store.opensearch.tombstones import CrossedDeletions, Tombstones
-from trio_relay.store.opensearch.upgrade import check, look
+from trio_relay.store.opensearch.upgrade import look
 from trio_relay.store.opensearch.values import KeptValues
 from trio_relay.store.surveyed import NO_KINDS, Surveyed
 
 MOST_RECENT_BYTES: Final = 64 * 2**20
 _PROBE: Final = "probe"
-_CLOSE_SECONDS: Final = 5
 _WATCH_SECONDS: Final = 5
 
 log = structlog.get_logger("trio_relay.store")
@@ -365,43 +362,3 @@ class OpenSearchStore:
             else:
                 nursery.start_soon(self._follower.run, lambda: exchange.tells_all)
                 nursery.start_soon(exchange.run)
-
-
-@asynccontextmanager
-async def open_opensearch(
-    options: OpenSearchOptions,
-    *,
-    clock: Callable[[], float] = time.time,
-    bus: Bus | None = None,
-    archiving: Archiving = NOTHING_KEPT,
-) -> AsyncIterator[OpenSearchStore]:
-    """Open the store behind this alias for as long as the context lasts; any number of relays may have it open.
-
-    Args:
-        options: the cluster and the names.
-        clock: seconds since 1970.
-        bus: what other relays on the same index are told over; None: they follow the index, and so does this one.
-        archiving: what is kept of what goes.
-
-    Raises:
-        StoreRefused: it cannot be reached, `trio-relay migrate` has to make or upgrade it first, or it is of a newer
-            version.
-    """
-    async with open_client(options) as client:
-        if (reason := await check(client, options, has_archive=archiving.is_on)) is not None:
-            raise StoreRefused(reason)
-        fitting = replace(options, bulk_bytes=await fitting_bytes(client, options))
-        store = OpenSearchStore(client, fitting, clock, bus=bus, archiving=archiving)
-        await store.show()
-        try:
-            await store.look()
-        except StoreError as error:
-            raise StoreRefused(str(error)) from error
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.run)
-            try:
-                yield store
-            finally:
-                with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-                    await store.show()
-            nursery.cancel_scope.cancel()

@@ -10,8 +10,8 @@ import apsw
 
 from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite import schema
+from trio_relay.store.sqlite.lifetime import open_sqlite
 from trio_relay.store.sqlite.options import SqliteOptions
-from trio_relay.store.sqlite.store import open_sqlite
 from trio_relay.store.sqlite.transaction import described
 
 

@@ -17,8 +17,8 @@ import apsw
 from trio_relay.private_files import make_folder, put_in_place, remove_unfinished, unfinished
 from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite import schema
+from trio_relay.store.sqlite.lifetime import refusing
 from trio_relay.store.sqlite.lock import PidLock
-from trio_relay.store.sqlite.store import refusing
 from trio_relay.store.sqlite.transaction import described
 
 _BEFORE: Final = ".before-restore"

@@ -7,8 +7,7 @@ threads that can be interrupted. Checkpoints run beside the writer on another co
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -20,16 +19,14 @@ import trio
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
-from trio_relay.private_files import Misplaced, make_folder
 from trio_relay.scoreboard import Scoreboard
-from trio_relay.store.base import Audience, CannotCompact, Listener, Saved, StoreError, StoreRefused, StoreStatistics
+from trio_relay.store.base import Audience, CannotCompact, Listener, Saved, StoreError, StoreStatistics
 from trio_relay.store.inspection import Compacted
 from trio_relay.store.sqlite import fetch, schema
 from trio_relay.store.sqlite.archive import Keeping
 from trio_relay.store.sqlite.batch_writer import BatchWriter, last_seq
-from trio_relay.store.sqlite.lock import PidLock, keep_from_others
 from trio_relay.store.sqlite.options import SqliteOptions
-from trio_relay.store.sqlite.read_pool import ReadPool, kept, opened, store_error
+from trio_relay.store.sqlite.read_pool import ReadPool, kept, store_error
 from trio_relay.store.sqlite.shrinking import can_shrink, give_back
 from trio_relay.store.sqlite.tally import size_of
 from trio_relay.store.sqlite.threads import Worker
@@ -51,7 +48,6 @@ _PROBE_BYTES: Final = 2**20
 REMOVED_AT_A_TIME: Final = 500
 """Events removed in one commit, so that the next batch does not wait for long."""
 _WRITER_BUSY_MS: Final = 250
-CLOSE_SECONDS: Final = 10
 EVENTS_BETWEEN_NEWS: Final = 100_000
 SECONDS_AFTER_FAILURE: Final = 60
 """Until the making of words is tried again."""
@@ -339,57 +335,6 @@ class SqliteStore(ReadPool):
                     self._quick.share_snapshot()
         except apsw.Error as error:
             raise store_error(error) from error
-
-
-@asynccontextmanager
-async def open_sqlite(
-    options: SqliteOptions,
-    *,
-    clock: Callable[[], float] = time.time,
-    has_folder: bool = True,
-    scoreboard: Scoreboard | None = None,
-) -> AsyncIterator[SqliteStore]:
-    """Open the store in this file, for this process and this user alone, for as long as the context lasts.
-
-    Args:
-        options: the file, and how it is used.
-        clock: seconds since 1970, for expiry and for searches that look at ages.
-        has_folder: False if others have to reach something in its folder, so that this stays open to them.
-        scoreboard: shared with processes that only read the file; None: there are none.
-
-    Raises:
-        StoreRefused: another process holds the file, it is of a newer version, or it cannot be opened.
-    """
-    path = Path(options.path)
-    with refusing(path):
-        make_folder(path.parent)
-        lock = PidLock(path)
-    try:
-        with refusing(path):
-            keep_from_others(path, has_folder=has_folder)
-        store = opened(partial(SqliteStore, clock=clock, scoreboard=scoreboard), options)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(store.checkpoint_regularly)
-                nursery.start_soon(store.complete_words)
-                yield store
-                nursery.cancel_scope.cancel()
-        finally:
-            with trio.move_on_after(CLOSE_SECONDS, shield=True):
-                await trio.to_thread.run_sync(store.close, abandon_on_cancel=True)
-    finally:
-        lock.release()
-
-
-@contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Turn what the system says of a store's files into the refusal of the store."""
-    try:
-        yield
-    except Misplaced as error:
-        raise StoreRefused(f"{error.filename}: {error.strerror}") from error
-    except OSError as error:
-        raise StoreRefused(f"{path}: {error.strerror}") from error
 
 
 def _checkpoint(connection: apsw.Connection, mode: int) -> Folded:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics_core import Metric
 
-from trio_relay.metric_families import counter, gauge, labelled
+from trio_relay.metrics.families import counter, gauge, labelled
 from trio_relay.pipeline.statistics import RelayStatistics, RetentionStatistics
 
 

@@ -19,13 +19,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from trio_relay.memory_budget import SHARES
-from trio_relay.metric_families import counter, gauge, gauges, histogram, labelled, labelled_twice
-from trio_relay.mirror_metrics import mirror_metrics
+from trio_relay.metrics.families import counter, gauge, gauges, histogram, labelled, labelled_twice
+from trio_relay.metrics.of_mirrors import of_mirrors
+from trio_relay.metrics.of_store import of_store
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.pipeline.statistics import RelayStatistics
 from trio_relay.plugins.processes import ProgramStatistics
 from trio_relay.process import own_use
-from trio_relay.store_metrics import of_store
 from trio_relay.version import CODE, __version__
 
 Snapshot: TypeAlias = Callable[[], tuple[RelayStatistics, NetStatistics]]
@@ -141,7 +141,7 @@ def _all(relay: RelayStatistics, net: NetStatistics) -> Iterator[Metric]:
     yield from _pipeline(relay)
     yield from _judging(relay)
     yield from of_store(relay)
-    yield from mirror_metrics(relay.mirrors)
+    yield from of_mirrors(relay.mirrors)
     text = "Memory that is kept or held, by the setting that bounds it, as memory.total_bytes counts it"
     yield gauges("memory_bytes", text, "setting", _memory(relay, net))
 

@@ -20,7 +20,7 @@ Value: TypeAlias = Callable[[MirrorStatistics], float]
 _LABELS: Final = ("mirror", "direction")
 
 
-def mirror_metrics(mirrors: MirrorsStatistics) -> Iterator[Metric]:
+def of_mirrors(mirrors: MirrorsStatistics) -> Iterator[Metric]:
     """Yield the metrics of all mirrors.
 
     Args:

@@ -1,0 +1,73 @@
+"""The life of a store in a file: opened for one process and one user, and closed in bounded time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from trio_relay.private_files import Misplaced, make_folder
+from trio_relay.scoreboard import Scoreboard
+from trio_relay.store.base import StoreRefused
+from trio_relay.store.sqlite.lock import PidLock, keep_from_others
+from trio_relay.store.sqlite.options import SqliteOptions
+from trio_relay.store.sqlite.read_pool import opened
+from trio_relay.store.sqlite.store import SqliteStore
+
+CLOSE_SECONDS: Final = 10
+
+
+@asynccontextmanager
+async def open_sqlite(
+    options: SqliteOptions,
+    *,
+    clock: Callable[[], float] = time.time,
+    has_folder: bool = True,
+    scoreboard: Scoreboard | None = None,
+) -> AsyncIterator[SqliteStore]:
+    """Open the store in this file, for this process and this user alone, for as long as the context lasts.
+
+    Args:
+        options: the file, and how it is used.
+        clock: seconds since 1970, for expiry and for searches that look at ages.
+        has_folder: False if others have to reach something in its folder, so that this stays open to them.
+        scoreboard: shared with processes that only read the file; None: there are none.
+
+    Raises:
+        StoreRefused: another process holds the file, it is of a newer version, or it cannot be opened.
+    """
+    path = Path(options.path)
+    with refusing(path):
+        make_folder(path.parent)
+        lock = PidLock(path)
+    try:
+        with refusing(path):
+            keep_from_others(path, has_folder=has_folder)
+        store = opened(partial(SqliteStore, clock=clock, scoreboard=scoreboard), options)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(store.checkpoint_regularly)
+                nursery.start_soon(store.complete_words)
+                yield store
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                await trio.to_thread.run_sync(store.close, abandon_on_cancel=True)
+    finally:
+        lock.release()
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a store's files into the refusal of the store."""
+    try:
+        yield
+    except Misplaced as error:
+        raise StoreRefused(f"{error.filename}: {error.strerror}") from error
+    except OSError as error:
+        raise StoreRefused(f"{path}: {error.strerror}") from error
