@@ -67,7 +67,10 @@ async def bring_over(
             async with open_peer(url, signer=signer) as peer, tasks_beside() as tasks:
                 tasks.start_soon(watch, peer)
                 passage = Passage(peer, own, intake, report, takes=takes, gives=gives)
-                await _synchronize_all(passage, filters)
+                try:
+                    await _synchronize_all(passage, filters)
+                finally:
+                    report.received_bytes, report.sent_bytes = peer.received_bytes, peer.sent_bytes
         except PeerLost as error:  # from here it would cancel what is on its way
             lost = error
     if lost is not None:

@@ -133,9 +133,8 @@ async def _watch(report: SyncReport, began: float, peer: Peer) -> None:
 
 def _progress(report: SyncReport, peer: Peer, seconds: float) -> str:
     came, went = report.down.counts.total(), report.up.counts.total()
-    steps = f"{report.windows} stretches, {report.rounds} rounds" + (f", {report.pages} pages" if report.pages else "")
-    size = (peer.received_bytes + peer.sent_bytes) / 1_000_000
-    return f"{steps}: {came} down, {went} up, {(came + went) / max(seconds, 0.001):,.0f} events/s, {size:,.1f} MB"
+    report.received_bytes, report.sent_bytes = peer.received_bytes, peer.sent_bytes
+    return f"{report.steps()}: {came} down, {went} up, {(came + went) / max(seconds, 0.001):,.0f} events/s"
 
 
 def _tell(report: SyncReport, *, takes: bool, gives: bool) -> None:
@@ -145,3 +144,4 @@ def _tell(report: SyncReport, *, takes: bool, gives: bool) -> None:
         click.echo(line)
     for remark in report.remarks:
         click.echo(remark)
+    click.echo(report.steps())

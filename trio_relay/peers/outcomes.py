@@ -67,7 +67,9 @@ class SyncReport:
         windows: stretches of time that have been compared.
         rounds: messages of comparisons that were answered (NIP-77).
         pages: answers to questions for events by time, where there is no NIP-77.
+        received_bytes, sent_bytes: over the network, those of TLS left out.
         remarks: what could not be done, and what was done instead, in words.
+        is_whole: False if something may be missing that could not be fetched.
     """
 
     down: Outcomes = field(default_factory=Outcomes)
@@ -75,9 +77,16 @@ class SyncReport:
     windows: int = 0
     rounds: int = 0
     pages: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
     remarks: list[str] = field(default_factory=list)
     is_whole: bool = True
-    """False if something may be missing that could not be fetched."""
+
+    def steps(self) -> str:
+        """How far it is, in words."""
+        pages = f", {self.pages} pages" if self.pages else ""
+        megabytes = f"{self.received_bytes / 1e6:,.1f} MB received, {self.sent_bytes / 1e6:,.1f} MB sent"
+        return f"{self.windows} spans of time, {self.rounds} rounds{pages}, {megabytes}"
 
     def remark(self, text: str, *, misses_some: bool = False) -> None:
         """Note something once; a hundred of them are enough."""
