@@ -87,7 +87,7 @@ def promises(scale: float) -> Iterator[Promise]:
     told = f"{found:,} of {len(asked):,}, {_quantiles(quantiles(seconds))}"
     yield Promise("found as soon as its OK is there", told)
     with running(OURS) as server:
-        yield _unused(server)
+        yield _unused(server, max(_IDLE_SECONDS * scale, 1.0))
 
 
 def _steps() -> Iterator[Promise]:
@@ -255,9 +255,9 @@ def found_after_ok(server: Server, events: Sequence[Event]) -> tuple[int, list[f
     return found, seconds
 
 
-def _unused(server: Server) -> Promise:
+def _unused(server: Server, seconds: float) -> Promise:
     """Look at a relay that no client has spoken to."""
     before = server.cpu()
-    time.sleep(_IDLE_SECONDS)
-    share = (server.cpu() - before) / _IDLE_SECONDS
+    time.sleep(seconds)
+    share = (server.cpu() - before) / seconds
     return Promise("memory and idle CPU, no client", f"{server.rss() / 1e6:.0f} MB, {share:.1%} of a core")

@@ -114,6 +114,8 @@ def test_every_setting_named_in_the_docs_exists() -> None:
     known = {f"{section}.{key}" for section in Config.__struct_fields__ for key in _keys(section)}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
+        if page.name == "migrating.md":
+            text = re.sub(r"^\| [^|]+ \|", "", text, flags=re.MULTILINE)  # what other relays call theirs
         named = re.findall(rf"`((?:{'|'.join(Config.__struct_fields__)})\.[a-z_]+)`", text)
         assert [name for name in named if name not in known and not _is_module(name)] == []
 

@@ -54,21 +54,25 @@ class Postgres:
         self._folder = folder
         self._made = 0
 
-    def database(self, tables: str = TABLE + LATER) -> str:
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which its programs, and all that speak by libpq, find it."""
+        return {"PGHOST": str(self._folder), "PGUSER": OWNER, "PGTZ": "UTC"}
+
+    def database(self, tables: str = TABLE + LATER, name: str = "") -> str:
         """Make a database with these tables, and return its URL."""
         self._made += 1
-        name = f"nostream{self._made}"
+        name = name or f"nostream{self._made}"
         self.run("createdb", name)
         self.run("psql", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={name}", given=tables)
         return f"postgresql:///{name}?host={self._folder}&user={OWNER}"
 
     def run(self, program: str, *arguments: str, given: str = "") -> bytes:
         """Run one of its programs, and return what it writes."""
-        settings = {**os.environ, "PGHOST": str(self._folder), "PGUSER": OWNER, "PGTZ": "UTC"}
         return subprocess.run(
             [self._programs / program, *arguments],
             input=given.encode(),
-            env=settings,
+            env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,
             check=True,
         ).stdout
