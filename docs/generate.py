@@ -15,6 +15,8 @@ import trio
 from prometheus_client.metrics_core import Metric
 
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, open_relay
+from trio_relay.backup import BackupStatistics
+from trio_relay.backup.regular import BackupCollector
 from trio_relay.cli import main as command
 from trio_relay.config import Setting, settings
 from trio_relay.config_tables import LISTED, options_of
@@ -112,7 +114,9 @@ async def _metrics() -> list[Metric]:
         server = Server(relay, Endpoints(relay.document, relay.check, ""), NetOptions())
         figures = WorkersFigures(ProcessFigures("keeper", 0.0, 0, 0.0), (), 0, 0)
         shown = replace(relay.statistics(), store=_WITH_ALL)
-        return MetricsPage(lambda: (shown, server.statistics()), lambda: figures).families()
+        page = MetricsPage(lambda: (shown, server.statistics()), lambda: figures)
+        page.add(BackupCollector(BackupStatistics))
+        return page.families()
 
 
 _WITH_ALL: Final = StoreStatistics(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 import trio
 from click.testing import CliRunner, Result
 
+from docs.generate import ROOT
 from perf.node import OLD, Node, running
 from tests.support.backends import everything
 from tests.support.indices import made, make, options_for
@@ -191,14 +193,15 @@ async def test_who_is_cancelled_leaves_no_snapshot(
     assert await snapshots(http, backup) == {}
 
 
-def run(index: opensearch.OpenSearchOptions, backup: BackupOptions, *arguments: str) -> Result:
+def run(index: opensearch.OpenSearchOptions, backup: BackupOptions | None, *arguments: str) -> Result:
     environment = {
         "TRIO_RELAY_STORE__BACKEND": "opensearch",
         "TRIO_RELAY_OPENSEARCH__URLS": f'["{index.urls[0]}"]',
         "TRIO_RELAY_OPENSEARCH__PREFIX": index.prefix,
-        "TRIO_RELAY_BACKUP__REPOSITORY": backup.repository,
-        "TRIO_RELAY_BACKUP__LOCATION": backup.location,
     }
+    if backup is not None:
+        environment["TRIO_RELAY_BACKUP__REPOSITORY"] = backup.repository
+        environment["TRIO_RELAY_BACKUP__LOCATION"] = backup.location
     return CliRunner().invoke(main, arguments, env=environment)
 
 
@@ -217,3 +220,19 @@ def test_the_commands_do_the_same(index: opensearch.OpenSearchOptions, backup: B
     assert run(index, backup, "restore", "first").exit_code == 3
     ended = run(index, backup, "restore", "--replace", "first")
     assert (ended.exit_code, ended.stdout.splitlines()[0].startswith(f"{index.prefix}: 0 events as of 20")) == (0, True)
+
+
+def test_the_page_says_how(
+    index: opensearch.OpenSearchOptions, backup: BackupOptions, tmp_path: Path, keeping: Node
+) -> None:
+    page = (ROOT / "docs" / "opensearch.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Snapshot and restore\n")[2].partition("\n## ")[0]
+    [table] = re.findall(r"^```toml\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    config = tmp_path / "opensearch.toml"
+    config.write_text(table.replace("/the/folder/of/path.repo", str(keeping.folder / "repositories")))
+    assert run(index, None, "migrate").exit_code == 0
+    commands = re.findall(r"^trio-relay ((?:backup|restore) .*)$", section, re.MULTILINE)
+    assert [command.partition(" ")[0] for command in commands] == ["backup", "restore", "restore"]
+    for command in commands:
+        ended = run(index, None, *command.replace("config/opensearch.toml", str(config)).split())
+        assert ended.exit_code == 0, ended.stderr
