@@ -140,6 +140,29 @@ async def test_a_check_names_what_is_wrong_and_ends_with_1(tmp_path: Path) -> No
     ]
 
 
+async def test_what_is_wrong_is_repaired_while_no_relay_runs(tmp_path: Path) -> None:
+    lines = b"".join(events.encode(event) + b"\n" for event in ALL)
+    assert (await finished(tmp_path, "import", stdin=lines)).returncode == 0
+    with closing(apsw.Connection(str(tmp_path / "data" / "relay.db"))) as connection:
+        connection.execute("UPDATE event SET kind = 9 WHERE seq = 1").fetchall()
+        connection.execute("UPDATE event SET json = replace(json, 'note 1\"', 'note 9\"') WHERE seq = 2").fetchall()
+    async with running(tmp_path) as program:
+        ended = await finished(tmp_path, "check", "--repair", "broken.jsonl")
+        assert ended.returncode == 3
+        assert f"in use by the process with pid {program.process.pid}" in ended.stderr.decode()
+        await stopped(program)
+    *_, moved, last = (await told(tmp_path, {}, "check", "--repair", "broken.jsonl")).splitlines()
+    assert moved == f"moved out: event: {NOTES[1].id}: its id is not that of its JSON"
+    assert last.startswith("repaired: 49 events; 1 are in broken.jsonl; ")
+    assert json.loads((tmp_path / "broken.jsonl").read_bytes())["id"] == NOTES[1].id
+    assert await told(tmp_path, {}, "check") == "49 events looked at: nothing is wrong\n"
+    assert await told(tmp_path, {}, "check", "--repair", "more.jsonl") == "49 events looked at: nothing is wrong\n"
+    async with running(tmp_path) as program, program.client() as client:
+        assert len(await everything(client)) == 49
+        assert len(await client.ask("kind", {"kinds": [1]})) == 29
+        await stopped(program)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -11,13 +12,15 @@ import trio
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from trio_relay.cli.leaving import CRASHED, exit_codes, leave
+from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.cli.operating import store_errors
 from trio_relay.config import Config
 from trio_relay.exporting import open_for_reading
 from trio_relay.nostr.schnorr import open_backend
-from trio_relay.store.inspection import Verify
+from trio_relay.private_files import written_whole
+from trio_relay.store.inspection import Fault, Verify
+from trio_relay.store.sqlite import held, repair
 
 _MOST_TOLD: Final = 1_000
 """Faults that are written out; of a store where more is wrong these are enough to see what."""
@@ -28,20 +31,63 @@ _MOST_TOLD: Final = 1_000
 @click.option(
     "--signatures", is_flag=True, help="Verify the signature of each event, too, which takes most of the time."
 )
+@click.option(
+    "--repair",
+    "broken_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Repair what is wrong; FILE takes events that have no place any more.",
+)
 @click.pass_obj
-def check_command(group_path: Path | None, config_path: Path | None, signatures: bool) -> None:
+def check_command(
+    group_path: Path | None, config_path: Path | None, signatures: bool, broken_path: Path | None
+) -> None:
     """Look for what is wrong with the store, and change nothing.
 
     Looked at are the file itself, each event's id, and all that is kept beside its JSON: columns, rows of tags, words,
     expiry, tombstones. Each fault is a line; exit code 1 if there is any. The relay may run meanwhile.
+
+    With --repair, while no relay runs, everything is made anew of the events that can be read and are right, in a new
+    file; the old one stays beside it. Events that are broken themselves, or have no place, are written to FILE.
     """
     config = loaded_lasting(config_path or group_path)
     verify = open_backend(config.pipeline.signatures).verify if signatures else None
-    with exit_codes(), store_errors():
+    with exit_codes(writes=True), store_errors():
+        if broken_path is not None:
+            _check_repairable(config)
         events, faults = trio.run(_check, config, verify)
-    click.echo(f"{events:,} events looked at: {f'{faults:,} faults' if faults else 'nothing is wrong'}")
-    if faults:
-        leave(CRASHED, "the store is not as it should be")
+        click.echo(f"{events:,} events looked at: {f'{faults:,} faults' if faults else 'nothing is wrong'}")
+        if faults and broken_path is not None:
+            _repair(config, broken_path, verify)
+        elif faults:
+            leave(CRASHED, "the store is not as it should be")
+
+
+def _check_repairable(config: Config) -> None:
+    """Refuse a store that is used, before anything is looked at."""
+    if config.store.backend != "sqlite":
+        leave(
+            CONFIG_ERROR,
+            "only a SQLite file can be repaired; of an index, `trio-relay export` and `import` make a new one",
+        )
+    with held(Path(config.store.path)):
+        pass
+
+
+def _repair(config: Config, broken_path: Path, verify: Verify | None) -> None:
+    aside = datetime.now(UTC).strftime(".before-%Y%m%dT%H%M%SZ")
+    with written_whole(broken_path) as broken:
+
+        def move_out(json: bytes, fault: Fault) -> None:
+            broken.write(json.replace(b"\n", b" ") + b"\n")
+            click.echo(f"moved out: {fault}")
+
+        done = trio.run(repair, config.store, aside, move_out, verify)
+    click.echo(
+        f"repaired: {done.events:,} events; {done.moved_out:,} are in {broken_path}; {done.kept_aside} is the old file"
+    )
+    if done.unread:
+        click.echo(f"of {done.unread:,} numbers nothing could be read; some of them may have been of no event")
 
 
 async def _check(config: Config, verify: Verify | None) -> tuple[int, int]:

@@ -7,7 +7,7 @@ one walk along their own table, and only those of events with another number of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Final, NamedTuple
 
@@ -118,7 +118,7 @@ def _looked_at(
 ) -> tuple[int, Inspected] | None:
     """Look at the next rows; gives the number of the last, and what was found; None if there are no more."""
     with _snapshot(connection):
-        rows = _read(connection, after, last)
+        rows = rows_between(connection, after, last)
         if not rows:
             return None
         return rows[-1].seq, Inspected(len(rows), tuple(_Portion(connection, after, rows).faults(tags, verify)))
@@ -167,7 +167,7 @@ class _Portion:
         yield from self._lacking(_EXPIRIES, Aspect.EXPIRY, {seq: _expiry(seq, event) for seq, event in whole.items()})
         words = {seq: _words(seq, event) for seq, event in whole.items() if worded is None or seq <= worded}
         yield from self._lacking(_WORDS, Aspect.WORDS, words)
-        yield from _forbidden(self._connection, whole)
+        yield from forbidden(self._connection, list(whole.values()))
 
     def _twice(self) -> Iterator[Fault]:
         for event_id, seq in all_rows(self._connection, _TWICE, self.rows[0].seq, self.rows[-1].seq):
@@ -186,7 +186,12 @@ class _Portion:
                 yield Fault(aspect, where, f"{there} is kept, where it should be {wanted} (0: nothing)")
 
 
-def _read(connection: apsw.Connection, after: int, last: int) -> list[Row]:
+def rows_between(connection: apsw.Connection, after: int, last: int) -> list[Row]:
+    """The rows of numbers above one and up to another, in order: some of them, if they are many or large.
+
+    Raises:
+        apsw.Error: they could not be read.
+    """
     rows: list[Row] = []
     characters = 0
     with closing(connection.execute(_ROWS, (after, last, EVENTS_AT_A_TIME))) as found:
@@ -250,13 +255,13 @@ def _number(value: object) -> int:
     return int(str(value))
 
 
-def _forbidden(connection: apsw.Connection, whole: dict[int, Event]) -> Iterator[Fault]:
+def forbidden(connection: apsw.Connection, events: Sequence[Event]) -> Iterator[Fault]:
     """Find events that a tombstone should have kept out, unless they are just being removed."""
-    events = [by_itself(event) for event in whole.values()]
-    facts = look_up(connection, events)
+    bare = [by_itself(event) for event in events]
+    facts = look_up(connection, bare)
     going = {decode(json).pubkey for (json,) in all_rows(connection, _VANISHING)}
     vanished = {key: until for key, until in facts.vanished.items() if key not in going}
-    for event in events:
+    for event in bare:
         outcome = judge([event], _against(event, facts, vanished)).outcomes[0]
         if outcome in _FORBIDDEN:
             yield Fault(Aspect.TOMBSTONE, event.id, _FORBIDDEN[outcome])

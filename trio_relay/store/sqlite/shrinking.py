@@ -78,7 +78,7 @@ def write_anew(path: Path, told: Callable[[str], object]) -> None:
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
             schema.check(connection, str(path))
-            _take_alone(connection, path)
+            take_alone(connection, path)
             told(_announcement(connection, path))
             part.unlink(missing_ok=True)
             os.close(open_private(part, is_new=True))
@@ -91,7 +91,7 @@ def write_anew(path: Path, told: Callable[[str], object]) -> None:
         raise StoreError(f"{path} could not be written anew: {reason}; it is as it was") from error
 
 
-def _take_alone(connection: apsw.Connection, path: Path) -> None:
+def take_alone(connection: apsw.Connection, path: Path) -> None:
     """Have the log folded back and removed, and keep all others out until the connection is closed.
 
     A file must not be replaced while anybody has its log's memory open: that would be taken for the new file's.
