@@ -17,9 +17,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE
 from trio_relay.cli import import_progress
-from trio_relay.nostr.event import encode
 from trio_relay.transfer import ImportSummary
 
 GB = 10**9
@@ -108,7 +108,7 @@ async def test_an_import_that_fails_is_not_told_as_done(
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["", "no colour", "dumb"])
 def test_a_terminal_of_eighty_columns_has_one_line_of_it(tmp_path: Path, more: dict[str, str]) -> None:
-    lines = b"".join(encode(ALICE.event(f"{number}")) + b"\n" for number in range(2_000))
+    lines = jsonl(ALICE.event(f"{number}") for number in range(2_000))
     (tmp_path / "in.jsonl").write_bytes(lines)
     own_end, terminal = pty.openpty()
     ioctl(terminal, TIOCSWINSZ, pack("HHHH", 24, 80, 0, 0))

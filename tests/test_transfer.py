@@ -19,6 +19,7 @@ import trio.testing
 from click.testing import CliRunner, Result
 
 from tests.support.backends import everything
+from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from trio_relay import MemoryStore, PolicyOptions, RelayOptions, Rules, open_relay
 from trio_relay.cli import main
@@ -46,7 +47,7 @@ AWKWARD = BOB.event('é \u2028 \x00 \x0b \\ " \n 🦀', tags=[["t", "ü"], ["e"]
 
 
 def _lines(*events: Event) -> bytes:
-    return b"".join(encode(event) + b"\n" for event in events)
+    return jsonl(events)
 
 
 def _run(store: Path, *arguments: str, stdin: bytes = b"", color: bool = False) -> Result:

@@ -9,12 +9,13 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
+from tests.support.event_lines import jsonl
 from tests.support.indices import emptied
 from tests.support.keys import ALICE, BOB, CAROL, NOW
 from tests.support.readers import reading
 from trio_relay import MemoryStore, StoreError, trends
 from trio_relay.cli import main
-from trio_relay.nostr.event import Event, encode
+from trio_relay.nostr.event import Event
 from trio_relay.nostr.trends import Tally, Trends
 from trio_relay.trends import describe, read_trends
 
@@ -106,7 +107,7 @@ def test_the_program_leaves_out_what_is_private_by_its_configuration(tmp_path: P
         "TRIO_RELAY_POLICY__PRIVATE_KINDS": "[4, 7, 1984, 30023]",
         "TRIO_RELAY_RELAY__URL": "wss://relay.example/",
     }
-    _run(settings, "import", stdin=b"".join(encode(event) + b"\n" for event in HIDDEN))
+    _run(settings, "import", stdin=jsonl(HIDDEN))
     result = _trends(settings, "--json")
     assert result.exit_code == 0, result.output
     assert msgspec.json.decode(result.output, type=Trends) == _tallied(EVENTS, NOW + 3 - 3_600, NOW + 3, 10)
@@ -130,7 +131,7 @@ def _run(settings: dict[str, str], *arguments: str, stdin: bytes = b"") -> Resul
 
 
 def _trends(settings: dict[str, str], *arguments: str) -> Result:
-    _run(settings, "import", stdin=b"".join(encode(event) + b"\n" for event in EVENTS))
+    _run(settings, "import", stdin=jsonl(EVENTS))
     return _run(settings, "trends", "--hours", "1", "--until", str(NOW + 3), *arguments)
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import PATIENCE, environment, finished, launcher
 from trio_relay.compressed import open_zstd_writer
-from trio_relay.nostr.event import encode
 
 pytestmark = pytest.mark.slow
 
 EVENTS = [author.event(f"{n}", created_at=NOW + n) for n in range(3_000) for author in (ALICE, BOB)]
-LINES = b"not JSON\n" + b"".join(encode(event) + b"\n" for event in EVENTS)
+LINES = b"not JSON\n" + jsonl(EVENTS)
 
 OFTEN = """
 import os, signal

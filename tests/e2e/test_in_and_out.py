@@ -9,6 +9,7 @@ from signal import SIGTERM
 import msgspec
 import pytest
 
+from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import finished, running
 from tests.support.program_load import everything, publish_all
@@ -22,7 +23,7 @@ EVENTS = [author.event(f"{n}", created_at=NOW + n) for n in range(700) for autho
 async def test_a_relay_serves_what_was_imported_and_exports_it_while_it_runs(
     tmp_path: Path, store_settings: dict[str, str]
 ) -> None:
-    lines = b"".join(encode(event) + b"\n" for event in EVENTS)
+    lines = jsonl(EVENTS)
     imported = await finished(tmp_path, "import", settings=store_settings, stdin=lines)
     assert imported.stdout == b"1400 events: 1400 stored, 0 known, 0 superseded, 0 ephemeral, 0 gone, 0 refused\n"
     assert (imported.returncode, imported.stderr) == (0, b"")

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE
 from tests.support.program import finished
-from trio_relay.nostr.event import encode
 from trio_relay.store.opensearch.mapping import VERSION
 from trio_relay.store.sqlite.schema import VERSION as SCHEMA
 
@@ -55,7 +55,7 @@ async def test_an_index_is_made_once_and_then_events_go_in_and_out(
     code, said, complaints = await migrate(tmp_path, settings=settings)
     assert (code, said[-1], complaints) == (0, f"{alias} -> {index} has layout {VERSION}: nothing to do", "")
     events = [ALICE.event(f"{n}") for n in range(20)]
-    lines = b"".join(encode(event) + b"\n" for event in events)
+    lines = jsonl(events)
     imported = await finished(tmp_path, "import", "--config", str(CONFIG), settings=settings, stdin=lines)
     assert imported.stdout == b"20 events: 20 stored, 0 known, 0 superseded, 0 ephemeral, 0 gone, 0 refused\n"
     exported = await finished(tmp_path, "export", "--config", str(CONFIG), settings=settings)

@@ -13,11 +13,11 @@ from typing import Any
 import apsw
 import pytest
 
+from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import Program, finished, running
 from tests.support.program_load import everything, publish_all
 from tests.support.server import Talker
-from trio_relay.nostr import event as events
 from trio_relay.nostr import nip19
 
 pytestmark = pytest.mark.slow
@@ -78,7 +78,7 @@ async def test_what_is_deleted_through_the_relay_is_gone_for_its_clients(
 
 
 async def test_the_same_is_done_without_a_relay(tmp_path: Path, settings: dict[str, str]) -> None:
-    lines = b"".join(events.encode(event) + b"\n" for event in ALL)
+    lines = jsonl(ALL)
     assert (await finished(tmp_path, "import", settings=settings, stdin=lines)).returncode == 0
     assert await told(tmp_path, settings, "count", OF_ALICE, '{"kinds":[7]}') == "50\n"
     done = await told(tmp_path, settings, "delete", "--filter", OF_ALICE, "--filter", '{"kinds":[9]}', "--yes")
@@ -128,7 +128,7 @@ def sizes(said: str) -> tuple[float, float]:
 
 
 async def test_a_check_names_what_is_wrong_and_ends_with_1(tmp_path: Path) -> None:
-    lines = b"".join(events.encode(event) + b"\n" for event in ALL)
+    lines = jsonl(ALL)
     assert (await finished(tmp_path, "import", stdin=lines)).returncode == 0
     with closing(apsw.Connection(str(tmp_path / "data" / "relay.db"))) as connection:
         connection.execute("UPDATE event SET kind = 9 WHERE seq = 1").fetchall()
@@ -141,7 +141,7 @@ async def test_a_check_names_what_is_wrong_and_ends_with_1(tmp_path: Path) -> No
 
 
 async def test_what_is_wrong_is_repaired_while_no_relay_runs(tmp_path: Path) -> None:
-    lines = b"".join(events.encode(event) + b"\n" for event in ALL)
+    lines = jsonl(ALL)
     assert (await finished(tmp_path, "import", stdin=lines)).returncode == 0
     with closing(apsw.Connection(str(tmp_path / "data" / "relay.db"))) as connection:
         connection.execute("UPDATE event SET kind = 9 WHERE seq = 1").fetchall()

@@ -19,12 +19,13 @@ import trio
 
 from docs.generate import ROOT
 from tests.e2e.test_managing import manage
+from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.named_relay import AuthClient
 from tests.support.operators import ADMIN, MODERATOR
 from tests.support.program import PATIENCE, Program, environment, finished, running
 from tests.support.program_load import everything
-from trio_relay.nostr.event import Event, encode
+from trio_relay.nostr.event import Event
 
 pytestmark = [pytest.mark.slow]
 
@@ -262,4 +263,4 @@ async def test_without_backup_the_rules_of_the_day_are_asked(tmp_path: Path) -> 
 
 
 def lines(*events: Event) -> bytes:
-    return b"".join(encode(event) + b"\n" for event in events)
+    return jsonl(events)

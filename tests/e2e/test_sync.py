@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from tests.e2e.test_behind_haproxy import free_ports
+from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.program import Program, finished, running
 from trio_relay import Event
 from trio_relay.nostr import nip19
-from trio_relay.nostr.event import encode
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def notes(author: Author, number: int) -> list[Event]:
 
 async def imported(folder: Path, events: Iterable[Event], settings: dict[str, str] | None = None) -> None:
     await trio.Path(folder).mkdir(exist_ok=True)
-    lines = b"".join(encode(event) + b"\n" for event in events)
+    lines = jsonl(events)
     assert (await finished(folder, "import", stdin=lines, settings=settings)).returncode == 0
 
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 from click.testing import CliRunner
 
+from tests.support.event_lines import jsonl
 from tests.support.indices import make, options_for
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.named_relay import URL, open_client, open_named
@@ -62,7 +63,7 @@ def test_a_relay_that_is_started_again_admits_nothing_of_it(opening: Opening) ->
 def imported(store: Path, *events: Event, options: tuple[str, ...] = ()) -> list[str]:
     """What `trio-relay import` says of these."""
     environment = {"TRIO_RELAY_STORE__PATH": str(store), "TRIO_RELAY_RELAY__URL": URL}
-    lines = b"".join(encode(event) + b"\n" for event in events)
+    lines = jsonl(events)
     ended = CliRunner().invoke(main, ["import", *options], input=lines, env=environment)
     assert ended.exit_code == 0, ended.output
     return ended.stdout.splitlines()
@@ -82,7 +83,7 @@ def test_no_import_brings_it_back(options: tuple[str, ...], tmp_path: Path) -> N
         "7 events: 1 stored, 1 known, 0 superseded, 0 ephemeral, 5 gone, 0 refused",
         "  5 gone: its author has asked to vanish",
     ]
-    assert exported(store) == b"".join(encode(event) + b"\n" for event in (OF_BOB, REQUEST, NEWER))
+    assert exported(store) == jsonl((OF_BOB, REQUEST, NEWER))
 
 
 @pytest.mark.usefixtures("own_logging")
