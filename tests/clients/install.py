@@ -42,6 +42,7 @@ def _steps() -> Iterator[tuple[str, tuple[list[str], Path, dict[str, str]]]]:
     shutil.copy(HERE / "package.json", scripts)
     yield "javascript", ([*_NPM, "--loglevel=error"], scripts, {})
     yield "go", (["go", "build", "-o", str(BUILT / "go-nostr"), "./go"], HERE, {})
+    yield "khatru", (["go", "build", "-o", str(BUILT / "khatru-relay"), "."], HERE / "khatru", {})
     for script in sorted({it.script for it in LIBRARIES if it.language == "python" and it.needed}):
         python = BUILT / script / "bin" / "python"
         if not python.exists():

@@ -1,0 +1,55 @@
+"""The command `sync` with rust-nostr's own relay, which speaks NIP-77."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from nostr_sdk import LocalRelayBuilder, RateLimit  # type: ignore[import-untyped]  # ships no types
+
+from tests.e2e.test_behind_haproxy import free_ports
+from tests.e2e.test_sync import exported, ids, imported, notes
+from tests.support.keys import ALICE, BOB, Author
+from tests.support.program import finished
+from tests.support.rust_nostr import nostr_loop
+
+pytestmark = pytest.mark.slow
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[str]:
+    """The relay; gives its URL."""
+    (port,) = free_ports(1)
+    async with nostr_loop() as loop:
+        relay = (
+            LocalRelayBuilder()
+            .addr("127.0.0.1")
+            .port(port)
+            .rate_limit(RateLimit(max_reqs=1_000, notes_per_minute=1_000_000))
+            .build()
+        )
+        await loop.wait(relay.run())
+        try:
+            yield f"ws://127.0.0.1:{port}"
+        finally:
+            relay.shutdown()
+
+
+async def sync(folder: Path, url: str, direction: str = "both") -> list[str]:
+    ended = await finished(folder, "sync", "--direction", direction, url)
+    assert (ended.returncode, ended.stderr) == (0, b""), ended.stdout
+    return ended.stdout.decode().splitlines()
+
+
+async def test_what_one_side_has_and_the_other_has_not_goes_each_way(tmp_path: Path) -> None:
+    here, there, both = notes(ALICE, 300), notes(BOB, 700), notes(Author("carol"), 200)
+    await imported(tmp_path / "there", [*there, *both])
+    await imported(tmp_path / "here", [*here, *both])
+    async with serving() as url:
+        assert (await sync(tmp_path / "there", url, "up"))[0] == "up: 900 stored"
+        assert (await sync(tmp_path / "here", url))[:2] == ["down: 700 stored", "up: 300 stored"]
+        assert (await sync(tmp_path / "here", url))[:2] == ["down: nothing", "up: nothing"]
+        assert (await sync(tmp_path / "there", url, "down"))[:1] == ["down: 300 stored"]
+    assert await exported(tmp_path / "here") == await exported(tmp_path / "there") == ids(*here, *there, *both)
