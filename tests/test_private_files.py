@@ -16,7 +16,16 @@ import structlog
 
 from tests.store.files import content, opened
 from tests.support.keys import ALICE
-from trio_relay.private_files import close_to_others, make_folder, open_private, set_mode, written_whole
+from trio_relay.private_files import (
+    close_to_others,
+    filled,
+    make_folder,
+    open_private,
+    put_in_place,
+    set_mode,
+    unfinished,
+    written_whole,
+)
 
 NOTE = ALICE.event("a note")
 VICTIM = b"of somebody else"
@@ -247,3 +256,22 @@ def test_standard_output_may_be_named_where_it_is_a_file(tmp_path: Path) -> None
     with written.open("ab") as out:
         subprocess.run([sys.executable, "-c", program], stdout=out, check=True)
     assert written.read_bytes() == b"before after"
+
+
+def test_an_unfinished_file_is_private_and_goes_whatever_becomes_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with unfinished(path) as part, filled(part) as file:
+        file.write(b"x")
+        assert (mode(part), part.parent) == (0o600, tmp_path)
+    assert modes(tmp_path) == {}
+    with unfinished(path) as part:
+        put_in_place(part, path)
+    assert modes(tmp_path) == {"out": 0o600}
+
+
+def test_there_is_none_beside_what_is_no_regular_file(tmp_path: Path, victim: Path) -> None:
+    (tmp_path / "link").symlink_to(victim)
+    for path in (tmp_path / "link", tmp_path, Path(os.devnull)):
+        with pytest.raises(OSError, match=r"it is no regular file"), unfinished(path):
+            pass
+    assert (content(victim), mode(victim)) == (VICTIM, 0o644)

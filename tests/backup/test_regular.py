@@ -214,15 +214,18 @@ class TestFolder:
         place = tmp_path / "all"
         vault = folder.BackupFolder(place, store, with_key=True)
         unfinished = [f"relay-20200101T000000Z.backup.a1b2c3d4.part{end}" for end in ("", "-journal")]
+        unfinished.append("relay-20200101T000001Z.backup.a1b2c3d4.part")  # somebody is writing it
         others = ["relay-1.backup", "relay-20200101T000000Z.backup.gz", "notes.txt", "relay.db"]
         fill(place, *others, "relay-20200101T000000Z.backup", *unfinished)
+        for name in [*others, *unfinished[:2]]:
+            os.utime(place / name, (NOW, NOW - 3_600))
         now = NOW
         made = regular.Backups(BackupOptions(keep=2), vault, lambda: now)
         for _ in range(4):
             now += 60
             await made.make()
         kept = [folder.name_at(now - 60), folder.name_at(now)]
-        assert names_in(place) == sorted([*others, *kept])
+        assert names_in(place) == sorted([*others, *kept, unfinished[2]])
         assert await vault.newest() == now
         assert backup_file.read_header(place / kept[1]).with_key
 

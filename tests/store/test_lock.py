@@ -21,7 +21,7 @@ from tests.support.backends import ask, everything
 from tests.support.keys import ALICE
 from trio_relay import Filter, StoreRefused
 from trio_relay.nostr.event import Event, encode
-from trio_relay.store.sqlite.lock import PidLock
+from trio_relay.store.sqlite.lock import PidLock, holder_of
 
 HOLDER = """
 import sys, trio
@@ -189,3 +189,12 @@ async def test_no_link_beside_the_store_is_followed(tmp_path: Path, victim: Path
         async with opened(path) as store:
             await store.save_many([NOTE])
     assert content(victim) == b"of somebody else"
+
+
+async def test_who_holds_a_store_can_be_asked_without_taking_it(path: Path) -> None:
+    assert holder_of(path) is None
+    async with opened(path):
+        assert holder_of(path) == str(os.getpid())
+    assert holder_of(path) is None
+    async with opened(path):
+        pass

@@ -18,6 +18,8 @@ from trio_relay.private_files import make_folder
 
 _NAME: Final = "relay-%Y%m%dT%H%M%SZ.backup"
 _NAMED: Final = re.compile(r"relay-[0-9]{8}T[0-9]{6}Z\.backup(\.[a-z0-9_]{8}\.part(?:-journal)?)?")
+_LEFT_SECONDS: Final = 3_600.0
+"""After so long without a change nobody writes a half-written backup any more: each writes all the time."""
 
 
 class BackupFolder:
@@ -37,7 +39,7 @@ class BackupFolder:
     async def make(self, now: float) -> BackupMade:
         """See `Vault.make`."""
         with self._saying_where():
-            await trio.to_thread.run_sync(self._tidy)
+            await trio.to_thread.run_sync(self._tidy, now)
         file = self._folder / name_at(now)
         return await back_up_file(self._store, file, now, with_key=self._with_key)
 
@@ -64,11 +66,11 @@ class BackupFolder:
             (self._folder / name).unlink(missing_ok=True)
         return leaving
 
-    def _tidy(self) -> None:
-        """Make the folder, and remove what a killed relay has left half written: only one relay writes here."""
+    def _tidy(self, now: float) -> None:
+        """Make the folder, and remove what who was killed has left half written: a command may be writing here, too."""
         make_folder(self._folder)
         for one in self._folder.iterdir():
-            if (found := _NAMED.fullmatch(one.name)) and found[1]:
+            if (found := _NAMED.fullmatch(one.name)) and found[1] and one.stat().st_mtime < now - _LEFT_SECONDS:
                 one.unlink(missing_ok=True)
 
     def _names(self) -> list[str]:
