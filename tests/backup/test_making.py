@@ -195,6 +195,13 @@ async def test_what_is_no_store_is_refused(tmp_path: Path, store: Path, file: Pa
     assert not exists(file)
 
 
+async def test_a_store_of_an_older_version_has_a_backup_of_that_version(store: Path, file: Path) -> None:
+    with closing(apsw.Connection(str(store))) as connection:
+        connection.pragma("user_version", 5)
+    await back_up(store, file)
+    assert (backup_file.read_header(file).schema, version_of(unpacked(file))) == (5, 5)
+
+
 async def test_a_backup_that_cannot_be_written_says_why(store: Path, file: Path, tmp_path: Path) -> None:
     for place, why in (
         (tmp_path / "nowhere" / "x", "No such file or directory"),

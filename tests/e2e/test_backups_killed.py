@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -18,7 +17,7 @@ from trio_websocket import ConnectionClosed
 from tests.store.files import exists, opened, opened_for_reading
 from tests.support.backends import everything
 from tests.support.keys import NOW, Author
-from tests.support.program import MODULE, Program, environment, finished, launcher, running
+from tests.support.program import Program, finished, killed_after, launcher, running
 from tests.support.program_load import everything as all_stored
 from trio_relay import Event
 from trio_relay.backup import restoring
@@ -55,24 +54,6 @@ class Publisher:
                         verb, event_id, accepted, _reason = await client.receive()
                         assert (verb, accepted) == ("OK", True)
                         self.acknowledged.add(event_id)
-
-
-async def killed_after(seconds: float, *, folder: Path, arguments: Sequence[str]) -> None:
-    """Run the program, and kill it after so long."""
-    async with trio.open_nursery() as nursery:
-        start = partial(
-            trio.run_process,
-            [*MODULE, *arguments],
-            cwd=folder,
-            env=environment(),
-            check=False,
-            capture_stdout=True,
-            capture_stderr=True,
-        )
-        process: trio.Process = await nursery.start(start)
-        with trio.move_on_after(seconds):
-            await process.wait()
-        process.kill()
 
 
 async def duration_of(folder: Path, *arguments: str) -> float:

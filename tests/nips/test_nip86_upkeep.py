@@ -32,7 +32,7 @@ async def test_a_backup_is_an_act_and_its_failure_is_none() -> None:
     async def back_up() -> dict[str, object]:
         if fails:
             raise errors.Rejected(errors.Prefix.ERROR, "no backup: No space left on device")
-        return {"events": "/backups/events.jsonl.gz", "state": "/backups/state.json", "number": 2}
+        return {"file": "/backups/relay-20261130T073549Z.backup", "number": 2, "bytes": 1_539}
 
     async with open_door(rules=rules_for(admins=(ADMIN.pubkey,)), back_up=back_up) as door, operator(door) as admin:
         reply = await admin.ask("backupnow")

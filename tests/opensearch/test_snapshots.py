@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
+from random import uniform
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ from tests.support.backends import everything
 from tests.support.indices import made, make, options_for
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.node import need, own_names
+from tests.support.program import PATIENCE, finished, killed_after
 from trio_relay import StoreRefused
 from trio_relay.backup import BackupOptions, BackupRefused, regular, repository
 from trio_relay.cli import main
@@ -165,8 +168,10 @@ async def test_what_cannot_be_done_is_said_and_nothing_is_touched(
     with pytest.raises(BackupRefused, match=r"backup\.with_key: a snapshot of OpenSearch has the relay's own keys"):
         await repository.BackupRepository(BackupOptions(repository=prefix), index).make(NOW)
     await make(index)
-    with pytest.raises(StoreRefused, match=f"^no snapshot {prefix}/Capital: "):
-        await vault.make_named("Capital", NOW)
+    for name in ("Capital", "*", "_all", "a/b", "a,b", ""):
+        for attempt in (vault.make_named(name, NOW), vault.check(name), vault.restore(name, replaces=True)):
+            with pytest.raises(BackupRefused, match="is no name of a snapshot"):
+                await attempt
     await vault.make_named("mine", NOW)
     with pytest.raises(StoreRefused, match=f"^no snapshot {prefix}/mine: "):
         await vault.make_named("mine", NOW)
@@ -236,3 +241,55 @@ def test_the_page_says_how(
     for command in commands:
         ended = run(index, None, *command.replace("config/opensearch.toml", str(config)).split())
         assert ended.exit_code == 0, ended.stderr
+
+
+def settings_of(index: opensearch.OpenSearchOptions, backup: BackupOptions) -> dict[str, str]:
+    return {
+        "store.backend": "opensearch",
+        "opensearch.urls": f'["{index.urls[0]}"]',
+        "opensearch.prefix": index.prefix,
+        "backup.repository": backup.repository,
+        "backup.with_key": "true",
+    }
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.exhaustive)])
+async def test_killed_commands_leave_a_whole_snapshot_or_none_and_the_old_index_or_the_new_one(
+    http: httpx.AsyncClient,
+    index: opensearch.OpenSearchOptions,
+    backup: BackupOptions,
+    prefix: str,
+    tmp_path: Path,
+    kills: int,
+) -> None:
+    vault = repository.BackupRepository(backup, index)
+    async with made(index) as store:
+        await store.save_many(EVENTS)
+        await vault.make_named("first", NOW)
+        await store.save_many([LATER])
+    killed = partial(killed_after, folder=tmp_path, settings=settings_of(index, backup))
+    began = trio.current_time()
+    assert (await finished(tmp_path, "backup", "second", settings=settings_of(index, backup))).returncode == 0
+    longest = trio.current_time() - began
+    restored = False
+    for number in range(kills):
+        await killed(uniform(longest / 3, longest * 1.2), arguments=["backup", f"try-{number}"])
+        await killed(uniform(longest / 3, longest * 1.2), arguments=["restore", "--replace", "first"])
+        [named] = (await aliases(http, prefix))[f"{prefix}-events"]
+        async with opensearch.open_opensearch(index) as store:
+            found = await everything(store)
+        restored = restored or "-restored-" in named
+        assert found == (EVENTS if restored else [*EVENTS, LATER])
+    with trio.fail_after(PATIENCE):
+        for number in range(kills):
+            assert await state_in_the_end(http, backup, f"try-{number}") in ("SUCCESS", "")
+
+
+async def state_in_the_end(http: httpx.AsyncClient, backup: BackupOptions, name: str) -> str:
+    """Of a snapshot, with which the cluster goes on by itself; empty if there is none."""
+    while True:
+        answer = await http.get(f"/_snapshot/{backup.repository}/{name}")
+        state = "" if answer.status_code == 404 else str(answer.json()["snapshots"][0]["state"])
+        if state != "IN_PROGRESS":
+            return state
+        await trio.sleep(0.1)

@@ -178,6 +178,27 @@ async def finished(
         )
 
 
+async def killed_after(
+    seconds: float, *, folder: Path, arguments: Sequence[str], settings: Mapping[str, str] | None = None
+) -> None:
+    """The program with these arguments, killed after so long if it has not ended by itself."""
+    async with trio.open_nursery() as nursery:
+        start = partial(
+            trio.run_process,
+            [*MODULE, *arguments],
+            cwd=folder,
+            env=environment(settings),
+            check=False,
+            capture_stdout=True,
+            capture_stderr=True,
+            deliver_cancel=_kill,
+        )
+        process: trio.Process = await nursery.start(start)
+        with trio.move_on_after(seconds):
+            await process.wait()
+        process.kill()
+
+
 def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of the program: ours, free ports, and these settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRIO_RELAY_")}

@@ -19,6 +19,7 @@ from trio_relay.store.opensearch.client import open_client
 from trio_relay.store.opensearch.snapshots import Snapshot, SnapshotRepository
 from trio_relay.version import __version__
 
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 _STAMP: Final = "%Y%m%dt%H%M%Sz"
 """OpenSearch has no capital letters in names."""
 
@@ -46,6 +47,7 @@ class BackupRepository:
 
     async def make_named(self, name: str, now: float) -> BackupMade:
         """Take a snapshot under this name; raises as `Vault.make` does."""
+        _check_name(name)
         if not self._options.with_key:
             raise BackupRefused(f"backup.with_key: {WITH_KEY}")
         began = trio.current_time()
@@ -76,9 +78,11 @@ class BackupRepository:
         """Return what a snapshot holds, for the operator.
 
         Raises:
+            BackupRefused: this is no name.
             StoreRefused: there is none of this name that is whole, of this relay, and of no newer version.
             StoreError: the cluster could not answer.
         """
+        _check_name(name)
         async with self._opened() as repository:
             await repository.register("")
             return f"{self._options.repository}/{name} is whole: {_told(await repository.whole(name))}"
@@ -94,6 +98,7 @@ class BackupRepository:
             StoreRefused: as `check` does; or there is something that is not to be replaced.
             StoreError: the cluster could not answer; the aliases are as they were.
         """
+        _check_name(name)
         async with self._opened() as repository:
             await repository.register("")
             found = await repository.whole(name)
@@ -117,6 +122,11 @@ class BackupRepository:
             return float(timegm(time.strptime(found[1], _STAMP)))
         except ValueError:
             return None
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):  # others would name several, or none
+        raise BackupRefused(f"{name} is no name of a snapshot: it has small letters, digits, and . _ - between them")
 
 
 def _stamp(now: float) -> str:
