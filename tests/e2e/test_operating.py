@@ -151,9 +151,9 @@ async def test_what_is_wrong_is_repaired_while_no_relay_runs(tmp_path: Path) -> 
         assert ended.returncode == 3
         assert f"in use by the process with pid {program.process.pid}" in ended.stderr.decode()
         await stopped(program)
-    *_, moved, last = (await told(tmp_path, {}, "check", "--repair", "broken.jsonl")).splitlines()
+    *_, moved, _, last = (await told(tmp_path, {}, "check", "--repair", "broken.jsonl")).splitlines()
     assert moved == f"moved out: event: {NOTES[1].id}: its id is not that of its JSON"
-    assert last.startswith("repaired: 49 events; 1 are in broken.jsonl; ")
+    assert last.startswith("49 events stay, 1 were moved out; the old file is ")
     assert json.loads((tmp_path / "broken.jsonl").read_bytes())["id"] == NOTES[1].id
     assert await told(tmp_path, {}, "check") == "49 events looked at: nothing is wrong\n"
     assert await told(tmp_path, {}, "check", "--repair", "more.jsonl") == "49 events looked at: nothing is wrong\n"

@@ -12,15 +12,16 @@ import trio
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes, leave
+from trio_relay.cli.leaving import CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.cli.operating import store_errors
 from trio_relay.config import Config
 from trio_relay.exporting import open_for_reading
 from trio_relay.nostr.schnorr import open_backend
 from trio_relay.private_files import written_whole
-from trio_relay.store.inspection import Fault, Verify
-from trio_relay.store.sqlite import held, repair
+from trio_relay.store import opensearch
+from trio_relay.store.inspection import Fault, MoveOut, Verify
+from trio_relay.store.sqlite import Repaired, held, repair
 
 _MOST_TOLD: Final = 1_000
 """Faults that are written out; of a store where more is wrong these are enough to see what."""
@@ -48,7 +49,8 @@ def check_command(
     expiry, tombstones. Each fault is a line; exit code 1 if there is any. The relay may run meanwhile.
 
     With --repair, while no relay runs, everything is made anew of the events that can be read and are right, in a new
-    file; the old one stays beside it. Events that are broken themselves, or have no place, are written to FILE.
+    file; the old one stays beside it. On OpenSearch, documents that are wrong are written anew, and relays may go on.
+    Events that are broken themselves, or have no place, are written to FILE.
     """
     config = loaded_lasting(config_path or group_path)
     verify = open_backend(config.pipeline.signatures).verify if signatures else None
@@ -65,29 +67,40 @@ def check_command(
 
 def _check_repairable(config: Config) -> None:
     """Refuse a store that is used, before anything is looked at."""
-    if config.store.backend != "sqlite":
-        leave(
-            CONFIG_ERROR,
-            "only a SQLite file can be repaired; of an index, `trio-relay export` and `import` make a new one",
-        )
-    with held(Path(config.store.path)):
-        pass
+    if config.store.backend == "sqlite":
+        with held(Path(config.store.path)):
+            pass
 
 
 def _repair(config: Config, broken_path: Path, verify: Verify | None) -> None:
-    aside = datetime.now(UTC).strftime(".before-%Y%m%dT%H%M%SZ")
     with written_whole(broken_path) as broken:
 
         def move_out(json: bytes, fault: Fault) -> None:
             broken.write(json.replace(b"\n", b" ") + b"\n")
             click.echo(f"moved out: {fault}")
 
-        done = trio.run(repair, config.store, aside, move_out, verify)
-    click.echo(
-        f"repaired: {done.events:,} events; {done.moved_out:,} are in {broken_path}; {done.kept_aside} is the old file"
-    )
+        if config.store.backend == "sqlite":
+            aside = datetime.now(UTC).strftime(".before-%Y%m%dT%H%M%SZ")
+            lines = _told_of_file(trio.run(repair, config.store, aside, move_out, verify))
+        else:
+            lines = trio.run(_mend, config, move_out, verify)
+    click.echo(f"repaired; what was moved out is in {broken_path}")
+    for line in lines:
+        click.echo(line)
+
+
+def _told_of_file(done: Repaired) -> list[str]:
+    lines = [f"{done.events:,} events stay, {done.moved_out:,} were moved out; the old file is {done.kept_aside}"]
     if done.unread:
-        click.echo(f"of {done.unread:,} numbers nothing could be read; some of them may have been of no event")
+        lines.append(f"of {done.unread:,} numbers nothing could be read; some of them may have been of no event")
+    return lines
+
+
+async def _mend(config: Config, move_out: MoveOut, verify: Verify | None) -> list[str]:
+    async with opensearch.open_opensearch(config.opensearch) as store:
+        done = await store.mend(move_out, verify)
+    lines = [f"{done.written_anew:,} documents were written anew, {done.moved_out:,} moved out"]
+    return [*lines, f"{done.left:,} were written by others meanwhile: check again"] if done.left else lines
 
 
 async def _check(config: Config, verify: Verify | None) -> tuple[int, int]:

@@ -100,6 +100,10 @@ class Compactable(Protocol):
         ...
 
 
+MoveOut: TypeAlias = Callable[[bytes, Fault], object]
+"""Keeps the JSON of an event that has no place in a repaired store, and is told why."""
+
+
 class Inspectable(Protocol):
     """The part of a store that tells operators of its room, of what a removal would take, and of what is wrong."""
 

@@ -93,7 +93,7 @@ class Clearing:
     async def _empty(self, hits: list[Hit], bars: bool) -> list[Write]:
         arrivals = self._records.arrivals(len(hits))
         writes = [
-            Write(hit.slot, _state(hit), Document(arrived, until=_until(hit, bars)))
+            Write(hit.slot, state_of(hit), Document(arrived, until=_until(hit, bars)))
             for hit, arrived in zip(hits, arrivals, strict=True)
         ]
         await self._bulk.carry_out(writes)
@@ -108,6 +108,6 @@ def _until(hit: Hit, bars: bool) -> int:
     return max(hit.source.until, hit.versions_until) if bars else hit.source.until
 
 
-def _state(hit: Hit) -> Record:
+def state_of(hit: Hit) -> Record:
     """Return the state of a record as a search has found it, without its event."""
     return Record(seq_no=hit.seq_no, primary_term=hit.primary_term, version=hit.version, index_name=hit.index)

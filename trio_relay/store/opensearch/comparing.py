@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 import trio
 
 from trio_relay.nostr.event import Event, check_shape, decode, encode, id_matches
-from trio_relay.store.inspection import Aspect, Fault, Inspected, Verify
+from trio_relay.store.inspection import Aspect, Fault, Inspected, MoveOut, Verify
+from trio_relay.store.opensearch.bulk import Bulk, Write, Wrote
+from trio_relay.store.opensearch.cas import Records
+from trio_relay.store.opensearch.clear import state_of
 from trio_relay.store.opensearch.client import OpenSearchClient
-from trio_relay.store.opensearch.documents import document, slot_of
+from trio_relay.store.opensearch.documents import Document, document, slot_of
 from trio_relay.store.opensearch.pages import Columns, Hit
 from trio_relay.store.opensearch.scan import column_scan
 
@@ -28,6 +34,85 @@ async def inspect(client: OpenSearchClient, alias: str, verify: Verify | None) -
     async with aclosing(column_scan(client, alias)) as pages:
         async for hits in pages:
             yield await trio.to_thread.run_sync(_compare, hits, verify)
+
+
+@dataclass(slots=True)
+class Mended:
+    """What became of documents that were not as they should be."""
+
+    written_anew: int = 0
+    moved_out: int = 0
+    left: int = 0
+    """That somebody has written meanwhile."""
+
+
+async def mend(
+    client: OpenSearchClient, alias: str, bulk: Bulk, records: Records, move_out: MoveOut, verify: Verify | None
+) -> Mended:
+    """Write documents anew that are not what their event's JSON makes, and empty those that hold no right event.
+
+    Each is compared and set, so that relays may go on meanwhile.
+
+    Args:
+        client: of the cluster.
+        alias: of the index.
+        bulk: sends writes.
+        records: shows this relay's clients what was written.
+        move_out: keeps what has no place.
+        verify: looks at signatures, too; None: nobody does.
+
+    Raises:
+        StoreError: it failed; a part may be mended.
+    """
+    done = Mended()
+    async with aclosing(column_scan(client, alias)) as pages:
+        async for hits in pages:
+            wrong = await trio.to_thread.run_sync(_wrong, hits, verify)
+            if not wrong:
+                continue
+            arrivals = records.arrivals(len(wrong))
+            writes = [_mending(one, arrived) for one, arrived in zip(wrong, arrivals, strict=True)]
+            await bulk.carry_out(writes)
+            for one, write in zip(wrong, writes, strict=True):
+                _note(one, write, records, move_out, done)
+    return done
+
+
+class _Wrong(NamedTuple):
+    hit: Hit
+    fault: Fault
+    event: Event | None
+    """What the document should be of; None if it should not be there."""
+
+
+def _wrong(hits: Sequence[Hit], verify: Verify | None) -> list[_Wrong]:
+    found: list[_Wrong] = []
+    for hit in hits:
+        for fault in islice(_faults([hit], verify), 1):
+            event = event_of(hit)
+            stays = isinstance(event, Event) and fault.aspect is not Aspect.EVENT and hit.slot == slot_of(event)
+            found.append(_Wrong(hit, fault, event if stays and isinstance(event, Event) else None))
+    return found
+
+
+def _mending(one: _Wrong, now: int) -> Write:
+    hit, source = one.hit, one.hit.source
+    new = Document(now, until=source.until)
+    if one.event is not None:
+        new = document(one.event, source.arrived, source.until, changed=now)
+    return Write(hit.slot, state_of(hit), new)
+
+
+def _note(one: _Wrong, write: Write, records: Records, move_out: MoveOut, done: Mended) -> None:
+    before = one.hit.fields.id
+    records.note(write, before[0] if before else None, one.event)
+    if write.wrote is not Wrote.DONE:
+        done.left += 1
+    elif one.event is not None:
+        done.written_anew += 1
+    else:
+        done.moved_out += 1
+        move_out(one.hit.source.event.encode(), one.fault)
 
 
 def _compare(hits: Sequence[Hit], verify: Verify | None) -> Inspected:

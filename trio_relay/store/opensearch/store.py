@@ -30,14 +30,14 @@ from trio_relay.store.base import (
     StoreStatistics,
 )
 from trio_relay.store.insight import Explanation, Holdings, PlanStep
-from trio_relay.store.inspection import Compacted, Inspected, Space, Verify
+from trio_relay.store.inspection import Compacted, Inspected, MoveOut, Space, Verify
 from trio_relay.store.opensearch.aggregates import compact, kinds_of, space, tally, trends
 from trio_relay.store.opensearch.archive import ArchiveIndex
 from trio_relay.store.opensearch.bulk import Bulk
 from trio_relay.store.opensearch.cas import Records
 from trio_relay.store.opensearch.clear import Clearing
 from trio_relay.store.opensearch.client import OpenSearchClient
-from trio_relay.store.opensearch.comparing import inspect
+from trio_relay.store.opensearch.comparing import Mended, inspect, mend
 from trio_relay.store.opensearch.documents import Document
 from trio_relay.store.opensearch.exchange import Exchange
 from trio_relay.store.opensearch.following import Follower
@@ -184,6 +184,12 @@ class OpenSearchStore:
         async with aclosing(inspect(self._client, self._alias, verify)) as portions:
             async for portion in portions:
                 yield portion
+
+    async def mend(self, move_out: MoveOut, verify: Verify | None = None) -> Mended:
+        """Put right what `inspect` finds wrong; see `comparing.mend`."""
+        await self.refresh(of_others=True)
+        await self._saver.settle()
+        return await mend(self._client, self._alias, self._bulk, self._records, move_out, verify)
 
     async def compact(self) -> Compacted:
         return await compact(self._client, self._alias)

@@ -8,12 +8,12 @@ place of the old one, which stays beside it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import apsw
 import structlog
@@ -22,7 +22,7 @@ import trio
 from trio_relay.nostr.event import Event, address_of, supersedes
 from trio_relay.private_files import open_private
 from trio_relay.store.base import StoreError, StoreRefused
-from trio_relay.store.inspection import Aspect, Fault, Verify
+from trio_relay.store.inspection import Aspect, Fault, MoveOut, Verify
 from trio_relay.store.sqlite import checking, schema
 from trio_relay.store.sqlite.batch_writer import insert_events, last_seq, look_up
 from trio_relay.store.sqlite.deletes import remove_ids
@@ -40,9 +40,6 @@ _CACHE_BYTES: Final = 2**26
 _MADE_ANEW: Final = frozenset({"event", "tag", "expiry", "worded", "numbering", "probe"})
 """Tables whose rows follow from the events, or say nothing of a file at rest."""
 _UNREADABLE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.IOError, apsw.SQLError)
-
-MoveOut: TypeAlias = Callable[[bytes, Fault], object]
-"""Keeps the JSON of an event that has no place in the new file, and is told why."""
 
 
 @dataclass(slots=True)
