@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -33,6 +33,8 @@ class Neighbourhood:
         self.scripts: dict[str, Script] = {}
         self.away: set[str] = set()
         """Names that nobody can connect to now."""
+        self.broken: set[str] = set()
+        """Names on which this relay itself fails."""
         self.tries: list[tuple[str, float]] = []
         """Whom somebody tried to connect to, and when, by Trio's clock."""
         self.signers: list[signer.Signer | None] = []
@@ -41,10 +43,16 @@ class Neighbourhood:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Neighbourhood]:
-        """Let those who act by a script act while the context lasts."""
-        async with trio.open_nursery() as self._nursery:
-            yield self
-            self._nursery.cancel_scope.cancel()
+        """Let those who act by a script act while the context lasts; a lone failure comes out of all nurseries bare."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                yield self
+                self._nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            found: BaseException = group
+            while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
+                found = found.exceptions[0]
+            raise found from None
 
     @asynccontextmanager
     async def relay(self, name: str, store: Store | None = None, **parts: Any) -> AsyncIterator[Door]:
@@ -64,6 +72,8 @@ class Neighbourhood:
     async def _dial(self, url: dialing.RelayUrl) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
         self.tries.append((url.host, trio.current_time()))
+        if url.host in self.broken:
+            raise RuntimeError("a fault of ours")
         if url.host in self.away:
             raise OSError("away")
         stream = await self._reach(url.host)
@@ -93,7 +103,7 @@ class Neighbourhood:
             door.relay,
             self.stores[door],
             tables,
-            stop or trio.Event(),
+            trio.Event() if stop is None else stop,
             connect=self.connect,
             chance=lambda: 1.0,
         )
@@ -157,14 +167,3 @@ def state(found: mirrors.Mirrors) -> str | None:
     """Of its only link."""
     (one,) = found.statistics().values()
     return one.state
-
-
-def talk(*said: Sequence[Any]) -> Script:
-    """A script that says this, and then hears everything."""
-
-    async def script(actor: Actor) -> None:
-        for message in said:
-            await actor.say(*message)
-        await actor.listen()
-
-    return script

@@ -16,14 +16,17 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import DELETION
 from trio_relay.peers.echoes import Echoes
 from trio_relay.peers.link_tally import LinkTally, is_for_now, is_known
+from trio_relay.peers.messages import Receipt
 from trio_relay.peers.mirrored import MirroredEvents
 from trio_relay.peers.peer import Peer
-from trio_relay.peers.waiting import PeerLost
+from trio_relay.peers.waiting import PeerLost, Unanswered
 
 _MOST_UNANSWERED: Final = 64
 """Events that are on their way to the other relay."""
 _TRIES: Final = 5
 """Of an event that the other relay does not take for now; it is found again at the next comparison."""
+_MOST_SILENCES: Final = 10
+"""Events in a row of which the other relay says nothing within a minute."""
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 
@@ -37,7 +40,8 @@ class EventsGiven:
         echoes: know what went over this link.
         tally: counts what becomes of them.
         now: seconds since 1970.
-        put_off: called when one is given up that is to be given again later.
+        put_off: called when one is left that is to be given again later.
+        give_up: called when so many are not answered that the connection is to end, with the reason.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class EventsGiven:
         tally: LinkTally,
         now: Callable[[], int],
         put_off: Callable[[], None],
+        give_up: Callable[[str], None],
     ) -> None:
         self._peer = peer
         self._to_send, self._sent = trio.open_memory_channel[Event](0)
@@ -56,6 +61,8 @@ class EventsGiven:
         self._tally = tally
         self._now = now
         self._put_off = put_off
+        self._give_up = give_up
+        self._unanswered = 0
         self._under_way: set[str] = set()
         self._answered = trio.Event()
         self._pause = 0.0
@@ -93,19 +100,35 @@ class EventsGiven:
 
     async def _give(self, event: Event) -> None:
         try:
-            for _ in range(_TRIES):
-                await trio.sleep_until(self._paused_until)
-                receipt = await self._peer.publish(event)
-                if receipt.accepted or not is_for_now(receipt.reason):
-                    self._pause = 0.0
-                    break
-                self._lengthen_pause()
+            receipt = await self._receipt(event)
+        except Unanswered as error:
+            self._note_silence(str(error))
         except PeerLost:
-            return  # whoever has the connection hears of it
+            pass  # whoever has the connection hears of it
+        else:
+            self._note(event, receipt.reason, accepted=receipt.accepted)
         finally:
             self._under_way.discard(event.id)
             self._answered.set()
-        self._note(event, receipt.reason, accepted=receipt.accepted)
+
+    async def _receipt(self, event: Event) -> Receipt:
+        """What the other relay says of an event; the last time, if it asks for patience."""
+        for _ in range(_TRIES):
+            await trio.sleep_until(self._paused_until)
+            receipt = await self._peer.publish(event)
+            self._unanswered = 0
+            if receipt.accepted or not is_for_now(receipt.reason):
+                self._pause = 0.0
+                break
+            self._lengthen_pause()
+        return receipt
+
+    def _note_silence(self, reason: str) -> None:
+        """Note that nothing was said of an event; some relays say nothing of those that they have."""
+        self._tally.refused("there", reason)
+        self._unanswered += 1
+        if self._unanswered > _MOST_SILENCES:
+            self._give_up("it says nothing of the events that it is given")
 
     def _lengthen_pause(self) -> None:
         now = trio.current_time()

@@ -20,8 +20,8 @@ from trio_relay.pipeline.recipient import unframed
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.store.base import id_of
 
-_MOST_WAITING: Final = 5_000
-"""Events that wait to be given."""
+MOST_WAITING: int = 5_000
+"""Events that wait to be given; not Final: tests set another."""
 _MOST_BYTES: Final = 8 * 2**20
 _LINGER_SECONDS: Final = 0.25
 """An event waits so long before it goes up a link that also comes down: if the other relay follows this one, it has
@@ -67,7 +67,7 @@ class RisingEvents:
             return
         self._waiting.append((event, trio.current_time() + self._linger))
         self._bytes += len(event)
-        if len(self._waiting) > _MOST_WAITING or self._bytes > _MOST_BYTES:
+        if len(self._waiting) > MOST_WAITING or self._bytes > _MOST_BYTES:
             self._has_dropped = True
             self._waiting.clear()
             self._bytes = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -85,13 +86,15 @@ class StandingLink:
         self._options = options
         self._events = events
         self._tally = tally
+        self._follows = trio.Event()
+        """Set once what comes there live is on its way here."""
         self._over = trio.Event()
         self._fault = ""
         echoes = Echoes()
         self._takes, goes = options.direction != "up", options.direction != "down"
         self._taken = EventsTaken(relay, events, echoes, passing, tally, self._put_off, self._fail)
         self._rising = RisingEvents(events, echoes, tally, lingers=self._takes) if goes else None
-        self._given = EventsGiven(peer, events, echoes, tally, relay.now, self._put_off) if goes else None
+        self._given = EventsGiven(peer, events, echoes, tally, relay.now, self._put_off, self._fail) if goes else None
 
     @property
     def waiting(self) -> int:
@@ -130,8 +133,10 @@ class StandingLink:
                     nursery.start_soon(self._given.run)
                     nursery.start_soon(self._guarded, self._feed)
                 if self._takes:
-                    await nursery.start(self._follow)
-                nursery.start_soon(self._guarded, compare)
+                    nursery.start_soon(self._guarded, self._follow)
+                else:
+                    self._follows.set()
+                nursery.start_soon(self._guarded, partial(self._compare, compare))
                 await self._over.wait()
                 nursery.cancel_scope.cancel(reason="the link is lost")
             with trio.move_on_after(_SETTLING_SECONDS):  # what this connection has brought, the next must not give back
@@ -144,20 +149,20 @@ class StandingLink:
     async def _watch(self) -> None:
         self._fail(str(await self._peer.until_lost()))
 
-    async def _follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async def follow() -> None:
-            # One stored event of each filter, since some relays take a limit of 0 for none; older live ones are wanted.
-            wanted = [{**filter_, "limit": 1} for filter_ in self._events.sources]
-            async with self._peer.subscribe(wanted) as subscription:
-                task_status.started()
-                async for heard in subscription:
-                    if isinstance(heard, Event):
-                        await self._taken.take(heard)
-                    elif isinstance(heard, Ending):
-                        raise PeerLost(f"it closed the subscription: {heard.reason or 'it gave no reason'}")
+    async def _follow(self) -> None:
+        # One stored event of each filter, since some relays take a limit of 0 for none; older live ones are wanted.
+        wanted = [{**filter_, "limit": 1} for filter_ in self._events.sources]
+        async with self._peer.subscribe(wanted) as subscription:
+            self._follows.set()
+            async for heard in subscription:
+                if isinstance(heard, Event):
+                    await self._taken.take(heard)
+                elif isinstance(heard, Ending):
+                    raise PeerLost(f"it closed the subscription: {heard.reason or 'it gave no reason'}")
 
-        await self._guarded(follow)
-        task_status.started()
+    async def _compare(self, compare: Callable[[], Awaitable[None]]) -> None:
+        await self._follows.wait()
+        await compare()
 
     async def _feed(self) -> None:
         rising, given = self._rising, self._given
