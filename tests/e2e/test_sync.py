@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from docs.generate import ROOT
 from tests.e2e.test_behind_haproxy import free_ports
 from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW, Author
-from tests.support.program import Program, finished, running
+from tests.support.program import MODULE, Program, finished, running
 from trio_relay import Event
 from trio_relay.nostr import nip19
 
@@ -131,3 +132,18 @@ def test_a_secret_key_is_read_in_both_spellings() -> None:
     words = "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5"
     assert nip19.secret_of(words).hex() == "67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa"
     assert nip19.secret_of(" " + nip19.secret_of(words).hex() + "\n") == nip19.secret_of(words)
+
+
+async def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
+    """Each of its lines, with a free port."""
+    page = (ROOT / "docs" / "mirrors.md").read_text(encoding="utf-8")
+    block = page.partition("## Try it")[2].partition("```\n")[2].partition("```")[0]
+    importing, serving, syncing = (line.removesuffix(" &").split()[1:] for line in block.splitlines())
+    (tmp_path / "there.toml").write_text('[store]\npath = "there/relay.db"\n')
+    (tmp_path / "here.toml").write_text('[store]\npath = "here/relay.db"\n')
+    (tmp_path / "events.jsonl").write_bytes(b"".join(encode(event) + b"\n" for event in notes(ALICE, 9)))
+    assert (await finished(tmp_path, *importing)).returncode == 0
+    async with running(tmp_path, command=[*MODULE, *serving]) as program:
+        assert syncing[-1] == "ws://127.0.0.1:7777"
+        ended = await finished(tmp_path, *syncing[:-1], url_of(program))
+    assert ended.stdout.decode().splitlines()[:2] == ["down: 9 stored", "up: nothing"]

@@ -23,7 +23,7 @@ class PeerOptions(Frozen, frozen=True, kw_only=True):
     answer_seconds: float = 60.0
     idle_seconds: float = 30.0
     close_seconds: float = 2.0
-    max_message_bytes: int = 2**20
+    max_message_bytes: int = 2**22
     queue_bytes: int = 2**20
     unanswered: int = 256
     patience: int = 100
