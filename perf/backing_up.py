@@ -26,7 +26,7 @@ from perf.filled import filled
 from perf.plan import Plan
 from perf.servers import OURS, running
 
-EVENTS: Final = 300_000
+EVENTS: Final = 100_000
 LEAST: Final = 0.5
 """What ingest is to keep of its rate."""
 ALONE, COMMAND, ITSELF = "alone", "beside the command", "beside its own"
@@ -122,8 +122,8 @@ def _look(folder: Path, found: Ingested, over: threading.Event) -> None:
 
 
 def _back_up(folder: Path, found: Ingested, over: threading.Event) -> None:
-    command = [sys.executable, "-m", "trio_relay", "backup", str(folder / "relay.backup")]
+    command = [sys.executable, "-P", "-m", "trio_relay", "backup", str(folder / "relay.backup")]
     environment = os.environ | {"TRIO_RELAY_STORE__PATH": str(folder / "relay.db")}
     while not over.is_set():
-        told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        told = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
         found.backups.append(float(told.rpartition("; ")[2].removesuffix(" s\n")))
