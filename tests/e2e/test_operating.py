@@ -14,6 +14,7 @@ import apsw
 import pytest
 
 from tests.support.event_lines import jsonl
+from tests.support.indices import place_of, put_document
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import Program, finished, running
 from tests.support.program_load import everything, publish_all
@@ -160,6 +161,23 @@ async def test_what_is_wrong_is_repaired_while_no_relay_runs(tmp_path: Path) -> 
     async with running(tmp_path) as program, program.client() as client:
         assert len(await everything(client)) == 49
         assert len(await client.ask("kind", {"kinds": [1]})) == 29
+        await stopped(program)
+
+
+async def test_an_index_is_repaired_while_a_relay_serves_it(tmp_path: Path, opensearch: dict[str, str]) -> None:
+    url, prefix = json.loads(opensearch["opensearch.urls"])[0], opensearch["opensearch.prefix"]
+    async with running(tmp_path, opensearch) as program, program.client() as client:
+        await publish_all(client, ALL)
+        await put_document(url, prefix, place_of(NOTES[0]), NOTES[0], kind="9")
+        said = (await told(tmp_path, opensearch, "check", "--repair", "broken.jsonl")).splitlines()
+        assert said == [
+            f"columns: {NOTES[0].id}: not as its JSON says: kind",
+            "50 events looked at: 1 faults",
+            "repaired; what was moved out is in broken.jsonl",
+            "1 documents were written anew, 0 moved out",
+        ]
+        assert await told(tmp_path, opensearch, "check") == "50 events looked at: nothing is wrong\n"
+        assert len(await found(client)) == 30
         await stopped(program)
 
 

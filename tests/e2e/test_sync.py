@@ -141,7 +141,7 @@ async def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     importing, serving, syncing = (line.removesuffix(" &").split()[1:] for line in block.splitlines())
     (tmp_path / "there.toml").write_text('[store]\npath = "there/relay.db"\n')
     (tmp_path / "here.toml").write_text('[store]\npath = "here/relay.db"\n')
-    (tmp_path / "events.jsonl").write_bytes(b"".join(encode(event) + b"\n" for event in notes(ALICE, 9)))
+    (tmp_path / "events.jsonl").write_bytes(jsonl(notes(ALICE, 9)))
     assert (await finished(tmp_path, *importing)).returncode == 0
     async with running(tmp_path, command=[*MODULE, *serving]) as program:
         assert syncing[-1] == "ws://127.0.0.1:7777"

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import trio
 from msgspec.structs import replace
 
 from trio_relay import Event, Saved
 from trio_relay.store import archive
-from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, migrate, open_opensearch
+from trio_relay.store.opensearch import OpenSearchOptions, OpenSearchStore, documents, migrate, open_opensearch
 from trio_relay.store.opensearch.client import OpenSearchClient, open_client
 
 SELDOM = 3_600.0
@@ -81,3 +82,20 @@ def _refresh_after_each(store: OpenSearchStore) -> None:
         return outcomes
 
     store.save_many = save_and_refresh  # type: ignore[method-assign]  # of this one alone
+
+
+def place_of(event: Event) -> str:
+    """Where the document of an event stands."""
+    return documents.slot_of(event)
+
+
+def json_of(event: Event) -> str:
+    """An event as its document has it."""
+    return documents.document(event, 0).event
+
+
+async def put_document(url: str, prefix: str, place: str, event: Event, **changes: Any) -> None:
+    """Put the document of an event somewhere, some of its fields wrong, behind the back of all stores."""
+    body = msgspec.to_builtins(documents.document(event, 5)) | changes
+    async with open_client(options_for(url, prefix)) as client:
+        await client.ask("PUT", f"/{prefix}-events/_doc/{place}?refresh=true", body)
