@@ -94,8 +94,8 @@ def json_of(event: Event) -> str:
     return documents.document(event, 0).event
 
 
-async def put_document(url: str, prefix: str, place: str, event: Event, **changes: Any) -> None:
+async def put_document(url: str, prefix: str, place: str, of: Event, /, **changes: Any) -> None:
     """Put the document of an event somewhere, some of its fields wrong, behind the back of all stores."""
-    body = msgspec.to_builtins(documents.document(event, 5)) | changes
+    body = msgspec.to_builtins(documents.document(of, 5)) | changes
     async with open_client(options_for(url, prefix)) as client:
         await client.ask("PUT", f"/{prefix}-events/_doc/{place}?refresh=true", body)
