@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from contextlib import closing
@@ -12,11 +13,12 @@ from typing import Any
 
 import apsw
 import pytest
+import trio
 
 from tests.support.event_lines import jsonl
 from tests.support.indices import place_of, put_document
 from tests.support.keys import ALICE, BOB, NOW
-from tests.support.program import Program, finished, running
+from tests.support.program import MODULE, PATIENCE, Program, environment, finished, running
 from tests.support.program_load import everything, publish_all
 from tests.support.server import Talker
 from trio_relay.nostr import nip19
@@ -205,6 +207,26 @@ async def test_what_cannot_be_done_is_told_in_a_line(
         assert ended.stderr.decode().startswith(f"trio-relay: {reason}")
         assert ended.stderr.count(b"\n") == 1
         assert len(await everything(client)) == 20
+
+
+@pytest.mark.parametrize(("said", "code", "left"), [(b"n\n", 1, "50\n"), (b"y\n", 0, "20\n")])
+async def test_whoever_sits_at_a_terminal_is_asked(tmp_path: Path, said: bytes, code: int, left: str) -> None:
+    lines = b"".join(events.encode(event) + b"\n" for event in ALL)
+    assert (await finished(tmp_path, "import", stdin=lines)).returncode == 0
+    ours, terminal = os.openpty()
+    try:
+        os.write(ours, said)
+        command = [*MODULE, "delete", "--filter", OF_ALICE]
+        with trio.fail_after(PATIENCE):
+            ended = await trio.run_process(
+                command, stdin=terminal, capture_stdout=True, cwd=tmp_path, env=environment(), check=False
+            )
+    finally:
+        os.close(ours)
+        os.close(terminal)
+    assert ended.returncode == code
+    assert b"They leave no tombstone" in ended.stdout
+    assert await told(tmp_path, {}, "count", "{}") == left
 
 
 async def test_any_method_can_be_called_and_its_refusal_is_told(tmp_path: Path) -> None:

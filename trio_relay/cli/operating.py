@@ -85,8 +85,11 @@ def stats_command(group_path: Path | None, config_path: Path | None, as_json: bo
     if as_json:
         click.echo(msgspec.json.encode(msgspec.to_builtins(held) | {"space": asdict(space)}))
     else:
-        for part in (_summary(held, space), _of_kinds(held), _of_authors(held), _of_days(held)):
-            Console().print(part)
+        console = Console()
+        console.print(_summary(held, space))
+        for part in (_of_kinds(held), _of_authors(held), _of_days(held)):
+            console.print()
+            console.print(part)
 
 
 def filters_of(texts: Sequence[str], config: Config) -> list[Filter]:
@@ -178,7 +181,7 @@ def _of_days(held: Holdings) -> Table:
 
 def _table(*titles: str) -> Table:
     name, number = titles
-    table = Table(box=None, padding=(0, 2, 1 if name else 0, 0), header_style="")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="", show_header=bool(name))
     table.add_column(name, no_wrap=True)
     table.add_column(number, justify="right", no_wrap=True)
     return table
