@@ -41,16 +41,9 @@ class TestMethods:
             of_nip |= {"listacts", "undoact", "listreportedevents"}
             of_nip |= {"listmembers", "addmember", "removemember", "createinvite", "listinvites", "deleteinvite"}
             of_nip |= {"listsettings"}
-            of_nip |= {
-                "listvitals",
-                "backupnow",
-                "exportevents",
-                "countevents",
-                "removeevents",
-                "checkstore",
-                "compactstore",
-            }
-            of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests"}
+            of_nip |= {"listvitals", "backupnow", "exportevents"}
+            of_nip |= {"countevents", "removeevents", "checkstore", "compactstore"}
+            of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests", "listmirrors"}
             of_nip |= {"explainfilters", "explainevent", "storestats", "findevents"}
             assert sorted(methods) == sorted(of_nip)
 

@@ -32,7 +32,13 @@ from trio_relay.net.admin.roles import (
     unassign_role,
 )
 from trio_relay.net.admin.settings import list_settings
-from trio_relay.net.admin.sights import disconnect_client, list_clients, list_refusals, list_slow_requests
+from trio_relay.net.admin.sights import (
+    disconnect_client,
+    list_clients,
+    list_mirrors,
+    list_refusals,
+    list_slow_requests,
+)
 from trio_relay.net.admin.upkeep import UPKEEP
 from trio_relay.nostr.errors import Prefix, Rejected, invalid
 from trio_relay.policy.lists import Change, ListEntry, ListName
@@ -165,6 +171,7 @@ METHODS: Final[dict[str, Method]] = {
     "disconnectclient": disconnect_client,
     "listrefusals": list_refusals,
     "listslowrequests": list_slow_requests,
+    "listmirrors": list_mirrors,
     **ANSWERS,
 }
 """NIP-86's, but for `supportedmethods`; beyond it `unallowkind`, `undisallowkind`, `listroles`, `stats`, and those of

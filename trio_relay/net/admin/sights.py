@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Final
 
@@ -14,6 +15,7 @@ from trio_relay.net.admin.sight import Sight, WantedRefusals
 from trio_relay.net.statistics import RefusalRecord
 from trio_relay.nostr.errors import invalid
 from trio_relay.nostr.nip19 import pubkey_of
+from trio_relay.pipeline.statistics import MirrorStatistics
 
 _MOST_NAME: Final = 40
 """Characters of a client's name."""
@@ -79,3 +81,15 @@ def list_slow_requests(call: Call) -> Outcome:
 
 async def _slow_requests(sight: Sight) -> object:
     return msgspec.to_builtins(await sight.slow_requests())
+
+
+def list_mirrors(call: Call) -> Outcome:
+    """How the links to other relays are."""
+    call.at_most(0)
+    mirrors = call.sight.statistics().mirrors
+    return Outcome([_mirror(url, direction, one) for (url, direction), one in mirrors.items()])
+
+
+def _mirror(url: str, direction: str, found: MirrorStatistics) -> dict[str, object]:
+    shown: dict[str, object] = {"url": url, "direction": direction, **dataclasses.asdict(found)}
+    return {name: value for name, value in shown.items() if value is not None}
