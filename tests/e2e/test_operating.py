@@ -211,8 +211,7 @@ async def test_what_cannot_be_done_is_told_in_a_line(
 
 @pytest.mark.parametrize(("said", "code", "left"), [(b"n\n", 1, "50\n"), (b"y\n", 0, "20\n")])
 async def test_whoever_sits_at_a_terminal_is_asked(tmp_path: Path, said: bytes, code: int, left: str) -> None:
-    lines = b"".join(events.encode(event) + b"\n" for event in ALL)
-    assert (await finished(tmp_path, "import", stdin=lines)).returncode == 0
+    assert (await finished(tmp_path, "import", stdin=jsonl(ALL))).returncode == 0
     ours, terminal = os.openpty()
     try:
         os.write(ours, said)
