@@ -41,6 +41,7 @@ ALLOWED = {
         "places",
         "nostr",
         "policy",
+        "store.archive",
         "store.base",
         "store.insight",
         "store.surveyed",

@@ -106,6 +106,27 @@ def test_the_numbers_of_the_store_fit_into_80_columns(run: Run) -> None:
     assert [ALICE.pubkey, "1,201"] in [line.split() for line in lines]
 
 
+def test_a_query_of_the_archive_writes_what_has_gone_and_why(run: Run, tmp_path: Path) -> None:
+    versions = [ALICE.event(f"{n}", kind=0, created_at=NOW + n) for n in range(4)]
+    path = str(tmp_path / "relay.db")
+
+    async def make() -> None:
+        async with open_sqlite(SqliteOptions(path=path, archive=True), clock=lambda: NOW + 9) as store:
+            await store.save_many([*versions, NOTES[0]])
+
+    trio.run(make)
+    named = f'{{"ids":["{nip19.note_of(versions[1].id)}"]}}'
+    ended = run("query", "--archive", "--limit", "2", named, '{"kinds":[0]}', store__path=path)
+    lines = [msgspec.json.decode(line) for line in ended.stdout.splitlines()]
+    assert [(line["event"]["id"], line["by"]) for line in lines] == [
+        (versions[1].id, versions[2].id),
+        (versions[2].id, versions[3].id),
+    ]
+    assert [(line["reason"], line["at"]) for line in lines] == [("replaced", NOW + 9)] * 2
+    assert ids(run("query", '{"kinds":[0]}', store__path=path)) == [versions[3].id]
+    assert run("query", "--archive", "{}", "--limit", "0", store__path=path).stdout == ""
+
+
 def test_where_there_are_no_words_a_search_ends_with_1(run: Run, tmp_path: Path) -> None:
     async def make() -> None:
         async with open_sqlite(SqliteOptions(path=str(tmp_path / "relay.db"), search=False)) as store:

@@ -24,6 +24,7 @@ from trio_relay.state_file import (
     write_file,
 )
 from trio_relay.store import opensearch
+from trio_relay.store.archive import Archive
 from trio_relay.store.base import Insight, Queryable, ReadableMetadata, Scannable
 from trio_relay.store.inspection import Inspectable
 from trio_relay.store.sqlite import open_sqlite_for_reading
@@ -33,7 +34,7 @@ _LEVEL: Final = 6
 """Of gzip: a higher one takes several times as long for a few percent."""
 
 
-class Readable(Scannable, ReadableMetadata, Queryable, Insight, Inspectable, Protocol):
+class Readable(Scannable, ReadableMetadata, Queryable, Insight, Inspectable, Archive, Protocol):
     """The part of a store that is written out."""
 
 

@@ -44,7 +44,7 @@ class TestMethods:
             of_nip |= {"listvitals", "backupnow", "exportevents"}
             of_nip |= {"countevents", "removeevents", "checkstore", "compactstore"}
             of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests", "listmirrors"}
-            of_nip |= {"explainfilters", "explainevent", "storestats", "findevents"}
+            of_nip |= {"explainfilters", "explainevent", "storestats", "findevents", "queryarchive"}
             assert sorted(methods) == sorted(of_nip)
 
     @pytest.mark.parametrize(("put", "take", "show", "field", "item"), PAIRS)

@@ -38,21 +38,25 @@ filters_argument: Final = click.argument("filters", nargs=-1, required=True, met
 @click.command("query")
 @config_option
 @click.option("--limit", type=click.IntRange(min=0), help="Write so many events at most.")
+@click.option("--archive", is_flag=True, help="Write what has gone and is kept since store.archive is on.")
 @filters_argument
 @click.pass_obj
 def query_command(
-    group_path: Path | None, config_path: Path | None, limit: int | None, filters: tuple[str, ...]
+    group_path: Path | None, config_path: Path | None, limit: int | None, archive: bool, filters: tuple[str, ...]
 ) -> None:
     """Write the stored events that match any FILTER, one JSON object a line, newest first.
 
     FILTER is NIP-01's JSON, such as '{"kinds":[1],"authors":["npub1…"]}', or a list of such; - reads them from the
     standard input. Everything that matches is written, private kinds too; what has expired is left out. A search
     orders as a client's does. The relay may run meanwhile.
+
+    With --archive it is what has been replaced, deleted or has expired, what went last first: of each the event, the
+    reason, when it went (at), and the id of the newer version or of the request to delete it (by).
     """
     config = loaded_lasting(config_path or group_path)
     asked = filters_of(filters, config)
     with exit_codes(writes=True), store_errors():
-        trio.run(_query, config, asked, limit, sys.stdout.buffer)
+        trio.run(_query_archive if archive else _query, config, asked, limit, sys.stdout.buffer)
 
 
 @click.command("count")
@@ -126,6 +130,20 @@ async def _query(config: Config, filters: Sequence[Filter], limit: int | None, o
             out.write(b"".join(event + b"\n" for event in page[:left]))
             if (left := left - len(page)) <= 0:
                 break
+    out.flush()
+
+
+async def _query_archive(config: Config, filters: Sequence[Filter], limit: int | None, out: BinaryIO) -> None:
+    left = MOST_EVENTS if limit is None else limit
+    written: set[str] = set()  # ids, where filters overlap
+    async with open_for_reading(config) as store:
+        for filter_ in filters:
+            async with aclosing(store.archived(filter_)) as pages:
+                async for page in pages:
+                    fresh = [one for one in page if one.id not in written][:left]
+                    written.update(one.id for one in fresh)
+                    left -= len(fresh)
+                    out.write(b"".join(one.encode() + b"\n" for one in fresh))
     out.flush()
 
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.pipeline.query_turns import QueryTurns
+from trio_relay.store.archive import Archive, Archived
 from trio_relay.store.base import Page, Queryable, StoreError
 
 MOST_READ_BYTES: Final = 2**21
 """Of events that are read for one question; the rest is left out."""
 
 T = TypeVar("T")
+
+
+class OperatedStore(Queryable, Archive, Protocol):
+    """The part of a store that operators read."""
 
 
 class OperatorReads:
@@ -28,7 +33,7 @@ class OperatorReads:
         turns: of all that asks it.
     """
 
-    def __init__(self, store: Queryable, turns: QueryTurns) -> None:
+    def __init__(self, store: OperatedStore, turns: QueryTurns) -> None:
         self._store = store
         self._turns = turns
 
@@ -52,6 +57,28 @@ class OperatorReads:
                     if (room := room - len(event)) < 0:
                         return found
                     found.append(event)
+        return found
+
+    async def archived(self, filter_: Filter) -> list[Archived]:
+        """What has gone and matches the filter, what went last first, `MOST_READ_BYTES` of events at most.
+
+        Args:
+            filter_: with a limit, and that small: the whole answer is held.
+
+        Raises:
+            Rejected: as `events` does.
+        """
+        return await self._in_turn(partial(self._read_archive, filter_))
+
+    async def _read_archive(self, filter_: Filter) -> list[Archived]:
+        found: list[Archived] = []
+        room = MOST_READ_BYTES
+        async with aclosing(self._store.archived(filter_)) as pages:
+            async for page in pages:
+                for one in page:
+                    if (room := room - len(one.event)) < 0:
+                        return found
+                    found.append(one)
         return found
 
     async def count(self, filter_: Filter) -> int:

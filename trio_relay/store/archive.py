@@ -55,6 +55,11 @@ class Archived:
     by: str
     """See `DepartureCause`."""
 
+    @property
+    def id(self) -> str:
+        """Of the event."""
+        return self.event[7:71].decode()  # as `base.id_of`, which knows this module
+
     def encode(self) -> bytes:
         """Return it as one JSON object: the event, the reason, when it went, and the id that caused it or null."""
         return _encode(

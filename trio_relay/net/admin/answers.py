@@ -1,4 +1,4 @@
-"""Methods of NIP-86 that answer "why", and tell what the store holds; all of them read, and change nothing."""
+"""Methods of NIP-86 that answer "why", and tell what the store holds and what has gone; all of them only read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from trio_relay.net.addresses import AddressEntry, AddressList, BlockedAddresses
 from trio_relay.net.admin.params import MOST_ITEM, Call, Method, Outcome
 from trio_relay.net.admin.sight import Sight
 from trio_relay.nostr.errors import invalid
+from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.nip19 import pubkey_of
+from trio_relay.nostr.written_filters import read_filters
+from trio_relay.pipeline.operator_reads import OperatorReads
 from trio_relay.policy.explained import CheckVerdict
 
 _MOST_FILTERS: Final = 1_000
 """More than any relay takes in one REQ, so that it is the relay's own limit that is told."""
+
+
+_ARCHIVED: Final = 100
+_MOST_ARCHIVED: Final = 500
+"""Events of the archive in one answer."""
 
 
 def explain_filters(call: Call) -> Outcome:
@@ -74,6 +82,21 @@ def find_events(call: Call) -> Outcome:
     return Outcome(later=lambda: call.sight.explaining.find(sources))
 
 
+def query_archive(call: Call) -> Outcome:
+    """What has been replaced, deleted or has expired and matches a filter, what went last first."""
+    call.at_most(2)
+    sources = [call.params[0] if call.params else None]
+    if not isinstance(sources[0], dict):
+        raise invalid(f"parameter 1 of {call.method} must be a filter")
+    limit = call.optional_number(1, "a limit", 1, _MOST_ARCHIVED) or _ARCHIVED
+    (filter_,) = read_filters(sources, call.rules.search_prefix)
+    return Outcome(later=partial(_archived, call.reads, filter_.with_limit(default=limit, most=limit)))
+
+
+async def _archived(reads: OperatorReads, filter_: Filter) -> object:
+    return [msgspec.json.decode(one.encode()) for one in await reads.archived(filter_)]
+
+
 def _filters(call: Call) -> list[object]:
     sources = call.params[0] if call.params else None
     if not isinstance(sources, list) or not 0 < len(sources) <= _MOST_FILTERS:
@@ -117,5 +140,6 @@ ANSWERS: Final[dict[str, Method]] = {
     "explainevent": explain_event,
     "storestats": tell_store,
     "findevents": find_events,
+    "queryarchive": query_archive,
 }
 """By name."""

@@ -19,7 +19,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.archive import Archived
-from trio_relay.store.base import Page, Saved, StoreError, StoreRefused, id_of
+from trio_relay.store.base import Page, Saved, StoreError, StoreRefused
 from trio_relay.store.insight import Explanation, Holdings
 from trio_relay.store.inspection import Inspected, Space, Verify
 from trio_relay.store.judge import by_itself, judge
@@ -164,7 +164,7 @@ class ReadPool:
         ids: dict[str, None] = {}
         for filter_ in filters:
             async with aclosing(self._archive_pages(replace(filter_, reader=None), is_whole=True)) as pages:
-                ids |= {id_of(one.event).decode(): None async for page in pages for one in page}
+                ids |= {one.id: None async for page in pages for one in page}
         return list(ids)
 
     async def _archive_pages(self, filter_: Filter, *, is_whole: bool = False) -> AsyncGenerator[list[Archived], None]:
