@@ -232,3 +232,65 @@ class NaiveStore:
                 if tag[1] == f"{kind}:{pubkey}:{d}":
                     return True
         return False
+
+
+class NaiveArchive(NaiveStore):
+    """The same, which also expires, vanishes and removes, and remembers of all that goes why and by which event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._went: dict[str, tuple[Event, str, str]] = {}
+        self._leavers: list[Event] = []
+
+    @property
+    def archive(self) -> set[tuple[str, str, str]]:
+        """(id, reason, id of the cause) of what has gone and does not stand again."""
+        standing = [event.id for event in self.standing]
+        return {(event.id, reason, by) for event, reason, by in self._went.values() if event.id not in standing}
+
+    def save(self, event: Event) -> str:
+        if event not in self.standing and any(self._left_by(request, event) for request in self._leavers):
+            return "vanished"
+        before = self.standing
+        outcome = super().save(event)
+        for other in before:
+            if other not in self.standing:
+                is_replaced = self._same_address(other, event)
+                self._went[other.id] = (other, "replaced" if is_replaced else "deleted", event.id)
+        if outcome == "stored" and event.kind == 62:
+            self._leavers.append(event)
+            self.standing = [one for one in self.standing if one == event or not self._left_by(event, one)]
+            self._went = {key: went for key, went in self._went.items() if not self._left_by(event, went[0])}
+        return outcome
+
+    def sweep(self, now: int) -> int:
+        """Let go what has expired; returns how many events that are."""
+        gone = [event for event in self.standing if any(t[0] == "expiration" and int(t[1]) <= now for t in event.tags)]
+        for event in gone:
+            self._went[event.id] = (event, "expired", "")
+            if (address := self._address(event)) is not None:
+                self._gone.append((address, event.created_at))
+        self.standing = [event for event in self.standing if event not in gone]
+        return len(gone)
+
+    def remove(self, filter_: Filter) -> None:
+        """Forget what matches as if it had never been there."""
+        self.standing = [event for event in self.standing if not naive_match(filter_, event)]
+        self._went = {key: went for key, went in self._went.items() if not naive_match(filter_, went[0])}
+
+    @classmethod
+    def _left_by(cls, request: Event, event: Event) -> bool:
+        return event.created_at <= request.created_at and request.pubkey in cls._owners(event)
+
+    @staticmethod
+    def _owners(event: Event) -> list[str]:
+        named = [tag[1] for tag in event.tags if len(tag) >= 2 and tag[0] == "p"]
+        return [event.pubkey, *named] if event.kind == 1059 else [event.pubkey]
+
+    @classmethod
+    def _deletes(cls, request: Event, target: Event) -> bool:
+        if target.kind == 62:
+            return False
+        if target.kind == 1059 and request.pubkey in cls._owners(target):
+            return any(tag[0] == "e" and tag[1] == target.id for tag in request.tags if len(tag) >= 2)
+        return super()._deletes(request, target)
