@@ -16,7 +16,6 @@ from tests.support.backends import archived, everything
 from tests.support.keys import ALICE, BOB, NOW
 from trio_relay import Filter, Saved, StoreError, open_sqlite
 from trio_relay.store import sqlite
-from trio_relay.store.sqlite import deletes
 
 
 async def test_it_is_there_after_a_restart_and_stays_when_it_is_switched_off(path: Path) -> None:
@@ -51,7 +50,7 @@ async def test_what_could_not_be_removed_is_not_in_it(
     async with open_sqlite(replace(options(path), archive=True)) as store:
         await store.save_many([ONE, LOST])
         with monkeypatch.context() as patch:
-            patch.setattr(deletes, statement, "SELECT * FROM nowhere WHERE ?1")
+            patch.setattr(sqlite.deletes, statement, "SELECT * FROM nowhere WHERE ?1")
             for fails in (store.save_many([TWO]), store.sweep()):
                 with pytest.raises(StoreError):
                     await fails
@@ -61,11 +60,12 @@ async def test_what_could_not_be_removed_is_not_in_it(
         assert await told(store) == [(ONE, REPLACED, TWO.id)]
 
 
-async def test_what_cannot_be_kept_does_not_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("statement", ["_BODIES", "_INSERT", "_INSERT_OWNERS"])
+async def test_what_cannot_be_kept_does_not_go(path: Path, monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
     async with open_sqlite(replace(options(path), archive=True)) as store:
         await store.save_many([ONE])
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite.archive, "_INSERT_OWNERS", "SELECT * FROM nowhere WHERE ?1")
+            patch.setattr(sqlite.archive, statement, "SELECT * FROM nowhere WHERE ?1")
             with pytest.raises(StoreError):
                 await store.save_many([TWO])
         assert await everything(store) == [ONE]
@@ -76,7 +76,7 @@ async def test_what_cannot_be_kept_does_not_go(path: Path, monkeypatch: pytest.M
 async def test_a_key_that_vanishes_in_portions_takes_all_along_also_over_a_restart(
     path: Path, monkeypatch: pytest.MonkeyPatch, is_on: bool
 ) -> None:
-    monkeypatch.setattr(deletes, "AT_A_TIME", 2)
+    monkeypatch.setattr(sqlite.deletes, "AT_A_TIME", 2)
     versions = [profile(at) for at in range(9)]
     async with open_sqlite(replace(options(path), archive=True)) as store:
         await store.save_many([*versions, NOTE, profile(1, BOB), profile(2, BOB)])
