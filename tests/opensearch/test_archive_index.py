@@ -1,4 +1,4 @@
-"""The archive in a cluster: made when it is wanted, and written before anything goes, whoever writes, whatever fails."""
+"""The archive in a cluster: made when it is wanted, written before anything goes, whoever writes, whatever fails."""
 
 from __future__ import annotations
 
