@@ -14,18 +14,19 @@ import pytest
 import trio
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.store.files import opened, opened_for_reading, options
 from tests.support.backends import everything
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.marks import examples
 from tests.support.strategies import histories
-from trio_relay import Event, StoreError, StoreRefused
+from trio_relay import Event, StoreError, StoreRefused, open_sqlite
 from trio_relay.nostr import event as events
 from trio_relay.store import base, inspection, sqlite
 
 Rows: TypeAlias = dict[str, list[Any]]
-TABLES = ("event", "tag", "expiry", "tombstone", "vanishing", "kept", "worded")
+TABLES = ("event", "tag", "expiry", "tombstone", "vanishing", "kept", "worded", "archive", "archive_owner")
 ASIDE = ".before"
 
 
@@ -68,7 +69,7 @@ async def repaired(path: Path, out: Out | None = None, verify: inspection.Verify
 
 
 async def fill(path: Path, history: Sequence[Event]) -> None:
-    async with opened(path) as store:
+    async with open_sqlite(replace(options(path), archive=True)) as store:
         for start in range(0, len(history), 5):
             await store.save_many(history[start : start + 5])
         await store.put_metadata({"a name": b"a value"})
@@ -211,3 +212,12 @@ async def test_a_file_that_is_used_or_read_is_not_repaired(tmp_path: Path) -> No
     async with opened_for_reading(path):
         with pytest.raises(StoreRefused, match="is being read"):
             await repaired(path)
+
+
+async def test_an_archive_longer_than_a_portion_is_taken_along(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite.rebuilding, "EVENTS_AT_A_TIME", 7)
+    await fill(path, [ALICE.event(f"{at}", kind=0, created_at=NOW + at) for at in range(30)])
+    before = rows_of(path)
+    await repaired(path)
+    assert len(before["archive"]) == 29
+    assert rows_of(path) == before

@@ -219,6 +219,11 @@ class NaiveStore:
 
     @classmethod
     def _deletes(cls, request: Event, target: Event) -> bool:
+        return cls.deletes(request, target)
+
+    @classmethod
+    def deletes(cls, request: Event, target: Event) -> bool:
+        """NIP-09 to the letter."""
         if request.pubkey != target.pubkey:
             return False
         for tag in request.tags:
@@ -293,4 +298,4 @@ class NaiveArchive(NaiveStore):
             return False
         if target.kind == 1059 and request.pubkey in cls._owners(target):
             return any(tag[0] == "e" and tag[1] == target.id for tag in request.tags if len(tag) >= 2)
-        return super()._deletes(request, target)
+        return NaiveStore.deletes(request, target)

@@ -35,7 +35,7 @@ from trio_relay.store.sqlite.words import insert_words
 
 log = structlog.get_logger("trio_relay.store")
 
-_EVENTS_AT_A_TIME: Final = 500
+EVENTS_AT_A_TIME: Final = 500
 _CACHE_BYTES: Final = 2**26
 _MADE_ANEW: Final = frozenset({"event", "tag", "expiry", "worded", "numbering", "probe"})
 """Tables whose rows follow from the events, or say nothing of a file at rest."""
@@ -167,8 +167,8 @@ class _Rebuilding:
         last = self._last()
         if not last:
             raise StoreError("nothing of the file can be read, or there is nothing in it; it is as it was")
-        for start in range(0, last, _EVENTS_AT_A_TIME):
-            self._take_over(list(self._rows(start, min(start + _EVENTS_AT_A_TIME, last))))
+        for start in range(0, last, EVENTS_AT_A_TIME):
+            self._take_over(list(self._rows(start, min(start + EVENTS_AT_A_TIME, last))))
         with transaction(self._new):
             self._new.execute("UPDATE numbering SET last = ?", (max(last, last_seq(self._new)),)).fetchall()
             if not self._search:
@@ -187,12 +187,22 @@ class _Rebuilding:
         return number
 
     def _copy(self, table: str) -> None:
-        rows: list[Any] = []
+        """Copy a table as far as it can be read, in portions: an archive may be as long as the store."""
+        copied, portion = 0, list[Any]()
         try:
             with closing(self._old.execute(f'SELECT * FROM "{table}"')) as found:  # noqa: S608  # a name of our schema
-                rows.extend(found)
+                for row in found:
+                    portion.append(row)
+                    if len(portion) == EVENTS_AT_A_TIME:
+                        self._put(table, portion)
+                        copied += len(portion)
+                        portion = []
         except _UNREADABLE as error:
-            log.warning("not all of a table could be read", table=table, rows=len(rows), error=described(error))
+            rows = copied + len(portion)
+            log.warning("not all of a table could be read", table=table, rows=rows, error=described(error))
+        self._put(table, portion)
+
+    def _put(self, table: str, rows: Sequence[Any]) -> None:
         if rows:
             places = ", ".join("?" * len(rows[0]))
             with transaction(self._new):
