@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,12 @@ def test_a_query_of_the_archive_writes_what_has_gone_and_why(run: Run, tmp_path:
     assert [(line["reason"], line["at"]) for line in lines] == [("replaced", NOW + 9)] * 2
     assert ids(run("query", '{"kinds":[0]}', store__path=path)) == [versions[3].id]
     assert run("query", "--archive", "{}", "--limit", "0", store__path=path).stdout == ""
+    page = (Path(__file__).parents[1] / "docs" / "keeping.md").read_text(encoding="utf-8")
+    shown = [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("trio-relay query --archive")]
+    for arguments in shown:
+        arguments = [one.replace("npub1…", nip19.npub_of(ALICE.pubkey)) for one in arguments]
+        assert run(*arguments, store__path=path).stdout.count('"reason":"replaced"') == 3
+    assert len(shown) == 2
 
 
 def test_where_there_are_no_words_a_search_ends_with_1(run: Run, tmp_path: Path) -> None:
