@@ -10,7 +10,7 @@ from tests.support.named_relay import AuthClient
 from tests.support.receiving import NOTHING
 from trio_relay import Event
 from trio_relay.nostr.negentropy.items import Items, ItemSet
-from trio_relay.nostr.negentropy.protocol import initiate, reconcile
+from trio_relay.nostr.negentropy.protocol import initiate, reconcile, reply
 
 FIRST: Final = initiate(NOTHING)
 """The first message of a client that has nothing."""
@@ -38,6 +38,16 @@ def items_of(events: Iterable[Event]) -> Items:
 def ids_of(events: Iterable[Event]) -> set[str]:
     """Their ids."""
     return {event.id for event in events}
+
+
+def opening(events: Iterable[Event]) -> bytes:
+    """The first message of a client that has these events."""
+    return initiate(items_of(events))
+
+
+def replied(events: Iterable[Event], message: bytes) -> bytes:
+    """What a relay answers that has these events."""
+    return reply(items_of(events), message)
 
 
 def needed(answer: bytes) -> set[str]:
