@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from signal import SIGHUP, SIGKILL
 
 import pytest
 import trio
 
+from docs.generate import ROOT
 from perf.mirrors import run_mirrors
 from tests.support.crew import TWO, pids
 from tests.support.keys import ALICE, BOB, NOW
-from tests.support.program import MODULE, PATIENCE, Program, running
+from tests.support.program import MODULE, PATIENCE, Program, finished, running
 
 pytestmark = pytest.mark.slow
 
@@ -82,3 +84,14 @@ async def test_a_relay_that_is_away_makes_no_other_unhealthy(tmp_path: Path) -> 
     async with running(tmp_path, {"mirror": "[{url = 'ws://127.0.0.1:9/'}]"}) as program:
         assert "no connection" in (await program.logs("mirror is away"))["reason"]
         assert (await program.get("/health")).json() == {"status": "ok"}
+
+
+async def test_each_table_of_the_page_is_one_that_the_program_takes(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "mirrors.md").read_text(encoding="utf-8")
+    (tmp_path / "large.key").write_text("1" * 64)
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    for number, block in enumerate([*blocks, "".join(blocks)]):
+        (tmp_path / "relay.toml").write_text(block, encoding="utf-8")
+        ended = await finished(tmp_path, "check-config", "--config", "relay.toml")
+        assert ended.returncode == 0, (number, ended.stderr)

@@ -101,3 +101,15 @@ async def test_a_worker_tells_what_is_worse_than_it_should_be(
     monkeypatch.setattr(Relay, "degraded", lambda _self: "the bus is away")
     async with open_crew(monkeypatch) as (crew, _):
         assert await health(crew.door(1)) == (200, {"status": "degraded", "reason": "the bus is away"})
+
+
+async def test_all_workers_tell_what_one_of_them_finds_worse(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them runs the mirrors, and whichever is asked says that one is away."""
+    reason = "mirror wss://there.example is away for 61 seconds"
+    async with open_crew(monkeypatch) as (crew, _):
+        for worse, expected in ((reason, (200, {"status": "degraded", "reason": reason})), (None, WELL)):
+            monkeypatch.setattr(crew.talks, "degraded", lambda said=worse: said)
+            await trio.sleep(1)  # so long what was asked last is good
+            assert [await health(crew.door(number)) for number in (1, 2)] == [expected] * 2

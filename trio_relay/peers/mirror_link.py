@@ -167,13 +167,6 @@ class MirrorLink:
             self._is_told = True
             self._log.warning("mirror is away", reason=fault, hint="it is tried again until it is there")
 
-    @property
-    def seconds_away(self) -> int:
-        """For how long it has not been live, though nothing is being compared; 0 if it is."""
-        if self._out_since is None or self._state == "catching up":
-            return 0
-        return max(0, self._relay.now() - self._out_since)
-
     def statistics(self) -> MirrorStatistics:
         """How it is."""
         return MirrorStatistics(
@@ -184,4 +177,5 @@ class MirrorLink:
             self._catch_ups,
             self._retries,
             0 if self._standing is None else self._standing.waiting,
+            None if self._state == "catching up" else self._out_since,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
 
 import structlog
 import trio
@@ -16,13 +15,10 @@ from trio_relay.peers.mirror_link import CatchUp, Connect, MirrorLink
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.peer import open_peer
 from trio_relay.pipeline.relay import Relay
-from trio_relay.pipeline.statistics import MirrorStatistics
+from trio_relay.pipeline.statistics import MirrorStatistics, longest_away
 from trio_relay.store.base import Store
 
 log = structlog.get_logger("trio_relay.peers")
-
-_AWAY_SECONDS: Final = 60
-"""After so long a relay that is away is worth a word beside the relay's health."""
 
 
 class Mirrors:
@@ -90,12 +86,7 @@ class Mirrors:
 
     def degraded(self) -> str | None:
         """Which relay is away for the longest time, if any is for a minute."""
-        away = [link for link in self._links if link.seconds_away >= _AWAY_SECONDS]
-        if not away:
-            return None
-        worst = max(away, key=lambda link: link.seconds_away)
-        others = f", and {len(away) - 1} more" if len(away) > 1 else ""
-        return f"mirror {worst.label} is away for {worst.seconds_away} seconds{others}"
+        return longest_away(self.statistics(), self._relay.now())
 
 
 @asynccontextmanager

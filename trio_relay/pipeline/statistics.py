@@ -5,12 +5,16 @@ It stays interpreted, so that msgspec sees what its tables hold.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from trio_relay.nostr.schnorr import BackendName
 from trio_relay.plugins.processes import ProgramStatistics
 from trio_relay.store.base import StoreStatistics
+
+_AWAY_SECONDS: Final = 60
+"""After so long a mirror that is away is worth a word beside the relay's health."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,7 @@ class MirrorStatistics:
         catch_ups: how often both were compared to the end.
         retries: how often it was tried again.
         waiting: events that are still to be given.
+        away_since: seconds since 1970, when it was live last, or began; None while it is live or being compared.
     """
 
     state: str | None
@@ -155,11 +160,28 @@ class MirrorStatistics:
     catch_ups: int
     retries: int
     waiting: int
+    away_since: int | None = None
 
     @property
     def is_connected(self) -> bool:
         """True while there is a connection."""
         return self.state in ("catching up", "live")
+
+
+def longest_away(mirrors: Mapping[tuple[str, str], MirrorStatistics], now: int) -> str | None:
+    """Return which relay has been away for the longest time, in a sentence; None if none has been for a minute.
+
+    Args:
+        mirrors: by the other relay's URL and the direction.
+        now: seconds since 1970.
+    """
+    away = {url: now - one.away_since for (url, _), one in mirrors.items() if one.away_since is not None}
+    away = {url: seconds for url, seconds in away.items() if seconds >= _AWAY_SECONDS}
+    if not away:
+        return None
+    worst = max(away, key=away.__getitem__)
+    others = f", and {len(away) - 1} more" if len(away) > 1 else ""
+    return f"mirror {worst} is away for {away[worst]} seconds{others}"
 
 
 class Neighbours(Protocol):

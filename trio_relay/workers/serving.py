@@ -39,7 +39,7 @@ from trio_relay.net.web.assembly import open_console, pages_of
 from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
-from trio_relay.pipeline.statistics import RelayStatistics
+from trio_relay.pipeline.statistics import RelayStatistics, longest_away
 from trio_relay.policy.rates import WORDS
 from trio_relay.process import tune_process
 from trio_relay.scoreboard import Scoreboard
@@ -116,6 +116,8 @@ class _Whole:
         self._scoreboard = scoreboard
         self._listeners: Sequence[BoundListener] = ()
         self._newest: Callable[[], int] = lambda: 0
+        self._mirror_away: str | None = None
+        """As it was told when all were looked at last."""
         self._commits: tuple[Histogram, Histogram] | None = None
         """Events and seconds of each; None where workers commit by themselves."""
         self._totals = Totals(range(1, workers + 1), trio.current_time)
@@ -184,7 +186,7 @@ class _Whole:
             lambda: self._statistics(relay)[0], conversations.ask_all, relay.explaining, vitals, origins.back_up
         )
         conversations.relay, conversations.admin = relay, AdminApi(relay, sight, origins.settings)
-        conversations.vitals, conversations.degraded = vitals, origins.degraded
+        conversations.vitals, conversations.degraded = vitals, lambda: origins.degraded() or self._mirror_away
         conversations.console = await open_console(
             relay, config.web, conversations.admin, pages_of(config.web), conversations.vitals
         )
@@ -233,7 +235,9 @@ class _Whole:
         figures = self._figures()
         processes = [figures.keeper, *(one.process for one in figures.workers)]
         cpu, resident = sum(one.cpu_seconds for one in processes), sum(one.resident_bytes for one in processes)
-        return look_at(time.time(), *self._statistics(relay), cpu, resident)
+        whole = self._statistics(relay)
+        self._mirror_away = longest_away(whole[0].mirrors, relay.now())
+        return look_at(time.time(), *whole, cpu, resident)
 
     def _note_commit(self, events: int, seconds: float) -> None:
         self._commits = self._commits or (Histogram(SIZES), Histogram(SECONDS))

@@ -48,7 +48,7 @@ _OF_NOW: Final[dict[type, frozenset[str]]] = {
     TurnsStatistics: frozenset({"running", "waiting"}),
     SyncStatistics: frozenset({"sessions", "kept", "held"}),
     ProgramStatistics: frozenset({"running", "in_flight"}),
-    MirrorStatistics: frozenset({"state", "since", "fault", "waiting"}),
+    MirrorStatistics: frozenset({"state", "since", "fault", "waiting", "away_since"}),
     StoreStatistics: frozenset({"disk_bytes", "wal_bytes", "trouble", "degraded"}),
     CacheStatistics: frozenset({"events", "bytes"}),
 }
