@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 MOST_IDS: Final = 10_000
-"""That are remembered of each side: some 2 MB a link, and some ten seconds where a thousand events come in a second."""
+"""That are remembered of each side: 3 MB a link, and ten seconds where a thousand events come in a second."""
 
 
 class RecentIds:
