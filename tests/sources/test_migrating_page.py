@@ -10,11 +10,13 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
+import trio
 
 from docs.generate import ROOT
 from tests.bus.redis_server import RedisServer
@@ -23,7 +25,9 @@ from tests.sources.postgres_server import INSERT, Postgres, row, running
 from tests.sources.rust_relay_file import add, made_file
 from tests.support.keys import ALICE, BOB, CAROL
 from tests.support.program import PATIENCE, environment
-from trio_relay.config import Config
+from tests.support.program import running as running_relay
+from tests.support.program_load import publish_all
+from trio_relay.config import Config, load
 
 PAGE = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
 EVENTS = [ALICE.event("first"), BOB.event("second", tags=[["t", "ü"]]), CAROL.event("third")]
@@ -136,11 +140,25 @@ def test_nostream(tmp_path: Path, postgres: Postgres) -> None:
 
 
 @pytest.mark.slow
-def test_khatru(tmp_path: Path) -> None:
+async def test_khatru(tmp_path: Path) -> None:
+    """A relay of ours has its place, which clients cannot tell from it here."""
     give(tmp_path, "nak", f"#!/bin/sh\ncat <<'E'\n{LINES}E\n")
-    (said,) = run(tmp_path, "khatru and what is built on it")
-    assert said.startswith("3 events: 3 stored, ")
+    (tmp_path / "theirs").mkdir()
+    async with running_relay(tmp_path / "theirs") as program, program.client() as client:
+        await publish_all(client, EVENTS)
+        url = "ws://{}:{}".format(*program.address)
+        title = "khatru and what is built on it"
+        commands = partial(run, tmp_path, title, changed={"wss://old.example": url})
+        synced, imported = await trio.to_thread.run_sync(commands)
+    assert "3 stored" in synced
+    assert imported.startswith("3 events: 0 stored, 3 known, ")
     assert stored(tmp_path) == IDS
+
+
+def test_the_table_of_a_mirror_is_one(tmp_path: Path) -> None:
+    (tables,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "relay.toml").write_text(tables, encoding="utf-8")
+    assert [mirror.direction for mirror in load(tmp_path / "relay.toml", {}).mirror] == ["both"]
 
 
 @pytest.mark.slow
