@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -71,6 +72,19 @@ def test_what_a_running_relay_has_only_in_its_log_is_read_too(tmp_path: Path) ->
         add(database, [late := ALICE.event("meanwhile")])
         assert [line.event for line in lines] == [*NOTES[1:], late]
         assert contents(tmp_path).keys() == before == {"nostr.db", "nostr.db-wal", "nostr.db-shm"}
+
+
+def test_what_a_killed_relay_has_left_is_read_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "left").mkdir()
+    with made_file(tmp_path / "nostr.db") as database:
+        add(database, NOTES)
+        for file in tmp_path.glob("nostr.db*"):
+            shutil.copy(file, tmp_path / "left")
+    before = contents(tmp_path / "left")
+    assert [line.event for line in lines_of(tmp_path / "left" / "nostr.db")] == NOTES
+    after = contents(tmp_path / "left")
+    assert after.keys() == before.keys() == {"nostr.db", "nostr.db-wal", "nostr.db-shm"}
+    assert [name for name in before if after[name] != before[name]] in ([], ["nostr.db-shm"])
 
 
 def test_nothing_is_written_to_a_file_or_beside_it(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ A row is hidden when its author has deleted the event or, before 15, replaced it
 left out. What has expired is given: whoever takes it in knows the time.
 
 The file is never written to, and no file is made beside it, since the relay itself could not open files of another
-user. A relay that is running may go on: rows are read a few at a time, so that its log can be folded back in between.
+user; but for the `-shm` of a log that has lost its own, without which SQLite cannot read that. A relay that is running
+may go on: rows are read a few at a time, so that its log can be folded back in between.
 """
 
 from __future__ import annotations
