@@ -102,6 +102,21 @@ def test_nothing_is_locked_or_written_while_a_database_is_read(url: str) -> None
     assert read_postgres(url) == []
 
 
+WRITING = """
+CREATE TABLE log (entry integer);
+CREATE FUNCTION noted() RETURNS boolean LANGUAGE sql AS 'INSERT INTO log VALUES (1) RETURNING true';
+ALTER TABLE events RENAME TO kept;
+CREATE VIEW events AS SELECT *, noted() FROM kept;
+"""
+
+
+def test_whatever_lies_behind_the_table_nothing_is_written(url: str) -> None:
+    with psycopg.connect(url) as database:
+        database.execute(WRITING)
+    with pytest.raises(BrokenFile, match="cannot execute INSERT in a read-only transaction"):
+        read_postgres(url)
+
+
 @pytest.mark.parametrize("tables", ["", "CREATE TABLE events (id text, content text);"], ids=["none", "another's"])
 def test_what_is_not_nostreams_is_named_as_such(postgres: Postgres, tables: str) -> None:
     url = postgres.database(tables)

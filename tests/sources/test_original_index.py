@@ -76,13 +76,13 @@ def test_an_index_that_is_not_there_or_not_this_relays_is_refused_in_its_words(n
 
 
 @contextmanager
-def answering(*answers: tuple[int, bytes]) -> Iterator[tuple[str, list[str | None]]]:
-    """A node that gives these answers one after another, and notes whom it was asked by."""
-    left, asked = list(answers), list[str | None]()
+def answering(*answers: tuple[int, bytes]) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    """A node that gives these answers one after another, and notes what it was asked, and by whom."""
+    left, asked = list(answers), list[tuple[str, str | None]]()
 
     class Node(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.headers["authorization"])
+            asked.append((self.path, self.headers["authorization"]))
             self.rfile.read(int(self.headers.get("content-length", 0)))
             status, body = left.pop(0)
             self.send_response(status)
@@ -153,13 +153,22 @@ def test_the_user_comes_from_the_url_or_from_the_originals_variables(monkeypatch
         monkeypatch.setenv("OPENSEARCH_PASSWORD", "secret")
         events_of(f"http://{address}/nostr-events")
     tokens = [None, httpx.BasicAuth("me", "p@ss"), httpx.BasicAuth("admin", "secret")]
-    assert asked[::3] == [token and header_of(token) for token in tokens]
-    assert set(asked) == set(asked[::3])
+    assert [user for _, user in asked] == [token and header_of(token) for token in tokens for _ in range(3)]
 
 
 def header_of(auth: httpx.BasicAuth) -> str:
     request = next(auth.auth_flow(httpx.Request("GET", "http://node/")))
     return request.headers["authorization"]
+
+
+def test_a_node_is_asked_to_fail_rather_than_leave_out_a_part() -> None:
+    with answering(COUNT, SIZE, hits()) as (address, asked):
+        events_of(f"http://{address}/nostr-events/")
+    assert [path for path, _ in asked] == [
+        "/nostr-events/_count",
+        "/nostr-events/_stats/store",
+        "/nostr-events/_search?allow_partial_search_results=false",
+    ]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "https://127.0.0.1:99999999/x", "http://[::1/x", "http:///x"])
