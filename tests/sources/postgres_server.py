@@ -60,9 +60,10 @@ class Postgres:
         return {"PGHOST": str(self._folder), "PGUSER": OWNER, "PGTZ": "UTC"}
 
     def database(self, tables: str = TABLE + LATER, name: str = "") -> str:
-        """Make a database with these tables, and return its URL."""
+        """Make a database with these tables, in the place of one of the same name, and return its URL."""
         self._made += 1
         name = name or f"nostream{self._made}"
+        self.run("dropdb", "--if-exists", name)
         self.run("createdb", name)
         self.run("psql", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={name}", given=tables)
         return f"postgresql:///{name}?host={self._folder}&user={OWNER}"

@@ -45,7 +45,12 @@ def theirs(title: str) -> set[str]:
 
 
 def run(
-    folder: Path, title: str, variables: Mapping[str, str] | None = None, changed: Mapping[str, str] | None = None
+    folder: Path,
+    title: str,
+    settings: Mapping[str, str],
+    *,
+    variables: Mapping[str, str] | None = None,
+    changed: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Run the commands of a section in a folder, texts in them changed for others; gives what each block said."""
     (folder / "relay.toml").write_text('[store]\npath = "relay.db"\n', encoding="utf-8")
@@ -57,7 +62,7 @@ def run(
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block],
             cwd=folder,
-            env=environment() | {"PATH": path} | dict(variables or {}),
+            env=environment(settings) | {"PATH": path} | dict(variables or {}),
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -68,15 +73,17 @@ def run(
     return said
 
 
-def stored(folder: Path) -> set[str]:
+def stored(folder: Path, settings: Mapping[str, str]) -> set[str]:
     """The ids of what the store has."""
-    return {json.loads(line)["id"] for line in finished(folder, "export").splitlines()}
+    return {json.loads(line)["id"] for line in finished(folder, settings, "export").splitlines()}
 
 
-def finished(folder: Path, command: str, *arguments: str) -> bytes:
+def finished(folder: Path, settings: Mapping[str, str], command: str, *arguments: str) -> bytes:
     """What a command of ours has said, which must end well."""
     words = [sys.executable, "-m", "trio_relay", command, "--config", "relay.toml", *arguments]
-    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(
+        words, cwd=folder, env=environment(settings), capture_output=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -93,18 +100,18 @@ IDS = {event.id for event in EVENTS}
 
 
 @pytest.mark.slow
-def test_strfry(tmp_path: Path) -> None:
+def test_strfry(tmp_path: Path, store_settings: dict[str, str]) -> None:
     """Of strfry's there is what it writes: each line an event, with `--fried` one member more."""
     fried = LINES.replace("}\n", ',"fried":"00000000deadbeef"}\n')
     give(tmp_path, "strfry", f"#!/bin/sh\ncase $2 in --fried) cat <<'E'\n{fried}E\n;; *) cat <<'E'\n{LINES}E\nesac\n")
-    first, second = run(tmp_path, "strfry")
+    first, second = run(tmp_path, "strfry", store_settings)
     assert first.startswith("3 events: 3 stored, ")
     assert second.startswith("3 events: 0 stored, 3 known, ")
-    assert stored(tmp_path) == IDS
+    assert stored(tmp_path, store_settings) == IDS
 
 
 @pytest.mark.slow
-def test_nostr_rs_relay(tmp_path: Path) -> None:
+def test_nostr_rs_relay(tmp_path: Path, store_settings: dict[str, str]) -> None:
     with made_file(tmp_path / "nostr.db") as database:
         add(database, EVENTS)
         add(database, [ALICE.event("deleted")], hidden=True)
@@ -112,10 +119,10 @@ def test_nostr_rs_relay(tmp_path: Path) -> None:
         database.execute("INSERT INTO account VALUES (?, 1), (?, 0)", (ALICE.pubkey, BOB.pubkey))
     reading = "import sqlite3, sys\nfor (item,) in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]): print(item)\n"
     give(tmp_path, "sqlite3", f'#!/bin/sh\nexec {sys.executable} -c {shlex.quote(reading)} "$@"\n')
-    first, _ = run(tmp_path, "nostr-rs-relay")
+    first, _ = run(tmp_path, "nostr-rs-relay", store_settings)
     assert first.startswith("3 events: 3 stored, ")
     assert "1 left out: deleted or replaced there" in first
-    assert stored(tmp_path) == IDS
+    assert stored(tmp_path, store_settings) == IDS
     assert (tmp_path / "allowed.txt").read_text(encoding="utf-8") == f"{ALICE.pubkey}\n"
 
 
@@ -126,21 +133,21 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.mark.slow
-def test_nostream(tmp_path: Path, postgres: Postgres) -> None:
+def test_nostream(tmp_path: Path, store_settings: dict[str, str], postgres: Postgres) -> None:
     url = postgres.database(name="nostr_ts_relay")
     with psycopg.connect(url) as database:
         for event in EVENTS:
             database.execute(INSERT, (*row(event), msgspec.json.encode(event.tags).decode()))
         database.execute("UPDATE users SET pubkey = %s, is_admitted = true", [bytes.fromhex(BOB.pubkey)])
-    dumped, read, _ = run(tmp_path, "nostream", postgres.environment)
+    dumped, read, _ = run(tmp_path, "nostream", store_settings, variables=postgres.environment)
     assert dumped.startswith("3 events: 3 stored, ")
     assert read.startswith("3 events: 0 stored, 3 known, ")
-    assert stored(tmp_path) == IDS
+    assert stored(tmp_path, store_settings) == IDS
     assert (tmp_path / "allowed.txt").read_text(encoding="utf-8") == f"{BOB.pubkey}\n"
 
 
 @pytest.mark.slow
-async def test_khatru(tmp_path: Path) -> None:
+async def test_khatru(tmp_path: Path, store_settings: dict[str, str]) -> None:
     """A relay of ours has its place, which clients cannot tell from it here."""
     give(tmp_path, "nak", f"#!/bin/sh\ncat <<'E'\n{LINES}E\n")
     (tmp_path / "theirs").mkdir()
@@ -148,11 +155,11 @@ async def test_khatru(tmp_path: Path) -> None:
         await publish_all(client, EVENTS)
         url = "ws://{}:{}".format(*program.address)
         title = "khatru and what is built on it"
-        commands = partial(run, tmp_path, title, changed={"wss://old.example": url})
+        commands = partial(run, tmp_path, title, store_settings, changed={"wss://old.example": url})
         synced, imported = await trio.to_thread.run_sync(commands)
     assert "3 stored" in synced
     assert imported.startswith("3 events: 0 stored, 3 known, ")
-    assert stored(tmp_path) == IDS
+    assert stored(tmp_path, store_settings) == IDS
 
 
 def test_the_table_of_a_mirror_is_one(tmp_path: Path) -> None:
@@ -163,9 +170,9 @@ def test_the_table_of_a_mirror_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.redis
-def test_the_original_relay(tmp_path: Path, node: str, prefix: str) -> None:
+def test_the_original_relay(tmp_path: Path, store_settings: dict[str, str], node: str, prefix: str) -> None:
     """What its operators have banned is on our lists, and its event goes."""
-    url = make(node, prefix, EVENTS)
+    url = make(node, f"{prefix}-theirs", EVENTS)
     redis = RedisServer(tmp_path)
     redis.start()
     try:
@@ -178,13 +185,16 @@ def test_the_original_relay(tmp_path: Path, node: str, prefix: str) -> None:
         ):
             subprocess.run([*shlex.split(asking), *shlex.split(kept)], check=True, capture_output=True)
         _, said = run(
-            tmp_path, "The original relay", changed={"http://127.0.0.1:9200/nostr-events": url, "redis-cli": asking}
+            tmp_path,
+            "The original relay",
+            store_settings,
+            changed={"http://127.0.0.1:9200/nostr-events": url, "redis-cli": asking},
         )
     finally:
         redis.close()
     assert "3 events: 2 stored, 0 known, 0 superseded, 0 ephemeral, 1 gone, 0 refused\n" in said
-    assert stored(tmp_path) == IDS - {EVENTS[2].id}
-    finished(tmp_path, "export", "--state", "state.json")
+    assert stored(tmp_path, store_settings) == IDS - {EVENTS[2].id}
+    finished(tmp_path, store_settings, "export", "--state", "state.json")
     kept = json.loads((tmp_path / "state.json").read_bytes())["lists"]
     assert kept["banned-pubkeys"][CAROL.pubkey]["reason"] == "spam"
     assert set(kept["banned-events"]) == {"e" * 64}
@@ -192,7 +202,7 @@ def test_the_original_relay(tmp_path: Path, node: str, prefix: str) -> None:
     with (tmp_path / "relay.toml").open("a", encoding="utf-8") as config:
         config.write('[policy]\ndenied_addresses = "file:addresses.txt"\n')
     assert set((tmp_path / "addresses.txt").read_text(encoding="utf-8").split()) == {"203.0.113.7", "2001:db8::1"}
-    finished(tmp_path, "check-config")
+    finished(tmp_path, store_settings, "check-config")
 
 
 STRFRY = """
