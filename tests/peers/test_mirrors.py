@@ -133,3 +133,23 @@ async def test_protected_private_and_expired_events_stay(autojump_clock: MockClo
             await until(lambda: outcomes(mirrors).get("given") == 2)
             assert await stored(there) == {NOTES[0].id, NOTES[1].id}
             assert {wrap.id, protected.id} < await stored(here)
+
+
+async def test_an_ephemeral_event_that_two_others_bring_is_delivered_once(autojump_clock: MockClock) -> None:
+    async with (
+        two() as (near, here, there),
+        near.relay("between") as between,
+        near.mirroring(between, table("there")) as behind,
+        near.mirroring(here, table("there"), table("between")) as mirrors,
+    ):
+        await until(lambda: all(one.state == "live" for one in mirrors.statistics().values()))
+        await until(lambda: state(behind) == "live")
+        async with here.client() as client:
+            await client.ask("x", {"kinds": [20_001]})
+            event = ALICE.event("now", kind=20_001)
+            await publish(there, event)
+            assert (await client.receive())[2]["id"] == event.id
+            await trio.sleep(5)
+            await client.expect_silence()
+        brought = [one.outcomes for one in mirrors.statistics().values()]
+        assert sorted((one["taken"], one["skipped"]) for one in brought) == [(0, 1), (1, 0)]
