@@ -71,7 +71,7 @@ async def snapshots(http: httpx.AsyncClient, backup: BackupOptions) -> dict[str,
 
 
 async def aliases(http: httpx.AsyncClient, prefix: str) -> dict[str, list[str]]:
-    found = (await http.get(f"/_cat/aliases/{prefix}-*?format=json&s=alias,index")).json()
+    found = (await http.get(f"/_cat/aliases/{prefix}-events,{prefix}-archive?format=json&s=alias,index")).json()
     return {row["alias"]: [one["index"] for one in found if one["alias"] == row["alias"]] for row in found}
 
 
@@ -89,7 +89,8 @@ async def test_a_snapshot_is_of_the_relays_indices_alone_and_brings_them_back(
         [(name, indices)] = (await snapshots(http, backup)).items()
         assert (taken.name, taken.events, taken.with_key) == (f"{prefix}/{name}", len(EVENTS), True)
         assert taken.size > 0
-        assert indices == (await aliases(http, prefix))[f"{prefix}-events"]
+        assert indices == sorted(index for named in (await aliases(http, prefix)).values() for index in named)
+        assert len(indices) == 2  # that of the archive, too
         assert re.fullmatch(rf"{prefix}-\d{{8}}t\d{{6}}z", name)
         await store.save_many([LATER])
         await store.refresh()
@@ -102,7 +103,7 @@ async def test_a_snapshot_is_of_the_relays_indices_alone_and_brings_them_back(
     assert await aliases(http, prefix) == before
     told = await vault.restore(name, replaces=True)
     [old] = before[f"{prefix}-events"]
-    assert told.splitlines()[1] == f"{old}: what was there; once all is well: DELETE /{old}"
+    assert f"{old}: what was there; once all is well: DELETE /{old}" in told.splitlines()[1:]
     after = await aliases(http, prefix)
     assert after.keys() == before.keys()
     assert re.fullmatch(rf"{old}-restored-\d{{8}}t\d{{6}}z", after[f"{prefix}-events"][0])
@@ -123,13 +124,29 @@ async def test_where_nothing_is_left_all_is_as_it_was(
         await store.save_many(EVENTS)
         await vault.make_named("mine", NOW)
     before = await aliases(http, prefix)
-    await http.delete(f"/{before[f'{prefix}-events'][0]}")
+    for [name] in before.values():
+        await http.delete(f"/{name}")
     await http.delete(f"/_index_template/{prefix}-events")
     await vault.restore("mine", replaces=False)
     assert await aliases(http, prefix) == before
     assert (await http.get(f"/_index_template/{prefix}-events")).status_code == 200
     async with opensearch.open_opensearch(index) as restored:
         assert await everything(restored) == EVENTS
+
+
+async def test_an_archive_that_a_snapshot_knows_nothing_of_stays(
+    http: httpx.AsyncClient, index: opensearch.OpenSearchOptions, backup: BackupOptions, prefix: str
+) -> None:
+    vault = repository.BackupRepository(backup, index)
+    await opensearch.migrate(index, lambda _line: None)
+    await vault.make_named("without", NOW)
+    await make(index)
+    before = await aliases(http, prefix)
+    told = await vault.restore("without", replaces=True)
+    after = await aliases(http, prefix)
+    assert after[f"{prefix}-archive"] == before[f"{prefix}-archive"]
+    assert after[f"{prefix}-events"] != before[f"{prefix}-events"]
+    assert len(told.splitlines()) == 2
 
 
 async def test_so_many_stay_and_those_of_others_are_not_touched(

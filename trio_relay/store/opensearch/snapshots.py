@@ -15,7 +15,7 @@ import trio
 
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.opensearch.client import ClusterRefusal, OpenSearchClient
-from trio_relay.store.opensearch.mapping import VERSION, alias_of, template
+from trio_relay.store.opensearch.mapping import VERSION, alias_of, archive_alias_of, template
 from trio_relay.store.opensearch.options import OpenSearchOptions
 
 _POLL_SECONDS: Final = 0.5
@@ -172,18 +172,19 @@ class SnapshotRepository:
             StoreRefused: the aliases name something, and that is not to be replaced.
             StoreError: the cluster could not answer, or a part could not be restored; all is as it was then.
         """
-        there = await self._named()
+        all_there = await self._named()
+        names = {alias: index for alias in all_there if (index := self._index_for(alias, snapshot)) is not None}
+        # What the snapshot knows nothing of, such as an archive that was begun later, stays.
+        there = {alias: all_there[alias] for alias in names}
         before = [index for named in there.values() for index in named]
         if before and not replaces:
             raise StoreRefused(
                 f"{' and '.join(before)} is there already; --replace puts another in its place, and keeps it"
             )
-        names = {alias: self._index_for(alias, snapshot) for alias in there}
         made: dict[str, str] = {}
         try:
             for alias, index in names.items():
-                if index is not None:
-                    made[alias] = await self._beside(snapshot, index, stamp)
+                made[alias] = await self._beside(snapshot, index, stamp)
             await self._client.ask("PUT", f"/_index_template/{alias_of(self._options)}", template(self._options))
             await self._point(there, made)
         except BaseException:
@@ -245,7 +246,7 @@ class SnapshotRepository:
 
     async def _named(self) -> dict[str, list[str]]:
         """Return the indices that each alias of the relay names: of its events, and of its archive if it has one."""
-        aliases = (alias_of(self._options), f"{self._options.prefix}-archive")
+        aliases = (alias_of(self._options), archive_alias_of(self._options))
         rows = await self._client.decoded("GET", f"/_cat/aliases/{','.join(aliases)}?format=json&h=alias,index")
         return {alias: sorted(row["index"] for row in rows if row["alias"] == alias) for alias in aliases}
 
