@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.backends import everything
-from tests.support.keys import ALICE, BOB, NOW
+from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.marks import examples
 from tests.support.synced_stores import store_of, synced
 from trio_relay import Event, Limits, SyncOptions
@@ -82,3 +82,18 @@ def test_by_paging_through_time_both_have_what_either_had(
 ) -> None:
     how = {"most_items": most_items, "has_sync": False, "has_hints": hints, "limits": Limits(max_limit=limit)}
     trio.run(partial(check, here, there, filter_, direction, **how))
+
+
+async def test_a_second_that_holds_more_than_a_page_is_taken_apart() -> None:
+    """By kinds, by authors where one kind is too much; of a kind and an author it has fewer than a page."""
+    crowd = [
+        author.event(str(number), created_at=NOW - 5, kind=kind)
+        for author in (ALICE, BOB, Author("carol"))
+        for kind in (1, 7, 1_000)
+        for number in range(20)
+    ]
+    others = [author.event("met", created_at=NOW, kind=1_000) for author in (ALICE, BOB, Author("carol"))]
+    here, there = await store_of([]), await store_of([*crowd, *others])
+    report = await synced(here, there, direction="down", has_sync=False, limits=Limits(max_limit=25))
+    assert {event.id for event in await everything(here)} == {event.id for event in [*crowd, *others]}
+    assert report.is_whole
