@@ -12,7 +12,7 @@ import trio
 
 from docs.generate import ROOT
 from perf.mirrors import run_mirrors
-from tests.support.crew import TWO, pids
+from tests.support.crew import TWO, client_of, pids
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import MODULE, PATIENCE, Program, finished, running
 
@@ -78,6 +78,20 @@ async def test_a_worker_that_is_killed_takes_the_mirrors_up_again(tmp_path: Path
             async with there.client() as client:
                 await client.publish(ALICE.event(created_at=NOW))
             await holds(here, ALICE.event(created_at=NOW).id)
+
+
+async def test_what_any_worker_takes_goes_up(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    async with running(tmp_path / "there") as there:
+        tables = "[{{url = 'ws://{}:{}/', direction = 'up'}}]".format(*there.address)
+        async with running(tmp_path / "here", {**TWO, "mirror": tables}) as here:
+            await here.logs("mirror is live")
+            notes = [ALICE.event(f"{number}", created_at=NOW) for number in (1, 2)]
+            for worker, note in zip((1, 2), notes, strict=True):
+                async with client_of(here, worker) as client:
+                    assert (await client.publish(note))[2] is True
+            await holds(there, *(note.id for note in notes))
 
 
 async def test_a_relay_that_is_away_makes_no_other_unhealthy(tmp_path: Path) -> None:
