@@ -28,8 +28,8 @@ _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _IS_LINK: Final = frozenset({errno.ELOOP, errno.EMLINK})
 """What open(2) says of a link that it is not to follow, on Linux and macOS, and on FreeBSD."""
 _PART: Final = ".part"
-_RANDOM_PART: Final = re.compile(r"\.[a-z0-9_]{8}\.part(-journal)?")
-"""What `tempfile` adds to the name of a file that is still being written, and SQLite to that of its journal."""
+_RANDOM_PART: Final = re.compile(r"\.[a-z0-9_]{8}\.part(-journal|-wal|-shm)?")
+"""What `tempfile` adds to the name of a file that is still being written, and SQLite to those of its logs."""
 _LINK: Final = "a symbolic link lies in its place, and is not followed"
 
 
@@ -173,8 +173,13 @@ def put_in_place(part: Path, path: Path) -> None:
     Raises:
         OSError: it could not; then what was there still is.
     """
+    _sync(part)
     part.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(path.parent)
+
+
+def _sync(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -20,7 +20,7 @@ import structlog
 import trio
 
 from trio_relay.nostr.event import Event, address_of, supersedes
-from trio_relay.private_files import open_private
+from trio_relay.private_files import put_in_place, remove_unfinished, unfinished
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.inspection import Aspect, Fault, MoveOut, Verify
 from trio_relay.store.sqlite import checking, schema
@@ -29,7 +29,7 @@ from trio_relay.store.sqlite.deletes import remove_ids
 from trio_relay.store.sqlite.lock import held
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.rows import all_rows
-from trio_relay.store.sqlite.shrinking import put_in_place, take_alone
+from trio_relay.store.sqlite.shrinking import take_alone
 from trio_relay.store.sqlite.transaction import described, transaction
 from trio_relay.store.sqlite.words import insert_words
 
@@ -37,6 +37,7 @@ log = structlog.get_logger("trio_relay.store")
 
 EVENTS_AT_A_TIME: Final = 500
 _CACHE_BYTES: Final = 2**26
+_LOGS: Final = ("-wal", "-shm")
 _MADE_ANEW: Final = frozenset({"event", "tag", "expiry", "worded", "numbering", "probe"})
 """Tables whose rows follow from the events, or say nothing of a file at rest."""
 _UNREADABLE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.IOError, apsw.SQLError)
@@ -89,37 +90,26 @@ def rebuild(path: Path, aside: Path, move_out: MoveOut, verify: Verify | None, *
         StoreRefused: somebody reads the file, or it is of another version.
         StoreError: nothing of it can be read, or the new one cannot be written; the old one is there.
     """
-    part = Path(f"{path}.part")
     try:
-        _clear(part)
-        os.close(open_private(part, is_new=True))
-        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as old:
-            _take(old, path)
-            with closing(apsw.Connection(str(part))) as new:
-                schema.tune(new, cache_bytes=_CACHE_BYTES)
-                schema.prepare(new, str(part))
-                repaired = _Rebuilding(old, new, move_out, verify, search=search).run(aside)
-                _look_through(new)
-                new.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        for suffix in (
-            "-wal",
-            "-shm",
-        ):  # where the old file was too broken to fold them back; before the new one is there
-            with suppress(FileNotFoundError):
-                Path(f"{path}{suffix}").replace(f"{aside}{suffix}")
-        os.link(path, aside)
-        put_in_place(part, path)
+        remove_unfinished(path)
+        with unfinished(path) as part:
+            with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as old:
+                _take(old, path)
+                with closing(apsw.Connection(str(part))) as new:
+                    schema.tune(new, cache_bytes=_CACHE_BYTES)
+                    schema.prepare(new, str(part))
+                    repaired = _Rebuilding(old, new, move_out, verify, search=search).run(aside)
+                    _look_through(new)
+                    new.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            for end in _LOGS:  # where the old file was too broken to fold them back; before the new one is there
+                with suppress(FileNotFoundError):
+                    Path(f"{path}{end}").replace(f"{aside}{end}")
+            os.link(path, aside)
+            put_in_place(part, path)
     except (apsw.Error, OSError) as error:
         reason = described(error) if isinstance(error, apsw.Error) else error.strerror
         raise StoreError(f"{path} could not be rebuilt: {reason}; it is as it was") from error
-    finally:
-        _clear(part)  # which is not there any more if all went well
     return repaired
-
-
-def _clear(part: Path) -> None:
-    for place in (part, Path(f"{part}-wal"), Path(f"{part}-shm")):
-        place.unlink(missing_ok=True)
 
 
 def _take(old: apsw.Connection, path: Path) -> None:

@@ -6,7 +6,6 @@ first, which makes them such files.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -16,7 +15,7 @@ from typing import Final
 import apsw
 import trio
 
-from trio_relay.private_files import open_private
+from trio_relay.private_files import put_in_place, remove_unfinished, unfinished
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.inspection import Compacted
 from trio_relay.store.sqlite import schema
@@ -74,19 +73,17 @@ def write_anew(path: Path, told: Callable[[str], object]) -> None:
         StoreRefused: it is no store, or somebody reads it.
         StoreError: there is not enough room, or it cannot be written; the old file is there.
     """
-    part = Path(f"{path}.part")
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
             schema.check(connection, str(path))
             take_alone(connection, path)
             told(_announcement(connection, path))
-            part.unlink(missing_ok=True)
-            os.close(open_private(part, is_new=True))
+            remove_unfinished(path)
             connection.pragma("auto_vacuum", schema.INCREMENTAL)
-            connection.execute("VACUUM INTO ?", (str(part),)).fetchall()
-            put_in_place(part, path)
+            with unfinished(path) as part:
+                connection.execute("VACUUM INTO ?", (str(part),)).fetchall()
+                put_in_place(part, path)
     except (apsw.Error, OSError) as error:
-        part.unlink(missing_ok=True)
         reason = described(error) if isinstance(error, apsw.Error) else error.strerror
         raise StoreError(f"{path} could not be written anew: {reason}; it is as it was") from error
 
@@ -120,22 +117,3 @@ def _announcement(connection: apsw.Connection, path: Path) -> str:
         f"writing {needed / _MEGABYTE:,.0f} of {size_of(path) / _MEGABYTE:,.0f} MB anew, which takes"
         f" {seconds:,.0f} seconds at {_BYTES_A_SECOND / _MEGABYTE:.0f} MB a second"
     )
-
-
-def put_in_place(part: Path, path: Path) -> None:
-    """Let a whole new file take the place of an old one for good.
-
-    Raises:
-        OSError: it could not; the old one is there.
-    """
-    _sync(part)
-    part.replace(path)
-    _sync(part.parent)
-
-
-def _sync(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
