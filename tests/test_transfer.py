@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import apsw
@@ -21,16 +22,19 @@ from click.testing import CliRunner, Result
 from tests.support.backends import everything
 from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, CAROL, NOW
-from trio_relay import MemoryStore, PolicyOptions, RelayOptions, Rules, open_relay
+from trio_relay import MemoryStore, PolicyOptions, RelayOptions, Rules, open_relay, transfer
 from trio_relay.cli import main
 from trio_relay.compressed import open_zstd_reader
 from trio_relay.nostr.event import Event, encode
+from trio_relay.pipeline import batches
+from trio_relay.resuming import AnsweredLines, Portion
 from trio_relay.sources import Line, read_lines
 from trio_relay.store.sqlite.batch_writer import BatchWriter
 from trio_relay.transfer import (
     MOST_REASONS,
     MOST_TOLD,
     OUTCOMES,
+    PORTION_BYTES,
     PORTION_LINES,
     ImportSummary,
     export_lines,
@@ -296,17 +300,19 @@ async def test_progress_adds_up_to_the_bytes_read_and_the_events_written() -> No
     assert out.getvalue() == b"".join(lines)
 
 
-async def test_an_import_never_holds_more_than_the_pipeline_does() -> None:
+@pytest.mark.parametrize(("size", "portion"), [(300, PORTION_LINES), (PORTION_BYTES // 2, 2), (2**28, 1)])
+async def test_an_import_never_holds_more_than_the_pipeline_does(size: int, portion: int) -> None:
     """The file may be larger than memory: lines are read as fast as the relay takes them."""
-    bound = 4 * PORTION_LINES  # one batch at the verifier, two in the channel, one that waits to get in
+    # One portion is at the verifier, two are in the channel, which takes only one that is as large, and one waits.
+    bound = (3 if size > batches.BATCH_BYTES else 4) * portion
     taken, enough = 0, trio.Event()
 
     def lines() -> Iterator[Line]:
         nonlocal taken
         for number in range(1, 2 * bound):
             taken = number
-            yield Line(number, 300, NOTE)
-            if number == bound - 1:
+            yield Line(number, size, NOTE)
+            if number == max(bound - 1, 1):
                 trio.from_thread.run_sync(enough.set)
 
     class Stuck(MemoryStore):
@@ -326,6 +332,27 @@ async def test_an_import_never_holds_more_than_the_pipeline_does() -> None:
                 await trio.testing.wait_all_tasks_blocked(0.05)
                 assert taken == bound
                 nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("seconds", "portions"), [(0.0, [8]), (0.04, [3, 3, 2]), (1.0, [1] * 8)])
+async def test_lines_that_come_slowly_do_not_wait_for_many_others(
+    seconds: float, portions: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a client at the other end of a pipe, each of whose events is to be stored when it comes."""
+    taken: list[int] = []
+    clock = count(step=seconds)
+
+    class Counting(AnsweredLines):
+        def begin(self, last: int, lines: int) -> Portion:
+            taken.append(lines)
+            return super().begin(last, lines)
+
+    monkeypatch.setattr(transfer, "monotonic", lambda: next(clock))
+    lines = [Line(number, 300, ALICE.event(f"{number}")) for number in range(1, 9)]
+    answered = Counting()
+    async with open_relay(MemoryStore(), RelayOptions(verifiers=1)) as relay:
+        await import_lines(relay, iter(lines), ImportSummary(), answered=answered)
+    assert (taken, answered.last) == (portions, 8)
 
 
 def test_an_import_into_a_failing_store_says_so_and_ends_with_1(
