@@ -14,7 +14,7 @@ import trio
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import PATIENCE, environment, finished
 from trio_relay.compressed import open_zstd_writer
-from trio_relay.nostr.event import encode
+from trio_relay.nostr import event
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ PAGE = (ROOT / "docs" / "import.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```\n", PAGE, re.DOTALL | re.MULTILINE)
 COMMANDS = [line for language, block in BLOCKS if not language for line in block.splitlines()]
 EVENTS = [author.event(f"{n}", created_at=NOW + n) for n in range(200) for author in (ALICE, BOB)]
-LINES = [encode(event) for event in EVENTS]
+LINES = [event.encode(one) for one in EVENTS]
 FRIED = [
     line[:-1] + b',"fried":"%b"}' % (event.id + event.pubkey).encode()
     for line, event in zip(LINES, EVENTS, strict=True)
