@@ -106,6 +106,19 @@ def answers(text: str = "hello") -> dict[str, Any]:
                 "found": 3,
             }
         ],
+        "listmirrors": [
+            {
+                "url": text,
+                "direction": "both",
+                "state": "away",
+                "since": NOW,
+                "fault": text,
+                "outcomes": {"taken": 1_234, "given": 5, "echo": 0},
+                "catch_ups": 1,
+                "retries": 2,
+                "waiting": 3,
+            },
+        ],
         "listrefusals": [
             {"at": NOW, "address": text, "verb": text, "reason": text, "id": text, "key": text, "kind": 1},
             {"at": NOW, "address": text, "verb": text, "reason": text},

@@ -303,3 +303,10 @@ async def test_an_export_is_let_through_for_who_may_have_it() -> None:
     assert desk.api.calls == [("exportevents", [], KEY)]
     desk.api.refusal = errors.Rejected(errors.Prefix.RESTRICTED, "not you")
     assert (await desk.send("export.jsonl")).status == 403
+
+
+async def test_mirrors_are_shown_with_their_faults_and_what_became_of_events() -> None:
+    page = await Desk(CannedApi(answers("wss://there.example/"))).text("mirrors")
+    assert "<caption>1 mirror</caption>" in page
+    assert '<th scope="row">wss://there.example/</th>' in page
+    assert "taken 1,234, given 5</td>" in page

@@ -1,4 +1,4 @@
-"""Pages of the console about the relay as it runs: how it does now, and who is connected."""
+"""Pages of the console about the relay as it runs: how it does now, who is connected, and which relays it mirrors."""
 
 from __future__ import annotations
 
@@ -146,6 +146,10 @@ async def _client(visit: ConsoleVisit) -> Response:
     return await visit.show("client.html", {"one": found})
 
 
+async def _mirrors(visit: ConsoleVisit) -> Response:
+    return await visit.show("mirrors.html", {"mirrors": await visit.call("listmirrors")})
+
+
 def running_pages(vitals: VitalsSource) -> tuple[ConsolePage, ...]:
     """These pages.
 
@@ -158,4 +162,5 @@ def running_pages(vitals: VitalsSource) -> tuple[ConsolePage, ...]:
         ConsolePage("now.json", "Now", "Now", ("stats",), present.lines, is_listed=False),
         ConsolePage("clients", "Clients", "Clients", ("listclients",), _clients),
         ConsolePage("clients/one", "Client", "Clients", ("listclients",), _client, is_listed=False),
+        ConsolePage("mirrors", "Mirrors", "Mirrors", ("listmirrors",), _mirrors),
     )
