@@ -8,13 +8,14 @@ other has, in both directions, and once more when nothing differs.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -30,6 +31,7 @@ from trio_relay.store.sqlite import SqliteOptions, open_sqlite
 
 _TIME_BYTES: Final = 8
 _RECORD: Final = 40
+_LOOK_SECONDS: Final = 0.05
 
 
 def main(count: int = 1_000_000, differing: int = 1_000) -> None:
@@ -84,13 +86,20 @@ def _environment(folder: Path, settings: dict[str, str]) -> dict[str, str]:
 
 
 def _sync(what: str, folder: Path, port: int) -> None:
-    began = time.perf_counter()
+    began, most, cpu = time.perf_counter(), 0, 0.0
     process = subprocess.Popen([*_COMMAND, "sync", f"ws://127.0.0.1:{port}"], env=_environment(folder, {}))
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    cpu = used.ru_utime + used.ru_stime
-    took = f"{time.perf_counter() - began:.1f} s, {cpu:.1f} s of CPU, {used.ru_maxrss // 1024} MB at most"
+    while process.poll() is None:
+        with suppress(OSError, ValueError):  # it has just ended
+            # What the system tells of an ended process counts its parent's memory, too.
+            most, cpu = _most_resident(process.pid), _cpu_seconds(process.pid)
+        time.sleep(_LOOK_SECONDS)
+    took = f"{time.perf_counter() - began:.1f} s, {cpu:.1f} s of CPU, {most} MB at most"
     print(f"{what}: exit {process.returncode}, {took}")
+
+
+def _most_resident(pid: int) -> int:
+    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(line) // 1024
 
 
 def _cpu_seconds(pid: int) -> float:
