@@ -28,13 +28,14 @@ from trio_relay.store.archive import Archive
 from trio_relay.store.base import Insight, Queryable, ReadableMetadata, Scannable
 from trio_relay.store.inspection import Inspectable
 from trio_relay.store.sqlite import open_sqlite_for_reading
+from trio_relay.store.surveyed import Surveyable
 from trio_relay.transfer import export_lines
 
 _LEVEL: Final = 6
 """Of gzip: a higher one takes several times as long for a few percent."""
 
 
-class Readable(Scannable, ReadableMetadata, Queryable, Insight, Inspectable, Archive, Protocol):
+class Readable(Scannable, Surveyable, ReadableMetadata, Queryable, Insight, Inspectable, Archive, Protocol):
     """The part of a store that is written out."""
 
 

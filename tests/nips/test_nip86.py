@@ -42,7 +42,7 @@ class TestMethods:
             of_nip |= {"listmembers", "addmember", "removemember", "createinvite", "listinvites", "deleteinvite"}
             of_nip |= {"listsettings"}
             of_nip |= {"listvitals", "backupnow", "exportevents"}
-            of_nip |= {"countevents", "removeevents", "checkstore", "compactstore"}
+            of_nip |= {"countevents", "removeevents", "checkstore", "compactstore", "runretention"}
             of_nip |= {"listclients", "disconnectclient", "listrefusals", "listslowrequests", "listmirrors"}
             of_nip |= {"explainfilters", "explainevent", "storestats", "findevents", "queryarchive"}
             assert sorted(methods) == sorted(of_nip)

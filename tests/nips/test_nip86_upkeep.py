@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from trio.testing import MockClock
+
 from tests.support.keys import ALICE, NOW
 from tests.support.named_relay import URL, rules_for
 from tests.support.operators import ADMIN, MODERATOR, Operator, managed, operator
@@ -9,6 +11,7 @@ from tests.support.server import open_door
 from tests.support.wire import open_stream
 from trio_relay import MemoryStore, WebOptions
 from trio_relay.nostr import errors, nip19
+from trio_relay.policy import retention
 
 
 async def test_the_last_hour_is_told_point_by_point_and_the_present_last() -> None:
@@ -79,6 +82,28 @@ async def test_what_takes_too_much_or_nobody_can_tell_is_not_removed(store: Memo
         assert "at least one" in await admin.refusal("removeevents", [])
         assert "parameter 2" in await admin.refusal("removeevents", [{"kinds": [1]}], "yes")
         assert "kinds must be" in await admin.refusal("countevents", [{"kinds": 1}])
+
+
+async def test_a_round_of_retention_is_made_when_asked(autojump_clock: MockClock) -> None:
+    store, rules = MemoryStore(), rules_for(admins=(ADMIN.pubkey,))
+    rules.retention = retention.Retention((retention.RetentionRule(kinds=(1,), max_events=1),))
+    notes = [ALICE.event(f"note {age}", created_at=NOW - age) for age in range(3)]
+    await store.save_many(notes)
+    async with open_door(store, rules) as door, operator(door) as admin, door.client() as client:
+        assert (await client.receive())[0] == "AUTH"
+        assert NOW <= (await admin.call("storestats"))["next_retention"] <= NOW + 60
+        (told,) = await admin.call("runretention")
+        assert (told["rule"], told["events"], told["newest"]) == ("1", 2, NOW - 1)
+        (act,) = await admin.call("listacts")
+        assert (act["told"], act["can_undo"]) == ("2 events forgotten", False)
+        assert [event["id"] for event in await client.ask("a", {"kinds": [1]})] == [notes[0].id]
+        said = "invalid: this relay has no more room for kind 1 that is so old (retention.max_events)"
+        assert (await client.publish(notes[1]))[3] == said
+
+
+async def test_without_rules_there_is_no_round_to_make(store: MemoryStore) -> None:
+    async with managed(store) as door, operator(door) as admin:
+        assert (await admin.refusal("runretention")).startswith("unsupported: nothing is ever forgotten here")
 
 
 async def test_only_admins_remove_by_filters_and_nobody_else_can_be_let(store: MemoryStore) -> None:

@@ -14,7 +14,8 @@ from trio.testing import MockClock
 from tests.support.keys import ALICE, BOB, NOW, made_up
 from tests.support.obedient_store import ObedientStore
 from tests.support.pipeline import open_desk
-from trio_relay import MemoryStore, PolicyOptions, Rules, open_relay
+from trio_relay import Filter, MemoryStore, PolicyOptions, Rules, open_relay
+from trio_relay.nostr import event as events
 from trio_relay.pipeline import retention_rounds
 from trio_relay.policy import retention
 from trio_relay.store import surveyed
@@ -66,7 +67,7 @@ def rules_of(kept: retention.Retention, **policy: object) -> Rules:
     return rules
 
 
-def rounds_of(store: surveyed.Surveyable, kept: retention.Retention) -> retention_rounds.RetentionRounds:
+def rounds_of(store: surveyed.Forgettable, kept: retention.Retention) -> retention_rounds.RetentionRounds:
     async def known() -> None:
         await trio.lowlevel.checkpoint()
 
@@ -96,7 +97,7 @@ async def test_a_round_works_a_twentieth_of_the_time(autojump_clock: MockClock) 
     store = CountingStore(seconds=0.01)
     await store.save_many([*YOUNG, *OLD])
     began = trio.current_time()
-    await retention_rounds.go_through(store, rules_of(HOURLY), NOW, retention_rounds.Leisure(), forgets=True)
+    await retention_rounds.go_through(store, rules_of(HOURLY), NOW, retention_rounds.Leisure(), store.forget)
     took = trio.current_time() - began
     assert store.worked == pytest.approx(0.06)  # three portions of the survey, and three removals
     assert took == pytest.approx(20 * store.worked, rel=0.2)  # nobody rests after the last removal
@@ -117,8 +118,8 @@ async def test_rules_of_ages_alone_look_at_nothing_that_is_younger(autojump_cloc
     ]
 
 
-async def _once(store: surveyed.Surveyable, kept: retention.Retention) -> None:
-    await retention_rounds.go_through(store, rules_of(kept), NOW, retention_rounds.Leisure(0), forgets=True)
+async def _once(store: surveyed.Forgettable, kept: retention.Retention) -> None:
+    await retention_rounds.go_through(store, rules_of(kept), NOW, retention_rounds.Leisure(0), store.forget)
 
 
 async def test_of_a_whole_store_that_is_too_large_the_oldest_go(autojump_clock: MockClock) -> None:
@@ -138,10 +139,23 @@ async def test_rounds_come_again_and_at_once_for_who_asks(autojump_clock: MockCl
         await trio.sleep(1)
         assert rounds.seconds_left == 29
         await trio.sleep(2 * HOUR)
-        assert rounds.hurry()
-        await trio.sleep(1)
+        await store.save_many(OLD[:7])
+        (found,) = await rounds.make()
         nursery.cancel_scope.cancel()
     assert store.at == [30, 30 + HOUR, 1 + 2 * HOUR]
+    assert (found.rule, found.text, found.events) == ("1", "All events are kept for 1 hour.", 7)
+    assert (found.newest, found.oldest) == (OLD[0].created_at, OLD[6].created_at)
+
+
+async def test_what_would_go_is_found_and_stays_where_nothing_is_removed(autojump_clock: MockClock) -> None:
+    store, rules = CountingStore(), rules_of(HOURLY)
+    await store.save_many([*YOUNG, *OLD])
+    walk = await retention_rounds.go_through(store, rules, NOW, retention_rounds.Leisure(0), None, weighs=True)
+    (found,) = retention_rounds.findings_of(walk, rules)
+    assert (found.events, found.bytes) == (1_200, sum(len(events.encode(event)) for event in OLD))
+    assert await store.count([Filter()]) == 1_210
+    assert store.removals == []
+    assert store.surveys[0][2], "sizes were asked for"
 
 
 async def test_a_round_that_fails_is_told_and_the_next_one_comes_all_the_same(

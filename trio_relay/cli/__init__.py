@@ -9,6 +9,7 @@ from trio_relay.cli.export_command import export_command
 from trio_relay.cli.import_command import import_command
 from trio_relay.cli.operating import count_command, query_command, stats_command
 from trio_relay.cli.relay_calls import call_command, compact_command, delete_command
+from trio_relay.cli.retention_command import retention_command
 from trio_relay.cli.serving_commands import main
 from trio_relay.cli.store_commands import migrate_command, trends_command
 from trio_relay.cli.sync_command import sync_command
@@ -26,6 +27,7 @@ for command in (
     export_command,
     migrate_command,
     query_command,
+    retention_command,
     stats_command,
     backup_command,
     restore_command,

@@ -107,6 +107,7 @@ class Explaining:
         seconds: that a client's query may take; an answer that takes longer is explained as far as it went.
         verify: tells whether a signature is right.
         next_sweep: tells when what has expired is removed next, in seconds since 1970; None: nobody here does that.
+        next_retention: the same of what the rules of retention let go.
     """
 
     def __init__(
@@ -117,8 +118,10 @@ class Explaining:
         seconds: float,
         verify: Callable[[Event], Awaitable[bool]],
         next_sweep: Callable[[], int | None] = lambda: None,
+        next_retention: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.next_sweep = next_sweep
+        self.next_retention = next_retention
         self._rules = rules
         self._store = store
         self._clock = clock

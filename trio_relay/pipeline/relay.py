@@ -109,7 +109,9 @@ class Relay:
         )
         self.operator_reads = OperatorReads(store, self._turns)
         """What those read who manage the relay: past the gate, so it is for them alone."""
-        self.upkeep = StoreUpkeep(store, self.remove, self.stages.backend.verify)
+        self.retention = RetentionRounds(store, rules, clock, self.moderation.trust_known)
+        """Forgets what the rules let go, where this process does that."""
+        self.upkeep = StoreUpkeep(store, self.remove, self.stages.backend.verify, self.retention)
         """Looks after the store for operators, for whom alone it is, too."""
         self._queries = Queries(
             store,
@@ -121,11 +123,11 @@ class Relay:
             now=self.now,
         )
         nobody = Reader(private_kinds=rules.private_kinds)
-        self.explaining = Explaining(rules, store, clock, options.query_seconds, self.verify, self.next_sweep)
+        self.explaining = Explaining(
+            rules, store, clock, options.query_seconds, self.verify, self.next_sweep, self.next_retention
+        )
         """Answers operators who ask why."""
         self._sync_sets = SyncSets(store, sync, self._turns, nobody, scoreboard)
-        self.retention = RetentionRounds(store, rules, clock, self.moderation.trust_known)
-        """Forgets what the rules let go, where this process does that."""
         self._maintenance = Maintenance(store, self.moderation.state, self.moderation.removals, self._sync_sets)
         self._audience = LiveAudience(
             self.stages.pending_ids,

@@ -11,7 +11,8 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 import structlog
 import trio
@@ -20,8 +21,9 @@ from trio_relay.pipeline.statistics import RetentionStatistics
 from trio_relay.policy.forgetting import WHOLE_STORE, Walk, rooms_of
 from trio_relay.policy.retention import Floors
 from trio_relay.policy.rules import Rules
+from trio_relay.policy.sentences import WHOLE_STORE_IN_WORDS, rule_in_words
 from trio_relay.store.base import StoreError
-from trio_relay.store.surveyed import MOST_FORGOTTEN, Surveyable
+from trio_relay.store.surveyed import MOST_FORGOTTEN, Forgettable, Surveyable
 from trio_relay.turns import Turn
 
 log = structlog.get_logger("trio_relay.pipeline")
@@ -51,15 +53,53 @@ class Leisure:
         self._began = trio.current_time()
 
 
-async def go_through(store: Surveyable, rules: Rules, now: int, leisure: Leisure, *, forgets: bool) -> Walk:
-    """Go through all that is stored, and forget what the rules let go, or only find it.
+@dataclass(frozen=True, slots=True)
+class RuleFindings:
+    """What one rule lets go: how many events and bytes, and between which times, in seconds since 1970."""
+
+    rule: str
+    """Its place, from 1 on, as in the configuration; `store` for the bounds of the whole store."""
+    text: str
+    """The rule in words."""
+    events: int
+    bytes: int
+    """0 on a store where sizes cost and play no part in the rules."""
+    oldest: int
+    newest: int
+
+
+def findings_of(walk: Walk, rules: Rules) -> list[RuleFindings]:
+    """What a walk has found to go, rule by rule; none of those that let nothing go."""
+    return [
+        RuleFindings(
+            rule_name(place),
+            WHOLE_STORE_IN_WORDS if place == WHOLE_STORE else rule_in_words(rules.retention, place),
+            *(one.events, one.bytes, one.oldest, one.newest),
+        )
+        for place, one in sorted(walk.forgotten.items(), key=lambda item: item[0] % _LAST)
+    ]
+
+
+_LAST: Final = 2**32
+"""More than there are rules: so the bounds of the whole store come behind them."""
+
+
+Forget: TypeAlias = Callable[[list[str]], Awaitable[int]]
+"""Removes the events of at most `MOST_FORGOTTEN` ids; raises StoreError."""
+
+
+async def go_through(
+    store: Surveyable, rules: Rules, now: int, leisure: Leisure, forget: Forget | None, *, weighs: bool = False
+) -> Walk:
+    """Go through all that is stored, and have what the rules let go removed, or only find it.
 
     Args:
         store: is gone through, once or twice (`forgetting`).
         rules: what is kept; they know who is trusted.
         now: seconds since 1970.
         leisure: how much it rests.
-        forgets: False: nothing is removed.
+        forget: removes what is found; None: nothing is removed.
+        weighs: True: sizes are told, whether rules ask for them or not.
 
     Raises:
         StoreError: the store failed; a part may be forgotten.
@@ -67,35 +107,32 @@ async def go_through(store: Surveyable, rules: Rules, now: int, leisure: Leisure
     rooms = None
     if rules.retention.bounds_all:
         census = Walk(rules, now)
-        await _walk(store, rules, census, leisure, _nothing)
+        await _walk(store, rules, census, leisure, None, weighs=weighs)
         rooms = rooms_of(census.kept, rules.retention.max_events, rules.retention.max_bytes)
     walk = Walk(rules, now, rooms)
-    await _walk(store, rules, walk, leisure, store.forget if forgets else _nothing)
+    await _walk(store, rules, walk, leisure, forget, weighs=weighs)
     return walk
 
 
-async def _nothing(_ids: list[str]) -> int:
-    return 0
-
-
 async def _walk(
-    store: Surveyable, rules: Rules, walk: Walk, leisure: Leisure, forget: Callable[[list[str]], Awaitable[int]]
+    store: Surveyable, rules: Rules, walk: Walk, leisure: Leisure, forget: Forget | None, *, weighs: bool
 ) -> None:
     retention, gone, turn = rules.retention, list[str](), Turn()
-    survey = store.survey(walk.newest_that_may_go, tagged=retention.tagged_kinds, weighs=retention.weighs)
+    weighs = weighs or retention.weighs
+    survey = store.survey(walk.newest_that_may_go, tagged=retention.tagged_kinds, weighs=weighs)
     async with aclosing(survey) as portions:
         async for portion in portions:
             for event in portion:
-                if walk.goes(event):
+                if walk.goes(event) and forget is not None:
                     gone.append(event.id)
                 if turn.is_over:
                     await turn.give()
-            while len(gone) >= MOST_FORGOTTEN:
+            while forget is not None and len(gone) >= MOST_FORGOTTEN:
                 await leisure.rest()
                 await forget(gone[:MOST_FORGOTTEN])
                 del gone[:MOST_FORGOTTEN]
             await leisure.rest()
-    if gone:
+    if forget is not None and gone:
         await forget(gone)
 
 
@@ -112,7 +149,7 @@ class RetentionRounds:
 
     def __init__(
         self,
-        store: Surveyable,
+        store: Forgettable,
         rules: Rules,
         clock: Callable[[], float],
         trust_known: Callable[[], Awaitable[None]],
@@ -125,7 +162,7 @@ class RetentionRounds:
         self._clock = clock
         self._trust_known = trust_known
         self._chance = chance
-        self._hurry = trio.Event()
+        self._making = trio.Lock()
         self._next: float | None = None
         self._forgotten = Counter[str]()
         self._last: int | None = None
@@ -136,10 +173,10 @@ class RetentionRounds:
         """Until the next round; 0 while one is made, None if none ever is."""
         return None if self._next is None else max(0.0, self._next - trio.current_time())
 
-    def hurry(self) -> bool:
-        """Have the next round made now, or once this one is over; False if none ever is; sync."""
-        self._hurry.set()
-        return self._next is not None
+    @property
+    def forgets(self) -> bool:
+        """False if nothing is ever forgotten."""
+        return self._rules.retention.forgets
 
     def statistics(self) -> RetentionStatistics:
         """How it goes."""
@@ -147,38 +184,45 @@ class RetentionRounds:
 
     async def run(self) -> None:
         """Make one round after the other, until cancelled; return at once if nothing is ever forgotten."""
-        retention = self._rules.retention
-        if not retention.forgets:
+        if not self.forgets:
             return
+        retention = self._rules.retention
         await self._wait(min(retention.seconds, _FIRST_SECONDS) * self._chance())
         while True:
             await self._trust_known()
             try:
-                await self._make()
+                await self.make()
             except StoreError as error:
                 log.warning("not all is forgotten that the rules of retention let go", error=str(error))
             await self._wait(retention.seconds * (1 + _SPREAD * (self._chance() - 0.5)))
 
     async def _wait(self, seconds: float) -> None:
         self._next = trio.current_time() + seconds
-        with trio.move_on_at(self._next):
-            await self._hurry.wait()
-        self._hurry = trio.Event()
-        self._next = trio.current_time()
+        await trio.sleep_until(self._next)
 
-    async def _make(self) -> None:
+    async def make(self) -> list[RuleFindings]:
+        """Make a round now, or once the one that is made is over; gives what was forgotten, rule by rule.
+
+        Raises:
+            StoreError: the store failed; a part may be forgotten.
+        """
+        async with self._making:
+            return await self._make()
+
+    async def _make(self) -> list[RuleFindings]:
         began = trio.current_time()
-        walk = await go_through(self._store, self._rules, int(self._clock()), Leisure(), forgets=True)
+        walk = await go_through(self._store, self._rules, int(self._clock()), Leisure(), self._store.forget)
         floors = walk.floors()
         self._rules.take_floors(floors)
         self.follow(floors)
         self._last, self._took = int(self._clock()), trio.current_time() - began
-        for place, one in walk.forgotten.items():
-            self._forgotten[rule_name(place)] += one.events
-        if walk.forgotten:
-            by_rule = {rule_name(place): one.events for place, one in sorted(walk.forgotten.items())}
-            size = sum(one.bytes for one in walk.forgotten.values())
+        found = findings_of(walk, self._rules)
+        by_rule = {one.rule: one.events for one in found}
+        self._forgotten.update(by_rule)
+        if found:
+            size = sum(one.bytes for one in found)
             log.info("forgotten by retention", events=by_rule, bytes=size, seconds=round(self._took, 3))
+        return found
 
 
 def rule_name(place: int) -> str:

@@ -11,6 +11,7 @@ import trio
 
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.filter import Filter
+from trio_relay.pipeline.retention_rounds import RetentionRounds, RuleFindings
 from trio_relay.store.base import CannotCompact, Store, StoreError
 from trio_relay.store.inspection import Compacted, Fault, Verify
 
@@ -48,12 +49,14 @@ class StoreUpkeep:
         store: the relay's.
         remove: has the relay remove what it has stored.
         verify: tells whether signatures are right.
+        retention: makes rounds.
     """
 
-    def __init__(self, store: Store, remove: Remove, verify: Verify) -> None:
+    def __init__(self, store: Store, remove: Remove, verify: Verify, retention: RetentionRounds) -> None:
         self._store = store
         self._remove = remove
         self._verify = verify
+        self._retention = retention
         self._turn = trio.Lock()
 
     async def count(self, filters: Sequence[Filter]) -> int:
@@ -107,6 +110,19 @@ class StoreUpkeep:
         """
         async with self._alone():
             return await self._store.compact()
+
+    async def forget(self) -> list[RuleFindings]:
+        """Make a round of retention now; gives what was forgotten, rule by rule.
+
+        Cancelling it ends it between two portions; the next round goes on.
+
+        Raises:
+            Rejected: no rule lets anything go, other such work goes on; or it failed, and a part may be forgotten.
+        """
+        if not self._retention.forgets:
+            raise Rejected(Prefix.UNSUPPORTED, "nothing is ever forgotten here: there are no rules of [[retention]]")
+        async with self._alone():
+            return await self._retention.make()
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:

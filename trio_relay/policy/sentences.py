@@ -146,12 +146,23 @@ def _who_reads(rules: Rules) -> Iterator[str]:
 def _what_is_kept(retention: Retention) -> Iterator[str]:
     if not retention.forgets:
         return
-    for place, rule in enumerate(retention.rules[:_MOST_RULES]):
-        yield f"{_governed(rule, is_first=place == 0)} are kept{_bounds(rule)}."
+    for place in range(len(retention.rules[:_MOST_RULES])):
+        yield rule_in_words(retention, place)
     if len(retention.rules) > _MOST_RULES:
         yield f"There are {len(retention.rules) - _MOST_RULES} more rules of what is kept."
     if retention.bounds_all:
-        yield "Where the whole relay has no more room, the oldest events of keys that it does not know go first."
+        yield WHOLE_STORE_IN_WORDS
+
+
+WHOLE_STORE_IN_WORDS: Final = (
+    "Where the whole relay has no more room, the oldest events of keys that it does not know go first."
+)
+
+
+def rule_in_words(retention: Retention, place: int) -> str:
+    """Put a rule of retention, by its place, in words."""
+    rule = retention.rules[place]
+    return f"{_governed(rule, is_first=place == 0)} are kept{_bounds(rule)}."
 
 
 def _governed(rule: RetentionRule, *, is_first: bool) -> str:

@@ -30,7 +30,7 @@ from trio_relay.nostr.hyperloglog import Sketch
 from trio_relay.store.archive import Archive
 from trio_relay.store.insight import Explanation, Holdings
 from trio_relay.store.inspection import Compactable, Inspectable
-from trio_relay.store.surveyed import Surveyable
+from trio_relay.store.surveyed import Forgettable
 
 Listener: TypeAlias = Callable[[Sequence[Event], Sequence[tuple[int, str]]], None]
 """`listener(added, removed)`: called on the loop with each change; removed are (created_at, id), removed first."""
@@ -304,7 +304,7 @@ class Metadata(ReadableMetadata, Protocol):
         ...
 
 
-class Store(Queryable, Scannable, Surveyable, Metadata, Insight, Inspectable, Compactable, Archive, Protocol):
+class Store(Queryable, Scannable, Forgettable, Metadata, Insight, Inspectable, Compactable, Archive, Protocol):
     """A store of events; every method may be called from many tasks, `save_many` from `writers` at a time."""
 
     @property

@@ -34,7 +34,7 @@ class Surveyed(msgspec.Struct, array_like=True, gc=False):
 
 
 class Surveyable(Protocol):
-    """Goes through what is stored, and forgets."""
+    """Goes through what is stored."""
 
     def survey(
         self, until: int | None = None, *, tagged: AbstractSet[int] | None = NO_KINDS, weighs: bool = True
@@ -53,6 +53,10 @@ class Surveyable(Protocol):
             StoreError: from a step, when the store could not answer.
         """
         ...
+
+
+class Forgettable(Surveyable, Protocol):
+    """Forgets, too."""
 
     async def forget(self, ids: Sequence[str]) -> int:
         """Remove the events of these ids and everything derived from them; returns how many were stored.

@@ -152,6 +152,7 @@ def answers(text: str = "hello") -> dict[str, Any]:
             "expiring": {"events": 4, "next": None},
             "disk_bytes": 1_000_000,
             "next_sweep": NOW,
+            "next_retention": NOW,
         },
         "findevents": [event(text)],
         "listmembers": [{"pubkey": KEY, "since": NOW, "by": text, "roles": [text, "b"]}],

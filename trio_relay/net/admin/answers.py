@@ -72,6 +72,7 @@ async def _store(sight: Sight) -> object:
     return held | {
         "disk_bytes": sight.statistics().store.disk_bytes,
         "next_sweep": sight.explaining.next_sweep(),
+        "next_retention": sight.explaining.next_retention(),
     }
 
 

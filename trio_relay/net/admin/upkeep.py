@@ -97,6 +97,21 @@ def _told(result: object) -> str:
     return f"{result['events']:,} events removed" if isinstance(result, dict) else ""
 
 
+def run_retention(call: Call) -> Outcome:
+    """Make a round of retention now, and tell what was forgotten, rule by rule; there is no way back."""
+    call.at_most(0)
+    return Outcome(later=partial(_forget, call.upkeep), is_act=True, telling=_told_forgotten)
+
+
+async def _forget(upkeep: StoreUpkeep) -> object:
+    return msgspec.to_builtins(await upkeep.forget())
+
+
+def _told_forgotten(result: object) -> str:
+    number = sum(one["events"] for one in result) if isinstance(result, list) else 0
+    return f"{number:,} events forgotten"
+
+
 UPKEEP = {
     "listvitals": list_vitals,
     "backupnow": back_up,
@@ -105,4 +120,5 @@ UPKEEP = {
     "removeevents": remove_events,
     "checkstore": check_store,
     "compactstore": compact_store,
+    "runretention": run_retention,
 }
