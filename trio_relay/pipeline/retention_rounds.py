@@ -31,7 +31,7 @@ log = structlog.get_logger("trio_relay.pipeline")
 _RESTS: Final = 19
 """How many times as long as it works a round rests."""
 _FIRST_SECONDS: Final = 60.0
-"""The first round begins within so many seconds, or within the time between rounds if that is less."""
+"""The first round begins after once or twice so many seconds, or the time between rounds if that is less."""
 _SPREAD: Final = 0.2
 """Of the time between rounds: so much it is more or less, at most half of it each way."""
 
@@ -187,7 +187,7 @@ class RetentionRounds:
         if not self.forgets:
             return
         retention = self._rules.retention
-        await self._wait(min(retention.seconds, _FIRST_SECONDS) * self._chance())
+        await self._wait(min(retention.seconds, _FIRST_SECONDS) * (1 + self._chance()))
         while True:
             await self._trust_known()
             try:
