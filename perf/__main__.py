@@ -54,6 +54,9 @@ from perf.versions import versions
 @click.option("--workers", type=click.IntRange(2), help="The relay in so many workers takes turns too.")
 @click.option("--browsers", type=click.IntRange(1), help="The relay with its console open in so many takes turns too.")
 @click.option(
+    "--retention", is_flag=True, help="The relay takes turns too while it makes one round of retention after the other."
+)
+@click.option(
     "--beside", type=click.Path(exists=True, dir_okay=False),
     help="The Python of another checkout, whose relay takes turns with this one's, as `beside`.",
 )  # fmt: skip
@@ -75,6 +78,7 @@ def main(
     interpreted: bool,
     workers: int | None,
     browsers: int | None,
+    retention: bool,
     beside: str | None,
     before: Path | None,
     picture: Path | None,
@@ -125,6 +129,7 @@ def main(
     others += [] if workers is None else [relay_of(sys.executable, f"{workers} workers", None, workers)]
     watched = [] if browsers is None else [relay_of(sys.executable, f"{browsers} browsers", None, browsers=browsers)]
     others += watched
+    others += [relay_of(sys.executable, "retention", None, forgets=True)] if retention else []
     others += [] if beside is None else [relay_of(beside, "beside")]
     others += [] if no_peers else peers(file)
     found = measure_all(scenarios, _servers(others), rounds, scale, json_file)

@@ -55,7 +55,9 @@ class Command:
         return shutil.which(shlex.split(self.command)[0]) is not None
 
 
-def relay_of(python: str, name: str, path: str | None = "", workers: int = 1, browsers: int = 0) -> Command:
+def relay_of(
+    python: str, name: str, path: str | None = "", workers: int = 1, browsers: int = 0, *, forgets: bool = False
+) -> Command:
     """The relay that an environment has.
 
     Args:
@@ -64,6 +66,7 @@ def relay_of(python: str, name: str, path: str | None = "", workers: int = 1, br
         path: where modules are looked for first (PYTHONPATH); None: where they are for this process.
         workers: processes that serve.
         browsers: that have its console open meanwhile.
+        forgets: it makes one round of retention after the other: of an author's reactions only the newest stays.
     """
     program = f"{shlex.quote(python)} -P -m trio_relay"  # -P: not the one that the current folder happens to hold
     return Command(
@@ -77,12 +80,17 @@ def relay_of(python: str, name: str, path: str | None = "", workers: int = 1, br
             **({} if workers == 1 else {"TRIO_RELAY_PIPELINE__WORKERS": str(workers)}),
             **({} if path is None else {"PYTHONPATH": path}),
             **({"TRIO_RELAY_WEB__ADMIN": "true"} if browsers else {}),
+            **(_FORGETTING if forgets else {}),
         },
         ready="listening on",
         browsers=browsers,
     )
 
 
+_FORGETTING: Final = {
+    "TRIO_RELAY_RETENTION": "[{kinds = [7], max_per_key = 1}, {kinds = [1], authors = 'others', max_per_key = 100000}]",
+    "TRIO_RELAY_STORE__RETENTION_SECONDS": "0.001",
+}
 OURS: Final = relay_of(sys.executable, "trio-relay", path=None)
 INTERPRETED: Final = relay_of(sys.executable, "interpreted")
 

@@ -102,6 +102,14 @@ async def test_a_removal_and_a_sweep_tell_what_they_remove(store: Store, ear: Ea
     assert ear.standing == named(OTHER)
 
 
+async def test_what_is_forgotten_is_told_as_what_is_removed(store: Store, ear: Ear) -> None:
+    await store.save_many([NOTE, OTHER])
+    ear.of_late()
+    assert await store.forget([NOTE.id, OVER.id]) == 1
+    assert ear.of_late() == (set(), named(NOTE))
+    assert ear.standing == named(OTHER)
+
+
 async def test_what_is_kept_is_no_change(store: Store, ear: Ear) -> None:
     await store.save_many([NOTE])
     ear.of_late()

@@ -73,6 +73,15 @@ async def test_what_workers_sent_before_they_knew_of_a_ban_is_removed_too(autoju
         assert file.contents() == {OTHER.id}
 
 
+async def test_what_retention_forgets_waits_for_no_worker(autojump_clock: MockClock) -> None:
+    file = ObedientStore()
+    await file.save_many([NOTE, OTHER])
+    async with at_home(file, []) as (store, happened):
+        assert [[one.id for one in portion] async for portion in store.survey()] == [sorted([NOTE.id, OTHER.id])]
+        assert await store.forget([NOTE.id]) == 1
+        assert (happened, file.contents()) == ([], {OTHER.id})
+
+
 async def test_all_else_is_the_file_s(autojump_clock: MockClock) -> None:
     file = ObedientStore(is_quick=True)
     await file.save_many([NOTE, OTHER])

@@ -283,6 +283,13 @@ async def test_events_are_found_by_fields_or_by_a_filter() -> None:
     assert "Author</h2>" not in await desk.text("store/find"), "nothing is asked for yet"
 
 
+async def test_the_page_of_the_store_says_when_retention_runs_next_where_it_ever_does() -> None:
+    told = answers()
+    assert "Retention's next run" in await Desk(CannedApi(told)).text("store")
+    told["storestats"]["next_retention"] = None
+    assert "Retention's next run" not in await Desk(CannedApi(told)).text("store")
+
+
 async def test_members_are_asked_for_until_all_are_there() -> None:
     members = [{"pubkey": f"{number:064x}", "since": 1, "by": "", "roles": []} for number in range(2_500)]
 

@@ -160,12 +160,13 @@ async def survey(
 ) -> AsyncGenerator[list[Surveyed], None]:
     """Yield what is stored, newest first; see `Surveyable.survey`.
 
-    Events themselves are fetched where their tags or their sizes are wanted, else columns alone.
+    Events themselves are fetched where all their sizes or tags are wanted; else columns alone, and the events of kinds
+    whose tags are wanted.
 
     Raises:
         StoreError: from a step, when the cluster could not answer.
     """
-    is_whole = weighs or tagged is None or bool(tagged)
+    is_whole = weighs or tagged is None
     query = AN_EVENT if until is None else condition(Filter(until=until))
     only = _SOURCES if is_whole else _COLUMNS
     size, after = _SURVEYED_HITS if is_whole else _BARE_PAGE, list[object]()
@@ -174,8 +175,22 @@ async def survey(
         hits = (await search_whole(client, alias, body, Looked, _LOOKED_AT)).hits.hits
         if not hits:
             return
-        yield [_whole(decode(hit.source.event), tagged, hit) if is_whole else _bare(hit) for hit in hits]
+        if is_whole or tagged is None:
+            yield [_whole(decode(hit.source.event), tagged, hit) for hit in hits]
+        else:
+            portion = list(map(_bare, hits))
+            await _add_tags(client, alias, [one for one in portion if one.kind in tagged])
+            yield portion
         after = list(hits[-1].sort)
+
+
+async def _add_tags(client: OpenSearchClient, alias: str, wanted: Sequence[Surveyed]) -> None:
+    """Put tags to events that were found without; of those that are gone meanwhile there are none."""
+    for start in range(0, len(wanted), _SURVEYED_HITS):
+        part = {one.id: one for one in wanted[start : start + _SURVEYED_HITS]}
+        body = search_body(condition(Filter(ids=frozenset(part))), NEWEST_FIRST, _SURVEYED_HITS) | _SOURCES
+        for hit in (await search_whole(client, alias, body, Looked, _LOOKED_AT)).hits.hits:
+            part[hit.sort[1]].tags = decode(hit.source.event).tags
 
 
 _SURVEYED_HITS: Final = 200
