@@ -15,7 +15,18 @@ import pytest
 
 from perf.measuring import load
 from perf.plan import Failed, Plan
-from perf.servers import OURS, Command, children_of, peers, pids_of_session, rss_of_session, running
+from perf.servers import (
+    OURS,
+    Command,
+    children_of,
+    filled_in,
+    peers,
+    pids_of_session,
+    relay_of,
+    rss_of_session,
+    running,
+)
+from trio_relay.config import load as load_config
 
 pytestmark = pytest.mark.slow
 
@@ -145,3 +156,11 @@ def test_the_processes_of_a_session_are_known_while_they_run() -> None:
         assert rss_of_session(leader.pid) > 2_000_000
         leader.communicate()
         assert pids_of_session(leader.pid) == pids_of_session(apart) == []
+
+
+def test_a_relay_that_forgets_has_rules_by_which_something_goes() -> None:
+    command = relay_of(sys.executable, "retention", forgets=True)
+    said = filled_in(command.environment, 7_777, "/nowhere")
+    config = load_config(None, {name: text for name, text in said.items() if name.startswith("TRIO_RELAY_")})
+    assert [rule.max_per_key for rule in config.retention] == [1, 100_000]
+    assert config.store.retention_seconds < 1
