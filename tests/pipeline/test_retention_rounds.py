@@ -107,7 +107,7 @@ async def test_rules_of_ages_alone_look_at_nothing_that_is_younger(autojump_cloc
     store = CountingStore()
     aged = retention.RetentionRule(kinds=(7,), max_age_seconds=9 * HOUR)
     await _once(store, retention.Retention((aged, *HOURLY.rules)))
-    await _once(store, retention.Retention((retention.RetentionRule(max_events=5),)))
+    await _once(store, retention.Retention((aged, retention.RetentionRule(max_events=5))))
     await _once(store, retention.Retention((retention.RetentionRule(max_bytes=2**20, tags={"t": ("x",)}),)))
     await _once(store, retention.Retention(max_events=5))
     assert store.surveys == [
