@@ -39,7 +39,7 @@ def compare(
         tell: gets a line about each sample.
     """
     why = "cannot read a store that ours has filled" if scenario.plan.filled else scenario.alone
-    skipped = {one.name: why for one in servers if why and one is not OURS}
+    skipped = {one.name: why for one in servers if why and not _belongs(one, scenario)}
     chosen = [one for one in servers if one.name not in skipped]
     if scenario.has_ceiling:
         chosen.append(BARE)
@@ -68,6 +68,11 @@ def compare(
         failed={sample.server: sample.failure for sample in samples if sample.failure},
         samples=samples,
     )
+
+
+def _belongs(one: Command, scenario: Scenario) -> bool:
+    """Whether a server takes part where others do not."""
+    return one is OURS or (bool(scenario.plan.filled) and one.reads_ours)
 
 
 def _take_turns(

@@ -39,6 +39,7 @@ class Command:
         version: a command that prints it.
         ready: what it has said once all of it serves; empty: it does once it accepts a connection.
         browsers: that have its console open meanwhile.
+        reads_ours: it can read a store that the relay of this checkout has filled.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Command:
     version: str = ""
     ready: str = ""
     browsers: int = 0
+    reads_ours: bool = False
 
     @property
     def is_here(self) -> bool:
@@ -84,6 +86,7 @@ def relay_of(
         },
         ready="listening on",
         browsers=browsers,
+        reads_ours=path is None,
     )
 
 
