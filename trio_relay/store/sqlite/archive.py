@@ -6,7 +6,6 @@ obeys, of which its author is the first; so it finds an author's events, too.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -58,14 +57,12 @@ class Keeping:
     def keep_expired(self, seqs: Sequence[int]) -> None:
         """Keep the events of these numbers, which have expired."""
         for part in _parts(seqs):
-            self._keep(
-                [(event, DepartureCause(Departure.EXPIRED)) for event in self._stored(_NUMBERED, array("q", part))]
-            )
+            self._keep([(event, DepartureCause(Departure.EXPIRED)) for event in self._stored(_NUMBERED, part)])
 
-    def _stored(self, found: str, bound: Sequence[bytes] | array[int]) -> list[Event]:
-        if not bound:
+    def _stored(self, found: str, values: Sequence[bytes] | Sequence[int]) -> list[Event]:
+        if not values:
             return []
-        joined = self._connection.execute(_BODIES.format(found), (apsw.carray(bound),)).get
+        joined = self._connection.execute(_BODIES.format(found), (array_of(values),)).get
         return [decode(body) for body in joined.split(b"\n")] if joined else []
 
     def _keep(self, gone: Sequence[tuple[Event, DepartureCause]]) -> None:
@@ -121,7 +118,7 @@ def older(connection: apsw.Connection, before: int, most: int) -> list[int]:
 def forget(connection: apsw.Connection, numbers: Sequence[int]) -> None:
     """Remove the rows of these numbers."""
     for part in _parts(numbers):
-        bound = (apsw.carray(array("q", part)),)
+        bound = (array_of(part),)
         rows: list[tuple[Any, ...]] = connection.execute(_NUMBERED_JSON, bound).fetchall()
         run(connection, _DELETE_OWNERS, [record for number, json in rows for record in _owners(decode(json), number)])
         connection.execute(_DELETE, bound).fetchall()
