@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from signal import SIGHUP, SIGKILL
+from signal import SIGHUP, SIGKILL, SIGTERM
 
 import pytest
 import trio
@@ -92,12 +92,16 @@ async def test_what_any_worker_takes_goes_up(tmp_path: Path) -> None:
                 async with client_of(here, worker) as client:
                     assert (await client.publish(note))[2] is True
             await holds(there, *(note.id for note in notes))
+            here.signal(SIGTERM)
+            assert await here.wait() == 0
 
 
 async def test_a_relay_that_is_away_makes_no_other_unhealthy(tmp_path: Path) -> None:
     async with running(tmp_path, {"mirror": "[{url = 'ws://127.0.0.1:9/'}]"}) as program:
         assert "no connection" in (await program.logs("mirror is away"))["reason"]
         assert (await program.get("/health")).json() == {"status": "ok"}
+        program.signal(SIGTERM)
+        assert await program.wait() == 0
 
 
 async def test_each_table_of_the_page_is_one_that_the_program_takes(tmp_path: Path) -> None:

@@ -325,7 +325,7 @@ async def test_links_go_on_end_and_begin_as_they_are_configured(autojump_clock: 
 
 
 async def test_links_end_once_the_relay_is_to_stop(autojump_clock: MockClock) -> None:
-    stop = trio.Event()
+    stop, is_whole = trio.Event(), False
     async with two() as (near, here, there), near.mirroring(here, table("there"), stop=stop) as mirrors:
         await until(lambda: state(mirrors) == "live")
         stop.set()
@@ -333,6 +333,8 @@ async def test_links_end_once_the_relay_is_to_stop(autojump_clock: MockClock) ->
         mirrors.take([table("there", "up")])
         await trio.sleep(5)
         assert len(near.tries) == 1
+        is_whole = True
+    assert is_whole, "who has the context is not cancelled"
 
 
 async def test_a_fault_of_this_relay_s_in_one_link_disturbs_no_other(

@@ -78,7 +78,8 @@ class Mirrors:
     def stop(self) -> None:
         """End all links, and begin none."""
         self._is_stopping = True
-        self._nursery.cancel_scope.cancel(reason="the relay stops")
+        for link in self._links:
+            link.scope.cancel(reason="the relay stops")
 
     def statistics(self) -> dict[tuple[str, str], MirrorStatistics]:
         """How each link is, by the other relay's URL, without a password, and the direction."""
