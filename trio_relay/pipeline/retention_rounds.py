@@ -1,7 +1,7 @@
 """Rounds of retention: what the rules let go is forgotten, beside everything else, on a twentieth of a core.
 
-After each piece of work, a portion of a survey or a removal, a round rests 19 times as long: so a busy relay, in which
-the work takes longer, is given more. Where several relays share a store, each makes its rounds. That does no harm, as
+After each piece of work, a portion of a survey or a removal, a round rests 19 times as long, or twice that: so a busy
+relay, in which the work takes longer, is given more. Where several relays share a store, each makes its rounds. That does no harm, as
 an event is forgotten by its id and only once; they begin at different times, by chance.
 """
 
@@ -30,6 +30,8 @@ log = structlog.get_logger("trio_relay.pipeline")
 
 _RESTS: Final = 19
 """How many times as long as it works a round rests."""
+_WRITTEN: Final = 2
+"""How often what a removal writes is written: into the log, and into the file beside all else."""
 _FIRST_SECONDS: Final = 60.0
 """The first round begins after once or twice so many seconds, or the time between rounds if that is less."""
 _SPREAD: Final = 0.2
@@ -47,9 +49,9 @@ class Leisure:
         self._rests = rests
         self._began = trio.current_time()
 
-    async def rest(self) -> None:
-        """Rest for what was done since the last rest."""
-        await trio.sleep((trio.current_time() - self._began) * self._rests)
+    async def rest(self, times: int = 1) -> None:
+        """Rest for what was done since the last rest, so many times as long as usual."""
+        await trio.sleep((trio.current_time() - self._began) * self._rests * times)
         self._began = trio.current_time()
 
 
@@ -131,6 +133,7 @@ async def _walk(
                 await leisure.rest()
                 await forget(gone[:MOST_FORGOTTEN])
                 del gone[:MOST_FORGOTTEN]
+                await leisure.rest(_WRITTEN)
             await leisure.rest()
     if forget is not None and gone:
         await forget(gone)
