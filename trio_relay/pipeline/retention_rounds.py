@@ -1,8 +1,8 @@
 """Rounds of retention: what the rules let go is forgotten, beside everything else, on a twentieth of a core.
 
 After each piece of work, a portion of a survey or a removal, a round rests 19 times as long, or twice that: so a busy
-relay, in which the work takes longer, is given more. Where several relays share a store, each makes its rounds. That does no harm, as
-an event is forgotten by its id and only once; they begin at different times, by chance.
+relay, in which the work takes longer, is given more. Where several relays share a store, each makes its rounds. That
+does no harm, as an event is forgotten by its id and only once; they begin at different times, by chance.
 """
 
 from __future__ import annotations
