@@ -21,8 +21,13 @@ from trio_relay.nostr import event as events
 pytestmark = pytest.mark.slow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "keeping.md").read_text(encoding="utf-8")
-(TABLES,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-COMMANDS = [line for block in re.findall(r"```\n(trio-relay .*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+TABLES, *_ = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+COMMANDS = [
+    line
+    for block in re.findall(r"```\n(trio-relay .*?)```", PAGE, re.DOTALL)
+    for line in block.splitlines()
+    if " retention" in line
+]
 PROGRAM = [*MODULE, "--config", "relay.toml"]
 DAY = 86_400
 NOW = int(time.time())
