@@ -195,8 +195,8 @@ async def test_the_health_of_one_is_that_of_all(trouble: str | None, autojump_cl
             kept.store.trouble = "the disk is full"
         elif trouble == "worker":
             other.answers["check"] = b"the disk is full"
-        expected = b"" if trouble is None else b"the disk is full"
-        assert [await worker.link.call("check") for worker in (one, other)] == [expected] * 2
+        expected = instructions.RelayHealth("" if trouble is None else "the disk is full")
+        assert [instructions.health_of(await worker.link.call("check")) for worker in (one, other)] == [expected] * 2
 
 
 async def test_a_worker_that_does_not_answer_is_not_asked_for_its_health_for_ever(autojump_clock: MockClock) -> None:
@@ -237,7 +237,7 @@ async def test_a_fault_in_a_call_lets_its_caller_down_and_nobody_else(
         one, other = await kept.worker(1), await kept.worker(2)
         response = instructions.response_of(await one.link.call("admin", call_of("stats")))
         assert response == http_responses.Response(500, b"the relay has failed\n")
-        assert await other.link.call("check") == b""
+        assert instructions.health_of(await other.link.call("check")) == instructions.RelayHealth("")
     assert [line["event"] for line in logged if line["log_level"] == "error"] == ["management failed"]
 
 

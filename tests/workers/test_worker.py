@@ -76,14 +76,14 @@ async def test_its_questions_are_the_keeper_s_to_answer() -> None:
         return instructions.encode(http_responses.Response(200, b"{}"))
 
     async def trouble(_payload: bytes) -> bytes:
-        return b"the disk is full"
+        return instructions.encode(instructions.RelayHealth("the disk is full", "no backup"))
 
     request = ALICE.event(kind=28_934)
     async with desk({"amend": amend, "join": join, "admin": answer, "check": trouble}) as (asking, reports, _):
         await asking.amend([BANNED])
         assert await asking.join(request, "1.2.3.4") == (True, "info: welcome")
         assert (await asking.manage(REQUEST)).body == b"{}"
-        assert await asking.check() == "the disk is full"
+        assert (await asking.check(), asking.degraded()) == ("the disk is full", "no backup")
         assert asked == [[BANNED], instructions.Joining(request, "1.2.3.4"), REQUEST]
         asking.note_reports([request], {request.id: "1.2.3.4"})
         await trio.testing.wait_all_tasks_blocked()
@@ -186,7 +186,7 @@ class Keeper:
         self.ready.set()
 
     async def _check(self, _payload: bytes) -> bytes:
-        return await self.link.call("check")
+        return instructions.encode(instructions.RelayHealth((await self.link.call("check")).decode()))
 
     async def work(self, link: Link) -> None:
         """Be the worker."""

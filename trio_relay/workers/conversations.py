@@ -32,6 +32,7 @@ from trio_relay.workers import statistics
 from trio_relay.workers.instructions import (
     MIRRORING,
     Beginning,
+    RelayHealth,
     RequestAnswer,
     changes_of,
     encode,
@@ -311,7 +312,7 @@ class Conversations:
                 return encode([await self.vitals.now()])
 
     async def _check(self, _payload: bytes) -> bytes:
-        return f"{await self.trouble()}\n{self.degraded() or ''}".encode()
+        return encode(RelayHealth(await self.trouble(), self.degraded() or ""))
 
     async def trouble(self) -> str:
         """Why the keeper or a worker cannot store events now; empty if all can that answer.

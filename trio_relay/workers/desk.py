@@ -20,7 +20,15 @@ from trio_relay.nostr.event import Event
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change
 from trio_relay.store.kept import ask
-from trio_relay.workers.instructions import Joining, Reported, encode, points_of, response_of, verdict_of
+from trio_relay.workers.instructions import (
+    Joining,
+    Reported,
+    encode,
+    health_of,
+    points_of,
+    response_of,
+    verdict_of,
+)
 
 KEEPER_GONE: Final = "the keeper is gone"
 _FRESH_SECONDS: Final = 1.0
@@ -50,10 +58,11 @@ class Desk:
     async def check(self) -> str | None:
         """Why the relay, this process or another, cannot store events now, or None."""
         try:
-            trouble, _, self._degraded = (await self._link.call("check")).decode().partition("\n")
+            health = health_of(await self._link.call("check"))
         except LinkEnded:
             return KEEPER_GONE
-        return trouble or None
+        self._degraded = health.degraded
+        return health.trouble or None
 
     def degraded(self) -> str | None:
         """What was worse than it should be beside the keeper's relay when `check` was last asked, or None."""

@@ -80,6 +80,15 @@ class Joining(msgspec.Struct, array_like=True):
     origin: str | None
 
 
+class RelayHealth(msgspec.Struct, array_like=True):
+    """How the keeper and all workers are."""
+
+    trouble: str
+    """Why one of them cannot store events now; empty if all can."""
+    degraded: str = ""
+    """What is worse than it should be beside that; empty if nothing is."""
+
+
 class RequestAnswer(msgspec.Struct, array_like=True):
     """The last two items of an OK."""
 
@@ -99,5 +108,6 @@ place_of: Final = msgspec.msgpack.Decoder(Place).decode
 points_of: Final = msgspec.msgpack.Decoder(list[Point]).decode
 response_of: Final = msgspec.msgpack.Decoder(Response).decode
 floors_of: Final = msgspec.msgpack.Decoder(Floors).decode
+health_of: Final = msgspec.msgpack.Decoder(RelayHealth).decode
 joining_of: Final = msgspec.msgpack.Decoder(Joining).decode
 verdict_of: Final = msgspec.msgpack.Decoder(RequestAnswer).decode
