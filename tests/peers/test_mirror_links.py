@@ -21,6 +21,7 @@ from tests.support.other_relays import Actor, Script
 from tests.support.server import Door
 from trio_relay import Limits
 from trio_relay.nostr import signer
+from trio_relay.policy import retention
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -300,6 +301,23 @@ async def test_who_is_trusted_is_judged_as_an_own_backup_is(trust: Any, taken: i
         assert outcomes(mirrors)["taken"] == taken
         assert banned.id not in await stored(here)
         assert vanish.id not in await stored(here)
+
+
+@pytest.mark.parametrize("trust", ["client", "trusted"])
+async def test_what_is_forgotten_here_is_taken_from_nobody(trust: Any, autojump_clock: MockClock) -> None:
+    old, new = BOB.event("old", created_at=NOW - 1_000), BOB.event("new", created_at=NOW)
+    store = ObedientStore()
+    await store.save_many([old, new])
+    rules = rules_for()
+    rules.retention = retention.Retention((retention.RetentionRule(max_age_seconds=600),))
+    async with (
+        Neighbourhood().open() as near,
+        near.relay("here", rules=rules) as here,
+        near.relay("there", store),
+        near.mirroring(here, table("there", trust=trust)) as mirrors,
+    ):
+        await until(lambda: state(mirrors) == "live")
+        assert (outcomes(mirrors)["taken"], await stored(here)) == (1, {new.id})
 
 
 async def test_links_go_on_end_and_begin_as_they_are_configured(autojump_clock: MockClock) -> None:

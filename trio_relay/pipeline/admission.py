@@ -19,6 +19,7 @@ from trio_relay.policy.filter_checks import check_filters
 from trio_relay.policy.identity import MOST_KEYS, Identity
 from trio_relay.policy.lists import ListName
 from trio_relay.policy.membership import REQUESTS
+from trio_relay.policy.retention_checks import check_retention, is_bounded
 from trio_relay.policy.rules import Rules
 
 Verify: TypeAlias = Callable[[Event], Awaitable[bool]]
@@ -77,6 +78,9 @@ class Admission:
         now = int(self._clock())
         if identity is not None and identity.brings_backup:
             refusal = check_restored(event, self._rules, now)
+            if refusal is None and identity.is_peer and is_bounded(event.kind, self._rules):
+                # Else what retention lets go would come back at each connect.
+                refusal = check_retention(event, identity, self._rules, now)
         else:
             refusal = check_event(event, identity or self.stranger, self._rules, now, size)
             if refusal is None and event.kind in self._requests:
