@@ -8,6 +8,7 @@ COMPILER = mypy setuptools  # what setup.py compiles with
 PYTEST = $(VENV)/bin/python -m pytest
 WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
 ELSEWHERE = opensearch or redis or picture or clients or browser or exhaustive
+INTERPRETED = backup bus kept moderation peers perf plugins sources workers  # tests of rooms of which nothing is compiled
 CLIENTS = $(wildcard tests/clients/*.json tests/clients/go.* tests/clients/*/*.txt tests/clients/go/* tests/clients/javascript/*)
 SOURCES = pyproject.toml setup.py building/backend.py constraints.txt trio_relay/nostr/batch_build.py
 
@@ -32,14 +33,14 @@ test-all:  ## The same and the rest, with coverage of both.
 	$(MAKE) --no-print-directory test-rest COVERED=1
 
 test-rest: $(VENV)/installed-all build/clients/installed  ## What `test` leaves out: OpenSearch, Redis, pictures, clients, Chromium, and all examples.
-	$(PYTEST) $(WORKERS) -m 'hypothesis and not ($(ELSEWHERE))' $(ARGS)
+	$(if $(QUICKLY),,$(PYTEST) $(WORKERS) -m 'hypothesis and not ($(ELSEWHERE))' $(ARGS))
 	$(PYTEST) $(WORKERS) -m '$(ELSEWHERE)' $(if $(COVERED),--cov --cov-append --cov-report=term) $(ARGS)
 
 test-compiled: $(VENV)/installed-test  ## All but the slowest tests, on the compiled code.
 	$(VENV)/bin/python -m building.compiled --whole
 	cd build/compiled && COMPILED=1 PYTHONPATH=$(CURDIR)/build/compiled $(abspath $(VENV))/bin/python -m pytest $(WORKERS) \
 		-m 'not ($(ELSEWHERE)$(if $(QUICKLY), or slow or kept))' --hypothesis-profile=quick \
-		$(if $(QUICKLY),$(addprefix --ignore=tests/,bus kept perf workers)) $(ARGS)
+		$(if $(QUICKLY),$(addprefix --ignore=tests/,$(INTERPRETED))) $(ARGS)
 
 check: $(VENV)/installed-test  ## Format, lint and types.
 	$(VENV)/bin/ruff format --check .
