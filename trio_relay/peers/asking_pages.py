@@ -6,11 +6,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import MAX_TIME, Event
-from trio_relay.peers.messages import Ending, FilterJson, StoredEnd
+from trio_relay.peers.messages import Ending, FilterJson, StoredEnd, says
 from trio_relay.peers.passage import Passage
+from trio_relay.peers.retrying import Pause
 from trio_relay.peers.waiting import PeerLost, PeerRefused
-from trio_relay.peers.waits import Pause, is_rate_limited
 
 LIMIT: Final = 500
 """Events that are asked for at once: what most relays give."""
@@ -72,7 +73,7 @@ class AskingPages:
             refusal = await self._take_all({**filter_, "limit": self._limit}, page)
             if refusal is None:
                 break
-            if is_rate_limited(refusal):
+            if says(refusal, Prefix.RATE_LIMITED):
                 if not self._pause.begin():
                     raise PeerRefused(refusal)
             elif not self._asks_for_less():

@@ -11,20 +11,18 @@ from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import CLIENT_AUTH
 from trio_relay.nostr.signer import Signer
-from trio_relay.peers.messages import Receipt
+from trio_relay.peers.messages import Receipt, says
 
 Prove: TypeAlias = Callable[[Event], Awaitable[Receipt]]
 """Sends an AUTH event, and waits for its OK."""
 
 _CHALLENGE_SECONDS: Final = 5.0
 """How long a challenge is waited for: it comes before the first refusal, or right behind it."""
-_NEAR: Final = 24
-"""Where in a refusal the word stands: some relays put another one in front."""
 
 
 def wants_key(reason: str) -> bool:
     """True if this refusal says that a key could help (NIP-42)."""
-    return f"{Prefix.AUTH_REQUIRED}:" in reason[:_NEAR]
+    return says(reason, Prefix.AUTH_REQUIRED)
 
 
 class PeerAuthentication:

@@ -8,11 +8,12 @@ from typing import Final, Protocol
 
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, is_protected
+from trio_relay.peers.messages import says
 from trio_relay.peers.outcomes import Fate, Outcomes
 from trio_relay.peers.own_side import OwnSide
 from trio_relay.peers.peer import Peer
+from trio_relay.peers.retrying import Pause
 from trio_relay.peers.waiting import PeerLost, Unanswered, run_together
-from trio_relay.peers.waits import Pause, is_rate_limited
 
 _CHUNK: Final = 200
 """Events that are read from the store at a time."""
@@ -73,7 +74,7 @@ class Feeding:
                 self._note_unanswered()
                 return
             self._unanswered = 0
-            if receipt.accepted or not is_rate_limited(receipt.reason):
+            if receipt.accepted or not says(receipt.reason, Prefix.RATE_LIMITED):
                 break
             if not self._pause.begin():
                 raise PeerLost(f"it takes no more events: {receipt.reason}")

@@ -9,11 +9,11 @@ from typing import Final
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event
 from trio_relay.peers.intake import Taker
-from trio_relay.peers.messages import Ending, FilterJson
+from trio_relay.peers.messages import Ending, FilterJson, says
 from trio_relay.peers.outcomes import Fate, Outcomes
 from trio_relay.peers.peer import Peer
+from trio_relay.peers.retrying import Pause
 from trio_relay.peers.waiting import PeerLost, run_together
-from trio_relay.peers.waits import Pause, is_rate_limited
 
 _CHUNK: Final = 250
 """Ids of one question: many relays give no more than 500 events for one."""
@@ -98,7 +98,7 @@ class Fetching:
         return []
 
     def _after_refusal(self, missing: list[str], reason: str) -> list[str]:
-        if is_rate_limited(reason) and self._pause.begin():
+        if says(reason, Prefix.RATE_LIMITED) and self._pause.begin():
             return missing
         if len(missing) > 1 and not reason.startswith((Prefix.AUTH_REQUIRED, Prefix.RESTRICTED)):
             self._chunk = max(1, min(self._chunk, len(missing) // 2))

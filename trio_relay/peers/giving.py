@@ -19,6 +19,7 @@ from trio_relay.peers.link_tally import LinkTally, is_for_now, is_known
 from trio_relay.peers.messages import Receipt
 from trio_relay.peers.mirrored import MirroredEvents
 from trio_relay.peers.peer import Peer
+from trio_relay.peers.retrying import Pause
 from trio_relay.peers.waiting import PeerLost, Unanswered
 
 _MOST_UNANSWERED: Final = 64
@@ -27,8 +28,6 @@ _TRIES: Final = 5
 """Of an event that the other relay does not take for now; it is found again at the next comparison."""
 _MOST_SILENCES: Final = 10
 """Events in a row of which the other relay says nothing within a minute."""
-_FIRST_PAUSE: Final = 1.0
-_LONGEST_PAUSE: Final = 60.0
 
 
 class EventsGiven:
@@ -65,8 +64,7 @@ class EventsGiven:
         self._unanswered = 0
         self._under_way: set[str] = set()
         self._answered = trio.Event()
-        self._pause = 0.0
-        self._paused_until = 0.0
+        self._pause = Pause()
 
     async def give(self, event: Event) -> None:
         """Send an event, unless it need not or must not go; waits for room, not for its answer."""
@@ -114,13 +112,13 @@ class EventsGiven:
     async def _receipt(self, event: Event) -> Receipt:
         """What the other relay says of an event; the last time, if it asks for patience."""
         for _ in range(_TRIES):
-            await trio.sleep_until(self._paused_until)
+            await self._pause.over()
             receipt = await self._peer.publish(event)
             self._unanswered = 0
             if receipt.accepted or not is_for_now(receipt.reason):
-                self._pause = 0.0
+                self._pause.end()
                 break
-            self._lengthen_pause()
+            self._pause.begin()
         return receipt
 
     def _note_silence(self, reason: str) -> None:
@@ -129,12 +127,6 @@ class EventsGiven:
         self._unanswered += 1
         if self._unanswered > _MOST_SILENCES:
             self._give_up("it says nothing of the events that it is given")
-
-    def _lengthen_pause(self) -> None:
-        now = trio.current_time()
-        if now >= self._paused_until:  # else another has just been told the same
-            self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-            self._paused_until = now + self._pause
 
     def _note(self, event: Event, reason: str, *, accepted: bool) -> None:
         if is_known(reason):

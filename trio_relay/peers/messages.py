@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from trio_relay.frozen import Frozen
+from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, check_shape
 from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.message_bounds import LONG, MessageBounds
@@ -22,6 +23,8 @@ FilterJson: TypeAlias = Mapping[str, object]
 
 MOST_REASON: Final = 200
 """Characters of what another relay says that are kept: it can say as much as it likes."""
+_NEAR: Final = 24
+"""Characters in which the word of a refusal has to stand."""
 
 
 class Delivery(Frozen, frozen=True):
@@ -164,6 +167,11 @@ def _reason(rest: Sequence[object]) -> str:
 def clipped(text: str) -> str:
     """What another relay says, as it can stand in a line of a log: without line breaks, and not longer than that."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:MOST_REASON]).strip()
+
+
+def says(reason: str, prefix: Prefix) -> bool:
+    """True if a refusal has this word at its beginning (NIP-01), or near it: some relays put another one in front."""
+    return f"{prefix}:" in reason[:_NEAR]
 
 
 def _is_whole(rest: Sequence[object]) -> bool | None:

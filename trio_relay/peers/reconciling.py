@@ -18,11 +18,11 @@ import trio
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import Step, initiate, reconcile
-from trio_relay.peers.messages import FilterJson
+from trio_relay.peers.messages import FilterJson, says
 from trio_relay.peers.passage import Passage
+from trio_relay.peers.retrying import Pause
 from trio_relay.peers.stretches import TimeSpan, stretch_of, within
 from trio_relay.peers.waiting import PeerLost, PeerRefused
-from trio_relay.peers.waits import Pause, is_rate_limited
 
 FRAME: Final = 60_000
 """Bytes of a message of ours before it becomes hex: relays take messages of 128 KiB."""
@@ -31,7 +31,6 @@ _MOST_IDLE_ROUNDS: Final = 200
 _MOST_IN_VAIN: Final = 40
 """Stretches in a row that are said to be too large: all time is halved into seconds in 33 steps."""
 _TOO_LARGE: Final = re.compile(r"too (many|big|large)|(more|larger) than|max_|limit|exceed", re.IGNORECASE)
-_NEAR: Final = 24
 
 
 class Reconciling:
@@ -99,7 +98,7 @@ class Reconciling:
                 self._pause.end()
                 return
             except PeerRefused as refusal:
-                if not (is_rate_limited(refusal.reason) or _has_ended(refusal)) or not self._pause.begin():
+                if not (says(refusal.reason, Prefix.RATE_LIMITED) or _has_ended(refusal)) or not self._pause.begin():
                     raise
 
     async def _compare(self, part: TimeSpan, own: Items) -> None:
@@ -129,10 +128,10 @@ class Reconciling:
 def is_too_large(refusal: PeerRefused) -> bool:
     """True if less could be compared."""
     return refusal.most is not None or (
-        f"{Prefix.BLOCKED}:" in refusal.reason[:_NEAR] or _TOO_LARGE.search(refusal.reason) is not None
+        says(refusal.reason, Prefix.BLOCKED) or _TOO_LARGE.search(refusal.reason) is not None
     )
 
 
 def _has_ended(refusal: PeerRefused) -> bool:
     """True if a comparison was ended that may be begun again: it was idle while events were carried."""
-    return f"{Prefix.CLOSED}:" in refusal.reason[:_NEAR]
+    return says(refusal.reason, Prefix.CLOSED)
