@@ -13,7 +13,7 @@ import msgspec
 from trio_relay import app
 from trio_relay.config import Config
 from trio_relay.nostr.signer import Signer
-from trio_relay.peers.intake import Intake
+from trio_relay.peers.intake import SyncIntake
 from trio_relay.peers.messages import FilterJson
 from trio_relay.peers.outcomes import SyncReport
 from trio_relay.peers.own_side import OwnSide
@@ -62,7 +62,7 @@ async def bring_over(
         open_relay(store, unhurried, rules=app.rules_of(config), judges=judges) as relay,
     ):
         own = OwnSide(store, relay.rules.private_kinds)
-        intake = Intake(relay, Identity(is_operator=True), report.down)
+        intake = SyncIntake(relay, Identity(is_operator=True), report.down)
         try:
             async with open_peer(url, signer=signer) as peer, tasks_beside() as tasks:
                 tasks.start_soon(watch, peer)

@@ -22,7 +22,7 @@ async def passage_to(
     """What passes between a peer and a relay of ours over this store; all that came is stored at its end."""
     async with open_relay(store, clock=lambda: NOW) as relay:
         own = own_side.OwnSide(store, relay.rules.private_kinds, most_items)
-        taken = intake.Intake(relay, Identity(is_operator=True), report.down)
+        taken = intake.SyncIntake(relay, Identity(is_operator=True), report.down)
         takes, gives = direction != "up", direction != "down"
         yield passage.Passage(one, own, taken, report, takes=takes, gives=gives)
 

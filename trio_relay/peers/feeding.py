@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event, is_protected
 from trio_relay.peers.messages import says
-from trio_relay.peers.outcomes import Fate, Outcomes
+from trio_relay.peers.outcomes import Fate, Outcomes, is_known
 from trio_relay.peers.own_side import OwnSide
 from trio_relay.peers.peer import Peer
 from trio_relay.peers.retrying import Pause
@@ -82,7 +82,7 @@ class Feeding:
         self._note(receipt.accepted, receipt.reason)
 
     def _note(self, accepted: bool, reason: str) -> None:
-        if reason.startswith(f"{Prefix.DUPLICATE}:"):
+        if is_known(reason):
             self._outcomes.note(Fate.KNOWN if accepted else Fate.SUPERSEDED)
         elif accepted:
             self._outcomes.note(Fate.STORED)

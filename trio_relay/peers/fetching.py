@@ -8,7 +8,7 @@ from typing import Final
 
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event
-from trio_relay.peers.intake import Taker
+from trio_relay.peers.intake import Intake
 from trio_relay.peers.messages import Ending, FilterJson, says
 from trio_relay.peers.outcomes import Fate, Outcomes
 from trio_relay.peers.peer import Peer
@@ -32,7 +32,7 @@ class Fetching:
         outcomes: where what is missing is counted.
     """
 
-    def __init__(self, peer: Peer, intake: Taker, outcomes: Outcomes) -> None:
+    def __init__(self, peer: Peer, intake: Intake, outcomes: Outcomes) -> None:
         self._peer = peer
         self._intake = intake
         self._outcomes = outcomes

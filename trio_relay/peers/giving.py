@@ -15,9 +15,9 @@ import trio
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import DELETION
 from trio_relay.peers.echoes import Echoes
-from trio_relay.peers.link_tally import LinkTally, is_for_now, is_known
 from trio_relay.peers.messages import Receipt
 from trio_relay.peers.mirrored import MirroredEvents
+from trio_relay.peers.outcomes import LinkTally, is_for_now, is_known
 from trio_relay.peers.peer import Peer
 from trio_relay.peers.retrying import Pause
 from trio_relay.peers.waiting import PeerLost, Unanswered

@@ -18,10 +18,10 @@ import trio
 from trio_relay.nostr.signer import Signer
 from trio_relay.peers.echoes import RecentIds
 from trio_relay.peers.key_files import read_signer
-from trio_relay.peers.link_tally import LinkTally
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.mirrored import MirroredEvents, bare_url
 from trio_relay.peers.options import PeerOptions
+from trio_relay.peers.outcomes import LinkTally
 from trio_relay.peers.peer import Peer
 from trio_relay.peers.retrying import Backoff
 from trio_relay.peers.standing import LinkEnds, StandingLink

@@ -1,4 +1,8 @@
-"""What became of the events that went over a connection, told by direction, outcome and reason."""
+"""What became of the events that went over a connection.
+
+A sync, which ends, tells people by direction, outcome and reason; a mirror, which does not, counts by words that
+metrics show.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,36 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from trio_relay.nostr.errors import Prefix
+
 MOST_REASONS: Final = 1_000
 """Reasons that are told apart; another relay can find a new one for each event."""
 MOST_TOLD: Final = 10
 """Reasons that are told of each outcome."""
+
+LINK_OUTCOMES: Final = (
+    "taken",
+    "known_here",
+    "skipped",
+    "refused_here",
+    "given",
+    "known_there",
+    "echo",
+    "refused_there",
+)
+"""Of what the other relay sent: stored or delivered here; stored here before; not looked at, as it had just come or
+gone by this link; refused. Of ours: stored there; there before, so that giving it was in vain; not given, as it was
+there; refused."""
+
+
+def is_known(reason: str) -> bool:
+    """True if an answer says that the event, or a newer version of it, was there before."""
+    return reason.startswith(f"{Prefix.DUPLICATE}:")
+
+
+def is_for_now(reason: str) -> bool:
+    """True if a refusal is no verdict on the event: sent again later, it may be taken."""
+    return reason.startswith((f"{Prefix.ERROR}:", f"{Prefix.RATE_LIMITED}:"))
 
 
 class Fate(StrEnum):
@@ -93,3 +123,21 @@ class SyncReport:
         self.is_whole = self.is_whole and not misses_some
         if text not in self.remarks and len(self.remarks) < 100:
             self.remarks.append(text)
+
+
+class LinkTally:
+    """The numbers of one link, for as long as it is configured.
+
+    Attributes:
+        outcomes: events by one of the `LINK_OUTCOMES`.
+        last_refusal: why the last event was refused, here or there.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter(dict.fromkeys(LINK_OUTCOMES, 0))
+        self.last_refusal = ""
+
+    def refused(self, side: str, reason: str) -> None:
+        """Count an event that was refused, on this side: here or there."""
+        self.outcomes[f"refused_{side}"] += 1
+        self.last_refusal = reason

@@ -9,7 +9,7 @@ import trio
 
 from trio_relay.peers.feeding import Feeding, Feeds
 from trio_relay.peers.fetching import Fetching
-from trio_relay.peers.intake import Taker
+from trio_relay.peers.intake import Intake
 from trio_relay.peers.outcomes import SyncReport
 from trio_relay.peers.own_side import OwnSide
 from trio_relay.peers.peer import Peer
@@ -36,7 +36,7 @@ class Passage:
         self,
         peer: Peer,
         own: OwnSide,
-        intake: Taker,
+        intake: Intake,
         report: SyncReport,
         *,
         takes: bool = True,

@@ -14,8 +14,8 @@ import trio
 
 from trio_relay.nostr.message import event_head
 from trio_relay.peers.echoes import Echoes
-from trio_relay.peers.link_tally import LinkTally
 from trio_relay.peers.mirrored import MirroredEvents
+from trio_relay.peers.outcomes import LinkTally
 from trio_relay.pipeline.recipient import unframed
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.store.base import id_of

@@ -17,13 +17,13 @@ from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event, decode
 from trio_relay.peers.echoes import Echoes, RecentIds
 from trio_relay.peers.giving import EventsGiven
-from trio_relay.peers.link_tally import LinkTally
+from trio_relay.peers.intake import MirrorIntake
 from trio_relay.peers.messages import Ending
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.mirrored import MirroredEvents
+from trio_relay.peers.outcomes import LinkTally
 from trio_relay.peers.peer import Peer
 from trio_relay.peers.rising import RisingEvents
-from trio_relay.peers.taking import EventsTaken
 from trio_relay.peers.waiting import PeerLost, PeerRefused
 from trio_relay.pipeline.relay import Relay
 from trio_relay.store.base import Store, StoreError
@@ -50,7 +50,7 @@ class LinkEnds:
     peer: Peer
     events: MirroredEvents
     since: int | None
-    taken: EventsTaken
+    taken: MirrorIntake
     takes: bool
     given: EventsGiven | None
 
@@ -92,7 +92,7 @@ class StandingLink:
         self._fault = ""
         echoes = Echoes()
         self._takes, goes = options.direction != "up", options.direction != "down"
-        self._taken = EventsTaken(relay, events, echoes, passing, tally, self._put_off, self._fail)
+        self._taken = MirrorIntake(relay, events, echoes, passing, tally, self._put_off, self._fail)
         self._rising = RisingEvents(events, echoes, tally, lingers=self._takes) if goes else None
         self._given = EventsGiven(peer, events, echoes, tally, relay.now, self._put_off, self._fail) if goes else None
 

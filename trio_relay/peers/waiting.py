@@ -1,4 +1,6 @@
-"""What waits for the words of another relay, bounded: one answer, a queue of events, and how much nonsense is borne."""
+"""What waits for the words of another relay, bounded: one answer, a queue of events, how many answers are owed, and
+how much nonsense is borne.
+"""
 
 from __future__ import annotations
 
@@ -158,6 +160,28 @@ class Inbox(Generic[T]):
         self._items.clear()
         self._held = 0
         self._writers.unpark_all()
+
+
+class Window:
+    """How much is on its way without an answer; whoever sends more waits until that is few."""
+
+    def __init__(self) -> None:
+        self._unanswered = 0
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    def add(self, number: int = 1) -> None:
+        """So many more are on their way."""
+        self._unanswered += number
+
+    def remove(self, number: int = 1) -> None:
+        """So many were answered."""
+        self._unanswered -= number
+        self._waiting.unpark_all()
+
+    async def until_below(self, most: int) -> None:
+        """Wait until fewer than this are on their way; does not wait if they are."""
+        while self._unanswered >= most:
+            await self._waiting.park()
 
 
 class Patience:

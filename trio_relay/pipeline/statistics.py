@@ -146,7 +146,7 @@ class MirrorStatistics:
         state: connecting, catching up, live or away; None: the process that had it has ended.
         since: seconds since 1970, when that began.
         fault: why it was lost last.
-        outcomes: events by what became of them; see `peers.link_tally.OUTCOMES`.
+        outcomes: events by what became of them; see `peers.outcomes.LINK_OUTCOMES`.
         catch_ups: how often both were compared to the end.
         retries: how often it was tried again.
         waiting: events that are still to be given.
