@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -197,6 +198,36 @@ async def test_what_was_dropped_is_found_again_by_comparing(autojump_clock: Mock
         await until(lambda: len(store.contents()) == 4 * few)
         (one,) = mirrors.statistics().values()
         assert one.catch_ups >= 2
+
+
+async def test_live_events_and_found_ones_wait_for_room_side_by_side(autojump_clock: MockClock) -> None:
+    """The other one answers nothing until both kinds wait, then everything."""
+    found, live = ([ALICE.event(f"{kind} {number}") for number in range(100)] for kind in ("found", "live"))
+    answers = trio.Event()
+
+    async def slow(actor: Actor) -> None:
+        unanswered = deque[str]()
+        while True:
+            match await actor.hear():
+                case ["NEG-OPEN", sync_id, *_]:
+                    await actor.say("NEG-ERR", sync_id, "error: not now")
+                case ["COUNT", sub_id, _]:
+                    await actor.say("COUNT", sub_id, {"count": 0})
+                case ["EVENT", event]:
+                    unanswered.append(event["id"])
+            if len(unanswered) == 64:
+                await answers.wait()
+            while unanswered and answers.is_set():
+                await actor.say("OK", unanswered.popleft(), True, "")
+
+    async with beside(slow) as (near, here):
+        await publish(here, *found)
+        async with near.mirroring(here, table("there", "up")) as mirrors:
+            await until(lambda: state(mirrors) == "catching up")
+            await publish(here, *live)
+            await trio.sleep(1)
+            answers.set()
+            await until(lambda: outcomes(mirrors).get("given") == 200, seconds=30)
 
 
 async def test_one_that_says_nothing_any_more_is_given_up(autojump_clock: MockClock) -> None:

@@ -6,23 +6,46 @@ again: a clock that was wrong, a relay that was set back, a crash of either.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import structlog
 
 from trio_relay.nostr.filter import parse_filter
-from trio_relay.peers.giving import EventsGiven
+from trio_relay.peers.feeding import FoundEvents, MirrorFeed
+from trio_relay.peers.intake import MirrorIntake
+from trio_relay.peers.mirrored import MirroredEvents
 from trio_relay.peers.outcomes import SyncReport
 from trio_relay.peers.own_side import OwnSide
 from trio_relay.peers.passage import Passage
-from trio_relay.peers.standing import LinkEnds
+from trio_relay.peers.peer import Peer
 from trio_relay.peers.synchronizing import synchronize
+from trio_relay.store.base import Store
 
 log = structlog.get_logger("trio_relay.peers")
 
-_CHUNK: Final = 100
-"""Events that are read from the store at a time."""
+
+@dataclass(frozen=True, slots=True)
+class LinkEnds:
+    """Both ends of a link that stands.
+
+    Attributes:
+        store: of this relay.
+        peer: the other relay.
+        events: of the mirror.
+        since: the least `created_at` that is compared, seconds since 1970; None: all.
+        taken: takes what is missing here.
+        takes: False: nothing is to be taken.
+        given: gives what is missing there; None: nothing is given.
+    """
+
+    store: Store
+    peer: Peer
+    events: MirroredEvents
+    since: int | None
+    taken: MirrorIntake
+    takes: bool
+    given: MirrorFeed | None
 
 
 async def catch_up(ends: LinkEnds) -> None:
@@ -42,7 +65,7 @@ async def catch_up(ends: LinkEnds) -> None:
 def _passage(ends: LinkEnds, source: Mapping[str, object], report: SyncReport) -> Passage:
     named = parse_filter(dict(source)).kinds or frozenset[int]()
     own = OwnSide(ends.store, ends.events.private_kinds - named)
-    given = None if ends.given is None else _FoundEvents(own, ends.given)
+    given = None if ends.given is None else FoundEvents(own, ends.given)
     gives = given is not None
     return Passage(ends.peer, own, ends.taken, report, takes=ends.takes, gives=gives, feeding=given)
 
@@ -52,16 +75,3 @@ def _since(source: Mapping[str, object], since: int | None) -> Mapping[str, obje
     own = source.get("since")
     times = [time for time in (own, since) if isinstance(time, int)]
     return {**source, "since": max(times)} if times else source
-
-
-class _FoundEvents:
-    """Gives events that a comparison has found lacking there, by the way of live ones."""
-
-    def __init__(self, own: OwnSide, given: EventsGiven) -> None:
-        self._own = own
-        self._given = given
-
-    async def feed(self, ids: Sequence[str]) -> None:
-        for start in range(0, len(ids), _CHUNK):
-            for event in await self._own.events(ids[start : start + _CHUNK]):
-                await self._given.give(event)

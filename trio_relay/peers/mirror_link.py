@@ -6,16 +6,17 @@ the link is live again, however often it is tried.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import structlog
 import trio
 
 from trio_relay.nostr.signer import Signer
+from trio_relay.peers.catching_up import catch_up
 from trio_relay.peers.echoes import RecentIds
 from trio_relay.peers.key_files import read_signer
 from trio_relay.peers.mirror_options import MirrorOptions
@@ -24,7 +25,7 @@ from trio_relay.peers.options import PeerOptions
 from trio_relay.peers.outcomes import LinkTally
 from trio_relay.peers.peer import Peer
 from trio_relay.peers.retrying import Backoff
-from trio_relay.peers.standing import LinkEnds, StandingLink
+from trio_relay.peers.standing import StandingLink
 from trio_relay.peers.waiting import PeerLost
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import MirrorStatistics
@@ -34,11 +35,6 @@ log = structlog.get_logger("trio_relay.peers")
 
 _LEAST_MESSAGE: Final = 2**20
 """Bytes of a message that is read in any case: comparisons of sets need some, whatever events may have here."""
-
-CatchUp: TypeAlias = Callable[[LinkEnds], Awaitable[None]]
-"""Compares both relays, and has taken and given what one of them lacks.
-
-Raises PeerLost, PeerRefused and StoreError."""
 
 
 class Connect(Protocol):
@@ -57,7 +53,6 @@ class MirrorLink:
         store: its own.
         options: of the mirror, checked.
         connect: opens a connection.
-        catch_up: compares.
         passing: ephemeral events that any link has brought lately.
         chance: gives a number from 0 to below 1, for waits.
     """
@@ -68,7 +63,6 @@ class MirrorLink:
         store: Store,
         options: MirrorOptions,
         connect: Connect,
-        catch_up: CatchUp,
         passing: RecentIds,
         chance: Callable[[], float],
     ) -> None:
@@ -80,7 +74,6 @@ class MirrorLink:
         self._relay = relay
         self._store = store
         self._connect = connect
-        self._catch_up = catch_up
         self._passing = passing
         self._events = MirroredEvents(options, relay.rules.private_kinds)
         self._tally = LinkTally()
@@ -141,7 +134,7 @@ class MirrorLink:
         while True:
             self._turn("catching up")
             before = self._tally.outcomes.copy()
-            await self._catch_up(standing.ends())
+            await catch_up(standing.ends())
             await standing.settled()
             self._be_live(self._tally.outcomes - before)
             began = trio.current_time()

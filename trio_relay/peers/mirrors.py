@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 import structlog
 import trio
 
-from trio_relay.peers.catching_up import catch_up
 from trio_relay.peers.echoes import RecentIds
-from trio_relay.peers.mirror_link import CatchUp, Connect, MirrorLink
+from trio_relay.peers.mirror_link import Connect, MirrorLink
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.peer import open_peer
 from trio_relay.pipeline.relay import Relay
@@ -29,7 +28,6 @@ class Mirrors:
         store: its own.
         nursery: has the links.
         connect: opens a connection.
-        compare: compares both relays at the beginning of each.
         chance: gives a number from 0 to below 1, for waits.
     """
 
@@ -39,14 +37,12 @@ class Mirrors:
         store: Store,
         nursery: trio.Nursery,
         connect: Connect,
-        compare: CatchUp,
         chance: Callable[[], float],
     ) -> None:
         self._relay = relay
         self._store = store
         self._nursery = nursery
         self._connect = connect
-        self._compare = compare
         self._chance = chance
         self._passing = RecentIds()
         self._links: list[MirrorLink] = []
@@ -71,7 +67,7 @@ class Mirrors:
         self._links = sorted([*kept, *begun], key=lambda link: wanted.index(link.options))
 
     def _begin(self, options: MirrorOptions) -> MirrorLink:
-        link = MirrorLink(self._relay, self._store, options, self._connect, self._compare, self._passing, self._chance)
+        link = MirrorLink(self._relay, self._store, options, self._connect, self._passing, self._chance)
         self._nursery.start_soon(link.run)
         return link
 
@@ -98,7 +94,6 @@ async def mirroring(
     stop: trio.Event,
     *,
     connect: Connect = open_peer,
-    compare: CatchUp = catch_up,
     chance: Callable[[], float] = random.random,
 ) -> AsyncIterator[Mirrors]:
     """Keep links to other relays while the context lasts, and until the relay is to stop.
@@ -109,12 +104,11 @@ async def mirroring(
         options: of each mirror, checked.
         stop: set once the relay is to stop: then the links end, before its clients are seen off.
         connect: opens a connection.
-        compare: compares both relays at the beginning of each.
         chance: gives a number from 0 to below 1, for waits.
     """
     async with trio.open_nursery() as watching:
         async with trio.open_nursery() as nursery:
-            mirrors = relay.neighbours = Mirrors(relay, store, nursery, connect, compare, chance)
+            mirrors = relay.neighbours = Mirrors(relay, store, nursery, connect, chance)
             watching.start_soon(_stop_with, stop, mirrors)
             mirrors.take(options)
             try:

@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from trio_relay.peers.feeding import Feeding, Feeds
+from trio_relay.peers.feeding import Feed, SyncFeed
 from trio_relay.peers.fetching import Fetching
 from trio_relay.peers.intake import Intake
 from trio_relay.peers.outcomes import SyncReport
@@ -29,7 +29,7 @@ class Passage:
         report: where everything is counted.
         takes: False: nothing is fetched.
         gives: False: nothing is offered.
-        feeding: offers in the stead of a `Feeding`.
+        feeding: offers in the stead of a `SyncFeed`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Passage:
         *,
         takes: bool = True,
         gives: bool = True,
-        feeding: Feeds | None = None,
+        feeding: Feed | None = None,
     ) -> None:
         self.peer = peer
         self.own = own
@@ -50,7 +50,7 @@ class Passage:
         self.takes = takes
         self.gives = gives
         self._fetching = Fetching(peer, intake, report.down)
-        self._feeding: Feeds = feeding or Feeding(peer, own, report.up)
+        self._feeding: Feed = feeding or SyncFeed(peer, own, report.up)
         self._carried: set[bytes] = set()
         self._met: set[bytes] = set()
 

@@ -7,7 +7,6 @@ it goes on in one nursery, which ends with the first thing that goes wrong.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -15,8 +14,9 @@ import trio
 
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.event import Event, decode
+from trio_relay.peers.catching_up import LinkEnds
 from trio_relay.peers.echoes import Echoes, RecentIds
-from trio_relay.peers.giving import EventsGiven
+from trio_relay.peers.feeding import MirrorFeed
 from trio_relay.peers.intake import MirrorIntake
 from trio_relay.peers.messages import Ending
 from trio_relay.peers.mirror_options import MirrorOptions
@@ -30,29 +30,6 @@ from trio_relay.store.base import Store, StoreError
 
 _SETTLING_SECONDS: Final = 10.0
 """How long what a lost link has brought may take to be answered before the link is tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkEnds:
-    """Both ends of a link that stands, for who compares them.
-
-    Attributes:
-        store: of this relay.
-        peer: the other relay.
-        events: of the mirror.
-        since: the least `created_at` that is compared, seconds since 1970; None: all.
-        taken: takes what is missing here.
-        takes: False: nothing is to be taken.
-        given: gives what is missing there; None: nothing is given.
-    """
-
-    store: Store
-    peer: Peer
-    events: MirroredEvents
-    since: int | None
-    taken: MirrorIntake
-    takes: bool
-    given: EventsGiven | None
 
 
 class StandingLink:
@@ -94,7 +71,7 @@ class StandingLink:
         self._takes, goes = options.direction != "up", options.direction != "down"
         self._taken = MirrorIntake(relay, events, echoes, passing, tally, self._put_off, self._fail)
         self._rising = RisingEvents(events, echoes, tally, lingers=self._takes) if goes else None
-        self._given = EventsGiven(peer, events, echoes, tally, relay.now, self._put_off, self._fail) if goes else None
+        self._given = MirrorFeed(peer, events, echoes, tally, relay.now, self._put_off, self._fail) if goes else None
 
     @property
     def waiting(self) -> int:
