@@ -20,7 +20,7 @@ from trio_relay.net.options import NetOptions
 from trio_relay.net.welcome import Names
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.urls import plain_path, same_relay
-from trio_relay.peers.key_files import read_signer
+from trio_relay.peers.authentication import read_signer
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.mirrored import bare_url, read_filters
 from trio_relay.store.opensearch import OpenSearchOptions

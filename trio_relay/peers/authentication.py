@@ -1,8 +1,11 @@
-"""How this relay proves to another one who it is (NIP-42), once for each challenge."""
+"""How this relay proves to another one who it is (NIP-42), once for each challenge, by a key out of a file."""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import trio
@@ -10,6 +13,7 @@ import trio
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import CLIENT_AUTH
+from trio_relay.nostr.nip19 import secret_of
 from trio_relay.nostr.signer import Signer
 from trio_relay.peers.messages import Receipt, says
 
@@ -18,6 +22,26 @@ Prove: TypeAlias = Callable[[Event], Awaitable[Receipt]]
 
 _CHALLENGE_SECONDS: Final = 5.0
 """How long a challenge is waited for: it comes before the first refusal, or right behind it."""
+_MOST_KEY_BYTES: Final = 1_024
+
+
+def read_signer(path: Path) -> Signer:
+    """Read a secret key, hex or `nsec1…`, alone in a file.
+
+    Raises:
+        ValueError: there is none; the message says what is wrong, and never what is in the file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe could wait for ever
+        with open(descriptor, "rb") as file:
+            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            text = file.read(_MOST_KEY_BYTES) if is_regular else b""
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    try:
+        return Signer(secret_of(text.decode().strip()))
+    except ValueError:
+        raise ValueError(f"{path} does not hold a secret key, hex or nsec1…, and nothing else") from None
 
 
 def wants_key(reason: str) -> bool:

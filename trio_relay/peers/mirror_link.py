@@ -16,9 +16,9 @@ import structlog
 import trio
 
 from trio_relay.nostr.signer import Signer
+from trio_relay.peers.authentication import read_signer
 from trio_relay.peers.catching_up import catch_up
 from trio_relay.peers.echoes import RecentIds
-from trio_relay.peers.key_files import read_signer
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.mirrored import MirroredEvents, bare_url
 from trio_relay.peers.options import PeerOptions

@@ -1,23 +1,74 @@
 """This relay's own side of a sync: what it has, as sets, and what of that it gives away.
 
+Sets are of stretches of time, which are halved where one is too much for the other side.
 Private messages (`policy.private_kinds`) are in none of the sets and never leave: whoever the other side is, it has not
 authenticated here. Protected events (NIP-70) are in the sets, but only their authors may publish them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
+from typing import Final, NamedTuple
 
 import msgspec
 
 from trio_relay.nostr.access import Reader
-from trio_relay.nostr.event import Event, decode
+from trio_relay.nostr.event import MAX_TIME, Event, decode
 from trio_relay.nostr.filter import Filter, parse_filter
-from trio_relay.nostr.negentropy.items import ItemSet
+from trio_relay.nostr.negentropy.items import RECORD_SIZE, Items, ItemSet
 from trio_relay.peers.messages import FilterJson
-from trio_relay.peers.stretches import TimeSpan, time_of, within
 from trio_relay.store.base import Store
+
+_TIME_SIZE: Final = 8
+
+
+class TimeSpan(NamedTuple):
+    """From `since` to `until`, both included, seconds since 1970; None: without an end on that side."""
+
+    since: int | None = None
+    until: int | None = None
+
+    @property
+    def is_one_second(self) -> bool:
+        """True if it cannot be halved."""
+        return (self.since or 0) >= (MAX_TIME if self.until is None else self.until)
+
+    def halves(self, items: Items, now: int) -> tuple[TimeSpan, TimeSpan]:
+        """The older and the newer half: by what this relay has there, or else by time.
+
+        Args:
+            items: that this relay has in it.
+            now: after which not much is expected.
+        """
+        first = self.since or 0
+        last = MAX_TIME if self.until is None else self.until
+        middle = time_of(items.record(len(items) // 2)) if len(items) > 1 else last
+        if not first <= middle < last:
+            middle = (first + (now if first < now < last else last)) // 2
+        return TimeSpan(self.since, middle), TimeSpan(middle + 1, self.until)
+
+
+def time_of(record: bytes) -> int:
+    """The `created_at` of a record of a set."""
+    assert len(record) == RECORD_SIZE
+    return int.from_bytes(record[:_TIME_SIZE], "big")
+
+
+def stretch_of(filter_: FilterJson) -> TimeSpan:
+    """The whole time that a filter asks for.
+
+    Raises:
+        Rejected: it is no filter.
+    """
+    parsed = parse_filter(dict(filter_), all_of=True)
+    return TimeSpan(parsed.since, parsed.until)
+
+
+def within(filter_: FilterJson, stretch: TimeSpan) -> dict[str, object]:
+    """The same filter for a stretch of the time that it asks for."""
+    ends = {"since": stretch.since, "until": stretch.until}
+    return {**filter_, **{name: end for name, end in ends.items() if end is not None}}
 
 
 class OwnSide:
@@ -39,7 +90,7 @@ class OwnSide:
         parsed = parse_filter(dict(within(filter_, stretch)), all_of=True)
         return msgspec.structs.replace(parsed.read_by(self._nobody), limit=limit)
 
-    async def newest(self, filter_: FilterJson, stretch: TimeSpan) -> tuple[TimeSpan, ItemSet]:
+    async def _newest(self, filter_: FilterJson, stretch: TimeSpan) -> tuple[TimeSpan, ItemSet]:
         """The newest part of a stretch that has no more than `most_items`, and a set of what is there, and maybe more.
 
         Raises:
@@ -54,6 +105,20 @@ class OwnSide:
             return TimeSpan(oldest + 1, stretch.until), items
         part = TimeSpan(oldest, stretch.until)
         return part, await self._items(self.filter_of(filter_, part))
+
+    async def parts(self, filter_: FilterJson, whole: TimeSpan) -> AsyncGenerator[tuple[TimeSpan, ItemSet]]:
+        """A stretch in such parts, newest first, each read once.
+
+        Raises:
+            StoreError: the store could not tell.
+        """
+        left = whole
+        while True:
+            part, items = await self._newest(filter_, left)
+            yield part, items
+            if part.since is None or part.since <= (left.since or 0):
+                return
+            left = TimeSpan(left.since, part.since - 1)
 
     async def _items(self, filter_: Filter) -> ItemSet:
         items = ItemSet()

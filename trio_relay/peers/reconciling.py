@@ -19,9 +19,9 @@ from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import Step, initiate, reconcile
 from trio_relay.peers.messages import FilterJson, says
+from trio_relay.peers.own_side import TimeSpan, stretch_of, within
 from trio_relay.peers.passage import Passage
 from trio_relay.peers.retrying import Pause
-from trio_relay.peers.stretches import TimeSpan, stretch_of, within
 from trio_relay.peers.waiting import PeerLost, PeerRefused
 
 FRAME: Final = 60_000
@@ -59,15 +59,11 @@ class Reconciling:
             PeerRefused: it has never answered in the words of NIP-77.
             StoreError: the store could not tell.
         """
-        left = stretch_of(self._filter)
-        while True:
-            part, items = await self._passage.own.newest(self._filter, left)
-            async with aclosing(self._halved(part, items)) as refused:
-                async for one in refused:
-                    yield one
-            if part.since is None or part.since <= (left.since or 0):
-                return
-            left = TimeSpan(left.since, part.since - 1)
+        async with aclosing(self._passage.own.parts(self._filter, stretch_of(self._filter))) as parts:
+            async for part, items in parts:
+                async with aclosing(self._halved(part, items)) as refused:
+                    async for one in refused:
+                        yield one
 
     async def _halved(self, whole: TimeSpan, items: ItemSet) -> AsyncGenerator[tuple[TimeSpan, str], None]:
         """Compare a stretch, or its halves where it is too large."""

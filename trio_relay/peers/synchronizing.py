@@ -1,18 +1,29 @@
-"""A whole sync with another relay: by NIP-77 where it speaks that, else, or where it refuses that, by time."""
+"""A whole sync with another relay: by NIP-77 where it speaks that, else, or where it refuses that, by time.
+
+Without NIP-77, events of the other relay are asked for page by page, and it is offered what it lacks where it counts
+(NIP-45), else everything. A count of ids says how many of them are there, in a few bytes; where that is neither none
+nor all of them, halves are counted. A relay that does not count is sent all, and says of most that it has them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
+from typing import Final
 
 from trio_relay.nostr.errors import invalid
 from trio_relay.nostr.filter import parse_filter
+from trio_relay.nostr.negentropy.items import ID_SIZE, Items
 from trio_relay.peers.messages import FilterJson
-from trio_relay.peers.offering import Offering
+from trio_relay.peers.own_side import TimeSpan, stretch_of
 from trio_relay.peers.paging_back import PagingBack
 from trio_relay.peers.passage import Passage
 from trio_relay.peers.reconciling import Reconciling
-from trio_relay.peers.stretches import TimeSpan, stretch_of
 from trio_relay.peers.waiting import PeerLost, PeerRefused, Unanswered
+
+_CHUNK: Final = 200
+_FEW: Final = 10
+"""So many events are sent rather than counted in halves."""
 
 
 def check_sync_filter(filter_: FilterJson) -> None:
@@ -65,3 +76,50 @@ async def _page(passage: Passage, filter_: FilterJson, stretch: TimeSpan) -> Non
         passage.report.remark(f"it does not give its events: {refusal}", misses_some=True)
     if passage.gives:
         await Offering(passage, filter_).give(stretch)
+
+
+class Offering:
+    """Offers everything that a filter asks for.
+
+    Args:
+        passage: between the two sides.
+        filter_: without a limit.
+    """
+
+    def __init__(self, passage: Passage, filter_: FilterJson) -> None:
+        self._passage = passage
+        self._filter = filter_
+        self._counts = True
+
+    async def give(self, stretch: TimeSpan) -> None:
+        """Offer what this relay has of a stretch of time, newest first.
+
+        Raises:
+            PeerLost: see `Peer`.
+            StoreError: the store could not tell.
+        """
+        async with aclosing(self._passage.own.parts(self._filter, stretch)) as parts:
+            async for part, items in parts:
+                await self._give_all(items.snapshot(part.since, part.until))
+
+    async def _give_all(self, items: Items) -> None:
+        for end in range(len(items), 0, -_CHUNK):
+            joined = items.ids(max(0, end - _CHUNK), end)
+            ids = [joined[place : place + ID_SIZE] for place in range(0, len(joined), ID_SIZE)]
+            await self._passage.carry([], await self._lacking_there(ids))
+
+    async def _lacking_there(self, ids: Sequence[bytes]) -> Sequence[bytes]:
+        """Those of the ids that the other side may not have."""
+        if not self._counts or len(ids) <= _FEW:
+            return ids
+        try:
+            there = await self._passage.peer.count({"ids": [event_id.hex() for event_id in ids]})
+        except (PeerRefused, Unanswered):
+            self._counts = False
+            return ids
+        if there >= len(ids):
+            return []
+        if there == 0:
+            return ids
+        middle = len(ids) // 2
+        return [*await self._lacking_there(ids[:middle]), *await self._lacking_there(ids[middle:])]
