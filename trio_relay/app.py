@@ -29,7 +29,6 @@ from trio_relay.bus import Bus
 from trio_relay.config import Config, is_private, plain_addresses
 from trio_relay.list_files import ListFiles
 from trio_relay.metrics import MetricsPage
-from trio_relay.neighbours import MirrorTables, neighbouring, rereading
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.admin.sight import BackUpNow, OwnSight, SettingsShown, no_settings
 from trio_relay.net.clients import Clients
@@ -48,6 +47,7 @@ from trio_relay.net.vitals import Look, Vitals, look_at
 from trio_relay.net.web.assembly import open_site
 from trio_relay.net.web.public import with_pictures
 from trio_relay.net.web.site import Site
+from trio_relay.peers.mirror_tables import MirrorTables, open_mirrors, rereading
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.options import SyncOptions
 from trio_relay.pipeline.relay import Relay
@@ -283,7 +283,7 @@ async def _serve(
             lambda _options: server.recheck(),
             origins.backups,
         ) as metrics,
-        neighbouring(relay, store, config.mirror, stop) as take_mirrors,
+        open_mirrors(relay, store, config.mirror, stop) as take_mirrors,
         rereading(origins.mirrors, take_mirrors) as asked,
         following(files, None if tls is None else tls.take, asked),
         control_line(config.control.place(config.store.backend, config.store.path), api),

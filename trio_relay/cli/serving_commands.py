@@ -16,8 +16,8 @@ from trio_relay.cli.backup_commands import backups_of
 from trio_relay.cli.leaving import exit_codes
 from trio_relay.cli.loading import config_option, followed_lists, loaded
 from trio_relay.config import Config, load
-from trio_relay.neighbours import MirrorTables
 from trio_relay.net.web.assembly import pages_of
+from trio_relay.peers.mirror_tables import MirrorTables
 from trio_relay.shown_settings import shown_settings
 from trio_relay.tls_files import tls_files
 from trio_relay.version import CODE, __version__

@@ -132,34 +132,32 @@ class AskingPages:
 
 
 class PagingBack:
-    """Takes everything that a filter asks for.
+    """Takes what the other side has.
 
     Args:
         passage: between the two sides.
-        filter_: without a limit.
     """
 
-    def __init__(self, passage: Passage, filter_: FilterJson) -> None:
+    def __init__(self, passage: Passage) -> None:
         self._passage = passage
-        self._filter = filter_
         self._pages = AskingPages(passage)
 
-    async def take(self, stretch: TimeSpan) -> None:
-        """Take what the other side has of a stretch of time, newest first.
+    async def take(self, filter_: FilterJson, stretch: TimeSpan) -> None:
+        """Take what a filter without a limit asks for in a stretch of time, newest first.
 
         Raises:
             PeerLost, PeerRefused: see `AskingPages.ask`.
         """
         since, until = stretch.since or 0, stretch.until
         while until is None or until >= since:
-            page = await self._pages.ask(within(self._filter, TimeSpan(stretch.since, until)))
+            page = await self._pages.ask(within(filter_, TimeSpan(stretch.since, until)))
             if not page.ids or page.is_whole:
                 return
             if until is None or page.oldest < until:
                 until = page.oldest
                 continue
             if self._pages.may_be_cut(page):
-                await CrowdedSecond(self._passage, self._pages, self._filter, until).take()
+                await CrowdedSecond(self._passage, self._pages, filter_, until).take()
             until -= 1
 
 

@@ -71,34 +71,32 @@ async def _bring_over(passage: Passage, filter_: FilterJson) -> None:
 async def _page(passage: Passage, filter_: FilterJson, stretch: TimeSpan) -> None:
     try:
         if passage.takes:
-            await PagingBack(passage, filter_).take(stretch)
+            await PagingBack(passage).take(filter_, stretch)
     except PeerRefused as refusal:
         passage.report.remark(f"it does not give its events: {refusal}", misses_some=True)
     if passage.gives:
-        await Offering(passage, filter_).give(stretch)
+        await Offering(passage).give(filter_, stretch)
 
 
 class Offering:
-    """Offers everything that a filter asks for.
+    """Offers what this relay has.
 
     Args:
         passage: between the two sides.
-        filter_: without a limit.
     """
 
-    def __init__(self, passage: Passage, filter_: FilterJson) -> None:
+    def __init__(self, passage: Passage) -> None:
         self._passage = passage
-        self._filter = filter_
         self._counts = True
 
-    async def give(self, stretch: TimeSpan) -> None:
-        """Offer what this relay has of a stretch of time, newest first.
+    async def give(self, filter_: FilterJson, stretch: TimeSpan) -> None:
+        """Offer what a filter without a limit asks for in a stretch of time, newest first.
 
         Raises:
             PeerLost: see `Peer`.
             StoreError: the store could not tell.
         """
-        async with aclosing(self._passage.own.parts(self._filter, stretch)) as parts:
+        async with aclosing(self._passage.own.parts(filter_, stretch)) as parts:
             async for part, items in parts:
                 await self._give_all(items.snapshot(part.since, part.until))
 

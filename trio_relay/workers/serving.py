@@ -28,7 +28,6 @@ from trio_relay.banner import banner, place_of
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
 from trio_relay.metrics import MetricsPage, WorkersFigures
-from trio_relay.neighbours import rereading
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.control import control_line
 from trio_relay.net.endpoints import MetricsEndpoint
@@ -36,6 +35,7 @@ from trio_relay.net.listeners import BoundListener, Shortage, preamble_of
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.net.vitals import Look, Vitals, look_at
 from trio_relay.net.web.assembly import open_console, pages_of
+from trio_relay.peers.mirror_tables import rereading
 from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay

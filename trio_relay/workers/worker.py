@@ -19,7 +19,6 @@ from trio_relay import heap, logs
 from trio_relay.app import endpoints_of, open_store, rules_of, sync_options
 from trio_relay.config import Config
 from trio_relay.link import Link, Tells
-from trio_relay.neighbours import TakeMirrors, neighbouring
 from trio_relay.net.admin.sight import OwnSight
 from trio_relay.net.clients import Clients
 from trio_relay.net.listeners import PLAIN, BoundListener, inherited_listener, with_preamble
@@ -27,6 +26,7 @@ from trio_relay.net.server import Server
 from trio_relay.net.tls import Tls
 from trio_relay.net.web.assembly import doorway, pages_of
 from trio_relay.net.web.site import Site
+from trio_relay.peers.mirror_tables import TakeMirrors, open_mirrors
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.plugins.hook_modules import judging
@@ -142,7 +142,7 @@ class ServingWorker:
             ):
                 tls = None if beginning.certified is None else Tls(beginning.certified)
                 mirrors = config.mirror if self._number == MIRRORING else ()
-                async with neighbouring(relay, store, mirrors, self._stop) as take_mirrors:
+                async with open_mirrors(relay, store, mirrors, self._stop) as take_mirrors:
                     await self._open(config, relay, desk, listeners, scoreboard, tls, take_mirrors)
 
     @asynccontextmanager

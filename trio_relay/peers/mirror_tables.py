@@ -56,7 +56,7 @@ class MirrorTables:
 
 
 @asynccontextmanager
-async def neighbouring(
+async def open_mirrors(
     relay: Relay, store: Store, options: Sequence[MirrorOptions], stop: trio.Event
 ) -> AsyncIterator[TakeMirrors]:
     """Keep links to other relays while the context lasts, and until the relay is to stop.
