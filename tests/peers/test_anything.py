@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from base64 import b64encode
 from collections.abc import Awaitable, Callable
-from hashlib import sha1
 from typing import Any
 
 import msgspec
@@ -18,7 +15,7 @@ from trio.testing import MockClock
 from tests.support import strategies
 from tests.support.keys import ALICE
 from tests.support.marks import examples
-from tests.support.other_relays import Actor, acted, streamed
+from tests.support.other_relays import Actor, acted, shake, streamed
 from tests.support.syncing import FIRST
 from trio_relay.peers import options, peer, waiting
 
@@ -96,14 +93,7 @@ def test_whatever_a_relay_says_what_was_asked_ends(texts: list[str], stays: bool
 @given(st.lists(st.binary(max_size=40) | st.sampled_from([b"\x81\x05hello", b"\x89\x00", b"\x88\x02\x03\xe8"])))
 def test_whatever_bytes_come_after_the_handshake_what_was_asked_ends(parts: list[bytes]) -> None:
     async def serve(stream: trio.abc.Stream) -> None:
-        request = b""
-        while not request.endswith(b"\r\n\r\n"):
-            request += await stream.receive_some()
-        key = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
-        assert key is not None
-        accept = b64encode(sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-        head = b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-        await stream.send_all(head + accept + b"\r\n\r\n")
+        await shake(stream)
         for part in parts:
             await stream.send_all(part)
         await stream.aclose()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from hashlib import sha256
+from hashlib import sha1, sha256
 from typing import Any, TypeAlias
 
 import msgspec
@@ -89,6 +91,18 @@ def _websocket(script: Script) -> Callable[[trio.abc.Stream], Awaitable[None]]:
         await actor.connection.aclose()
 
     return serve
+
+
+async def shake(stream: trio.abc.Stream) -> None:
+    """Answer the handshake of a client in bytes, so that anything can be sent after it."""
+    request = b""
+    while not request.endswith(b"\r\n\r\n"):
+        request += await stream.receive_some()
+    key = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
+    assert key is not None
+    accept = b64encode(sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    head = b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+    await stream.send_all(head + accept + b"\r\n\r\n")
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ import trio
 import trio_websocket
 
 from trio_relay.nostr.urls import ascii_host
+from trio_relay.peers.frame_watch import FrameWatch
 from trio_relay.peers.messages import clipped
 from trio_relay.peers.options import PeerOptions
 from trio_relay.peers.waiting import PeerLost
@@ -81,10 +82,18 @@ async def dial_tcp(url: RelayUrl) -> trio.abc.Stream:
 
 
 class CountedStream(trio.abc.Stream):
-    """A stream that knows how many bytes went through it, and when some came last."""
+    """A stream that knows how many bytes went through it, and when some came last.
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    Args:
+        stream: what carries them.
+        frames: follows what comes: once that is too much, this stream is over.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, frames: FrameWatch) -> None:
         self._stream = stream
+        self._frames = frames
+        self.fault: str | None = None
+        """What was too much."""
         self.is_over = False
         """True once nothing more can come."""
         self.on_end: Callable[[], None] | None = None
@@ -112,14 +121,21 @@ class CountedStream(trio.abc.Stream):
         """Receive what there is; empty at the end."""
         data: bytes | bytearray = b""
         try:
-            if self.is_open or self.received <= _MOST_HANDSHAKE:
-                data = await self._stream.receive_some(max_bytes)
+            if self.fault is None and (self.is_open or self.received <= _MOST_HANDSHAKE):
+                data = await self._received(max_bytes)
         finally:
             if not data:
                 self._end()
-        self.received += len(data)
-        self.heard_at = trio.current_time()
         return data
+
+    async def _received(self, max_bytes: int | None) -> bytes | bytearray:
+        began = trio.current_time()
+        data = await self._stream.receive_some(max_bytes)
+        self.heard_at = trio.current_time()
+        self.received += len(data)
+        fault = self._frames.take(data, self.heard_at, self.heard_at - began)
+        self.fault = fault if self.is_open else None  # else it may be no WebSocket, and is told as that
+        return data if self.fault is None else b""
 
     async def aclose(self) -> None:
         """Close it, without a farewell of TLS that nobody may be there to answer."""
@@ -179,6 +195,8 @@ class Wire:
             await self._connection.aclose()
 
     def _lost(self, closed: trio_websocket.ConnectionClosed) -> PeerLost:
+        if self.stream.fault is not None:
+            return PeerLost(self.stream.fault)
         reason = closed.reason
         if reason is None or reason.code == _ABNORMAL:
             return PeerLost("the connection broke off")
@@ -197,7 +215,7 @@ async def open_wire(url: RelayUrl, options: PeerOptions, dial: Dial = dial_tcp) 
             protocol so that the library gave up.
     """
     deadline = trio.current_time() + options.connect_seconds
-    stream = CountedStream(await _dialled(url, dial, options.connect_seconds))
+    stream = CountedStream(await _dialled(url, dial, options.connect_seconds), FrameWatch(options))
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as library:

@@ -10,13 +10,15 @@ class PeerOptions(Frozen, frozen=True, kw_only=True):
 
     Attributes:
         connect_seconds: for the name, TCP, TLS and the handshake together.
-        answer_seconds: for the answer to anything that was asked, and between two stored events of one question.
+        answer_seconds: for the answer to anything that was asked, and between two stored events of one question;
+            and for a message that has begun to be whole.
         idle_seconds: after so long without a byte a ping is sent; after twice as long the other side is gone.
         close_seconds: for the farewell.
         max_message_bytes: a message that is longer ends the connection.
         queue_bytes: of events that wait for whoever asked for them; with more, nothing is read from the network.
         unanswered: events that may be on their way to the other side without an answer.
-        patience: messages that mean nothing, and notices, that may come at once; one more is borne each second.
+        patience: messages that mean nothing, and notices, that may come at once; one more is borne each second. So
+            many pings and pongs, too.
     """
 
     connect_seconds: float = 20.0
