@@ -8,9 +8,10 @@ from signal import SIGTERM
 
 import msgspec
 import pytest
+import trio
 
 from tests.support.keys import ALICE, BOB, NOW
-from tests.support.program import launcher, running
+from tests.support.program import PATIENCE, launcher, running
 from tests.support.program_load import everything, publish_all
 from tests.support.server import Talker
 from trio_relay import Event
@@ -52,7 +53,9 @@ async def test_a_full_disk_refuses_aloud_and_loses_nothing_that_was_acknowledged
         assert (await program.get("/health")).json() == {"status": "ok"}
         acknowledged, refused, reason = await _fill(client)
         assert reason.startswith("error: the relay's ")
-        health = await program.get("/health")
+        with trio.fail_after(PATIENCE):  # several processes tell for a second what they found when they were asked last
+            while (health := await program.get("/health")).status_code == 200:
+                await trio.sleep(0.05)
         assert (health.status_code, health.json()) == (503, {"status": "failing", "reason": reason[len("error: ") :]})
         assert await client.publish(refused) == ["OK", refused.id, False, reason]
         kept = [msgspec.to_builtins(event) for event in acknowledged]

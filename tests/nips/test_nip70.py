@@ -211,7 +211,7 @@ async def test_an_import_takes_it_only_from_the_relays_own_export(is_backup: boo
     """What others have mirrored came from its author no more than what any client sends."""
     store, summary = MemoryStore(), ImportSummary()
     reposted = repost(embedded(PROTECTED))
-    lines = [Line(number, 0, event) for number, event in enumerate((PROTECTED, reposted, BOB.event("free")))]
+    lines = [Line(number, 0, event) for number, event in enumerate((PROTECTED, reposted, BOB.event("free")), 1)]
     with trio.fail_after(60):
         async with open_relay(store, rules=rules_for()) as relay:
             await import_lines(relay, lines, summary, is_backup=is_backup)

@@ -58,7 +58,7 @@ FACTS: Final[Mapping[str, frozenset[str]]] = {
     "public.html": _EVERYBODYS,
     "front.html": _EVERYBODYS
     | {"description", "has_banner", "operator_page", "contact", "contact_link", "terms", "terms_link", "code"}
-    | {"writing", "reading", "nips", "limits", "notes", "now", "plot"},
+    | {"writing", "reading", "keeping", "nips", "limits", "notes", "now", "plot"},
     "event.html": _EVERYBODYS | {"shown", "note", "address_page", "answers"},
     "profile.html": _EVERYBODYS | {"profile", "has_profile", "notes", "most_notes"},
     "sorry.html": _EVERYBODYS | {"reason"},
