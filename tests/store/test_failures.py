@@ -155,3 +155,14 @@ def rename(store: SqliteStore, table: str, name: str) -> None:
     connection = apsw.Connection(str(store._path))
     connection.execute(f"ALTER TABLE {table} RENAME TO {name}")
     connection.close()
+
+
+async def test_a_connection_that_cannot_be_opened_is_a_failure_of_the_store(store: SqliteStore, path: Path) -> None:
+    """What counts the store now and then opens one of its own: a relay that cannot goes on without the number."""
+    path.rename(path.with_name("elsewhere"))  # noqa: ASYNC240  # nothing else runs
+    for ask_store in (store.tally, store.space):
+        with pytest.raises(StoreError, match="CantOpen"):
+            await ask_store()
+    with pytest.raises(StoreError, match="CantOpen"):
+        await anext(store.inspect())
+    assert await everything(store) == KEPT

@@ -181,9 +181,16 @@ class ReadPool:
 
     @asynccontextmanager
     async def _aside(self) -> AsyncIterator[apsw.Connection]:
-        """Open a connection for what operators ask: it may take long, and neither clients nor bans wait for it."""
+        """Open a connection for what operators ask: it may take long, and neither clients nor bans wait for it.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
         async with self._asking_why:
-            connection = await trio.to_thread.run_sync(self._connect, apsw.SQLITE_OPEN_READONLY)
+            try:
+                connection = await trio.to_thread.run_sync(self._connect, apsw.SQLITE_OPEN_READONLY)
+            except apsw.Error as error:
+                raise store_error(error) from error
             with closing(connection):
                 yield connection
 
