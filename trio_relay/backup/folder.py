@@ -15,6 +15,7 @@ import trio
 from trio_relay.backup.base import BackupMade, BackupRefused
 from trio_relay.backup.making import back_up_file
 from trio_relay.private_files import make_folder
+from trio_relay.store.sqlite.lock import why_not_there
 
 _NAME: Final = "relay-%Y%m%dT%H%M%SZ.backup"
 _NAMED: Final = re.compile(r"relay-[0-9]{8}T[0-9]{6}Z\.backup(\.[a-z0-9_]{8}\.part(?:-journal)?)?")
@@ -76,7 +77,8 @@ class BackupFolder:
     def _names(self) -> list[str]:
         if not self._folder.is_dir():
             return []
-        return [one.name for one in self._folder.iterdir() if (found := _NAMED.fullmatch(one.name)) and not found[1]]
+        named = [one for one in self._folder.iterdir() if (found := _NAMED.fullmatch(one.name)) and not found[1]]
+        return [one.name for one in named if why_not_there(self._store, one) is None]  # a store may have any name
 
 
 def name_at(now: float) -> str:

@@ -18,6 +18,7 @@ from trio_relay.backup.base import BackupMade, BackupRefused
 from trio_relay.moderation.state import CONSOLE_SECRET, SECRET_NAME
 from trio_relay.private_files import remove_unfinished, unfinished, written_whole
 from trio_relay.store.sqlite.copying import copy_file
+from trio_relay.store.sqlite.lock import why_not_there
 from trio_relay.store.sqlite.threads import run_interruptibly
 from trio_relay.version import __version__
 
@@ -75,10 +76,12 @@ async def back_up_file(store: Path, file: Path, now: float, *, with_key: bool, r
         rests: False: there is nobody to give way to.
 
     Raises:
-        BackupRefused: the file cannot be written.
+        BackupRefused: the file cannot be written, or belongs to the store itself.
         StoreRefused: there is no store, or one of a newer version.
         StoreError: the store could not be read, or is damaged; or there is no room.
     """
+    if (reason := why_not_there(store, file)) is not None:
+        raise BackupRefused(reason)
     pace = WorkPace(rests=rests)
     left_out = () if with_key else SECRETS
     try:

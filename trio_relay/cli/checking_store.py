@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from trio_relay.cli.leaving import CRASHED, exit_codes, leave
-from trio_relay.cli.loading import config_option, loaded_lasting
+from trio_relay.cli.loading import check_writable, config_option, loaded_lasting
 from trio_relay.cli.operating import store_errors
 from trio_relay.config import Config
 from trio_relay.exporting import open_for_reading
@@ -53,6 +53,7 @@ def check_command(
     Events that are broken themselves, or have no place, are written to FILE.
     """
     config = loaded_lasting(config_path or group_path)
+    check_writable(config, broken_path)
     verify = open_backend(config.pipeline.signatures).verify if signatures else None
     with exit_codes(writes=True), store_errors():
         if broken_path is not None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trio_relay.cli.leaving import exit_codes
-from trio_relay.cli.loading import config_option, loaded_lasting
+from trio_relay.cli.loading import check_writable, config_option, loaded_lasting
 from trio_relay.cli.state_options import check_options, state_option, with_key_option
 from trio_relay.exporting import write_events, write_state
 from trio_relay.private_files import written_whole
@@ -39,6 +39,7 @@ def export_command(
     """
     check_options(file is not None, state_path, with_key=with_key)
     config = loaded_lasting(config_path or group_path)
+    check_writable(config, file, state_path)
     total, state = None, None
     with _progress() as progress, exit_codes(writes=True):
         if file is not None or state_path is None:

@@ -41,8 +41,8 @@ def exit_codes(*, writes: bool = False) -> Iterator[None]:
         yield
     except BaseException as error:
         match _sole(error):
-            case SystemExit() as leaving:
-                raise leaving from None
+            case SystemExit() | click.ClickException() | click.Abort() | click.exceptions.Exit() as leaving:
+                raise leaving from None  # click's own say what is wrong with the arguments, and end by themselves
             case KeyboardInterrupt():
                 leave(STOPPED_NOW, "interrupted")
             case BrokenPipeError():

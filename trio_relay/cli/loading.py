@@ -14,6 +14,7 @@ from trio_relay.cli.leaving import CONFIG_ERROR, leave
 from trio_relay.config import Config, exposed, list_files, load
 from trio_relay.config_checks import ConfigError
 from trio_relay.list_files import ListFiles
+from trio_relay.store.sqlite.lock import why_not_there
 
 log = structlog.get_logger("trio_relay.cli")
 
@@ -50,3 +51,20 @@ def loaded_lasting(path: Path | None) -> Config:
     if config.store.backend == "memory":
         leave(CONFIG_ERROR, "store.backend: a store in memory has nothing to export and keeps no import")
     return config
+
+
+def check_writable(config: Config, *files: Path | None) -> None:
+    """Refuse to write to files that belong to the store, before anything is done.
+
+    Args:
+        config: names the store.
+        files: that are to be written, as they were named; None and `-` are none.
+
+    Raises:
+        click.UsageError: one does, by whatever name.
+    """
+    if config.store.backend != "sqlite":
+        return
+    for file in files:
+        if file is not None and (reason := why_not_there(Path(config.store.path), file)) is not None:
+            raise click.UsageError(reason)

@@ -1,4 +1,4 @@
-"""Who may open a store's file: one process at a time, and nobody but the relay's own user."""
+"""Who may open a store's file, and write to what lies beside it: one process, and nobody but the relay's own user."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from trio_relay.store.base import StoreInUse, StoreRefused
 _LOCK: Final = ".lock"
 _BESIDE: Final = ("-wal", "-shm", "-journal", _LOCK, ".sock")
 """What lies beside the database, by what is added to its name; the last is the control line's."""
+_KEPT_ASIDE: Final = ".before-"
+"""Begins what is added to the name of an old database that another one has replaced."""
 
 
 class PidLock:
@@ -99,12 +101,45 @@ def keep_from_others(path: Path, *, has_folder: bool) -> None:
     if not path.exists():
         os.close(open_private(path, is_new=True))  # fails on a link to nothing, through which SQLite would make a file
     file = path.resolve()
-    own = [file, *(Path(f"{file}{suffix}") for suffix in _BESIDE)]
+    own = [file, *_beside(file)]
     close_to_others(*own)
     if path.is_symlink():
         close_to_others(Path(f"{path}{_LOCK}"))
     if has_folder and _holds_only(file.parent, {one.name for one in own}):
         close_to_others(file.parent)
+
+
+def why_not_there(store: Path, file: Path) -> str | None:
+    """Why nothing may be written to a file: it is a store's, by whatever name; None if something may.
+
+    To be asked before anything is written where an operator says: one argument too many must not cost the store.
+
+    Args:
+        store: the path of a store's database, as the configuration has it; nothing need be there.
+        file: as it was named.
+    """
+    own = [named for path in {_whereabouts(store), store.resolve()} for named in (path, *_beside(path))]
+    for place in (_whereabouts(file), file.resolve()):
+        if place in own or any(str(place).startswith(f"{path}{_KEPT_ASIDE}") for path in own):
+            return _ITS_OWN.format(file=file, store=store)
+    try:
+        found = file.stat()
+    except OSError:
+        return None  # it will be new, or cannot be written, which is said then
+    is_own = any(os.path.samestat(found, one.stat()) for one in own if one.exists())
+    return _ITS_OWN.format(file=file, store=store) if is_own else None
+
+
+_ITS_OWN: Final = "{file} belongs to the store, {store}, and is not to be written over: name another file"
+
+
+def _whereabouts(path: Path) -> Path:
+    """A path without links on its way; what it names itself may be one."""
+    return path.parent.resolve() / path.name
+
+
+def _beside(path: Path) -> list[Path]:
+    return [Path(f"{path}{suffix}") for suffix in _BESIDE]
 
 
 def _holds_only(folder: Path, names: set[str]) -> bool:
