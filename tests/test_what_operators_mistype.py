@@ -88,3 +88,24 @@ def test_only_an_import_of_lines_can_be_resumed(store: Path, run: Callable[..., 
         pass
     ended = run("import", "--resume", str(other))
     assert (ended.exit_code, "a part of the relay failed" in ended.stderr) == (2, False)
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_a_file_that_a_relay_serves_by_another_name_is_not_replaced(
+    store: Path, run: Callable[..., Result], link: Callable[[Path, Path], None]
+) -> None:
+    backup, other = store.parent / "a.backup", store.parent / "link.db"
+    assert run("backup", str(backup)).exit_code == 0
+    link(other, store)
+    before = store.stat().st_ino
+
+    async def restore_beside() -> Result:
+        async with open_sqlite(SqliteOptions(path=str(store))):
+            return await trio.to_thread.run_sync(
+                lambda: run("restore", "--replace", str(backup), store__path=str(other))
+            )
+
+    ended = trio.run(restore_beside)
+    assert (ended.exit_code, store.stat().st_ino) == (3, before)
+    assert "in use" in ended.stderr
+    assert run("restore", "--replace", str(backup), store__path=str(other)).exit_code == 0

@@ -158,10 +158,25 @@ def test_while_somebody_reads_the_store_it_is_not_replaced(
     with closing(apsw.Connection(str(other))) as reader:
         reader.pragma("journal_mode", "wal")
         reader.execute("BEGIN; CREATE TABLE moon (x); COMMIT; BEGIN; SELECT * FROM event").fetchall()
-        with pytest.raises(StoreRefused, match=r"is being read by another process: wait for it, or end it"):
+        with pytest.raises(StoreRefused, match=r"is in use by another process, such as a relay or an export"):
             restore(made, other, replaces=True)
     assert files_in(other.parent).keys() == {"relay.db"}
     assert events_in(other) == [ALSO]
+
+
+def test_while_somebody_has_the_store_open_and_does_nothing_it_is_not_replaced(
+    made: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their log's memory would be taken for the new file's."""
+    monkeypatch.setattr("trio_relay.store.sqlite.schema.BUSY_MS", 1)
+    before = other.stat().st_ino
+    with closing(apsw.Connection(str(other))) as idle:
+        assert idle.execute("SELECT count(*) FROM event").get == 1
+        with pytest.raises(StoreRefused, match=r"is in use by another process"):
+            restore(made, other, replaces=True)
+        assert other.stat().st_ino == before
+    restore(made, other, replaces=True)
+    assert events_in(other) == EVENTS
 
 
 @pytest.mark.parametrize("place", [0, 40, 400, -1, -33])

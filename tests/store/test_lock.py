@@ -198,3 +198,15 @@ async def test_who_holds_a_store_can_be_asked_without_taking_it(path: Path) -> N
     assert holder_of(path) is None
     async with opened(path):
         pass
+
+
+async def test_a_file_has_one_lock_by_whatever_link_it_is_named(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    async with opened(path):
+        link.symlink_to(path)
+        assert holder_of(link) == str(os.getpid())
+        with pytest.raises(StoreRefused, match="is in use by the process with pid"):
+            async with opened(link):
+                raise AssertionError("it was opened")
+    async with opened(link):
+        assert holder_of(path) == str(os.getpid())

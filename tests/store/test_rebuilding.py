@@ -210,7 +210,7 @@ async def test_a_file_that_is_used_or_read_is_not_repaired(tmp_path: Path) -> No
         with pytest.raises(base.StoreInUse):
             await repaired(path)
     async with opened_for_reading(path):
-        with pytest.raises(StoreRefused, match="is being read"):
+        with pytest.raises(StoreRefused, match="is in use by another process"):
             await repaired(path)
 
 

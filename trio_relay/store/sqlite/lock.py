@@ -22,13 +22,15 @@ _KEPT_ASIDE: Final = ".before-"
 class PidLock:
     """Holds `<path>.lock` with the pid in it until `release`; a killed process leaves only an unlocked file.
 
+    It lies beside the file itself where a link names that, so that one file has one lock.
+
     Raises:
         StoreInUse: another process holds it; the message names its pid.
         OSError: the lock cannot be made here, or a link lies in its place.
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd = open_private(Path(f"{path}{_LOCK}"))
+        self._fd = open_private(_lock_of(path))
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._fd, 0)
@@ -49,7 +51,7 @@ class PidLock:
 def holder_of(path: Path) -> str | None:
     """Return the pid of the process that holds a store's file; None if none does."""
     try:
-        descriptor = os.open(f"{path}{_LOCK}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(_lock_of(path), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
@@ -59,6 +61,16 @@ def holder_of(path: Path) -> str | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def _lock_of(path: Path) -> Path:
+    real = _real(path)
+    return Path(f"{real if real.exists() else path}{_LOCK}")  # a link to nothing has nothing made where it leads
+
+
+def _real(path: Path) -> Path:
+    """The file that a path names in the end, whether it is there or not; links that go in a circle name themselves."""
+    return Path(os.path.realpath(path))
 
 
 def _pid_in(lock: int) -> str:
@@ -80,7 +92,7 @@ def held(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StoreRefused(f"{path}: {error.strerror}") from error
     try:
-        yield path.resolve()
+        yield _real(path)
     finally:
         lock.release()
 
@@ -100,11 +112,9 @@ def keep_from_others(path: Path, *, has_folder: bool) -> None:
     """
     if not path.exists():
         os.close(open_private(path, is_new=True))  # fails on a link to nothing, through which SQLite would make a file
-    file = path.resolve()
+    file = _real(path)
     own = [file, *_beside(file)]
     close_to_others(*own)
-    if path.is_symlink():
-        close_to_others(Path(f"{path}{_LOCK}"))
     if has_folder and _holds_only(file.parent, {one.name for one in own}):
         close_to_others(file.parent)
 
@@ -118,8 +128,8 @@ def why_not_there(store: Path, file: Path) -> str | None:
         store: the path of a store's database, as the configuration has it; nothing need be there.
         file: as it was named.
     """
-    own = [named for path in {_whereabouts(store), store.resolve()} for named in (path, *_beside(path))]
-    for place in (_whereabouts(file), file.resolve()):
+    own = [named for path in {_whereabouts(store), _real(store)} for named in (path, *_beside(path))]
+    for place in (_whereabouts(file), _real(file)):
         if place in own or any(str(place).startswith(f"{path}{_KEPT_ASIDE}") for path in own):
             return _ITS_OWN.format(file=file, store=store)
     try:
@@ -135,7 +145,7 @@ _ITS_OWN: Final = "{file} belongs to the store, {store}, and is not to be writte
 
 def _whereabouts(path: Path) -> Path:
     """A path without links on its way; what it names itself may be one."""
-    return path.parent.resolve() / path.name
+    return _real(path.parent) / path.name
 
 
 def _beside(path: Path) -> list[Path]:

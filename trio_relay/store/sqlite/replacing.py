@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.lifetime import refusing
 from trio_relay.store.sqlite.lock import PidLock
+from trio_relay.store.sqlite.shrinking import take_alone
 from trio_relay.store.sqlite.transaction import described
 
 _BEFORE: Final = ".before-restore"
@@ -44,20 +45,25 @@ class Replacement:
         """Put what `part` holds in the place of the store, which is kept beside it; blocks.
 
         Raises:
-            StoreRefused: what is there is no store, or of a newer version; or somebody is reading the old one, or it
+            StoreRefused: what is there is no store, or of a newer version; or somebody has the old one open, or it
                 cannot be kept. Then the old one is in its place, and whole.
         """
         _check(self.part)
         with refusing(self._path):
-            if self.before is not None:
-                is_folded = _fold(self._path)
+            if self.before is None:
+                self._put()
+                return
+            with _taken_alone(self._path) as is_folded:
                 if not self.before.exists():
                     os.link(self._path, self.before)
                 if not is_folded:
                     _set_aside(self._path, self.before)
-            for end in (*_LOGS, _MEMORY):
-                Path(f"{self._path}{end}").unlink(missing_ok=True)
-            put_in_place(self.part, self._path)
+                self._put()
+
+    def _put(self) -> None:
+        for end in (*_LOGS, _MEMORY):
+            Path(f"{self._path}{end}").unlink(missing_ok=True)
+        put_in_place(self.part, self._path)
 
 
 @contextmanager
@@ -77,7 +83,7 @@ def replacing(path: Path, *, replaces: bool) -> Iterator[Replacement]:
         make_folder(path.parent)
         lock = PidLock(path)
     try:
-        file = path.resolve() if path.is_symlink() else path  # what a link names has its log beside it
+        file = Path(os.path.realpath(path)) if path.is_symlink() else path  # what a link names has its log beside it
         before = _room_for_old(file, replaces=replaces) if file.exists() else None
         with refusing(path):
             remove_unfinished(file)
@@ -112,22 +118,26 @@ def _check(part: Path) -> None:
         raise StoreRefused(f"the backup holds no store of a relay: {described(error)}") from error
 
 
-def _fold(file: Path) -> bool:
-    """Have all that is in the log in the file itself, and no log; False if this file is too damaged for that.
+@contextmanager
+def _taken_alone(file: Path) -> Iterator[bool]:
+    """Keep all others out of the old file while it is replaced, with all of its log in it and no log beside it.
+
+    Gives False if the file is too damaged for that.
 
     Raises:
-        StoreRefused: somebody reads it.
+        StoreRefused: somebody has it open, even if they do nothing: the memory of its log would be taken for the new
+            file's.
     """
-    try:
-        with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+    with ExitStack() as held:
+        try:
+            connection = held.enter_context(closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READWRITE)))
             connection.set_busy_timeout(schema.BUSY_MS)
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-    except (apsw.BusyError, apsw.LockedError):
-        raise StoreRefused(f"{file} is being read by another process: wait for it, or end it") from None
-    except apsw.Error:
-        return False
-    return True
+            take_alone(connection, file)
+            is_whole = True
+        except apsw.Error:
+            held.close()  # before its log is moved: to close a connection may fold it
+            is_whole = False
+        yield is_whole
 
 
 def _set_aside(file: Path, before: Path) -> None:

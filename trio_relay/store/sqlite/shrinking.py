@@ -94,7 +94,7 @@ def take_alone(connection: apsw.Connection, path: Path) -> None:
     A file must not be replaced while anybody has its log's memory open: that would be taken for the new file's.
 
     Raises:
-        StoreRefused: somebody reads the file.
+        StoreRefused: somebody has the file open, in whatever way and by whatever name.
     """
     connection.pragma("locking_mode", "exclusive")
     try:
@@ -102,7 +102,9 @@ def take_alone(connection: apsw.Connection, path: Path) -> None:
             raise apsw.BusyError
         connection.execute("BEGIN EXCLUSIVE; COMMIT").fetchall()
     except (apsw.BusyError, apsw.LockedError):
-        raise StoreRefused(f"{path} is being read, perhaps by an export: try again when that is done") from None
+        raise StoreRefused(
+            f"{path} is in use by another process, such as a relay or an export: end it, or wait for it"
+        ) from None
 
 
 def _announcement(connection: apsw.Connection, path: Path) -> str:
