@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from tests.store.files import opened_for_reading
 from tests.support.backends import everything
 from tests.support.keys import NOW
 from trio_relay import StoreError, open_sqlite
-from trio_relay.backup import BackupOptions, backup_file, base, folder, regular, restoring
+from trio_relay.backup import BackupOptions, backup_file, base, folder, regular, restoring, rotation
 from trio_relay.nostr import errors
 
 DAY = 86_400
@@ -48,11 +47,11 @@ class Shelf:
         self.there.append(now)
         return base.BackupMade(f"one of {now:.0f}", now, 7, False, 1_000, self._seconds)
 
-    async def newest(self) -> float | None:
+    async def newest(self, now: float) -> float | None:
         await trio.lowlevel.checkpoint()
-        return max(self.there, default=None)
+        return max((moment for moment in self.there if moment <= now), default=None)
 
-    async def rotate(self, keep: int) -> list[str]:
+    async def rotate(self, keep: int, made: base.BackupMade, now: float) -> list[str]:
         await trio.lowlevel.checkpoint()
         if self.is_full:
             raise base.BackupRefused("read-only file system")
@@ -95,6 +94,20 @@ async def test_a_restart_neither_puts_them_off_nor_makes_more(
     made = backups(shelf)
     await run(made, 2 * DAY)
     assert days(shelf) == [first, first + 1]
+
+
+async def test_a_clock_that_is_set_back_does_not_put_the_next_off(autojump_clock: MockClock) -> None:
+    """Neither while one waits, nor while one is made."""
+    start, ahead = trio.current_time(), 10_000 * DAY
+    shelf = Shelf(seconds=60.0)
+
+    def clock() -> float:
+        passed = trio.current_time() - start
+        return NOW + passed + (ahead if passed < 1.5 * DAY else 0)
+
+    with trio.move_on_after(4.5 * DAY):
+        await regular.Backups(BackupOptions(every_seconds=DAY), shelf, clock).run()
+    assert days(shelf) == [10_000, 10_001, 2, 3, 4]
 
 
 async def test_none_is_made_unless_that_is_wanted(autojump_clock: MockClock) -> None:
@@ -175,16 +188,24 @@ def test_the_metrics_say_what_is_known() -> None:
     }
 
 
-def naive(names: Iterable[str], keep: int) -> list[str]:
-    """What goes, looked for one by one."""
-    return [name for name in sorted(names) if sum(other > name for other in names) >= keep]
+def naive(moments: set[int], keep: int, made: int, now: int) -> set[int]:
+    """What goes, taken away one by one: of the future first, then the oldest."""
+    left = set(moments)
+    while len(left) > keep:
+        others = left - {made}
+        ahead = {one for one in others if one > now}
+        left.remove(min(ahead or others))
+    return moments - left
 
 
-@given(st.sets(st.integers(0, 4_000_000_000), max_size=30), st.integers(1, 12))
-def test_the_newest_stay(moments: set[int], keep: int) -> None:
-    names = list(map(folder.name_at, moments))
-    assert folder.beyond(names, keep) == naive(names, keep)
-    assert list(map(folder.moment_of, names)) == list(moments)
+@given(st.sets(st.integers(0, 4_000_000_000), min_size=1, max_size=30), st.integers(1, 12), st.data())
+def test_the_newest_stay_and_what_was_just_made(moments: set[int], keep: int, data: st.DataObject) -> None:
+    made = data.draw(st.sampled_from(sorted(moments)))
+    now = data.draw(st.one_of(st.just(made), st.integers(0, 4_000_000_000)))
+    names = {folder.name_at(moment): float(moment) for moment in moments}
+    gone = rotation.beyond(names, keep, folder.name_at(made), now)
+    assert set(gone) == {folder.name_at(moment) for moment in naive(moments, keep, made, now)}
+    assert list(map(folder.moment_of, names)) == list(names.values())
 
 
 def test_a_name_that_tells_no_time_is_older_than_all() -> None:
@@ -226,12 +247,12 @@ class TestFolder:
             await made.make()
         kept = [folder.name_at(now - 60), folder.name_at(now)]
         assert names_in(place) == sorted([*others, *kept, unfinished[2]])
-        assert await vault.newest() == now
+        assert await vault.newest(now) == now
         assert backup_file.read_header(place / kept[1]).with_key
 
     async def test_a_folder_that_cannot_be_made_says_why(self, store: Path) -> None:
         vault = folder.BackupFolder(Path(os.devnull) / "backups", store, with_key=False)
-        assert await vault.newest() is None
+        assert await vault.newest(NOW) is None
         with pytest.raises(base.BackupRefused, match=r"^/dev/null(/backups)?: Not a directory$"):
             await vault.make(NOW)
 

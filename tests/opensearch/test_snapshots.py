@@ -95,7 +95,7 @@ async def test_a_snapshot_is_of_the_relays_indices_alone_and_brings_them_back(
         await store.save_many([LATER])
         await store.refresh()
     assert said[-1].startswith(f"{prefix}/{name}: ")
-    assert await vault.newest() == NOW
+    assert (await vault.newest(NOW), await vault.newest(NOW - 1)) == (NOW, None)
     assert (await vault.check(name)).startswith(f"{prefix}/{name} is whole: {len(EVENTS)} events as of 20")
     before = await aliases(http, prefix)
     with pytest.raises(StoreRefused, match=r"is there already; --replace puts another in its place, and keeps it"):

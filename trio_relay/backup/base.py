@@ -56,12 +56,15 @@ class Vault(Protocol):
         """
         ...
 
-    async def newest(self) -> float | None:
-        """When the newest was made, in seconds since 1970; None if there is none. Raises as `make` does."""
+    async def newest(self, now: float) -> float | None:
+        """When the newest up to now was made, both in seconds since 1970; None if there is none. Raises as `make` does.
+
+        One of the future was made by a clock that has been set back since, and tells nothing.
+        """
         ...
 
-    async def rotate(self, keep: int) -> list[str]:
-        """Remove all but so many of the newest; returns what has gone. Raises as `make` does."""
+    async def rotate(self, keep: int, made: BackupMade, now: float) -> list[str]:
+        """Remove all but so many of the newest (`rotation.beyond`); returns what has gone. Raises as `make` does."""
         ...
 
 

@@ -14,6 +14,7 @@ import trio
 
 from trio_relay.backup.base import BackupMade, BackupRefused
 from trio_relay.backup.making import back_up_file
+from trio_relay.backup.rotation import beyond
 from trio_relay.private_files import make_folder
 from trio_relay.store.sqlite.lock import why_not_there
 
@@ -44,15 +45,16 @@ class BackupFolder:
         file = self._folder / name_at(now)
         return await back_up_file(self._store, file, now, with_key=self._with_key)
 
-    async def newest(self) -> float | None:
+    async def newest(self, now: float) -> float | None:
         """See `Vault.newest`."""
         with self._saying_where():
-            return max(map(moment_of, await trio.to_thread.run_sync(self._names)), default=None)
+            moments = map(moment_of, await trio.to_thread.run_sync(self._names))
+            return max((moment for moment in moments if moment <= now), default=None)
 
-    async def rotate(self, keep: int) -> list[str]:
+    async def rotate(self, keep: int, made: BackupMade, now: float) -> list[str]:
         """See `Vault.rotate`."""
         with self._saying_where():
-            return await trio.to_thread.run_sync(self._rotate, keep)
+            return await trio.to_thread.run_sync(self._rotate, keep, Path(made.name).name, now)
 
     @contextmanager
     def _saying_where(self) -> Iterator[None]:
@@ -61,8 +63,8 @@ class BackupFolder:
         except OSError as error:
             raise BackupRefused(f"{error.filename or self._folder}: {error.strerror}") from error
 
-    def _rotate(self, keep: int) -> list[str]:
-        leaving = beyond(self._names(), keep)
+    def _rotate(self, keep: int, made: str, now: float) -> list[str]:
+        leaving = beyond({name: moment_of(name) for name in self._names()}, keep, made, now)
         for name in leaving:
             (self._folder / name).unlink(missing_ok=True)
         return leaving
@@ -92,8 +94,3 @@ def moment_of(name: str) -> float:
         return float(timegm(strptime(name, _NAME)))
     except ValueError:
         return 0.0
-
-
-def beyond(names: list[str], keep: int) -> list[str]:
-    """Return which names are older than so many of the newest, oldest first."""
-    return sorted(names)[:-keep]

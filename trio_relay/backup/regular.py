@@ -58,16 +58,18 @@ class Backups:
         every, vault = self._options.every_seconds, self._vault
         if not every or vault is None:
             return
-        due = await self._first(vault, every)
+        seconds = await self._until_first(vault, every)
         while True:
-            await trio.sleep(max(0.0, due - self._clock()))
-            began = self._clock()
+            await trio.sleep(seconds)
+            # By a clock that nobody sets: one that was ahead, and is set back, is not to put the next off for years.
+            began = trio.current_time()
             try:
                 await self._make(vault)
             except _FAILURES:  # it is told, and tried again
-                due = began + min(every, RETRY_SECONDS)
+                seconds = min(every, RETRY_SECONDS)
             else:
-                due = began + every
+                seconds = every
+            seconds = max(0.0, began + seconds - trio.current_time())
 
     async def make(self) -> BackupMade:
         """Make one after those that are being made, and remove what is beyond those to keep.
@@ -93,16 +95,16 @@ class Backups:
             raise Rejected(Prefix.ERROR, f"no backup: {error}") from error
         return {"file": made.name, "number": made.events, "bytes": made.size, "seconds": round(made.seconds, 3)}
 
-    async def _first(self, vault: Vault, every: float) -> float:
-        """When the first of this process is due: restarts neither put it off nor make more of them."""
+    async def _until_first(self, vault: Vault, every: float) -> float:
+        """Seconds until the first of this process is due: restarts neither put it off nor make more of them."""
+        now = self._clock()
         try:
-            newest = await vault.newest()
+            newest = await vault.newest(now)
         except _FAILURES as error:
             self._fail(error)
-            return self._clock()
+            return 0.0
         self._statistics = replace(self._statistics, last=newest)
-        # One of the future was made by a clock that has been set back since.
-        return self._clock() if newest is None or newest > self._clock() else newest + every
+        return 0.0 if newest is None else max(0.0, newest + every - now)
 
     async def _make(self, vault: Vault) -> BackupMade:
         async with self._turn:
@@ -115,7 +117,7 @@ class Backups:
             self._statistics = BackupStatistics(made.moment, made.seconds, made.size, failures)
             log.info("a backup was made", name=made.name, bytes=made.size, seconds=round(made.seconds, 3))
             try:
-                if removed := await vault.rotate(self._options.keep):
+                if removed := await vault.rotate(self._options.keep, made, self._clock()):
                     log.info("old backups were removed", names=removed)
             except _FAILURES as error:
                 log.warning("old backups stay", error=str(error))

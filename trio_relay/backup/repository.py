@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from calendar import timegm
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -13,6 +13,7 @@ import trio
 
 from trio_relay.backup.base import BackupMade, BackupRefused, described
 from trio_relay.backup.options import WITH_KEY, BackupOptions
+from trio_relay.backup.rotation import beyond
 from trio_relay.store.base import StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.opensearch.client import open_client
@@ -58,19 +59,18 @@ class BackupRepository:
         seconds = trio.current_time() - began
         return BackupMade(f"{self._options.repository}/{name}", now, events, True, found.size, seconds)
 
-    async def newest(self) -> float | None:
+    async def newest(self, now: float) -> float | None:
         """See `Vault.newest`."""
         async with self._opened() as repository:
-            whole = [one for one in await repository.all() if one.state == "SUCCESS"]
-        return max((moment for one in whole if (moment := self._moment(one.name)) is not None), default=None)
+            moments = self._moments(await repository.all(), "SUCCESS").values()
+        return max((moment for moment in moments if moment <= now), default=None)
 
-    async def rotate(self, keep: int) -> list[str]:
+    async def rotate(self, keep: int, made: BackupMade, now: float) -> list[str]:
         """See `Vault.rotate`. What is not whole and not being taken goes, too."""
         async with self._opened() as repository:
-            ours = [one for one in await repository.all() if self._moment(one.name) is not None]
-            whole = sorted(one.name for one in ours if one.state == "SUCCESS")
-            broken = [one.name for one in ours if one.state in ("PARTIAL", "FAILED")]
-            for name in (leaving := whole[:-keep] + broken):
+            found = await repository.all()
+            whole, broken = self._moments(found, "SUCCESS"), self._moments(found, "PARTIAL", "FAILED")
+            for name in (leaving := [*beyond(whole, keep, made.name.rpartition("/")[2], now), *broken]):
                 await repository.remove(name)
         return leaving
 
@@ -113,6 +113,11 @@ class BackupRepository:
             raise StoreRefused("backup.repository says where snapshots of OpenSearch go; it is empty")
         async with open_client(self._index) as client:
             yield SnapshotRepository(client, self._index, self._options.repository, self._say)
+
+    def _moments(self, found: Iterable[Snapshot], *states: str) -> dict[str, float]:
+        """The moments of those that are ours and in one of these states, by their names."""
+        named = {one.name: self._moment(one.name) for one in found if one.state in states}
+        return {name: moment for name, moment in named.items() if moment is not None}
 
     def _moment(self, name: str) -> float | None:
         """Return the moment that the name of a snapshot tells; None if it is none of ours."""
