@@ -19,7 +19,7 @@ from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.peers.echoes import Echoes, RecentIds
 from trio_relay.peers.mirrored import MirroredEvents
 from trio_relay.peers.outcomes import Fate, LinkTally, Outcomes, is_for_now, is_known
-from trio_relay.peers.waiting import Patience, Window
+from trio_relay.peers.waiting import Patience, PeerLost, Window
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import ANSWERS, Submission
 from trio_relay.policy.identity import Identity
@@ -32,11 +32,13 @@ _PROTECTED: Final = "it is protected: only its author may publish it (NIP-70)"
 _MOST_UNANSWERED: Final = 1_000
 """Events of a mirror that are in the pipeline at a time."""
 _MOST_INVALID: Final = 100
-"""Events of a mirror with a wrong id or signature that are borne at once; one more each second."""
+"""Events with a wrong id or signature that are borne: of a mirror at once, and one more each second; of a sync in a
+row."""
 _TAG_BYTES: Final = 48
 """What each tag counts beside its own bytes, as of a client's event."""
 _NO_EVENT: Final = (str(bad_signature()), f"{Prefix.INVALID}: id is not the hash of the event")
 """Of an event that nobody has signed: the other relay checks nothing, or lies."""
+_INVALID: Final = "it sends events that are not valid"
 
 
 class Intake(ABC):
@@ -103,9 +105,17 @@ class SyncIntake(Intake):
         super().__init__(relay, identity)
         self._outcomes = outcomes
         self._batch: list[Submission] = []
+        self._invalid = 0
+        """Events of a wrong id or signature that came last."""
 
     async def take(self, event: Event) -> None:
-        """Take an event, once it is clear that the past has it and the gates let it in."""
+        """Take an event, once it is clear that the past has it and the gates let it in.
+
+        Raises:
+            PeerLost: too many of those before it were not valid.
+        """
+        if self._invalid > _MOST_INVALID:
+            raise PeerLost(_INVALID)
         size = len(encode(event))
         if is_ephemeral(event.kind):  # nobody's past
             self._outcomes.note(Fate.EPHEMERAL)
@@ -126,6 +136,7 @@ class SyncIntake(Intake):
             await self._publish(batch)
 
     def _note(self, event: Event, reason: str, *, accepted: bool) -> None:
+        self._invalid = self._invalid + 1 if reason in _NO_EVENT else 0
         if accepted:
             self._outcomes.note(Fate.KNOWN if reason else Fate.STORED)
         elif is_known(reason):
@@ -206,4 +217,4 @@ class MirrorIntake(Intake):
         if is_for_now(reason):
             self._put_off()
         elif reason in _NO_EVENT and not self._patience.bears(trio.current_time()):
-            self._give_up("it sends events that are not valid")
+            self._give_up(_INVALID)

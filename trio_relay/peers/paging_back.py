@@ -15,16 +15,15 @@ from typing import Final, cast
 
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import MAX_TIME, Event
+from trio_relay.peers.endless import AnswerBounds
 from trio_relay.peers.messages import Ending, FilterJson, StoredEnd, says
 from trio_relay.peers.own_side import TimeSpan, within
 from trio_relay.peers.passage import Passage
 from trio_relay.peers.retrying import Pause
-from trio_relay.peers.waiting import PeerLost, PeerRefused, Unanswered
+from trio_relay.peers.waiting import PeerRefused, Unanswered
 
 LIMIT: Final = 500
 """Events that are asked for at once: what most relays give."""
-_MOST_TIMES: Final = 20
-"""A relay that sends so many times what was asked for sends without an end."""
 _MOST_KINDS: Final = 1_000
 _MOST_AUTHORS: Final = 2_000
 _AUTHORS_AT_ONCE: Final = 100
@@ -101,6 +100,7 @@ class AskingPages:
         return True
 
     async def _take_all(self, filter_: FilterJson, page: PeerPage) -> str | None:
+        bounds = AnswerBounds(self._limit, self._passage.peer.options.answer_seconds)
         async with self._passage.peer.subscribe([filter_]) as subscription:
             async for item in subscription:
                 if isinstance(item, Ending):
@@ -108,10 +108,9 @@ class AskingPages:
                 if isinstance(item, StoredEnd):
                     page.is_whole = item.is_whole
                     break
-                page.add(item)
-                if len(page.ids) > _MOST_TIMES * self._limit:
-                    raise PeerLost("it sends many times as many events as it was asked for")
-                await self._take(item)
+                if bounds.note(item.id, subscription.waited):
+                    page.add(item)
+                    await self._take(item)
         await self._passage.intake.flush()
         return None
 

@@ -14,6 +14,7 @@ import trio
 
 from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import Event
+from trio_relay.peers.endless import AnswerBounds
 from trio_relay.peers.feeding import Feed, SyncFeed
 from trio_relay.peers.intake import Intake
 from trio_relay.peers.messages import Ending, FilterJson, says
@@ -75,18 +76,23 @@ class Passage:
         if len(self._met) < _MOST_REMEMBERED:
             self._met.add(bytes.fromhex(event_id))
 
-    async def carry(self, need: Sequence[bytes], have: Sequence[bytes]) -> None:
+    async def carry(self, need: Sequence[bytes], have: Sequence[bytes]) -> int:
         """Fetch what is needed here, and offer what only this side has; ids of 32 bytes.
+
+        Returns:
+            How many of them are wanted at all, and were not carried before.
 
         Raises:
             PeerLost: see `Peer`.
             StoreError: the store could not tell.
         """
-        if self.takes:
-            await self._fetch(self._new_ones(need))
-        if self.gives:
-            offered = [event_id.hex() for event_id in self._new_ones(have) if event_id not in self._met]
-            await self._feeding.feed(offered)
+        needed = self._new_ones(need) if self.takes else []
+        await self._fetch(needed)
+        if not self.gives:
+            return len(needed)
+        new = self._new_ones(have)
+        await self._feeding.feed([event_id.hex() for event_id in new if event_id not in self._met])
+        return len(needed) + len(new)
 
     def _new_ones(self, ids: Sequence[bytes]) -> list[bytes]:
         """Those that were not carried of late, each once."""
@@ -159,13 +165,14 @@ class Fetching:
 
     async def _take_all(self, filter_: FilterJson, wanted: dict[str, None]) -> str | None:
         """Take what comes for a question out of what is wanted; returns why it was refused, if it was."""
+        bounds = AnswerBounds(len(wanted), self._peer.options.answer_seconds)
         async with self._peer.subscribe([filter_]) as subscription:
             async for item in subscription:
                 if isinstance(item, Ending):
                     return item.reason
                 if not isinstance(item, Event):
                     break
-                if item.id in wanted:  # else it comes twice
+                if bounds.note(item.id, subscription.waited):
                     del wanted[item.id]
                     await self._intake.take(item)
         return None

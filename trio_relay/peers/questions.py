@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
+import trio
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.filter import parse_filter
@@ -62,6 +63,8 @@ class PeerSubscription:
         self.has_all_stored = False
         """True once the other side has said so."""
         self.is_closed_by_peer = False
+        self.waited = 0.0
+        """Seconds for which whoever reads has waited for what came so far."""
         self._peer = peer
         self._filters = filters
         parsed = [parse_filter(dict(filter_), all_of=True) for filter_ in filters]
@@ -87,7 +90,9 @@ class PeerSubscription:
             raise StopAsyncIteration
         while True:
             seconds = math.inf if self.has_all_stored else self._peer.options.answer_seconds
+            began = trio.current_time()
             item = await self.inbox.get(seconds, "a REQ")
+            self.waited += trio.current_time() - began
             if not isinstance(item, Ending):
                 return item
             if not await self._may_ask_again(item.reason):

@@ -18,6 +18,7 @@ import trio
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.negentropy.items import Items, ItemSet
 from trio_relay.nostr.negentropy.protocol import Step, initiate, reconcile
+from trio_relay.peers.endless import ComparisonBounds
 from trio_relay.peers.messages import FilterJson, says
 from trio_relay.peers.own_side import TimeSpan, stretch_of, within
 from trio_relay.peers.passage import Passage
@@ -26,8 +27,6 @@ from trio_relay.peers.waiting import PeerLost, PeerRefused
 
 FRAME: Final = 60_000
 """Bytes of a message of ours before it becomes hex: relays take messages of 128 KiB."""
-_MOST_IDLE_ROUNDS: Final = 200
-"""Rounds in a row that tell nothing new: a set of a million items is split into its last ids in five."""
 _MOST_IN_VAIN: Final = 40
 """Stretches in a row that are said to be too large: all time is halved into seconds in 33 steps."""
 _TOO_LARGE: Final = re.compile(r"too (many|big|large)|(more|larger) than|max_|limit|exceed", re.IGNORECASE)
@@ -49,6 +48,7 @@ class Reconciling:
         self._filter = filter_
         self._frame = frame
         self._pause = Pause()
+        self._bounds = ComparisonBounds()
         self._in_vain = 0
 
     async def run(self) -> AsyncGenerator[tuple[TimeSpan, str], None]:
@@ -61,6 +61,7 @@ class Reconciling:
         """
         async with aclosing(self._passage.own.parts(self._filter, stretch_of(self._filter))) as parts:
             async for part, items in parts:
+                self._bounds.expect(len(items))
                 async with aclosing(self._halved(part, items)) as refused:
                     async for one in refused:
                         yield one
@@ -79,6 +80,7 @@ class Reconciling:
                 if not self.has_begun and not is_too_large(refusal):
                     raise
                 self.has_begun = True
+                self._bounds.note(0)
                 self._in_vain += 1
                 if part.is_one_second or self._in_vain > _MOST_IN_VAIN or not is_too_large(refusal):
                     yield part, refusal.reason
@@ -98,20 +100,17 @@ class Reconciling:
                     raise
 
     async def _compare(self, part: TimeSpan, own: Items) -> None:
-        report, idle = self._passage.report, 0
-        peer = self._passage.peer
-        async with peer.negotiate(within(self._filter, part), initiate(own)) as negotiation:
+        passage = self._passage
+        async with passage.peer.negotiate(within(self._filter, part), initiate(own)) as negotiation:
             answer = negotiation.first
             while True:
                 self.has_begun = True
-                report.rounds += 1
+                passage.report.rounds += 1
                 step = await self._read(own, answer)
-                await self._passage.carry(step.need, step.have)
-                idle = 0 if step.need or step.have else idle + 1
+                news = await passage.carry(step.need, step.have)
                 if step.message is None:
                     return
-                if idle > _MOST_IDLE_ROUNDS:
-                    raise PeerLost("its comparison of sets comes to no end")
+                self._bounds.note(news, 0 if passage.takes else len(step.need))
                 answer = await negotiation.say(step.message)
 
     async def _read(self, own: Items, answer: bytes) -> Step:
