@@ -1,6 +1,7 @@
 """This relay's own side of a sync: what it has, as sets, and what of that it gives away.
 
 Sets are of stretches of time, which are halved where one is too much for the other side.
+
 Private messages (`policy.private_kinds`) are in none of the sets and never leave: whoever the other side is, it has not
 authenticated here. Protected events (NIP-70) are in the sets, but only their authors may publish them.
 """
@@ -90,6 +91,20 @@ class OwnSide:
         parsed = parse_filter(dict(within(filter_, stretch)), all_of=True)
         return msgspec.structs.replace(parsed.read_by(self._nobody), limit=limit)
 
+    async def parts(self, filter_: FilterJson, whole: TimeSpan) -> AsyncGenerator[tuple[TimeSpan, ItemSet], None]:
+        """A stretch of time in parts of no more than `most_items`, newest first, each once and with the set of it.
+
+        Raises:
+            StoreError: the store could not tell.
+        """
+        left = whole
+        while True:
+            part, items = await self._newest(filter_, left)
+            yield part, items
+            if part.since is None or part.since <= (left.since or 0):
+                return
+            left = TimeSpan(left.since, part.since - 1)
+
     async def _newest(self, filter_: FilterJson, stretch: TimeSpan) -> tuple[TimeSpan, ItemSet]:
         """The newest part of a stretch that has no more than `most_items`, and a set of what is there, and maybe more.
 
@@ -105,20 +120,6 @@ class OwnSide:
             return TimeSpan(oldest + 1, stretch.until), items
         part = TimeSpan(oldest, stretch.until)
         return part, await self._items(self.filter_of(filter_, part))
-
-    async def parts(self, filter_: FilterJson, whole: TimeSpan) -> AsyncGenerator[tuple[TimeSpan, ItemSet]]:
-        """A stretch in such parts, newest first, each read once.
-
-        Raises:
-            StoreError: the store could not tell.
-        """
-        left = whole
-        while True:
-            part, items = await self._newest(filter_, left)
-            yield part, items
-            if part.since is None or part.since <= (left.since or 0):
-                return
-            left = TimeSpan(left.since, part.since - 1)
 
     async def _items(self, filter_: Filter) -> ItemSet:
         items = ItemSet()
