@@ -53,9 +53,11 @@ async def test_a_full_disk_refuses_aloud_and_loses_nothing_that_was_acknowledged
         assert (await program.get("/health")).json() == {"status": "ok"}
         acknowledged, refused, reason = await _fill(client)
         assert reason.startswith("error: the relay's ")
-        with trio.fail_after(PATIENCE):  # several processes tell for a second what they found when they were asked last
-            while (health := await program.get("/health")).status_code == 200:
+        health = await program.get("/health")
+        with trio.fail_after(PATIENCE):
+            while health.status_code == 200:  # several processes tell for a second what was found last
                 await trio.sleep(0.05)
+                health = await program.get("/health")
         assert (health.status_code, health.json()) == (503, {"status": "failing", "reason": reason[len("error: ") :]})
         assert await client.publish(refused) == ["OK", refused.id, False, reason]
         kept = [msgspec.to_builtins(event) for event in acknowledged]

@@ -66,6 +66,23 @@ async def test_tables_are_read_again_on_sighup_and_a_wrong_file_changes_nothing(
             await holds(here, BOB.event(created_at=NOW).id)
 
 
+@pytest.mark.parametrize("processes", [{}, TWO], ids=["one process", "two workers"])
+async def test_the_first_table_may_come_while_the_relay_runs(processes: dict[str, str], tmp_path: Path) -> None:
+    for name in ("here", "one"):
+        (tmp_path / name).mkdir()
+    tables = tmp_path / "here" / "relay.toml"
+    tables.write_text("")
+    async with (
+        running(tmp_path / "one") as one,
+        running(tmp_path / "here", processes, command=(*MODULE, "--config", str(tables))) as here,
+    ):
+        here.signal(SIGHUP)
+        assert (await here.logs("mirrors read again"))["mirrors"] == 0
+        tables.write_text(following(one))
+        here.signal(SIGHUP)
+        assert (await here.logs("mirror is live"))["taken"] == 0
+
+
 async def test_a_worker_that_is_killed_takes_the_mirrors_up_again(tmp_path: Path) -> None:
     for name in ("here", "there"):
         (tmp_path / name).mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -69,7 +70,9 @@ def serve(path: Path | None) -> None:
 
 
 def _origins(path: Path | None, config: Config) -> Origins:
-    mirrors = MirrorTables(lambda: load(path, os.environ).mirror) if config.mirror else None
+    # A service is told by SIGHUP that its file has changed; to a relay on a terminal it says that this was closed.
+    is_service = path is not None and not (sys.stdin is not None and sys.stdin.isatty())
+    mirrors = MirrorTables(lambda: load(path, os.environ).mirror) if config.mirror or is_service else None
     return Origins(followed_lists(path, config), mirrors, backups_of(config), shown_settings(path, os.environ, config))
 
 
