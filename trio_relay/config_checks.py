@@ -19,10 +19,10 @@ from trio_relay.net.listeners import check_address, split_preamble
 from trio_relay.net.options import NetOptions
 from trio_relay.net.welcome import Names
 from trio_relay.nostr.errors import Rejected
-from trio_relay.nostr.urls import plain_path, same_relay
+from trio_relay.nostr.urls import UNREADABLE, bare_url, is_ambiguous, plain_path, same_relay
 from trio_relay.peers.authentication import read_signer
 from trio_relay.peers.mirror_options import MirrorOptions
-from trio_relay.peers.mirrored import bare_url, read_filters
+from trio_relay.peers.mirrored import read_filters
 from trio_relay.store.opensearch import OpenSearchOptions
 
 
@@ -126,6 +126,8 @@ def check_mirrors(mirrors: Sequence[MirrorOptions], names: Sequence[str]) -> Non
     """
     for number, mirror in enumerate(mirrors, 1):
         what = f"{bare_url(mirror.url)} (table {number})"
+        if is_ambiguous(mirror.url):
+            raise ConfigError(f"mirror.url: {what}: {UNREADABLE}")
         if not same_relay(mirror.url, mirror.url) or re.search(r"\s", mirror.url):
             raise ConfigError(f"mirror.url: {what} must be a ws or wss URL with a host and a valid port")
         if any(same_relay(mirror.url, name) for name in names):

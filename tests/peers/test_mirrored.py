@@ -81,8 +81,3 @@ def test_a_trusted_relay_is_trusted_but_for_requests_to_vanish() -> None:
 
 def test_who_is_told_whose_events_they_are_sees_no_password() -> None:
     assert mirror().identity.address == "wss://there.example/path"
-
-
-@pytest.mark.parametrize("url", ["ws://a.example", "ws://a.example:80/b@c", "wss://[::1]:7777/"])
-def test_a_url_without_a_user_stays_as_it_is(url: str) -> None:
-    assert mirrored.bare_url(url) == url

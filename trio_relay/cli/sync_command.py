@@ -20,6 +20,7 @@ from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.nip19 import secret_of
 from trio_relay.nostr.signer import Signer
+from trio_relay.nostr.urls import bare_url
 from trio_relay.peers.dialing import parse_url
 from trio_relay.peers.outcomes import SyncReport
 from trio_relay.peers.peer import Peer
@@ -90,7 +91,7 @@ def sync_command(
             lost = str(error)
     _tell(report, takes=takes, gives=gives)
     if lost is not None:
-        leave(CRASHED, f"{url}: {lost}; what came before is stored, and the same sync can be run again")
+        leave(CRASHED, f"{bare_url(url)}: {lost}; what came before is stored, and the same sync can be run again")
     if not report.is_whole:
         leave(CRASHED, "not all that is there could be fetched")
 

@@ -1,6 +1,6 @@
 """Metrics of mirrors: how each link to another relay is, and what came of the events that went over it.
 
-Each has the other relay's URL, without a password, and the direction as labels, since one relay may be followed by one
+Each has the other relay's bare URL and the direction as labels, since one relay may be followed by one
 table and fed by another. Relays come and go with the configuration, so there are as many series as tables.
 """
 

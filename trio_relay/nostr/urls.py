@@ -1,4 +1,4 @@
-"""Comparison of URLs: whether two spellings name the same relay, or the same resource.
+"""What URLs name: whether two spellings name the same relay, or the same resource; and what may be shown of one.
 
 Both comparisons treat as equal: http and ws, https and wss, a default port and none, the letter case of scheme and
 host, a host in letters of any script and the same in ASCII (RFC 3490), and all loopback hosts, so that a relay tried
@@ -7,6 +7,7 @@ out at home answers to `localhost`, `127.0.0.1` and `[::1]`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Final, NamedTuple
@@ -19,6 +20,11 @@ _MOST_HOST: Final = 253
 """Characters of a host (RFC 1035): the network's form of letters of any script is never shorter than they are."""
 _PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 _SECURE = ("wss", "https")
+UNREADABLE: Final = "the URL cannot be read: in a user, a password or a path write / ? # @ as %2F %3F %23 %40"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_AUTHORITY_END = re.compile(r"[/?#]")
+_PATH_END = re.compile(r"[?#]")
+_HIDDEN = "…"
 
 
 class _Origin(NamedTuple):
@@ -36,6 +42,45 @@ def same_relay(url: str, other: str) -> bool:
     """
     mine, theirs = _relay(url), _relay(other)
     return mine is not None and mine == theirs
+
+
+def bare_url(url: str) -> str:
+    """Return what may be shown of a URL to everybody: scheme, host, port and path.
+
+    User and password, query and fragment are left out, since each may hold a secret. Where an `@` stands behind what
+    looks like the host, the host may be a part of a password: then nothing but the scheme is left, and `…`.
+    """
+    scheme, mark, rest = url.strip().partition("://")
+    if not mark or not _SCHEME.fullmatch(scheme):
+        return _HIDDEN if "@" in url else _PATH_END.split(url, maxsplit=1)[0]
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    behind = rest[len(authority) :]
+    if "@" in behind:
+        return f"{scheme}://{_HIDDEN}"
+    return f"{scheme}://{authority.rpartition('@')[2]}{_PATH_END.split(behind, maxsplit=1)[0]}"
+
+
+def split_url(url: str) -> SplitResult:
+    """Take a URL apart; what it raises holds nothing of it, unlike what the standard library says.
+
+    Raises:
+        ValueError: it cannot be read, or its port is none.
+    """
+    if is_ambiguous(url):
+        raise ValueError(UNREADABLE)
+    try:
+        parts = urlsplit(url.strip())
+        is_right = parts.port != 0
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise ValueError("the URL has no host or no port that can be read")
+    return parts
+
+
+def is_ambiguous(url: str) -> bool:
+    """Return True if it cannot be told where in a URL a password ends, and a host begins."""
+    return bare_url(url).endswith(_HIDDEN)
 
 
 def entrances(urls: Iterable[str]) -> tuple[str, ...]:

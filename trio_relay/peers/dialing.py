@@ -11,12 +11,11 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple, TypeAlias
-from urllib.parse import urlsplit
 
 import trio
 import trio_websocket
 
-from trio_relay.nostr.urls import ascii_host
+from trio_relay.nostr.urls import ascii_host, bare_url, split_url
 from trio_relay.peers.frame_watch import FrameWatch
 from trio_relay.peers.messages import clipped
 from trio_relay.peers.options import PeerOptions
@@ -58,9 +57,12 @@ def parse_url(text: str) -> RelayUrl:
     Raises:
         ValueError: it is none.
     """
-    parts = urlsplit(text.strip())
+    try:
+        parts = split_url(text)
+    except ValueError as error:
+        raise ValueError(f"{clipped(bare_url(text))!r} is no URL of a relay: {error}") from None
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
-        raise ValueError(f"{clipped(text)!r} is no URL of a relay: those begin with wss:// or ws://")
+        raise ValueError(f"{clipped(bare_url(text))!r} is no URL of a relay: those begin with wss:// or ws://")
     is_secure = parts.scheme == "wss"
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     port = parts.port if parts.port is not None else 443 if is_secure else 80

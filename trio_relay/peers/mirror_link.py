@@ -16,11 +16,12 @@ import structlog
 import trio
 
 from trio_relay.nostr.signer import Signer
+from trio_relay.nostr.urls import bare_url
 from trio_relay.peers.authentication import read_signer
 from trio_relay.peers.catching_up import catch_up
 from trio_relay.peers.echoes import RecentIds
 from trio_relay.peers.mirror_options import MirrorOptions
-from trio_relay.peers.mirrored import MirroredEvents, bare_url
+from trio_relay.peers.mirrored import MirroredEvents
 from trio_relay.peers.options import PeerOptions
 from trio_relay.peers.outcomes import LinkTally
 from trio_relay.peers.peer import Peer
@@ -68,7 +69,7 @@ class MirrorLink:
     ) -> None:
         self.options = options
         self.label = bare_url(options.url)
-        """What it is called: the URL without a password."""
+        """What it is called: what may be shown of the URL."""
         self.scope = trio.CancelScope()
         """Ends it."""
         self._relay = relay

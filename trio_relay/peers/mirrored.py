@@ -16,6 +16,7 @@ from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.nostr.event import Event, has_expired, is_protected
 from trio_relay.nostr.filter import Filter, parse_filter
 from trio_relay.nostr.kinds import CLIENT_AUTH, HTTP_AUTH, VANISH
+from trio_relay.nostr.urls import bare_url
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.policy.identity import Identity
 from trio_relay.policy.membership import REQUESTS
@@ -36,13 +37,6 @@ def read_filters(options: MirrorOptions) -> tuple[Filter, ...]:
         if key := next((key for key in _SENSELESS if key in source), None):
             raise Rejected(Prefix.UNSUPPORTED, f"a filter of a mirror has no {key!r}")
     return tuple(parse_filter(source) for source in options.filters) or (Filter(),)
-
-
-def bare_url(url: str) -> str:
-    """Return a URL without user and password, as it can be shown to everybody."""
-    scheme, mark, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 class MirroredEvents:

@@ -78,7 +78,7 @@ class Mirrors:
             link.scope.cancel(reason="the relay stops")
 
     def statistics(self) -> dict[tuple[str, str], MirrorStatistics]:
-        """How each link is, by the other relay's URL, without a password, and the direction."""
+        """How each link is, by the other relay's bare URL and the direction."""
         return {(link.label, link.options.direction): link.statistics() for link in self._links}
 
     def degraded(self) -> str | None:

@@ -188,7 +188,7 @@ class Neighbours(Protocol):
     """Other relays that this one follows or feeds."""
 
     def statistics(self) -> dict[tuple[str, str], MirrorStatistics]:
-        """How each link is, by the other relay's URL, without a password, and the direction."""
+        """How each link is, by the other relay's bare URL and the direction."""
         ...
 
     def degraded(self) -> str | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from trio_relay.nostr.event import Event, check_shape, encode
+from trio_relay.nostr.urls import UNREADABLE, bare_url, is_ambiguous
 from trio_relay.sources.lines import Line
 from trio_relay.sources.packed import BrokenFile
 
@@ -119,6 +120,7 @@ def read_postgres(
         import psycopg  # of the extra `postgres`
     except ImportError as error:
         raise BrokenFile("reading from Postgres needs psycopg: pip install 'trio-relay[postgres]'") from error
+    _check_url(url)
     number = 0
     try:
         with psycopg.connect(url, connect_timeout=10, keepalives_idle=30) as database:
@@ -139,6 +141,23 @@ def read_postgres(
     except psycopg.Error as error:
         said = " ".join(str(error).split())
         raise BrokenFile(f"after row {number}: {said}" if number else f"cannot read the database: {said}") from error
+
+
+def _check_url(url: str) -> None:
+    """Refuse a URL that cannot be read: what libpq says of one repeats a part of its password.
+
+    Raises:
+        BrokenFile: if it cannot.
+    """
+    import psycopg
+    from psycopg import conninfo
+
+    try:
+        ports = str(conninfo.conninfo_to_dict(url).get("port") or "")
+    except psycopg.ProgrammingError:
+        raise BrokenFile(f"cannot read the database {bare_url(url)}: {UNREADABLE}") from None
+    if is_ambiguous(url) or not re.fullmatch(r"[0-9,]*", ports):
+        raise BrokenFile(f"cannot read the database {bare_url(url)}: {UNREADABLE}")
 
 
 _ROWS: Final = 500

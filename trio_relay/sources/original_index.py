@@ -13,10 +13,11 @@ import ssl
 from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 import msgspec
 
+from trio_relay.nostr.urls import split_url
 from trio_relay.sources.lines import Line, event_in
 from trio_relay.sources.packed import BrokenFile
 
@@ -111,7 +112,7 @@ class _Index:
     """Asks one node about one index; each question has a connection of its own, so that none can have gone stale."""
 
     def __init__(self, url: str, most_bytes: int) -> None:
-        self._parts = urlsplit(url)
+        self._parts = _split(url)
         self._path = self._parts.path.rstrip("/")
         self._headers = {"Content-Type": "application/json", **_authorization(self._parts, os.environ)}
         self._most_bytes = most_bytes
@@ -172,6 +173,13 @@ class _Index:
             context = ssl.create_default_context()
             return http.client.HTTPSConnection(host, port, timeout=_SECONDS, context=context)
         return http.client.HTTPConnection(host, port, timeout=_SECONDS)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return split_url(url)
+    except ValueError as error:
+        raise _Refused(str(error)) from None
 
 
 def _authorization(parts: SplitResult, environment: Mapping[str, str]) -> dict[str, str]:
