@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,14 +63,14 @@ def after_a_round(rules: Rules, events: list[Stored]) -> dict[int, int]:
 def test_what_a_round_has_left_may_come_again_and_what_it_took_may_not(
     rules: list[retention.RetentionRule], events: list[Stored], max_events: int, max_bytes: int
 ) -> None:
-    """But for what shares its second with something that is kept, and for the newest of each author."""
+    """But for what shares its second with something that is kept."""
     made = keeping(*rules, max_events=max_events, max_bytes=max_bytes)
     gone = after_a_round(made, events)
     left = {event.created_at for event in events if event.id not in gone}
     for event in events:
         if event.id not in gone:
             assert refusal(event, made) is None
-        elif not any(one.max_per_key for one in rules) and event.created_at not in left:
+        elif event.created_at not in left:
             assert refusal(event, made) is not None
 
 
@@ -95,6 +96,24 @@ def test_what_there_was_no_more_room_for_is_refused_from_then_on() -> None:
     assert refusal(Stored(9, NOW - 2, kind=7), rules) == said
     assert refusal(Stored(9, NOW - 1, kind=7), rules) is None
     assert refusal(Stored(9, NOW - 2), rules) is None
+
+
+def test_of_an_author_who_has_enough_nothing_older_is_taken() -> None:
+    rules = keeping(rule(kinds=(7,), max_per_key=2))
+    after_a_round(rules, [Stored(age, NOW - age, STRANGER, 7) for age in range(4)] + [Stored(9, pubkey=MEMBER, kind=7)])
+    said = "invalid: this relay keeps the newest 2 events of each author, and this one is older (retention.max_per_key)"
+    assert refusal(Stored(9, NOW - 2, STRANGER, 7), rules) == said
+    assert refusal(Stored(9, NOW - 1, STRANGER, 7), rules) is None
+    assert refusal(Stored(9, NOW - 9, MEMBER, 7), rules) is None
+    assert refusal(Stored(9, NOW - 9, STRANGER, 1), rules) is None
+
+
+def test_of_too_many_authors_those_are_remembered_who_wrote_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forgetting, "MOST_KEYS", 2)
+    rules = keeping(rule(max_per_key=1))
+    after_a_round(rules, [Stored(n, NOW - n, key) for n, key in enumerate((STRANGER, MEMBER, TRUSTED))])
+    barred = [refusal(Stored(9, NOW - 9, key), rules) is not None for key in (STRANGER, MEMBER, TRUSTED)]
+    assert barred == [True, True, False]
 
 
 def test_where_the_whole_store_is_full_the_older_ones_of_the_same_standing_are_refused() -> None:

@@ -96,7 +96,7 @@ async def test_lists_of_files_go_to_all_and_to_who_comes_later(autojump_clock: M
 
 
 async def test_what_has_no_more_room_goes_to_all_and_to_who_comes_later(autojump_clock: MockClock) -> None:
-    floors = retention.Floors({1: NOW}, {0: NOW}, "store.max_events")
+    floors = retention.Floors({1: NOW}, {0: NOW}, "store.max_events", {0: {bytes(32): NOW}})
     async with keeping() as kept:
         early = await kept.worker(1)
         kept.conversations.take_floors(floors)

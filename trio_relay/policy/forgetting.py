@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from trio_relay.nostr.event import MAX_TIME, is_hex64
 from trio_relay.nostr.kinds import WRAPS
-from trio_relay.policy.retention import Floors, RetentionRule
+from trio_relay.policy.retention import MOST_KEYS, Floors, RetentionRule
 from trio_relay.policy.rules import Rules
 
 _NO_BOUND: Final = 2**62
@@ -104,6 +104,7 @@ class _Share(Amount):
     is_full: bool = False
     oldest: int | None = None
     by_key: dict[bytes, int] = field(default_factory=dict)
+    full_keys: dict[bytes, int] = field(default_factory=dict)
 
     def takes(self, created_at: int, size: int) -> bool:
         """Keep one more if it fits; then nothing older ever does."""
@@ -182,6 +183,7 @@ class Walk:
         self._now = now
         self._retention = rules.retention
         self._shares = [_Share(room=_room_of(rule)) for rule in rules.retention.rules]
+        self._full_keys = 0
         self._standings = {each: _Share(room=(rooms or {}).get(each)) for each in Standing}
 
     @property
@@ -224,6 +226,9 @@ class Walk:
         if held >= rule.max_per_key or not share.takes(event.created_at, event.bytes):
             return False
         share.by_key[key] = held + 1
+        if held + 1 == rule.max_per_key and self._full_keys < MOST_KEYS:
+            self._full_keys += 1
+            share.full_keys[key] = event.created_at
         return True
 
     def _forget(self, reason: int, event: Weighable) -> bool:
@@ -239,7 +244,8 @@ class Walk:
         size = sum(share.bytes for share in kept) / (retention.max_bytes or _NO_BOUND)
         if not cut and max(events, size) >= _NEARLY_FULL:
             cut = dict(self._next_to_go())
-        return Floors(by_rule, cut, "store.max_events" if events >= size else "store.max_bytes")
+        by_key = {place: share.full_keys for place, share in enumerate(self._shares) if share.full_keys}
+        return Floors(by_rule, cut, "store.max_events" if events >= size else "store.max_bytes", by_key)
 
     def _next_to_go(self) -> Iterable[tuple[int, int]]:
         for standing, share in self._standings.items():

@@ -22,6 +22,8 @@ KindSpan: TypeAlias = Annotated[tuple[Kind, ...], Meta(min_length=2, max_length=
 a type that crashes the garbage collector."""
 LEAST_BYTES: Final = 2**20
 """Of a bound in bytes: no event that is taken is nearly as long, so that none pushes all others out."""
+MOST_KEYS: Final = 100_000
+"""Authors who are remembered as having all that one of the rules lets them have, of all rules together."""
 _ALL_KINDS: Final = 2 ** (MAX_KIND + 1) - 1
 
 
@@ -102,11 +104,14 @@ class Floors:
         by_rule: by the place of a rule, from when on something is kept of what it governs; seconds since 1970.
         by_standing: the same of what the bounds of the whole store cut, by `forgetting.Standing`.
         bound: of these the one that was reached, such as `store.max_events`.
+        by_key: by the place of a rule with `max_per_key`, then by the author's key of 32 bytes, the same for those who
+            have as many as that; of `MOST_KEYS` of them, those whose last so many events are the newest.
     """
 
     by_rule: dict[int, int] = field(default_factory=dict)
     by_standing: dict[int, int] = field(default_factory=dict)
     bound: str = ""
+    by_key: dict[int, dict[bytes, int]] = field(default_factory=dict)
 
 
 NO_FLOORS: Final = Floors()
