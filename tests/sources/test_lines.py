@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.keys import ALICE, BOB
+from trio_relay import Limits, sources
 from trio_relay.compressed import open_zstd_writer
-from trio_relay.nostr.event import Event, encode
-from trio_relay.sources import BrokenFile, Line, event_in, read_lines
+from trio_relay.nostr.event import Event, decode, encode
+from trio_relay.sources import BrokenFile, Line, LineBounds, event_in, read_lines
 
 NOTE, OTHER = ALICE.event("a note"), BOB.event('é \u2028 \x00 \\ " \n 🦀', tags=[["t", "ü"], ["e"], []])
 PLAIN = encode(NOTE) + b"\n" + encode(OTHER) + b"\n"
@@ -131,10 +132,60 @@ def test_any_bytes_are_read_to_their_end(data: bytes) -> None:
     assert len(lines) == sum(bool(line.strip().removeprefix(BOM)) for line in data.split(b"\n"))
 
 
+def bounds(most: int) -> LineBounds:
+    return LineBounds.of(Limits())._replace(most_bytes=most)
+
+
+def test_how_long_a_line_may_be_follows_from_the_limits() -> None:
+    lengths = {2**10: 2**24, 2**20: 2**24, 2**22: 2**25, 2**25: 2**28, 2**28: 2**28}
+    for length, most in lengths.items():
+        assert LineBounds.of(Limits(max_message_length=length)).most_bytes == most
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[%s]" % b",".join([b"[]"] * 90_000),
+        b'{"id":[%s]}' % b",".join([b"[]"] * 90_000),
+        b'["EVENT",{"tags":[%s]}]' % b",".join([b'["t"]'] * 90_000),
+        encode(ALICE.event(tags=[["t", "x"]] * 30_000)),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd])
+def test_a_line_that_would_become_many_objects_is_not_decoded(
+    line: bytes, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    def noted(text: bytes) -> Event:
+        decoded.append(len(text))
+        return decode(text)
+
+    monkeypatch.setattr(sources.lines, "decode", noted)
+    (number, fault), other = read(pack(line + b"\n" + encode(NOTE)))
+    assert (number, other) == (1, (2, NOTE))
+    assert str(fault).endswith("(max_event_tags)")
+    assert decoded == [len(encode(NOTE))]
+
+
+def test_a_backup_may_have_as_many_tags_as_there_was_room_for_in_a_message() -> None:
+    event = ALICE.event(tags=[["t"]] * 100_000)
+    for limits in (Limits(), Limits(max_event_tags=10, max_message_length=1024)):
+        assert event_in(encode(event), LineBounds.of(limits, is_backup=True).held) == event
+    assert event_in(encode(event)) == "more than 60000 items in the tags of a long event (max_event_tags)"
+
+
+def test_an_event_as_large_as_the_limits_allow_is_read() -> None:
+    event = ALICE.event('\\"[{,:' * 30_000, tags=[["p", BOB.pubkey, "wss://relay.example.com", "[name]"]] * 9_000)
+    fried = encode(event)[:-1] + b',"fried":"' + encode(event).hex().encode() + b'"}'
+    for line in (encode(event), fried, b'["EVENT","x",%s]' % encode(event)):
+        assert read(line) == [(1, event)]
+
+
 def test_a_line_that_is_too_long_is_passed_over_in_bounded_memory() -> None:
     long = b'{"id":"' + b"x" * 600_000 + b"\n"
     data = encode(NOTE) + b"\n" + long + encode(OTHER) + b"\n" + long.rstrip()
-    lines = list(read_lines(io.BytesIO(data), most=1_000))
+    lines = list(read_lines(io.BytesIO(data), bounds=bounds(1_000)))
     fault = "the line is longer than 1000 bytes"
     assert list(map(told, lines)) == [(1, NOTE), (2, fault), (3, OTHER), (4, fault)]
     assert [line.size for line in lines] == [len(encode(NOTE)) + 1, len(long), len(encode(OTHER)) + 1, len(long) - 1]
@@ -143,8 +194,8 @@ def test_a_line_that_is_too_long_is_passed_over_in_bounded_memory() -> None:
 def test_the_longest_line_is_not_too_long() -> None:
     line = encode(NOTE)
     for end in (b"", b"\n"):
-        assert [told(one) for one in read_lines(io.BytesIO(line + end), most=len(line))] == [(1, NOTE)]
-    assert next(read_lines(io.BytesIO(line), most=len(line) - 1)).event is None
+        assert [told(one) for one in read_lines(io.BytesIO(line + end), bounds=bounds(len(line)))] == [(1, NOTE)]
+    assert next(read_lines(io.BytesIO(line), bounds=bounds(len(line) - 1))).event is None
 
 
 MANY = b"".join(encode(ALICE.event(f"{n} {random.Random(n).random()}")) + b"\n" for n in range(300))

@@ -194,3 +194,14 @@ def test_a_row_that_is_no_event_is_told_and_the_next_is_read(old: bytes, new: by
     assert first.event is None
     assert first.fault.startswith(fault)
     assert second.event == good
+
+
+def test_a_row_that_is_too_long_or_holds_too_much_is_told_and_the_next_is_read() -> None:
+    good = Event("a" * 64, "b" * 64, NOW, 1, [["t", "x"]], "hello", "c" * 128)
+    rich = Event("a" * 64, "b" * 64, NOW, 1, [["t"]] * 90_000, "hello", "c" * 128)
+    texts = [None, HEAD, None, copied(rich), copied(good), b"\\.\n", None]
+    lines = list(nostream.read_dump(texts, Counter()))
+    assert [line.number for line in lines] == [3, 4, 5]
+    assert [line.event for line in lines] == [None, None, good]
+    assert "longer than" in lines[0].fault
+    assert lines[1].fault.endswith("(max_event_tags)")

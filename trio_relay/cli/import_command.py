@@ -20,7 +20,7 @@ from trio_relay.config import Config
 from trio_relay.exporting import read_state
 from trio_relay.importing import bring_in
 from trio_relay.resuming import Bookmark, fingerprint
-from trio_relay.sources import BrokenFile, EventSource, NoSource, open_source
+from trio_relay.sources import BrokenFile, EventSource, LineBounds, NoSource, open_source
 from trio_relay.transfer import ImportSummary
 
 _STDIN: Final = "-"
@@ -87,7 +87,9 @@ def import_command(
         if source is None:
             trio.run(partial(bring, None))
         else:
-            told = _bring_events(bring, source, ImportProgress(summary, is_quiet=quiet), config, resumes=resume)
+            bounds = LineBounds.of(config.limits, is_backup=backup)
+            progress = ImportProgress(summary, is_quiet=quiet)
+            told = _bring_events(bring, source, bounds, progress, config, resumes=resume)
     if state is not None:
         click.echo(f"{state_path}: {state}")
     if source is not None:
@@ -95,10 +97,16 @@ def import_command(
 
 
 def _bring_events(
-    bring: Callable[..., Awaitable[None]], argument: str, progress: ImportProgress, config: Config, *, resumes: bool
+    bring: Callable[..., Awaitable[None]],
+    argument: str,
+    bounds: LineBounds,
+    progress: ImportProgress,
+    config: Config,
+    *,
+    resumes: bool,
 ) -> tuple[Counter[str], bool]:
     """Bring in what the argument names; returns what was left out of it, by why, and whether it can be resumed."""
-    with _opened(argument, progress) as source:
+    with _opened(argument, bounds, progress) as source:
         bookmark = _bookmark(argument, config) if source.is_repeatable else None
         if resumes and bookmark is None:
             raise click.UsageError(f"--resume needs a FILE of lines, not {source.kind}")
@@ -107,11 +115,11 @@ def _bring_events(
 
 
 @contextmanager
-def _opened(argument: str, progress: ImportProgress) -> Iterator[EventSource]:
+def _opened(argument: str, bounds: LineBounds, progress: ImportProgress) -> Iterator[EventSource]:
     """Open what the argument names; leaves where it cannot be read."""
     with ExitStack() as sources:
         try:
-            source = sources.enter_context(open_source(argument, progress.advance))
+            source = sources.enter_context(open_source(argument, progress.advance, bounds))
         except NoSource as error:
             raise click.UsageError(str(error)) from error
         except BrokenFile as error:

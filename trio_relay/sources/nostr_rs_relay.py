@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from trio_relay.sources.lines import Line, event_in
+from trio_relay.sources.lines import DEFAULT_BOUNDS, Line, LineBounds, line_of
 from trio_relay.sources.packed import BrokenFile
 
 MAGIC: Final = b"SQLite format 3\x00"
@@ -32,7 +32,10 @@ _ROWS: Final = 500
 
 
 def read_database(
-    path: Path, left_out: Counter[str], progress: Callable[[int], None] = lambda _bytes: None
+    path: Path,
+    left_out: Counter[str],
+    progress: Callable[[int], None] = lambda _bytes: None,
+    bounds: LineBounds = DEFAULT_BOUNDS,
 ) -> Generator[Line, None, None]:
     """Read the events of a file, in the memory of one.
 
@@ -40,6 +43,7 @@ def read_database(
         path: the file that nostr-rs-relay calls `nostr.db`, with its `-wal` and `-shm` beside it if it has some.
         left_out: counts the rows that are not given, by why.
         progress: called with the part of the file's bytes that was read, as far as the rows' numbers tell.
+        bounds: of a row that is longer or holds more, only the fault is given.
 
     Returns:
         A line for each row that is not hidden; its number is the row's, so it grows, and a row keeps it.
@@ -63,7 +67,7 @@ def read_database(
                     if is_hidden:
                         left_out[HIDDEN] += 1
                     else:
-                        yield _line(number, content)
+                        yield line_of(number, content, bounds)
                 progress(int(number * bytes_a_row) - int(start * bytes_a_row))
                 if is_left and _traces(path) != as_found:
                     raise BrokenFile(f"after row {number}: a relay has opened the file meanwhile; begin again")
@@ -72,11 +76,6 @@ def read_database(
 
 
 _PAGE: Final = "SELECT id, coalesce(content, ''), {} FROM event WHERE id > ? ORDER BY id LIMIT ?"
-
-
-def _line(number: int, content: bytes) -> Line:
-    read = event_in(content)
-    return Line(number, len(content), *((None, read) if isinstance(read, str) else (read,)))
 
 
 def _has_log(path: Path) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 
 from trio_relay.nostr.event import Event, check_shape, encode
 from trio_relay.nostr.urls import UNREADABLE, bare_url, is_ambiguous
-from trio_relay.sources.lines import Line
+from trio_relay.sources.lines import DEFAULT_BOUNDS, Line, LineBounds
 from trio_relay.sources.packed import BrokenFile
 
 if TYPE_CHECKING:
@@ -39,12 +39,16 @@ _DELETED_AT: Final = "deleted_at"
 _NO_TABLE: Final = "holds no table `events` as nostream makes it"
 
 
-def read_dump(texts: Iterable[bytes], left_out: Counter[str]) -> Generator[Line, None, None]:
+def read_dump(
+    texts: Iterable[bytes | None], left_out: Counter[str], bounds: LineBounds = DEFAULT_BOUNDS
+) -> Generator[Line, None, None]:
     """Read the events of a dump, in the memory of one.
 
     Args:
-        texts: the lines of what `pg_dump` writes as a plain text, with their ends.
+        texts: the lines of what `pg_dump` writes as a plain text, with their ends; None for one that is longer than
+            the bounds allow.
         left_out: counts the rows that are not given, by why.
+        bounds: of a row that holds more, only the fault is given.
 
     Returns:
         A line for each row of `events` that is not deleted, with the number that it has in the dump.
@@ -57,19 +61,23 @@ def read_dump(texts: Iterable[bytes], left_out: Counter[str]) -> Generator[Line,
     is_in_rows = False
     number = 0
     for number, text in enumerate(texts, 1):
+        if text is None:
+            if columns is not None:
+                yield Line(number, 0, None, bounds.too_long)
+            continue
         text = text.rstrip(b"\r\n")
         if not is_in_rows:
             if (head := _COPY.match(text)) is not None:
                 is_in_rows, columns = True, _columns_of(head)
                 is_found = is_found or columns is not None
         elif text == rb"\.":
-            is_in_rows = False
+            is_in_rows, columns = False, None
         elif columns is not None:
             fields = dict(zip(columns, map(_unescaped, text.split(b"\t")), strict=False))
             if fields.get(_DELETED_AT) is not None:
                 left_out[DELETED] += 1
             else:
-                yield _line(number, fields)
+                yield _line(number, fields, bounds)
     if is_in_rows:
         raise BrokenFile(f"after line {number}: the dump ends among the rows of a table, so a part is missing")
     if not is_found:
@@ -100,7 +108,11 @@ def _unescaped(field: bytes) -> str | None:
 
 
 def read_postgres(
-    url: str, left_out: Counter[str], opened: Callable[[int], None], progress: Callable[[int], None]
+    url: str,
+    left_out: Counter[str],
+    opened: Callable[[int], None],
+    progress: Callable[[int], None],
+    bounds: LineBounds = DEFAULT_BOUNDS,
 ) -> Generator[Line, None, None]:
     """Read the events of a database, oldest first, in one read-only transaction and the memory of some hundred rows.
 
@@ -109,6 +121,7 @@ def read_postgres(
         left_out: counts the rows that are not given, by why.
         opened: called with the bytes that the table has on disk, once it is known.
         progress: called with the part of these bytes that was read, as far as the number of rows tells.
+        bounds: see `read_dump`.
 
     Returns:
         A line for each row of `events` that is not deleted; its number is its place in the order.
@@ -136,7 +149,7 @@ def read_postgres(
                     if row[-1]:
                         left_out[DELETED] += 1
                     else:
-                        yield _line(number, dict(zip(_COLUMNS, row[:-1], strict=True)))
+                        yield _line(number, dict(zip(_COLUMNS, row[:-1], strict=True)), bounds)
                     progress(size * number // rows - size * (number - 1) // rows)
     except psycopg.Error as error:
         said = " ".join(str(error).split())
@@ -189,15 +202,18 @@ def _extent(database: psycopg.Connection[tuple[Any, ...]]) -> tuple[int, int]:
     return (0, 0) if found is None else (found[0], found[1])
 
 
-def _line(number: int, fields: Mapping[str, Any]) -> Line:
+def _line(number: int, fields: Mapping[str, Any], bounds: LineBounds) -> Line:
     """Return the line of a row, whose fields are as either way has them."""
+    tags = fields.get("event_tags") or "[]"
+    if (excess := bounds.held.excess(tags.encode("utf-8", "surrogateescape"))) is not None:
+        return Line(number, 0, None, excess)
     try:
         read = Event(
             fields["event_id"].removeprefix("\\x"),  # as a bytea is written in a dump
             fields["event_pubkey"].removeprefix("\\x"),
             int(fields["event_created_at"]),
             int(fields["event_kind"]),
-            _decode_tags(fields["event_tags"] or "[]"),
+            _decode_tags(tags),
             fields["event_content"] or "",
             fields["event_signature"].removeprefix("\\x"),
         )

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, unquote
 import msgspec
 
 from trio_relay.nostr.urls import split_url
-from trio_relay.sources.lines import Line, event_in
+from trio_relay.sources.lines import DEFAULT_BOUNDS, Line, LineBounds, line_of
 from trio_relay.sources.packed import BrokenFile
 
 _FIELDS: Final = ("id", "pubkey", "created_at", "kind", "tags", "content", "sig")
@@ -38,6 +38,7 @@ def read_index(
     progress: Callable[[int], None] = lambda _bytes: None,
     *,
     most_bytes: int = MOST_BYTES,
+    bounds: LineBounds = DEFAULT_BOUNDS,
 ) -> Generator[Line, None, None]:
     """Read the events of an index, in the memory of one page.
 
@@ -48,6 +49,7 @@ def read_index(
         opened: called with the bytes that the index has on disk, once they are known.
         progress: called with the part of these bytes that was read, as far as the number of events tells.
         most_bytes: of an answer that is read.
+        bounds: of an event that is longer or holds more, only the fault is given.
 
     Returns:
         A line for each document; its number is its place in the order.
@@ -63,7 +65,7 @@ def read_index(
         for hits in index.pages():
             for hit in hits:
                 number += 1
-                yield _line(number, bytes(hit.source))
+                yield line_of(number, bytes(hit.source), bounds)
             progress(_part(size, number, count) - _part(size, number - len(hits), count))
     except (OSError, http.client.HTTPException, _Refused) as error:
         raise _broken(number, str(error) or type(error).__name__) from error
@@ -73,11 +75,6 @@ def read_index(
 
 def _broken(number: int, why: str) -> BrokenFile:
     return BrokenFile(f"after event {number}: {why}" if number else f"cannot read the index: {why}")
-
-
-def _line(number: int, text: bytes) -> Line:
-    read = event_in(text)
-    return Line(number, len(text), *((None, read) if isinstance(read, str) else (read,)))
 
 
 def _part(size: int, number: int, count: int) -> int:

@@ -13,14 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 from urllib.parse import urlsplit
 
 from trio_relay.sources import nostr_rs_relay, nostream, original_index
-from trio_relay.sources.lines import MOST_LINE_BYTES, Line, read_lines
+from trio_relay.sources.lines import DEFAULT_BOUNDS, Line, LineBounds, bounded_lines, read_lines
 from trio_relay.sources.packed import open_packed, said_as_broken
 
 
@@ -49,7 +48,9 @@ class EventSource:
 
 
 @contextmanager
-def open_source(argument: str, progress: Callable[[int], None] = lambda _bytes: None) -> Iterator[EventSource]:
+def open_source(
+    argument: str, progress: Callable[[int], None] = lambda _bytes: None, bounds: LineBounds = DEFAULT_BOUNDS
+) -> Iterator[EventSource]:
     """Open what an argument names, for as long as the context lasts.
 
     Args:
@@ -57,23 +58,24 @@ def open_source(argument: str, progress: Callable[[int], None] = lambda _bytes: 
             pg_dump made of nostream's; `postgresql://…`, a database of nostream; `http(s)://…/nostr-events`, the
             index of the original relay.
         progress: called with the bytes that were read, whenever some were.
+        bounds: of what is longer or holds more, only the fault is given.
 
     Raises:
         NoSource: it names nothing that can be read.
         BrokenFile: it could not be read as far as its first event.
     """
     if (scheme := _SCHEME.match(argument)) is not None:
-        with _from_database(argument, scheme[1].lower(), progress) as source:
+        with _from_database(argument, scheme[1].lower(), progress, bounds) as source:
             yield source
     elif argument == "-":
         # Past its buffer: a thread that waits for more must not hold that one's lock when Ctrl-C ends the program.
         file = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-        with _from_stream(file, "standard input", progress) as source:
+        with _from_stream(file, "standard input", progress, bounds) as source:
             yield source
     else:
         with _opened(argument) as file:
-            from_it = _from_file(file, Path(argument), progress)
-            with from_it if _is_regular(file) else _from_stream(file, argument, progress) as source:
+            from_it = _from_file(file, Path(argument), progress, bounds)
+            with from_it if _is_regular(file) else _from_stream(file, argument, progress, bounds) as source:
                 yield source
 
 
@@ -81,7 +83,7 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 @contextmanager
-def _from_database(url: str, scheme: str, progress: Callable[[int], None]) -> Iterator[EventSource]:
+def _from_database(url: str, scheme: str, progress: Callable[[int], None], bounds: LineBounds) -> Iterator[EventSource]:
     source = EventSource(iter(()), "")
 
     def opened(size: int) -> None:
@@ -90,10 +92,10 @@ def _from_database(url: str, scheme: str, progress: Callable[[int], None]) -> It
     match scheme:
         case "postgresql" | "postgres":
             source.kind = "a database of nostream"
-            read = nostream.read_postgres(url, source.left_out, opened, progress)
+            read = nostream.read_postgres(url, source.left_out, opened, progress, bounds)
         case "http" | "https" if _has_path(url):
             source.kind = "the index of the original relay"
-            read = original_index.read_index(url, opened, progress)
+            read = original_index.read_index(url, opened, progress, bounds=bounds)
         case _:
             raise NoSource(_why_not(scheme))
     with _begun(read) as source.lines:
@@ -155,18 +157,20 @@ def _is_regular(file: BinaryIO) -> bool:
 
 
 @contextmanager
-def _from_file(file: BinaryIO, path: Path, progress: Callable[[int], None]) -> Iterator[EventSource]:
+def _from_file(
+    file: BinaryIO, path: Path, progress: Callable[[int], None], bounds: LineBounds
+) -> Iterator[EventSource]:
     size, left_out = os.fstat(file.fileno()).st_size, Counter[str]()
     start = _start_of(file, str(path))
     file.seek(0)
     if start.startswith(nostr_rs_relay.MAGIC):
-        with _begun(nostr_rs_relay.read_database(path, left_out, progress)) as lines:
+        with _begun(nostr_rs_relay.read_database(path, left_out, progress, bounds)) as lines:
             yield EventSource(lines, "a database of nostr-rs-relay", size, left_out)
     elif _holds_dump(file):
-        with _begun(_read_packed_dump(file, left_out, progress)) as lines:
+        with _begun(_read_packed_dump(file, left_out, progress, bounds)) as lines:
             yield EventSource(lines, "a dump of nostream", size, left_out, is_repeatable=True)
     else:
-        yield EventSource(read_lines(file, progress), "lines", size, is_repeatable=True)
+        yield EventSource(read_lines(file, progress, bounds=bounds), "lines", size, is_repeatable=True)
 
 
 def _holds_dump(file: BinaryIO) -> bool:
@@ -178,7 +182,9 @@ def _holds_dump(file: BinaryIO) -> bool:
 
 
 @contextmanager
-def _from_stream(file: BinaryIO, name: str, progress: Callable[[int], None]) -> Iterator[EventSource]:
+def _from_stream(
+    file: BinaryIO, name: str, progress: Callable[[int], None], bounds: LineBounds
+) -> Iterator[EventSource]:
     """Open what comes by a pipe, whose bytes come once: a compressed dump is not told from compressed lines."""
     start = _start_of(file, name)
     if start.startswith(nostr_rs_relay.MAGIC):
@@ -186,10 +192,10 @@ def _from_stream(file: BinaryIO, name: str, progress: Callable[[int], None]) -> 
     whole = cast("BinaryIO", _LookedAt(file, start))
     if start.startswith(nostream.DUMP_START):
         left_out = Counter[str]()
-        with _begun(_read_packed_dump(whole, left_out, progress)) as lines:
+        with _begun(_read_packed_dump(whole, left_out, progress, bounds)) as lines:
             yield EventSource(lines, "a dump of nostream", None, left_out)
     else:
-        yield EventSource(read_lines(whole, progress), "lines")
+        yield EventSource(read_lines(whole, progress, bounds=bounds), "lines")
 
 
 class _LookedAt:
@@ -228,11 +234,12 @@ def _start_of(file: BinaryIO, name: str) -> bytes:
 
 
 def _read_packed_dump(
-    file: BinaryIO, left_out: Counter[str], progress: Callable[[int], None]
+    file: BinaryIO, left_out: Counter[str], progress: Callable[[int], None], bounds: LineBounds
 ) -> Generator[Line, None, None]:
     stream, form = open_packed(file, progress)
     with said_as_broken(form, lambda: "within the dump"):
-        yield from nostream.read_dump(iter(partial(stream.readline, MOST_LINE_BYTES), b""), left_out)
+        texts = (text for text, _size in bounded_lines(stream, bounds.most_bytes))
+        yield from nostream.read_dump(texts, left_out, bounds)
 
 
 @contextmanager
