@@ -22,6 +22,7 @@ from trio_relay.resuming import (
     Bookmarked,
     Fingerprint,
     HeldPlace,
+    PassedOver,
     ResumeRefused,
     fingerprint,
     place_to_resume,
@@ -31,33 +32,40 @@ FILE = Fingerprint(10, 20, "start")
 EVENTS = [ALICE.event(f"{number}") for number in range(5)]
 
 
+def refused_among(count: int) -> int:
+    """Of the first lines every third is refused."""
+    return len(range(0, count, 3))
+
+
 @given(
     sizes=st.lists(st.integers(1, 4), min_size=1, max_size=6),
-    before=st.integers(0, 50),
+    before=st.builds(PassedOver, st.integers(0, 50), st.integers(0, 9)),
     failing=st.none() | st.integers(0, 23),
     data=st.data(),
 )
 def test_what_counts_as_answered_are_whole_portions_before_which_nothing_is_open(
-    sizes: list[int], before: int, failing: int | None, data: st.DataObject
+    sizes: list[int], before: PassedOver, failing: int | None, data: st.DataObject
 ) -> None:
     answered = AnsweredLines(before)
-    last, lines = before, []
-    ends = {0: before}
+    last, lines = before.line, []
+    ends = {0: before.line}
     for size in sizes:
         last += 2 * size  # every other line is blank
         portion = answered.begin(last, size)
         lines += [(portion, number) for number in range(size)]
         ends[len(lines)] = last
-    open_lines = set(range(len(lines)))
+    open_lines, counts = set(range(len(lines))), {end: count for count, end in ends.items()}
     for place in data.draw(st.permutations(range(len(lines)))):
         if place == failing:
             answered.fail()
             assert answered.last == max(end for count, end in ends.items() if count <= min(open_lines))
             return
-        answered.answer(lines[place][0], f"{place}" if place % 2 else "")
+        answered.answer(lines[place][0], f"{place}" if place % 2 else "", is_refused=place % 3 == 0)
         open_lines.discard(place)
         first_open = min(open_lines, default=len(lines))
-        assert answered.last == max(end for count, end in ends.items() if count <= first_open)
+        count, end = max((count, end) for count, end in ends.items() if count <= first_open)
+        assert answered.passed == (end, before.refused + refused_among(count))
+        assert all(one.refused == before.refused + refused_among(counts[one.line]) for one in answered.held)
         assert all(int(held.id) < first_open and held.line <= answered.last for held in answered.held)
     assert answered.last == last
 
@@ -95,7 +103,9 @@ def mark(path: Path, store: str = "a store") -> Bookmark:
 def noted(path: Path) -> Bookmark:
     """A bookmark that says line 40."""
     bookmark, answered = mark(path), AnsweredLines()
-    answered.answer(answered.begin(40, 1), "id")
+    portion = answered.begin(40, 2)
+    answered.answer(portion, "id")
+    answered.answer(portion, is_refused=True)
     bookmark.note(answered)
     return bookmark
 
@@ -107,7 +117,7 @@ def test_what_was_noted_is_recalled_until_it_is_forgotten(path: Path) -> None:
     assert bookmark.path.stat().st_mode & 0o777 == 0o600
     found = mark(path).recall()
     assert found is not None
-    assert (found.line, found.held) == (40, [HeldPlace(40, "id")])
+    assert (found.line, found.held, found.refused) == (40, [HeldPlace(40, "id", 1)], 1)
     mark(path).forget()
     assert mark(path).recall() is None
     mark(path).forget()
@@ -186,11 +196,11 @@ async def test_where_it_cannot_be_noted_that_is_said_once_and_the_import_goes_on
 
 async def test_an_import_goes_on_behind_the_last_event_that_the_store_still_has() -> None:
     """One that does not wait for its disk may have lost its last commits with the power."""
-    places = [HeldPlace(10 * number, event.id) for number, event in enumerate(EVENTS, 1)]
-    for kept, line in ((5, 57), (4, 40), (1, 10)):
+    places = [HeldPlace(10 * number, event.id, number) for number, event in enumerate(EVENTS, 1)]
+    for kept, passed in ((5, (57, 6)), (4, (40, 4)), (1, (10, 1))):
         store = MemoryStore()
         await store.save_many(EVENTS[:kept])
-        assert await place_to_resume(Bookmarked(FILE, "", 57, places), store) == line
+        assert await place_to_resume(Bookmarked(FILE, "", 57, places, 6), store) == passed
     with pytest.raises(ResumeRefused, match="the store has none of the events"):
         await place_to_resume(Bookmarked(FILE, "", 57, places), MemoryStore())
-    assert await place_to_resume(Bookmarked(FILE, "", 57, []), MemoryStore()) == 57
+    assert await place_to_resume(Bookmarked(FILE, "", 57, []), MemoryStore()) == (57, 0)

@@ -13,7 +13,7 @@ from collections import deque
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn
+from typing import BinaryIO, Final, NamedTuple, NoReturn
 
 import msgspec
 import structlog
@@ -41,25 +41,36 @@ class ResumeRefused(Exception):
 class Portion:
     """Lines that were taken together, and how many of them have no answer yet."""
 
-    __slots__ = ("held", "last", "missing")
+    __slots__ = ("held", "last", "missing", "refused")
 
     def __init__(self, last: int, lines: int) -> None:
         self.last = last
         self.missing = lines
+        self.refused = 0
         self.held = ""
         """The id of one of its events that the store has."""
+
+
+class PassedOver(NamedTuple):
+    """The number of a line up to which all have been answered, and how many of these were refused."""
+
+    line: int = 0
+    refused: int = 0
+
+
+NOTHING: Final = PassedOver()
 
 
 class AnsweredLines:
     """Tells up to which line all have been answered, in whatever order answers come.
 
     Args:
-        last: the number of the line up to which all were answered before.
+        before: what was answered by an earlier import.
     """
 
-    def __init__(self, last: int = 0) -> None:
-        self.last = last
-        """The number of the last line of which that is true, and of all lines before it."""
+    def __init__(self, before: PassedOver = NOTHING) -> None:
+        self.last, self.refused = before
+        """The number of the last line of which that is true, and of all lines before it; how many were refused."""
         self.held: deque[HeldPlace] = deque(maxlen=MOST_PLACES)
         """Places before that, the last one at the end."""
         self._begun: deque[Portion] = deque()
@@ -77,15 +88,22 @@ class AnsweredLines:
             self._begun.append(portion)
         return portion
 
-    def answer(self, portion: Portion, held: str = "") -> None:
+    def answer(self, portion: Portion, held: str = "", *, is_refused: bool = False) -> None:
         """Take an answer that is final; with the id of an event that the store has, if it says that."""
         portion.missing -= 1
+        portion.refused += is_refused
         portion.held = held or portion.held
         while self._begun and not self._begun[0].missing:
             done = self._begun.popleft()
             self.last = done.last
+            self.refused += done.refused
             if done.held:
-                self.held.append(HeldPlace(done.last, done.held))
+                self.held.append(HeldPlace(done.last, done.held, self.refused))
+
+    @property
+    def passed(self) -> PassedOver:
+        """What an import that goes on need not look at again."""
+        return PassedOver(self.last, self.refused)
 
     def fail(self) -> None:
         """Take an answer that is not: nothing from here on is told as answered."""
@@ -94,10 +112,13 @@ class AnsweredLines:
 
 
 class HeldPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A line up to which all were answered, and the id of an event of about there that the store had by then."""
+    """A line up to which all were answered, the id of an event of about there that the store had by then, and how many
+    lines were refused up to there.
+    """
 
     line: int
     id: str
+    refused: int = 0
 
 
 class Fingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,12 +143,14 @@ class Bookmarked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         store: the name of the store that it went into.
         line: the number of the last line that need not be read again.
         held: some places before it, by which it is seen whether the store still has what was answered.
+        refused: how many lines up to there were refused; they make the import of the whole file one with refusals.
     """
 
     file: Fingerprint
     store: str
     line: int
     held: list[HeldPlace]
+    refused: int = 0
 
 
 def fingerprint(file: BinaryIO) -> Fingerprint:
@@ -186,7 +209,7 @@ class Bookmark:
             await trio.sleep(SECONDS_BETWEEN_NOTES)
             if answered.last != self._noted:
                 try:
-                    await trio.to_thread.run_sync(self._write, answered.last, list(answered.held))
+                    await trio.to_thread.run_sync(self._write, answered.passed, list(answered.held))
                 except OSError as error:
                     log.warning("cannot note how far the import is", path=str(self.path), error=error.strerror)
                     return
@@ -195,12 +218,13 @@ class Bookmark:
         """Note how far it has come now, if that is farther than was noted and can be."""
         if answered.last != self._noted:
             with suppress(OSError):
-                self._write(answered.last, list(answered.held))
+                self._write(answered.passed, list(answered.held))
 
-    def _write(self, line: int, held: list[HeldPlace]) -> None:
+    def _write(self, passed: PassedOver, held: list[HeldPlace]) -> None:
+        noted = Bookmarked(self._file, self._store, passed.line, held, passed.refused)
         with written_whole(self.path) as file:
-            file.write(msgspec.json.encode(Bookmarked(self._file, self._store, line, held)) + b"\n")
-        self._noted = line
+            file.write(msgspec.json.encode(noted) + b"\n")
+        self._noted = passed.line
 
     def forget(self) -> None:
         """Take away what was noted, and what kills in the middle of a note have left: the import is done."""
@@ -209,8 +233,8 @@ class Bookmark:
                 path.unlink()
 
 
-async def place_to_resume(remembered: Bookmarked, store: Queryable) -> int:
-    """The number of the line behind which the import goes on: the last at which the store has what it had then.
+async def place_to_resume(remembered: Bookmarked, store: Queryable) -> PassedOver:
+    """Return what need not be looked at again: up to the last line at which the store has what it had then.
 
     After a loss of power a store that does not wait for its disk may have lost its last commits. One that has none of
     those events is another one under the same name.
@@ -219,9 +243,10 @@ async def place_to_resume(remembered: Bookmarked, store: Queryable) -> int:
         ResumeRefused: it is.
         StoreError: the store could not tell.
     """
+    whole = PassedOver(remembered.line, remembered.refused)
     for place in reversed(remembered.held):
         if await store.count([Filter(ids=frozenset({place.id}))]):
-            return remembered.line if place is remembered.held[-1] else place.line
+            return whole if place is remembered.held[-1] else PassedOver(place.line, place.refused)
     if remembered.held:
         raise ResumeRefused(f"the store has none of the events that the import had brought it by then; {_WITHOUT}")
-    return remembered.line
+    return whole

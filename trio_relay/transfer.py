@@ -24,7 +24,7 @@ from trio_relay.nostr.kinds import is_ephemeral
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.submission import ANSWERS, Submission
 from trio_relay.policy.identity import Identity
-from trio_relay.resuming import AnsweredLines, Portion
+from trio_relay.resuming import NOTHING, AnsweredLines, PassedOver, Portion
 from trio_relay.sources import BrokenFile, Line
 from trio_relay.store.base import Saved, Scannable
 
@@ -56,7 +56,7 @@ class ImportSummary:
         examples: the first line that was refused, by reason.
         broken: why the file could not be read to its end; None if it could.
         store_failed: True if a line was refused because the store failed.
-        passed_over: the number of the line up to which all had been answered before.
+        passed_over: the line up to which all had been answered before, and how many of these had been refused.
     """
 
     tell: Callable[[str], None] | None = None
@@ -65,7 +65,7 @@ class ImportSummary:
     examples: dict[str, int] = field(default_factory=dict)
     broken: str | None = None
     store_failed: bool = False
-    passed_over: int = 0
+    passed_over: PassedOver = NOTHING
 
     def reply(self, line: int, event: Event, accepted: bool, reason: str) -> None:
         """Count one answer of the pipeline."""
@@ -98,6 +98,11 @@ class ImportSummary:
             self.examples = {why: line for why, line in self.examples.items() if ("refused", why) in self.reasons}
 
     @property
+    def has_refusals(self) -> bool:
+        """True if any line was refused, by this import or by the one that it goes on with."""
+        return bool(self.counts["refused"] or self.passed_over.refused)
+
+    @property
     def total(self) -> int:
         """The number of lines that have been answered."""
         return self.counts.total()
@@ -120,8 +125,12 @@ class ImportSummary:
                 example = f" (line {self.examples[reason]})" if outcome == "refused" else ""
                 told.append(f"  {number} {outcome}: {reason}{example}")
         others = [f"  {left[outcome]} {outcome} for other reasons" for outcome in places if left[outcome]]
-        passed_over = [f"  up to line {self.passed_over} all had been answered before"] if self.passed_over else []
-        return [f"{self.total} events: {named}", *told, *others, *passed_over]
+        return [f"{self.total} events: {named}", *told, *others, *self._before()]
+
+    def _before(self) -> list[str]:
+        line, refused = self.passed_over
+        told = [f"  up to line {line} all had been answered before"] if line else []
+        return [*told, f"  {refused} of these lines were refused before"] if refused else told
 
 
 async def import_lines(
@@ -180,13 +189,14 @@ class _Intake:
         portion = self._answered.begin(lines[-1].number, len(lines))
         operator, now, batch = self._operator, trio.current_time(), []
         for line in lines:
+            refused = self._summary.counts["refused"]
             if (event := line.event) is not None and self._is_admitted(line, event):
                 reply = partial(self._reply, portion, line.number)
                 batch.append(Submission(event, reply, now, line.size, operator.brings_backup, operator))
                 continue
             if event is None:
                 self._summary.refuse(line.number, line.fault)
-            self._answered.answer(portion)
+            self._answered.answer(portion, is_refused=self._summary.counts["refused"] > refused)
         return batch
 
     def _is_admitted(self, line: Line, event: Event) -> bool:
@@ -204,13 +214,14 @@ class _Intake:
         return False
 
     def _reply(self, portion: Portion, line: int, event: Event, accepted: bool, reason: str) -> None:
+        refused = self._summary.counts["refused"]
         self._summary.reply(line, event, accepted, reason)
         if accepted:
             self._answered.answer(portion, event.id)
         elif reason.startswith(f"{Prefix.ERROR}:"):
             self._answered.fail()
         else:
-            self._answered.answer(portion)
+            self._answered.answer(portion, is_refused=self._summary.counts["refused"] > refused)
 
 
 def _in_a_file(refusal: Rejected) -> str:

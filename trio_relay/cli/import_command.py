@@ -149,5 +149,5 @@ def _tell(summary: ImportSummary, left_out: Counter[str], can_resume: bool, *, l
     if summary.store_failed:
         again = "--resume takes up again what it did not take" if can_resume else "the same import can be run again"
         leave(CRASHED, f"the store failed; {again}")
-    if summary.counts["refused"] and not lenient:
+    if summary.has_refusals and not lenient:
         leave(CRASHED, "not all lines were taken (--lenient: that is no failure)")
