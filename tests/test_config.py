@@ -655,3 +655,47 @@ def test_addresses_may_begin_with_what_connections_to_them_begin_with(listen: li
     proxies = {"trusted_proxies": ["10.0.0.0/8"]} if "10.0" in str(listen) else {}
     assert check({"net": {"listen": listen, **tls, **proxies}}).net.listen == tuple(listen)
     assert is_private(check({"net": {"listen": ["tls:127.0.0.1:443"], "tls_certificate": "a", "tls_key": "b"}}))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            {"control": {"listen": "unix:/run/a.sock"}, "net": {"listen": ["proxy:unix:/run/../run/a.sock"]}},
+            "control.listen: /run/a.sock is an address of net.listen or metrics.listen, too",
+        ),
+        (
+            {"control": {"listen": "unix:/run/a.sock"}, "metrics": {"listen": "unix:/run/a.sock"}},
+            "control.listen: /run/a.sock is an address of net.listen or metrics.listen, too",
+        ),
+        (
+            {"store": {"path": "/s/relay.db"}, "net": {"listen": ["unix:/s/relay.db.sock"]}},
+            "control.listen: /s/relay.db.sock is an address of net.listen or metrics.listen, too",
+        ),
+        (
+            {"store": {"path": "/s/relay.db"}, "control": {"listen": "unix:/s/relay.db"}},
+            "control.listen: /s/relay.db belongs to the store, /s/relay.db, and is not to be written over:"
+            " name another file",
+        ),
+        (
+            {"store": {"path": "/s/relay.db"}, "control": {"listen": "unix:/s/relay.db-wal"}},
+            "control.listen: /s/relay.db-wal belongs to the store, /s/relay.db, and is not to be written over:"
+            " name another file",
+        ),
+        (
+            {"store": {"path": "/s/relay.db"}, "metrics": {"listen": "unix:/s/relay.db.lock"}},
+            "net.listen: /s/relay.db.lock belongs to the store, /s/relay.db, and is not to be written over:"
+            " name another file",
+        ),
+        ({"store": {"retention_seconds": 0.5}}, "store.retention_seconds: expected `float` >= 1.0"),
+        ({"retention": [{"max_age_seconds": 2**60}]}, "retention.max_age_seconds: expected `int` <= 8589934591"),
+        ({"store": {"archive_seconds": 2**60}}, "store.archive_seconds: expected `int` <= 8589934591"),
+    ],
+)
+def test_a_socket_has_a_place_of_its_own_and_ages_fit(source: dict[str, Any], message: str) -> None:
+    assert _refusal(source) == message
+
+
+def test_the_control_line_may_lie_where_it_does_by_default_or_anywhere_else() -> None:
+    for place in ("", "off", "unix:/s/relay.db.sock", "unix:/run/relay.sock"):
+        check({"store": {"path": "/s/relay.db"}, "control": {"listen": place}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -109,3 +110,24 @@ def test_a_file_that_a_relay_serves_by_another_name_is_not_replaced(
     assert (ended.exit_code, store.stat().st_ino) == (3, before)
     assert "in use" in ended.stderr
     assert run("restore", "--replace", str(backup), store__path=str(other)).exit_code == 0
+
+
+@pytest.mark.parametrize(("name", "why"), [("-", "no stream can wait for"), ("pipe", "it is no regular file")])
+def test_a_backup_goes_to_no_stream(
+    tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, name: str, why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    ended = run("backup", name)
+    assert ended.exit_code == 2
+    assert why in ended.stderr
+    assert sorted(os.listdir()) == ["data", "pipe"]
+
+
+@pytest.mark.parametrize("arguments", [("--check",), ("--replace",), ()])
+def test_nobody_waits_for_a_pipe_that_is_to_be_restored(
+    tmp_path: Path, run: Callable[..., Result], arguments: tuple[str, ...]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    ended = run("restore", *arguments, str(tmp_path / "pipe"))
+    assert (ended.exit_code, "it is no regular file" in ended.stderr) == (2, True)

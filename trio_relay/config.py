@@ -25,6 +25,7 @@ from trio_relay.config_checks import (
     check_mirrors,
     check_names,
     check_preambles,
+    check_sockets,
     check_url,
 )
 from trio_relay.config_tables import LISTED, Config, Setting, StoreOptions, settings
@@ -304,6 +305,12 @@ def _check_together(config: Config) -> None:
         check_listen("metrics.listen", config.metrics.listen)
         if split_preamble(config.metrics.listen)[1] != config.metrics.listen:
             raise ConfigError("metrics.listen: speaks plain HTTP alone")
+    store = config.store
+    check_sockets(
+        [*config.net.listen, config.metrics.listen],
+        config.control.place(store.backend, store.path),
+        Path(store.path) if store.backend == "sqlite" else None,
+    )
 
 
 def _check_retention(config: Config) -> None:

@@ -5,15 +5,18 @@ Each check raises `ConfigError`, whose message begins with the key.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from trio_relay.backup.options import WITH_KEY, BackupOptions
 from trio_relay.bus.options import BusOptions
+from trio_relay.net.control import ControlOptions
 from trio_relay.net.endpoints import HEALTH
 from trio_relay.net.listeners import check_address, split_preamble
 from trio_relay.net.options import NetOptions
@@ -24,6 +27,9 @@ from trio_relay.peers.authentication import read_signer
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.mirrored import read_filters
 from trio_relay.store.opensearch import OpenSearchOptions
+from trio_relay.store.sqlite.lock import why_not_there
+
+_UNIX: Final = "unix:"
 
 
 class ConfigError(ValueError):
@@ -115,6 +121,28 @@ def check_listen(key: str, address: str) -> None:
         check_address(address)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
+
+
+def check_sockets(listen: Sequence[str], control: Path | None, store: Path | None) -> None:
+    """Check that no Unix socket lies where the store has a file, and that the control line has one of its own.
+
+    Args:
+        listen: the addresses of `net.listen` and `metrics.listen`.
+        control: where the control line is; None: there is none.
+        store: the file of the store; None: it has none.
+    """
+    addresses = [split_preamble(address)[1] for address in listen]
+    taken = [Path(address.removeprefix(_UNIX)) for address in addresses if address.startswith(_UNIX)]
+    if control is not None and os.path.realpath(control) in map(os.path.realpath, taken):
+        raise ConfigError(f"control.listen: {control} is an address of net.listen or metrics.listen, too")
+    if store is None:
+        return
+    places = [("net.listen", place) for place in taken]
+    if control is not None and control != ControlOptions().place("sqlite", str(store)):  # which lies beside it
+        places.append(("control.listen", control))
+    for key, place in places:
+        if (reason := why_not_there(store, place)) is not None:
+            raise ConfigError(f"{key}: {reason}")
 
 
 def check_mirrors(mirrors: Sequence[MirrorOptions], names: Sequence[str]) -> None:

@@ -70,7 +70,7 @@ class StoreOptions(SqliteOptions, frozen=True, kw_only=True, forbid_unknown_fiel
     retention_seconds: Annotated[
         float,
         Meta(
-            gt=0,
+            ge=1,
             description="How often what [[retention]] and these bounds let go is removed.",
             extra={"unit": "seconds"},
         ),

@@ -205,8 +205,8 @@ async def test_a_store_of_an_older_version_has_a_backup_of_that_version(store: P
 async def test_a_backup_that_cannot_be_written_says_why(store: Path, file: Path, tmp_path: Path) -> None:
     for place, why in (
         (tmp_path / "nowhere" / "x", "No such file or directory"),
-        (tmp_path / "data", "it is no regular file"),
-        (Path(os.devnull), "it is no regular file"),
+        (tmp_path / "data", "it is no regular file, which takes its place once it is whole"),
+        (Path(os.devnull), "it is no regular file, which takes its place once it is whole"),
     ):
         with pytest.raises(base.BackupRefused) as refused:
             await back_up(store, place)

@@ -10,6 +10,7 @@ So a file that is cut, longer or changed in any of its bytes is told from a whol
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -82,7 +83,7 @@ def read_header(path: Path) -> BackupHeader:
     Raises:
         BackupRefused: it is no backup, or of a newer form than this program knows, or cannot be read.
     """
-    with _reading(path), path.open("rb") as file:
+    with _reading(path), _opened(path) as file:
         return _header(file.readline(_LONGEST_HEADER))
 
 
@@ -92,7 +93,7 @@ def contents(path: Path) -> Iterator[bytes]:
     Raises:
         BackupRefused: from a step: it is no backup, of a newer form, or not in each of its bytes as it was written.
     """
-    with _reading(path), path.open("rb") as file:
+    with _reading(path), _opened(path) as file:
         line = file.readline(_LONGEST_HEADER)
         left = _header(line).size
         hashed = _HashedReader(file, line, os.fstat(file.fileno()).st_size - _DIGEST_BYTES)
@@ -118,6 +119,15 @@ def _reading(path: Path) -> Iterator[None]:
         raise BackupRefused(f"{path}: {_NOT_WHOLE}") from None
     except OSError as error:
         raise BackupRefused(f"{path} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file; a pipe would be waited for, and could not be read twice."""
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise BackupRefused("it is no regular file, and a backup is read twice")
+        yield file
 
 
 def _header(line: bytes) -> BackupHeader:

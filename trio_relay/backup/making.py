@@ -80,8 +80,6 @@ async def back_up_file(store: Path, file: Path, now: float, *, with_key: bool, r
         StoreRefused: there is no store, or one of a newer version.
         StoreError: the store could not be read, or is damaged; or there is no room.
     """
-    if (reason := why_not_there(store, file)) is not None:
-        raise BackupRefused(reason)
     pace = WorkPace(rests=rests)
     left_out = () if with_key else SECRETS
     try:
@@ -92,6 +90,7 @@ async def back_up_file(store: Path, file: Path, now: float, *, with_key: bool, r
 
 def _make(store: Path, file: Path, now: int, left_out: Collection[str], pace: WorkPace) -> BackupMade:
     began = time.monotonic()
+    _check_place(store, file)
     remove_unfinished(file)
     with unfinished(file) as copy:
         found = copy_file(store, copy, left_out, pace)
@@ -100,3 +99,10 @@ def _make(store: Path, file: Path, now: int, left_out: Collection[str], pace: Wo
             write_backup(out, header, source, pace)
     size, seconds = file.stat().st_size, time.monotonic() - began
     return BackupMade(str(file), now, found.events, not left_out, size, seconds)
+
+
+def _check_place(store: Path, file: Path) -> None:
+    if (reason := why_not_there(store, file)) is not None:
+        raise BackupRefused(reason)
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise BackupRefused(f"{file} cannot be written: it is no regular file, which takes its place once it is whole")

@@ -57,6 +57,8 @@ async def _back_up(config: Config, name: str) -> BackupMade:
         return await BackupRepository(config.backup, config.opensearch, _tell).make_named(name, time.time())
     from trio_relay.backup.making import back_up_file
 
+    if name == "-":
+        raise click.UsageError("a backup has its name once it is whole, which no stream can wait for: name a FILE")
     store = Path(config.store.path)
     rests = holder_of(store) is not None
     return await back_up_file(store, Path(name), time.time(), with_key=config.backup.with_key, rests=rests)

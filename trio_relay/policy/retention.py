@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from trio_relay.nostr.event import MAX_TIME
 from trio_relay.nostr.kinds import MAX_KIND, WRAPS
 from trio_relay.policy.options import Kind, TagName
 
@@ -58,6 +59,7 @@ class RetentionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         int,
         Meta(
             ge=0,
+            le=MAX_TIME,
             description="Events that are older, by their created_at, go, and are refused when they come; 0: no bound.",
             extra={"unit": "seconds"},
         ),

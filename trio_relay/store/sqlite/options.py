@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from trio_relay.nostr.event import MAX_TIME
 from trio_relay.store.archive import Archiving
 
 _OTHERS: Final = 4
@@ -100,6 +101,7 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         int,
         Meta(
             ge=0,
+            le=MAX_TIME,
             description="How long after it went an event stays in the archive; 0: for ever.",
             extra={"unit": "seconds"},
         ),
