@@ -92,7 +92,7 @@ def relay_of(
 
 _FORGETTING: Final = {
     "TRIO_RELAY_RETENTION": "[{kinds = [7], max_per_key = 1}, {kinds = [1], authors = 'others', max_per_key = 100000}]",
-    "TRIO_RELAY_STORE__RETENTION_SECONDS": "0.001",
+    "TRIO_RELAY_STORE__RETENTION_SECONDS": "1",
 }
 OURS: Final = relay_of(sys.executable, "trio-relay", path=None)
 INTERPRETED: Final = relay_of(sys.executable, "interpreted")

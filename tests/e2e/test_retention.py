@@ -125,7 +125,7 @@ async def test_what_had_no_more_room_is_refused_by_whichever_worker(tmp_path: Pa
 
 
 async def test_the_relay_makes_its_rounds_by_itself(tmp_path: Path, settings: dict[str, str]) -> None:
-    often = {**settings, "store.retention_seconds": "0.1"}
+    often = {**settings, "store.retention_seconds": "1"}
     await fill(tmp_path, settings, ALL)
     async with running(tmp_path, often, command=PROGRAM) as program:
         await program.until(lambda log: any(line["event"] == "forgotten by retention" for line in log))
