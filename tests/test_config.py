@@ -493,6 +493,10 @@ def test_a_table_that_may_come_several_times_has_defaults_each_time(tmp_path: Pa
     ("source", "reason"),
     [
         ({"mirror": [{"url": "wss://x.example:port"}]}, "mirror.url: wss://x.example:port (table 1) must be a ws or"),
+        (
+            {"mirror": [{"url": "wss://me:a/b@x.example"}]},
+            "mirror.url: wss://… (table 1): the URL cannot be read: in a",
+        ),
         ({"mirror": [{"url": "wss://x .example"}]}, "mirror.url: wss://x .example (table 1) must be a ws or wss URL"),
         (
             {
@@ -527,6 +531,42 @@ def test_a_table_that_may_come_several_times_has_defaults_each_time(tmp_path: Pa
 )
 def test_a_mirror_that_cannot_be_is_refused(source: dict[str, Any], reason: str) -> None:
     assert _refusal(source).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("listen", "url", "is_itself"),
+    [
+        ("127.0.0.1:7000", "ws://127.0.0.1:7000", True),
+        ("127.0.0.1:7000", "ws://0.0.0.0:7000/path", True),
+        ("0.0.0.0:7000", "ws://localhost:7000", True),
+        ("[::]:7000", "ws://[::1]:7000", True),
+        ("tls:0.0.0.0:443", "wss://127.0.0.1", True),
+        ("10.0.0.1:80", "ws://10.0.0.1", True),
+        ("127.0.0.1:7000", "ws://127.0.0.1:7001", False),
+        ("10.0.0.1:7000", "ws://127.0.0.1:7000", False),
+        ("0.0.0.0:7000", "ws://10.0.0.2:7000", False),
+        ("unix:/run/relay", "ws://127.0.0.1:7000", False),
+    ],
+)
+def test_a_mirror_of_an_address_that_this_relay_listens_on_is_refused(listen: str, url: str, is_itself: bool) -> None:
+    tls = {"tls_certificate": "a", "tls_key": "b"} if listen.startswith("tls:") else {}
+    source = {
+        "relay": {"url": "wss://me.example"},
+        "net": {"listen": [listen], **tls},
+        "mirror": [{"url": url}],
+    }
+    if is_itself:
+        assert _refusal(source) == f"mirror.url: {url} (table 1) is this relay itself"
+    else:
+        assert check(source).mirror[0].url == url
+
+
+@pytest.mark.parametrize("key", ["retry_seconds", "silence_seconds"])
+@pytest.mark.parametrize("seconds", ["inf", "nan", "1e9", "-1"])
+def test_no_mirror_waits_for_ever(key: str, seconds: str, tmp_path: Path) -> None:
+    text = f"[[mirror]]\nurl = 'wss://x.example'\n{key} = {seconds}\n"
+    with pytest.raises(ConfigError, match=f"^mirror.{key}: "):
+        load(_toml(tmp_path, text), {})
 
 
 def test_a_relay_may_be_followed_by_one_table_and_fed_by_another() -> None:

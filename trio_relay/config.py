@@ -300,7 +300,7 @@ def _check_together(config: Config) -> None:
         check_listen("net.listen", address)
     check_preambles(config.net)
     check_names(config.net)
-    check_mirrors(config.mirror, [*_names(config), *config.relay.also_known_as])
+    check_mirrors(config.mirror, [*_names(config), *config.relay.also_known_as], config.net.listen)
     if config.metrics.listen:
         check_listen("metrics.listen", config.metrics.listen)
         if split_preamble(config.metrics.listen)[1] != config.metrics.listen:

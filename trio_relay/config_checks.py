@@ -22,7 +22,7 @@ from trio_relay.net.listeners import check_address, split_preamble
 from trio_relay.net.options import NetOptions
 from trio_relay.net.welcome import Names
 from trio_relay.nostr.errors import Rejected
-from trio_relay.nostr.urls import UNREADABLE, bare_url, is_ambiguous, plain_path, same_relay
+from trio_relay.nostr.urls import UNREADABLE, bare_url, is_ambiguous, is_this_machine, plain_path, same_relay
 from trio_relay.peers.authentication import read_signer
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.mirrored import read_filters
@@ -145,12 +145,23 @@ def check_sockets(listen: Sequence[str], control: Path | None, store: Path | Non
             raise ConfigError(f"{key}: {reason}")
 
 
-def check_mirrors(mirrors: Sequence[MirrorOptions], names: Sequence[str]) -> None:
+def _leads_to(url: str, address: str) -> bool:
+    """Return True if a connection to a URL surely comes in on an address to listen on."""
+    parts, (_, place) = urlsplit(url.strip()), split_preamble(address)
+    host, _, port = place.rpartition(":")
+    if port != str(parts.port if parts.port is not None else 443 if parts.scheme == "wss" else 80):
+        return False
+    here, there = host.strip("[]").lower(), parts.hostname or ""
+    return here == there or (is_this_machine(here) and is_this_machine(there))
+
+
+def check_mirrors(mirrors: Sequence[MirrorOptions], names: Sequence[str], listen: Sequence[str] = ()) -> None:
     """Check that each mirror is of another relay, that it can be read, and that no two do the same.
 
     Args:
         mirrors: in the order of the file.
         names: URLs of this relay.
+        listen: addresses that it listens on.
     """
     for number, mirror in enumerate(mirrors, 1):
         what = f"{bare_url(mirror.url)} (table {number})"
@@ -158,7 +169,7 @@ def check_mirrors(mirrors: Sequence[MirrorOptions], names: Sequence[str]) -> Non
             raise ConfigError(f"mirror.url: {what}: {UNREADABLE}")
         if not same_relay(mirror.url, mirror.url) or re.search(r"\s", mirror.url):
             raise ConfigError(f"mirror.url: {what} must be a ws or wss URL with a host and a valid port")
-        if any(same_relay(mirror.url, name) for name in names):
+        if any(same_relay(mirror.url, name) for name in names) or any(_leads_to(mirror.url, one) for one in listen):
             raise ConfigError(f"mirror.url: {what} is this relay itself")
         try:
             read_filters(mirror)

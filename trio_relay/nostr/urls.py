@@ -169,3 +169,11 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_this_machine(host: str) -> bool:
+    """Return True for a loopback host, and for the address that stands for all of a machine's (`0.0.0.0`, `::`)."""
+    try:
+        return is_loopback(host) or ip_address(host).is_unspecified
+    except ValueError:
+        return False

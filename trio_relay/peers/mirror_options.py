@@ -55,6 +55,7 @@ class MirrorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         float,
         Meta(
             ge=1,
+            le=86_400,
             description="Longest wait before the next try after a link has failed; tries begin after a second.",
             extra={"unit": "seconds"},
         ),
@@ -63,6 +64,7 @@ class MirrorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         float,
         Meta(
             ge=5,
+            le=86_400,
             description="A link on which nothing comes for so long, though asked for by a ping, has failed.",
             extra={"unit": "seconds"},
         ),
