@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,30 @@ async def test_one_that_is_away_is_tried_again_after_longer_and_longer_waits(
             assert outcomes(mirrors) == {"taken": 5}
             (one,) = mirrors.statistics().values()
             assert (one.catch_ups, one.retries, one.fault) == (1, 9, "no connection: away")
+
+
+async def test_one_with_which_nothing_comes_of_a_comparison_is_told_and_left_alone_for_longer_and_longer(
+    autojump_clock: MockClock,
+) -> None:
+    async def lie(actor: Actor) -> None:
+        while True:
+            verb, name, *_ = await actor.hear()
+            if verb == "REQ":
+                await actor.say("EOSE", name)
+            elif verb in ("NEG-OPEN", "NEG-MSG"):
+                await trio.sleep(50)
+                await actor.say("NEG-MSG", name, (b"\x61\0\0\1" + bytes(16)).hex())
+
+    async with beside(lie) as (near, here), near.mirroring(here, table("there")) as mirrors:
+        await trio.sleep(3_590)
+        assert (state(mirrors), here.relay.degraded()) == ("catching up", None)
+        await trio.sleep(20)
+        assert here.relay.degraded() == "mirror ws://there/ catches up in vain for 3610 seconds"
+        await trio.sleep(40_000)
+        assert fault(mirrors) == "its comparison of sets comes to no end"
+        times = [when for _, when in near.tries[:5]]
+        longer = [(later - earlier) - (times[1] - times[0]) for earlier, later in pairwise(times)]
+        assert longer == [0, 1, 3, 7]
 
 
 async def test_a_connection_that_breaks_is_replaced_and_nothing_is_missed(

@@ -214,7 +214,7 @@ class MirrorFeed:
         if is_known(reason):
             self._tally.outcomes["known_there"] += 1
         elif accepted:
-            self._tally.outcomes["given"] += 1
+            self._tally.move("given")
         else:
             self._tally.refused("there", reason)
         if accepted or is_known(reason):

@@ -206,7 +206,7 @@ class MirrorIntake(Intake):
         if is_known(reason):
             self._tally.outcomes["known_here"] += 1
         elif accepted:
-            self._tally.outcomes["taken"] += 1
+            self._tally.move("taken")
         else:
             self._refuse(event, reason)
 

@@ -36,6 +36,8 @@ log = structlog.get_logger("trio_relay.peers")
 
 _LEAST_MESSAGE: Final = 2**20
 """Bytes of a message that is read in any case: comparisons of sets need some, whatever events may have here."""
+_STUCK_SECONDS: Final = 3_600
+"""After so long without an event that one side lacked, a comparison has come to nothing: millions take minutes."""
 
 
 class Connect(Protocol):
@@ -77,7 +79,7 @@ class MirrorLink:
         self._connect = connect
         self._passing = passing
         self._events = MirroredEvents(options, relay.rules.private_kinds)
-        self._tally = LinkTally()
+        self._tally = LinkTally(relay.now)
         self._tries = Backoff(options.retry_seconds, chance)
         self._comparisons = Backoff(options.retry_seconds, chance)
         self._log = log.bind(mirror=self.label, direction=options.direction)
@@ -94,15 +96,21 @@ class MirrorLink:
         """Keep the link up until `scope` is cancelled."""
         with self.scope:
             while True:
-                began = trio.current_time()
+                began, before = trio.current_time(), self._gains
                 try:
                     fault = await self._stand()
                 except Exception as error:  # a fault of ours, which must end neither the relay nor other links
                     self._log.exception("mirror failed")
                     fault = f"{type(error).__name__}: {error}"
                 self._lose(fault)
-                await trio.sleep(self._tries.wait(trio.current_time() - began))
+                stood = trio.current_time() - began if self._gains > before else 0.0
+                await trio.sleep(self._tries.wait(stood))
                 self._retries += 1
+
+    @property
+    def _gains(self) -> int:
+        """How much it was good for so far: a link that stood, and brought nothing to an end, was not."""
+        return self._catch_ups + self._tally.moved
 
     async def _stand(self) -> str:
         """Connect, and stay connected; returns why that is over."""
@@ -161,6 +169,11 @@ class MirrorLink:
             self._is_told = True
             self._log.warning("mirror is away", reason=fault, hint="it is tried again until it is there")
 
+    def _stuck_since(self) -> int | None:
+        """Since when nothing has come of the comparison that goes on, if that is long ago."""
+        since = max(self._since if self._out_since is None else self._out_since, self._tally.moved_at)
+        return since if self._relay.now() - since >= _STUCK_SECONDS else None
+
     def statistics(self) -> MirrorStatistics:
         """How it is."""
         return MirrorStatistics(
@@ -171,5 +184,5 @@ class MirrorLink:
             self._catch_ups,
             self._retries,
             0 if self._standing is None else self._standing.waiting,
-            None if self._state == "catching up" else self._out_since,
+            self._stuck_since() if self._state == "catching up" else self._out_since,
         )

@@ -7,6 +7,7 @@ metrics show.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -128,14 +129,28 @@ class SyncReport:
 class LinkTally:
     """The numbers of one link, for as long as it is configured.
 
+    Args:
+        now: seconds since 1970.
+
     Attributes:
         outcomes: events by one of the `LINK_OUTCOMES`.
         last_refusal: why the last event was refused, here or there.
+        moved: events that one of both sides lacked, and has by this link.
+        moved_at: seconds since 1970, when that was last; 0: never.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self.moved = 0
+        self.moved_at = 0
         self.outcomes: Counter[str] = Counter(dict.fromkeys(LINK_OUTCOMES, 0))
         self.last_refusal = ""
+
+    def move(self, outcome: str) -> None:
+        """Count an event that was taken, or given."""
+        self.outcomes[outcome] += 1
+        self.moved += 1
+        self.moved_at = self._now()
 
     def refused(self, side: str, reason: str) -> None:
         """Count an event that was refused, on this side: here or there."""

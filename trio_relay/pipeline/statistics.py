@@ -150,7 +150,8 @@ class MirrorStatistics:
         catch_ups: how often both were compared to the end.
         retries: how often it was tried again.
         waiting: events that are still to be given.
-        away_since: seconds since 1970, when it was live last, or began; None while it is live or being compared.
+        away_since: seconds since 1970, when it was live last, or began; of a comparison that goes on, since when
+            nothing has come of it, if that is an hour ago; None otherwise.
     """
 
     state: str | None
@@ -175,13 +176,16 @@ def longest_away(mirrors: Mapping[tuple[str, str], MirrorStatistics], now: int) 
         mirrors: by the other relay's URL and the direction.
         now: seconds since 1970.
     """
-    away = {url: now - one.away_since for (url, _), one in mirrors.items() if one.away_since is not None}
-    away = {url: seconds for url, seconds in away.items() if seconds >= _AWAY_SECONDS}
+    away = {
+        f"{url} {'catches up in vain' if one.is_connected else 'is away'}": now - one.away_since
+        for (url, _), one in mirrors.items()
+        if one.away_since is not None and now - one.away_since >= _AWAY_SECONDS
+    }
     if not away:
         return None
     worst = max(away, key=away.__getitem__)
     others = f", and {len(away) - 1} more" if len(away) > 1 else ""
-    return f"mirror {worst} is away for {away[worst]} seconds{others}"
+    return f"mirror {worst} for {away[worst]} seconds{others}"
 
 
 class Neighbours(Protocol):
