@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_relay import config_checks
+from trio_relay.cli import main
 from trio_relay.nostr import urls
 from trio_relay.peers import dialing, mirror_options
 from trio_relay.sources import BrokenFile, NoSource, open_source
@@ -81,3 +85,14 @@ def test_an_import_tells_no_part_of_a_password(scheme: str, url: str) -> None:
         pass
     assert "SECR" not in str(caught.value)
     assert "ET99" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("own_logging")
+@pytest.mark.parametrize(
+    "url", ["ws://me:SECRET99@127.0.0.1:1/?t=TOKEN99", "ws://me:SECRET99@x:99999", "me:SECRET99@x"]
+)
+def test_a_sync_that_fails_tells_no_part_of_a_password(url: str, tmp_path: Path) -> None:
+    ended = CliRunner().invoke(main, ["sync", url], env={"TRIO_RELAY_STORE__PATH": str(tmp_path / "relay.db")})
+    assert ended.exit_code != 0
+    assert "127.0.0.1:1" in ended.output or "no URL of a relay" in ended.output
+    assert not re.search("SECRET99|TOKEN99", ended.output)
