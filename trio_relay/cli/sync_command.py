@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -21,12 +21,11 @@ from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.nip19 import secret_of
 from trio_relay.nostr.signer import Signer
 from trio_relay.nostr.urls import bare_url
-from trio_relay.peers.dialing import parse_url
 from trio_relay.peers.outcomes import SyncReport
-from trio_relay.peers.peer import Peer
-from trio_relay.peers.synchronizing import check_sync_filter
 from trio_relay.peers.waiting import PeerLost
-from trio_relay.syncing import bring_over
+
+if TYPE_CHECKING:
+    from trio_relay.peers.peer import Peer
 
 KEY_VARIABLE: Final = "TRIO_RELAY_PEER_KEY"
 _TICK_SECONDS: Final = 0.2
@@ -74,6 +73,10 @@ def sync_command(
     At the end it is said what became of the events of each direction, and why. It can be run again at any time. Exit
     code 1 if the other relay was lost, or could not give all that it has.
     """
+    # They load the WebSocket client, which no other command needs.
+    from trio_relay.peers.dialing import parse_url
+    from trio_relay.syncing import bring_over
+
     wanted = [_parsed(text) for text in filters] or [{}]
     try:
         parse_url(url)
@@ -97,6 +100,8 @@ def sync_command(
 
 
 def _parsed(text: str) -> Mapping[str, object]:
+    from trio_relay.peers.synchronizing import check_sync_filter
+
     try:
         filter_ = msgspec.json.decode(text, type=dict[str, object])
         check_sync_filter(filter_)
