@@ -33,8 +33,11 @@ class Slow(MemoryStore):
         self.removed: list[Sequence[Filter]] = []
         self.is_open = trio.Event()
         self.is_open.set()
+        self.keeps = trio.Event()
+        self.keeps.set()
 
     async def put_metadata(self, changes: Mapping[str, bytes | None]) -> None:
+        await self.keeps.wait()
         if "put_metadata" in self.failing:
             raise StoreError("no keep")
         await super().put_metadata(changes)
@@ -211,24 +214,29 @@ async def test_what_another_relay_owes_is_removed_for_it(autojump_clock: MockClo
         assert (store.contents(), kept(store)) == (set(), [f"banned-pubkeys/{ALICE.pubkey}"])
 
 
+@pytest.mark.parametrize("meanwhile", ["the ban is kept", "it is removed"])
 async def test_a_round_that_comes_in_between_does_not_remove_what_somebody_waits_for(
-    autojump_clock: MockClock,
+    meanwhile: str, autojump_clock: MockClock
 ) -> None:
     """Else the caller hears of nothing removed, and the store is asked twice."""
     store = Slow(is_shared=True)
     await store.save_many([OLD, OTHER])
-    store.is_open = trio.Event()
     numbers: list[int] = []
 
     async def ban(relay: Relay) -> None:
         numbers.append(await relay.moderation.removals.enforce([BAN], [HERS]))
 
     async with open_house(store) as relay, trio.open_nursery() as nursery:
+        held = trio.Event()
+        if meanwhile == "the ban is kept":
+            store.keeps = held
+        else:
+            store.is_open = held
         nursery.start_soon(ban, relay)
         await wait_all_tasks_blocked()
         relay.moderation.removals.learned([])
         await wait_all_tasks_blocked()
-        store.is_open.set()
+        held.set()
         await wait_all_tasks_blocked()
         assert (numbers, store.removed) == ([1], [[HERS]])
         assert store.contents() == {OTHER.id}

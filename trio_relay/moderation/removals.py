@@ -87,10 +87,15 @@ class Removals:
         Raises:
             Rejected: the store failed; the message says whether the lists are changed all the same.
         """
+        self._at_work.update(all_items(removed))  # before they are on the list, where a round would find them
         try:
             await self._state.amend([*changes, *pending(removed, self._state.now())])
-        except StoreError as error:
-            raise Rejected(Prefix.ERROR, str(error)) from error
+        except BaseException as error:
+            self._leave(removed)
+            if isinstance(error, StoreError):
+                raise Rejected(Prefix.ERROR, str(error)) from error
+            self._pending.set()
+            raise
         try:
             return await self._carry_out(removed, _Work(report)) if removed else 0
         except StoreError as error:
@@ -104,7 +109,6 @@ class Removals:
             StoreError: it failed, and is tried again later.
         """
         assert self._nursery is not None, "who has a relay has started it"
-        self._at_work.update(all_items(filters))
         self._nursery.start_soon(self._work, filters, work)
         await work.done.wait()
         if work.error is not None:
@@ -123,9 +127,12 @@ class Removals:
             else:
                 work.error = str(error)
         finally:
-            self._at_work.subtract(all_items(filters))
-            self._at_work += Counter()  # nothing stays that is none
+            self._leave(filters)
             work.done.set()
+
+    def _leave(self, filters: Sequence[Filter]) -> None:
+        self._at_work.subtract(all_items(filters))
+        self._at_work += Counter()  # nothing stays that is none
 
     async def _remove_pending(self) -> None:
         removed = 0
