@@ -21,6 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+import click
 import trio
 
 from perf.filled import filled, filled_records
@@ -34,7 +35,10 @@ _RECORD: Final = 40
 _LOOK_SECONDS: Final = 0.05
 
 
-def main(count: int = 1_000_000, differing: int = 1_000) -> None:
+@click.command()
+@click.argument("count", default=1_000_000, type=click.IntRange(1))
+@click.argument("differing", default=1_000, type=click.IntRange(0))
+def main(count: int, differing: int) -> None:
     """Make both stores, sync them twice, and print what each took."""
     folder = filled(count)
     records = filled_records(count)
@@ -112,4 +116,4 @@ def _resident(pid: int) -> int:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()
