@@ -23,6 +23,8 @@ from trio_relay import Filter, Saved
 from trio_relay.bus import StreamBus
 from trio_relay.store.opensearch import OpenSearchStore
 
+pytestmark = pytest.mark.usefixtures("inline_threads")  # else the clock runs on while a long batch is written
+
 STORED = Saved.STORED
 NOTE, OTHER = ALICE.event("note"), BOB.event("other")
 OLD, NEW = (ALICE.event(kind=0, created_at=NOW + age) for age in range(2))
