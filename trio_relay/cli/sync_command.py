@@ -21,6 +21,7 @@ from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.nip19 import secret_of
 from trio_relay.nostr.signer import Signer
 from trio_relay.nostr.urls import bare_url
+from trio_relay.peers.authentication import key_text
 from trio_relay.peers.outcomes import SyncReport
 from trio_relay.peers.waiting import PeerLost
 
@@ -114,7 +115,7 @@ def _parsed(text: str) -> Mapping[str, object]:
 
 def _signer(key_file: Path | None) -> Signer | None:
     """Read the key; raises ValueError, which names where it stands, and says nothing of it."""
-    text = os.environ.get(KEY_VARIABLE, "") if key_file is None else key_file.read_text(errors="replace")
+    text = os.environ.get(KEY_VARIABLE, "") if key_file is None else key_text(key_file)
     if not text.strip():
         return None
     try:

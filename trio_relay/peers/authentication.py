@@ -31,17 +31,26 @@ def read_signer(path: Path) -> Signer:
     Raises:
         ValueError: there is none; the message says what is wrong, and never what is in the file.
     """
+    text = key_text(path)
+    try:
+        return Signer(secret_of(text))
+    except ValueError:
+        raise ValueError(f"{path} does not hold a secret key, hex or nsec1…, and nothing else") from None
+
+
+def key_text(path: Path) -> str:
+    """Read the little that a key file holds, whatever it is; nothing of what is no regular file.
+
+    Raises:
+        ValueError: it cannot be read; the message says why.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe could wait for ever
         with open(descriptor, "rb") as file:
             is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            text = file.read(_MOST_KEY_BYTES) if is_regular else b""
+            return file.read(_MOST_KEY_BYTES).decode(errors="replace").strip() if is_regular else ""
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
-    try:
-        return Signer(secret_of(text.decode().strip()))
-    except ValueError:
-        raise ValueError(f"{path} does not hold a secret key, hex or nsec1…, and nothing else") from None
 
 
 def wants_key(reason: str) -> bool:
