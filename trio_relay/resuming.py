@@ -11,7 +11,6 @@ import hashlib
 import os
 from collections import deque
 from contextlib import suppress
-from glob import escape
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, NoReturn
 
@@ -20,7 +19,7 @@ import structlog
 import trio
 
 from trio_relay.nostr.filter import Filter
-from trio_relay.private_files import written_whole
+from trio_relay.private_files import remove_unfinished, written_whole
 from trio_relay.store.base import Queryable
 
 log = structlog.get_logger("trio_relay.importing")
@@ -228,9 +227,9 @@ class Bookmark:
 
     def forget(self) -> None:
         """Take away what was noted, and what kills in the middle of a note have left: the import is done."""
-        for path in (self.path, *self.path.parent.glob(f"{escape(self.path.name)}.*.part")):
-            with suppress(OSError):
-                path.unlink()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+            remove_unfinished(self.path)
 
 
 async def place_to_resume(remembered: Bookmarked, store: Queryable) -> PassedOver:
