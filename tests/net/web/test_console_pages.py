@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.net.web.canned import ACTING, ID, KEY, CannedApi, Desk, Outline, StillVitals, answers
@@ -50,6 +50,7 @@ async def test_text_from_outside_makes_no_element_and_no_attribute(path: str) ->
 
 
 @given(text=st.text(min_size=1, max_size=60), path=st.sampled_from(PATHS))
+@example(text="{", path="moderation/log")
 async def test_any_text_makes_no_element_and_no_attribute(text: str, path: str) -> None:
     plain = Outline(await Desk().text(path, **SHOWN.get(path, {})))
     hostile = Desk(CannedApi(answers(f"<{text}")))
@@ -206,6 +207,12 @@ async def test_numbers_and_plots_come_as_json_too() -> None:
 
 def test_each_method_of_a_form_has_words() -> None:
     assert [method for method in ACTING if web.deeds.deed(method, [ID]).startswith("Called")] == []
+
+
+@pytest.mark.parametrize("name", ["{", "}", "{0}", "{5}", "{x.y}", "%s", "<b>"])
+def test_a_method_without_words_is_told_by_its_name(name: str) -> None:
+    assert web.deeds.deed(name, [ID]) == f"Called {name}"
+    assert web.deeds.deed("denyword", [name]) == f"Refused the word “{name}” from now on"
 
 
 FILTER = {"kinds": [1], "#t": ["<b>"]}

@@ -63,7 +63,9 @@ def deed(method: str, params: Sequence[object]) -> str:
         params: as they were.
     """
     is_default = method in _DEFAULTS and not (params and params[0])
-    words = (_DEFAULTS if is_default else _DEEDS).get(method, f"Called {method}")
+    words = (_DEFAULTS if is_default else _DEEDS).get(method)
+    if words is None:
+        return f"Called {method}"
     texts = [_item(method, param) for param in params[:_MOST_PARAMS]]
     return words.format(*texts, *[""] * _MOST_PARAMS).strip()
 
