@@ -21,6 +21,7 @@ ALLOWED = {
     "memory_budget": [],
     "heap": [],
     "process": ["heap"],
+    "systemd": [],
     "scoreboard": [],
     "places": ["shares"],
     "link": [],
