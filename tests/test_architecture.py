@@ -52,6 +52,7 @@ ALLOWED = {
     ],
     "peers": ["frozen", "turns", "version", "nostr", "policy", "store.base", "moderation", "pipeline"],
     "net": [
+        "systemd",
         "frozen",
         "turns",
         "shares",
@@ -109,6 +110,7 @@ ALLOWED = {
     "banner": ["version", "nostr", "store", "pipeline", "net", "config"],
     "attending": ["backup", "policy", "pipeline", "net", "list_files", "config"],
     "shown_settings": ["config", "net"],
+    "service": ["systemd", "net", "store.base", "config", "banner"],
     "app": [
         "backup",
         "banner",
@@ -129,6 +131,7 @@ ALLOWED = {
         "config",
         "heap",
         "process",
+        "service",
     ],
     "workers": [
         "version",
@@ -154,6 +157,7 @@ ALLOWED = {
         "peers",
         "banner",
         "attending",
+        "service",
         "app",
     ],
     "sources": ["compressed", "nostr"],
@@ -176,6 +180,8 @@ ALLOWED = {
     "syncing": ["nostr", "policy", "plugins", "pipeline", "peers", "config", "app"],
     "trends": ["nostr", "store"],
     "cli": [
+        "systemd",
+        "service",
         "backup",
         "moderation",
         "workers",

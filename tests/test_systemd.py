@@ -27,6 +27,7 @@ US = 1234
     [
         ({}, []),
         ({"LISTEN_PID": "1234", "LISTEN_FDS": "0"}, []),
+        ({"LISTEN_PID": "1234", "LISTEN_FDS": "0", "LISTEN_FDNAMES": ""}, []),
         ({"LISTEN_PID": "1234", "LISTEN_FDS": "2"}, [HandedSocket(3, "unknown"), HandedSocket(4, "unknown")]),
         (
             {"LISTEN_PID": "1234", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a.socket:metrics.listen"},

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import starmap
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import trio
 from msgspec.structs import replace
 
 from trio_relay import bus, heap
-from trio_relay.attending import attended, listening
+from trio_relay.attending import attended, listened, listening
 from trio_relay.backup.regular import BackupCollector, Backups
 from trio_relay.banner import banner, place_of
 from trio_relay.bus import Bus
@@ -34,6 +34,7 @@ from trio_relay.net.admin.sight import BackUpNow, OwnSight, SettingsShown, no_se
 from trio_relay.net.clients import Clients
 from trio_relay.net.control import control_line
 from trio_relay.net.endpoints import Endpoints, Management, MetricsEndpoint
+from trio_relay.net.handed_sockets import HandedSockets, assigned
 from trio_relay.net.listeners import (
     BoundListener,
     Preamble,
@@ -55,6 +56,7 @@ from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.retention import Retention
 from trio_relay.policy.rules import Rules
 from trio_relay.process import own_use, tune_process
+from trio_relay.service import Again, Service, unless_stopped
 from trio_relay.store import opensearch
 from trio_relay.store.base import Store, StoreRefused
 from trio_relay.store.memory import MemoryStore
@@ -77,12 +79,14 @@ class Origins:
         mirrors: reads the tables of mirrors again; None: there are none, or no file.
         backups: made regularly and when somebody asks; None: there is no way to.
         settings: tells all of them, as operators may see them.
+        service: what a service manager gave this process, and is told by it.
     """
 
     lists: ListFiles | None = None
     mirrors: MirrorTables | None = None
     backups: Backups | None = None
     settings: SettingsShown = no_settings
+    service: Service = field(default_factory=Service)
 
     @property
     def back_up(self) -> BackUpNow | None:
@@ -110,7 +114,7 @@ async def main(config: Config, announce: Callable[[str], None], origins: Origins
     Raises:
         TlsRefused: the certificate or its key cannot be used.
         StoreRefused: the store cannot be opened.
-        AddressRefused: an address cannot be listened on.
+        AddressRefused: an address cannot be listened on, or a socket that was handed over is in no setting.
         ExceptionGroup: a part of the relay failed, so everything was stopped.
         StoppedNow: a second signal came while it was stopping; in a group.
     """
@@ -120,26 +124,29 @@ async def main(config: Config, announce: Callable[[str], None], origins: Origins
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
         root.start_soon(heap.give_back_regularly)
+        handed = await assigned(origins.service.sockets, listened(config))
         # All addresses before the first connection: a relay that cannot listen on all of them does not start.
-        async with (
-            open_store(config, bus_of(config)) as store,
-            listening(config.net.listen) as listeners,
-            judging(config.plugins, store) as judges,
-            open_relay(
-                store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config), judges=judges
-            ) as relay,
-        ):
-            await _serve(config, store, relay, listeners, stop, announce, origins, files)
+        with unless_stopped(stop):
+            async with (
+                open_store(config, bus_of(config), origins.service.turn(config, stop)) as store,
+                listening(config.net.listen, handed) as listeners,
+                judging(config.plugins, store) as judges,
+                open_relay(
+                    store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config), judges=judges
+                ) as relay,
+            ):
+                await _serve(config, store, relay, listeners, handed, stop, announce, origins, files)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
 @asynccontextmanager
-async def open_store(config: Config, told: Bus | None = None) -> AsyncIterator[Store]:
+async def open_store(config: Config, told: Bus | None = None, again: Again | None = None) -> AsyncIterator[Store]:
     """Open the store that the configuration names, for as long as the context lasts.
 
     Args:
         config: checked.
         told: the bus over which relays that share the store tell each other; commands that are no relay need none.
+        again: waits for a process that has it; None: it is refused then.
 
     Raises:
         StoreRefused: it cannot be opened.
@@ -150,7 +157,8 @@ async def open_store(config: Config, told: Bus | None = None) -> AsyncIterator[S
     elif config.store.backend == "opensearch":
         opened = opensearch.open_opensearch(config.opensearch, bus=told, archiving=config.store.archiving)
     else:
-        opened = open_sqlite(config.store, has_folder=not is_shared(Path(config.store.path).parent, config))
+        has_folder = not is_shared(Path(config.store.path).parent, config)
+        opened = open_sqlite(config.store, has_folder=has_folder, again=again)
     async with opened as store:
         yield store
 
@@ -253,6 +261,7 @@ async def _serve(
     store: Store,
     relay: Relay,
     listeners: Sequence[BoundListener],
+    handed: HandedSockets,
     stop: trio.Event,
     announce: Callable[[str], None],
     origins: Origins,
@@ -282,6 +291,7 @@ async def _serve(
             origins.lists,
             lambda _options: server.recheck(),
             origins.backups,
+            handed,
         ) as metrics,
         open_mirrors(relay, store, config.mirror, stop) as take_mirrors,
         rereading(origins.mirrors, take_mirrors) as asked,
@@ -294,6 +304,8 @@ async def _serve(
             await serving.start(server.serve, listeners, stop)
             for listener in listeners:
                 announce(place_of(listener))
+            alive = trio.lowlevel.checkpoint if store.is_shared else relay.stages.writer.settled
+            serving.start_soon(origins.service.run, config, listeners, alive, stop)
 
 
 async def hear_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

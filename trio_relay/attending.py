@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Final
 
 import structlog
 import trio
@@ -14,6 +15,7 @@ from trio_relay.config import Config
 from trio_relay.list_files import ListFiles
 from trio_relay.net.addresses import Proxies
 from trio_relay.net.endpoints import MetricsEndpoint
+from trio_relay.net.handed_sockets import HandedSockets
 from trio_relay.net.http import converse
 from trio_relay.net.listeners import BoundListener, PatientListener, Shortage, open_listeners
 from trio_relay.net.lobby import Lobby
@@ -24,6 +26,9 @@ from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.options import PolicyOptions
 
 log = structlog.get_logger("trio_relay.app")
+
+CLIENTS: Final = "net.listen"
+METRICS: Final = "metrics.listen"
 
 
 @asynccontextmanager
@@ -36,6 +41,7 @@ async def attended(
     lists: ListFiles | None,
     changed: Callable[[PolicyOptions], None],
     backups: Backups | None,
+    handed: HandedSockets,
 ) -> AsyncIterator[Sequence[BoundListener]]:
     """Show the metrics, keep the vitals, follow lists that stand in files, and make backups, while the context lasts.
 
@@ -48,6 +54,7 @@ async def attended(
         lists: sees when lists of the configuration change; None if none stands in a file.
         changed: told of them, once the rules go by them; sync.
         backups: made at their time; None: there are none.
+        handed: sockets that are taken instead of being bound.
 
     Returns:
         Where the metrics are listened for.
@@ -61,7 +68,7 @@ async def attended(
         changed(options)
 
     async with (
-        listening((config.metrics.listen,) if config.metrics.listen else ()) as listeners,
+        listening(listened(config)[METRICS], handed, METRICS) as listeners,
         trio.open_nursery() as watching,
     ):
         if listeners:
@@ -78,8 +85,15 @@ async def attended(
 
 
 @asynccontextmanager
-async def listening(addresses: Sequence[str]) -> AsyncIterator[list[BoundListener]]:
+async def listening(
+    addresses: Sequence[str], handed: HandedSockets | None = None, setting: str = CLIENTS
+) -> AsyncIterator[list[BoundListener]]:
     """Listen on these addresses for as long as the context lasts.
+
+    Args:
+        addresses: as they stand in the setting.
+        handed: sockets that are taken instead of being bound; None: there are none.
+        setting: that has the addresses.
 
     Raises:
         AddressRefused: one cannot be listened on.
@@ -88,8 +102,13 @@ async def listening(addresses: Sequence[str]) -> AsyncIterator[list[BoundListene
         yield [
             await opened.enter_async_context(listener)
             for address in addresses
-            for listener in await open_listeners(address)
+            for listener in (handed and handed.take(setting, address)) or await open_listeners(address)
         ]
+
+
+def listened(config: Config) -> dict[str, Sequence[str]]:
+    """Return all addresses where a manager may listen for the relay, by the name of their setting."""
+    return {CLIENTS: config.net.listen, METRICS: (config.metrics.listen,) if config.metrics.listen else ()}
 
 
 async def show(endpoint: MetricsEndpoint, options: NetOptions, lobby: Lobby, stream: trio.abc.Stream) -> None:

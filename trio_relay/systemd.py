@@ -74,9 +74,9 @@ def sockets_in(said: Mapping[str, str], pid: int) -> list[HandedSocket]:
     if count > _MOST_SOCKETS:
         raise ValueError(f"LISTEN_FDS: more than {_MOST_SOCKETS} sockets")
     names = said["LISTEN_FDNAMES"].split(":") if "LISTEN_FDNAMES" in said else [_NAMELESS] * count
-    if len(names) != count:
+    if count and len(names) != count:
         raise ValueError(f"LISTEN_FDNAMES: {len(names)} names of {count} sockets")
-    return [HandedSocket(fd, name) for fd, name in enumerate(names, FIRST_SOCKET)]
+    return [HandedSocket(fd, name) for fd, name in enumerate(names[:count], FIRST_SOCKET)]
 
 
 class Notifier:

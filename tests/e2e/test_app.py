@@ -174,7 +174,7 @@ async def test_a_relay_that_has_only_half_of_its_addresses_does_not_start(tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = _config(tmp_path, workers, listen=["127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"])
         with pytest.RaisesGroup(AddressRefused, flatten_subgroups=True):
-            await _main_of(config)(config, announced.append, None)
+            await _main_of(config)(config, announced.append, app.Origins())
     assert announced == []
 
 

@@ -130,7 +130,11 @@ class Program:
 
 @asynccontextmanager
 async def running(
-    folder: Path, settings: Mapping[str, str] | None = None, *, command: Sequence[str] = MODULE
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    command: Sequence[str] = MODULE,
+    inherited: Sequence[int] = (),
 ) -> AsyncIterator[Program]:
     """The program with its store in this folder and every port a free one, once it listens; killed at the end.
 
@@ -138,6 +142,7 @@ async def running(
         folder: its working directory.
         settings: `section.key` to its value, TOML or plain text.
         command: what starts it.
+        inherited: file descriptors that it gets besides.
     """
     async with trio.open_nursery() as nursery:
         start = partial(
@@ -149,6 +154,7 @@ async def running(
             env=environment(settings),
             check=False,
             deliver_cancel=_kill,
+            pass_fds=inherited,
         )
         program = Program(await nursery.start(start))
         nursery.start_soon(program.listen)

@@ -14,12 +14,14 @@ import trio
 from trio_relay import app, logs
 from trio_relay.app import Origins
 from trio_relay.cli.backup_commands import backups_of
-from trio_relay.cli.leaving import exit_codes
+from trio_relay.cli.leaving import CONFIG_ERROR, exit_codes, leave
 from trio_relay.cli.loading import config_option, followed_lists, loaded
 from trio_relay.config import Config, load
 from trio_relay.net.web.assembly import pages_of
 from trio_relay.peers.mirror_tables import MirrorTables
+from trio_relay.service import Service
 from trio_relay.shown_settings import shown_settings
+from trio_relay.systemd import take_notifier, take_sockets
 from trio_relay.tls_files import tls_files
 from trio_relay.version import CODE, __version__
 
@@ -63,17 +65,26 @@ def check_config(group_path: Path | None, config_path: Path | None) -> None:
 
 def serve(path: Path | None) -> None:
     logs.open_closed_streams()
+    service = _service()  # before any code of others runs, such as hooks
     config = loaded(path, with_hooks=True)
     with exit_codes():
-        trio.run(_main_of(config), config, partial(click.echo, nl=True), _origins(path, config))
+        trio.run(_main_of(config), config, partial(click.echo, nl=True), _origins(path, config, service))
     click.echo("stopped")
 
 
-def _origins(path: Path | None, config: Config) -> Origins:
+def _service() -> Service:
+    try:
+        return Service(take_sockets(os.environ, os.getpid()), take_notifier(os.environ, os.getpid()))
+    except ValueError as error:
+        leave(CONFIG_ERROR, str(error))
+
+
+def _origins(path: Path | None, config: Config, service: Service) -> Origins:
     # A service is told by SIGHUP that its file has changed; to a relay on a terminal it says that this was closed.
     is_service = path is not None and not (sys.stdin is not None and sys.stdin.isatty())
     mirrors = MirrorTables(lambda: load(path, os.environ).mirror) if config.mirror or is_service else None
-    return Origins(followed_lists(path, config), mirrors, backups_of(config), shown_settings(path, os.environ, config))
+    settings = shown_settings(path, os.environ, config)
+    return Origins(followed_lists(path, config), mirrors, backups_of(config), settings, service)
 
 
 def _main_of(config: Config) -> Callable[..., Awaitable[None]]:

@@ -307,8 +307,10 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def bound_address(listener: BoundListener) -> str:
-    """`host:port` of a listener, with the port that it really got, or `unix:` and its path."""
+    """`host:port` of a listener, with the port that it really got, or `unix:` and its path, `@` if it is abstract."""
     name = listener.socket.getsockname()
+    if isinstance(name, bytes):
+        return f"{_UNIX}@{os.fsdecode(name[1:])}"
     if isinstance(name, str):
         return f"{_UNIX}{name}"
     host, port = name[:2]

@@ -23,7 +23,7 @@ import trio
 
 from trio_relay import heap
 from trio_relay.app import Origins, bus_of, hear_signals, is_shared, open_store, rules_of, sync_options
-from trio_relay.attending import attended, listening
+from trio_relay.attending import attended, listened, listening
 from trio_relay.banner import banner, place_of
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
@@ -31,6 +31,7 @@ from trio_relay.metrics import MetricsPage, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.control import control_line
 from trio_relay.net.endpoints import MetricsEndpoint
+from trio_relay.net.handed_sockets import HandedSockets, assigned
 from trio_relay.net.listeners import BoundListener, Shortage, preamble_of
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.net.vitals import Look, Vitals, look_at
@@ -43,6 +44,7 @@ from trio_relay.pipeline.statistics import RelayStatistics, longest_away
 from trio_relay.policy.rates import WORDS
 from trio_relay.process import tune_process
 from trio_relay.scoreboard import Scoreboard
+from trio_relay.service import unless_stopped
 from trio_relay.store.base import Store
 from trio_relay.store.kept import Keeper
 from trio_relay.store.sqlite import open_sqlite
@@ -87,9 +89,10 @@ async def main(config: Config, announce: Announce, origins: Origins, workers: in
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
         root.start_soon(heap.give_back_regularly)
+        handed = await assigned(origins.service.sockets, listened(config))
         buckets = WORDS if config.rates.enabled else 0
-        with _scoreboard(workers, config.net.max_connections, buckets) as scoreboard:
-            whole = _Whole(config, workers, scoreboard, files)
+        with _scoreboard(workers, config.net.max_connections, buckets) as scoreboard, unless_stopped(stop):
+            whole = _Whole(config, workers, scoreboard, files, handed)
             await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, origins)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
@@ -109,8 +112,11 @@ def _scoreboard(workers: int, connections: int, buckets: int) -> Scoreboard:
 class _Whole:
     """All that this process does for its workers."""
 
-    def __init__(self, config: Config, workers: int, scoreboard: Scoreboard, files: TlsFiles | None) -> None:
+    def __init__(
+        self, config: Config, workers: int, scoreboard: Scoreboard, files: TlsFiles | None, handed: HandedSockets
+    ) -> None:
         self._config = config
+        self._handed = handed
         self._files = files
         self._workers = workers
         self._scoreboard = scoreboard
@@ -137,9 +143,12 @@ class _Whole:
         has_folder = not is_shared(Path(config.store.path).parent, config)
         async with (
             open_sqlite(
-                share_of_keeper(config, self._workers).store, has_folder=has_folder, scoreboard=self._scoreboard
+                share_of_keeper(config, self._workers).store,
+                has_folder=has_folder,
+                scoreboard=self._scoreboard,
+                again=origins.service.turn(config, stop),
             ) as file,
-            listening(config.net.listen) as self._listeners,
+            listening(config.net.listen, self._handed) as self._listeners,
             trio.open_nursery() as keeping,
         ):
             keeper = Keeper(file, config.pipeline.write_batch)
@@ -156,7 +165,7 @@ class _Whole:
         hub = Hub(bus_of(self._config))
         async with (
             open_store(self._config, hub.join()) as index,
-            listening(self._config.net.listen) as self._listeners,
+            listening(self._config.net.listen, self._handed) as self._listeners,
             trio.open_nursery() as joining,
         ):
             self._conversations.share(partial(HubPlace, hub), trio.lowlevel.checkpoint)
@@ -208,6 +217,7 @@ class _Whole:
                 origins.lists,
                 conversations.take_options,
                 origins.backups,
+                self._handed,
             ) as metrics,
             rereading(origins.mirrors, conversations.take_mirrors) as asked,
             following(self._files, conversations.take_certificate, asked),
@@ -221,6 +231,8 @@ class _Whole:
                 if not stop.is_set():
                     for listener in self._listeners:
                         announce(place_of(listener))
+                    alive = conversations.obeyed if store.is_shared else conversations.settled
+                    serving.start_soon(origins.service.run, config, self._listeners, alive, stop)
 
     def _statistics(self, relay: Relay) -> tuple[RelayStatistics, NetStatistics]:
         own = relay.statistics()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import trio
 
 from trio_relay.private_files import Misplaced, make_folder
 from trio_relay.scoreboard import Scoreboard
-from trio_relay.store.base import StoreRefused
+from trio_relay.store.base import StoreInUse, StoreRefused
 from trio_relay.store.sqlite.lock import PidLock, keep_from_others
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.read_pool import opened
@@ -29,6 +29,7 @@ async def open_sqlite(
     clock: Callable[[], float] = time.time,
     has_folder: bool = True,
     scoreboard: Scoreboard | None = None,
+    again: Callable[[StoreInUse], Awaitable[bool]] | None = None,
 ) -> AsyncIterator[SqliteStore]:
     """Open the store in this file, for this process and this user alone, for as long as the context lasts.
 
@@ -37,6 +38,7 @@ async def open_sqlite(
         clock: seconds since 1970, for expiry and for searches that look at ages.
         has_folder: False if others have to reach something in its folder, so that this stays open to them.
         scoreboard: shared with processes that only read the file; None: there are none.
+        again: waits, if another process holds the file, and tells whether to try again; None: at once it is refused.
 
     Raises:
         StoreRefused: another process holds the file, it is of a newer version, or it cannot be opened.
@@ -44,7 +46,7 @@ async def open_sqlite(
     path = Path(options.path)
     with refusing(path):
         make_folder(path.parent)
-        lock = PidLock(path)
+        lock = await _locked(path, again)
     try:
         with refusing(path):
             keep_from_others(path, has_folder=has_folder)
@@ -60,6 +62,15 @@ async def open_sqlite(
                 await trio.to_thread.run_sync(store.close, abandon_on_cancel=True)
     finally:
         lock.release()
+
+
+async def _locked(path: Path, again: Callable[[StoreInUse], Awaitable[bool]] | None) -> PidLock:
+    while True:
+        try:
+            return PidLock(path)
+        except StoreInUse as refused:
+            if again is None or not await again(refused):
+                raise
 
 
 @contextmanager
