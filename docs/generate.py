@@ -59,6 +59,7 @@ def configuration_page() -> str:
         GENERATED,
         "",
         "`trio-relay --config FILE` reads one TOML file; without it, and for every key that it leaves out, the defaults hold.",
+        "`TRIO_RELAY_CONFIG` names the file for commands that are not told of one.",
         "An unknown key, a wrong type or an impossible value stops the start with the key's name, the reason and the nearest known key.",
         "`trio-relay check-config --config FILE` does only that check.",
         "",

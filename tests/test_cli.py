@@ -54,6 +54,19 @@ def test_the_help_documents_every_exit_code(run: Callable[..., Result]) -> None:
         assert code in told
 
 
+def test_a_variable_names_the_file_where_no_option_does(run: Callable[..., Result], tmp_path: Path) -> None:
+    files = {name: str(tmp_path / name) for name in ("variable", "before", "behind")}
+    for path in files.values():
+        Path(path).touch()
+
+    def checked(*arguments: str) -> str:
+        return run(*arguments, config=files["variable"]).stdout.strip().removesuffix(" is good")
+
+    assert checked("check-config") == files["variable"]
+    assert checked("--config", files["before"], "check-config") == files["before"]
+    assert checked("--config", files["before"], "check-config", "--config", files["behind"]) == files["behind"]
+
+
 def test_check_config_without_a_file_checks_the_defaults(run: Callable[..., Result]) -> None:
     ended = run("check-config")
     assert (ended.exit_code, ended.stdout) == (0, "the default configuration is good\n")

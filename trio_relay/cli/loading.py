@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +19,16 @@ from trio_relay.store.sqlite.lock import why_not_there
 
 log = structlog.get_logger("trio_relay.cli")
 
-config_option: Final = click.option(
+_config_option: Final = partial(
+    click.option,
     "--config",
     "config_path",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The configuration, a TOML file. Without it every setting has its default.",
 )
+config_option: Final = _config_option()
+group_config_option: Final = _config_option(envvar="TRIO_RELAY_CONFIG", show_envvar=True)
+"""The same before the name of a command, whose own comes first; the variable comes last."""
 
 
 def loaded(path: Path | None, *, with_hooks: bool = False) -> Config:

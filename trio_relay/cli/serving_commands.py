@@ -15,7 +15,7 @@ from trio_relay import app, logs
 from trio_relay.app import Origins
 from trio_relay.cli.backup_commands import backups_of
 from trio_relay.cli.leaving import CONFIG_ERROR, exit_codes, leave
-from trio_relay.cli.loading import config_option, followed_lists, loaded
+from trio_relay.cli.loading import config_option, followed_lists, group_config_option, loaded
 from trio_relay.config import Config, load
 from trio_relay.net.web.assembly import pages_of
 from trio_relay.peers.mirror_tables import MirrorTables
@@ -27,7 +27,7 @@ from trio_relay.version import CODE, __version__
 
 
 @click.group(invoke_without_command=True)
-@config_option
+@group_config_option
 @click.version_option(f"{__version__} ({CODE})", prog_name="trio-relay")
 @click.pass_context
 def main(context: click.Context, config_path: Path | None) -> None:
