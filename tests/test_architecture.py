@@ -107,6 +107,7 @@ ALLOWED = {
         "list_files",
         "environment",
     ],
+    "first_config": ["config_checks", "nostr", "net"],
     "banner": ["version", "nostr", "store", "pipeline", "net", "config"],
     "attending": ["backup", "policy", "pipeline", "net", "list_files", "config"],
     "shown_settings": ["config", "net"],
@@ -206,6 +207,7 @@ ALLOWED = {
         "transfer",
         "state_file",
         "shown_settings",
+        "first_config",
         "importing",
         "exporting",
         "peers",
@@ -235,6 +237,7 @@ PURE = [
     "net/forwarded.py", "net/proxy_header.py", "net/welcome.py",
     "net/web/place.py", "net/web/plots.py", "net/web/sessions.py",
     "net/web/shown_events.py",
+    "first_config.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {

@@ -7,6 +7,7 @@ from trio_relay.cli.backup_commands import backup_command, restore_command
 from trio_relay.cli.checking_store import check_command
 from trio_relay.cli.export_command import export_command
 from trio_relay.cli.import_command import import_command
+from trio_relay.cli.init_command import init_command
 from trio_relay.cli.operating import count_command, query_command, stats_command
 from trio_relay.cli.relay_calls import call_command, compact_command, delete_command
 from trio_relay.cli.retention_command import retention_command
@@ -24,6 +25,7 @@ for command in (
     count_command,
     delete_command,
     import_command,
+    init_command,
     export_command,
     migrate_command,
     query_command,
