@@ -143,15 +143,28 @@ def unfinished(path: Path) -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
+def unfinished_beside(path: Path) -> list[Path]:
+    """What is being written beside a path, or was left there by killed processes, when they were to write it.
+
+    Raises:
+        OSError: its folder cannot be read.
+    """
+    start = f"{path.name}."
+    return [
+        one
+        for one in path.parent.iterdir()
+        if one.name.startswith(start) and _RANDOM_PART.fullmatch(one.name.removeprefix(path.name))
+    ]
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove what killed processes have left beside a path when they were to write it.
 
     Raises:
         OSError: it cannot be removed.
     """
-    for one in path.parent.iterdir():
-        if one.name.startswith(f"{path.name}.") and _RANDOM_PART.fullmatch(one.name.removeprefix(path.name)):
-            one.unlink(missing_ok=True)
+    for one in unfinished_beside(path):
+        one.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -32,9 +32,14 @@ def tune_process(connections: int) -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
+def files_for(connections: int) -> int:
+    """Return how many files a process needs open for so many connections."""
+    return connections + _OTHER_FILES
+
+
 def _make_room(connections: int) -> None:
     """Raise the limit of open files, often 1,024, to what so many connections need, as far as the system allows."""
-    wanted = connections + _OTHER_FILES
+    wanted = files_for(connections)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return

@@ -36,7 +36,8 @@ MOST_PATH_BYTES: Final = 107
 """Of the path of a Unix socket, which is Linux's limit (unix(7))."""
 _MODE: Final = 0o660
 """Of a Unix socket: its owner and its group may connect."""
-_BACKLOG: Final = 1_024
+BACKLOG: Final = 1_024
+"""Connections that may wait to be accepted, as far as net.core.somaxconn lets them."""
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What accept(2) says when the process or the system has no room for one more connection."""
@@ -199,7 +200,7 @@ async def _open(address: str) -> Sequence[trio.SocketListener | UnixListener]:
     try:
         if host == "*":
             return await _open_everywhere(int(port))
-        return await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None, backlog=_BACKLOG)
+        return await trio.open_tcp_listeners(int(port), host=host.strip("[]") or None, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
         reason = error.strerror if isinstance(error, OSError) else "no such name"
         raise AddressRefused(f"cannot listen on {address}: {reason}") from error
@@ -227,10 +228,10 @@ def inherited_listener(fd: int, is_ahead: Callable[[], bool]) -> SharedListener:
 
 async def _open_everywhere(port: int) -> list[trio.SocketListener]:
     """Listen on every address of the machine, IPv6 included where it has that, on one port for both."""
-    listeners = await trio.open_tcp_listeners(port, host="0.0.0.0", backlog=_BACKLOG)
+    listeners = await trio.open_tcp_listeners(port, host="0.0.0.0", backlog=BACKLOG)
     port = listeners[0].socket.getsockname()[1]
     try:
-        return listeners + await trio.open_tcp_listeners(port, host="::", backlog=_BACKLOG)
+        return listeners + await trio.open_tcp_listeners(port, host="::", backlog=BACKLOG)
     except OSError as error:
         if error.errno in _NO_IPV6:
             return listeners
@@ -251,7 +252,7 @@ def open_unix(path: Path, mode: int) -> UnixListener:
             _clear(path)
             bound.bind(os.fspath(path))
             set_mode(path, mode)  # before it is listened on: until then nobody can connect
-            bound.listen(_BACKLOG)
+            bound.listen(BACKLOG)
             return UnixListener(trio.SocketListener(trio.socket.from_stdlib_socket(bound)), path)
     except (OSError, AddressRefused) as error:
         bound.close()

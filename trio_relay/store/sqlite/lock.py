@@ -13,7 +13,8 @@ from trio_relay.private_files import close_to_others, open_private
 from trio_relay.store.base import StoreInUse, StoreRefused
 
 _LOCK: Final = ".lock"
-_BESIDE: Final = ("-wal", "-shm", "-journal", _LOCK, ".sock")
+_SOCKET: Final = ".sock"
+_BESIDE: Final = ("-wal", "-shm", "-journal", _LOCK, _SOCKET)
 """What lies beside the database, by what is added to its name; the last is the control line's."""
 _KEPT_ASIDE: Final = ".before-"
 """Begins what is added to the name of an old database that another one has replaced."""
@@ -146,6 +147,12 @@ _ITS_OWN: Final = "{file} belongs to the store, {store}, and is not to be writte
 def _whereabouts(path: Path) -> Path:
     """A path without links on its way; what it names itself may be one."""
     return _real(path.parent) / path.name
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of a store, the database first, whether they are there or not; sockets are none."""
+    real = _real(path)
+    return [real, *(one for one in _beside(real) if one.suffix != _SOCKET)]
 
 
 def _beside(path: Path) -> list[Path]:
