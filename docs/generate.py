@@ -20,7 +20,8 @@ from trio_relay.backup.regular import BackupCollector
 from trio_relay.cli import main as command
 from trio_relay.config import Setting, settings
 from trio_relay.config_tables import LISTED, options_of
-from trio_relay.metrics import MetricsPage, ProcessFigures, WorkersFigures
+from trio_relay.loop_lag import LoopLag
+from trio_relay.metrics import MetricsPage, OperationCollector, ProcessFigures, WorkersFigures
 from trio_relay.store.base import CacheStatistics, NoteStatistics, SharingStatistics, StoreStatistics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,7 +116,9 @@ async def _metrics() -> list[Metric]:
         server = Server(relay, Endpoints(relay.document, relay.check, ""), NetOptions())
         figures = WorkersFigures(ProcessFigures("keeper", 0.0, 0, 0.0), (), 0, 0)
         shown = replace(relay.statistics(), store=_WITH_ALL)
-        page = MetricsPage(lambda: (shown, server.statistics()), lambda: figures)
+        net = replace(server.statistics(), loop_lag=LoopLag().statistics())
+        page = MetricsPage(lambda: (shown, net), lambda: figures)
+        page.add(OperationCollector(lambda: None, dict))
         page.add(BackupCollector(BackupStatistics))
         return page.families()
 
@@ -124,6 +127,8 @@ _WITH_ALL: Final = StoreStatistics(
     "any",
     cache=CacheStatistics(events=0, bytes=0, hits=0, misses=0),
     sharing=SharingStatistics({}, 0.0, NoteStatistics(is_connected=True, sent=0, heard=0, dropped=0, gaps=0)),
+    free_bytes=0,
+    failed_requests={},
 )
 
 

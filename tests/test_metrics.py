@@ -84,11 +84,16 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_verifiers": "gauge",
         "trio_relay_process_cpu_seconds": "counter",
         "trio_relay_process_resident_bytes": "gauge",
+        "trio_relay_process_open_files": "gauge",
+        "trio_relay_process_open_files_limit": "gauge",
+        "trio_relay_process_start_seconds": "gauge",
+        "trio_relay_clock_seconds": "gauge",
         "trio_relay_query_at_once_seconds": "histogram",
         "trio_relay_events": "counter",
         "trio_relay_messages_refused": "counter",
         "trio_relay_channel_depth": "gauge",
         "trio_relay_channel_peak": "gauge",
+        "trio_relay_channel_capacity": "gauge",
         "trio_relay_verify_batch_events": "histogram",
         "trio_relay_verify_seconds": "histogram",
         "trio_relay_write_batch_events": "histogram",
@@ -127,9 +132,11 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_healthy": "gauge",
         "trio_relay_store_bytes": "gauge",
         "trio_relay_store_wal_bytes": "gauge",
+        "trio_relay_store_free_bytes": "gauge",
         "trio_relay_retention_forgotten": "counter",
         "trio_relay_retention_last_seconds": "gauge",
         "trio_relay_retention_round_seconds": "gauge",
+        "trio_relay_retention_failed": "counter",
         "trio_relay_memory_bytes": "gauge",
     }
 
@@ -266,6 +273,7 @@ async def test_channels_show_what_waits_and_the_most_that_waited(autojump_clock:
     assert [full["channel_depth", name] for name in ("intake", "verified", "live")] == [1, 2, 0]
     assert [empty["channel_depth", name] for name in ("intake", "verified", "live")] == [0, 0, 0]
     assert [empty["channel_peak", name] for name in ("intake", "verified")] == [1, 2]
+    assert [empty["channel_capacity", name] for name in ("intake", "verified", "live")] == [2, 2, 1]
 
 
 async def test_histograms_add_up_to_infinity(autojump_clock: MockClock) -> None:

@@ -14,7 +14,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from itertools import starmap
+from operator import attrgetter
 from pathlib import Path
 
 import structlog
@@ -28,7 +30,9 @@ from trio_relay.banner import banner, place_of
 from trio_relay.bus import Bus
 from trio_relay.config import Config, is_private, plain_addresses
 from trio_relay.list_files import ListFiles
-from trio_relay.metrics import MetricsPage
+from trio_relay.loop_lag import LoopLag
+from trio_relay.memory_budget import SHARES
+from trio_relay.metrics import MetricsPage, OperationCollector
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.admin.sight import BackUpNow, OwnSight, SettingsShown, no_settings
 from trio_relay.net.clients import Clients
@@ -124,6 +128,7 @@ async def main(config: Config, announce: Callable[[str], None], origins: Origins
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
         root.start_soon(heap.give_back_regularly)
+        root.start_soon((lag := LoopLag()).measure)
         handed = await assigned(origins.service.sockets, listened(config))
         # All addresses before the first connection: a relay that cannot listen on all of them does not start.
         with unless_stopped(stop):
@@ -135,7 +140,7 @@ async def main(config: Config, announce: Callable[[str], None], origins: Origins
                     store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config), judges=judges
                 ) as relay,
             ):
-                await _serve(config, store, relay, listeners, handed, stop, announce, origins, files)
+                await _serve(config, store, relay, listeners, handed, stop, announce, origins, files, lag)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
 
@@ -221,6 +226,12 @@ def sync_options(config: Config) -> SyncOptions:
     return replace(config.sync, frame_bytes=min(config.sync.frame_bytes, config.net.outbox_bytes // 4))
 
 
+def bounds_of(config: Config) -> dict[str, float]:
+    """Return the settings that bound what metrics count, by their names."""
+    names = ("memory.total_bytes", "backup.every_seconds", *SHARES)
+    return {name: attrgetter(name)(config) for name in names}
+
+
 def urls_of(config: Config, rules: Rules) -> tuple[str, ...]:
     """Return whose paths are served: the relay's names, and the paths that the configuration adds."""
     return *rules.names, *config.net.paths
@@ -266,6 +277,7 @@ async def _serve(
     announce: Callable[[str], None],
     origins: Origins,
     files: TlsFiles | None,
+    lag: LoopLag,
 ) -> None:
     async def look() -> Look:
         return look_at(time.time(), relay.statistics(), server.statistics(), *own_use())
@@ -278,7 +290,8 @@ async def _serve(
     )
     tls = None if files is None else Tls(files.certified)
     server = Server(relay, front, config.net, tls=tls, clients=clients)
-    page = MetricsPage(lambda: (relay.statistics(), server.statistics()))
+    page = MetricsPage(lambda: (relay.statistics(), changed(server.statistics(), loop_lag=lag.statistics())))
+    page.add(OperationCollector(lambda: relay.degraded() or origins.degraded(), lambda: bounds_of(config)))
     origins.add_metrics(page)
     endpoint = MetricsEndpoint(page.render)
     async with (

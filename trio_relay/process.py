@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import resource
 import sys
@@ -20,6 +21,10 @@ _COLLECTOR: Final = (20_000, 20, 10)
 """Thresholds of the garbage collector: fewer collections than by default (see `_quiet_collector`)."""
 _OTHER_FILES: Final = 1_100
 """Files besides WebSockets: HTTP connections, the store, listeners and logs."""
+
+STARTED: Final = time.time()
+"""When this process began, in seconds since 1970."""
+OPEN_FILES: str = "/proc/self/fd"  # not Final: tests set another
 
 log = structlog.get_logger("trio_relay.app")
 
@@ -69,3 +74,18 @@ def own_use() -> tuple[float, int]:
     except OSError:
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return time.process_time(), resident
+
+
+def open_files() -> int:
+    """The number of files that this process has open, sockets too; 0 where the system does not tell that."""
+    try:
+        # Linux tells the number so from 6.2 on; before, counting ten thousand takes eight milliseconds.
+        return os.stat(OPEN_FILES).st_size or len(os.listdir(OPEN_FILES))
+    except OSError:
+        return 0
+
+
+def open_files_limit() -> float:
+    """The number of files that this process may have open."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit

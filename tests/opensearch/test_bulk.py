@@ -117,6 +117,7 @@ async def test_what_may_pass_is_sent_again_and_nothing_else(
     assert sent(cluster) == [["a", "b", "c"], ["b"], ["b"]]
     assert not any(write.is_uncertain for write in writes)
     assert seen == [None, trouble, trouble]
+    assert cluster.client.failed["overloaded"] == (2 if passing == 429 else 0)
     assert (bulk.trouble, len(cluster.asked)) == (None, 3)
 
 

@@ -218,3 +218,14 @@ async def test_a_file_of_certificates_that_is_none_is_refused(content: str | Non
     with pytest.raises(StoreRefused, match=rf"^opensearch\.ca_file: {path}: .*{reason}"):
         async with open_client(OpenSearchOptions(urls=("https://localhost:1",), ca_file=str(path))):
             pass
+
+
+async def test_requests_that_were_not_carried_out_are_counted_by_why() -> None:
+    """That there is no such document is an answer, and no failure."""
+    answers = in_turn(429, 429, 503, 413, httpx.ReadTimeout("late"), 404, {"found": True})
+    async with scripted(answers) as cluster:
+        for _ in range(6):
+            with pytest.raises(StoreError):
+                await cluster.client.ask("GET", "/some")
+        await cluster.client.ask("GET", "/some")
+        assert cluster.client.failed == {"unreachable": 1, "busy": 1, "overloaded": 2, "too_large": 1}

@@ -166,10 +166,13 @@ async def test_a_round_that_fails_is_told_and_the_next_one_comes_all_the_same(
     await store.save_many(OLD[:5])
     store.failing["forget"] = "disk is gone"
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(rounds_of(store, HOURLY).run)
+        rounds = rounds_of(store, HOURLY)
+        nursery.start_soon(rounds.run)
         await trio.sleep(120)
+        assert (rounds.statistics().failures, rounds.statistics().last) == (1, None)
         del store.failing["forget"]
         await trio.sleep(HOUR)
+        assert (rounds.statistics().failures, rounds.statistics().last) == (1, NOW)
         nursery.cancel_scope.cancel()
     assert store.contents() == set()
     assert [entry["event"] for entry in logged] == [

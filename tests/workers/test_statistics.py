@@ -33,10 +33,17 @@ MOST = {
     "trio_relay_channel_peak",
     "trio_relay_mirror_connected",
     "trio_relay_store_bytes",
+    "trio_relay_store_free_bytes",
     "trio_relay_store_wal_bytes",
     "trio_relay_tls_certificate_expiry_seconds",
 }
 LEAST = {"trio_relay_healthy"}
+OWN = {
+    "trio_relay_clock_seconds",
+    "trio_relay_process_open_files",
+    "trio_relay_process_open_files_limit",
+    "trio_relay_process_start_seconds",
+}
 
 
 def tables(*keys: Any) -> st.SearchStrategy[dict[Any, int]]:
@@ -91,6 +98,8 @@ WITH_NUMBERS: dict[type, st.SearchStrategy[Any]] = {
         COUNT,
         FAILURES,
         st.none() | st.builds(base.CacheStatistics, COUNT, COUNT, COUNT, COUNT),
+        free_bytes=st.none() | COUNT,
+        failed_requests=st.none() | tables("busy", "unreachable"),
     ),
 }
 MIRRORS = st.dictionaries(
@@ -135,9 +144,10 @@ NETS = st.builds(
     COUNT,
     st.none() | tables("closed", "too slow"),
     st.none() | COUNT.map(float),
+    st.none() | DISTRIBUTIONS,
 )
 BOTH = st.tuples(RELAYS, NETS)
-WORKERS = st.builds(statistics.ServingStatistics, RELAYS, NETS, COUNT.map(float), COUNT, COUNT)
+WORKERS = st.builds(statistics.ServingStatistics, RELAYS, NETS, COUNT.map(float), COUNT, COUNT, COUNT)
 
 
 def page_of(both: Both) -> bytes:
@@ -145,12 +155,15 @@ def page_of(both: Both) -> bytes:
 
 
 def samples(page: bytes, *types: str) -> Samples:
-    """Every sample of families of these types, of all if there are none, by its name and its labels' values."""
+    """Every sample of families of these types, of all if there are none, by its name and its labels' values; but for
+    what the process of the page tells of itself.
+    """
     return {
         (sample.name, *sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(page.decode())
         for sample in family.samples
         if not types or family.type in types
+        if sample.name not in OWN
     }
 
 
@@ -187,7 +200,7 @@ def test_the_page_of_all_has_the_sums_of_their_pages(parts: list[Both]) -> None:
 def test_what_travels_arrives_as_it_was(worker: statistics.ServingStatistics) -> None:
     arrived = statistics.decode(statistics.encode(worker))
     assert arrived == worker
-    assert page_of((arrived.relay, arrived.net)) == page_of((worker.relay, worker.net))
+    assert samples(page_of((arrived.relay, arrived.net))) == samples(page_of((worker.relay, worker.net)))
 
 
 @pytest.mark.parametrize("value", [None, 1, [], {"relay": 1}, {"relay": {}, "net": {}}])
@@ -223,7 +236,7 @@ def told_of(number: int) -> statistics.ServingStatistics:
         net, connections=1, accepted=number, refusals=of_net.RefusalStatistics({("REQ", "x"): number}, {}, {})
     )
     relay = replace(relay, unreadable=number, channels={"intake": of_relay.ChannelStatistics(1, number, 4.0)})
-    return statistics.ServingStatistics(relay, net, 1.0, 1_000, number)
+    return statistics.ServingStatistics(relay, net, 1.0, 1_000, number, 20)
 
 
 STEPS = st.lists(
@@ -293,12 +306,28 @@ def test_each_process_has_its_numbers() -> None:
     assert (figures.running, figures.crashes) == (1, 4)
     assert (figures.keeper.name, figures.keeper.age_seconds) == ("keeper", 20.0)
     assert figures.keeper.cpu_seconds > 0
+    assert figures.keeper.open_files > 3
     assert figures.workers == (
         metrics.WorkerFigures(metrics.ProcessFigures("0", 0.0, 0, 0.0)),
-        metrics.WorkerFigures(metrics.ProcessFigures("1", 1.0, 1_000, 5.0), connections=1, behind=2, restarts=1),
+        metrics.WorkerFigures(metrics.ProcessFigures("1", 1.0, 1_000, 5.0, 20), connections=1, behind=2, restarts=1),
         metrics.WorkerFigures(metrics.ProcessFigures("2", 0.0, 0, 0.0)),
     )
     assert [one.behind for one in totals.figures(5, 0).workers] == [0, 0, 0]
+
+
+def test_failed_requests_and_lag_are_those_of_the_keeper_and_of_all_workers() -> None:
+    totals = statistics.Totals((1, 2), lambda: 0.0)
+    lag = of_relay.Distribution((1,), (2, 3), 9.0)
+    for worker in (1, 2):
+        totals.started(worker)
+        told = told_of(1)
+        store = replace(told.relay.store, failed_requests={"busy": worker})
+        totals.told(worker, replace(told, relay=replace(told.relay, store=store), net=replace(told.net, loop_lag=lag)))
+    totals.ended(2)
+    own = replace(KEEPER.store, failed_requests={"busy": 10, "unreachable": 1})
+    relay, net = totals.whole(replace(KEEPER, store=own, loop_lag=lag))
+    assert relay.store.failed_requests == {"busy": 13, "unreachable": 1}
+    assert net.loop_lag == of_relay.Distribution((1,), (6, 9), 27.0)
 
 
 async def test_two_workers_on_one_page(autojump_clock: MockClock) -> None:
@@ -327,6 +356,7 @@ async def test_two_workers_on_one_page(autojump_clock: MockClock) -> None:
         "feed_behind": (0, 1),
         "resident_bytes": (50, 50),
         "age_seconds": (0, 0),
+        "open_files": (0, 0),
         "events_total": (2, 1),
         "queries_total": (1, 1),
         "deliveries_total": (2, 1),
@@ -340,6 +370,7 @@ async def test_two_workers_on_one_page(autojump_clock: MockClock) -> None:
     }
     assert {key[0].removeprefix("trio_relay_worker_") for key in of_workers if key[1] == "keeper"} == {
         "resident_bytes",
+        "open_files",
         "age_seconds",
         "cpu_seconds_total",
     }

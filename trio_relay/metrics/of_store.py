@@ -16,6 +16,10 @@ def of_store(relay: RelayStatistics) -> Iterator[Metric]:
     yield gauge("healthy", "1 if events can be stored", healthy)
     yield gauge("store_bytes", "Size of the store on disk", relay.store.disk_bytes)
     yield gauge("store_wal_bytes", "Size of the store's log", relay.store.wal_bytes)
+    yield gauge("store_free_bytes", "Room that is left on the disk of the store", relay.store.free_bytes)
+    if (failed := relay.store.failed_requests) is not None:
+        text = "Requests that the cluster of the store did not carry out, by why"
+        yield labelled("store_requests_failed", text, "reason", failed)
     if (cache := relay.store.cache) is not None:
         yield gauge("store_cached_events", "Stored events that are kept in memory", cache.events)
         yield gauge("store_cache_bytes", "Memory that the cache of events uses", cache.bytes)
@@ -30,6 +34,7 @@ def _retention(retention: RetentionStatistics) -> Iterator[Metric]:
     yield labelled("retention_forgotten", text, "rule", retention.forgotten)
     yield gauge("retention_last_seconds", "When its last round ended, in seconds since 1970", retention.last)
     yield gauge("retention_round_seconds", "How long that round took, with its rests", retention.seconds)
+    yield counter("retention_failed", "Rounds that the store has cut short", retention.failures)
 
 
 def _sharing(relay: RelayStatistics) -> Iterator[Metric]:

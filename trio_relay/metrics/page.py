@@ -7,7 +7,6 @@ compares between processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -21,6 +20,7 @@ from prometheus_client.registry import Collector
 from trio_relay.memory_budget import SHARES
 from trio_relay.metrics.families import counter, gauge, gauges, histogram, labelled, labelled_twice
 from trio_relay.metrics.of_mirrors import of_mirrors
+from trio_relay.metrics.of_processes import WorkersFigures, of_own_process, of_workers
 from trio_relay.metrics.of_store import of_store
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.pipeline.statistics import RelayStatistics
@@ -52,42 +52,6 @@ class MetricsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             extra={"unit": "connections"},
         ),
     ] = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessFigures:
-    """What one process uses: its name, seconds of CPU, bytes of memory, and since how many seconds it runs."""
-
-    name: str
-    cpu_seconds: float
-    resident_bytes: int
-    age_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerFigures:
-    """A worker beside others: what it has open now, what it has done, how far it is behind the keeper's feed, and
-    how often it was started in another's place.
-    """
-
-    process: ProcessFigures
-    connections: int = 0
-    subscriptions: int = 0
-    events: int = 0
-    queries: int = 0
-    deliveries: int = 0
-    behind: int = 0
-    restarts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class WorkersFigures:
-    """All processes of one relay: the keeper, each worker, how many of these run now, and how many have crashed."""
-
-    keeper: ProcessFigures
-    workers: tuple[WorkerFigures, ...]
-    running: int
-    crashes: int
 
 
 class MetricsPage:
@@ -129,9 +93,9 @@ class _RelayCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from _all(*self._snapshot())
-        yield from _process(*self._use())
+        yield from of_own_process(*self._use())
         if self._processes is not None:
-            yield from _workers(self._processes())
+            yield from of_workers(self._processes())
 
 
 def _all(relay: RelayStatistics, net: NetStatistics) -> Iterator[Metric]:
@@ -202,6 +166,8 @@ def _net(net: NetStatistics) -> Iterator[Metric]:
         ("kind", "reason"),
         net.refusals.events,
     )
+    if net.loop_lag is not None:
+        yield histogram("loop_lag_seconds", "How late a task ran that had slept, four times a second", net.loop_lag)
     yield labelled("rate_limited", "What was too much in a time, by limit", "limit", net.rate_limited)
     yield gauge("barred_addresses", "Addresses that are barred now for the rules they broke", net.barred)
 
@@ -222,11 +188,15 @@ def _pipeline(relay: RelayStatistics) -> Iterator[Metric]:
     yield counter("messages_refused", "Messages that could not be carried out, bad requests too", relay.unreadable)
     depth = GaugeMetricFamily("trio_relay_channel_depth", "Batches that wait now, by channel", labels=["channel"])
     peak = GaugeMetricFamily("trio_relay_channel_peak", "Batches that waited at most, by channel", labels=["channel"])
+    text = "Batches for which there is room, by channel; beyond them who brings more waits"
+    capacity = GaugeMetricFamily("trio_relay_channel_capacity", text, labels=["channel"])
     for name, channel in relay.channels.items():
         depth.add_metric([name], channel.depth)
         peak.add_metric([name], channel.peak)
+        capacity.add_metric([name], channel.capacity)
     yield depth
     yield peak
+    yield capacity
     yield histogram("verify_batch_events", "Signatures a native call", relay.verifier.batches)
     yield histogram("verify_seconds", "Duration of a native call", relay.verifier.seconds)
     yield histogram("write_batch_events", "Events a commit", relay.writer.batches)
@@ -288,38 +258,6 @@ def _judging(relay: RelayStatistics) -> Iterator[Metric]:
     faults = {(name, fault): number for name, one in judging.programs.items() for fault, number in one.faults.items()}
     yield labelled_twice("hook_answers", "Answers of hooks, and how they failed", ("hook", "outcome"), judging.hooks)
     yield labelled_twice("plugin_faults", "Lines that are no answers", ("plugin", "fault"), faults)
-
-
-def _process(cpu_seconds: float, resident_bytes: int) -> Iterator[Metric]:
-    yield counter("process_cpu_seconds", "CPU that the process of this page has used", cpu_seconds)
-    yield gauge("process_resident_bytes", "Memory of the process of this page", resident_bytes)
-
-
-def _workers(figures: WorkersFigures) -> Iterator[Metric]:
-    def of_worker(value: Callable[[WorkerFigures], float]) -> dict[str, float]:
-        return {one.process.name: value(one) for one in figures.workers}
-
-    def of_process(value: Callable[[ProcessFigures], float]) -> dict[str, float]:
-        return {one.name: value(one) for one in (figures.keeper, *(one.process for one in figures.workers))}
-
-    yield gauge("workers", "Workers that run now", figures.running)
-    yield counter("workers_crashed", "Workers that have ended without being asked to", figures.crashes)
-    for name, text, numbers in (
-        ("connections", "WebSocket connections of a worker", of_worker(lambda one: one.connections)),
-        ("subscriptions", "Subscriptions open at a worker", of_worker(lambda one: one.subscriptions)),
-        ("feed_behind", "Numbers of the keeper's feed that a worker had not heard", of_worker(lambda one: one.behind)),
-        ("resident_bytes", "Memory of a worker or the keeper", of_process(lambda one: one.resident_bytes)),
-        ("age_seconds", "Time since its start; 0: it does not run", of_process(lambda one: one.age_seconds)),
-    ):
-        yield gauges(f"worker_{name}", text, "worker", numbers)
-    for name, text, numbers in (
-        ("events", "Well-formed events that came to a worker", of_worker(lambda one: one.events)),
-        ("queries", "Stored queries of a worker that have ended", of_worker(lambda one: one.queries)),
-        ("deliveries", "Live events that a worker put into outboxes", of_worker(lambda one: one.deliveries)),
-        ("restarts", "Times that a worker was started in another's place", of_worker(lambda one: one.restarts)),
-        ("cpu_seconds", "CPU that a worker or the keeper has used", of_process(lambda one: one.cpu_seconds)),
-    ):
-        yield labelled(f"worker_{name}", text, "worker", numbers)
 
 
 def _sum(*counts: dict[str, int]) -> dict[str, int]:

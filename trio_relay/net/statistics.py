@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trio_relay.frozen import Frozen
+from trio_relay.pipeline.statistics import Distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class NetStatistics:
     `accepts_failed` is how often there was no room for a connection, by the name of the system's error; `held_bytes`
     what all clients make the relay hold now, by direction; `rate_limited` what was too much, by the limit, and `barred`
     how many addresses are barred now. `tls_failures` are handshakes that failed, by reason, and `certificate_expiry` is
-    when the certificate ends, in seconds since 1970; None where no TLS is spoken.
+    when the certificate ends, in seconds since 1970; None where no TLS is spoken. `loop_lag` is how late the loop of
+    the process was, in seconds; None where nobody looks.
     """
 
     connections: int
@@ -54,3 +56,4 @@ class NetStatistics:
     barred: int
     tls_failures: dict[str, int] | None = None
     certificate_expiry: float | None = None
+    loop_lag: Distribution | None = None

@@ -170,6 +170,7 @@ class RetentionRounds:
         self._forgotten = Counter[str]()
         self._last: int | None = None
         self._took: float | None = None
+        self._failures = 0
 
     @property
     def seconds_left(self) -> float | None:
@@ -183,7 +184,7 @@ class RetentionRounds:
 
     def statistics(self) -> RetentionStatistics:
         """How it goes."""
-        return RetentionStatistics(dict(self._forgotten), self._last, self._took)
+        return RetentionStatistics(dict(self._forgotten), self._last, self._took, self._failures)
 
     async def run(self) -> None:
         """Make one round after the other, until cancelled; return at once if nothing is ever forgotten."""
@@ -196,6 +197,7 @@ class RetentionRounds:
             try:
                 await self.make()
             except StoreError as error:
+                self._failures += 1
                 log.warning("not all is forgotten that the rules of retention let go", error=str(error))
             await self._wait(retention.seconds * (1 + _SPREAD * (self._chance() - 0.5)))
 

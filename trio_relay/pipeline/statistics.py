@@ -117,12 +117,13 @@ class JudgingStatistics:
 @dataclass(frozen=True, slots=True)
 class RetentionStatistics:
     """How forgetting goes: events so far, by the rule that let them go; when the last round ended, in seconds since
-    1970, and how many seconds it took, None before the first.
+    1970, and how many seconds it took, None before the first; how many rounds the store has cut short.
     """
 
     forgotten: dict[str, int]
     last: int | None
     seconds: float | None
+    failures: int = 0
 
 
 NO_ROUNDS: Final = RetentionStatistics({}, None, None)

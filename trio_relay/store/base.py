@@ -110,12 +110,10 @@ class StoreInUse(StoreRefused):
 
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
-    """The state of a store's cache of events."""
+    """The state of a store's cache: events that it keeps now, and bytes of memory that it uses."""
 
     events: int
-    """That it keeps now."""
     bytes: int
-    """Of memory that it uses now."""
     hits: int
     """Events that were asked for and there, since the start."""
     misses: int
@@ -151,7 +149,7 @@ class SharingStatistics:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """The state of a store; sizes in bytes."""
+    """The state of a store; sizes in bytes, and `free_bytes` of room left where its file is, if it has one."""
 
     backend: str
     disk_bytes: int = 0
@@ -164,6 +162,9 @@ class StoreStatistics:
     """What is worse than it should be, although everything is stored; None if nothing is."""
     sharing: SharingStatistics | None = None
     """None if there are no others."""
+    free_bytes: int | None = None
+    failed_requests: dict[str, int] | None = None
+    """Requests that a cluster did not carry out so far, by why; None if there is no cluster."""
 
 
 class Scannable(Protocol):

@@ -22,12 +22,13 @@ import structlog
 import trio
 
 from trio_relay import heap
-from trio_relay.app import Origins, bus_of, hear_signals, is_shared, open_store, rules_of, sync_options
+from trio_relay.app import Origins, bounds_of, bus_of, hear_signals, is_shared, open_store, rules_of, sync_options
 from trio_relay.attending import attended, listened, listening
 from trio_relay.banner import banner, place_of
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
-from trio_relay.metrics import MetricsPage, WorkersFigures
+from trio_relay.loop_lag import LoopLag
+from trio_relay.metrics import MetricsPage, OperationCollector, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.control import control_line
 from trio_relay.net.endpoints import MetricsEndpoint
@@ -89,10 +90,11 @@ async def main(config: Config, announce: Announce, origins: Origins, workers: in
     async with trio.open_nursery() as root:
         await root.start(hear_signals, stop)
         root.start_soon(heap.give_back_regularly)
+        root.start_soon((lag := LoopLag()).measure)
         handed = await assigned(origins.service.sockets, listened(config))
         buckets = WORDS if config.rates.enabled else 0
         with _scoreboard(workers, config.net.max_connections, buckets) as scoreboard, unless_stopped(stop):
-            whole = _Whole(config, workers, scoreboard, files, handed)
+            whole = _Whole(config, workers, scoreboard, files, handed, lag)
             await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, origins)
         root.cancel_scope.cancel(reason="the relay has stopped")
 
@@ -113,10 +115,17 @@ class _Whole:
     """All that this process does for its workers."""
 
     def __init__(
-        self, config: Config, workers: int, scoreboard: Scoreboard, files: TlsFiles | None, handed: HandedSockets
+        self,
+        config: Config,
+        workers: int,
+        scoreboard: Scoreboard,
+        files: TlsFiles | None,
+        handed: HandedSockets,
+        lag: LoopLag,
     ) -> None:
         self._config = config
         self._handed = handed
+        self._lag = lag
         self._files = files
         self._workers = workers
         self._scoreboard = scoreboard
@@ -202,6 +211,7 @@ class _Whole:
         relay.moderation.state.subscribe(conversations.follow)
         relay.retention.follow = conversations.take_floors
         page = MetricsPage(partial(self._statistics, relay), self._figures)
+        page.add(OperationCollector(lambda: relay.degraded() or conversations.degraded(), lambda: bounds_of(config)))
         origins.add_metrics(page)
         endpoint = MetricsEndpoint(page.render, conversations.gather)
         if self._files is not None:
@@ -236,7 +246,13 @@ class _Whole:
 
     def _statistics(self, relay: Relay) -> tuple[RelayStatistics, NetStatistics]:
         own = relay.statistics()
-        keeper = KeeperStatistics(own.signatures, own.store, own.retention, failure=own.writer.failure)
+        keeper = KeeperStatistics(
+            own.signatures,
+            own.store,
+            own.retention,
+            failure=own.writer.failure,
+            loop_lag=self._lag.statistics(),
+        )
         if self._commits is not None:
             sizes, seconds = self._commits
             keeper = replace(keeper, batches=sizes.statistics(), seconds=seconds.statistics())

@@ -33,7 +33,7 @@ from trio_relay.pipeline.statistics import (
     WriterStatistics,
 )
 from trio_relay.plugins.processes import ProgramStatistics
-from trio_relay.process import own_use
+from trio_relay.process import open_files, own_use
 from trio_relay.store.base import CacheStatistics, StoreStatistics
 
 T = TypeVar("T")
@@ -49,13 +49,13 @@ _OF_NOW: Final[dict[type, frozenset[str]]] = {
     SyncStatistics: frozenset({"sessions", "kept", "held"}),
     ProgramStatistics: frozenset({"running", "in_flight"}),
     MirrorStatistics: frozenset({"state", "since", "fault", "waiting", "away_since"}),
-    StoreStatistics: frozenset({"disk_bytes", "wal_bytes", "trouble", "degraded"}),
+    StoreStatistics: frozenset({"disk_bytes", "wal_bytes", "trouble", "degraded", "free_bytes"}),
     CacheStatistics: frozenset({"events", "bytes"}),
 }
 """What a process has, and not what it has done: that goes with it."""
 _MOST: Final[dict[type, frozenset[str]]] = {
     ChannelStatistics: frozenset({"peak"}),
-    StoreStatistics: frozenset({"disk_bytes", "wal_bytes"}),
+    StoreStatistics: frozenset({"disk_bytes", "wal_bytes", "free_bytes"}),
     NetStatistics: frozenset({"barred", "certificate_expiry"}),
 }
 """What is not added up: the most that waited in a channel of one process, the files that all of them see, and the one
@@ -64,8 +64,8 @@ table of addresses that are barred."""
 
 @dataclass(frozen=True, slots=True)
 class ServingStatistics:
-    """What a worker tells: how its relay and its server are, what it uses, and the last number that it has heard of
-    the keeper's feed.
+    """What a worker tells: how its relay and its server are, what it uses, the last number that it has heard of the
+    keeper's feed, and how many files it has open.
     """
 
     relay: RelayStatistics
@@ -73,12 +73,13 @@ class ServingStatistics:
     cpu_seconds: float
     resident_bytes: int
     position: int
+    open_files: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class KeeperStatistics:
-    """What the keeper knows by itself: the backend of signatures, the store, what it has forgotten, its commits, and
-    whether one failed.
+    """What the keeper knows by itself: the backend of signatures, the store, what it has forgotten, its commits,
+    whether one failed, and how late its own loop is.
 
     `batches` and `seconds` are events a commit and the duration of each, of all workers together; where they are None,
     the page has what the workers saw of it.
@@ -90,6 +91,7 @@ class KeeperStatistics:
     batches: Distribution | None = None
     seconds: Distribution | None = None
     failure: str | None = None
+    loop_lag: Distribution | None = None
 
 
 _decoder: Final = msgspec.msgpack.Decoder(ServingStatistics)
@@ -144,7 +146,7 @@ def nothing(keeper: KeeperStatistics) -> tuple[RelayStatistics, NetStatistics]:
         store=StoreStatistics(keeper.store.backend),
         mirrors={},
     )
-    return relay, NetStatistics(0, 0, 0, {}, RefusalStatistics({}, {}, {}), {}, {}, {}, 0)
+    return relay, NetStatistics(0, 0, 0, {}, RefusalStatistics({}, {}, {}), {}, {}, {}, 0, loop_lag=keeper.loop_lag)
 
 
 class Totals:
@@ -194,7 +196,11 @@ class Totals:
             failure=keeper.failure or relay.writer.failure,
         )
         caches = [cache for cache in (keeper.store.cache, relay.store.cache) if cache is not None]
-        store = replace(keeper.store, cache=added(caches) if caches else None)
+        store = replace(
+            keeper.store,
+            cache=added(caches) if caches else None,
+            failed_requests=_added(keeper.store.failed_requests, relay.store.failed_requests),
+        )
         return replace(relay, writer=writer, retention=keeper.retention, store=store), net
 
     def figures(self, position: int, crashes: int) -> WorkersFigures:
@@ -205,7 +211,7 @@ class Totals:
             crashes: how many workers have crashed.
         """
         now = self._clock()
-        keeper = ProcessFigures("keeper", *own_use(), now - self._began)
+        keeper = ProcessFigures("keeper", *own_use(), now - self._began, open_files())
         workers = tuple(self._figures(number, position, now) for number in self._starts)
         return WorkersFigures(keeper, workers, len(self._born), crashes)
 
@@ -215,7 +221,7 @@ class Totals:
         if told is None:
             return WorkerFigures(ProcessFigures(str(number), 0.0, 0, age), restarts=restarts)
         return WorkerFigures(
-            ProcessFigures(str(number), told.cpu_seconds, told.resident_bytes, age),
+            ProcessFigures(str(number), told.cpu_seconds, told.resident_bytes, age, told.open_files),
             connections=told.net.connections,
             subscriptions=told.relay.broadcaster.subscriptions,
             events=sum(told.relay.received.values()),

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 
 import structlog
 import trio
@@ -19,6 +20,7 @@ from trio_relay import heap, logs
 from trio_relay.app import endpoints_of, open_store, rules_of, sync_options
 from trio_relay.config import Config
 from trio_relay.link import Link, Tells
+from trio_relay.loop_lag import LoopLag
 from trio_relay.net.admin.sight import OwnSight
 from trio_relay.net.clients import Clients
 from trio_relay.net.listeners import PLAIN, BoundListener, inherited_listener, with_preamble
@@ -33,7 +35,7 @@ from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.lists import Change
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.retention import Floors
-from trio_relay.process import own_use, tune_process
+from trio_relay.process import open_files, own_use, tune_process
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import Store
 from trio_relay.store.kept import open_kept
@@ -69,6 +71,7 @@ class ServingWorker:
     def __init__(self, number: int, link: Link) -> None:
         self._number = number
         self._link = link
+        self._lag = LoopLag()
         self._stop = trio.Event()
         self._begun = trio.Event()
         self._prepared = trio.Event()
@@ -91,6 +94,7 @@ class ServingWorker:
             hears_hangups = self._beginning.certified is not None or bool(self._beginning.config.mirror)
             nursery.start_soon(self._hear_signals, hears_hangups)
             nursery.start_soon(heap.give_back_regularly)
+            nursery.start_soon(self._lag.measure)
             await self._serve(self._beginning)
             nursery.cancel_scope.cancel(reason="all is served")
 
@@ -232,9 +236,9 @@ class ServingWorker:
             mirrors(mirrors_of(payload))
 
         async def tell_statistics(_payload: bytes) -> bytes:
-            return statistics.encode(
-                ServingStatistics(relay.statistics(), server.statistics(), *own_use(), self._position())
-            )
+            net = replace(server.statistics(), loop_lag=self._lag.statistics())
+            told = ServingStatistics(relay.statistics(), net, *own_use(), self._position(), open_files())
+            return statistics.encode(told)
 
         async def tell_trouble(_payload: bytes) -> bytes:
             return (await relay.check() or "").encode()

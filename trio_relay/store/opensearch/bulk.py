@@ -18,6 +18,7 @@ import trio
 
 from trio_relay.store.base import StoreError
 from trio_relay.store.opensearch.client import (
+    OVERLOADED,
     Busy,
     OpenSearchClient,
     Overloaded,
@@ -218,6 +219,7 @@ class Bulk:
                 log.error("a document was refused", slot=write.slot, type=error.type, reason=str(error.reason)[:500])
                 _fail(write, f"the relay's store has refused it ({error.type})")
         self.trouble = trouble
+        self._client.failed[OVERLOADED] += is_refused
         return is_refused
 
 

@@ -57,6 +57,16 @@ class ClusterRefusal(StoreError):
         self.status = status
 
 
+OVERLOADED: Final = "overloaded"
+_REASONS: Final[dict[type[StoreError], str]] = {
+    Unreachable: "unreachable",
+    Busy: "busy",
+    Overloaded: OVERLOADED,
+    RequestTooLarge: "too_large",
+}
+"""What is counted: a `ClusterRefusal` is part of the talk, such as that a document is not there."""
+
+
 class OpenSearchClient:
     """Sends requests to the nodes of one cluster; made by `open_client`."""
 
@@ -65,6 +75,8 @@ class OpenSearchClient:
         self._urls = [url.rstrip("/") for url in options.urls]
         self._gzip = options.gzip
         self._next = 0
+        self.failed = dict.fromkeys(_REASONS.values(), 0)
+        """Requests that were not carried out so far, by why; one that is tried again counts each time."""
 
     async def ask(self, method: str, path: str, body: object = None) -> bytes:
         """Send a request with a JSON body, or none, and return the answer.
@@ -91,6 +103,14 @@ class OpenSearchClient:
         return read(msgspec.json.decode, await self.ask(method, path, body))
 
     async def _send(self, method: str, path: str, content: bytes, content_type: str) -> bytes:
+        try:
+            return await self._answered(method, path, content, content_type)
+        except StoreError as error:
+            if (reason := _REASONS.get(type(error))) is not None:
+                self.failed[reason] += 1
+            raise
+
+    async def _answered(self, method: str, path: str, content: bytes, content_type: str) -> bytes:
         headers = {"content-type": content_type} if content else {}
         if self._gzip and len(content) >= _ZIPPED_FROM:
             content = await _zipped(content)

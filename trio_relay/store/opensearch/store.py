@@ -312,7 +312,13 @@ class OpenSearchStore:
             self._follower.seconds_behind,
             None if exchange is None else exchange.statistics(),
         )
-        return StoreStatistics("opensearch", trouble=trouble, degraded=degraded, sharing=sharing)
+        return StoreStatistics(
+            "opensearch",
+            trouble=trouble,
+            degraded=degraded,
+            sharing=sharing,
+            failed_requests=dict(self._client.failed),
+        )
 
     async def look(self) -> None:
         """Load the keys that have vanished, before any event is stored, and know what was stored until now.

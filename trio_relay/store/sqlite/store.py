@@ -28,7 +28,7 @@ from trio_relay.store.sqlite.batch_writer import BatchWriter, last_seq
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.read_pool import ReadPool, kept, store_error
 from trio_relay.store.sqlite.shrinking import can_shrink, give_back
-from trio_relay.store.sqlite.tally import size_of
+from trio_relay.store.sqlite.tally import free_room, size_of
 from trio_relay.store.sqlite.threads import Worker
 from trio_relay.store.sqlite.transaction import described, transaction
 from trio_relay.store.sqlite.upgrade import upgrade
@@ -261,7 +261,8 @@ class SqliteStore(ReadPool):
 
     def statistics(self) -> StoreStatistics:
         cache = None if self._cache is None else self._cache.statistics()
-        return StoreStatistics("sqlite", size_of(self._path), size_of(Path(f"{self._path}-wal")), cache=cache)
+        log_bytes = size_of(Path(f"{self._path}-wal"))
+        return StoreStatistics("sqlite", size_of(self._path), log_bytes, cache=cache, free_bytes=free_room(self._path))
 
     async def checkpoint_regularly(self) -> None:
         """Run a checkpoint whenever the log has grown enough, beside the writer."""

@@ -5,6 +5,7 @@ Each statement reads the newest state for itself, so that no snapshot lasts for 
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -83,6 +84,15 @@ def size_of(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def free_room(path: Path) -> int | None:
+    """The bytes that are free for whoever is not root where a file is; None if that cannot be told."""
+    try:
+        system = os.statvfs(path.parent)
+    except OSError:
+        return None
+    return system.f_bavail * system.f_frsize
 
 
 def _days(connection: apsw.Connection) -> list[OfDay]:
