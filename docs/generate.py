@@ -14,6 +14,7 @@ import msgspec
 import trio
 from prometheus_client.metrics_core import Metric
 
+from docs.dashboard import dashboard_file
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, open_relay
 from trio_relay.backup import BackupStatistics
 from trio_relay.backup.regular import BackupCollector
@@ -35,6 +36,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "configuration.md": configuration_page(),
         ROOT / "docs" / "cli.md": cli_page(),
         ROOT / "docs" / "metrics.md": metrics_page(),
+        ROOT / "deploy" / "grafana" / "trio-relay.json": dashboard_file(),
     }
 
 
