@@ -6,13 +6,14 @@ MEASURED ?= build/perf
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 COMPILER = mypy setuptools  # what setup.py compiles with
 PYTEST = $(VENV)/bin/python -m pytest
+SPHINX = $(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir docs/site --doctree-dir build/site-pages
 WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
 ELSEWHERE = opensearch or redis or picture or clients or browser or exhaustive
 INTERPRETED = backup bus kept moderation peers perf plugins sources workers  # tests of rooms of which nothing is compiled
 CLIENTS = $(wildcard tests/clients/*.json tests/clients/go.* tests/clients/*/*.txt tests/clients/go/* tests/clients/javascript/*)
 SOURCES = pyproject.toml setup.py building/backend.py constraints.txt trio_relay/nostr/batch_build.py
 
-.PHONY: run quick test test-all test-rest test-compiled compiled check pytest format docs screenshots clients perf opensearch clean
+.PHONY: run quick test test-all test-rest test-compiled compiled check pytest format docs site site-links screenshots clients perf opensearch clean
 
 run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C; compiled, if `make compiled` has made that.
 	@PYTHONPATH=$$($(VENV)/bin/python -m building.compiled --where) exec $(VENV)/bin/trio-relay --config $(CONFIG)
@@ -58,6 +59,12 @@ format: $(VENV)/installed-test  ## Put the code into its form.
 docs: $(VENV)/installed  ## Write the pages and the sample file that come from the code.
 	$(VENV)/bin/python -m docs.generate
 
+site: $(VENV)/installed-test  ## Make the documentation into build/site, with search; a warning or a dead link is an error.
+	$(SPHINX) --builder html . build/site
+
+site-links: $(VENV)/installed-test  ## Try the links of the documentation that lead elsewhere: needs the network.
+	$(SPHINX) --builder linkcheck . build/site-links
+
 screenshots: $(VENV)/installed-test  ## Take the pictures of the documentation again, as the tests go through the pages: needs chromium.
 	PICTURES=docs/pictures $(PYTEST) tests/browser $(ARGS)
 
@@ -76,11 +83,11 @@ $(VENV)/installed: $(SOURCES)
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(PIP) --editable '.[test]'
+	$(PIP) --editable '.[test,site]'
 	@touch $@
 
 $(VENV)/installed-all: $(VENV)/installed-test
-	$(PIP) --editable '.[test,perf]'
+	$(PIP) --editable '.[test,site,perf]'
 	@touch $@
 
 $(VENV)/installed-perf: $(VENV)/installed

@@ -71,9 +71,18 @@ def test_contributing_names_files_that_exist() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     local = [link for link in links if "://" not in link]
     assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def test_each_page_has_a_line_on_the_first_one() -> None:
+    """From which the site has its tables of contents; tests/test_site.py builds it."""
+    first = ROOT / "docs" / "index.md"
+    listed = re.findall(r"^- \[.+?\]\((.+?)\): .", first.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(set(listed))
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {first.name}
+    assert {name for name in listed if "/" not in name} == pages
 
 
 def test_the_table_of_nips_is_what_can_be_supported() -> None:
