@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from building.notes import tag_of
 from docs.generate import ROOT, pages
 from trio_relay import Limits, MemberOptions, PolicyOptions, Rules
 from trio_relay.config import Config, load
@@ -59,7 +60,7 @@ def test_the_hooks_before_a_commit_are_what_make_check_runs() -> None:
 
 
 def test_the_changelog_has_the_version() -> None:
-    assert f"## [{__version__}] - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{tag_of(__version__)}] - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_contributing_names_files_that_exist() -> None:
