@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from tests.net.web.canned import Outline, notice
@@ -105,6 +106,17 @@ async def visited(**parts: Any) -> AsyncIterator[Browser]:
 async def link(store: Store, caller: str = "operator", at: int = NOW) -> str:
     """The token of a link that somebody on the machine has made."""
     return web.sessions.link_token((await store.get_metadata())["console"], caller, at)
+
+
+async def test_a_console_that_opens_while_the_relay_runs_lets_nobody_in_by_a_link_that_anybody_can_sign() -> None:
+    """Its admins stand in a file that was empty at the start: so nobody has made what links are signed by."""
+    rules = rules_for(members=MemberOptions(enabled=True))
+    async with open_named(MemoryStore(), rules, clock=Clock(), web=WebOptions()) as door:
+        rules.take_options(replace(rules.options, admins=(ADMIN.pubkey,)))
+        browser = Browser(door)
+        body = urlencode({"token": web.sessions.link_token(b"", "operator", NOW)}).encode()
+        assert (await browser.ask("POST", "/admin/enter", body)).status == 401
+        assert not await browser.is_in()
 
 
 async def test_an_admin_comes_in_by_a_signed_login_and_goes() -> None:

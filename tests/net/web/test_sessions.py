@@ -126,3 +126,8 @@ def test_no_other_text_is_a_link(token: str) -> None:
 
 def test_a_link_of_another_relay_lets_nobody_in() -> None:
     assert sessions.Links(lambda: SECRET).caller_of(sessions.link_token(b"other", "operator", NOW), NOW) is None
+
+
+def test_where_no_secret_was_made_no_link_lets_anybody_in() -> None:
+    """Anybody could sign by what stands for it."""
+    assert sessions.Links(lambda: b"").caller_of(sessions.link_token(b"", "operator", NOW), NOW) is None
