@@ -98,5 +98,5 @@ async def test_the_questions_fit_a_terminal_and_need_no_colour(tmp_path: Path) -
         for question in ("1. ", "2. ", "3. ", "4. ", "5. "):
             await answer(window, question, "")
         assert await window.ends() == 0
-    assert "\x1b" not in window.shown
+    assert "\x1b" not in window.written
     assert [line for line in re.split(r"\r?\n", window.shown) if len(line) > COLUMNS] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ from tests.support.program import MODULE, PATIENCE, environment
 COLUMNS: Final = 80
 CTRL_C: Final = "\x03"
 CTRL_D: Final = "\x04"
+CTRL_U: Final = "\x15"
+_CODES: Final = re.compile(r"\x1b\[[?\d;]*[a-zA-Z]|\x07")
 _AT_ITS_OWN: Final = (
     sys.executable,
     "-c",
@@ -38,11 +41,16 @@ class Terminal:
     """
 
     def __init__(self, keyboard: int, process: trio.Process) -> None:
-        self.shown = ""
-        """All that was shown so far, with what was typed."""
+        self.written = ""
+        """All that was written to it so far, with the echo of what was typed."""
         self.process = process
         self._stream = trio.lowlevel.FdStream(keyboard)
         self._looked = 0
+
+    @property
+    def shown(self) -> str:
+        """The same without codes for colours and the like."""
+        return _CODES.sub("", self.written)
 
     async def shows(self, text: str) -> None:
         """Wait until this is shown, behind what was waited for before."""
@@ -84,7 +92,7 @@ class Terminal:
             more = bytes(await self._stream.receive_some()).decode(errors="replace")
         except trio.BrokenResourceError:  # which is how the end of a terminal is told
             more = ""
-        self.shown += more
+        self.written += more
         return more
 
 

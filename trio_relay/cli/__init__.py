@@ -5,6 +5,7 @@ from __future__ import annotations
 from trio_relay.cli.admin_link import admin_link_command
 from trio_relay.cli.backup_commands import backup_command, restore_command
 from trio_relay.cli.checking_store import check_command
+from trio_relay.cli.completion import completion_command
 from trio_relay.cli.export_command import export_command
 from trio_relay.cli.import_command import import_command
 from trio_relay.cli.init_command import init_command
@@ -22,6 +23,7 @@ for command in (
     call_command,
     check_command,
     compact_command,
+    completion_command,
     count_command,
     delete_command,
     import_command,

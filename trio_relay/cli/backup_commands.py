@@ -14,6 +14,7 @@ import trio
 from trio_relay.backup.base import BackupMade, described
 from trio_relay.backup.regular import Backups
 from trio_relay.backup.vaults import vault_of
+from trio_relay.cli.completion import complete_file
 from trio_relay.cli.leaving import exit_codes
 from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.config import Config
@@ -30,7 +31,7 @@ def backups_of(config: Config) -> Backups:
 @click.command("backup")
 @config_option
 @click.option("--with-key", is_flag=True, help="With the relay's own keys, as backup.with_key says it.")
-@click.argument("name", metavar="[FILE]", required=False)
+@click.argument("name", metavar="[FILE]", required=False, shell_complete=complete_file)
 @click.pass_obj
 def backup_command(group_path: Path | None, config_path: Path | None, with_key: bool, name: str | None) -> None:
     """Copy the whole store of one moment into FILE, compressed and with a checksum.
@@ -71,7 +72,7 @@ _tell = partial(click.echo, err=True)
 @config_option
 @click.option("--check", "checks", is_flag=True, help="Only read all of FILE, and say whether it is whole.")
 @click.option("--replace", is_flag=True, help="Where there is a store already, keep it under another name.")
-@click.argument("name", metavar="FILE")
+@click.argument("name", metavar="FILE", shell_complete=complete_file)
 @click.pass_obj
 def restore_command(group_path: Path | None, config_path: Path | None, checks: bool, replace: bool, name: str) -> None:
     """Make a store of a backup, where the configuration has it.

@@ -12,6 +12,7 @@ from typing import Final
 import click
 import trio
 
+from trio_relay.cli.completion import complete_file
 from trio_relay.cli.import_progress import ImportProgress
 from trio_relay.cli.leaving import CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
@@ -43,7 +44,7 @@ _STDIN: Final = "-"
 )
 @with_key_option(help="Take the relay's own key from STATE, too.")
 @click.option("--replace", is_flag=True, help="STATE takes the place of what the store has of that sort.")
-@click.argument("source", metavar="[FILE|URL]", required=False)
+@click.argument("source", metavar="[FILE|URL]", required=False, shell_complete=complete_file)
 @click.pass_obj
 def import_command(
     group_path: Path | None,

@@ -17,6 +17,7 @@ from typing import Final, TypeVar, get_args
 
 import click
 
+from trio_relay.cli.completion import complete_file
 from trio_relay.cli.leaving import CONFIG_ERROR, STOPPED_NOW, exit_codes, leave
 from trio_relay.config import check
 from trio_relay.config_checks import ConfigError
@@ -62,11 +63,21 @@ _INTRODUCTION: Final = "Five questions. Enter takes what is in brackets; Ctrl-C 
 @click.option("--address", metavar="URL", help=f"What clients type, wss://…; or {LOCAL}: this machine only.")
 @click.option("--tls", type=click.Choice(get_args(TlsPlace)), help="Who speaks TLS at a wss address.")
 @click.option("--proxies", metavar="ADDRESSES", help="Of the proxy that does.")
-@click.option("--certificate", metavar="FILE", help="For a relay that does: its certificate, in PEM.")
-@click.option("--certificate-key", metavar="FILE", help="And its private key.")
+@click.option(
+    "--certificate",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="For a relay that does: its certificate, in PEM.",
+)
+@click.option("--certificate-key", metavar="FILE", shell_complete=complete_file, help="And its private key.")
 @click.option("--writers", type=click.Choice(get_args(Writers)), help="Who may write.")
 @click.option("--keys", metavar="KEYS", help="Of those who are listed, hex or npub, with commas between.")
-@click.option("--store", metavar="FILE|URL", help="Where events are kept: SQLite's file, or OpenSearch.")
+@click.option(
+    "--store",
+    metavar="FILE|URL",
+    shell_complete=complete_file,
+    help="Where events are kept: SQLite's file, or OpenSearch.",
+)
 @click.option("--admin", metavar="KEY", help=f"Who manages the relay, hex or npub; or {NOBODY}.")
 @click.option("--yes", is_flag=True, help="Ask nothing: what is not given has its default.")
 @click.option("--force", is_flag=True, help="Write over a configuration that is there.")

@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from trio_relay import app
+from trio_relay.cli.completion import complete_method
 from trio_relay.cli.control_line import CallRefused, NoLine, call_relay
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, STORE_REFUSED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded, loaded_lasting
@@ -35,7 +36,7 @@ _NO_TOMBSTONE: Final = "They leave no tombstone: whoever publishes them again ha
 
 @click.command("call")
 @config_option
-@click.argument("method")
+@click.argument("method", shell_complete=complete_method)
 @click.argument("params", required=False, default="[]")
 @click.pass_obj
 def call_command(group_path: Path | None, config_path: Path | None, method: str, params: str) -> None:
