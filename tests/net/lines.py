@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_relay.net import budgets
+from trio_relay.net import budgets, flush
 from trio_relay.net.close_reasons import CloseReason
-from trio_relay.net.flush import Flushes
 from trio_relay.net.keepalive import Keepalive
 from trio_relay.net.outbox import Outbox
 from trio_relay.net.transport import Transport
@@ -73,7 +72,13 @@ class Client:
         collector.current = self.flushes
         self.hung_up: list[CloseReason] = []
         self.outbox = Outbox(
-            line, Keepalive(0), Flushes(collector), most_bytes, self.hung_up.append, deflates=deflates, budget=budget
+            line,
+            Keepalive(0),
+            flush.Flushes(collector),
+            most_bytes,
+            self.hung_up.append,
+            deflates=deflates,
+            budget=budget,
         )
 
     def send(self, *messages: bytes) -> None:

@@ -15,8 +15,8 @@ from tests.support.obedient_store import ObedientStore
 from tests.support.server import Door, open_door, plain, socket_pair
 from tests.support.wire import PING, PONG, TEXT, Wire, closing, frame, message, open_wire
 from trio_relay import NetOptions
+from trio_relay.net import flush
 from trio_relay.net.connection import Connection
-from trio_relay.net.flush import Flushes
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -87,7 +87,7 @@ async def test_the_answers_to_one_read_leave_in_one_piece_and_ask_for_no_flush(
 ) -> None:
     flushes: list[object] = []
     async with open_door(await filled_store(is_quick=True)) as door, open_wire(door, socket_pair) as wire:
-        monkeypatch.setattr(Flushes, "add", lambda _flushes, flush: flushes.append(flush))
+        monkeypatch.setattr(flush.Flushes, "add", lambda _flushes, flush: flushes.append(flush))
         await wire.send(
             message("REQ", "a", {"limit": 1}), frame(PING, b"?"), message("CLOSE", 7), message("REQ", "b", {"limit": 0})
         )

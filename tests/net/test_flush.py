@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.pipeline import counted_steps
-from trio_relay.net.flush import Flushes
+from trio_relay.net import flush
 from trio_relay.pipeline.recipient import FlushCollector
 
 
@@ -20,7 +20,7 @@ class Letters:
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.collector = FlushCollector()
-        self.flushes = Flushes(self.collector)
+        self.flushes = flush.Flushes(self.collector)
 
     def add(self, *names: str, then: Callable[[], object] = lambda: None) -> None:
         for name in names:

@@ -22,10 +22,9 @@ from tests.support.pipeline import Replies, open_desk
 from tests.support.server import open_door, plain, socket_pair
 from tests.support.wire import closing, message, open_wire
 from trio_relay import NetOptions, Relay
-from trio_relay.net import refusals
+from trio_relay.net import flush, refusals
 from trio_relay.net.client_requests import Subscribed
 from trio_relay.net.connection import Connection
-from trio_relay.net.flush import Flushes
 from trio_relay.net.frames import text
 from trio_relay.net.transport import Transport
 from trio_relay.net.websocket import WebSocket
@@ -88,7 +87,7 @@ def number_of_clients() -> int:
 def new_client(stream: trio.abc.Stream, relay: Relay) -> Connection:
     core = ServerProtocol(state=OPEN, logger=logging.getLogger("tests.websockets"))
     noted = refusals.ClientRefusals(refusals.Refusals(), 1, "unknown")
-    return Connection(stream, WebSocket(core), relay, NetOptions(), Flushes(relay.flush_collector), noted)
+    return Connection(stream, WebSocket(core), relay, NetOptions(), flush.Flushes(relay.flush_collector), noted)
 
 
 async def cancelled_client(relay: Relay, *, turns: int, waits_for_the_network: bool, live: bool) -> None:

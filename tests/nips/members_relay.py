@@ -14,7 +14,7 @@ from tests.support.keys import Author
 from tests.support.named_relay import AuthClient, open_client, open_named, rules_for
 from tests.support.server import Door
 from trio_relay import Event, Filter, MemberOptions, RelayInfo, Rules, Store
-from trio_relay.nostr.schnorr import open_backend
+from trio_relay.nostr import schnorr
 
 NOW = int(time.time())
 """Where the relay's clock stands, also long after the tests have begun."""
@@ -76,7 +76,7 @@ async def told(client: AuthClient, count: int) -> list[tuple[int, list[list[str]
     signer = found[0]["pubkey"]
     events = [Event(**item) for item in found]
     assert {event.pubkey for event in events} == {signer}
-    assert list(open_backend().verify(events)) == [True] * count
+    assert list(schnorr.open_backend().verify(events)) == [True] * count
     return sorted((event.kind, event.tags) for event in events)
 
 

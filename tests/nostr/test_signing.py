@@ -8,8 +8,8 @@ from hashlib import sha256
 import pytest
 
 from tests.support.keys import ALICE, NOW
+from trio_relay.nostr import schnorr
 from trio_relay.nostr.event import check_shape, id_matches
-from trio_relay.nostr.schnorr import open_backend
 from trio_relay.nostr.signer import Signer
 
 SECRET = sha256(b"alice").digest()
@@ -28,7 +28,7 @@ def test_what_it_signs_is_a_valid_event_of_its_key(library: str, monkeypatch: py
     assert (event.pubkey, event.kind, event.created_at, event.tags) == (ALICE.pubkey, 13_534, NOW, [["-"]])
     assert check_shape(event) is None
     assert id_matches(event)
-    assert list(open_backend("coincurve").verify([event])) == [True]
+    assert list(schnorr.open_backend("coincurve").verify([event])) == [True]
 
 
 @pytest.mark.parametrize("library", ["coincurve", "python"])

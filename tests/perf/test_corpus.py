@@ -8,8 +8,8 @@ from pathlib import Path
 
 from perf import corpus
 from perf.corpus import generate, newest_filled, signed_events
+from trio_relay.nostr import schnorr
 from trio_relay.nostr.event import Event, address_of, compute_id
-from trio_relay.nostr.schnorr import open_backend
 
 KNOWN = {2: "e72c61f89055a76d"}
 """By edition, how the hash of its first 300 ids begins."""
@@ -36,7 +36,7 @@ def test_an_edition_is_raised_when_events_change() -> None:
 
 def test_ids_and_signatures_are_valid() -> None:
     events = signed_events(400)
-    assert all(open_backend("coincurve").verify(events))
+    assert all(schnorr.open_backend("coincurve").verify(events))
     assert all(event.id == compute_id(*_content(event)) for event in events)
 
 
