@@ -13,10 +13,10 @@ import trio
 
 from tests.clients import install
 from tests.clients.libraries import BUILT
-from tests.e2e.test_behind_haproxy import free_ports
 from tests.e2e.test_sync import exported, ids, imported, notes
 from tests.support.keys import ALICE, BOB
 from tests.support.program import PATIENCE, finished
+from tests.support.tls_proxy import free_ports
 
 KHATRU = BUILT / "khatru-relay"
 pytestmark = [

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
-import ssl
-import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 import trio_websocket
-import trustme
 
 from tests.support.keys import ALICE
 from tests.support.program import PATIENCE, Program, running
-from tests.support.server import Talker
+from tests.support.tls_proxy import NAME, TlsProxy, certified, changed, free_ports, run_quietly
 
 CONFIG = Path(__file__).parents[2] / "config" / "cluster" / "haproxy.cfg"
-NAME = "relay.example.org"
 DENIED = "127.0.0.3"
 pytestmark = [
     pytest.mark.slow,
@@ -32,27 +26,10 @@ pytestmark = [
 
 
 @dataclass
-class Proxy:
-    """A HAProxy that runs: its ports, and the socket that it is told by."""
+class HaProxy(TlsProxy):
+    """A HAProxy that runs, and the socket that it is told by."""
 
-    plain: int
-    tls: int
     told: Path
-    trust: ssl.SSLContext
-
-    @asynccontextmanager
-    async def client(self, address: str = "127.0.0.2", **headers: str) -> AsyncIterator[Talker]:
-        """A WebSocket client at an address of this machine."""
-        stream = await trio.open_tcp_stream("127.0.0.1", self.tls, local_address=address)
-        secure = trio.SSLStream(stream, self.trust, server_hostname=NAME, https_compatible=True)
-        extra = [(name.encode(), value.encode()) for name, value in headers.items()]
-        async with trio.open_nursery() as nursery:
-            with trio.fail_after(PATIENCE):
-                connection = await trio_websocket.wrap_client_stream(nursery, secure, NAME, "/", extra_headers=extra)
-            yield Talker(connection)
-            nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await trio.aclose_forcefully(secure)
 
     async def tell(self, command: str) -> str:
         """One command to it, and what it answers."""
@@ -60,42 +37,14 @@ class Proxy:
             await stream.send_all(f"{command}\n".encode())
             return b"".join([part async for part in stream]).decode()
 
-    async def get(self, path: str, address: str = "127.0.0.2", *, secure: bool = True) -> bytes:
-        """The answer to a plain request from an address of this machine."""
-        port = self.tls if secure else self.plain
-        stream: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", port, local_address=address)
-        if secure:
-            stream = trio.SSLStream(
-                stream,
-                self.trust,
-                server_hostname=NAME,
-                https_compatible=True,
-            )
-        async with stream:
-            await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode())
-            with trio.fail_after(PATIENCE):
-                return b"".join([part async for part in stream])
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
 
 @asynccontextmanager
-async def proxied(folder: Path, relays: Sequence[Program]) -> AsyncIterator[Proxy]:
+async def proxied(folder: Path, relays: Sequence[Program]) -> AsyncIterator[HaProxy]:
     """HAProxy by the example's file, but for addresses, ports, and the certificate."""
-    authority = trustme.CA()
-    authority.issue_cert(NAME).private_key_and_cert_chain_pem.write_to_path(str(folder / "relay.pem"))
-    trust = ssl.create_default_context()
-    authority.configure_trust(trust)
+    trust = certified(folder)
     plain, tls, statistics = free_ports(3)
-    proxy = Proxy(plain, tls, folder / "admin.sock", trust)
-    text = CONFIG.read_text()
-    for old, new in {
+    proxy = HaProxy(plain, tls, trust, folder / "admin.sock")
+    changes = {
         "bind :80\n": f"bind 127.0.0.1:{plain}\n",
         "bind :443": f"bind 127.0.0.1:{tls}",
         "/etc/haproxy/certs/": str(folder / "relay.pem"),
@@ -104,25 +53,13 @@ async def proxied(folder: Path, relays: Sequence[Program]) -> AsyncIterator[Prox
         "maxconn 150000": "maxconn 100",
         "    server relay-3 10.77.0.13:7777\n": "",
         **{f"10.77.0.1{number}:7777": "{}:{}".format(*relay.address) for number, relay in enumerate(relays, 1)},
-    }.items():
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    (folder / "haproxy.cfg").write_text(text)
-    async with trio.open_nursery() as nursery:
-        start = partial(
-            trio.run_process, ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")],
-            check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, deliver_cancel=kill,
-        )  # fmt: skip
-        await nursery.start(start)
+    }
+    (folder / "haproxy.cfg").write_text(changed(CONFIG, changes))
+    async with run_quietly(["haproxy", "-db", "-f", folder / "haproxy.cfg"]):
         with trio.fail_after(PATIENCE):
             while not proxy.told.exists():  # noqa: ASYNC110  # it is another program, which does not tell
                 await trio.sleep(0.01)
         yield proxy
-        nursery.cancel_scope.cancel()
-
-
-async def kill(process: trio.Process) -> None:
-    process.kill()
 
 
 @asynccontextmanager

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests.e2e.test_behind_haproxy import free_ports, kill
 from tests.support.authority import certified, over_tls, written
 from tests.support.keys import ALICE
 from tests.support.program import PATIENCE, Program, running
+from tests.support.tls_proxy import free_ports, run_quietly
 from tests.support.wire import Wire, message
 
 DENIED = "127.0.0.3"
@@ -36,17 +34,11 @@ async def proxied(folder: Path, relay: Program) -> AsyncIterator[tuple[int, int]
     for number, (port, address) in enumerate(zip(ports, found, strict=True)):
         lines += [f"listen door-{number}", f" bind 127.0.0.1:{port}", f" server relay {address} send-proxy-v2 check"]
     (folder / "haproxy.cfg").write_text("\n".join([*lines, ""]))
-    async with trio.open_nursery() as nursery:
-        start = partial(
-            trio.run_process, ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")],
-            check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, deliver_cancel=kill,
-        )  # fmt: skip
-        await nursery.start(start)
+    async with run_quietly(["haproxy", "-db", "-f", folder / "haproxy.cfg"]):
         with trio.fail_after(PATIENCE):
             while not told.exists():  # noqa: ASYNC110  # it is another program, which does not tell
                 await trio.sleep(0.01)
         yield ports[0], ports[1]
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

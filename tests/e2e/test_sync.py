@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from docs.generate import ROOT
-from tests.e2e.test_behind_haproxy import free_ports
 from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.program import MODULE, Program, finished, running
+from tests.support.tls_proxy import free_ports
 from trio_relay import Event
 from trio_relay.nostr import nip19
 
