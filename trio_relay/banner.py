@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from trio_relay.config import Config
@@ -16,24 +17,33 @@ from trio_relay.version import CODE, __version__
 def banner(
     config: Config, store: Store, relay: Relay, metrics_listeners: Sequence[BoundListener], workers: int = 1
 ) -> list[str]:
-    """What the operator sees first."""
-    limits = config.limits
-    metrics = ", ".join(url_of("http", listener, "/metrics") for listener in metrics_listeners)
-    lines = [
-        f"trio-relay {__version__}",
-        f"  code        {CODE}",
-        f"  address     {relay.rules.relay_url or 'not named: NIPs 42, 62, 70 and 86 are off (relay.url)'}",
-        f"  store       {store.description}",
-        f"  signatures  {relay.stages.backend.name}, {relay.stages.width} verifiers",
-        *([f"  workers     {workers} processes, and this one for the store"] if workers > 1 else []),
-        f"  metrics     {metrics or 'off'}",
-        f"  limits      message {limits.max_message_length} bytes, content {limits.max_content_length} characters,"
+    """What the operator sees first, in lines of 80 columns unless a path or a URL takes more."""
+    facts = _facts(config, store, relay, metrics_listeners, workers)
+    lines = [f"trio-relay {__version__}"]
+    for name, fact in facts:
+        lines += _LAID_OUT.wrap(f"  {name:<{_INDENT - 2}}{fact}")
+    return lines
+
+
+def _facts(
+    config: Config, store: Store, relay: Relay, metrics_listeners: Sequence[BoundListener], workers: int
+) -> Iterator[tuple[str, str]]:
+    limits, backend = config.limits, relay.stages.backend.name
+    yield "code", CODE
+    yield "address", relay.rules.relay_url or "not named: NIPs 42, 62, 70 and 86 are off (relay.url)"
+    yield "store", store.description
+    yield "signatures", f"{backend}, {relay.stages.width} verifiers"
+    if workers > 1:
+        yield "workers", f"{workers} processes, and this one for the store"
+    yield "metrics", ", ".join(url_of("http", listener, "/metrics") for listener in metrics_listeners) or "off"
+    yield (
+        "limits",
+        f"message {limits.max_message_length} bytes, content {limits.max_content_length} characters,"
         f" {limits.max_event_tags} tags, {limits.max_subscriptions} subscriptions, {limits.max_filters} filters,"
         f" {limits.max_limit} events a filter ({limits.default_limit} by default)",
-    ]
-    if relay.stages.backend.name != "batch":
-        lines.append(f"  WARNING     {_SLOW[relay.stages.backend.name]}")
-    return lines
+    )
+    if backend != "batch":
+        yield "WARNING", _SLOW[backend]
 
 
 def url_of(scheme: str, listener: BoundListener, path: str = "") -> str:
@@ -55,6 +65,10 @@ def place_of(listener: BoundListener) -> str:
     return f"listening on {url_of('ws', listener)}{whom}"
 
 
+_INDENT: Final = 14
+_LAID_OUT: Final = textwrap.TextWrapper(
+    width=80, subsequent_indent=" " * _INDENT, break_long_words=False, break_on_hyphens=False
+)
 _SLOW: Final[dict[BackendName, str]] = {
     "coincurve": "no batch verifier, which needs a C compiler at installation: signatures are verified one by one",
     "python": "no native libsecp256k1: each signature takes some 75 ms; this relay is for trying out only",

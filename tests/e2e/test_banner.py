@@ -42,9 +42,10 @@ async def test_the_banner_names_all_that_matters_and_then_where_it_listens(
         "  store       sqlite data/relay.db (synchronous=full)",
         *(["  workers     2 processes, and this one for the store"] if processes else []),
         "  metrics     http://127.0.0.1:PORT/metrics",
-        "  limits      message 1048576 bytes, content 262144 characters, 10000 tags, 300 subscriptions, 7 filters,"
-        " 5000 events a filter (500 by default)",
+        "  limits      message 1048576 bytes, content 262144 characters, 10000 tags, 300",
+        "              subscriptions, 7 filters, 5000 events a filter (500 by default)",
     ]
+    assert max(map(len, banner)) <= 80
     assert [line for line in banner if re.fullmatch(r"  signatures  (batch|coincurve|python), 3 verifiers", line)]
 
 
