@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trio_relay.bus.ledger import Ledger
     from trio_relay.bus.member import StreamBus
     from trio_relay.bus.outgoing import Outgoing
-    from trio_relay.bus.redis_stream import BusRefused, RedisStream, open_redis_bus
+    from trio_relay.bus.redis_stream import BusRefused, RedisStream, facts_of_server, open_redis_bus
     from trio_relay.bus.stream import Stream, StreamAway, StreamLine
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Unreadable",
     "decode",
     "encode",
+    "facts_of_server",
     "open_redis_bus",
 ]
 
@@ -61,6 +62,7 @@ _MODULES = {
     "Unreadable": "entries",
     "decode": "entries",
     "encode": "entries",
+    "facts_of_server": "redis_stream",
     "open_redis_bus": "redis_stream",
 }
 

@@ -20,7 +20,7 @@ from coredis.tokens import PureToken
 
 from trio_relay.bus.member import StreamBus
 from trio_relay.bus.options import BusOptions
-from trio_relay.bus.stream import READ_SECONDS, StreamAway, StreamLine
+from trio_relay.bus.stream import READ_SECONDS, StreamAway
 
 ANSWER_SECONDS: Final = 3.0
 """For one answer of Redis, the connection and its handshake included; reads get as much besides their own wait."""
@@ -39,6 +39,18 @@ def open_redis_bus(options: BusOptions, prefix: str) -> StreamBus:
     """
     stream = RedisStream(options.url, f"trio-relay:{prefix}:bus", _trust(options))
     return StreamBus(stream, options.max_entries, options.max_bytes, options.waiting_bytes)
+
+
+async def facts_of_server(options: BusOptions) -> dict[str, str]:
+    """Return what the server of a bus tells of itself (INFO): of its version, its memory and what it keeps on disk.
+
+    Raises:
+        BusRefused: the certificates of `ca_file` cannot be read.
+        StreamAway: it does not answer.
+    """
+    stream = RedisStream(options.url, "", _trust(options))
+    async with stream.connect() as line:
+        return await line.facts()
 
 
 def _trust(options: BusOptions) -> ssl.SSLContext | None:
@@ -68,7 +80,7 @@ class RedisStream:
         logging.getLogger("coredis").setLevel(logging.CRITICAL)
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[StreamLine]:
+    async def connect(self) -> AsyncIterator[_RedisLine]:
         """Open a connection; see `Stream.connect`."""
         failure: Exception | None = None
         with _away():
@@ -121,6 +133,12 @@ class _RedisLine:
     async def holds(self, position: str) -> bool:
         with _away(ANSWER_SECONDS):
             return bool(await self._client.xrange(self._key, position, position, count=1))
+
+    async def facts(self) -> dict[str, str]:
+        """What the server tells of itself; see `facts_of_server`."""
+        with _away(ANSWER_SECONDS):
+            told = await self._client.info("server", "memory", "persistence")
+            return {_text(name): str(value) for name, value in told.items()}
 
 
 def _text(value: str | bytes) -> str:

@@ -64,19 +64,34 @@ class CertifiedKey:
         return made
 
     @property
+    def first(self) -> bytes:
+        """The certificate itself, in DER.
+
+        Raises:
+            TlsRefused: there is none.
+        """
+        found = _PEM.search(self.chain)
+        try:
+            if found is None:
+                raise ValueError
+            return ssl.PEM_cert_to_DER_cert(found[0].decode("ascii"))
+        except ValueError as error:
+            raise TlsRefused(_NO_CERTIFICATE) from error
+
+    @property
     def expiry(self) -> int:
         """When the certificate ends, in seconds since 1970.
 
         Raises:
             TlsRefused: there is none in it.
         """
-        found = _PEM.search(self.chain)
         try:
-            if found is None:
-                raise ValueError
-            return not_after(ssl.PEM_cert_to_DER_cert(found[0].decode("ascii")))
+            return not_after(self.first)
         except (ValueError, IndexError) as error:
-            raise TlsRefused("there is no certificate in it") from error
+            raise TlsRefused(_NO_CERTIFICATE) from error
+
+
+_NO_CERTIFICATE: Final = "there is no certificate in it"
 
 
 def _nobody_types() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple, TypeAlias
 
@@ -49,6 +49,7 @@ class RelayUrl(NamedTuple):
 
 Dial: TypeAlias = Callable[[RelayUrl], Awaitable[trio.abc.Stream]]
 """Connects to where a URL points to; raises OSError."""
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
 def parse_url(text: str) -> RelayUrl:
@@ -209,8 +210,16 @@ class Wire:
 
 
 @asynccontextmanager
-async def open_wire(url: RelayUrl, options: PeerOptions, dial: Dial = dial_tcp) -> AsyncIterator[Wire]:
+async def open_wire(
+    url: RelayUrl, options: PeerOptions, dial: Dial = dial_tcp, headers: Headers = ()
+) -> AsyncIterator[Wire]:
     """Connect, and keep the wire open while the context lasts; what the body raises comes out as it is.
+
+    Args:
+        url: of the other relay.
+        options: the bounds.
+        dial: makes the stream.
+        headers: of the handshake, beside those that it needs.
 
     Raises:
         PeerLost: on entering: no connection came about; later, and then the body is cancelled: what was sent broke the
@@ -222,7 +231,7 @@ async def open_wire(url: RelayUrl, options: PeerOptions, dial: Dial = dial_tcp) 
     try:
         async with trio.open_nursery() as library:
             try:
-                wire = await _shaken(library, url, stream, deadline, options)
+                wire = await _shaken(library, url, stream, deadline, options, headers)
                 try:
                     yield wire
                 finally:
@@ -252,11 +261,11 @@ async def _dialled(url: RelayUrl, dial: Dial, seconds: float) -> trio.abc.Stream
         cause = error.__cause__
         raise PeerLost(f"no connection: {getattr(cause, 'reason', None) or cause or 'it broke off'}") from None
     except OSError as error:
-        raise PeerLost(f"no connection: {_cause_of(error)}") from None
+        raise PeerLost(f"no connection: {cause_of(error)}") from None
 
 
-def _cause_of(error: OSError) -> str:
-    """The cause in words; several addresses of a name may each have failed, of which the last one is told."""
+def cause_of(error: OSError) -> str:
+    """Return the cause in words; several addresses of a name may each have failed, of which the last one is told."""
     causes = error.__cause__
     if isinstance(causes, BaseExceptionGroup) and isinstance(last := causes.exceptions[-1], OSError):
         error = last
@@ -266,7 +275,12 @@ def _cause_of(error: OSError) -> str:
 
 
 async def _shaken(
-    library: trio.Nursery, url: RelayUrl, stream: CountedStream, deadline: float, options: PeerOptions
+    library: trio.Nursery,
+    url: RelayUrl,
+    stream: CountedStream,
+    deadline: float,
+    options: PeerOptions,
+    headers: Headers,
 ) -> Wire:
     """The handshake. The library waits for its end even when the stream is over, so the stream itself ends that."""
     with trio.CancelScope(deadline=deadline) as shaking:
@@ -276,7 +290,7 @@ async def _shaken(
             stream,  # type: ignore[arg-type]  # any stream will do
             url.authority,
             url.resource,
-            extra_headers=_HEADERS,
+            extra_headers=[*_HEADERS, *headers],
             max_message_size=options.max_message_bytes,
             receive_buffer_size=_READ_BYTES,
         )

@@ -20,7 +20,7 @@ from trio_relay.nostr.event import Event
 from trio_relay.nostr.signer import Signer
 from trio_relay.peers import messages
 from trio_relay.peers.authentication import PeerAuthentication, wants_key
-from trio_relay.peers.dialing import Dial, RelayUrl, Wire, dial_tcp, open_wire, parse_url
+from trio_relay.peers.dialing import Dial, Headers, RelayUrl, Wire, dial_tcp, open_wire, parse_url
 from trio_relay.peers.messages import FilterJson, Receipt
 from trio_relay.peers.open_questions import OpenQuestions
 from trio_relay.peers.options import PeerOptions
@@ -273,6 +273,7 @@ async def open_peer(
     options: PeerOptions | None = None,
     clock: Callable[[], float] = time.time,
     dial: Dial = dial_tcp,
+    headers: Headers = (),
 ) -> AsyncIterator[Peer]:
     """Connect to another relay, and keep the connection while the context lasts; what the body raises comes out of it.
 
@@ -282,13 +283,14 @@ async def open_peer(
         options: the bounds.
         clock: seconds since 1970.
         dial: makes the stream.
+        headers: of the handshake, beside those that it needs.
 
     Raises:
         PeerLost: no connection came about.
         ValueError: the URL is none of a relay.
     """
     options, parsed = options or PeerOptions(), parse_url(url)
-    async with open_wire(parsed, options, dial) as wire, tasks_beside() as tasks:
+    async with open_wire(parsed, options, dial, headers) as wire, tasks_beside() as tasks:
         peer = Peer(parsed, wire, options, signer, clock)
         for task in (peer.read, peer.write, peer.watch, peer.greet):
             tasks.start_soon(task)
