@@ -15,6 +15,7 @@ import trio
 from prometheus_client.metrics_core import Metric
 
 from docs.dashboard import dashboard_file
+from docs.doctor_page import doctor_page
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, open_relay
 from trio_relay.backup import BackupStatistics
 from trio_relay.backup.regular import BackupCollector
@@ -37,6 +38,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "cli.md": cli_page(),
         ROOT / "docs" / "metrics.md": metrics_page(),
         ROOT / "deploy" / "grafana" / "trio-relay.json": dashboard_file(),
+        ROOT / "docs" / "doctor.md": doctor_page(GENERATED),
     }
 
 

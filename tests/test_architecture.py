@@ -184,6 +184,22 @@ ALLOWED = {
     "exporting": ["private_files", "compressed", "nostr", "store", "config", "transfer", "state_file"],
     "syncing": ["nostr", "policy", "plugins", "pipeline", "peers", "config", "app"],
     "trends": ["nostr", "store"],
+    "doctor": [
+        "frozen",
+        "version",
+        "process",
+        "private_files",
+        "nostr",
+        "bus",
+        "store",
+        "backup",
+        "plugins",
+        "peers",
+        "net",
+        "tls_files",
+        "config_tables",
+        "config",
+    ],
     "cli": [
         "systemd",
         "service",
@@ -217,6 +233,7 @@ ALLOWED = {
         "peers",
         "syncing",
         "trends",
+        "doctor",
     ],
     "__main__": ["cli"],
     "__init__": ["version", "nostr", "policy", "store", "plugins", "pipeline", "net"],
@@ -242,6 +259,7 @@ PURE = [
     "net/web/place.py", "net/web/plots.py", "net/web/sessions.py",
     "net/web/shown_events.py",
     "first_config.py",
+    "doctor/findings.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {
@@ -413,7 +431,6 @@ def imported_from(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
 
 
 LONE_AND_SMALL = {
-    "backup/vaults.py": "loads what the store of a configuration needs, and nothing else",
     "cli/admin_link.py": "each command of its own has a file",
     "metrics/of_mirrors.py": "what is said of mirrors, whole, beside a page that is full",
     "metrics/of_operation.py": "the same of how a relay is run",

@@ -6,6 +6,7 @@ from trio_relay.cli.admin_link import admin_link_command
 from trio_relay.cli.backup_commands import backup_command, restore_command
 from trio_relay.cli.checking_store import check_command
 from trio_relay.cli.completion import completion_command
+from trio_relay.cli.doctor_command import doctor_command
 from trio_relay.cli.export_command import export_command
 from trio_relay.cli.import_command import import_command
 from trio_relay.cli.init_command import init_command
@@ -25,6 +26,7 @@ for command in (
     compact_command,
     completion_command,
     count_command,
+    doctor_command,
     delete_command,
     import_command,
     init_command,

@@ -1,0 +1,1 @@
+"""What `trio-relay doctor` finds: verdicts on numbers, and faults that are really made."""

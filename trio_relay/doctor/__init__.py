@@ -1,0 +1,1 @@
+"""What is looked at for an operator whose relay may be ill: each group of looks in a file, with its verdicts."""

@@ -1,0 +1,106 @@
+"""Backups: whether any are made, and whether the newest is as new as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from trio_relay.backup.base import BackupRefused
+from trio_relay.backup.options import BackupOptions
+from trio_relay.backup.vaults import folder_of, vault_of
+from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
+from trio_relay.doctor.own_files import of_unfinished
+from trio_relay.doctor.patient import Patient
+from trio_relay.store.base import StoreError, StoreRefused
+
+NO_BACKUPS: Final = Ailment(
+    "no-backups",
+    Severity.NOTE,
+    "The relay makes no backups (backup.every_seconds), and there is none where they would go.",
+    "Set backup.every_seconds, best with a backup.folder on another disk; or have something else copy the store.",
+)
+BACKUP_MISSING: Final = Ailment(
+    "backup-missing",
+    Severity.WARNING,
+    "Backups are to be made regularly, the relay runs, and there is none.",
+    "Look into the relay's log for `no backup was made`; try trio-relay backup, which tells why it cannot.",
+)
+BACKUP_OLD: Final = Ailment(
+    "backup-old",
+    Severity.WARNING,
+    "The newest backup is more than twice as old as backup.every_seconds has it.",
+    "Look into the relay's log for `no backup was made`; try trio-relay backup, which tells why it cannot.",
+)
+BACKUPS_UNREADABLE: Final = Ailment(
+    "backups-unreadable",
+    Severity.WARNING,
+    "The place of the backups cannot be looked at.",
+    "Correct backup.folder or backup.repository, or who may read it.",
+)
+
+_GRACE_SECONDS: Final = 600
+"""For a backup to be written."""
+
+
+# Verdicts.
+
+
+def of_newest(options: BackupOptions, newest: float | None, now: float, *, is_running: bool) -> Iterator[Finding]:
+    """What is wrong with the newest backup.
+
+    Args:
+        options: how often they are to be made.
+        newest: when it was made, in seconds since 1970; None: there is none.
+        now: seconds since 1970.
+        is_running: the relay runs, and so should make them.
+    """
+    every = options.every_seconds
+    if newest is None:
+        if not every:
+            yield NO_BACKUPS.found("Backups are off.")
+        elif is_running:
+            yield BACKUP_MISSING.found(f"One is to be made every {ago(every)}.")
+    elif every and now - newest > 2 * every + _GRACE_SECONDS:
+        yield BACKUP_OLD.found(f"The newest is {ago(now - newest)} old, and one is to be made every {ago(every)}.")
+
+
+def ago(seconds: float) -> str:
+    """A time as a person reads it."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+# Looks.
+
+
+async def look_at_backups(patient: Patient, chart: Chart) -> None:
+    """Look for the newest backup, and for what was not finished."""
+    config = patient.config
+    vault = vault_of(config.backup, config.store.backend, config.store, config.opensearch)
+    if vault is None:
+        chart.facts.append("a store in memory has none")
+        return
+    if config.store.backend == "opensearch" and not config.backup.repository:
+        chart.facts.append("no repository for snapshots")
+        chart.add(of_newest(config.backup, None, patient.now, is_running=patient.is_running))
+        return
+    try:
+        newest = await vault.newest(patient.now)
+        if config.store.backend == "sqlite":
+            parts = await trio.to_thread.run_sync(_parts, patient, abandon_on_cancel=True)
+            chart.add(of_unfinished(parts, patient.now))
+    except (BackupRefused, StoreError, StoreRefused) as error:
+        chart.add([BACKUPS_UNREADABLE.found(f"{error}.")])
+        return
+    chart.facts.append("none" if newest is None else f"the newest is {ago(patient.now - newest)} old")
+    chart.add(of_newest(config.backup, newest, patient.now, is_running=patient.is_running))
+
+
+def _parts(patient: Patient) -> list[tuple[Path, float]]:
+    folder = folder_of(patient.config.backup, patient.config.store)
+    return [(one, one.stat().st_mtime) for one in folder.glob("*.part")] if folder.is_dir() else []

@@ -1,0 +1,90 @@
+"""The relay that is looked at: its configuration, and whether it runs, as which process of which user."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from trio_relay.config import Config
+from trio_relay.doctor.asking import NoAnswer, call
+from trio_relay.store.sqlite.lock import holder_of
+
+_KNOCK_SECONDS: Final = 1.0
+_PROC: Final = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What all looks begin with.
+
+    Attributes:
+        config: checked.
+        path: of its file; None: there is none.
+        control: where its control line is; None: it has none.
+        is_running: a relay runs on this configuration.
+        has_control: it answers at its control line.
+        pid: of the process that holds the store; None: nobody does, or the store is no file.
+        now: seconds since 1970.
+    """
+
+    config: Config
+    path: Path | None
+    control: Path | None
+    is_running: bool
+    has_control: bool
+    pid: int | None
+    now: float
+
+    @property
+    def store_path(self) -> Path | None:
+        """The file of the store; None if it has none."""
+        return Path(self.config.store.path) if self.config.store.backend == "sqlite" else None
+
+    @property
+    def user(self) -> int | None:
+        """The user as whom the relay runs, or will: of its process, or of who asks; None if root asks for others."""
+        if self.pid is not None:
+            try:
+                return (_PROC / str(self.pid)).stat().st_uid
+            except OSError:  # it has just ended, or there is no such folder
+                pass
+        if (own := os.geteuid()) != 0:
+            return own
+        folder = None if self.store_path is None else self.store_path.parent
+        return folder.stat().st_uid if folder is not None and folder.is_dir() else None
+
+    def of_process(self, name: str) -> str | None:
+        """What `/proc` says of the relay's process, or of this one while it does not run; None if that is not told."""
+        try:
+            return (_PROC / str(self.pid or "self") / name).read_text(errors="replace")
+        except OSError:
+            return None
+
+
+async def meet(config: Config, path: Path | None, now: float) -> Patient:
+    """Find out whether the relay runs, within a second.
+
+    Args:
+        config: checked.
+        path: of its file; None: there is none.
+        now: seconds since 1970.
+    """
+    control = config.control.place(config.store.backend, config.store.path)
+    holder = holder_of(Path(config.store.path)) if config.store.backend == "sqlite" else None
+    pid = int(holder) if holder is not None and holder.isdigit() else None
+    has_control = control is not None and await _answers(control)
+    return Patient(config, path, control, has_control or holder is not None, has_control, pid, now)
+
+
+async def _answers(control: Path) -> bool:
+    with trio.move_on_after(_KNOCK_SECONDS):
+        try:
+            await call(control, "supportedmethods")
+        except NoAnswer:
+            return False
+        return True
+    return False
