@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from perf.servers import free_port
 from tests.support.authority import authority
 from tests.support.program import MODULE, environment, finished
-from trio_relay import cli
+from trio_relay import cli, config
+from trio_relay.doctor import examination, telling
 from trio_relay.nostr import schnorr
 
 AMBIENT: Final = {"interpreted", "clock-free", "runs-as-root"} | (
@@ -58,8 +59,14 @@ async def doctor(
     return _told(ended.returncode, ended.stdout, ended.stderr)
 
 
+async def examined(settings: Mapping[str, str], path: Path | None = None) -> Told:
+    """The same in this process, beside what the test itself does meanwhile."""
+    charts = await examination.examine(config.load(path, environment(settings)), path)
+    return _told(0, json.dumps(telling.as_object(charts)).encode(), b"")
+
+
 def doctor_here(settings: Mapping[str, str], *arguments: str) -> Told:
-    """The same in this process, for what needs no relay that runs."""
+    """The command, in this process, for what needs no relay that runs."""
     variables = environment(settings)
     ended = CliRunner().invoke(cli.main, ["doctor", "--json", *arguments], env=variables, prog_name="trio-relay")
     return _told(ended.exit_code, ended.stdout_bytes, ended.stderr_bytes)

@@ -1,0 +1,171 @@
+"""Faults of a relay that runs, and of what stands in front of it, really made: doctor names each, and nothing else."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from perf.servers import free_port
+from tests.doctor.clinic import Told, examined, over_tls, sound, trusting
+from tests.doctor.front import PLACE, Change, also, as_it_is, proxy, without
+from tests.support.authority import authority
+from tests.support.program import launcher, running
+
+pytestmark = pytest.mark.slow
+
+
+def only(told: Told, *codes: str, words: str = "") -> None:
+    """Nothing but this was found, of which the first says so in these words."""
+    assert told.codes == set(codes), told.findings
+    assert words in told.findings[codes[0]]["what"]
+    assert not told.healthy
+
+
+def port_of(settings: dict[str, str]) -> int:
+    """The one port that these settings listen on."""
+    return int(settings["relay.url"].rpartition(":")[2].strip("/"))
+
+
+# By relay.url.
+
+
+async def test_a_name_where_nobody_answers(tmp_path: Path) -> None:
+    settings = sound(tmp_path)
+    async with running(tmp_path, settings):
+        told = await examined(settings | {"relay.url": f"ws://127.0.0.1:{free_port()}/"})
+    only(told, "url-unreachable", words="Connection refused")
+
+
+async def test_another_relay_behind_the_name(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    settings, other = sound(tmp_path), sound(tmp_path / "other") | {"relay.name": "another"}
+    async with running(tmp_path, settings), running(tmp_path / "other", other):
+        told = await examined(settings | {"relay.url": other["relay.url"]})
+    only(told, "other-relay", words="'another'")
+
+
+async def test_a_certificate_that_clients_do_not_trust(tmp_path: Path) -> None:
+    settings = over_tls(tmp_path, authority().issue_cert("localhost"))
+    async with running(tmp_path, settings):
+        told = await examined(settings)
+    only(told, "url-untrusted", "certificate-chain", words="unable to get local issuer certificate")
+
+
+async def test_a_certificate_at_the_name_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trusting(tmp_path, monkeypatch)
+    settings = over_tls(tmp_path, authority().issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=3)))
+    async with running(tmp_path, settings):
+        told = await examined(settings)
+    only(told, "url-certificate-ends", "certificate-ends", words="It ends on")
+
+
+async def test_a_relay_that_does_not_know_its_name(tmp_path: Path) -> None:
+    settings = sound(tmp_path) | {"net.hosts": '["relay.example"]'}
+    async with running(tmp_path, settings):
+        told = await examined(settings)
+    only(told, "host-refused", words="421")
+
+
+HIDING = without(b"X-Forwarded-For")
+
+
+@pytest.mark.parametrize(
+    ("request_head", "response_head", "trusted", "codes"),
+    [
+        (lambda lines: HIDING(without(b"Upgrade")(lines)), as_it_is, PLACE, {"no-websocket"}),
+        (
+            lambda lines: also(b"X-Forwarded-For: 127.0.0.1")(without(b"Accept")(lines)),
+            as_it_is,
+            PLACE,
+            {"no-document"},
+        ),
+        (HIDING, as_it_is, PLACE, {"proxy-silent"}),
+        (lambda lines: also(b"X-Forwarded-For: _hidden")(lines), as_it_is, PLACE, {"proxy-silent"}),
+        (as_it_is, as_it_is, PLACE, {"address-forged"}),
+        (as_it_is, as_it_is, "127.0.0.9", {"proxy-untrusted"}),
+        (also(b"X-Forwarded-For: 127.0.0.1"), as_it_is, PLACE, set()),
+        (
+            also(b"X-Forwarded-For: 127.0.0.1"),
+            also(b"Date: " + format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True).encode()),
+            PLACE,
+            {"clock-off"},
+        ),
+    ],
+    ids=["no upgrade", "no accept", "no address", "a hidden address", "any address", "not trusted", "well", "hour off"],
+)
+async def test_a_proxy_in_front(
+    tmp_path: Path, request_head: Change, response_head: Change, trusted: str, codes: set[str]
+) -> None:
+    settings = sound(tmp_path) | {"net.trusted_proxies": f'["{trusted}"]'}
+    async with running(tmp_path, settings), proxy(port_of(settings), request_head, response_head) as port:
+        told = await examined(settings | {"relay.url": f"ws://127.0.0.1:{port}/"})
+    assert told.codes - {"url-local"} == codes, told.findings  # others may come by a proxy, for all that is known
+
+
+# The relay itself.
+
+
+async def test_an_address_that_the_relay_does_not_have_yet(tmp_path: Path) -> None:
+    """After a change of the configuration, without a restart."""
+    settings, port = sound(tmp_path), free_port()
+    async with running(tmp_path, settings):
+        told = await examined(settings | {"net.listen": f'["127.0.0.1:{port}"]'})
+    only(told, "local-silent", words=f"127.0.0.1:{port}: Connection refused")
+
+
+async def test_a_process_that_holds_the_store_and_does_not_answer(tmp_path: Path) -> None:
+    settings = sound(tmp_path)
+    async with running(tmp_path, settings):
+        pass
+    lock = os.open(f"{settings['store.path']}.lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    told = await examined(settings)
+    os.close(lock)
+    only(told, "control-silent", "local-silent", "url-unreachable", "backup-missing", words="holds the store")
+
+
+async def test_too_few_files_for_the_relay(tmp_path: Path) -> None:
+    settings = sound(tmp_path)
+    few = launcher("import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))")
+    async with running(tmp_path, settings, command=few):
+        told = await examined(settings)
+    only(told, "open-files-few", words="The relay may open 512 files")
+
+
+async def test_a_mirror_that_is_away(tmp_path: Path) -> None:
+    settings, other = sound(tmp_path), f"ws://127.0.0.1:{free_port()}"
+    path = tmp_path / "relay.toml"
+    path.write_text(f'[[mirror]]\nurl = "{other}"\n')
+    path.chmod(0o600)
+    async with running(tmp_path, settings | {"mirror": f'[{{url = "{other}"}}]'}):
+        told = await examined(settings, path)
+    only(told, "mirror-away", words="Connection refused")
+
+
+async def test_backups_that_fail(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = sound(tmp_path) | {"backup.folder": str(tmp_path / "file" / "backups")}
+    async with running(tmp_path, settings) as program:
+        await program.logs("no backup was made")
+        told = await examined(settings)
+    only(told, "degraded", "backup-missing", words="no backup was made")
+
+
+async def test_backups_that_are_not_made(tmp_path: Path) -> None:
+    settings = sound(tmp_path)
+    async with running(tmp_path, settings | {"backup.every_seconds": "0"}):
+        told = await examined(settings)
+    only(told, "backup-missing", words="every 60 minutes")
+
+
+async def test_strangers_that_are_refused_are_no_fault(tmp_path: Path) -> None:
+    settings = sound(tmp_path) | {"policy.allowed_pubkeys": f'["{"ab" * 32}"]', "policy.auth_to_read": "true"}
+    async with running(tmp_path, settings):
+        told = await examined(settings)
+    assert (told.codes, told.healthy) == (set(), True), told.findings
+    assert "EVENT refused: " in told.facts
