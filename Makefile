@@ -9,7 +9,7 @@ PYTEST = $(VENV)/bin/python -m pytest
 SPHINX = $(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir docs/site --doctree-dir build/site-pages
 WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
 ELSEWHERE = opensearch or redis or picture or clients or browser or exhaustive
-INTERPRETED = backup bus kept moderation peers perf plugins sources workers  # tests of rooms of which nothing is compiled
+INTERPRETED = backup bus kept moderation peers perf plugins sources watching workers  # tests of rooms of which nothing is compiled
 CLIENTS = $(wildcard tests/clients/*.json tests/clients/go.* tests/clients/*/*.txt tests/clients/go/* tests/clients/javascript/*)
 SOURCES = pyproject.toml setup.py building/backend.py constraints.txt trio_relay/nostr/batch_build.py
 

@@ -259,6 +259,7 @@ PURE = [
     "net/forwarded.py", "net/proxy_header.py", "net/welcome.py",
     "net/web/place.py", "net/web/plots.py", "net/web/sessions.py",
     "net/web/shown_events.py",
+    "first_config.py",
     "doctor/findings.py", "doctor/telling.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
