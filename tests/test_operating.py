@@ -12,6 +12,7 @@ import trio
 from click.testing import CliRunner, Result
 
 from tests.support.keys import ALICE, BOB, NOW
+from tests.support.page_blocks import shell_blocks
 from trio_relay import SqliteOptions, cli, open_sqlite
 from trio_relay.nostr import event, nip19
 
@@ -126,8 +127,8 @@ def test_a_query_of_the_archive_writes_what_has_gone_and_why(run: Run, tmp_path:
     assert [(line["reason"], line["at"]) for line in lines] == [("replaced", NOW + 9)] * 2
     assert ids(run("query", '{"kinds":[0]}', store__path=path)) == [versions[3].id]
     assert run("query", "--archive", "{}", "--limit", "0", store__path=path).stdout == ""
-    page = (Path(__file__).parents[1] / "docs" / "keeping.md").read_text(encoding="utf-8")
-    shown = [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("trio-relay query --archive")]
+    (block,) = shell_blocks("docs/keeping.md", "The archive")
+    shown = [shlex.split(line)[1:] for line in block.splitlines()]
     for arguments in shown:
         arguments = [one.replace("npub1…", nip19.npub_of(ALICE.pubkey)) for one in arguments]
         assert run(*arguments, store__path=path).stdout.count('"reason":"replaced"') == 3

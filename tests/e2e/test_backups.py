@@ -15,23 +15,14 @@ import apsw
 import httpx
 import pytest
 
-from docs.generate import ROOT
 from tests.e2e.test_managing import SETTINGS, manage
-from tests.e2e.test_restore import typed
 from tests.store.files import exists
 from tests.support.keys import ALICE, BOB
+from tests.support.page_blocks import shell_blocks, typed
 from tests.support.program import Program, running
 from tests.support.program_load import everything, publish_all
 
 pytestmark = pytest.mark.slow
-
-
-def blocks() -> list[list[str]]:
-    """The commands of the page, a list for each of its blocks: to make one, to go back to it, to take it apart."""
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    section = page.partition("\n## Backups\n")[2].partition("\n## ")[0]
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    return [block.splitlines() for language, block in found if not language]
 
 
 def note(content: str) -> Any:
@@ -52,26 +43,24 @@ async def publish(program: Program, content: str) -> None:
 async def test_a_relay_goes_back_to_a_backup_by_the_steps_of_the_page(
     tmp_path: Path, processes: dict[str, str]
 ) -> None:
-    making, restoring, apart = blocks()
+    making, restoring, apart = shell_blocks("docs/operations.md", "Backups")
     (tmp_path / "relay.toml").write_text("")
     settings = processes | SETTINGS
     async with running(tmp_path, settings) as program:
         await publish(program, "before")
         assert "result" in (await manage(program, "banpubkey", BOB.pubkey, "spam")).json()
-        for line in making:
-            ended = await typed(tmp_path, line, settings)
-            assert ended.returncode == 0, ended.stderr
-        assert ended.stdout.startswith(b"relay.backup is whole: 1 events as of 20")
+        ended = await typed(tmp_path, making, settings)
+        assert ended.returncode == 0, ended.stderr
+        assert b"\nrelay.backup is whole: 1 events as of 20" in ended.stdout
         await publish(program, "after")
-        [line] = restoring
-        ended = await typed(tmp_path, line, settings)
+        ended = await typed(tmp_path, restoring, settings)
         holder = (tmp_path / "data" / "relay.db.lock").read_text().strip()
         assert (ended.returncode, ended.stdout) == (3, b"")
         assert ended.stderr == f"trio-relay: data/relay.db is in use by the process with pid {holder}\n".encode()
         assert await contents_of(program) == ["after", "before"]
         program.signal(SIGTERM)
         assert await program.wait() == 0
-    ended = await typed(tmp_path, line, settings)
+    ended = await typed(tmp_path, restoring, settings)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[1].startswith(b"data/relay.db.before-restore: the store that was there")
     async with running(tmp_path, settings) as program:
@@ -81,7 +70,7 @@ async def test_a_relay_goes_back_to_a_backup_by_the_steps_of_the_page(
     kept = settings | {"store.path": "data/relay.db.before-restore"}
     async with running(tmp_path, kept) as program:
         assert await contents_of(program) == ["after", "before"]
-    await take_apart(tmp_path, apart)
+    await take_apart(tmp_path, apart.splitlines())
 
 
 async def take_apart(folder: Path, lines: list[str]) -> None:

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
-import trio
 
 from tests.support.keys import ALICE, BOB, NOW
-from tests.support.program import PATIENCE, environment, finished
+from tests.support.page_blocks import give, shell_blocks, typed
+from tests.support.program import finished
 from trio_relay.compressed import open_zstd_writer
 from trio_relay.nostr import event
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "import.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```\n", PAGE, re.DOTALL | re.MULTILINE)
-COMMANDS = [line for language, block in BLOCKS if not language for line in block.splitlines()]
+BLOCKS = [*shell_blocks("docs/import.md", "Import"), *shell_blocks("docs/import.md", "Going on")]
+COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 EVENTS = [author.event(f"{n}", created_at=NOW + n) for n in range(200) for author in (ALICE, BOB)]
 LINES = [event.encode(one) for one in EVENTS]
 FRIED = [
     line[:-1] + b',"fried":"%b"}' % (event.id + event.pubkey).encode()
     for line, event in zip(LINES, EVENTS, strict=True)
 ]
-
-
-def _program(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-    (folder / name).chmod(0o700)
 
 
 @pytest.fixture
@@ -44,11 +35,9 @@ def folder(tmp_path: Path) -> Path:
     with (tmp_path / "events.jsonl.zst").open("wb") as file, open_zstd_writer(file) as writer:
         writer.write(lines)
     (tmp_path / "fried").write_bytes(b"\n".join(FRIED) + b"\n")
-    (tmp_path / "bin").mkdir()
-    _program(tmp_path / "bin", "trio-relay", f'exec {shlex.quote(sys.executable)} -m trio_relay "$@"')
-    _program(tmp_path / "bin", "zstdcat", f'exec {shlex.quote(sys.executable)} -c "{_ZSTDCAT}" "$1"')
-    _program(tmp_path / "bin", "strfry", "exec cat fried")
-    _program(tmp_path / "bin", "nak", "exec cat events.jsonl")
+    give(tmp_path, "zstdcat", f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c "{_ZSTDCAT}" "$1"\n')
+    give(tmp_path, "strfry", "#!/bin/sh\nexec cat fried\n")
+    give(tmp_path, "nak", "#!/bin/sh\nexec cat events.jsonl\n")
     return tmp_path
 
 
@@ -59,19 +48,9 @@ _ZSTDCAT = (
 
 
 async def test_each_command_of_the_page_brings_the_same_events(folder: Path, store_settings: dict[str, str]) -> None:
-    search = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
     counts = set()
     for command in COMMANDS:
-        with trio.fail_after(PATIENCE):
-            done = await trio.run_process(
-                command,
-                shell=True,
-                cwd=folder,
-                env=environment(store_settings) | search,
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
-            )
+        done = await typed(folder, command, store_settings)
         assert (done.returncode, done.stderr) == (0, b""), command
         counts.add(done.stdout)
     assert counts == {

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from tests.sources.original_relay_index import make
 from tests.sources.postgres_server import INSERT, Postgres, row, running
 from tests.sources.rust_relay_file import add, made_file
 from tests.support.keys import ALICE, BOB, CAROL
+from tests.support.page_blocks import give, shell_blocks
 from tests.support.program import PATIENCE, environment
 from tests.support.program import running as running_relay
 from tests.support.program_load import publish_all
@@ -46,17 +46,17 @@ def theirs(title: str) -> set[str]:
 
 def run(
     folder: Path,
-    title: str,
+    blocks: list[str],
     settings: Mapping[str, str],
     *,
     variables: Mapping[str, str] | None = None,
     changed: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Run the commands of a section in a folder, texts in them changed for others; gives what each block said."""
+    """Run the commands of a page in a folder, texts in them changed for others; gives what each block said."""
     (folder / "relay.toml").write_text('[store]\npath = "relay.db"\n', encoding="utf-8")
     path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     said = []
-    for block in re.findall(r"```sh\n(.*?)```", section(title), re.DOTALL):
+    for block in blocks:
         for old, new in (changed or {}).items():
             block = block.replace(old, new)
         done = subprocess.run(
@@ -88,14 +88,6 @@ def finished(folder: Path, settings: Mapping[str, str], command: str, *arguments
     return done.stdout
 
 
-def give(folder: Path, name: str, script: str) -> None:
-    """Put a program in the place of one that is not here."""
-    (folder / "bin").mkdir(exist_ok=True)
-    program = folder / "bin" / name
-    program.write_text(script, encoding="utf-8")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-
-
 IDS = {event.id for event in EVENTS}
 
 
@@ -104,7 +96,7 @@ def test_strfry(tmp_path: Path, store_settings: dict[str, str]) -> None:
     """Of strfry's there is what it writes: each line an event, with `--fried` one member more."""
     fried = LINES.replace("}\n", ',"fried":"00000000deadbeef"}\n')
     give(tmp_path, "strfry", f"#!/bin/sh\ncase $2 in --fried) cat <<'E'\n{fried}E\n;; *) cat <<'E'\n{LINES}E\nesac\n")
-    first, second = run(tmp_path, "strfry", store_settings)
+    first, second = run(tmp_path, shell_blocks("docs/migrating.md", "strfry"), store_settings)
     assert first.startswith("3 events: 3 stored, ")
     assert second.startswith("3 events: 0 stored, 3 known, ")
     assert stored(tmp_path, store_settings) == IDS
@@ -119,7 +111,7 @@ def test_nostr_rs_relay(tmp_path: Path, store_settings: dict[str, str]) -> None:
         database.execute("INSERT INTO account VALUES (?, 1), (?, 0)", (ALICE.pubkey, BOB.pubkey))
     reading = "import sqlite3, sys\nfor (item,) in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]): print(item)\n"
     give(tmp_path, "sqlite3", f'#!/bin/sh\nexec {sys.executable} -c {shlex.quote(reading)} "$@"\n')
-    first, _ = run(tmp_path, "nostr-rs-relay", store_settings)
+    first, _ = run(tmp_path, shell_blocks("docs/migrating.md", "nostr-rs-relay"), store_settings)
     assert first.startswith("3 events: 3 stored, ")
     assert "1 left out: deleted or replaced there" in first
     assert stored(tmp_path, store_settings) == IDS
@@ -139,7 +131,8 @@ def test_nostream(tmp_path: Path, store_settings: dict[str, str], postgres: Post
         for event in EVENTS:
             database.execute(INSERT, (*row(event), msgspec.json.encode(event.tags).decode()))
         database.execute("UPDATE users SET pubkey = %s, is_admitted = true", [bytes.fromhex(BOB.pubkey)])
-    dumped, read, _ = run(tmp_path, "nostream", store_settings, variables=postgres.environment)
+    blocks = shell_blocks("docs/migrating.md", "nostream")
+    dumped, read, _ = run(tmp_path, blocks, store_settings, variables=postgres.environment)
     assert dumped.startswith("3 events: 3 stored, ")
     assert read.startswith("3 events: 0 stored, 3 known, ")
     assert stored(tmp_path, store_settings) == IDS
@@ -154,8 +147,8 @@ async def test_khatru(tmp_path: Path, store_settings: dict[str, str]) -> None:
     async with running_relay(tmp_path / "theirs") as program, program.client() as client:
         await publish_all(client, EVENTS)
         url = "ws://{}:{}".format(*program.address)
-        title = "khatru and what is built on it"
-        commands = partial(run, tmp_path, title, store_settings, changed={"wss://old.example": url})
+        blocks = shell_blocks("docs/migrating.md", "khatru and what is built on it")
+        commands = partial(run, tmp_path, blocks, store_settings, changed={"wss://old.example": url})
         synced, imported = await trio.to_thread.run_sync(commands)
     assert "3 stored" in synced
     assert imported.startswith("3 events: 0 stored, 3 known, ")
@@ -186,7 +179,7 @@ def test_the_original_relay(tmp_path: Path, store_settings: dict[str, str], node
             subprocess.run([*shlex.split(asking), *shlex.split(kept)], check=True, capture_output=True)
         _, said = run(
             tmp_path,
-            "The original relay",
+            shell_blocks("docs/migrating.md", "The original relay"),
             store_settings,
             changed={"http://127.0.0.1:9200/nostr-events": url, "redis-cli": asking},
         )

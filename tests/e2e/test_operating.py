@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 from contextlib import closing
 from pathlib import Path
 from signal import SIGTERM
@@ -18,6 +17,7 @@ import trio
 from tests.support.event_lines import jsonl
 from tests.support.indices import place_of, put_document
 from tests.support.keys import ALICE, BOB, NOW
+from tests.support.page_blocks import shell_blocks, typed
 from tests.support.program import MODULE, PATIENCE, Program, environment, finished, running
 from tests.support.program_load import everything, publish_all
 from tests.support.server import Talker
@@ -241,18 +241,18 @@ async def test_any_method_can_be_called_and_its_refusal_is_told(tmp_path: Path) 
     assert ended.stderr.decode().startswith("trio-relay: no relay answers at data/relay.db.sock: ")
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
-
-
 async def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
-    part = PAGE.partition("## Looking into the store")[2].partition("\n## ")[0]
-    commands = [line for line in part.splitlines() if line.startswith("trio-relay ")]
+    blocks = [
+        *shell_blocks("docs/operations.md", "Looking into the store"),
+        *shell_blocks("docs/operations.md", "Making it smaller"),
+        *shell_blocks("docs/operations.md", "Is it whole?"),
+        *shell_blocks("docs/operations.md", "The control line"),
+    ]
     (tmp_path / "relay.toml").write_text("")
     async with running(tmp_path) as program, program.client() as client:
         await publish_all(client, ALL)
-        for line in commands:
-            arguments = shlex.split(line.replace("npub1…", nip19.npub_of(ALICE.pubkey)))[1:]
-            ended = await finished(tmp_path, *arguments)
-            assert (ended.returncode, ended.stderr) == (0, b""), line
+        for block in blocks:
+            ended = await typed(tmp_path, block.replace("npub1…", nip19.npub_of(ALICE.pubkey)))
+            assert (ended.returncode, ended.stderr) == (0, b""), block
         await stopped(program)
-    assert len(commands) > 6
+    assert len(blocks) == 5

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from signal import SIGTERM
 from typing import Any, Final
 
 import pytest
-import trio
 
-from docs.generate import ROOT
 from tests.e2e.test_managing import manage
 from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, CAROL, NOW, Author
 from tests.support.named_relay import AuthClient
 from tests.support.operators import ADMIN, MODERATOR
-from tests.support.program import PATIENCE, Program, environment, finished, running
+from tests.support.page_blocks import shell_blocks, typed
+from tests.support.program import Program, finished, running
 from tests.support.program_load import everything
 from trio_relay.nostr.event import Event
 
@@ -98,27 +94,6 @@ LISTS: Final = (
 )  # fmt: skip
 
 
-def steps() -> list[list[str]]:
-    """The commands of the page, a list for each of its blocks: how to write, to restore and to compare."""
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    section = page.partition("\n## Export and import\n")[2].partition("\n## ")[0]
-    return [block.splitlines() for block in re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)]
-
-
-async def typed(folder: Path, line: str, settings: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
-    """A line as it is typed into a shell where the relay is installed."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with trio.fail_after(PATIENCE):
-        return await trio.run_process(
-            ["bash", "-c", line],
-            capture_stdout=True,
-            capture_stderr=True,
-            cwd=folder,
-            env=environment(settings) | {"PATH": path},
-            check=False,
-        )
-
-
 @asynccontextmanager
 async def member(program: Program, key: Author) -> AsyncIterator[AuthClient]:
     """A client that has authenticated a key."""
@@ -164,7 +139,7 @@ async def all_of(program: Program) -> dict[str, Any]:
 
 
 async def test_export_wipe_and_restore_by_the_steps_of_the_page(tmp_path: Path, store_settings: dict[str, str]) -> None:
-    writing, restoring, comparing = steps()
+    writing, restoring, comparing = shell_blocks("docs/operations.md", "Export and import")
     config = tmp_path / "relay.toml"
     config.write_text("")
     async with running(tmp_path, store_settings | PUBLIC) as program:
@@ -177,8 +152,7 @@ async def test_export_wipe_and_restore_by_the_steps_of_the_page(tmp_path: Path, 
         assert before["events"].keys().isdisjoint(event.id for event in gone)
         assert before["private"] == [WRAP_FOR_BANNED.id]
         assert [found["id"] for found in before["lists"]["listeventsneedingmoderation"]] == [OF_BOB.id]
-        (line,) = writing
-        ended = await typed(tmp_path, line, store_settings)
+        ended = await typed(tmp_path, writing, store_settings)
         assert ended.returncode == 0, ended.stderr
         program.signal(SIGTERM)
         assert await program.wait() == 0
@@ -186,7 +160,7 @@ async def test_export_wipe_and_restore_by_the_steps_of_the_page(tmp_path: Path, 
 
     settings = await elsewhere(tmp_path, store_settings)
     config.write_text(STRICT.format(alice=ALICE.pubkey))
-    for line in restoring:
+    for line in restoring.splitlines():
         if settings.get("store.backend") == "opensearch" and line.startswith("mv "):
             continue  # the index is another one
         ended = await typed(tmp_path, line, settings)
@@ -194,9 +168,8 @@ async def test_export_wipe_and_restore_by_the_steps_of_the_page(tmp_path: Path, 
     assert re.search(
         rb"\n(\d+) events: \1 stored, 0 known, 0 superseded, 0 ephemeral, 0 gone, 0 refused\n", ended.stdout
     )
-    for line in comparing:
-        ended = await typed(tmp_path, line, settings)
-        assert (ended.returncode, ended.stdout) == (0, b""), (line, ended.stdout, ended.stderr)
+    ended = await typed(tmp_path, comparing, settings)
+    assert (ended.returncode, ended.stdout) == (0, b""), ended.stderr
 
     config.write_text("")
     async with running(tmp_path, settings | PUBLIC) as program:
@@ -240,9 +213,8 @@ async def elsewhere(folder: Path, settings: dict[str, str]) -> dict[str, str]:
 async def test_a_relay_moves_from_sqlite_to_opensearch_by_the_steps_of_that_page(
     tmp_path: Path, opensearch: dict[str, str]
 ) -> None:
-    page = (ROOT / "docs" / "opensearch.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```\n(trio-relay export .*?)^```$", page, re.MULTILINE | re.DOTALL)
-    away, into = block.splitlines()
+    *_, moving = shell_blocks("docs/opensearch.md", "First steps")
+    away, into = moving.splitlines()
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "relay.toml").write_text("")
     (tmp_path / "config" / "opensearch.toml").write_text(STRICT.format(alice=ALICE.pubkey))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.keys import BOB
+from tests.support.page_blocks import shell_blocks
 from tests.support.program import MODULE, Program, finished, running
 from tests.support.program_load import everything, publish_all
 from trio_relay import Event
@@ -22,12 +23,7 @@ pytestmark = pytest.mark.slow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "keeping.md").read_text(encoding="utf-8")
 TABLES, *_ = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-COMMANDS = [
-    line
-    for block in re.findall(r"```\n(trio-relay .*?)```", PAGE, re.DOTALL)
-    for line in block.splitlines()
-    if " retention" in line
-]
+COMMANDS = [line for block in shell_blocks("docs/keeping.md", "First look, then forget") for line in block.splitlines()]
 PROGRAM = [*MODULE, "--config", "relay.toml"]
 DAY = 86_400
 NOW = int(time.time())

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from docs.generate import ROOT
 from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW, Author
+from tests.support.page_blocks import shell_blocks
 from tests.support.program import MODULE, Program, finished, running
 from tests.support.tls_proxy import free_ports
 from trio_relay import Event
@@ -136,8 +136,7 @@ def test_a_secret_key_is_read_in_both_spellings() -> None:
 
 async def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     """Each of its lines, with a free port."""
-    page = (ROOT / "docs" / "mirrors.md").read_text(encoding="utf-8")
-    block = page.partition("## Try it")[2].partition("```\n")[2].partition("```")[0]
+    (block,) = shell_blocks("docs/mirrors.md", "Try it")
     importing, serving, syncing = (line.removesuffix(" &").split()[1:] for line in block.splitlines())
     (tmp_path / "there.toml").write_text('[store]\npath = "there/relay.db"\n')
     (tmp_path / "here.toml").write_text('[store]\npath = "here/relay.db"\n')

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from random import uniform
 
 import httpx
+import msgspec
 import pytest
 import trio
 from click.testing import CliRunner, Result
@@ -19,6 +21,7 @@ from tests.support.backends import everything
 from tests.support.indices import made, make, options_for
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.node import need, own_names
+from tests.support.page_blocks import shell_blocks
 from tests.support.program import PATIENCE, finished, killed_after
 from trio_relay import StoreRefused
 from trio_relay.backup import BackupOptions, BackupRefused, regular, repository
@@ -253,11 +256,15 @@ def test_the_page_says_how(
     config = tmp_path / "opensearch.toml"
     config.write_text(table.replace("/the/folder/of/path.repo", str(keeping.folder / "repositories")))
     assert run(index, None, "migrate").exit_code == 0
-    commands = re.findall(r"^trio-relay ((?:backup|restore) .*)$", section, re.MULTILINE)
-    assert [command.partition(" ")[0] for command in commands] == ["backup", "restore", "restore"]
-    for command in commands:
-        ended = run(index, None, *command.replace("config/opensearch.toml", str(config)).split())
+    making, replacing, looking = shell_blocks("docs/opensearch.md", "Snapshot and restore")
+    for command in [*making.splitlines(), *replacing.splitlines()]:
+        ended = run(index, None, *command.replace("config/opensearch.toml", str(config)).split()[1:])
         assert ended.exit_code == 0, ended.stderr
+    looking = looking.replace("localhost:9200", keeping.url).replace("nostr-events-v", f"{index.prefix}-events-v")
+    said = subprocess.run(["bash", "-c", looking], capture_output=True, check=True, timeout=PATIENCE).stdout
+    [seen] = msgspec.json.decode(said)["snapshot"]["indices"]
+    assert seen.startswith(f"seen-{index.prefix}-events-v")
+    httpx.delete(f"{keeping.url}/{seen}")
 
 
 def settings_of(index: opensearch.OpenSearchOptions, backup: BackupOptions) -> dict[str, str]:
