@@ -9,6 +9,7 @@ compiled; without it, what cannot be compiled is interpreted.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -127,5 +128,15 @@ def batch_verifier() -> Any:
     return extension
 
 
+def description() -> str:
+    """README.md as a page of its own, for package indexes: links to other files are plain words there."""
+    return re.sub(r"\[([^\]]+)\]\((?!\w+:|#)[^)]+\)", r"\1", Path("README.md").read_text(encoding="utf-8"))
+
+
 verifier = batch_verifier()
-setup(ext_modules=[verifier], cmdclass={"build_ext": BuildExtensions})
+setup(
+    long_description=description(),
+    long_description_content_type="text/markdown",
+    ext_modules=[verifier],
+    cmdclass={"build_ext": BuildExtensions},
+)

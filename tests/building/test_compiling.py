@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from building.distributions import SETTLED
 from tests.support.hot_path import ROOT
 
 pytestmark = pytest.mark.exhaustive
@@ -18,6 +19,7 @@ PROJECT = """
 [project]
 name = "small"
 version = "1"
+dynamic = ["readme"]
 
 [tool.setuptools]
 packages = ["trio_relay", "trio_relay.nostr", "trio_relay.one", "trio_relay.two"]
@@ -35,7 +37,7 @@ def tree(tmp_path: Path) -> Path:
         (tmp_path / "trio_relay" / room).mkdir()
         (tmp_path / "trio_relay" / room / "__init__.py").touch()
     batch = Path("trio_relay", "nostr", "batch_build.py")
-    for file in (Path("setup.py"), batch):
+    for file in (Path("setup.py"), Path("README.md"), batch):
         shutil.copy(ROOT / file, tmp_path / file)
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "trio_relay/one/first.py").write_text("def one() -> int:\n    return 1\n")
@@ -81,6 +83,19 @@ def test_all_that_is_listed_is_compiled_and_works(tree: Path) -> None:
     seen = subprocess.run([sys.executable, "-c", look], cwd=tree / "built", capture_output=True, text=True, check=True)
     assert seen.stdout.startswith(f"2 {tree}/built/trio_relay/two/second.")
     assert not seen.stdout.endswith(".py\n")
+
+
+def test_compiled_in_another_folder_it_is_the_same_bytes(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("a folder with a longer name") / "tree"
+    shutil.copytree(tree, other)
+    for folder in (tree, other):
+        code, said = build(folder, **SETTLED)
+        assert code == 0, said
+    libraries = [
+        {path.name: path.read_bytes() for path in (folder / "built").rglob("*.so")} for folder in (tree, other)
+    ]
+    assert len(libraries[0]) == len(COUNTED) + 1
+    assert libraries[0] == libraries[1]
 
 
 def test_where_one_room_cannot_be_compiled_none_is(tree: Path) -> None:

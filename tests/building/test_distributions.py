@@ -1,0 +1,116 @@
+"""What is in the source distribution and the wheel: the commit and the package, and nothing of where they are built."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from email.parser import BytesParser
+from pathlib import Path
+
+import pytest
+
+from building import archives, distributions, first_event
+from tests.support.hot_path import ROOT
+from trio_relay.version import __version__
+
+pytestmark = [pytest.mark.exhaustive, pytest.mark.xdist_group("distributions")]
+
+MOMENT = 1_800_000_000
+NAME = f"trio_relay-{__version__}"
+
+
+def built(tree: Path, what: str, into: Path) -> Path:
+    """Have the backend build it in this tree, without an environment of its own; gives the file."""
+    environment = {**os.environ, **distributions.SETTLED, "SOURCE_DATE_EPOCH": str(MOMENT), "TRIO_RELAY_COMPILE": "0"}
+    environment.pop("PYTHONPATH", None)
+    backend = "import sys, os; sys.path.insert(0, 'building'); import backend"
+    command = [sys.executable, "-c", f"{backend}; backend.build_{what}({str(into)!r})"]
+    ended = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    [file] = into.glob("*.tar.gz" if what == "sdist" else "*.whl")
+    return file
+
+
+def tracked() -> list[str]:
+    """All that Git has of the working tree."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
+
+
+def release(folder: Path) -> tuple[Path, Path]:
+    """Build both of a copy of the working tree in this folder, as `make release` does but for the compiling."""
+    tree, into, unpacked = folder / "tree", folder / "built", folder / "unpacked"
+    into.mkdir(parents=True)
+    for name in tracked():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tree / name)
+    sources = built(tree, "sdist", into)
+    archives.pack_again(sources, MOMENT)
+    shutil.unpack_archive(sources, unpacked)
+    return sources, built(unpacked / NAME, "wheel", into)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where both have been built."""
+    folder = tmp_path_factory.mktemp("release")
+    release(folder)
+    return folder
+
+
+def contents(folder: Path, pattern: str) -> dict[str, bytes]:
+    [file] = (folder / "built").glob(pattern)
+    return {name: content for name, (_, content) in archives.members(file).items()}
+
+
+def test_the_source_distribution_is_what_git_has(folder: Path) -> None:
+    files = contents(folder, "*.tar.gz")
+    made = re.compile(r"PKG-INFO|setup\.cfg|trio_relay\.egg-info/.*")
+    names = {name.removeprefix(f"{NAME}/") for name, content in files.items() if (folder / "unpacked" / name).is_file()}
+    assert sorted(name for name in names if not made.fullmatch(name)) == sorted(tracked())
+    assert all(files[f"{NAME}/{name}"] == (ROOT / name).read_bytes() for name in tracked())
+
+
+def test_the_wheel_is_the_package_and_what_is_said_of_it(folder: Path) -> None:
+    names = set(contents(folder, "*.whl"))
+    package = {name for name in tracked() if name.startswith("trio_relay/")}
+    assert names >= package
+    about = rf"{NAME}\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt|top_level\.txt|licenses/LICENSE)"
+    verifier = r"trio_relay/nostr/_batch\..+\.so"
+    assert [name for name in sorted(names - package) if not re.fullmatch(f"{about}|{verifier}", name)] == []
+
+
+def test_what_is_said_of_it_can_be_read_anywhere(folder: Path) -> None:
+    [metadata] = (content for name, content in contents(folder, "*.whl").items() if name.endswith("/METADATA"))
+    said = BytesParser().parsebytes(metadata)
+    assert (said["Name"], said["Version"], said["License-Expression"]) == ("trio-relay", __version__, "MIT")
+    assert (said["Description-Content-Type"], said["License-File"]) == ("text/markdown", "LICENSE")
+    page = str(said.get_payload())
+    assert page.startswith("# trio-relay\n")
+    assert re.findall(r"\]\((?!https://)[^)]*\)", page) == []  # a link into the sources leads nowhere from there
+
+
+def test_built_in_another_folder_it_is_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "a" / "place" / "of another length"
+    release(other)
+    assert archives.differences(folder / "built", other / "built") == []
+    assert archives.folders_named(folder / "built", [str(folder), str(ROOT), str(Path.home())]) == []
+
+
+@pytest.fixture
+def installed(folder: Path, tmp_path: Path) -> Path:
+    """A folder with the wheel installed, and nothing that it depends on."""
+    [wheel] = (folder / "built").glob("*.whl")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--no-input", "install", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--target", tmp_path, wheel], check=True, cwd=tmp_path)
+    return tmp_path
+
+
+async def test_the_relay_in_it_takes_an_event_and_gives_it_back(installed: Path) -> None:
+    variables = {**os.environ, "PYTHONPATH": str(installed)}
+    await first_event.try_out(
+        [sys.executable, str(installed / "bin" / "trio-relay")], __version__, "interpreted", variables
+    )
