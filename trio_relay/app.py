@@ -302,7 +302,7 @@ async def _serve(
             vitals,
             server.shortage,
             origins.lists,
-            lambda _options: server.recheck(),
+            lambda _options: server.take_options(config.net),
             origins.backups,
             handed,
         ) as metrics,

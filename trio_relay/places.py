@@ -52,6 +52,11 @@ class Places(Generic[T]):
         self._in_vain_until = -math.inf
         """Before this time nobody can have been idle for long enough."""
 
+    def bound(self, most: int, most_of_one: int) -> None:
+        """Have other bounds hold from now on; whoever has a place keeps it."""
+        self._shares.bound(most, most_of_one)
+        self._at_a_time = max(1, most // _PART)
+
     @property
     def held(self) -> int:
         """Places that are taken here."""

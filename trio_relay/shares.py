@@ -53,6 +53,11 @@ class Shares(Generic[K]):
         self.held = 0
         """Places that are taken here."""
 
+    def bound(self, most: int, most_of_one: int) -> None:
+        """Have other bounds hold from now on; whoever has more than these allow keeps it."""
+        self._most = most
+        self._most_of_one = most_of_one
+
     def lack(self, holder: K | None, size: int = 1) -> Lack | None:
         """Why this holder cannot take so many more, its own share first, which others cannot widen; None if it can."""
         elsewhere = self._elsewhere

@@ -69,7 +69,7 @@ async def test_tls_comes_behind_it(peers: list[str]) -> None:
 async def test_who_is_blocked_is_blocked_behind_a_proxy_too(peers: list[str]) -> None:
     async with open_door(net=NetOptions(**NET), preamble=PROXIED) as door:
         door.relay.rules.take_options(type(door.relay.rules.options)(denied_addresses=(CLIENT,)))
-        door.server.recheck()
+        door.server.take_options(NetOptions(**NET))
         assert await status_of(door, peers, header(CLIENT)) is None
         assert await status_of(door, peers, header("203.0.113.8")) == 101
         assert door.server.statistics().refused == 1
@@ -90,7 +90,7 @@ async def test_of_a_client_that_is_a_trusted_proxy_itself_the_header_of_http_cou
 async def test_the_header_of_http_of_any_other_does_not(peers: list[str]) -> None:
     async with open_door(net=NetOptions(**NET), preamble=PROXIED) as door:
         door.relay.rules.take_options(type(door.relay.rules.options)(denied_addresses=("198.51.100.1",)))
-        door.server.recheck()
+        door.server.take_options(NetOptions(**NET))
         assert await status_of(door, peers, header(CLIENT), X_Forwarded_For="198.51.100.1") == 101
 
 

@@ -187,8 +187,8 @@ def test_what_was_too_much_is_told_by_limit_and_address_once() -> None:
     rates = accounts.Rates(RateOptions(connections_per_address="1/hour"), lambda _key: False)
     for address in (ADDRESS, ADDRESS, ADDRESS, "192.0.2.2"):
         rates.refusal(Word.CONNECTIONS, address, 1.0)
-    assert list(rates.untold()) == [("connections_per_address", ADDRESS, 2)]
-    assert list(rates.untold()) == []
+    assert list(rates.excess.untold()) == [("connections_per_address", ADDRESS, 2)]
+    assert list(rates.excess.untold()) == []
 
 
 def test_what_clients_can_meet_is_published_while_it_holds() -> None:

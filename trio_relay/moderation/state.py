@@ -267,8 +267,8 @@ class ModerationState:
         self._apply(news)
         return news
 
-    def trust(self, pubkeys: AbstractSet[str]) -> None:
-        """Have these keys, and no others, be those that the web of trust reaches; sync."""
+    def trust(self, pubkeys: AbstractSet[str] | None) -> None:
+        """Have these keys, and no others, be those that the web of trust reaches, None if there is none; sync."""
         self.rules.trusted = pubkeys
 
     def _apply(self, changes: Sequence[Change]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
@@ -11,6 +12,7 @@ from typing import Final
 import structlog
 import trio
 
+from trio_relay.intervals import Interval
 from trio_relay.moderation.state import ModerationState
 from trio_relay.nostr.event import Event, decode, recipients
 from trio_relay.nostr.filter import Filter
@@ -36,28 +38,67 @@ class WebOfTrust:
     """
 
     def __init__(self, state: ModerationState, store: Queryable) -> None:
-        self.known = trio.Event()
-        """Set once it has been found who is trusted."""
         self._state = state
         self._store = store
+        self._known = trio.Event()
+        self._depth = 0
+        self._admins: AbstractSet[str] = frozenset()
+        self._failed = False
+        self._rest = Interval(self._seconds)
+        self._looking: trio.CancelScope | None = None
+
+    async def known(self) -> None:
+        """Wait until it has been found who is trusted, where anybody is looked for."""
+        while self._depth and not self._known.is_set():
+            await self._known.wait()
 
     def start(self, nursery: trio.Nursery) -> None:
         """Begin; until it is known who else is trusted, the admins alone are. Cancelling the nursery ends it."""
-        self._state.trust(self._state.rules.admins)
+        self.look_again()
         nursery.start_soon(self._run)
+
+    def look_again(self) -> None:
+        """Go by the rules as they are now: another depth, other admins, another time between two looks; sync."""
+        rules = self._state.rules
+        depth, admins = rules.options.trust_depth, rules.admins
+        if depth == self._depth and (not depth or admins == self._admins):
+            self._rest.changed()
+            return
+        if not depth:
+            self._state.trust(None)
+        elif not self._depth:
+            self._state.trust(admins)
+        before, self._known = self._known, trio.Event()
+        self._depth, self._admins = depth, admins
+        before.set()
+        if self._looking is not None:
+            self._looking.cancel(reason="other keys are trusted")
+
+    def _seconds(self) -> float:
+        if not self._depth:
+            return math.inf
+        seconds = self._state.rules.options.trust_seconds
+        return min(seconds, _RETRY_SECONDS) if self._failed else seconds
 
     async def _run(self) -> None:
         while True:
-            seconds = self._state.rules.options.trust_seconds
-            try:
-                reached = await trusted_by(self._state.rules, self._store)
-                self._state.trust(reached)
-                self.known.set()
-                log.info("web of trust", keys=len(reached))
-            except StoreError as error:
-                log.warning("the web of trust is as it was", error=str(error))
-                seconds = min(seconds, _RETRY_SECONDS)
-            await trio.sleep(seconds)
+            with trio.CancelScope() as self._looking:
+                while True:
+                    if self._depth:
+                        await self._look()
+                    await self._rest.wait()
+
+    async def _look(self) -> None:
+        try:
+            reached = await trusted_by(self._state.rules, self._store)
+        except StoreError as error:
+            self._failed = True
+            log.warning("the web of trust is as it was", error=str(error))
+        else:
+            self._failed = False
+            self._state.trust(reached)
+            self._known.set()
+            log.info("web of trust", keys=len(reached))
 
 
 async def trusted_by(rules: Rules, store: Queryable) -> AbstractSet[str]:

@@ -49,13 +49,15 @@ class Moderation:
 
     async def trust_known(self) -> None:
         """Wait until it is known who is trusted, where there is a web of trust."""
-        if self.state.rules.options.trust_depth:
-            await self._web_of_trust.known.wait()
+        await self._web_of_trust.known()
+
+    def look_again(self) -> None:
+        """Go by the rules as they have become; sync."""
+        self._web_of_trust.look_again()
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start what goes on in the background, once the state has been recalled; cancelling the nursery ends it."""
         if self.is_owner:
             self.removals.start(nursery)
             self.reports.start(nursery)
-        if self.state.rules.options.trust_depth:
-            self._web_of_trust.start(nursery)
+        self._web_of_trust.start(nursery)

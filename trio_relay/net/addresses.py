@@ -121,10 +121,19 @@ class Proxies:
     """
 
     def __init__(self, trusted: Iterable[str], header: str = "X-Forwarded-For") -> None:
-        self._header = header.lower()
-        self._trusted = AddressList()
+        self.take(trusted, header)
+
+    def take(self, trusted: Iterable[str], header: str = "X-Forwarded-For") -> None:
+        """Take the word of these, and of no others, for who connects from now on.
+
+        Raises:
+            ValueError: as above; then all stays as it is.
+        """
+        addresses = AddressList()
         for text in trusted:
-            self._trusted.add_exactly(parse_network(text))
+            addresses.add_exactly(parse_network(text))
+        self._header = header.lower()
+        self._trusted = addresses
 
     def is_trusted(self, address: str) -> bool:
         """True if a trusted proxy has this address."""

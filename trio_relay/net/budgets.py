@@ -94,6 +94,11 @@ class Budget:
         if self._grown > self._free:
             self._look()
 
+    def take_most(self, most: int) -> None:
+        """Have so many bytes held at most from now on; sync, and may put out any client."""
+        self._most = most
+        self._look()
+
     def held(self) -> int:
         """Bytes held now, at most."""
         return sum(client.held_bytes(self._direction) for client in self._clients())
@@ -182,6 +187,11 @@ class Budgets:
     def __init__(self, inbound: int, outbound: int, clients: Callable[[], Iterable[Client]]) -> None:
         self.inbound = Budget(Direction.IN, inbound, clients)
         self.outbound = Budget(Direction.OUT, outbound, clients)
+
+    def take_most(self, inbound: int, outbound: int) -> None:
+        """Have other bounds hold from now on; sync, and may put out any client."""
+        self.inbound.take_most(inbound)
+        self.outbound.take_most(outbound)
 
     def watch(self, now: float) -> None:
         """Look after both; to be called about every second."""

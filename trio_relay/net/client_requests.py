@@ -169,6 +169,12 @@ class ClientRequests:
         self._syncs.close_all()
         self._session.close_all()
 
+    def go_by_rules(self) -> None:
+        """Hold the client to the rules as they have become; sync."""
+        self._session.go_by(self._relay.admission.open_session())
+        self._relay.admission.renew(self._identity)
+        self.recheck()
+
     def recheck(self) -> None:
         """End all that is open if the client may read nothing any more: who may has changed."""
         refusal = self._relay.admission.admit_filters([_ANYTHING], self._identity)

@@ -6,19 +6,21 @@ It stays interpreted, so that msgspec sees what its records hold.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from heapq import heappush, heappushpop
-from typing import Final
+from typing import Final, TypeAlias
 
 from trio_relay.frozen import Frozen
 from trio_relay.net.budgets import FULL_OF_FILTERS, Direction, greediest
 from trio_relay.net.close_reasons import CloseReason
 from trio_relay.net.connection import Connection
 from trio_relay.net.http import Request
+from trio_relay.net.options import NetOptions
 from trio_relay.net.refusals import Refusals
 from trio_relay.nostr.filter_json import shown
 from trio_relay.nostr.session import OpenRequest
 from trio_relay.pipeline.filter_room import FilterRoom
+from trio_relay.policy.accounts import Account
 from trio_relay.turns import Turn
 
 MOST_LISTED: Final = 500
@@ -39,6 +41,9 @@ _FILTERS_FREED: Final = 16
 _TIMES_OTHERS: Final = 4
 """Who has no more than this times the average of all stays."""
 _BY_OPERATOR: Final = "by an operator"
+
+Renew: TypeAlias = Callable[[Account, str, Collection[str]], None]
+"""Has the account of a client at an address, which has authenticated these keys, go by the rates as they are now."""
 
 
 class Introduction(Frozen, frozen=True):
@@ -167,6 +172,19 @@ class Clients:
                 client.hang_up(_ended(reason))
                 return True
         return False
+
+    def take_options(self, options: NetOptions, renew: Renew | None) -> None:
+        """Have all who are here go by other options, and by the rules as they have become; sync.
+
+        Args:
+            options: bounds and deadlines.
+            renew: has an account go by the rates as they are now; None: they have not changed.
+        """
+        self.refusals.look_again()
+        for client, who in list(self.connections.items()):
+            if renew is not None:
+                renew(client.identity.account, who.address, client.identity.keys)
+            client.take_options(options)
 
     def make_filter_room(self, room: FilterRoom) -> None:
         """Let go clients of addresses that have many times more filters than others, if somebody found no room."""

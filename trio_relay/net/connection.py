@@ -187,14 +187,17 @@ class Connection:
         self._socket.forget()
         self._outbox.close(forget=True)
 
-    def recheck(self, keys: Collection[str] | None = None) -> None:
-        """End what is open if the client may read no more; sync, from any task.
-
-        Args:
-            keys: look only at a client that has authenticated one of these; None: at any.
-        """
-        if keys is None or not self.identity.keys.isdisjoint(keys):
+    def recheck(self, keys: Collection[str]) -> None:
+        """End what is open if the client has authenticated one of these and may read no more; sync, from any task."""
+        if not self.identity.keys.isdisjoint(keys):
             self._requests.recheck()
+
+    def take_options(self, options: NetOptions) -> None:
+        """Go by other options, and by the rules as they have become; sync, from any task."""
+        self._options = options
+        self._socket.take_longest(self._relay.limits.max_message_length)
+        self._outbox.take_room(options.outbox_bytes)
+        self._requests.go_by_rules()
 
     def watch(self, now: float) -> None:
         """Ping a silent client, give up a dead one; to be called about every second."""

@@ -68,6 +68,11 @@ class ConnectionLimits:
         )
         self._looked = -math.inf
 
+    def bound(self, most: int, most_of_one: int) -> None:
+        """Have other bounds hold for whoever comes from now on."""
+        self._most = most
+        self._places.bound(most, most_of_one)
+
     def refusal(self, address: str, now: float) -> tuple[int, bytes] | None:
         """The HTTP status and the words for a client at this address for whom there is no place, or None.
 

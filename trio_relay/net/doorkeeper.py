@@ -49,7 +49,8 @@ class Doorkeeper:
         self._proxies = proxies
         self._bars = bars
         self._refusals = refusals
-        self._seconds = seconds
+        self.seconds = seconds
+        """See above; may change at any time."""
         self.tls = tls
         self.refused = 0
         """Connections so far that were closed for their address or for their number."""
@@ -94,7 +95,7 @@ class Doorkeeper:
 
     async def _hear(self, stream: trio.abc.Stream, peer: str) -> str | None:
         header, reason = b"", "the header of the PROXY protocol took too long"
-        with trio.move_on_after(self._seconds):
+        with trio.move_on_after(self.seconds):
             try:
                 while missing := bytes_missing(header):
                     if not (piece := await stream.receive_some(missing)):
@@ -115,9 +116,9 @@ class Doorkeeper:
             client: its address.
         """
         assert self.tls is not None
-        secure, reason = await self.tls.begin(stream, self._seconds)
+        secure, reason = await self.tls.begin(stream, self.seconds)
         if secure is None and reason != CLOSED:
             self._refusals.note_request(client, 400 if reason == PLAIN_HTTP else UNANSWERED, f"TLS: {reason}")
             if reason == PLAIN_HTTP:
-                await refuse(stream, 400, self._seconds, _PLAIN)
+                await refuse(stream, 400, self.seconds, _PLAIN)
         return secure

@@ -91,9 +91,13 @@ class Endpoints:
         self._document = document
         self._check = check
         self._degraded = degraded
-        self._greeting = greeting
         self._judge = judge
-        self._management = management if management is not None and management.is_open else None
+        self._management = management
+        self.take_options(greeting, urls, site)
+
+    def take_options(self, greeting: str, urls: Iterable[str], site: Site | None) -> None:
+        """Answer by these from now on; see above."""
+        self._greeting = greeting
         self._site = site
         self._urls = tuple(urls)
         paths = [urlsplit(url).path or "/" for url in self._urls]
@@ -108,7 +112,7 @@ class Endpoints:
         if request.method != "POST":
             return False
         if self._is_relay(request):
-            return self._management is not None
+            return self._manages()
         return self._site is not None and (place := self._place(request)) is not None and self._site.takes_body(place)
 
     def is_call(self, request: Request) -> bool:
@@ -116,6 +120,10 @@ class Endpoints:
         if self.takes_body(request):
             return True
         return self._site is not None and (place := self._place(request)) is not None and self._site.is_call(place)
+
+    def _manages(self) -> bool:
+        """True if there is anybody who may manage the relay."""
+        return self._management is not None and self._management.is_open
 
     def _place(self, request: Request) -> Place | None:
         return place_at(request, self._prefixes, self._urls)
@@ -133,7 +141,7 @@ class Endpoints:
         is_relay = self._is_relay(request)
         if not is_relay and request.path != HEALTH:
             return await self._shown(request, account_of) or self._elsewhere
-        management = self._management if is_relay else None
+        management = self._management if is_relay and self._manages() else None
         methods = _READING if management is None else _MANAGING
         if request.method == "OPTIONS":
             return Response(204, headers=[*_cors(methods), ("Allow", methods)])

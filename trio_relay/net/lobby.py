@@ -111,6 +111,10 @@ class Lobby:
         self._origin = origin
         self._visits: set[Visit] = set()
 
+    def bound(self, most: int, most_of_one: int) -> None:
+        """Have other bounds hold for whoever comes from now on."""
+        self._places.bound(most, most_of_one)
+
     @property
     def held(self) -> int:
         """Visits of now, in this process."""

@@ -135,6 +135,13 @@ class Outbox:
         self._room: trio.Event | None = None
         self._drained: trio.Event | None = None
 
+    def take_room(self, most_bytes: int) -> None:
+        """Have so many bytes wait at most from now on; what waits already stays."""
+        self._most = most_bytes
+        self._half = most_bytes // 2
+        self._ahead = min(self._half, _TIGHT_BYTES)
+        self.chunk_bytes = min(_PLAIN_BYTES if self.frame is text else _DEFLATED_BYTES, self._half)
+
     def send_nowait(self, message: bytes) -> None:
         """Queue one message; dropped only if the client is gone, or is disconnected because of it."""
         self.send_framed_nowait(self.frame(message))

@@ -6,7 +6,8 @@ What a connected client brings is held to its account; here is what comes before
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 from typing import Final
 
@@ -20,7 +21,9 @@ from trio_relay.net.http import Request
 from trio_relay.net.http_responses import Response
 from trio_relay.policy.accounts import Account, Rates
 from trio_relay.policy.rate_limits import RateLimited
+from trio_relay.policy.rate_options import RateOptions
 from trio_relay.policy.rates import Word
+from trio_relay.policy.rules import Rules
 
 log = structlog.get_logger("trio_relay.net")
 
@@ -35,19 +38,37 @@ class RateGate:
 
     Args:
         rates: of the relay.
-        exempt: addresses and networks that are held to none.
+        rules: say which addresses and networks are held to none.
         origin: whom an address counts as; None: as nobody.
 
     Raises:
         ValueError: one that is exempt is neither an address nor a network.
     """
 
-    def __init__(self, rates: Rates, exempt: tuple[str, ...], origin: Callable[[str], str | None]) -> None:
+    def __init__(self, rates: Rates, rules: Rules, origin: Callable[[str], str | None]) -> None:
         self._rates = rates
-        self._exempt = AddressList(map(AddressEntry, exempt))
+        self._rules: tuple[RateOptions, AbstractSet[str]] | None = None
+        self.take_rules(rules)
         self._origin_of = origin
         self._bars = rates.bars.number
         self._told: float | None = None
+
+    def take_rules(self, rules: Rules) -> bool:
+        """Go by the rates of these from now on; True if they have changed, so that accounts are to be renewed."""
+        before, self._rules = self._rules, (rules.rates, rules.admins)
+        self._exempt = AddressList(map(AddressEntry, rules.rates.exempt_networks))
+        return before != self._rules
+
+    def renew(self, account: Account, address: str, keys: Collection[str]) -> None:
+        """Have an account that is open go by the rates as they are now.
+
+        Args:
+            account: of a client.
+            address: of that client.
+            keys: that it has authenticated.
+        """
+        is_free = self._exempt.covers(address, 0) or not self._rates.is_on
+        account.renew(None if is_free else self._rates, keys)
 
     def account(self, address: str) -> Account:
         """The account of a client at this address."""
@@ -98,7 +119,7 @@ class RateGate:
         self._told = now
         limits: Counter[str] = Counter()
         addresses: Counter[str] = Counter()
-        for name, origin, number in self._rates.untold():
+        for name, origin, number in self._rates.excess.untold():
             limits[name] += number
             addresses[origin or "none"] += number
         if limits:

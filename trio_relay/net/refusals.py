@@ -127,12 +127,16 @@ class Refusals:
     def __init__(self, now: Callable[[], int] = _unix_time) -> None:
         self.last = LastRefusals(now)
         self.tells_each = bool(log.is_enabled_for(logging.DEBUG))
-        """True if each is to be logged; looked up once, so that the others cost no more than a number."""
+        """True if each is to be logged; looked up seldom, so that the others cost no more than a number."""
         self._messages: Counter[tuple[str, str]] = Counter()
         self._events: Counter[tuple[str, str]] = Counter()
         self._requests: Counter[str] = Counter()
         self._untold: Counter[str] = Counter()
         self._told: float | None = None
+
+    def look_again(self) -> None:
+        """Go by the level of the log as it is now."""
+        self.tells_each = bool(log.is_enabled_for(logging.DEBUG))
 
     def note_message(self, verb: str, reason: str, event: Event | None) -> None:
         """Count a refused message."""

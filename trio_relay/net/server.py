@@ -104,9 +104,9 @@ class Server:
         self._connections = self._clients.connections
         self._flushes = Flushes(relay.flush_collector)
         # Who comes from this machine counts under nobody: behind a proxy that was not named here, that is everybody.
-        self._origin = Proxies([*options.trusted_proxies, *_LOOPBACK]).origin
-        self._rates = RateGate(relay.rates, relay.rules.rates.exempt_networks, self._origin)
-        self._lobby = Lobby(MOST_VISITORS, MOST_VISITORS_OF_ONE, self._origin, other_visitors)
+        self._near = Proxies([*options.trusted_proxies, *_LOOPBACK])
+        self._rates = RateGate(relay.rates, relay.rules, self._near.origin)
+        self._lobby = Lobby(MOST_VISITORS, MOST_VISITORS_OF_ONE, self._near.origin, other_visitors)
         self._budgets = Budgets(options.inbound_bytes, options.outbound_bytes, self._connections.keys)
         self._lane = Lane()
         self._welcome = Welcome(options.hosts, options.origins)
@@ -184,12 +184,19 @@ class Server:
             for client in self._connections if keys else ():
                 client.recheck(keys)
 
-    def recheck(self) -> None:
-        """Have the configuration's lists, which have changed, hold for those who are here already; sync."""
+    def take_options(self, options: NetOptions) -> None:
+        """Go by other options, and by the rules as they have become, for those who are here already, too; sync."""
+        self._options = options
+        self._proxies.take(options.trusted_proxies, options.address_header)
+        self._near.take([*options.trusted_proxies, *_LOOPBACK])
+        self._connection_limits.bound(options.max_connections, options.max_connections_per_address)
+        self._budgets.take_most(options.inbound_bytes, options.outbound_bytes)
+        self._welcome = Welcome(options.hosts, options.origins)
+        self._doorkeeper.seconds = options.handshake_seconds
         self._blocked.refresh()
         self.close_blocked()
-        for client in self._connections:
-            client.recheck()
+        is_renewing = self._rates.take_rules(self._relay.rules)
+        self._clients.take_options(options, self._rates.renew if is_renewing else None)
 
     def close_blocked(self) -> None:
         """Hang up on every client whose address is blocked or barred by now; sync, from any task."""
@@ -366,7 +373,7 @@ class Server:
             self._refusals.statistics(),
             dict(self.shortage.counts),
             self._budgets.held(),
-            dict(self._relay.rates.refused),
+            dict(self._relay.rates.excess.refused),
             self._relay.rates.barred(trio.current_time()),
             *((None, None) if self.tls is None else (dict(self.tls.failures), float(self.tls.expiry))),
         )

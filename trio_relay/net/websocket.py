@@ -177,6 +177,12 @@ class WebSocket:
         """The number of the message, or of the frame of another kind, that has begun, or of the next one that will
         begin in one read and end in a later one."""
 
+    def take_longest(self, most: int) -> None:
+        """Read messages of at most so many bytes from now on."""
+        self._most = most
+        if self._core is not None:
+            self._core.max_message_size = most
+
     def receive(self, data: bytes) -> list[bytes]:
         """What the network brought, b"" for its end, to the whole text messages in it, each valid UTF-8.
 

@@ -84,6 +84,11 @@ class Session:
         self.asked = 0
         """The same of the last request that was found to have room."""
 
+    def go_by(self, other: Session) -> None:
+        """Hold the client to what another session holds its own to; what is open stays so."""
+        self._limits, self._bounds, self._reading = other._limits, other._bounds, other._reading
+        self._has_search, self._has_sync = other._has_search, other._has_sync
+
     @property
     def open_requests(self) -> list[OpenRequest]:
         """All REQs and COUNTs that wait for anything, in the order in which they came."""

@@ -55,6 +55,11 @@ class Admission:
         challenge = secrets.token_hex(16) if rules.has_auth else ""
         return Identity(challenge, private_kinds=rules.private_kinds, origin=origin, address=address)
 
+    def renew(self, identity: Identity) -> None:
+        """Have a client that is here be able to authenticate as those who come: the relay may have a name by now."""
+        if self._rules.has_auth and not identity.challenge:
+            identity.challenge = secrets.token_hex(16)
+
     def open_session(self) -> Session:
         """The protocol state of a new connection, held to what this relay can do."""
         rules = self._rules

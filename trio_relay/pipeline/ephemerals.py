@@ -33,7 +33,8 @@ class Ephemerals:
         self._store = store
         self._bars = bars
         self._outcomes = outcomes
-        self._is_heard = is_heard
+        self.is_heard = is_heard
+        """See above; may change at any time."""
 
     def deliver_nowait(self, submission: Submission, live: trio.MemorySendChannel[list[Submission]]) -> bool:
         """Deliver one without a wait, unless it is barred; False if it found no room."""
@@ -66,7 +67,7 @@ class Ephemerals:
 
     def _answer(self, submission: Submission) -> None:
         self._outcomes["ephemeral"] += 1
-        is_unheard = self._is_heard is not None and not self._is_heard(submission.event)
+        is_unheard = self.is_heard is not None and not self.is_heard(submission.event)
         submission.reply(submission.event, True, _UNHEARD if is_unheard else "")
 
 

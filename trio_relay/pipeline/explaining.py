@@ -125,7 +125,8 @@ class Explaining:
         self._rules = rules
         self._store = store
         self._clock = clock
-        self._seconds = seconds
+        self.seconds = seconds
+        """What each look into the store may take."""
         self._verify = verify
         self._admission = Admission(rules, clock)
         self._tallying = trio.Lock()
@@ -161,9 +162,9 @@ class Explaining:
         return self._admission.open_session().receive(encode(parts))
 
     async def _explain(self, filter_: Filter, source: object, identity: Identity) -> FilterExplained:
-        found = await self._store.explain(filter_.read_by(identity.reader), self._seconds)
+        found = await self._store.explain(filter_.read_by(identity.reader), self.seconds)
         hidden: int | None = None
-        with trio.move_on_after(self._seconds):
+        with trio.move_on_after(self.seconds):
             hidden = await self._hidden(filter_, identity)
         return FilterExplained(source, found.plan, found.looked_at, found.seconds, found.found, hidden)
 

@@ -20,6 +20,11 @@ class FilterRoom:
         """Set when somebody finds no room because others have it all, for whoever makes room; it is theirs to reset."""
         self._shares: Shares[str] = Shares(limits.max_filter_values_of_all, limits.max_filter_values_per_address)
 
+    def take_limits(self, limits: Limits) -> None:
+        """Go by other limits from now on; what is open stays so."""
+        self._limits = limits
+        self._shares.bound(limits.max_filter_values_of_all, limits.max_filter_values_per_address)
+
     @property
     def held(self) -> int:
         """What all of them count now."""

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 import trio
 
+from trio_relay.intervals import Interval
 from trio_relay.moderation.removals import Removals
 from trio_relay.moderation.state import ModerationState
 from trio_relay.pipeline.sync_sets import SyncSets
@@ -35,12 +36,18 @@ class Maintenance:
         self._sync_sets = sync_sets
         self._decided = trio.Event()
         self._learning = trio.Lock()
-        self._next_round: float | None = None
+        self._rest = Interval(lambda: state.rules.options.sweep_seconds)
+        self._is_making_rounds = False
 
     @property
     def seconds_left(self) -> float | None:
         """Until the next round; 0 while one is made, None if none ever is."""
-        return None if self._next_round is None else max(0.0, self._next_round - trio.current_time())
+        ends = self._rest.ends
+        return None if not self._is_making_rounds else max(0.0, 0.0 if ends is None else ends - trio.current_time())
+
+    def look_again(self) -> None:
+        """The time between two rounds may have changed; sync."""
+        self._rest.changed()
 
     def learn_soon(self) -> None:
         """Have what others have decided learned before the next round; sync."""
@@ -56,7 +63,7 @@ class Maintenance:
         """Do only what each process has to do for itself, until cancelled."""
         while True:
             self._sync_sets.forget_idle()
-            await trio.sleep(self._state.rules.options.sweep_seconds)
+            await self._rest.wait()
 
     async def _learn(self) -> None:
         while True:
@@ -77,8 +84,8 @@ class Maintenance:
         return changes is not None
 
     async def _make_rounds(self) -> None:
+        self._is_making_rounds = True
         while True:
-            self._next_round = trio.current_time()
             self._sync_sets.forget_idle()
             try:
                 if removed := await self._store.sweep():
@@ -88,5 +95,4 @@ class Maintenance:
                     await self._have_learned()
             except StoreError as error:
                 log.warning("not swept", error=str(error))
-            self._next_round = trio.current_time() + self._state.rules.options.sweep_seconds
-            await trio.sleep_until(self._next_round)
+            await self._rest.wait()

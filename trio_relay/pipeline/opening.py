@@ -67,7 +67,7 @@ async def open_relay(
                 yield relay
             finally:
                 relay.close_intake()
-                stages.cancel_scope.deadline = trio.current_time() + options.drain_seconds
+                stages.cancel_scope.deadline = trio.current_time() + relay.drain_seconds
         background.cancel_scope.cancel()
     if stages.cancel_scope.cancelled_caught:
-        log.warning("stopped before all that was accepted was stored", seconds=options.drain_seconds)
+        log.warning("stopped before all that was accepted was stored", seconds=relay.drain_seconds)

@@ -55,11 +55,16 @@ class Queries:
         unstored: Unstored | None = None,
         now: Callable[[], int] = _unix_time,
     ) -> None:
-        said = Hints(store, turns) if hints else None
         self.slow = SlowRequests(now)
         """What was slow of late."""
-        self._source = AnswerSource(store, turns, pending_ids, most, self.slow, said, unstored)
+        self._source = AnswerSource(store, turns, pending_ids, most, self.slow, unstored=unstored)
         self._counts: Counter[str] = Counter()
+        self.take_options(most, hints=hints)
+
+    def take_options(self, most: int, *, hints: bool) -> None:
+        """Answer by these from now on; see above."""
+        source = self._source
+        source.most, source.hints = most, Hints(source.store, source.turns) if hints else None
 
     def answer(self, subscription: Subscription, who: Identity | None = None) -> StoredAnswer:
         """The stored part of a subscription, yet to be sent; `who` is charged for it, None: nobody."""

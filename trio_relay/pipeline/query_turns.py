@@ -82,6 +82,11 @@ class QueryTurns:
         self._shared_until = -math.inf
         """Until then the loop counts as shared: somebody else was answered on it shortly before."""
 
+    def take_seconds(self, seconds: float, wait_seconds: float) -> None:
+        """Give each turn that begins from now on so much time, and let who comes wait so long for one."""
+        self.seconds = seconds
+        self._wait_seconds = wait_seconds
+
     async def run(self, who: Identity | None, work: Callable[[], Awaitable[T]], *, may_yield: bool = False) -> T:
         """Do one step when its turn has come.
 

@@ -85,6 +85,8 @@ class Relay:
         """How much anybody may do in a time."""
         self.neighbours: Neighbours | None = None
         """Mirrors, where they run in this process; set by `peers.mirrors`, which is built upon this."""
+        self.drain_seconds = options.drain_seconds
+        """When it ends: for what was accepted to be stored."""
         self._store = store
         self._clock = clock
         self._unreadable = 0
@@ -137,6 +139,27 @@ class Relay:
             self._sync_sets.forget_all,
             lambda: self.stages.broadcaster.subscriptions,
         )
+
+    def take_options(self, options: RelayOptions, sync: SyncOptions, rules: Rules) -> None:
+        """Go by another configuration from now on; sync. Who serves clients has to tell those that are here.
+
+        Args:
+            options: of the pipeline; what makes its stages plays no part.
+            sync: bounds of syncs.
+            rules: nobody else goes by them; what operators have decided stays.
+        """
+        own, retention = self.rules, self.rules.retention
+        own.go_by(rules)
+        self.rates.take_options(own.rates)
+        self.stages.take_options(options, self.rates.author_refusal if self.rates.limits_authors else None)
+        self._turns.take_seconds(options.query_seconds, options.query_wait_seconds)
+        self.explaining.seconds, self.drain_seconds = options.query_seconds, options.drain_seconds
+        self._queries.take_options(own.limits.max_limit, hints=own.info.eose_hints)
+        self._sync_sets.take_options(sync)
+        self.moderation.look_again()
+        self._maintenance.look_again()
+        if own.retention is not retention:
+            self.retention.begin_anew()
 
     @property
     def flush_collector(self) -> FlushCollector:

@@ -166,6 +166,8 @@ class RetentionRounds:
         self._trust_known = trust_known
         self._chance = chance
         self._making = trio.Lock()
+        self._round: trio.CancelScope | None = None
+        self._waiting: trio.CancelScope | None = None
         self._next: float | None = None
         self._forgotten = Counter[str]()
         self._last: int | None = None
@@ -187,9 +189,21 @@ class RetentionRounds:
         return RetentionStatistics(dict(self._forgotten), self._last, self._took, self._failures)
 
     async def run(self) -> None:
-        """Make one round after the other, until cancelled; return at once if nothing is ever forgotten."""
+        """Make one round after the other, until cancelled, and none while nothing is ever forgotten."""
+        while True:
+            with trio.CancelScope() as self._waiting:
+                await self._make_rounds()
+
+    def begin_anew(self) -> None:
+        """Go by the rules as they have become: what was begun by others ends, and the next round comes soon; sync."""
+        for scope in (self._round, self._waiting):
+            if scope is not None:
+                scope.cancel(reason="the rules of retention have changed")
+
+    async def _make_rounds(self) -> None:
         if not self.forgets:
-            return
+            self._next = None
+            await trio.sleep_forever()
         retention = self._rules.retention
         await self._wait(min(retention.seconds, _FIRST_SECONDS) * (1 + self._chance()))
         while True:
@@ -212,7 +226,9 @@ class RetentionRounds:
             StoreError: the store failed; a part may be forgotten.
         """
         async with self._making:
-            return await self._make()
+            while True:
+                with trio.CancelScope() as self._round:
+                    return await self._make()
 
     async def _make(self) -> list[RuleFindings]:
         began = trio.current_time()

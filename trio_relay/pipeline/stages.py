@@ -84,7 +84,7 @@ class Stages:
             clock,
             rules.private_kinds,
             self.filter_room,
-            (lambda: oldest_taken(rules.limits, int(clock()))) if rules.limits.created_at_behind else None,
+            lambda: oldest_taken(rules.limits, int(clock())),
         )
         self.verifier = Verifier(
             store,
@@ -108,6 +108,7 @@ class Stages:
             options.write_linger_seconds,
             self._note_stored,
         )
+        self._rules = rules
         self._join_stage = join_stage
         self._note_reports = note_reports
         self._writers = store.writers
@@ -122,6 +123,19 @@ class Stages:
         """Where verifiers put what is right."""
         # Deliveries are the last to be late: one batch beside the one that is being delivered.
         self._live, self._to_deliver = trio.open_memory_channel[list[Submission]](min(1, waiting))
+
+    def take_options(
+        self, options: RelayOptions, author_refusal: Callable[[Event, float], Rejected | None] | None
+    ) -> None:
+        """Go by other options from now on, and by the rules as they have become.
+
+        Args:
+            options: widths of stages and channels play no part: those are what they were made.
+            author_refusal: see `Verifier`.
+        """
+        self.filter_room.take_limits(self._rules.limits)
+        self.verifier.author_refusal = author_refusal
+        self.verifier.ephemerals.is_heard = self.broadcaster.is_heard if options.mute_unheard else None
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start every stage; each ends when its channel does."""

@@ -92,6 +92,12 @@ class SyncSets:
         """Nobody's, and always busy: holds what is kept, once, whoever compares with it."""
         self._sets_read = 0
 
+    def take_options(self, options: SyncOptions) -> None:
+        """Go by other bounds from now on; syncs that are open go on as they were begun."""
+        self.options = options
+        self._events.bound(options.max_events_of_all, 0)
+        self._too_large_until = -math.inf
+
     async def open(self, filter_: Filter, reader: Reader, who: Identity | None = None) -> Sync:
         """The set of what is stored, matches the filter, and may be read by this reader, as it is now.
 

@@ -72,7 +72,8 @@ class Verifier:
         self._requests = requests
         self._is_judged = is_judged
         self._private_kinds = private_kinds
-        self._author_refusal = author_refusal
+        self.author_refusal = author_refusal
+        """See above; may change at any time."""
         self._counter = trio.Lock()
         self._pending = 0
         self._last = trio.Event()
@@ -111,7 +112,7 @@ class Verifier:
             self._duplicate(submission)
         elif not self._backend.verify([event])[0]:
             self._bad(submission)
-        elif self._author_refusal is not None and not self._within_rates([submission]):
+        elif self.author_refusal is not None and not self._within_rates([submission]):
             pass
         elif self._is_judged or not is_ephemeral(event.kind):
             return sent_nowait(verified, submission)
@@ -205,7 +206,7 @@ class Verifier:
 
     def _within_rates(self, valid: list[Submission]) -> list[Submission]:
         """Those that their authors may publish now; only a good signature shows that they are theirs."""
-        if (author_refusal := self._author_refusal) is None:
+        if (author_refusal := self.author_refusal) is None:
             return valid
         now, within = trio.current_time(), []
         for submission in valid:

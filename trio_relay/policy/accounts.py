@@ -7,14 +7,13 @@ refused is not charged.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.kinds import WRAPS
 from trio_relay.policy.bars import BarredAddresses, Tolerance
-from trio_relay.policy.rate_limits import Limit, RateLimited, ScopeLimits
+from trio_relay.policy.rate_limits import Excess, Limit, RateLimited, ScopeLimits
 from trio_relay.policy.rate_options import RateOptions
 from trio_relay.policy.rates import WIDTH, BucketTable, TokenBuckets, Word, most, wait
 
@@ -30,8 +29,6 @@ _PAUSES: Final = 4
 _PAUSE_SECONDS: Final = 300.0
 _SHORTEST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
-_MOST_TOLD: Final = 1_000
-"""Addresses that are told apart in the lines of a minute."""
 
 Drawn: TypeAlias = tuple[tuple[TokenBuckets, Limit], ...]
 """TokenBuckets that are drawn on together, each with its limit."""
@@ -67,7 +64,6 @@ class Account:
         """Why the last that was too much was refused."""
         self.too_much: RateLimited | None = None
         """The same of messages."""
-        self._rates = rates
         self.origin = origin
         self._may_be_barred = may_be_barred
         self._owed = 0.0
@@ -76,13 +72,23 @@ class Account:
         self._refusals = self._pauses = 0.0
         self._strain = 0.0
         """Seconds until the limit that was exceeded last has recovered; 0.0: all refusals were answered well enough."""
+        self.renew(rates, ())
+
+    def renew(self, rates: Rates | None, keys: Iterable[str]) -> None:
+        """Draw on other limits from now on, those of the connection full again.
+
+        Args:
+            rates: of the relay, which have changed; None: it is held to no limit.
+            keys: that the connection has authenticated.
+        """
+        self._rates = rates
         self._drawn: list[Drawn] = [()] * WIDTH
         self._leased = [0] * WIDTH
         """What was taken ahead and is still to be used, by column."""
         self._kinds: list[tuple[frozenset[int], Drawn]] = []
         if rates is not None:
             self._draw_on(rates.of_connection, TokenBuckets(), TokenBuckets)
-            if origin is not None:
+            if (origin := self.origin) is not None:
                 table = rates.table
                 kinds = iter(range(len(rates.of_address.by_kind)))
                 self._draw_on(
@@ -90,6 +96,8 @@ class Account:
                     TokenBuckets(table, origin),
                     lambda: TokenBuckets(table, f"{origin} {next(kinds)}"),
                 )
+        for key in keys:
+            self.add_key(key)
 
     def _draw_on(self, limits: ScopeLimits, buckets: TokenBuckets, more: Callable[[], TokenBuckets]) -> None:
         for column, limit in limits.columns:
@@ -256,7 +264,7 @@ class Account:
         self, rates: Rates, limit: Limit, seconds: float, recovered: float, number: int, now: float
     ) -> RateLimited:
         """Note that so many were too much."""
-        rates.note(limit.name, self.origin, number)
+        rates.excess.note(limit.name, self.origin, number)
         self._refusals = max(self._refusals, now) + number
         if self._refusals - now > _ANSWERED:
             self._strain = max(recovered, _SHORTEST_PAUSE)
@@ -290,20 +298,26 @@ class Rates:
     """
 
     def __init__(self, options: RateOptions, is_admin: Callable[[str], bool], table: BucketTable | None = None) -> None:
-        self.is_on = options.enabled
-        self.of_connection, self.of_address, self.of_key = (
-            ScopeLimits(options, scope) for scope in ("connection", "address", "key")
-        )
         self.is_admin = is_admin
         self.table = table or BucketTable()
+        self.ahead = 0.0
+        """What the clock that all processes share is ahead of this one's, in seconds."""
+        self.excess = Excess()
+        """What was too much."""
+        self.take_options(options)
+
+    def take_options(self, options: RateOptions) -> None:
+        """Have other limits hold from now on; accounts that are open are to be `renew`ed.
+
+        Raises:
+            ValueError: as above; then all stays as it is.
+        """
+        scopes = [ScopeLimits(options, scope) for scope in ("connection", "address", "key")]
+        self.is_on = options.enabled
+        self.of_connection, self.of_address, self.of_key = scopes
         faults = self.of_address.by_column[Word.FAULTS]
         borne = None if faults is None else Tolerance(faults.each, faults.tolerance)
         self.bars = BarredAddresses(self.table, borne, options.bar_seconds)
-        self.ahead = 0.0
-        """What the clock that all processes share is ahead of this one's, in seconds."""
-        self.refused: Counter[str] = Counter()
-        """What was too much, by the name of the limit."""
-        self._told: Counter[tuple[str, str]] = Counter()
         self.limits_authors = bool(self.of_key.by_column[Word.EVENTS] or self.of_key.by_kind)
         """True if `author_refusal` ever gives any."""
 
@@ -333,7 +347,7 @@ class Rates:
         full_at = TokenBuckets(self.table, origin).full_at(Word.AUTHS)
         if not (seconds := wait(full_at, now + self.ahead, limit.each, limit.tolerance)):
             return None
-        self.note(limit.name, origin, 1)
+        self.excess.note(limit.name, origin, 1)
         return RateLimited(limit.text, seconds)
 
     def refusal_of_key(self, column: int, pubkey: str, now: float) -> RateLimited | None:
@@ -360,7 +374,7 @@ class Rates:
     ) -> RateLimited | None:
         at = now + self.ahead
         if seconds := wait(buckets.full_at(column), at, number * limit.each, limit.tolerance):
-            self.note(limit.name, origin, 1)
+            self.excess.note(limit.name, origin, 1)
             return RateLimited(limit.text, seconds)
         buckets.take(column, number * limit.each, at)
         return None
@@ -376,20 +390,6 @@ class Rates:
     def barred(self, now: float) -> int:
         """How many addresses are barred."""
         return self.table.barred(now + self.ahead)
-
-    def note(self, name: str, origin: str | None, number: int) -> None:
-        """So many were too much for a limit."""
-        self.refused[name] += number
-        told = (name, origin or "")
-        if told in self._told or len(self._told) < _MOST_TOLD:
-            self._told[told] += number
-        else:
-            self._told[name, ""] += number
-
-    def untold(self) -> Iterable[tuple[str, str, int]]:
-        """What was too much since this was asked last: limit, address (or none), and how many."""
-        told, self._told = self._told, Counter()
-        return [(name, origin, number) for (name, origin), number in told.most_common()]
 
 
 NO_ACCOUNT: Final = Account()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from math import ceil
 from typing import Final, NamedTuple
 
@@ -25,6 +27,10 @@ _COUNTED: Final = {
     "calls": (Word.CALLS, "management call", "management calls"),
     "faults": (Word.FAULTS, "broken rule", "broken rules"),
 }
+
+
+_MOST_TOLD: Final = 1_000
+"""Addresses that are told apart in the lines of a minute."""
 
 
 class RateLimited(Rejected):
@@ -102,6 +108,29 @@ class ScopeLimits:
         if not options.enabled:
             self.by_column, self.by_kind = [None] * WIDTH, []
         self.columns = [(column, limit) for column, limit in enumerate(self.by_column) if limit is not None]
+
+
+class Excess:
+    """Counts what was too much, and keeps it to be told in one line a minute."""
+
+    def __init__(self) -> None:
+        self.refused: Counter[str] = Counter()
+        """How much was too much, by the name of the limit."""
+        self._told: Counter[tuple[str, str]] = Counter()
+
+    def note(self, name: str, origin: str | None, number: int) -> None:
+        """So many were too much for a limit."""
+        self.refused[name] += number
+        told = (name, origin or "")
+        if told in self._told or len(self._told) < _MOST_TOLD:
+            self._told[told] += number
+        else:
+            self._told[name, ""] += number
+
+    def untold(self) -> Iterable[tuple[str, str, int]]:
+        """What was too much since this was asked last: limit, address (or none), and how many."""
+        told, self._told = self._told, Counter()
+        return [(name, origin, number) for (name, origin), number in told.most_common()]
 
 
 def check_rates(options: RateOptions) -> None:

@@ -142,6 +142,11 @@ class Retention:
     def __post_init__(self) -> None:
         self._kinds = list(map(kinds_of, self.rules))
 
+    def is_as(self, other: Retention) -> bool:
+        """True if these rules and bounds let go what the others do."""
+        own = (self.rules, self.max_events, self.max_bytes)
+        return own == (other.rules, other.max_events, other.max_bytes)
+
     @property
     def bounds_all(self) -> bool:
         """True if the whole store has a bound."""

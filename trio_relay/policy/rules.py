@@ -88,10 +88,25 @@ class Rules:
         self.words = (*configured, *listed)
 
     def take_options(self, options: PolicyOptions) -> None:
-        """Go by other options from now on: lists that stand in files have changed."""
+        """Go by another table `policy` from now on."""
         self.options = options
         self._derive()
         self.plans.clear()
+
+    def go_by(self, other: Rules) -> None:
+        """Go by the configuration of other rules from now on; what was decided and found at run time stays.
+
+        Args:
+            other: of another configuration; nobody else goes by them.
+        """
+        self.limits, self.members, self.info, self.rates = other.limits, other.members, other.info, other.rates
+        self.relay_url, self.also_known_as, self.entrances = other.relay_url, other.also_known_as, other.entrances
+        self.has_search, self.search_prefix, self.has_sync = other.has_search, other.search_prefix, other.has_sync
+        if self.retention.is_as(other.retention):
+            self.retention.seconds = other.retention.seconds
+        else:  # what had no more room by the rules so far may have it by these
+            self.retention = other.retention
+        self.take_options(other.options)
 
     def take_floors(self, floors: Floors) -> None:
         """Refuse from now on what had no more room when the store was last gone through."""

@@ -223,7 +223,7 @@ class ServingWorker:
 
         async def take_options(payload: bytes) -> None:
             relay.rules.take_options(options_of(payload))
-            server.recheck()
+            server.take_options(config.net)
 
         async def take_floors(payload: bytes) -> None:
             relay.rules.take_floors(floors_of(payload))

@@ -17,6 +17,7 @@ from trio_relay.net.web.sessions import Sessions
 from trio_relay.net.web.site import Site
 from trio_relay.net.web.visit import ConsolePage
 from trio_relay.pipeline.relay import Relay
+from trio_relay.policy.rules import Rules
 
 
 def pages_of(options: WebOptions) -> Pages:
@@ -45,8 +46,7 @@ async def open_console(relay: Relay, options: WebOptions, api: AdminApi, pages: 
     """
     if options.enabled and pages.has_own:
         await pages.ready()
-    secret = await relay.moderation.state.secret(CONSOLE_SECRET) if _has_links(relay, options) else b""
-    return _console(relay, options, api, pages, vitals, secret)
+    return _console(relay, options, api, pages, vitals, await secret_of_links(relay, options, relay.rules))
 
 
 def doorway(relay: Relay, options: WebOptions, pages: Pages, vitals: VitalsSource) -> Console:
@@ -54,14 +54,29 @@ def doorway(relay: Relay, options: WebOptions, pages: Pages, vitals: VitalsSourc
     return _console(relay, options, AdminApi(relay), pages, vitals, b"")
 
 
-def _has_links(relay: Relay, options: WebOptions) -> bool:
-    return options.enabled and (options.admin or bool(relay.rules.admins))
+async def secret_of_links(relay: Relay, options: WebOptions, rules: Rules) -> bytes:
+    """What links into the console are signed by, which is made the first time; empty where nobody comes in by one.
+
+    Args:
+        relay: keeps it.
+        options: of the configuration.
+        rules: likewise.
+
+    Raises:
+        StoreError: it could not be stored.
+    """
+    return await relay.moderation.state.secret(CONSOLE_SECRET) if has_links(options, rules) else b""
+
+
+def has_links(options: WebOptions, rules: Rules) -> bool:
+    """True if there is somebody who may come into the console by a link."""
+    return options.enabled and (options.admin or bool(rules.admins))
 
 
 def _console(
     relay: Relay, options: WebOptions, api: AdminApi, pages: Pages, vitals: VitalsSource, secret: bytes
 ) -> Console:
-    login = Login(relay, has_links=_has_links(relay, options), secret=lambda: secret)
+    login = Login(relay, has_links=has_links(options, relay.rules), secret=secret)
     return Console(api, pages, login, Sessions(options.session_seconds), partial(menu, vitals))
 
 

@@ -60,6 +60,11 @@ class Console:
         """True if there is anybody who may log in."""
         return self._login.is_open
 
+    def take_options(self, session_seconds: int, secret: bytes, *, has_links: bool) -> None:
+        """Let people in by these from now on, see `Login`; who is in stays so."""
+        self._sessions.seconds = session_seconds
+        self._login.has_links, self._login.secret = has_links, secret
+
     @cached_property
     def _menu(self) -> Mapping[str, ConsolePage]:
         return self._make_menu()

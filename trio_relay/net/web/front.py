@@ -58,7 +58,7 @@ class FrontPage:
         vitals: VitalsSource,
     ) -> None:
         self._relay = relay
-        self._options = options
+        self._most_notes = options.notes
         self._pages = pages
         self._public = public
         self._events = events
@@ -68,6 +68,12 @@ class FrontPage:
         self._codes: dict[str, Markup] = {}
         self._notes: tuple[float, list[ShownEvent]] | None = None
         self._making = trio.Lock()
+
+    def take_options(self, options: WebOptions) -> None:
+        """Go by other options, and by the rules as they have become, from now on."""
+        self._most_notes = options.notes
+        self._notes = None
+        self._made.clear()
 
     async def answer(self, place: Place) -> Response | None:
         """The response to a GET; None if there is no such page."""
@@ -139,7 +145,7 @@ class FrontPage:
         ]
 
     async def _newest_notes(self) -> list[ShownEvent]:
-        most, now = self._options.notes, trio.current_time()
+        most, now = self._most_notes, trio.current_time()
         if not most:
             return []
         if self._notes is None or now >= self._notes[0] + _NOTES_SECONDS:

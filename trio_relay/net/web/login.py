@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
@@ -33,14 +32,16 @@ class Login:
     Args:
         relay: whose console it is.
         has_links: True if there is somebody on the machine who may come in without a key, whoever else may.
-        secret: what links are signed by.
+        secret: what links are signed by; empty: by none.
     """
 
-    def __init__(self, relay: Relay, *, has_links: bool, secret: Callable[[], bytes]) -> None:
+    def __init__(self, relay: Relay, *, has_links: bool, secret: bytes) -> None:
+        self.has_links = has_links
+        """See above; this and the secret may change at any time."""
+        self.secret = secret
         self._relay = relay
-        self._has_links = has_links
         self._since = relay.now()
-        self._links = Links(secret, self._since)
+        self._links = Links(lambda: self.secret, self._since)
         self._replays = Replays()
 
     def now(self) -> int:
@@ -55,7 +56,7 @@ class Login:
     @property
     def is_open(self) -> bool:
         """True if there is anybody who may come in."""
-        return self._has_links or bool(self._relay.rules.admins)
+        return self.has_links or bool(self._relay.rules.admins)
 
     def may_enter(self, caller: str) -> bool:
         """True for the operator, admins, and keys to which a method was assigned."""

@@ -54,7 +54,8 @@ class PublicPages:
     def __init__(self, rules: Rules, options: WebOptions, pages: Pages) -> None:
         self._rules = rules
         self._pages = pages
-        self._noindex = options.noindex
+        self.noindex = options.noindex
+        """True: robots are asked to leave all pages out."""
 
     def facts(self, place: Place) -> dict[str, object]:
         """What every template for everybody gets.
@@ -71,7 +72,7 @@ class PublicPages:
             "home": home,
             "picture": f"{home}static/icon" if home and self._pages.has("icon") else "",
             "has_icon": self._pages.has("icon"),
-            "noindex": self._noindex,
+            "noindex": self.noindex,
             "version": __version__,
         }
 
@@ -95,7 +96,7 @@ class PublicPages:
         return Response(status, made.body, made.content_type, [*made.headers, ("Cache-Control", "no-store")])
 
     def _robots(self) -> list[tuple[str, str]]:
-        return [_ROBOTS] if self._noindex else []
+        return [_ROBOTS] if self.noindex else []
 
 
 def kept_for(response: Response, seconds: int, place: Place) -> Response:

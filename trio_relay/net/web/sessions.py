@@ -81,7 +81,8 @@ class Sessions:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
+        """Of those that begin from now on; may change at any time."""
         self._sessions: dict[str, ConsoleSession] = {}
 
     def open(self, caller: str, now: float) -> ConsoleSession:
@@ -89,7 +90,7 @@ class Sessions:
         self._forget(now)
         token = secrets.token_urlsafe(_BYTES)
         form_token = digest(token.encode(), b"form", "sha256").hex()
-        session = ConsoleSession(caller, now + self._seconds, form_token, token)
+        session = ConsoleSession(caller, now + self.seconds, form_token, token)
         own = [key for key, one in self._sessions.items() if one.caller == caller]
         for key in own[: max(0, len(own) - _MOST_OF_ONE + 1)]:
             del self._sessions[key]

@@ -63,10 +63,16 @@ class Site:
         self._pages = pages
         self._console = console
         self._relay = relay
-        public = PublicPages(relay.rules, options, pages)
-        self._events = EventPages(relay, public)
-        self._front = FrontPage(relay, options, pages, public, self._events, vitals)
+        self._public = PublicPages(relay.rules, options, pages)
+        self._events = EventPages(relay, self._public)
+        self._front = FrontPage(relay, options, pages, self._public, self._events, vitals)
+        self.take_options(options)
+
+    def take_options(self, options: WebOptions) -> None:
+        """Show pages by these from now on; templates and pictures stay as they were read."""
         self._robots = b"User-agent: *\nDisallow: /\n" if options.noindex else b"User-agent: *\nDisallow: /admin\n"
+        self._public.noindex = options.noindex
+        self._front.take_options(options)
 
     def takes_body(self, place: Place) -> bool:
         """True for a form or a login of the console alone."""
