@@ -435,13 +435,13 @@ def imported_from(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
 
 LONE_AND_SMALL = {
     "cli/admin_link.py": "each command of its own has a file",
+    "cli/doctor_command.py": "the same",
     "metrics/of_mirrors.py": "what is said of mirrors, whole, beside a page that is full",
     "metrics/of_operation.py": "the same of how a relay is run",
     "metrics/of_store.py": "the same of the store",
     "net/admin/settings.py": "the configuration as methods tell it",
     "nostr/event_fields.py": "stays interpreted, so that msgspec sees what its lists hold",
     "nostr/pow.py": "NIP-13, found by its name",
-    "store/sqlite/migration.py": "the command needs a whole store, which itself upgrades",
 }
 """Modules of less than `FEWEST_LINES` that one other module imports, and why they stand alone all the same."""
 FEWEST_LINES = 60
