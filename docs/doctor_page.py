@@ -15,7 +15,7 @@ _HEAD: Final = """\
 
 {generated}
 
-```
+```sh
 trio-relay doctor --config /etc/trio-relay.toml
 ```
 

@@ -87,7 +87,7 @@ def cli_page() -> str:
     for name, one in _commands(command, "trio-relay"):
         with click.Context(one, info_name=name) as context:
             context.max_content_width = 100
-            lines += ["", f"## {name}", "", "```", one.get_help(context), "```"]
+            lines += ["", f"## {name}", "", "```text", one.get_help(context), "```"]
     return "\n".join(lines) + "\n"
 
 

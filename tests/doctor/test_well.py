@@ -14,6 +14,7 @@ from tests.doctor.clinic import AMBIENT, doctor, over_tls, sound, trusting
 from tests.support.authority import authority
 from tests.support.crew import TWO
 from tests.support.keys import ALICE
+from tests.support.page_blocks import shell_blocks, typed
 from tests.support.program import finished, running
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,16 @@ async def test_nothing_of_the_round_trip_stays(tmp_path: Path) -> None:
         assert "EVENT and back" in told.facts
         assert [(await query("{}")).stdout, (await query("--archive", "{}")).stdout] == before
         assert set(_files(tmp_path)) == names
+
+
+async def test_the_command_of_the_page_comes_to_a_verdict(tmp_path: Path) -> None:
+    [line] = shell_blocks("docs/doctor.md", "Doctor")
+    (tmp_path / "relay.toml").write_text("")
+    settings = sound(tmp_path)
+    async with running(tmp_path, settings):
+        ended = await typed(tmp_path, line.replace("/etc/trio-relay.toml", "relay.toml"), settings)
+    verdict = {0: b"Nothing is wrong", 1: b"Something is wrong"}[ended.returncode]
+    assert ended.stdout.splitlines()[-1].startswith(verdict)
 
 
 async def test_it_reads_well_at_80_columns_without_colour(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from docs.generate import ROOT
+from tests.support.page_blocks import shell_blocks, typed
 from tests.watching.filled import labels_by_name
 from tests.watching.server import RULES, needs_prometheus, promtool, selectors
 from trio_relay.nostr import relay_info
@@ -38,6 +39,16 @@ each_alert = pytest.mark.parametrize("alert", ALERTS)
 def test_promtool_has_nothing_to_say(arguments: tuple[str, ...]) -> None:
     done = promtool(*arguments, folder=FOLDER)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_prometheus
+@pytest.mark.slow
+async def test_what_the_page_says_of_promtool_is_so() -> None:
+    [block] = shell_blocks("docs/alerts.md", "Watching, and what each alert means")
+    *checks, serving = block.splitlines()
+    assert serving.startswith("prometheus --config.file=prometheus.yml ")
+    ended = await typed(ROOT, "\n".join(checks))
+    assert ended.returncode == 0, ended.stderr
 
 
 @needs_prometheus
