@@ -7,6 +7,7 @@ names of C files away.
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ SETTLED: Final = {
     "CPPFLAGS": "",
     "LDFLAGS": "",
 }
+
+_OLDEST: Final = "manylinux_2_17"
+"""The C library that a wheel must run with: glibc 2.17 of 2012. Compiled code calls nothing that is not in 2.14."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +61,17 @@ class Tree:
     def wheel(self, python: Python, sources: Path, into: Path) -> Path:
         """Build a compiled wheel for this Python of a source distribution; gives its path.
 
-        Its name says the oldest C library that it runs with, as `auditwheel` finds it out.
-
         Raises:
-            RuntimeError: it cannot be built or compiled; says why.
+            RuntimeError: it cannot be built or compiled, or would not run with other C libraries; says why.
         """
         unpacked, plain, repaired = (self._emptied(name) for name in ("unpacked", "plain", "repaired"))
         self._say(["tar", "-xf", sources, "-C", unpacked])
         [folder] = unpacked.iterdir()
         self._build(python, "--wheel", folder, plain)
         [wheel] = plain.iterdir()
-        # "none" cannot patch, and need not: only the C library is linked. What is not so fails here.
-        repair = ("repair", "--patcher", "none", "--strip", "--wheel-dir", repaired)
-        self._say([tool("auditwheel"), *repair, wheel])
+        # What needs a newer C library, or another one that would have to be brought along, fails here.
+        repair = ("repair", "--plat", f"{_OLDEST}_{platform.machine()}", "--patcher", "none", "--strip")
+        self._say([tool("auditwheel"), *repair, "--wheel-dir", repaired, wheel])
         [wheel] = repaired.iterdir()
         return Path(shutil.copy(wheel, into))
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from building.pythons import Python
 
-_NOT_HANDED_ON: Final = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
-"""What would bring this environment's packages, or the working tree, into others."""
+_NOT_HANDED_ON: Final = ("PYTHON", "VIRTUAL_ENV", "TRIO_RELAY_")
+"""Variables that start like this: they bring packages of this environment, and wishes for it, into others."""
 
 
 def tool(name: str) -> Path:
@@ -31,7 +31,7 @@ def say(command: Sequence[str | Path], *, cwd: Path, variables: Mapping[str, str
     Raises:
         RuntimeError: it failed; says what it wrote.
     """
-    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_HANDED_ON}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_HANDED_ON)}
     ended = subprocess.run(
         command,
         cwd=cwd,

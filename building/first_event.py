@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, Final
@@ -27,26 +27,23 @@ import trio_websocket
 _PATIENCE: Final = 60
 """Seconds that all of it may take, where a machine is busy with something else; it takes two."""
 
-_FREE_PORTS: Final = {"TRIO_RELAY_NET__LISTEN": '["127.0.0.1:0"]', "TRIO_RELAY_METRICS__LISTEN": "127.0.0.1:0"}
 
-
-async def try_out(program: Sequence[str], version: str, code: str, variables: Mapping[str, str]) -> None:
+async def try_out(program: Sequence[str], version: str, code: str) -> None:
     """See all of it happen, in a folder that is taken away afterwards.
 
     Args:
         program: the command that runs the relay.
         version: what it must say of itself.
         code: likewise, `compiled` or `interpreted`.
-        variables: of its environment.
 
     Raises:
         AssertionError: something is not as it should be.
         trio.TooSlowError: it took more than a minute.
     """
     with trio.fail_after(_PATIENCE), tempfile.TemporaryDirectory() as folder:
-        said = await trio.run_process([*program, "--version"], capture_stdout=True, env=variables, cwd=folder)
+        said = await trio.run_process([*program, "--version"], capture_stdout=True, cwd=folder)
         assert said.stdout.decode() == f"trio-relay, version {version} ({code})\n", said.stdout
-        process = await trio.lowlevel.open_process(program, stdout=PIPE, cwd=folder, env={**variables, **_FREE_PORTS})
+        process = await trio.lowlevel.open_process(program, stdout=PIPE, cwd=folder, env=_environment())
         assert process.stdout is not None
         async with process.stdout:
             try:
@@ -55,6 +52,12 @@ async def try_out(program: Sequence[str], version: str, code: str, variables: Ma
                 assert await process.wait() == 0, process.returncode
             finally:
                 process.kill()
+
+
+def _environment() -> dict[str, str]:
+    """Ours without settings of the relay, which has all its defaults but for the ports."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRIO_RELAY_")}
+    return {**inherited, "TRIO_RELAY_NET__LISTEN": '["127.0.0.1:0"]', "TRIO_RELAY_METRICS__LISTEN": "127.0.0.1:0"}
 
 
 async def _address(output: trio.abc.ReceiveStream) -> str:
@@ -91,4 +94,4 @@ def _event(content: str) -> dict[str, Any]:
 if __name__ == "__main__":
     _, wanted_version, wanted_code = sys.argv
     command = str(Path(sys.executable).with_name("trio-relay"))
-    trio.run(try_out, [command], wanted_version, wanted_code, os.environ)
+    trio.run(try_out, [command], wanted_version, wanted_code)

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from building import archives, distributions, first_event
+from tests.building.working_tree import copied, tracked
 from tests.support.hot_path import ROOT
+from tests.support.program import launcher
 from trio_relay.version import __version__
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.xdist_group("distributions")]
@@ -34,20 +36,11 @@ def built(tree: Path, what: str, into: Path) -> Path:
     return file
 
 
-def tracked() -> list[str]:
-    """All that Git has of the working tree."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
-
-
 def release(folder: Path) -> tuple[Path, Path]:
     """Build both of a copy of the working tree in this folder, as `make release` does but for the compiling."""
-    tree, into, unpacked = folder / "tree", folder / "built", folder / "unpacked"
+    into, unpacked = folder / "built", folder / "unpacked"
     into.mkdir(parents=True)
-    for name in tracked():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tree / name)
-    sources = built(tree, "sdist", into)
+    sources = built(copied(folder / "tree"), "sdist", into)
     archives.pack_again(sources, MOMENT)
     shutil.unpack_archive(sources, unpacked)
     return sources, built(unpacked / NAME, "wheel", into)
@@ -110,7 +103,5 @@ def installed(folder: Path, tmp_path: Path) -> Path:
 
 
 async def test_the_relay_in_it_takes_an_event_and_gives_it_back(installed: Path) -> None:
-    variables = {**os.environ, "PYTHONPATH": str(installed)}
-    await first_event.try_out(
-        [sys.executable, str(installed / "bin" / "trio-relay")], __version__, "interpreted", variables
-    )
+    command = launcher(f"import sys; sys.path.insert(0, {str(installed)!r})")
+    await first_event.try_out(command, __version__, "interpreted")
