@@ -13,7 +13,7 @@ INTERPRETED = backup bus kept moderation peers perf plugins sources watching wor
 CLIENTS = $(wildcard tests/clients/*.json tests/clients/go.* tests/clients/*/*.txt tests/clients/go/* tests/clients/javascript/*)
 SOURCES = pyproject.toml setup.py building/backend.py constraints.txt trio_relay/nostr/batch_build.py
 
-.PHONY: run quick test test-all test-rest test-compiled compiled check pytest format docs site site-links screenshots clients perf opensearch clean
+.PHONY: run quick test test-all test-rest test-compiled compiled check pytest format docs site site-links screenshots clients perf opensearch release clean
 
 run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C; compiled, if `make compiled` has made that.
 	@PYTHONPATH=$$($(VENV)/bin/python -m building.compiled --where) exec $(VENV)/bin/trio-relay --config $(CONFIG)
@@ -77,6 +77,9 @@ perf: $(VENV)/installed-perf compiled  ## Measure, beside other relays that are 
 opensearch: $(VENV)/installed  ## Run an OpenSearch for config/opensearch.toml until Ctrl-C; it needs a JDK and Maven.
 	@exec $(VENV)/bin/python -m perf.node run
 
+release: $(VENV)/installed-release  ## Build what is released into build/release, twice, and try it: needs Python 3.11 to 3.13 and gcc.
+	$(VENV)/bin/python -m building.release $(RELEASE)
+
 $(VENV)/installed: $(SOURCES)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable . $(COMPILER)
@@ -92,6 +95,10 @@ $(VENV)/installed-all: $(VENV)/installed-test
 
 $(VENV)/installed-perf: $(VENV)/installed
 	$(PIP) --editable '.[perf]'
+	@touch $@
+
+$(VENV)/installed-release: $(VENV)/installed
+	$(PIP) --editable '.[release]'
 	@touch $@
 
 build/clients/installed: $(CLIENTS) $(VENV)/installed-test
