@@ -12,7 +12,7 @@ import pytest
 from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.operators import ADMIN
-from tests.support.page_blocks import blocks_of, give, shell_blocks, typed
+from tests.support.page_blocks import ROOT, blocks_of, give, shell_blocks, typed
 from tests.support.program import MODULE, PATIENCE, finished, running
 from tests.support.program_load import everything
 from tests.support.tls_proxy import free_ports
@@ -24,6 +24,7 @@ NOTES = [ALICE.event(f"note {n}", created_at=NOW + n) for n in range(30)]
 WIDE = {"COLUMNS": "200"}
 NAK = f"""#!{sys.executable}
 import json, sys, time
+sys.path.insert(0, {str(ROOT)!r})
 from tests.support.keys import Author
 
 words = dict(zip(sys.argv[2::2], sys.argv[3::2]))
@@ -51,7 +52,9 @@ async def test_the_commands_of_the_readme_end_well(tmp_path: Path) -> None:
         for block in shell_blocks("README.md", "Configure and operate")
         for line in block.splitlines()
     ]
-    serving, writing = lines[0], [line for line in lines if line.split()[1] in ("import", "sync")]
+    asking, serving, *lines = lines
+    writing = [line for line in lines if line.split()[1] in ("import", "sync")]
+    assert (await typed(tmp_path, f"{asking} --yes")).returncode == 0
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "relay.toml").write_text("[web]\nadmin = true\n")
     (tmp_path / "events.jsonl").write_bytes(jsonl(NOTES))
@@ -63,7 +66,7 @@ async def test_the_commands_of_the_readme_end_well(tmp_path: Path) -> None:
             ended = await typed(tmp_path, line.replace("wss://…", url), settings)
             assert ended.returncode == 0, ended.stderr
     async with running(tmp_path, settings, command=[*MODULE, *serving.split()[1:]]):
-        for line in lines[1:]:
+        for line in lines:
             if line not in writing:
                 line = line.replace("trio-relay top", "trio-relay top --once").replace("…", ALICE.pubkey)
                 ended = await typed(tmp_path, line, settings)
