@@ -29,7 +29,7 @@ from perf.versions import versions
     nargs=-1,
     metavar=(
         "[SCENARIO]... | list | micro [NAME]... | stalls [NAME]... | hostile [NAME]... | neighbours [KIND]... | siege"
-        " | scaling [PART]... | promises | backup [EVENTS]"
+        " | scaling [PART]... | promises | backup [EVENTS] | restarts [COUNT]"
     ),
 )  # fmt: skip
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of each scenario.")
@@ -93,6 +93,7 @@ def main(
     scaling: latency and load drawn against machines, from measured costs; names choose its parts. promises: what the
     original relay promised, of this one, as docs/comparison.md has it.
     backup: what ingest keeps of its rate while backups of a store of so many events are made, and how fast these are.
+    restarts: how long a new client waits while the relay is restarted so often behind a socket that stays open.
     """
     if names[:1] == ("list",):
         click.echo("\n".join(f"{one.name:20} {one.title}" for one in SCENARIOS.values()))
@@ -116,6 +117,11 @@ def main(
         from perf import backing_up
 
         backing_up.main(names[1:], rounds, click.echo)
+        return
+    if names[:1] == ("restarts",):
+        from perf.restarts import run as restarts
+
+        restarts.main(names[1:], workers, click.echo)
         return
     if names[:1] in (("stalls",), ("hostile",), ("neighbours",), ("siege",)):
         _withstand(names, python, json_file, before, hostile)

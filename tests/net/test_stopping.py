@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,23 +22,29 @@ from tests.support.obedient_store import ObedientStore
 from tests.support.server import Door, MemoryListener, open_door, plain, run_threads_inline
 from tests.support.wire import CLOSE, TEXT, Wire, closing, frame, message, open_stream, open_wire, request, upgrade
 from trio_relay import Endpoints, MemoryStore, NetOptions, RelayOptions, Server, open_relay
+from trio_relay.net import lobby
 from trio_relay.net.close_reasons import STOPPING as FAREWELL
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
 NOTES = [ALICE.event(str(number)) for number in range(6)]
 NARROW = RelayOptions(channel_parcels=0, verifiers=1, verify_batch=1, write_batch=1)
+PARTING_SECONDS = lobby.PARTING_SECONDS
 STOPPING = (1012, "the relay is stopping")
 
 
 @asynccontextmanager
 async def open_stoppable(
-    store: ObedientStore | None = None, *, net: NetOptions | None = None, options: RelayOptions | None = None
+    store: ObedientStore | None = None,
+    *,
+    net: NetOptions | None = None,
+    options: RelayOptions | None = None,
+    check: Callable[[], Awaitable[str | None]] | None = None,
 ) -> AsyncIterator[tuple[Door, trio.Event]]:
-    """A door, and the event of its server's having stopped."""
+    """A door, and the event of its server's having stopped; `check` tells the health, by default the relay does."""
     stopped = trio.Event()
     async with open_relay(store or MemoryStore(), options) as relay, trio.open_nursery() as nursery:
-        server = Server(relay, Endpoints(lambda: b"{}", relay.check, "hello\n"), net or NetOptions())
+        server = Server(relay, Endpoints(lambda: b"{}", check or relay.check, "hello\n"), net or NetOptions())
         listener, stop = MemoryListener(), trio.Event()
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
@@ -83,13 +89,58 @@ async def test_doors_close_first(autojump_clock: MockClock, logged: list[structl
 async def test_who_has_not_said_what_he_wants_does_not_hold_up_the_stop(sent: bytes, autojump_clock: MockClock) -> None:
     async with open_stoppable() as (door, stopped), open_stream(door) as wire:
         await wire.send(sent)
-        await wait_all_tasks_blocked()
+        await trio.sleep(PARTING_SECONDS)
         door.stop.set()
         assert await wait(stopped) == 0
         await wire.receive_end()
 
 
-def test_who_comes_in_the_moment_of_the_stop_does_not_hold_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sent", [b"", b"GET / HT"])
+async def test_who_has_just_come_has_a_moment_to_say_so_and_no_longer(sent: bytes, autojump_clock: MockClock) -> None:
+    async with open_stoppable() as (door, stopped), open_stream(door) as wire:
+        await wire.send(sent)
+        await trio.sleep(PARTING_SECONDS / 4)
+        door.stop.set()
+        assert await wait(stopped) == PARTING_SECONDS * 3 / 4
+        await wire.receive_end()
+
+
+async def test_what_comes_from_him_in_that_moment_is_answered(autojump_clock: MockClock) -> None:
+    """A connection that is closed before what it has brought is read is reset, and the client believes nobody there."""
+    async with open_stoppable() as (door, stopped), open_stream(door) as asking, open_stream(door) as wire:
+        await wait_all_tasks_blocked()
+        door.stop.set()
+        await trio.sleep(PARTING_SECONDS / 2)
+        reply = await asking.ask()
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        await wire.open()
+        assert await wire.receive_close() == STOPPING
+        await wire.send(closing(1012))
+        await trio.aclose_forcefully(wire.stream)
+        assert await wait(stopped) == 0
+
+
+@pytest.mark.parametrize(("takes", "answered"), [(PARTING_SECONDS / 2, True), (PARTING_SECONDS * 2, False)])
+async def test_a_request_that_is_worked_on_is_answered_if_that_takes_a_moment(
+    takes: float, answered: bool, autojump_clock: MockClock
+) -> None:
+    async def check() -> str | None:
+        await trio.sleep(5 + takes)
+        return None
+
+    async with open_stoppable(check=check) as (door, stopped), open_stream(door) as wire:
+        await wire.send(request(target="/health"))
+        await trio.sleep(5)
+        door.stop.set()
+        took = await wait(stopped)
+        assert took == min(takes, PARTING_SECONDS)
+        if answered:
+            reply = await wire.reply()
+            assert (reply.status, reply.headers["connection"]) == (200, "close")
+        await wire.receive_end()
+
+
+def test_who_comes_in_the_moment_of_the_stop_does_not_hold_it_up_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     run_threads_inline(monkeypatch)
 
     async def meet(turns: int) -> float:
@@ -104,7 +155,7 @@ def test_who_comes_in_the_moment_of_the_stop_does_not_hold_it_up(monkeypatch: py
             return took
 
     times = {trio.run(meet, turns % 5, clock=MockClock(autojump_threshold=0)) for turns in range(50)}
-    assert times == {0}
+    assert times <= {0, PARTING_SECONDS}
 
 
 async def test_a_handshake_whose_answer_is_not_taken_does_not_hold_up_the_stop(autojump_clock: MockClock) -> None:
@@ -112,7 +163,7 @@ async def test_a_handshake_whose_answer_is_not_taken_does_not_hold_up_the_stop(a
         await wire.send(upgrade())
         await wait_all_tasks_blocked()
         door.stop.set()
-        assert await wait(stopped) == 0
+        assert await wait(stopped) == PARTING_SECONDS
         await wire.receive_end()
 
 

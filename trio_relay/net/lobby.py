@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from operator import attrgetter
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import trio
 
@@ -17,6 +17,9 @@ from trio_relay.net.http import Request, Respond
 from trio_relay.net.http_responses import Response
 from trio_relay.places import Places
 from trio_relay.shares import Elsewhere
+
+PARTING_SECONDS: Final = 1.0
+"""Of a relay that stops: for the request of somebody who has just come, and for an answer that is being made."""
 
 
 class Visit(trio.abc.HalfCloseableStream):
@@ -35,10 +38,12 @@ class Visit(trio.abc.HalfCloseableStream):
         self._lobby = lobby
         self._origin = origin
         self._scope = trio.CancelScope()
-        self.waiting_since: float | None = trio.current_time()
+        self._came = trio.current_time()
+        self.waiting_since: float | None = self._came
         """Since when it may send a request, or take an answer; None while the relay works on one."""
         self.was_put_out = False
         """True if it had to make room for another."""
+        self._has_asked = self._is_owed = self._is_parting = False
 
     def __enter__(self) -> Self:
         self._scope.__enter__()
@@ -59,11 +64,27 @@ class Visit(trio.abc.HalfCloseableStream):
         """Close the connection soon; sync."""
         self._scope.cancel(reason="the visit has been ended")
 
+    def part(self) -> None:
+        """Close the connection as soon as nobody is owed anything; sync.
+
+        A request that is being answered may be so, and whoever has just come may still send one: its bytes are on their
+        way, and to close before they are read would be a reset, as if nobody had been there.
+        """
+        self._is_parting = True
+        if self._has_asked and not self._is_owed:
+            self.end()
+        else:
+            since = trio.current_time() if self._has_asked else self._came
+            self._scope.deadline = since + PARTING_SECONDS
+
     def served(self, answer: Respond) -> Respond:
         """The same answers, during whose making the relay does not wait for this connection."""
 
         async def served(request: Request) -> Response | None:
             self.waiting_since = None
+            self._has_asked = self._is_owed = True
+            if self._is_parting:
+                self._scope.deadline = trio.current_time() + PARTING_SECONDS
             try:
                 return await answer(request)
             finally:
@@ -78,6 +99,7 @@ class Visit(trio.abc.HalfCloseableStream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)
         self.waiting_since = trio.current_time()
+        self._is_owed = False
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
@@ -110,6 +132,7 @@ class Lobby:
         self._places: Places[Visit] = Places(most, most_of_one, attrgetter("waiting_since"), elsewhere=elsewhere)
         self._origin = origin
         self._visits: set[Visit] = set()
+        self._is_closed = False
 
     def bound(self, most: int, most_of_one: int) -> None:
         """Have other bounds hold for whoever comes from now on."""
@@ -140,13 +163,16 @@ class Lobby:
         """A visit begins: it has a place of this origin, whether there is a free one or not."""
         self._places.take(visit, origin)
         self._visits.add(visit)
+        if self._is_closed:  # it was accepted before that
+            visit.part()
 
     def dismiss(self, visit: Visit) -> None:
         """A visit has ended."""
         self._visits.discard(visit)
         self._places.give_back(visit)
 
-    def end_all(self) -> None:
-        """End every visit of now."""
+    def close(self) -> None:
+        """Let nobody stay: see `Visit.part`."""
+        self._is_closed = True
         for visit in self._visits:
-            visit.end()
+            visit.part()

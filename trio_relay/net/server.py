@@ -11,6 +11,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from itertools import count
@@ -167,11 +168,11 @@ class Server:
             log.warning("clients left behind after their time of grace", seconds=self._options.grace_seconds)
 
     def _see_off(self) -> None:
-        """Close every WebSocket with its reason; connections that have not said what they want are closed at once."""
+        """Close every WebSocket with its reason; who has not said what they want may do so if they have just come."""
         self._stopping = True
         for client in self._connections:
             client.hang_up(STOPPING)
-        self._lobby.end_all()
+        self._lobby.close()
 
     def _follow(self, changes: Sequence[Change]) -> None:
         """Have a block hold for those who are here already, and have who is no reader any more read no more."""
@@ -280,6 +281,8 @@ class Server:
         response = await self._admitted(request)
         if response is not None:
             response = self._welcome.answered(request, response)
+            if self._stopping:
+                response = replace(response, headers=[*response.headers, _CLOSE])
         if response is not None and response.status >= HTTPStatus.BAD_REQUEST and request.path != HEALTH:
             self._refusals.note_request(request.client, response.status, reason_of(response))
         return response
