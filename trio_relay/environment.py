@@ -8,7 +8,8 @@ types to refuse.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -43,7 +44,7 @@ def override(source: dict[str, Any], environment: Mapping[str, str], config: typ
     Raises:
         VariableError: a name is not well formed, or a text is empty where none is due.
     """
-    types = dict(_types(config))
+    types = _types(config)
     listed = {field.encode_name for field in _fields(inspect.type_info(config)) if _is_list(field.type)}
     for variable, text in environment.items():
         if not variable.startswith(PREFIX):
@@ -59,10 +60,13 @@ def override(source: dict[str, Any], environment: Mapping[str, str], config: typ
             table[key] = _read(variable, text, types.get((section, key)))
 
 
-def _types(config: type[msgspec.Struct]) -> Iterator[tuple[tuple[str, str], inspect.Type]]:
-    for section in _fields(inspect.type_info(config)):
-        for field in _fields(section.type):
-            yield (section.encode_name, field.encode_name), _bare(field.type)
+@cache  # 14 ms, and the variables are read twice at a start
+def _types(config: type[msgspec.Struct]) -> Mapping[tuple[str, str], inspect.Type]:
+    return {
+        (section.encode_name, field.encode_name): _bare(field.type)
+        for section in _fields(inspect.type_info(config))
+        for field in _fields(section.type)
+    }
 
 
 def _is_list(found: inspect.Type) -> bool:
