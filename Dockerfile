@@ -9,6 +9,8 @@ RUN apt-get update \
 WORKDIR /source
 COPY pyproject.toml setup.py MANIFEST.in constraints.txt README.md LICENSE ./
 COPY building building
+COPY config/relay.toml config/
+COPY deploy deploy
 COPY trio_relay trio_relay
 # Without this a hot path that cannot be compiled would be left as it is.
 ENV TRIO_RELAY_COMPILE=1

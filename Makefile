@@ -13,7 +13,7 @@ INTERPRETED = backup bus kept moderation peers perf plugins sources watching wor
 CLIENTS = $(wildcard tests/clients/*.json tests/clients/go.* tests/clients/*/*.txt tests/clients/go/* tests/clients/javascript/*)
 SOURCES = pyproject.toml setup.py building/backend.py constraints.txt trio_relay/nostr/batch_build.py
 
-.PHONY: run quick test test-all test-rest test-compiled compiled check pytest format docs site site-links screenshots clients perf opensearch release clean
+.PHONY: run quick test test-all test-rest test-compiled compiled check pytest format docs site site-links machines screenshots clients perf opensearch release clean
 
 run: $(VENV)/installed  ## Install what the relay needs, and run it until Ctrl-C; compiled, if `make compiled` has made that.
 	@PYTHONPATH=$$($(VENV)/bin/python -m building.compiled --where) exec $(VENV)/bin/trio-relay --config $(CONFIG)
@@ -64,6 +64,9 @@ site: $(VENV)/installed-test  ## Make the documentation into build/site, with se
 
 site-links: $(VENV)/installed-test  ## Try the links of the documentation that lead elsewhere: needs the network.
 	$(SPHINX) --builder linkcheck . build/site-links
+
+machines: $(VENV)/installed-test  ## Install on Debian 13, as an image and as a service, on machines made for it: needs root, debootstrap, systemd-container.
+	$(PYTEST) --override-ini faulthandler_timeout=0 tests/machines/check_*.py $(ARGS)
 
 screenshots: $(VENV)/installed-test  ## Take the pictures of the documentation again, as the tests go through the pages: needs chromium.
 	PICTURES=docs/pictures $(PYTEST) tests/browser $(ARGS)

@@ -20,8 +20,8 @@ PAGES: Final = sorted(
 )
 
 MAKE = "what `make` makes is CI's first step; that there are such targets is seen below"
+MACHINES = "needs root on a machine of its own; `make machines` makes one, and types it there"
 MINUTES = "takes minutes; what it runs is tried for moments in tests/perf"
-MACHINE = "needs a machine of its own, and root: `make machines`"
 NOT_RUN: Final = {
     ("CONTRIBUTING.md", "First run"): MAKE,
     ("README.md", "trio-relay"): MAKE,
@@ -30,10 +30,8 @@ NOT_RUN: Final = {
     ("config/cluster/README.md", "With containers, on one machine"): "needs root and an engine for containers",
     ("docs/comparison.md", "Promises"): MINUTES,
     ("docs/fuzzing.md", "Long runs"): "takes as long as it is given; tests/fuzz tries the same doors by properties",
-    ("docs/installing.md", "As a service"): MACHINE,
-    ("docs/installing.md", "In a container"): "needs an engine for containers; `make machines` takes the same steps",
-    ("docs/installing.md", "With pip"): MACHINE,
-    ("docs/installing.md", "With pipx"): MACHINE,
+    ("docs/installing.md", "As a service"): MACHINES,
+    ("docs/installing.md", "In a container"): "needs an engine for containers; `make machines` does what it would do",
     ("docs/scaling.md", "Scaling"): MINUTES,
     ("perf/README.md", "Run it"): MINUTES,
 }

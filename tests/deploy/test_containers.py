@@ -9,6 +9,7 @@ import fnmatch
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,29 @@ def test_the_dockerfile_is_as_hadolint_wants_it() -> None:
     assert (checked.returncode, checked.stdout) == (0, "")
 
 
+def copied() -> set[str]:
+    """What the image is built of: files and folders."""
+    steps = [step for stage in (BUILT, IMAGE) for step in stage.steps if step.word == "COPY" and not step.flags]
+    return {name for step in steps for name in step.items[:-1]}
+
+
 def test_the_image_is_built_of_what_is_let_through_and_there() -> None:
-    copied = [step for stage in (BUILT, IMAGE) for step in stage.steps if step.word == "COPY" and not step.flags]
-    named = {name for step in copied for name in step.items[:-1]}
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert [name for name in copied() if not (ROOT / name).exists()] == []
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert lines[0] == "*"
-    assert {line[1:] for line in lines if line.startswith("!")} == named
+    let_through = {line[1:] for line in lines if line.startswith("!")}
+    assert let_through <= copied()
+    assert [name for name in copied() if not any(Path(name).is_relative_to(one) for one in let_through)] == []
     left_out = [line for line in lines[1:] if not line.startswith("!")]
-    assert [name for name in named if any(fnmatch.fnmatch(name, line) for line in left_out)] == []
+    assert [name for name in copied() if any(fnmatch.fnmatch(name, line) for line in left_out)] == []
+
+
+def test_all_that_comes_with_the_package_is_there_when_it_is_built() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    files = [name for names in settings["data-files"].values() for name in names]
+    assert files != []
+    assert [name for name in files if not any(Path(name).is_relative_to(one) for one in copied())] == []
+    assert [name for name in files if not any(ROOT.glob(name))] == []
 
 
 def test_both_stages_have_the_same_python_of_a_version() -> None:
