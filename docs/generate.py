@@ -20,6 +20,7 @@ from trio_relay import Endpoints, MemoryStore, NetOptions, Server, open_relay
 from trio_relay.backup import BackupStatistics
 from trio_relay.backup.regular import BackupCollector
 from trio_relay.cli import main as command
+from trio_relay.cli.leaving import EXITS, MEANINGS
 from trio_relay.config import Setting, settings
 from trio_relay.config_tables import LISTED, options_of
 from trio_relay.loop_lag import LoopLag
@@ -83,12 +84,28 @@ def configuration_page() -> str:
 
 def cli_page() -> str:
     """`docs/cli.md`, from the commands' own help."""
-    lines = ["# Command line", "", GENERATED]
+    lines = ["# Command line", "", GENERATED, "", *_exit_codes()]
     for name, one in _commands(command, "trio-relay"):
         with click.Context(one, info_name=name) as context:
             context.max_content_width = 100
             lines += ["", f"## {name}", "", "```text", one.get_help(context), "```"]
     return "\n".join(lines) + "\n"
+
+
+def _exit_codes() -> list[str]:
+    lines = ["## Exit codes", "", "| code | means |", "|---|---|"]
+    lines += [f"| {code} | {meaning} |" for code, meaning in MEANINGS.items()]
+    lines += [
+        "",
+        "Beside 0, 2 and 130, with which every command may end:",
+        "",
+        "| command | 1 | 3 | 4 |",
+        "|---|---|---|---|",
+    ]
+    for name, exits in EXITS.items():
+        marks = ["yes" if code in exits.codes else "no" for code in (3, 4)]
+        lines.append(f"| `{f'trio-relay {name}'.strip()}` | {exits.failed or 'no'} | {' | '.join(marks)} |")
+    return [*lines, "", "What is wrong is one line on standard error; a traceback is a fault of the program."]
 
 
 def metrics_page() -> str:

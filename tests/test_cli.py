@@ -49,8 +49,8 @@ def test_the_version_is_told(run: Callable[..., Result]) -> None:
 
 def test_the_help_documents_every_exit_code(run: Callable[..., Result]) -> None:
     told = " ".join(run("--help").output.split())
-    assert "Exit codes: 0 stopped as asked; 1 a part of the relay failed; 2 " in told
-    for code in ("3 the store cannot be opened", "4 an address cannot be listened on", "130 stopped at once"):
+    assert "Exit codes: 0 done, or stopped as asked; 1 a part of the relay failed; 2 " in told
+    for code in ("3 the store cannot be opened", "4 an address cannot be listened on", "130 interrupted, or stopped"):
         assert code in told
 
 

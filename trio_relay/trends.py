@@ -90,12 +90,15 @@ def _name(content: str) -> str:
     return _line(str(profile.get("display_name") or profile.get("name") or ""))
 
 
-def tables(trends: Trends, described: dict[str, str]) -> Iterator[str | Table]:
-    """Yield what a terminal shows: the window, then tables of notes, tags and authors."""
-    yield f"{_time(trends.since)} to {_time(trends.until)} UTC, {trends.events} events"
+def tables(trends: Trends, described: dict[str, str]) -> Iterator[Text | Table]:
+    """Yield what a terminal shows: the window, then tables of notes, tags and authors where there are any."""
+    yield Text(f"{_time(trends.since)} to {_time(trends.until)} UTC, {trends.events:,} events")
     for column, found in (("note", trends.notes), ("tag", trends.tags), ("author", trends.authors)):
-        table = Table()
-        table.add_column("keys", no_wrap=True, min_width=4)
+        if not found:
+            continue
+        yield Text()
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
+        table.add_column("keys", no_wrap=True, min_width=4, justify="right")
         # Half an id is of no use: where there is little room, the description is cut first.
         table.add_column(column, no_wrap=True, min_width=max((len(_line(item.name)) for item in found), default=0))
         table.add_column("", no_wrap=True, overflow="ellipsis")

@@ -10,6 +10,7 @@ from trio_relay.cli.doctor_command import doctor_command
 from trio_relay.cli.export_command import export_command
 from trio_relay.cli.import_command import import_command
 from trio_relay.cli.init_command import init_command
+from trio_relay.cli.leaving import EXITS
 from trio_relay.cli.operating import count_command, query_command, stats_command
 from trio_relay.cli.relay_calls import call_command, compact_command, delete_command
 from trio_relay.cli.retention_command import retention_command
@@ -43,5 +44,8 @@ for command in (
     why_command,
 ):
     main.add_command(command)
+main.epilog = str(EXITS[""])
+for name, command in main.commands.items():
+    command.epilog = str(EXITS[name])
 
 __all__ = ["main"]

@@ -19,7 +19,7 @@ from trio_relay.net.web.sessions import LINK_SECONDS, link_token
 from trio_relay.nostr.nip19 import pubkey_of
 
 
-@click.command("admin-link")
+@click.command("admin-link", short_help="Print a link into the console, for who has no key there.")
 @config_option
 @click.option("--key", help="Log in as this key, hex or npub, with what it may do; by default as who may do all.")
 @click.pass_obj

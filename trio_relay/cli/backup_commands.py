@@ -28,7 +28,7 @@ def backups_of(config: Config) -> Backups:
     return Backups(config.backup, vault_of(config.backup, config.store.backend, config.store, config.opensearch))
 
 
-@click.command("backup")
+@click.command("backup", short_help="Copy the whole store into one file, also while the relay runs.")
 @config_option
 @click.option("--with-key", is_flag=True, help="With the relay's own keys, as backup.with_key says it.")
 @click.argument("name", metavar="[FILE]", required=False, shell_complete=complete_file)
@@ -68,7 +68,7 @@ async def _back_up(config: Config, name: str) -> BackupMade:
 _tell = partial(click.echo, err=True)
 
 
-@click.command("restore")
+@click.command("restore", short_help="Make a store of a backup, where the configuration has it.")
 @config_option
 @click.option("--check", "checks", is_flag=True, help="Only read all of FILE, and say whether it is whole.")
 @click.option("--replace", is_flag=True, help="Where there is a store already, keep it under another name.")

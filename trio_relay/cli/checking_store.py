@@ -46,7 +46,7 @@ def check_command(
     """Look for what is wrong with the store, and change nothing.
 
     Looked at are the file itself, each event's id, and all that is kept beside its JSON: columns, rows of tags, words,
-    expiry, tombstones. Each fault is a line; exit code 1 if there is any. The relay may run meanwhile.
+    expiry, tombstones. Each fault is a line. The relay may run meanwhile.
 
     With --repair, while no relay runs, everything is made anew of the events that can be read and are right, in a new
     file; the old one stays beside it. On OpenSearch, documents that are wrong are written anew, and relays may go on.

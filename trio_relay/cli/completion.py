@@ -16,7 +16,7 @@ _VARIABLE: Final = "_TRIO_RELAY_COMPLETE"
 _SHELLS: Final[dict[str, type[ShellComplete]]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
-@click.command("completion")
+@click.command("completion", short_help="Print the script that has a shell complete words at Tab.")
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion_command(context: click.Context, shell: str) -> None:

@@ -19,7 +19,7 @@ from trio_relay.exporting import write_events, write_state
 from trio_relay.private_files import written_whole
 
 
-@click.command("export")
+@click.command("export", short_help="Write all stored events to a file, one a line.")
 @config_option
 @state_option(
     type=click.Path(path_type=Path, dir_okay=False),

@@ -27,7 +27,7 @@ from trio_relay.transfer import ImportSummary
 _STDIN: Final = "-"
 
 
-@click.command("import")
+@click.command("import", short_help="Store the events of a file, or of another relay's database.")
 @config_option
 @click.option(
     "--backup",
@@ -72,8 +72,7 @@ def import_command(
     FILE until all of it is in, says where.
 
     At the end it is said how many lines were refused, the ten most frequent reasons with the first line of each, and
-    how many others; --each names every line. Exit code 1 if any was refused, unless --lenient; if the store failed; or
-    if FILE could not be read to its end.
+    how many others; --each names every line.
     """
     check_options(source is not None, state_path, backup=backup, with_key=with_key, replace=replace)
     if resume and source in (None, _STDIN):

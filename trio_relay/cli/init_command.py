@@ -89,7 +89,7 @@ def init_command(
 
     Its name, its address, who may write, where events are kept, and who manages the relay: each answer is checked at
     once. An option answers its question; with all of them, or --yes, nobody is asked. The file is checked before it is
-    written, for its owner only. Ctrl-C and Ctrl-D end with exit code 130, and nothing is written.
+    written, for its owner only. Ctrl-C and Ctrl-D end it, and nothing is written.
     """
     path = config_path or group_path or _FILE
     if path.exists() and not force:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 import click
 import structlog
@@ -28,6 +28,73 @@ CONFIG_ERROR: Final = 2
 STORE_REFUSED: Final = 3
 ADDRESS_REFUSED: Final = 4
 STOPPED_NOW: Final = 130
+MEANINGS: Final = {
+    0: "done, or stopped as asked",
+    CRASHED: "it failed, or found what it looks for to be wrong",
+    CONFIG_ERROR: "the configuration or an argument is wrong",
+    STORE_REFUSED: "the store cannot be opened",
+    ADDRESS_REFUSED: "an address cannot be listened on",
+    STOPPED_NOW: "interrupted, or stopped at once by a second signal",
+}
+"""What every exit code means, whichever command ends with it."""
+
+
+class Exits(NamedTuple):
+    """With which codes a command may end, beside 0, 2 and 130, which all may.
+
+    Attributes:
+        failed: what 1 means; empty: it cannot be.
+        opens_store: it may be 3.
+        listens: it may be 4.
+    """
+
+    failed: str = ""
+    opens_store: bool = True
+    listens: bool = False
+
+    @property
+    def codes(self) -> dict[int, str]:
+        """Each code and its meaning, in order."""
+        left_out = {
+            *(() if self.failed else (CRASHED,)),
+            *(() if self.opens_store else (STORE_REFUSED,)),
+            *(() if self.listens else (ADDRESS_REFUSED,)),
+        }
+        own = {**MEANINGS, CRASHED: self.failed}
+        return {code: meaning for code, meaning in own.items() if code not in left_out}
+
+    def __str__(self) -> str:
+        return "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in self.codes.items()) + "."
+
+
+_SERVING: Final = Exits("a part of the relay failed", listens=True)
+_READING: Final = Exits("the store cannot be read")
+EXITS: Final = {
+    "": _SERVING,
+    "admin-link": Exits("the relay has not run with its console open"),
+    "backup": Exits("the store cannot be read, or there is no room"),
+    "call": Exits("no relay answers, or it refuses", opens_store=False),
+    "check": Exits("something is wrong with the store"),
+    "check-config": Exits(opens_store=False),
+    "compact": Exits("the store cannot be made smaller"),
+    "completion": Exits(opens_store=False),
+    "count": _READING,
+    "delete": Exits("nothing was removed: the store failed, or whoever was asked did not want it"),
+    "export": Exits("the store cannot be read, or the file not be written"),
+    "import": Exits("lines were refused, unless --lenient; the store failed, or FILE could not be read to its end"),
+    "init": Exits("the file cannot be written", opens_store=False),
+    "migrate": Exits("the store cannot be brought to this version"),
+    "query": _READING,
+    "restore": Exits("the store cannot be written"),
+    "retention": Exits("the store failed, or the running relay refuses"),
+    "serve": _SERVING,
+    "stats": _READING,
+    "sync": Exits("the other relay was lost, or could not give all that it has"),
+    "top": Exits("no relay answers", opens_store=False),
+    "trends": _READING,
+    "why": _READING,
+}
+"""By the names of the commands; the empty one is the program without any."""
 
 
 @contextmanager

@@ -35,7 +35,7 @@ _FIRST_KINDS: Final = 10
 filters_argument: Final = click.argument("filters", nargs=-1, required=True, metavar="FILTER...")
 
 
-@click.command("query")
+@click.command("query", short_help="Write the stored events that match a filter, one a line.")
 @config_option
 @click.option("--limit", type=click.IntRange(min=0), help="Write so many events at most.")
 @click.option("--archive", is_flag=True, help="Write what has gone and is kept since store.archive is on.")
@@ -59,7 +59,7 @@ def query_command(
         trio.run(_query_archive if archive else _query, config, asked, limit, sys.stdout.buffer)
 
 
-@click.command("count")
+@click.command("count", short_help="Count the stored events that match a filter.")
 @config_option
 @filters_argument
 @click.pass_obj
@@ -74,7 +74,7 @@ def count_command(group_path: Path | None, config_path: Path | None, filters: tu
         click.echo(trio.run(_count, config, asked))
 
 
-@click.command("stats")
+@click.command("stats", short_help="Show what the store holds, in numbers.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object instead of tables.")
 @click.pass_obj

@@ -34,7 +34,7 @@ _MEGABYTE: Final = 1_000_000
 _NO_TOMBSTONE: Final = "They leave no tombstone: whoever publishes them again has them stored again."
 
 
-@click.command("call")
+@click.command("call", short_help="Call a method of NIP-86 on the running relay.")
 @config_option
 @click.argument("method", shell_complete=complete_method)
 @click.argument("params", required=False, default="[]")
@@ -62,7 +62,7 @@ def called(config: Config, method: str, params: Sequence[object]) -> Any:
         leave(CRASHED, str(error))
 
 
-@click.command("delete")
+@click.command("delete", short_help="Remove all stored events that match a filter.")
 @config_option
 @click.option("--filter", "filters", multiple=True, required=True, metavar="FILTER", help="What is to go; several.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
@@ -168,7 +168,7 @@ def _confirm() -> None:
         leave(CRASHED, "nothing is removed")
 
 
-@click.command("compact")
+@click.command("compact", short_help="Make the store smaller: give back what removed events took.")
 @config_option
 @click.pass_obj
 def compact_command(group_path: Path | None, config_path: Path | None) -> None:

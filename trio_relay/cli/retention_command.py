@@ -27,7 +27,7 @@ from trio_relay.pipeline.retention_rounds import Forget, Leisure, RuleFindings, 
 from trio_relay.store.base import StoreInUse
 
 
-@click.command("retention")
+@click.command("retention", short_help="Forget at once what the rules of retention let go.")
 @config_option
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object instead of a table.")

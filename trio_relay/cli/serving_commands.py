@@ -31,11 +31,7 @@ from trio_relay.version import CODE, __version__
 @click.version_option(f"{__version__} ({CODE})", prog_name="trio-relay")
 @click.pass_context
 def main(context: click.Context, config_path: Path | None) -> None:
-    """A Nostr relay. Without a command it serves until Ctrl-C.
-
-    Exit codes: 0 stopped as asked; 1 a part of the relay failed; 2 the configuration or the arguments are wrong; 3 the
-    store cannot be opened; 4 an address cannot be listened on; 130 stopped at once by a second signal.
-    """
+    """A Nostr relay. Without a command it serves until Ctrl-C."""
     context.obj = config_path
     if context.invoked_subcommand is None:
         serve(config_path)

@@ -24,7 +24,7 @@ from trio_relay.store.sqlite import open_sqlite_for_reading
 from trio_relay.trends import describe, read_trends, tables
 
 
-@click.command("migrate")
+@click.command("migrate", short_help="Make what the store needs, or bring it to this version.")
 @config_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.pass_obj
@@ -39,7 +39,7 @@ def migrate_command(group_path: Path | None, config_path: Path | None, dry_run: 
         trio.run(partial(_migrate, config, dry_run=dry_run))
 
 
-@click.command("trends")
+@click.command("trends", short_help="Show which notes, tags and authors most keys referred to.")
 @config_option
 @click.option(
     "--hours",

@@ -34,7 +34,7 @@ _TOLD_SECONDS: Final = 30.0
 """Where nobody sees a line change, one is written so often."""
 
 
-@click.command("sync")
+@click.command("sync", short_help="Sync the store with another relay.")
 @config_option
 @click.option(
     "--filter",
@@ -71,8 +71,8 @@ def sync_command(
     page. What comes in passes the same checks as a client's events, but for authentication. Private messages are not
     offered, nor are protected events. The relay must not run on the same store meanwhile; a running one has [[mirror]].
 
-    At the end it is said what became of the events of each direction, and why. It can be run again at any time. Exit
-    code 1 if the other relay was lost, or could not give all that it has.
+    At the end it is said what became of the events of each direction, and why. It can be run again at any
+    time.
     """
     # They load the WebSocket client, which no other command needs.
     from trio_relay.peers.dialing import parse_url

@@ -42,7 +42,6 @@ def top_command(group_path: Path | None, config_path: Path | None, url: str | No
 
     Connections, subscriptions, events by what became of them, requests and how long they took, deliveries, what waits
     in each stage, commits, the store, CPU and memory: each second, from the metrics listener, of all workers together.
-    Exit code 1 if it does not answer.
     """
     with suppress(KeyboardInterrupt):
         try:

@@ -37,7 +37,7 @@ _LONGEST: Final = 200
 """Characters that are shown of a filter."""
 
 
-@click.command("why")
+@click.command("why", short_help="Explain how a request or an event would be answered.")
 @config_option
 @click.argument("question")
 @click.option("--key", help="As if this key had authenticated, hex or npub; by default as a stranger.")
