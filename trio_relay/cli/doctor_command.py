@@ -31,9 +31,6 @@ def doctor_command(group_path: Path | None, config_path: Path | None, as_json: b
     Looked at are its files, disk, store and backups, limits of the machine, clock, certificate, the name in relay.url,
     a client's round trip by each way to the relay, and the cluster. That takes less than ten seconds, and changes
     nothing; the relay may run or not. What each finding means is in docs/doctor.md.
-
-    Exit codes: 0 nothing is wrong, though there may be notes; 1 there are warnings or faults; 2 the configuration is
-    wrong, so that nothing else could be looked at.
     """
     path = config_path or group_path
     logs.configure(LogOptions(level="error"))

@@ -80,6 +80,7 @@ EXITS: Final = {
     "completion": Exits(opens_store=False),
     "count": _READING,
     "delete": Exits("nothing was removed: the store failed, or whoever was asked did not want it"),
+    "doctor": Exits("there are warnings or faults", opens_store=False),
     "export": Exits("the store cannot be read, or the file not be written"),
     "import": Exits("lines were refused, unless --lenient; the store failed, or FILE could not be read to its end"),
     "init": Exits("the file cannot be written", opens_store=False),

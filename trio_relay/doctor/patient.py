@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,8 @@ import trio
 
 from trio_relay.config import Config
 from trio_relay.doctor.asking import NoAnswer, call
+from trio_relay.doctor.entrances import Unreached, inner_entrances
+from trio_relay.net.endpoints import HEALTH
 from trio_relay.store.sqlite.lock import holder_of
 
 _KNOCK_SECONDS: Final = 1.0
@@ -25,7 +28,7 @@ class Patient:
         config: checked.
         path: of its file; None: there is none.
         control: where its control line is; None: it has none.
-        is_running: a relay runs on this configuration.
+        is_running: a relay runs on this configuration, for all that can be told.
         has_control: it answers at its control line.
         pid: of the process that holds the store; None: nobody does, or the store is no file.
         now: seconds since 1970.
@@ -66,7 +69,9 @@ class Patient:
 
 
 async def meet(config: Config, path: Path | None, now: float) -> Patient:
-    """Find out whether the relay runs, within a second.
+    """Find out whether the relay runs, within a second or two.
+
+    Who has a store in a file holds its lock. Of any other store it is asked who answers where the relay would.
 
     Args:
         config: checked.
@@ -74,17 +79,21 @@ async def meet(config: Config, path: Path | None, now: float) -> Patient:
         now: seconds since 1970.
     """
     control = config.control.place(config.store.backend, config.store.path)
-    holder = holder_of(Path(config.store.path)) if config.store.backend == "sqlite" else None
-    pid = int(holder) if holder is not None and holder.isdigit() else None
-    has_control = control is not None and await _answers(control)
-    return Patient(config, path, control, has_control or holder is not None, has_control, pid, now)
+    has_control = control is not None and await _answers(call(control, "supportedmethods"))
+    if config.store.backend == "sqlite":
+        holder = holder_of(Path(config.store.path))
+        pid = int(holder) if holder is not None and holder.isdigit() else None
+        return Patient(config, path, control, has_control or holder is not None, has_control, pid, now)
+    entrance = next(inner_entrances(config), None)
+    is_running = has_control or (entrance is not None and await _answers(entrance.ask(HEALTH)))
+    return Patient(config, path, control, is_running, has_control, None, now)
 
 
-async def _answers(control: Path) -> bool:
+async def _answers(asking: Awaitable[object]) -> bool:
     with trio.move_on_after(_KNOCK_SECONDS):
         try:
-            await call(control, "supportedmethods")
-        except NoAnswer:
+            await asking
+        except (NoAnswer, Unreached):
             return False
         return True
     return False

@@ -14,6 +14,7 @@ from trio_relay.doctor.entrances import Entrance, Unreached, inner_entrances
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.kept_backups import ago
 from trio_relay.doctor.patient import Patient
+from trio_relay.net.endpoints import HEALTH
 from trio_relay.net.listeners import split_preamble
 from trio_relay.peers.dialing import parse_url
 
@@ -149,7 +150,7 @@ async def _ask_health(patient: Patient, chart: Chart) -> None:
     for entrance in inner_entrances(patient.config):
         with trio.move_on_after(_SECONDS):
             try:
-                answered = await entrance.ask("/health")
+                answered = await entrance.ask(HEALTH)
             except (Unreached, NoAnswer):  # which is told of the round trip
                 continue
             chart.add(of_health(answered))

@@ -1,5 +1,6 @@
 """SQLite as the store: one writer thread, a few readers, one file that holds a complete relay."""
 
+from trio_relay.store.sqlite.glance import Glance
 from trio_relay.store.sqlite.lifetime import open_sqlite
 from trio_relay.store.sqlite.lock import held
 from trio_relay.store.sqlite.migration import migrate
@@ -10,6 +11,7 @@ from trio_relay.store.sqlite.shrinking import rewrite
 from trio_relay.store.sqlite.store import SqliteStore
 
 __all__ = [
+    "Glance",
     "ReadPool",
     "Repaired",
     "SqliteOptions",
