@@ -19,7 +19,7 @@ from trio_relay import cli, config
 from trio_relay.doctor import examination, telling
 from trio_relay.nostr import schnorr
 
-AMBIENT: Final = {"interpreted", "clock-free", "runs-as-root"} | (
+AMBIENT: Final = {"interpreted", "clock-free", "runs-as-root", "disk-slow", "answers-slow"} | (
     set() if schnorr.open_backend().name == "batch" else {"signatures-slow"}
 )
 """What may be so of the machine that tests run on, and of how they run."""

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import signal
+import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+import trio
 
 from perf.servers import free_port
-from tests.doctor.clinic import Told, examined, over_tls, sound, trusting
+from tests.doctor.clinic import Told, examined, over_tls, sound, trusting, written
 from tests.doctor.front import PLACE, Change, also, as_it_is, proxy, without
 from tests.support.authority import authority
 from tests.support.program import launcher, running
@@ -71,6 +78,51 @@ async def test_a_relay_that_does_not_know_its_name(tmp_path: Path) -> None:
     only(told, "host-refused", words="421")
 
 
+async def test_something_else_behind_the_name(tmp_path: Path) -> None:
+    settings = sound(tmp_path)
+
+    async def talk_otherwise(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.send_all(b"SSH-2.0-OpenSSH\r\n")
+
+    async with running(tmp_path, settings), trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, talk_otherwise, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        told = await examined(settings | {"relay.url": f"ws://127.0.0.1:{port}/"})
+        only(told, "url-unreachable", words="does not speak HTTP")
+        told = await examined(settings | {"relay.url": f"wss://127.0.0.1:{port}/"})
+        only(told, "url-unreachable", words="no TLS: WRONG_VERSION_NUMBER")
+        nursery.cancel_scope.cancel()
+
+
+class TwoAddresses(trio.abc.HostnameResolver):
+    """Knows one name, of two addresses, of which a relay has one."""
+
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: Any,
+        family: int = 0,
+        type: int = 0,  # noqa: A002  # as Trio calls it
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        number = int(port)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, number)) for place in ("127.0.0.1", "127.0.0.3")]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
+        raise NotImplementedError
+
+
+async def test_a_name_one_of_whose_addresses_is_dead(tmp_path: Path) -> None:
+    settings = sound(tmp_path)
+    trio.socket.set_custom_hostname_resolver(TwoAddresses())
+    async with running(tmp_path, settings) as program:
+        told = await examined(settings | {"relay.url": f"wss://relay.example:{program.address[1]}/"})
+    assert told.codes == {"name-partly-dead", "url-unreachable"}  # the latter since there is no TLS
+    assert "relay.example is 127.0.0.3, too" in told.findings["name-partly-dead"]["what"]
+
+
 HIDING = without(b"X-Forwarded-For")
 
 
@@ -107,6 +159,63 @@ async def test_a_proxy_in_front(
     assert told.codes - {"url-local"} == codes, told.findings  # others may come by a proxy, for all that is known
 
 
+NGINX = """\
+pid {folder}/pid; error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://127.0.0.1:{relay};
+            proxy_bind 127.0.0.2;
+            proxy_set_header Host $http_host;
+            {lines}
+        }}
+    }}
+}}
+"""
+UPGRADE = 'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
+ADDRESS = "proxy_set_header X-Forwarded-For $remote_addr;"
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+@pytest.mark.parametrize(
+    ("lines", "codes"),
+    [
+        (f"{UPGRADE} {ADDRESS}", set()),
+        (ADDRESS, {"no-websocket"}),
+        (UPGRADE, {"address-forged"}),
+        (f'{UPGRADE} proxy_set_header X-Forwarded-For "";', {"proxy-silent"}),
+    ],
+    ids=["well", "no upgrade", "any address", "no address"],
+)
+async def test_a_real_nginx_in_front(tmp_path: Path, lines: str, codes: set[str]) -> None:
+    settings, port, file = sound(tmp_path) | {"net.trusted_proxies": f'["{PLACE}"]'}, free_port(), tmp_path / "nginx"
+    file.write_text(NGINX.format(folder=tmp_path, port=port, relay=port_of(settings), lines=lines))
+    async with running(tmp_path, settings):
+        await trio.run_process(["nginx", "-e", "stderr", "-c", str(file)])  # listens once this command has ended
+        try:
+            told = await examined(settings | {"relay.url": f"ws://127.0.0.1:{port}/"})
+        finally:
+            os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+    assert told.codes - {"url-local"} == codes, told.findings
+
+
+async def test_a_proxy_that_hangs_is_told_in_time(tmp_path: Path) -> None:
+    settings = sound(tmp_path)
+
+    async def hang(_stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with running(tmp_path, settings), trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, hang, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        told = await examined(settings | {"relay.url": f"ws://127.0.0.1:{port}/"})
+        nursery.cancel_scope.cancel()
+    only(told, "url-unreachable", words="no answer within 3 seconds")
+
+
 # The relay itself.
 
 
@@ -127,6 +236,34 @@ async def test_a_process_that_holds_the_store_and_does_not_answer(tmp_path: Path
     told = await examined(settings)
     os.close(lock)
     only(told, "control-silent", "local-silent", "url-unreachable", "backup-missing", words="holds the store")
+
+
+async def test_a_certificate_that_the_relay_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the configuration has been changed without a restart."""
+    trusting(tmp_path, monkeypatch)
+    settings = over_tls(tmp_path, authority().issue_cert("localhost"))
+    (tmp_path / "newer").mkdir()
+    newer = written(tmp_path / "newer", authority().issue_cert("localhost"))
+    async with running(tmp_path, settings):
+        told = await examined(settings | newer)
+    only(told, "certificate-not-taken", words="shows another one")
+
+
+async def test_a_relay_behind_a_socket_of_unix(tmp_path: Path) -> None:
+    with TemporaryDirectory(prefix="relay-") as folder:  # whose path is short enough
+        settings = sound(tmp_path) | {"net.listen": f'["unix:{folder}/s"]', "relay.url": ""}
+        async with running(tmp_path, settings):
+            told = await examined(settings)
+    assert told.codes == {"url-missing"}
+    assert f"unix:{folder}/s: REQ " in told.facts
+
+
+async def test_metrics_that_nobody_shows_are_said_to_be_so(tmp_path: Path) -> None:
+    settings = sound(tmp_path)
+    async with running(tmp_path, settings):
+        told = await examined(settings | {"metrics.listen": f"127.0.0.1:{free_port()}"})
+    assert told.healthy
+    assert "metrics: Connection refused" in told.facts
 
 
 async def test_too_few_files_for_the_relay(tmp_path: Path) -> None:

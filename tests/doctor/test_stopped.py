@@ -112,8 +112,21 @@ def test_hooks_that_cannot_be_loaded(tmp_path: Path, settings: dict[str, str]) -
     only(doctor_here(settings | {"plugins.hooks": str(hooks)}), "hooks-broken", "SyntaxError")
 
 
+def test_hooks_with_options_that_they_do_not_take(tmp_path: Path, settings: dict[str, str]) -> None:
+    hooks = tmp_path / "policy.py"
+    hooks.write_text("def on_connect(source):\n    return None\n")
+    path = configured(tmp_path, f'[plugins]\nhooks = "{hooks}"\nhooks_options = {{tea = 1}}\n')
+    only(doctor_here(settings, "--config", path), "hooks-broken", "hooks_options")
+
+
 def test_a_plugin_that_is_not_there(settings: dict[str, str]) -> None:
     only(doctor_here(settings | {"plugins.write": "/nowhere/policy --fast"}), "program-missing", "/nowhere/policy")
+
+
+def test_a_store_in_memory_has_no_file_and_no_backups(tmp_path: Path) -> None:
+    told = doctor_here(sound(tmp_path) | {"store.backend": "memory", "backup.every_seconds": "0"})
+    assert (told.codes, told.code) == ({"not-running"}, 0)
+    assert "a store in memory has none" in told.facts
 
 
 # Disk, store and backups.
@@ -167,6 +180,12 @@ def test_a_file_that_is_another_programs(settings: dict[str, str]) -> None:
     other.close()
     Path(settings["store.path"]).chmod(0o600)
     only(doctor_here(settings), "store-refused", "not one of trio-relay")
+
+
+def test_a_folder_where_the_file_should_be(settings: dict[str, str]) -> None:
+    Path(settings["store.path"]).unlink()
+    Path(settings["store.path"]).mkdir(0o700)
+    only(doctor_here(settings), "store-refused", "relay.db")
 
 
 def test_a_store_of_a_newer_version(settings: dict[str, str]) -> None:
@@ -263,6 +282,11 @@ def test_a_key_that_everybody_may_read(
 
 def test_a_name_that_leads_nowhere(settings: dict[str, str]) -> None:
     only(doctor_here(settings | {"relay.url": "wss://relay.invalid/"}), "name-unknown", "relay.invalid")
+
+
+def test_a_name_of_another_machine(settings: dict[str, str]) -> None:
+    """An address is a name, too."""
+    only(doctor_here(settings | {"relay.url": "wss://203.0.113.9/"}), "name-elsewhere", "203.0.113.9")
 
 
 def test_no_name_for_a_relay_that_others_reach(settings: dict[str, str]) -> None:

@@ -82,8 +82,6 @@ async def _read(stream: trio.abc.Stream, connection: h11.Connection) -> Answered
                 raise NoAnswer("the answer is too long")
         elif isinstance(event, h11.EndOfMessage):
             break
-        elif not isinstance(event, h11.InformationalResponse):
-            raise NoAnswer("the connection broke off")
     assert response is not None
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
     return Answered(response.status_code, headers, bytes(body))

@@ -71,6 +71,8 @@ VERSION_DIFFERS: Final = Ailment(
     "Restart it, to have it run what is installed.",
 )
 
+_TALK_SECONDS: Final = 6.5
+"""For a whole round trip, so that what came of it is told even where most of it hangs."""
 _FORGED: Final = "192.0.2.77"
 """An address for documentation (RFC 5737), from which nobody comes."""
 _FORWARDED: Final = "forwarded"
@@ -154,7 +156,9 @@ async def _talk(entrance: Entrance, patient: Patient, talks: dict[str, Talk], is
     forged = f"for={_FORGED}" if header.lower() == _FORWARDED else _FORGED
     headers = [(header.encode("ascii"), forged.encode("ascii"))] if is_outer else []
     seen: Seen = _unseen if patient.control is None or not patient.has_control else partial(_seen_as, patient.control)
-    talks[entrance.title] = await talk_by(entrance, patient.now, seen, headers)
+    talk = talks[entrance.title] = Talk()
+    with trio.move_on_after(_TALK_SECONDS):
+        await talk_by(entrance, talk, patient.now, seen, headers)
 
 
 async def _unseen(_key: str) -> None:

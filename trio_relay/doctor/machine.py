@@ -135,8 +135,9 @@ def _look(patient: Patient, chart: Chart) -> None:
     chart.add(of_files(files, config.net.max_connections, is_running=running))
     memory = _of_group(groups, "memory", ("memory.max", "memory.limit_in_bytes"))
     machine = _memory_of_machine()
-    chart.facts.append(f"memory.total_bytes {shown(config.memory.total_bytes)}")
-    chart.facts += [f"of {shown(least)}"] if (least := min(filter(None, (memory, machine)), default=0)) else []
+    least = min(filter(None, (memory, machine)), default=None)
+    budget = f"memory.total_bytes is {shown(config.memory.total_bytes)}"
+    chart.facts.append(budget if least is None else f"{budget} of {shown(least)}")
     chart.add(of_memory(config.memory.total_bytes, memory, machine))
     chart.add(of_backlog(_number(_PROC / "sys/net/core/somaxconn")))
     tasks = None if patient.user == 0 else limit_in(limits, _TASKS)

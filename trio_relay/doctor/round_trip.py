@@ -7,7 +7,7 @@ through but the store. So nothing of it stays.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -218,28 +218,21 @@ def facts_of(talk: Talk) -> str:
 # Looks.
 
 
-async def talk_by(entrance: Entrance, now: float, seen: Seen, headers: list[tuple[bytes, bytes]]) -> Talk:
+async def talk_by(
+    entrance: Entrance, talk: Talk, now: float, seen: Seen, headers: Sequence[tuple[bytes, bytes]]
+) -> None:
     """Make a round trip.
 
     Args:
         entrance: by which way.
+        talk: a new one, into which is written what comes of it; whoever is cancelled has a part of it.
         now: seconds since 1970.
         seen: asked while the connection stands.
         headers: of the handshake, beside those that it needs.
     """
-    talk = Talk()
-    try:
-        with trio.fail_after(SECONDS):
-            talk.document = await entrance.ask(entrance.url.resource, _DOCUMENT)
-    except Unreached as unreached:
-        talk.unreached, talk.is_untrusted = str(unreached), unreached.is_untrusted
-        return talk
-    except NoAnswer as no_answer:
-        talk.unread = str(no_answer)
-    except trio.TooSlowError:
-        talk.unread = f"no answer within {SECONDS:g} seconds"
+    await _ask_for_document(entrance, talk)
     if talk.document is None or talk.document.status == _MISDIRECTED:
-        return talk
+        return
     signer = Signer(os.urandom(32))
     try:
         peer = open_peer(entrance.url.text, signer=signer, options=_OPTIONS, dial=entrance.dial, headers=headers)
@@ -247,7 +240,18 @@ async def talk_by(entrance: Entrance, now: float, seen: Seen, headers: list[tupl
             await _converse(other, signer, talk, now, seen)
     except PeerLost as lost:
         talk.lost = str(lost)
-    return talk
+
+
+async def _ask_for_document(entrance: Entrance, talk: Talk) -> None:
+    try:
+        with trio.fail_after(SECONDS):
+            talk.document = await entrance.ask(entrance.url.resource, _DOCUMENT)
+    except Unreached as unreached:
+        talk.unreached, talk.is_untrusted = str(unreached), unreached.is_untrusted
+    except NoAnswer as no_answer:
+        talk.unread = str(no_answer)
+    except trio.TooSlowError:
+        talk.unread = f"no answer within {SECONDS:g} seconds"
 
 
 async def _converse(peer: Peer, signer: Signer, talk: Talk, now: float, seen: Seen) -> None:
