@@ -142,6 +142,14 @@ def test_a_cluster_that_is_away(tmp_path: Path) -> None:
     assert told.codes == {"not-running", "cluster-away", "backups-unreadable"}
 
 
+@pytest.mark.usefixtures("own_logging")
+def test_certificates_for_a_cluster_that_are_not_there(tmp_path: Path) -> None:
+    secure = {"opensearch.urls": '["https://127.0.0.1:9"]', "opensearch.ca_file": "/nowhere.pem"}
+    told = doctor_here(sound(tmp_path) | AWAY | secure | {"backup.every_seconds": "0"})
+    assert told.codes == {"not-running", "cluster-away", "no-backups"}
+    assert "/nowhere.pem" in told.findings["cluster-away"]["what"]
+
+
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.RedisServer]:
     """A server that removes keys when it has no more memory, of which it may have little."""

@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
+from click.testing import CliRunner
 
 from perf.servers import free_port
 from tests.doctor.clinic import IS_ROOT, Told, doctor, doctor_here, over_tls, sound, trusting, written
 from tests.support.authority import authority
-from tests.support.program import finished, launcher
-from trio_relay import SqliteOptions, open_sqlite
+from tests.support.program import environment, finished, launcher
+from trio_relay import SqliteOptions, cli, open_sqlite
+from trio_relay.doctor import software
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_logging")]
 
@@ -55,6 +57,14 @@ def configured(folder: Path, text: str = "", mode: int = 0o600) -> str:
     path.write_text(text)
     path.chmod(mode)
     return str(path)
+
+
+def test_text_for_people_and_the_same_exit_code(settings: dict[str, str]) -> None:
+    ill = environment(settings | {"plugins.write": "/nowhere/policy"})
+    ended = CliRunner().invoke(cli.main, ["doctor"], env=ill)
+    assert (ended.exit_code, ended.stderr) == (1, "")
+    assert "  fault: program-missing\n    plugins.write: /nowhere/policy is not there" in ended.stdout
+    assert ended.stdout.splitlines()[-1].startswith("Something is wrong: 1 fault, ")
 
 
 # Files.
@@ -221,9 +231,34 @@ def test_more_memory_than_the_machine_has(settings: dict[str, str]) -> None:
     only(doctor_here(settings | {"memory.total_bytes": str(10**15)}), "memory-over-machine", "1e+03 TB")
 
 
+# Software.
+
+
+def test_signatures_that_are_verified_in_python(settings: dict[str, str]) -> None:
+    told = doctor_here(settings | {"pipeline.signatures": "python"})
+    assert told.findings["signatures-slow"]["what"] == "They are verified by python."
+
+
+def test_signatures_that_nothing_verifies(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_name: str) -> None:
+        raise ImportError("no libsecp256k1")
+
+    monkeypatch.setattr(software, "open_backend", missing)
+    only(doctor_here(settings), "signatures-none", "no libsecp256k1")
+
+
 # Certificate and name.
 
 DAY = timedelta(days=1)
+
+
+def test_a_certificate_that_does_not_hold_yet(
+    tmp_path: Path, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusting(tmp_path, monkeypatch)
+    now = datetime.now(UTC)
+    made = authority().issue_cert("localhost", not_before=now + 2 * DAY, not_after=now + 90 * DAY)
+    only(doctor_here(settings | over_tls(tmp_path, made)), "certificate-ended", "does not hold yet")
 
 
 @pytest.mark.parametrize(
