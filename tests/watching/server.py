@@ -72,8 +72,15 @@ async def open_prometheus(folder: Path, *targets: str) -> AsyncIterator[Promethe
         f"--storage.tsdb.path={folder / 'series'}",
         "--web.listen-address=127.0.0.1:0",
     ]
+    async with started(command, folder) as prometheus:
+        yield prometheus
+
+
+@asynccontextmanager
+async def started(command: Sequence[str], folder: Path) -> AsyncIterator[Prometheus]:
+    """What a command starts that serves on a free port, run in a folder, once it answers; killed at the end."""
     async with trio.open_nursery() as nursery:
-        start = partial(trio.run_process, command, stderr=subprocess.PIPE, check=False)
+        start = partial(trio.run_process, command, cwd=folder, stderr=subprocess.PIPE, check=False)
         process: trio.Process = await nursery.start(start)
         addresses, found = trio.open_memory_channel[str](1)
         nursery.start_soon(_read, process.stderr, addresses)

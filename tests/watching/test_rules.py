@@ -10,9 +10,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from docs.generate import ROOT
-from tests.support.page_blocks import shell_blocks, typed
+from tests.support.page_blocks import shell_blocks
 from tests.watching.filled import labels_by_name
-from tests.watching.server import RULES, needs_prometheus, promtool, selectors
+from tests.watching.server import RULES, needs_prometheus, promtool, selectors, started
 from trio_relay.nostr import relay_info
 
 FOLDER: Final = RULES.parent
@@ -25,30 +25,25 @@ TOLD: Final = labels_by_name()
 each_alert = pytest.mark.parametrize("alert", ALERTS)
 
 
+COMMANDS: Final = shell_blocks("docs/alerts.md", "Watching, and what each alert means")[0].splitlines()
+
+
 @needs_prometheus
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("check", "rules", "--lint-fatal", RULES.name),
-        ("test", "rules", "trio-relay.rules.test.yml"),
-        ("check", "config", "prometheus.yml"),
-    ],
-    ids=["the rules are sound", "the examples hold", "the example of a configuration is one"],
-)
-def test_promtool_has_nothing_to_say(arguments: tuple[str, ...]) -> None:
-    done = promtool(*arguments, folder=FOLDER)
+@pytest.mark.parametrize("command", [*COMMANDS[1:-1], f"promtool check rules --lint-fatal {RULES.name}"])
+def test_promtool_has_nothing_to_say(command: str) -> None:
+    assert ROOT / COMMANDS[0].removeprefix("cd ") == FOLDER
+    done = promtool(*command.split()[1:], folder=FOLDER)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_prometheus
 @pytest.mark.slow
-async def test_what_the_page_says_of_promtool_is_so() -> None:
-    [block] = shell_blocks("docs/alerts.md", "Watching, and what each alert means")
-    *checks, serving = block.splitlines()
-    assert serving.startswith("prometheus --config.file=prometheus.yml ")
-    ended = await typed(ROOT, "\n".join(checks))
-    assert ended.returncode == 0, ended.stderr
+async def test_prometheus_starts_with_the_example_and_all_rules_by_the_command_of_the_page(tmp_path: Path) -> None:
+    command = COMMANDS[-1].replace("/var/tmp/series", str(tmp_path)).replace("127.0.0.1:9090", "127.0.0.1:0")
+    async with started(command.split(), FOLDER) as prometheus:
+        groups = (await prometheus.get("rules"))["groups"]
+    assert {rule["name"] for group in groups for rule in group["rules"]} == set(ALERTS)
 
 
 @needs_prometheus
