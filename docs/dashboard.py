@@ -121,10 +121,15 @@ def _target(number: int, query: str, name: str) -> dict[str, Any]:
     return {
         "refId": "ABCDEF"[number],
         "datasource": _SOURCE,
-        "expr": query.replace("$i", 'instance=~"$instance"').replace("$r", "$__rate_interval"),
+        "expr": with_choices(query),
         "legendFormat": name,
         "range": True,
     }
+
+
+def with_choices(query: str) -> str:
+    """A query of `panels` with Grafana's own variables."""
+    return query.replace("$i", 'instance=~"$instance"').replace("$r", "$__rate_interval")
 
 
 _LINES: Final = {

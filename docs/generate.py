@@ -117,6 +117,7 @@ def metrics_page() -> str:
         "",
         "`GET /metrics` on the address `metrics.listen`, in Prometheus' text format.",
         "Counters end in `_total`; histograms have `_bucket`, `_sum` and `_count`.",
+        "A dashboard and alerts are made of them: [alerts.md](alerts.md).",
         "",
         "| name | type | meaning |",
         "|---|---|---|",
