@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 
 from building import archives, distributions, first_event
-from tests.building.working_tree import copied, tracked
+from building.notes import tag_of
+from tests.building.working_tree import copied, git, tracked
 from tests.support.hot_path import ROOT
+from tests.support.page_blocks import shell_blocks, typed
 from tests.support.program import launcher
 from trio_relay.version import __version__
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.xdist_group("distributions")]
 
-MOMENT = 1_800_000_000
+MOMENT = 1_700_000_000
 NAME = f"trio_relay-{__version__}"
 
 
@@ -65,6 +67,21 @@ def test_the_source_distribution_is_what_git_has(folder: Path) -> None:
     names = {name.removeprefix(f"{NAME}/") for name, content in files.items() if (folder / "unpacked" / name).is_file()}
     assert sorted(name for name in names if not made.fullmatch(name)) == sorted(tracked())
     assert all(files[f"{NAME}/{name}"] == (ROOT / name).read_bytes() for name in tracked())
+
+
+async def test_the_page_tells_how_that_is_compared(folder: Path, tmp_path: Path) -> None:
+    [block] = shell_blocks("docs/releasing.md", "Checking a release")
+    git(folder / "tree", "init", "--quiet")
+    git(folder / "tree", "add", "--all")
+    git(folder / "tree", "commit", "--quiet", "--message", "All of it")
+    git(folder / "tree", "tag", tag_of(__version__))
+    [sources] = (folder / "built").glob("*.tar.gz")
+    shutil.copy(sources, tmp_path)
+    ended = await typed(tmp_path, block, variables={"GIT_DIR": str(folder / "tree" / ".git")})
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.decode().splitlines() == [
+        f"Only in {NAME}: {made}" for made in ("PKG-INFO", "setup.cfg", "trio_relay.egg-info")
+    ]
 
 
 def test_the_wheel_is_the_package_and_what_is_said_of_it(folder: Path) -> None:

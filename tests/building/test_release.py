@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from building import pythons, trial
-from tests.building.working_tree import copied
+from tests.building.working_tree import copied, git
 from tests.support.hot_path import ROOT
 
 
@@ -63,11 +63,6 @@ def commit(tmp_path: Path) -> Path:
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "All of it")
     return folder
-
-
-def git(folder: Path, *arguments: str) -> None:
-    who = ("-c", "user.name=Test", "-c", "user.email=test@test.example")
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True)
 
 
 def refused(folder: Path) -> str:

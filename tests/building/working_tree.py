@@ -21,3 +21,9 @@ def copied(folder: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     return folder
+
+
+def git(folder: Path, *arguments: str) -> None:
+    """Have git do something there, which must succeed."""
+    who = ("-c", "user.name=Test", "-c", "user.email=test@test.example")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True)
