@@ -23,6 +23,7 @@ from trio_relay.cli import main as command
 from trio_relay.cli.leaving import EXITS, MEANINGS
 from trio_relay.config import Setting, settings
 from trio_relay.config_tables import LISTED, options_of
+from trio_relay.live_settings import FIXED
 from trio_relay.loop_lag import LoopLag
 from trio_relay.metrics import MetricsPage, OperationCollector, ProcessFigures, WorkersFigures
 from trio_relay.store.base import CacheStatistics, NoteStatistics, SharingStatistics, StoreStatistics
@@ -73,11 +74,13 @@ def configuration_page() -> str:
         "Where the setting is a text, so is the variable's, whatever it looks like: a password of digits needs no quotes (and those around the whole are taken off).",
         "Where it is true or false, `yes`, `no`, `on`, `off`, `1` and `0` will do, too. All else is written as in TOML: `300`, `0.5`, `'[\"0.0.0.0:7777\"]'`.",
         "A variable that is empty is an empty text, and an error where no text is due.",
+        "",
+        "What changes at once does so in a running relay that [reads its configuration again](reloading.md), and what changes with a restart waits for its next start.",
     ]
     for section, group in groupby(settings(), key=lambda setting: setting.section):
         title, note = (f"[[{section}]]", _LISTED_NOTE) if section in LISTED else (f"[{section}]", "")
         lines += ["", f"## {title}", "", _summary(section), "", *([note, ""] if note else [])]
-        lines += ["| key | default | unit, bounds | meaning | variable |", "|---|---|---|---|---|"]
+        lines += ["| key | default | unit, bounds | meaning | changes | variable |", "|---|---|---|---|---|---|"]
         lines += [_row(setting) for setting in group]
     return "\n".join(lines) + "\n"
 
@@ -177,7 +180,8 @@ def _row(setting: Setting) -> str:
     default = f"`{_toml(setting.default)}`" + (", a [share](#memory)" if setting.is_share else "")
     if setting.default is msgspec.NODEFAULT:
         default = "must be given"
-    return f"| `{setting.key}` | {default} | {facts} | {setting.description} | `{setting.environment}` |"
+    changes = "with a restart" if f"{setting.section}.{setting.key}" in FIXED else "at once"
+    return f"| `{setting.key}` | {default} | {facts} | {setting.description} | {changes} | `{setting.environment}` |"
 
 
 def _toml(value: object) -> str:

@@ -311,6 +311,6 @@ def test_open_files_are_allowed_for_all_connections(
     monkeypatch.setattr(resource, "getrlimit", lambda _which: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda _which, new: changed.append(new))
     with structlog.testing.capture_logs() as logged:
-        process._make_room(10)
+        process.make_room(10)
     assert changed == ([] if allowed is None else [(allowed, limits[1])])
     assert bool(logged) == warned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from trio.testing import MockClock
 from tests.support.keys import ALICE, BOB, CAROL
 from tests.support.program import running
 from trio_relay import PolicyOptions
-from trio_relay.config import list_files, load
+from trio_relay.config import load, load_whole
 from trio_relay.config_checks import ConfigError
 from trio_relay.list_files import LISTS, ListFiles
 
@@ -36,6 +37,21 @@ def configured(policy: str) -> Path:
     path = Path("relay.toml")
     path.write_text(f"[policy]\n{policy}\n", encoding="utf-8")
     return path
+
+
+def files_of(path: Path) -> ListFiles:
+    """Those that a configuration names, which is read now."""
+    whole = load_whole(path, {})
+    return ListFiles(whole.files, whole.config.policy, lambda: load(path, {}).policy)
+
+
+def taking(taken: list[PolicyOptions]) -> Callable[[PolicyOptions], Awaitable[None]]:
+    """Takes what is handed on."""
+
+    async def take(options: PolicyOptions) -> None:
+        taken.append(options)
+
+    return take
 
 
 GOOD: Final[dict[str, tuple[str, tuple[object, ...]]]] = {
@@ -63,7 +79,7 @@ def test_a_list_is_read_from_a_file_line_by_line(folder: Path, key: str, bom: by
     (folder / "list.txt").write_bytes(bom + text.encode())
     path = configured(f'{key} = "file:list.txt"')
     assert getattr(load(path, {}).policy, key) == items
-    assert list_files(path, {}) == {key: [Path("list.txt")]}
+    assert load_whole(path, {}).files == {key: [Path("list.txt")]}
 
 
 def test_a_list_may_have_files_among_its_items_and_its_variable_may_name_one(folder: Path) -> None:
@@ -71,10 +87,10 @@ def test_a_list_may_have_files_among_its_items_and_its_variable_may_name_one(fol
     (folder / "two").write_text(CAROL.pubkey)
     path = configured(f'denied_pubkeys = ["file:one", "{npub(BOB.pubkey)}", "file:{folder}/two"]')
     assert load(path, {}).policy.denied_pubkeys == (ALICE.pubkey, BOB.pubkey, CAROL.pubkey)
-    assert list_files(path, {}) == {"denied_pubkeys": [Path("one"), folder / "two"]}
+    assert load_whole(path, {}).files == {"denied_pubkeys": [Path("one"), folder / "two"]}
     environment = {"TRIO_RELAY_POLICY__DENIED_PUBKEYS": "file:two"}
     assert load(path, environment).policy.denied_pubkeys == (CAROL.pubkey,)
-    assert list_files(None, {}) == {}
+    assert load_whole(None, {}).files == {}
 
 
 @pytest.mark.parametrize(
@@ -132,11 +148,10 @@ async def test_a_file_that_changes_is_read_again_and_a_broken_one_changes_nothin
     path = configured(f'denied_pubkeys = "file:list.txt"\nallowed_kinds = [1]\nadmins = ["{BOB.pubkey}"]')
     file = folder / "list.txt"
     file.write_text(ALICE.pubkey)
-    options = load(path, {}).policy
     taken: list[PolicyOptions] = []
-    lists = ListFiles(list_files(path, {}), lambda: load(path, {}).policy, 5)
+    lists = files_of(path)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lists.run, options, taken.append)
+        nursery.start_soon(lists.run, taking(taken), trio.Lock())
         await trio.sleep(60)
         assert taken == []
         file.write_text(f"{ALICE.pubkey}\n{CAROL.pubkey}")
@@ -167,12 +182,12 @@ async def test_a_file_that_changes_is_read_again_and_a_broken_one_changes_nothin
 def test_what_changed_between_the_start_and_the_first_look_is_taken(folder: Path, inline_threads: None) -> None:
     path = configured('denied_kinds = "file:list.txt"')
     (folder / "list.txt").write_text("4")
-    options, taken = load(path, {}).policy, list[PolicyOptions]()
+    lists, taken = files_of(path), list[PolicyOptions]()
     (folder / "list.txt").write_text("4\n5")
 
     async def main() -> None:
         with trio.move_on_after(1):
-            await ListFiles(list_files(path, {}), lambda: load(path, {}).policy, 5).run(options, taken.append)
+            await lists.run(taking(taken), trio.Lock())
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert [one.denied_kinds for one in taken] == [(4, 5)]
@@ -184,10 +199,9 @@ async def test_what_could_not_be_read_for_another_reason_is_read_once_that_is_me
     """As when the file of the configuration is being edited while the list changes."""
     path = configured('denied_kinds = "file:list.txt"')
     (folder / "list.txt").write_text("4")
-    options, taken = load(path, {}).policy, list[PolicyOptions]()
-    lists = ListFiles(list_files(path, {}), lambda: load(path, {}).policy, 5)
+    lists, taken = files_of(path), list[PolicyOptions]()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lists.run, options, taken.append)
+        nursery.start_soon(lists.run, taking(taken), trio.Lock())
         await trio.sleep(12)
         configured("denied_kinds = [")
         (folder / "list.txt").write_text("4\n5")
@@ -204,9 +218,9 @@ async def test_a_list_is_not_read_while_it_is_being_written_and_never_opens_the_
 ) -> None:
     path, file = configured('allowed_pubkeys = "file:list.txt"'), folder / "list.txt"
     file.write_text(ALICE.pubkey)
-    options, taken = load(path, {}).policy, list[PolicyOptions]()
+    lists, taken = files_of(path), list[PolicyOptions]()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ListFiles(list_files(path, {}), lambda: load(path, {}).policy, 5).run, options, taken.append)
+        nursery.start_soon(lists.run, taking(taken), trio.Lock())
         await trio.sleep(12)
         for number in range(10):  # at each look it is another one
             file.write_text("# a new line\n" * number + BOB.pubkey)

@@ -16,7 +16,7 @@ from msgspec import structs
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.named_relay import rules_for
 from trio_relay import Rules
-from trio_relay.config import Config, load, settings
+from trio_relay.config import Config, ConfigRead, load_whole, settings
 from trio_relay.net import admin
 from trio_relay.policy import lists
 from trio_relay.shown_settings import HIDDEN, masked, shown_settings
@@ -26,9 +26,9 @@ NOBODY: Any = None
 
 def told(path: Path | None, environment: dict[str, str], rules: Rules | None = None) -> dict[str, dict[str, Any]]:
     """What `listsettings` says of each setting, by its whole name."""
-    config = load(path, environment)
-    shown = shown_settings(path, environment, config)
-    rules = rules or Rules(options=config.policy)
+    whole = load_whole(path, environment)
+    shown = shown_settings(path, environment, whole)
+    rules = rules or Rules(options=whole.config.policy)
     call = admin.params.Call("listsettings", [], admin.params.OPERATOR, "", NOW, rules, NOBODY, NOBODY, NOBODY, shown)
     listed = json.loads(msgspec.json.encode(admin.methods.carry_out(call).result))
     return {f"{one['section']}.{one['key']}": one for one in listed}
@@ -128,7 +128,7 @@ def test_nothing_secret_is_told(secret: str) -> None:
     config, environment = Config(), {"TRIO_RELAY_OPENSEARCH__PASSWORD": secret}
     for table, keys in source_of(secret).items():
         config = structs.replace(config, **{table: structs.replace(getattr(config, table), **keys)})
-    shown = shown_settings(None, environment, config)()
+    shown = shown_settings(None, environment, ConfigRead(config, frozenset(), {}))()
     assert "Ж" not in "".join(texts_in(msgspec.to_builtins(shown)))
     values = {f"{one.section}.{one.key}": (one.value, one.more) for one in shown}
     assert values["members.claims"] == values["opensearch.password"] == (HIDDEN, 0)

@@ -1,9 +1,8 @@
-"""The certificate in files: read again when it changes or on SIGHUP, and kept where what is there cannot be used."""
+"""The certificate in files: read again when it changes, and kept where what is there cannot be used."""
 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,12 +12,12 @@ from typing import Any
 import pytest
 import trio
 from structlog.testing import capture_logs
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from tests.support.authority import certified, written
 from trio_relay import NetOptions
 from trio_relay.net import tls
-from trio_relay.tls_files import LOOK_SECONDS, TlsFiles, following, tls_files
+from trio_relay.tls_files import LOOK_SECONDS, TlsFiles, tls_files
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -37,8 +36,10 @@ def files_in(folder: Path, pair: tls.CertifiedKey = FIRST) -> TlsFiles:
 async def followed(files: TlsFiles) -> AsyncIterator[list[tls.CertifiedKey]]:
     """What is handed on meanwhile."""
     taken: list[tls.CertifiedKey] = []
-    async with files.followed(taken.append):
+    async with trio.open_nursery() as following:
+        following.start_soon(files.run, taken.append, trio.Lock())
         yield taken
+        following.cancel_scope.cancel()
 
 
 @contextmanager
@@ -112,23 +113,21 @@ async def test_what_cannot_be_read_changes_nothing(spoilt: str, tmp_path: Path, 
     assert [event for event, _ in lines] == ["the TLS certificate stays as it is"]
 
 
-async def test_sighup_has_them_read_at_once(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_what_was_read_elsewhere_is_theirs_from_then_on(tmp_path: Path, autojump_clock: MockClock) -> None:
     files = files_in(tmp_path)
+    (tmp_path / "new").mkdir()
+    new = written(tmp_path / "new", SECOND)
     with told() as lines:
         async with followed(files) as taken:
-            written(tmp_path, SECOND)
-            signal.raise_signal(signal.SIGHUP)
-            await trio.sleep(0.001)
-            assert taken == [SECOND]
-            signal.raise_signal(signal.SIGHUP)
-            await trio.sleep(0.001)
-            (tmp_path / "relay.key").unlink()
-            for _ in range(2):
-                signal.raise_signal(signal.SIGHUP)
-                await trio.sleep(0.001)
-            assert taken == [SECOND]
-    again, stays = ("TLS certificate read again", "2027-06-17"), "the TLS certificate stays as it is"
-    assert lines == [again, again, *[(stays, f"net.tls_key: {tmp_path}/relay.key: No such file or directory")] * 2]
+            assert files.go_by(Path(new["tls_certificate"]), Path(new["tls_key"]), SECOND)
+            assert not files.go_by(Path(new["tls_certificate"]), Path(new["tls_key"]), SECOND)
+            written(tmp_path, certified(ends=NOW + timedelta(days=300)))  # nobody looks there any more
+            await trio.sleep(3 * LOOK_SECONDS + 1)
+            assert (taken, files.certified) == ([], SECOND)
+            written(tmp_path / "new", FIRST)
+            await trio.sleep(LOOK_SECONDS)
+            assert taken == [FIRST]
+    assert lines == [("TLS certificate read again", "2027-06-17"), ("TLS certificate read again", "2027-03-09")]
 
 
 @pytest.mark.parametrize(
@@ -174,9 +173,5 @@ def test_what_cannot_be_used_is_refused_at_the_start(tmp_path: Path) -> None:
         tls_files(NetOptions(**named))  # type: ignore[arg-type]  # as above
 
 
-async def test_where_there_are_none_nothing_is_followed() -> None:
+def test_where_none_are_named_there_are_none() -> None:
     assert tls_files(NetOptions()) is None
-    before = signal.getsignal(signal.SIGHUP)
-    async with following(None, None):
-        await wait_all_tasks_blocked()
-        assert signal.getsignal(signal.SIGHUP) is before

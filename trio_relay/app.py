@@ -23,18 +23,17 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from trio_relay import bus, heap
+from trio_relay import bus, heap, logs
 from trio_relay.attending import attended, listened, listening
 from trio_relay.backup.regular import BackupCollector, Backups
 from trio_relay.banner import banner, place_of
 from trio_relay.bus import Bus
 from trio_relay.config import Config, is_private, plain_addresses
-from trio_relay.list_files import ListFiles
 from trio_relay.loop_lag import LoopLag
 from trio_relay.memory_budget import SHARES
 from trio_relay.metrics import MetricsPage, OperationCollector
 from trio_relay.net.admin.api import AdminApi
-from trio_relay.net.admin.sight import BackUpNow, OwnSight, SettingsShown, no_settings
+from trio_relay.net.admin.sight import BackUpNow, OwnSight, ReloadNow, SettingsShown, no_settings
 from trio_relay.net.clients import Clients
 from trio_relay.net.control import control_line
 from trio_relay.net.endpoints import Endpoints, Management, MetricsEndpoint
@@ -49,23 +48,25 @@ from trio_relay.net.listeners import (
 from trio_relay.net.server import Server
 from trio_relay.net.tls import Tls
 from trio_relay.net.vitals import Look, Vitals, look_at
-from trio_relay.net.web.assembly import open_site
+from trio_relay.net.web.assembly import has_links, open_console, pages_of, secret_of_links
+from trio_relay.net.web.console import Console
 from trio_relay.net.web.public import with_pictures
 from trio_relay.net.web.site import Site
-from trio_relay.peers.mirror_tables import MirrorTables, open_mirrors, rereading
+from trio_relay.peers.mirror_tables import open_mirrors
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.options import SyncOptions
 from trio_relay.pipeline.relay import Relay
 from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.retention import Retention
 from trio_relay.policy.rules import Rules
-from trio_relay.process import own_use, tune_process
+from trio_relay.process import make_room, own_use, tune_process
+from trio_relay.reloading import Reloading
 from trio_relay.service import Again, Service, unless_stopped
 from trio_relay.store import opensearch
 from trio_relay.store.base import Store, StoreRefused
 from trio_relay.store.memory import MemoryStore
 from trio_relay.store.sqlite import open_sqlite
-from trio_relay.tls_files import TlsFiles, following, tls_files
+from trio_relay.tls_files import TlsFiles, tls_files
 
 log = structlog.get_logger("trio_relay.app")
 
@@ -79,18 +80,24 @@ class Origins:
     """What a relay knows beside its configuration: where that comes from, and what its program can do for it.
 
     Attributes:
-        lists: sees when lists of the configuration change; None if none stands in a file.
-        mirrors: reads the tables of mirrors again; None: there are none, or no file.
+        reloading: reads the configuration again; None: there is nothing to read it from.
         backups: made regularly and when somebody asks; None: there is no way to.
-        settings: tells all of them, as operators may see them.
         service: what a service manager gave this process, and is told by it.
     """
 
-    lists: ListFiles | None = None
-    mirrors: MirrorTables | None = None
+    reloading: Reloading | None = None
     backups: Backups | None = None
-    settings: SettingsShown = no_settings
     service: Service = field(default_factory=Service)
+
+    @property
+    def settings(self) -> SettingsShown:
+        """Tells all of them, as operators may see them."""
+        return no_settings if self.reloading is None else self.reloading.settings
+
+    @property
+    def reload(self) -> ReloadNow | None:
+        """What has the configuration read again."""
+        return None if self.reloading is None else self.reloading.reload_now
 
     @property
     def back_up(self) -> BackUpNow | None:
@@ -237,6 +244,11 @@ def urls_of(config: Config, rules: Rules) -> tuple[str, ...]:
     return *rules.names, *config.net.paths
 
 
+def greeting_of(config: Config) -> str:
+    """Return the line for whoever opens the relay's address in a browser."""
+    return f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n"
+
+
 def endpoints_of(
     config: Config,
     relay: Relay,
@@ -258,13 +270,35 @@ def endpoints_of(
     return Endpoints(
         relay.document,
         check,
-        f"{config.relay.name}: a Nostr relay. Connect to it with a Nostr client.\n",
+        greeting_of(config),
         management,
         urls_of(config, relay.rules),
         lambda: relay.degraded() or degraded(),
         relay.judges.connections,
         site if config.web.enabled else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A relay and all by which a process serves clients with it, which go by another configuration together."""
+
+    relay: Relay
+    server: Server
+    front: Endpoints
+    site: Site
+    listeners: Sequence[BoundListener]
+
+    def take_options(self, config: Config) -> None:
+        """Go by this configuration from now on, for those who are here already, too; sync, and does not fail."""
+        relay, site = self.relay, self.site
+        make_room(config.net.max_connections)
+        relay.judges.exemptions.take_options(config.plugins)
+        relay.take_options(config.pipeline, sync_options(config), rules_of(config, self.listeners))
+        site.take_options(config.web)
+        urls = urls_of(config, relay.rules)
+        self.front.take_options(greeting_of(config), urls, site if config.web.enabled else None)
+        self.server.take_options(config.net)
 
 
 async def _serve(
@@ -284,34 +318,43 @@ async def _serve(
 
     clients = Clients(relay.now)
     vitals = Vitals(look, relay.count_stored)
-    api = AdminApi(relay, OwnSight(relay, clients, vitals, origins.back_up), origins.settings)
-    front = endpoints_of(
-        config, relay, api, relay.check, origins.degraded, await open_site(relay, config.web, api, vitals)
-    )
+    api = AdminApi(relay, OwnSight(relay, clients, vitals, origins.back_up, origins.reload), origins.settings)
+    pages = pages_of(config.web)
+    console = await open_console(relay, config.web, api, pages, vitals)
+    site = Site(relay, config.web, pages, vitals, console)
+    front = endpoints_of(config, relay, api, relay.check, origins.degraded, site)
     tls = None if files is None else Tls(files.certified)
     server = Server(relay, front, config.net, tls=tls, clients=clients)
+    served = Served(relay, server, front, site, listeners)
+    bounds = bounds_of(config)
     page = MetricsPage(lambda: (relay.statistics(), changed(server.statistics(), loop_lag=lag.statistics())))
-    page.add(OperationCollector(lambda: relay.degraded() or origins.degraded(), lambda: bounds_of(config)))
+    page.add(OperationCollector(lambda: relay.degraded() or origins.degraded(), lambda: bounds))
     origins.add_metrics(page)
     endpoint = MetricsEndpoint(page.render)
     async with (
-        attended(
-            config,
-            relay,
-            endpoint,
-            vitals,
-            server.shortage,
-            origins.lists,
-            lambda _options: server.take_options(config.net),
-            origins.backups,
-            handed,
-        ) as metrics,
+        attended(config, endpoint, vitals, server.shortage, origins.backups, handed) as attending,
         open_mirrors(relay, store, config.mirror, stop) as take_mirrors,
-        rereading(origins.mirrors, take_mirrors) as asked,
-        following(files, None if tls is None else tls.take, asked),
         control_line(config.control.place(config.store.backend, config.store.path), api),
+        trio.open_nursery() as following,
     ):
-        for line in banner(config, store, relay, metrics):
+
+        async def prepare(config: Config) -> Callable[[], None]:
+            secret = await secret_of_links(relay, config.web, rules_of(config, listeners))
+
+            def take() -> None:
+                logs.configure(config.log)
+                served.take_options(config)
+                take_console(console, relay, config, secret)
+                take_mirrors(config.mirror)
+                attending.take_options(config)
+                bounds.update(bounds_of(config))
+
+            return take
+
+        if origins.reloading is not None:
+            origins.reloading.serve(prepare, files, (lambda _certified: None) if tls is None else tls.take)
+            await following.start(origins.reloading.run)
+        for line in banner(config, store, relay, attending.listeners):
             announce(line)
         async with trio.open_nursery() as serving:
             await serving.start(server.serve, listeners, stop)
@@ -319,6 +362,12 @@ async def _serve(
                 announce(place_of(listener))
             alive = trio.lowlevel.checkpoint if store.is_shared else relay.stages.writer.settled
             serving.start_soon(origins.service.run, config, listeners, alive, stop)
+        following.cancel_scope.cancel(reason="the relay has stopped")
+
+
+def take_console(console: Console, relay: Relay, config: Config, secret: bytes) -> None:
+    """Have a console go by a configuration, which its relay goes by already; sync."""
+    console.take_options(config.web.session_seconds, secret, has_links=has_links(config.web, relay.rules))
 
 
 async def hear_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -10,7 +10,8 @@ import difflib
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,8 +48,28 @@ from trio_relay.policy.retention import LEAST_BYTES, fault_of
 __all__ = ["Config", "ConfigError", "Setting", "StoreOptions", "settings"]
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigRead:
+    """All that one reading of the configuration gives.
+
+    Attributes:
+        config: checked.
+        written: the names of the settings that stand in the file.
+        files: those that lists of the table `policy` stand in, by key.
+    """
+
+    config: Config
+    written: frozenset[str]
+    files: Mapping[str, list[Path]]
+
+
 def load(path: Path | None, environment: Mapping[str, str], *, with_hooks: bool = False) -> Config:
-    """Read and check the configuration.
+    """Read and check the configuration; see `load_whole`."""
+    return load_whole(path, environment, with_hooks=with_hooks).config
+
+
+def load_whole(path: Path | None, environment: Mapping[str, str], *, with_hooks: bool = False) -> ConfigRead:
+    """Read and check the configuration, each file of it once.
 
     Args:
         path: a TOML file; None for the defaults.
@@ -58,8 +79,12 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_hooks: bool 
     Raises:
         ConfigError: what is wrong, for the operator.
     """
-    source = _decoded(path, environment)
+    source = {} if path is None else read_file(path)
+    written = frozenset(_names_in(source))
+    _override(source, environment)
+    files: dict[str, list[Path]] = {}
     if isinstance(policy := source.get("policy"), dict):
+        files = files_of(policy)
         try:
             expand(policy)
         except ListFileError as error:
@@ -73,13 +98,14 @@ def load(path: Path | None, environment: Mapping[str, str], *, with_hooks: bool 
             options_for(load_hooks(config.plugins.hooks), config.plugins.hooks_options)
     except HooksRefused as refused:
         raise ConfigError(f"plugins.hooks: {refused}") from refused
-    return config
+    return ConfigRead(config, written, files)
 
 
-def list_files(path: Path | None, environment: Mapping[str, str]) -> dict[str, list[Path]]:
-    """Return the files that lists of the table `policy` stand in, by key; raises what `load` does."""
-    policy = _decoded(path, environment).get("policy")
-    return files_of(policy) if isinstance(policy, dict) else {}
+def _names_in(source: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the settings that a decoded file has, whatever they are."""
+    for section, found in source.items():
+        for table in found if isinstance(found, list) else [found]:
+            yield from (f"{section}.{key}" for key in table if isinstance(table, dict))
 
 
 def exposed(path: Path) -> list[str]:
@@ -106,13 +132,11 @@ def _is_secret(key: str, value: object) -> bool:
     return bool(value) and (key != "url" or "@" in str(value))
 
 
-def _decoded(path: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
-    source = {} if path is None else read_file(path)
+def _override(source: dict[str, Any], environment: Mapping[str, str]) -> None:
     try:
         override(source, environment, Config)
     except VariableError as error:
         raise ConfigError(str(error)) from error
-    return source
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -138,7 +162,7 @@ def check(source: dict[str, Any]) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(_readable(error)) from None
     config = _with_shares(config, source)
-    _check_together(config)
+    check_together(config)
     return config
 
 
@@ -250,8 +274,12 @@ def _readable(error: msgspec.ValidationError) -> str:
     return f"{key}: {reason[:1].lower()}{reason[1:]}{hint}"
 
 
-def _check_together(config: Config) -> None:
-    """Check what depends on more than one key."""
+def check_together(config: Config) -> None:
+    """Check what depends on more than one key.
+
+    Raises:
+        ConfigError: something does not fit; the message begins with a key of it.
+    """
     if config.limits.default_limit > config.limits.max_limit:
         raise ConfigError("limits.default_limit: must not be above limits.max_limit")
     if config.net.outbox_bytes < 2 * config.limits.max_message_length:

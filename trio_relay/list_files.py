@@ -8,22 +8,26 @@ behind a space, are left out.
 from __future__ import annotations
 
 import codecs
+import math
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import structlog
 import trio
 from msgspec.structs import replace
 
+from trio_relay.intervals import Interval
 from trio_relay.net.addresses import AddressEntry, AddressList
 from trio_relay.nostr.kinds import MAX_KIND
 from trio_relay.nostr.nip19 import pubkey_of
 from trio_relay.policy.options import PolicyOptions
 
 log = structlog.get_logger("trio_relay.app")
+
+TakeLists: TypeAlias = Callable[[PolicyOptions], Awaitable[None]]
 
 PREFIX: Final = "file:"
 _MOST_BYTES: Final = 2**26
@@ -139,41 +143,61 @@ class ListFiles:
 
     Args:
         files: by key of `policy`; see `files_of`.
+        options: as they were read last.
         read: reads the whole configuration again, in a thread; raises ValueError. Then the lists stay as they are.
-        seconds: between two looks.
     """
 
-    def __init__(self, files: Mapping[str, list[Path]], read: Callable[[], PolicyOptions], seconds: float) -> None:
+    def __init__(
+        self, files: Mapping[str, list[Path]], options: PolicyOptions, read: Callable[[], PolicyOptions]
+    ) -> None:
         self._files = files
+        self._options = options
         self._read = read
-        self._seconds = seconds
+        self._rest = Interval(lambda: self._options.files_seconds if self._files else math.inf)
+        self._taken: object = None
         self._complaint = ""
         """What was wrong at the last look, which is said once."""
 
-    async def run(self, options: PolicyOptions, take: Callable[[PolicyOptions], None]) -> None:
-        """Look at the files again and again; `take` gets the options of the moment with the lists that have changed.
+    def go_by(self, files: Mapping[str, list[Path]], options: PolicyOptions) -> None:
+        """Look at these files from now on, which have just been read; sync."""
+        self._files, self._options = files, options
+        self._taken = None  # they may have changed again since
+        self._rest.changed()
+
+    async def run(self, take: TakeLists, turn: trio.Lock) -> None:
+        """Look at the files again and again; for ever.
 
         Args:
-            options: as the files were read last.
-            take: sync.
+            take: gets the options of the moment with the lists that have changed; raises ValueError where it cannot
+                have them.
+            turn: who has it reads and changes what the relay goes by.
         """
-        taken: object = None
-        last = await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
+        last: object = await self._look()
         while True:
-            stamps = await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
-            if stamps != taken and stamps == last:
-                try:
-                    changed = await self._changed(options)
-                except ValueError as error:
-                    self._complain(str(error))
-                else:
-                    taken = stamps
-                    if changed:
-                        options = replace(options, **changed)
-                        take(options)
-                        log.info("lists read again", **{key: len(items) for key, items in changed.items()})
+            stamps = await self._look()
+            async with turn:
+                if stamps != self._taken and stamps == last and self._files:
+                    await self._take(take, stamps)
             last = stamps
-            await trio.sleep(self._seconds)
+            await self._rest.wait()
+
+    async def _look(self) -> object:
+        if not self._files:
+            return None
+        return await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
+
+    async def _take(self, take: TakeLists, stamps: object) -> None:
+        try:
+            changed = await self._changed(self._options)
+            if changed:
+                options = replace(self._options, **changed)
+                await take(options)
+                self._options = options
+                log.info("lists read again", **{key: len(items) for key, items in changed.items()})
+        except ValueError as error:
+            self._complain(str(error))
+        else:
+            self._taken = stamps
 
     async def _changed(self, options: PolicyOptions) -> dict[str, tuple[object, ...]]:
         read = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)

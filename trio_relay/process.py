@@ -31,7 +31,7 @@ log = structlog.get_logger("trio_relay.app")
 
 def tune_process(connections: int) -> None:
     """Make this process fit for so many connections, and for threads."""
-    _make_room(connections)
+    make_room(connections)
     _quiet_collector()
     heap.tune()
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -42,7 +42,7 @@ def files_for(connections: int) -> int:
     return connections + _OTHER_FILES
 
 
-def _make_room(connections: int) -> None:
+def make_room(connections: int) -> None:
     """Raise the limit of open files, often 1,024, to what so many connections need, as far as the system allows."""
     wanted = files_for(connections)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from trio_relay.config import SECRETS, Config, Setting, list_files, read_file, settings, tables_of
+from trio_relay.config import SECRETS, Config, ConfigRead, Setting, settings
+from trio_relay.live_settings import FIXED
 from trio_relay.net.admin.sight import SettingRecord, shown
 
 HIDDEN: Final = "(secret)"
@@ -22,46 +24,37 @@ _PASSWORD: Final = re.compile(r"(?<=://).*@", re.DOTALL)
 
 
 def shown_settings(
-    path: Path | None, environment: Mapping[str, str], config: Config
+    path: Path | None, environment: Mapping[str, str], whole: ConfigRead, running: Config | None = None
 ) -> Callable[[], tuple[SettingRecord, ...]]:
-    """Return what tells all settings, in the order of the sample file.
-
-    The file is read now, since it may change; what takes long waits until somebody asks, which few relays hear.
+    """Return what tells all settings, in the order of the sample file; what takes long waits until somebody asks.
 
     Args:
         path: the file that the configuration was read from, if one was.
         environment: its variables.
-        config: as it was read from both.
-
-    Raises:
-        ConfigError: the file cannot be read any more.
+        whole: what was read from both.
+        running: what the relay goes by, if that is not all of it.
     """
-    source, variables = {} if path is None else read_file(path), dict(environment)
+    variables = frozenset(environment)
 
     @cache
     def records() -> tuple[SettingRecord, ...]:
-        files = list_files(path, variables)
-        return tuple(_record(setting, path, source, variables, config, files) for setting in settings())
+        return tuple(_record(setting, path, variables, whole, running or whole.config) for setting in settings())
 
     return records
 
 
 def _record(
-    setting: Setting,
-    path: Path | None,
-    source: Mapping[str, Any],
-    environment: Mapping[str, str],
-    config: Config,
-    files: Mapping[str, list[Path]],
+    setting: Setting, path: Path | None, variables: AbstractSet[str], whole: ConfigRead, running: Config
 ) -> SettingRecord:
-    value, more = shown(_value(setting, config))
-    origin, file = "default", ""
-    if setting.environment in environment:
-        origin = "variable"
-    elif any(setting.key in table for table in tables_of(source, setting.section)):
-        origin, file = "file", str(path)
-    named = files.get(setting.key, []) if setting.section == "policy" else []
     name = f"{setting.section}.{setting.key}"
+    value, more = shown(_value(setting, running))
+    waiting, _ = shown(_value(setting, whole.config))
+    origin, file = "default", ""
+    if setting.environment in variables:
+        origin = "variable"
+    elif name in whole.written:
+        origin, file = "file", str(path)
+    named = whole.files.get(setting.key, []) if setting.section == "policy" else []
     return SettingRecord(
         setting.section,
         setting.key,
@@ -75,6 +68,8 @@ def _record(
         setting.description,
         setting.unit,
         setting.bounds,
+        name not in FIXED,
+        None if _value(setting, running) == _value(setting, whole.config) else masked(name, waiting),
     )
 
 

@@ -1,15 +1,13 @@
-"""The certificate and its key in files: read at the start, and again when they change or somebody asks for it.
+"""The certificate and its key in files: read at the start, and again when they change.
 
 One process reads them, for all workers: what it hands on are bytes that are known to fit together.
 """
 
 from __future__ import annotations
 
-import signal
 import stat
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -30,7 +28,6 @@ _WARN_DAYS: Final = 14
 """Before the certificate ends: then it is said once a day."""
 
 Take: TypeAlias = Callable[[CertifiedKey], None]
-Ask: TypeAlias = Callable[[], None]
 
 
 class TlsFiles:
@@ -52,58 +49,56 @@ class TlsFiles:
         self._key = key
         self._clock = clock
         self._taken = self._stamps()  # before they are read: what is written meanwhile is seen at the next look
-        self.certified = self._read()
+        self.certified = read_certified(certificate, key)
         """What they held when they last fitted together."""
         self._expiry = self.certified.expiry
         self._complaint = ""
         self._next_warning = 0.0
-        self._asked = trio.Event()
         if _is_open_to_all(key):
             log.warning("everybody on this machine may read the TLS key", path=str(key), hint="chmod o= …")
 
-    @asynccontextmanager
-    async def followed(self, take: Take, also: Sequence[Ask] = ()) -> AsyncIterator[None]:
-        """Look at the files every few seconds, and at once on SIGHUP, while the context lasts.
+    def go_by(self, certificate: Path, key: Path, certified: CertifiedKey) -> bool:
+        """Look at these files from now on, which have just been read; sync. True if they hold something else."""
+        self._certificate, self._key = certificate, key
+        self._taken = None  # they may have changed again since
+        return self._has_changed(certified)
+
+    def _has_changed(self, certified: CertifiedKey) -> bool:
+        self._complaint = ""
+        if certified == self.certified:  # written anew as it was
+            return False
+        self.certified, self._expiry, self._next_warning = certified, certified.expiry, 0.0
+        log.info("TLS certificate read again", ends=_day(self._expiry))
+        return True
+
+    async def run(self, take: Take, turn: trio.Lock) -> None:
+        """Look at the files every few seconds; for ever.
 
         Args:
             take: gets what they hold when that has changed; sync.
-            also: called on SIGHUP, too.
+            turn: who has it reads and changes what the relay goes by.
         """
-        async with trio.open_nursery() as following:
-            following.start_soon(self._follow, take)
-            await following.start(_hear_hangups, (self.ask, *also))
-            yield
-            following.cancel_scope.cancel(reason="the relay has stopped")
-
-    def ask(self) -> None:
-        """Have the files read again at once, and have it said what came of it."""
-        self._asked.set()
-
-    async def _follow(self, take: Take) -> None:
         while True:
             self._warn_of_expiry()
-            with trio.move_on_after(LOOK_SECONDS):
-                await self._asked.wait()
-            is_asked, self._asked = self._asked.is_set(), trio.Event()
-            stamps = await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
-            if is_asked or stamps != self._taken:
-                await self._read_again(stamps, take, is_asked=is_asked)
+            await trio.sleep(LOOK_SECONDS)
+            async with turn:
+                stamps = await trio.to_thread.run_sync(self._stamps, abandon_on_cancel=True)
+                if stamps != self._taken:
+                    await self._read_again(stamps, take)
 
-    async def _read_again(self, stamps: object, take: Take, *, is_asked: bool) -> None:
+    async def _read_again(self, stamps: object, take: Take) -> None:
         try:
-            certified = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+            certified = await trio.to_thread.run_sync(
+                read_certified, self._certificate, self._key, abandon_on_cancel=True
+            )
         except TlsRefused as refused:
-            if is_asked or str(refused) != self._complaint:
+            if str(refused) != self._complaint:
                 self._complaint = str(refused)
                 log.error("the TLS certificate stays as it is", error=str(refused))
             return
-        self._taken, self._complaint = stamps, ""
-        if certified != self.certified:
-            self.certified, self._expiry, self._next_warning = certified, certified.expiry, 0.0
+        self._taken = stamps
+        if self._has_changed(certified):
             take(certified)
-        elif not is_asked:  # written anew as it was
-            return
-        log.info("TLS certificate read again", ends=_day(self._expiry))
 
     def _warn_of_expiry(self) -> None:
         now = self._clock()
@@ -112,21 +107,7 @@ class TlsFiles:
             said = "the TLS certificate has ended" if now >= self._expiry else "the TLS certificate ends soon"
             log.warning(said, ends=_day(self._expiry), path=str(self._certificate))
 
-    def _read(self) -> CertifiedKey:
-        """Read the files, and see that they can be used together.
-
-        Raises:
-            TlsRefused: they cannot.
-        """
-        certified = CertifiedKey(_bytes_of("tls_certificate", self._certificate), _bytes_of("tls_key", self._key))
-        try:
-            certified.context()
-            _ = certified.expiry
-        except TlsRefused as refused:
-            raise TlsRefused(f"net.tls_certificate, net.tls_key: {refused}") from refused
-        return certified
-
-    def _stamps(self) -> object:
+    def _stamps(self) -> object | None:
         return stamp_of(self._certificate), stamp_of(self._key)
 
 
@@ -141,31 +122,19 @@ def tls_files(options: NetOptions) -> TlsFiles | None:
     return TlsFiles(Path(options.tls_certificate), Path(options.tls_key))
 
 
-@asynccontextmanager
-async def following(files: TlsFiles | None, take: Take | None, also: Sequence[Ask] = ()) -> AsyncIterator[None]:
-    """Follow these files while the context lasts, if there are any, and who takes them; see `TlsFiles.followed`.
+def read_certified(certificate: Path, key: Path) -> CertifiedKey:
+    """Read these files, and see that they can be used together.
 
-    SIGHUP is heard only where somebody wants it: elsewhere it ends the relay, as a closed terminal does.
+    Raises:
+        TlsRefused: they cannot.
     """
-    if files is not None and take is not None:
-        async with files.followed(take, also):
-            yield
-    elif also:
-        async with trio.open_nursery() as hearing:
-            await hearing.start(_hear_hangups, also)
-            yield
-            hearing.cancel_scope.cancel(reason="the relay has stopped")
-    else:
-        yield
-
-
-async def _hear_hangups(asked: Sequence[Ask], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Tell all of these of each SIGHUP; one receiver for all, since a second one would take it from the first."""
-    with trio.open_signal_receiver(signal.SIGHUP) as signals:
-        task_status.started()
-        async for _ in signals:
-            for ask in asked:
-                ask()
+    certified = CertifiedKey(_bytes_of("tls_certificate", certificate), _bytes_of("tls_key", key))
+    try:
+        certified.context()
+        _ = certified.expiry
+    except TlsRefused as refused:
+        raise TlsRefused(f"net.tls_certificate, net.tls_key: {refused}") from refused
+    return certified
 
 
 def _bytes_of(key: str, path: Path) -> bytes:

@@ -112,9 +112,41 @@ async def test_a_clock_that_is_set_back_does_not_put_the_next_off(autojump_clock
 
 async def test_none_is_made_unless_that_is_wanted(autojump_clock: MockClock) -> None:
     shelf = Shelf()
-    await backups(shelf, every=0).run()
-    await regular.Backups(BackupOptions(every_seconds=9), None).run()
+    await run(backups(shelf, every=0), 100 * DAY)
+    await run(regular.Backups(BackupOptions(every_seconds=9), None), 100 * DAY)
     assert shelf.made == []
+
+
+async def test_how_often_they_are_made_can_change_at_any_time_and_counts_from_the_newest(
+    autojump_clock: MockClock,
+) -> None:
+    shelf, began = Shelf(), trio.current_time()
+    made = backups(shelf, every=0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(made.run)
+        await trio.sleep(DAY)
+        made.take_options(BackupOptions(every_seconds=DAY), shelf)
+        await trio.sleep(2.5 * DAY)
+        assert days(shelf) == [1, 2, 3]  # the first at once, since there was none
+        made.take_options(BackupOptions(every_seconds=2 * DAY), shelf)
+        await trio.sleep(3 * DAY)
+        assert days(shelf) == [1, 2, 3, 5]
+        made.take_options(BackupOptions(), shelf)
+        await trio.sleep_until(began + 50 * DAY)
+        assert days(shelf) == [1, 2, 3, 5]
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_that_is_being_made_is_made_whatever_changes(autojump_clock: MockClock) -> None:
+    shelf, other = Shelf(seconds=60.0), Shelf()
+    made = backups(shelf, every=DAY)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(made.run)
+        await trio.sleep(30)
+        made.take_options(BackupOptions(every_seconds=DAY, keep=1), other)
+        await trio.sleep(DAY)
+        assert (days(shelf), days(other)) == ([0], [60 / DAY])
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(("every", "again"), [(DAY, 300), (60, 60)])

@@ -21,9 +21,8 @@ import trio.testing
 
 from tests.support.program import PATIENCE
 from tests.support.wire import connected
-from trio_relay import NetOptions, RelayOptions, app, attending
+from trio_relay import RelayOptions, app, attending
 from trio_relay.config import Config, check
-from trio_relay.net import lobby
 from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.listeners import AddressRefused
 from trio_relay.workers import serving
@@ -202,7 +201,7 @@ async def test_what_goes_wrong_with_the_metrics_stays_there(
 
     near, far = trio.testing.memory_stream_pair()
     await near.send_all(b"GET /metrics HTTP/1.1\r\nHost: memory\r\n\r\n")
-    await attending.show(MetricsEndpoint(render), NetOptions(), lobby.Lobby(1, 0, str), far)
+    await attending.Attending(Config(), MetricsEndpoint(render), (), None).show(far)
     assert [entry["event"] for entry in logged] == ["metrics failed"] * isinstance(failure, RuntimeError)
 
 

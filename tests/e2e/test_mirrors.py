@@ -57,10 +57,10 @@ async def test_tables_are_read_again_on_sighup_and_a_wrong_file_changes_nothing(
             await holds(here, ALICE.event(created_at=NOW).id)
             tables.write_text(following(one) + "[[mirror]]\nurl = 'wss://x.example'\ndirection = 'sideways'\n")
             here.signal(SIGHUP)
-            assert "mirror.direction" in (await here.logs("mirrors stay as they are"))["error"]
+            assert "mirror.direction" in (await here.logs("the configuration stays as it is"))["error"]
             tables.write_text(following(one, two))
             here.signal(SIGHUP)
-            assert (await here.logs("mirrors read again"))["mirrors"] == 2
+            assert (await here.logs("configuration read again"))["changed"] == ["mirror"]
             async with two.client() as client:
                 await client.publish(BOB.event(created_at=NOW))
             await holds(here, BOB.event(created_at=NOW).id)
@@ -77,7 +77,7 @@ async def test_the_first_table_may_come_while_the_relay_runs(processes: dict[str
         running(tmp_path / "here", processes, command=(*MODULE, "--config", str(tables))) as here,
     ):
         here.signal(SIGHUP)
-        assert (await here.logs("mirrors read again"))["mirrors"] == 0
+        assert (await here.logs("configuration read again"))["changed"] == []
         tables.write_text(following(one))
         here.signal(SIGHUP)
         assert (await here.logs("mirror is live"))["taken"] == 0

@@ -87,7 +87,7 @@ async def test_a_new_certificate_is_shown_and_nobody_is_disconnected(tmp_path: P
                 pass
         written(tmp_path, tls.CertifiedKey(first.chain, second.key))
         program.signal(SIGHUP)
-        stays = await program.logs("the TLS certificate stays as it is")
+        stays = await program.logs("the configuration stays as it is")
         assert stays["error"] == "net.tls_certificate, net.tls_key: the key is not the one of the certificate"
         assert before not in await serials(program, 4)
         for talker in (client, plain):

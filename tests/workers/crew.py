@@ -34,6 +34,7 @@ class Crew:
         relay: the keeper's.
         held: can hold what the keeper is to commit.
         clock: the time of day on all of them.
+        config: that all of them began with.
         killed: workers that did not answer.
     """
 
@@ -44,6 +45,7 @@ class Crew:
     _listeners: dict[int, MemoryListener] = field(default_factory=dict)
     _rules: dict[int, Rules] = field(default_factory=dict)
     _relays: dict[int, Relay] = field(default_factory=dict)
+    config: Config = field(init=False)
     relay: Relay = field(init=False)
     talks: conversations.Conversations = field(init=False)
 
@@ -148,7 +150,7 @@ async def open_crew(
     run_threads_of_stores_inline(monkeypatch)
     async with open_household(workers, clock=clock) as household:
         crew = Crew(household, HeldFile(household), clock)
-        config = Config(
+        config = crew.config = Config(
             relay=RelayInfo(url=URL),
             policy=PolicyOptions(admins=(ADMIN.pubkey,), challenge="connect", **policy),
             members=members or MemberOptions(),

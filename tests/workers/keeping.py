@@ -24,7 +24,7 @@ CODE = "open sesame"
 CONFIG = check({"net": {"listen": ["127.0.0.1:0"]}, "policy": {"admins": [ADMIN.pubkey]}})
 NEWEST = 41
 """The number after which workers are told."""
-TOLD = ("version", "begin", "rules", "options", "floors", "certificate", "stop")
+TOLD = ("version", "begin", "rules", "config", "floors", "certificate", "stop")
 """What a worker is told."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
+from msgspec import structs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.nips.members_relay import ADDED, join
@@ -76,7 +77,7 @@ async def test_a_worker_that_begins_while_lists_change_ends_up_with_the_last(
         assert newest.get(lists.ListName.BANNED_PUBKEYS, BOB.pubkey, NOW) is not None
 
 
-async def test_lists_of_files_that_change_while_a_worker_begins_hold_on_it(
+async def test_a_configuration_that_changes_while_a_worker_begins_holds_on_it(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = PolicyOptions(denied_pubkeys=(ALICE.pubkey,))
@@ -88,7 +89,7 @@ async def test_lists_of_files_that_change_while_a_worker_begins_hold_on_it(
     async with open_crew(monkeypatch, employed=0) as (crew, _), crew.employed(1, is_ready=False) as newcomer:
         monkeypatch.setattr(trio.to_thread, "run_sync", run_slowly)
         await trio.sleep(0.5)  # its store is open, and the lists are being read
-        crew.talks.take_options(options)
+        crew.talks.take_config(structs.replace(crew.config, policy=options))
         await newcomer.ready.wait()
         assert crew.rules(1).options.denied_pubkeys == options.denied_pubkeys
 

@@ -17,7 +17,8 @@ from tests.support.keys import ALICE, BOB, NOW
 from tests.support.operators import headers_for
 from tests.workers.keeping import CODE, CONFIG, NEWEST, Keeping, keeping
 from tests.workers.test_statistics import told_of
-from trio_relay import PolicyOptions
+from trio_relay import Limits, PolicyOptions
+from trio_relay.config import Config
 from trio_relay.link import LinkEnded, Refused
 from trio_relay.net import http, http_responses
 from trio_relay.net.listeners import Preamble
@@ -84,15 +85,15 @@ async def test_changes_of_lists_go_to_all_but_those_that_no_worker_looks_at(auto
             assert instructions.changes_of(payload) == [BANNED]
 
 
-async def test_lists_of_files_go_to_all_and_to_who_comes_later(autojump_clock: MockClock) -> None:
-    options = PolicyOptions(admins=(BOB.pubkey,))
+async def test_another_configuration_goes_to_all_and_to_who_comes_later(autojump_clock: MockClock) -> None:
+    config = Config(policy=PolicyOptions(admins=(BOB.pubkey,)), limits=Limits(max_filters=7))
     async with keeping() as kept:
         early = await kept.worker(1)
-        kept.conversations.take_options(options)
+        kept.conversations.take_config(config)
         late = await kept.worker(2)
-        assert list(map(instructions.options_of, early.heard("options"))) == [options]
-        assert late.heard("options") == []
-        assert late.beginning.config.policy == options
+        assert list(map(instructions.config_of, early.heard("config"))) == [config]
+        assert late.heard("config") == []
+        assert late.beginning.config == config
 
 
 async def test_what_has_no_more_room_goes_to_all_and_to_who_comes_later(autojump_clock: MockClock) -> None:

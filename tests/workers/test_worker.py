@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
+from msgspec import structs
 from trio.testing import MockClock
 
 from tests.support.keys import ALICE, BOB, NOW
@@ -278,10 +279,10 @@ async def test_it_goes_by_lists_that_changed_before_it_served_and_after(tmp_path
 
 
 @serving
-async def test_it_takes_lists_of_files(tmp_path: Path) -> None:
+async def test_it_goes_by_another_configuration(tmp_path: Path) -> None:
     async with at_work(tmp_path) as keeper, keeper.client() as client:
-        options = PolicyOptions(denied_pubkeys=(ALICE.pubkey,))
-        keeper.link.tell("options", instructions.encode(options))
+        config = structs.replace(config_of(tmp_path), policy=PolicyOptions(denied_pubkeys=(ALICE.pubkey,)))
+        keeper.link.tell("config", instructions.encode(config))
         await keeper.link.call("settle")
         assert (await client.publish(ALICE.event("a note")))[2] is False
         assert (await client.publish(BOB.event("a note")))[2] is True

@@ -42,6 +42,7 @@ class Backups:
         self._vault = vault
         self._clock = clock
         self._turn = trio.Lock()
+        self._changed = trio.Event()
         self._statistics = BackupStatistics()
 
     def statistics(self) -> BackupStatistics:
@@ -53,14 +54,31 @@ class Backups:
         trouble = self._statistics.trouble
         return f"no backup was made: {trouble}" if trouble and self._options.every_seconds else None
 
-    async def run(self) -> None:
-        """Make one whenever it is time to, for ever; not at all if that is not wanted."""
-        every, vault = self._options.every_seconds, self._vault
-        if not every or vault is None:
+    def take_options(self, options: BackupOptions, vault: Vault | None) -> None:
+        """Go by these options from now on, with the next backup; see above; sync."""
+        if options == self._options:
             return
-        seconds = await self._until_first(vault, every)
+        self._options = options
+        self._vault = vault
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def run(self) -> None:
+        """Make one whenever it is time to, for ever; none while that is not wanted."""
         while True:
-            await trio.sleep(seconds)
+            every, vault, changed = self._options.every_seconds, self._vault, self._changed
+            if every and vault is not None:
+                await self._make_regularly(vault, every, changed)
+            else:
+                await changed.wait()
+
+    async def _make_regularly(self, vault: Vault, every: float, changed: trio.Event) -> None:
+        """Make them until the options are others."""
+        seconds = await self._until_first(vault, every)
+        while not changed.is_set():
+            with trio.move_on_after(seconds):
+                await changed.wait()
+                return
             # By a clock that nobody sets: one that was ahead, and is set back, is not to put the next off for years.
             began = trio.current_time()
             try:

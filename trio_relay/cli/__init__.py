@@ -13,6 +13,7 @@ from trio_relay.cli.init_command import init_command
 from trio_relay.cli.leaving import EXITS
 from trio_relay.cli.operating import count_command, query_command, stats_command
 from trio_relay.cli.relay_calls import call_command, compact_command, delete_command
+from trio_relay.cli.reload_command import reload_command
 from trio_relay.cli.retention_command import retention_command
 from trio_relay.cli.serving_commands import main
 from trio_relay.cli.store_commands import migrate_command, trends_command
@@ -34,6 +35,7 @@ for command in (
     export_command,
     migrate_command,
     query_command,
+    reload_command,
     retention_command,
     stats_command,
     backup_command,

@@ -86,6 +86,7 @@ EXITS: Final = {
     "init": Exits("the file cannot be written", opens_store=False),
     "migrate": Exits("the store cannot be brought to this version"),
     "query": _READING,
+    "reload": Exits("no relay answers, or it could not take the changes; with 2, too, nothing has changed"),
     "restore": Exits("the store cannot be written"),
     "retention": Exits("the store failed, or the running relay refuses"),
     "serve": _SERVING,

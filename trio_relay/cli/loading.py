@@ -12,9 +12,8 @@ import structlog
 
 from trio_relay import logs
 from trio_relay.cli.leaving import CONFIG_ERROR, leave
-from trio_relay.config import Config, exposed, list_files, load
+from trio_relay.config import Config, ConfigRead, exposed, load_whole
 from trio_relay.config_checks import ConfigError
-from trio_relay.list_files import ListFiles
 from trio_relay.store.sqlite.lock import why_not_there
 
 log = structlog.get_logger("trio_relay.cli")
@@ -33,21 +32,20 @@ group_config_option: Final = _config_option(envvar="TRIO_RELAY_CONFIG", show_env
 
 def loaded(path: Path | None, *, with_hooks: bool = False) -> Config:
     """Read and check the configuration, and have the log go by it."""
+    return loaded_whole(path, with_hooks=with_hooks).config
+
+
+def loaded_whole(path: Path | None, *, with_hooks: bool = False) -> ConfigRead:
+    """The same as `loaded`, with all that one reading gives."""
     try:
-        config = load(path, os.environ, with_hooks=with_hooks)
+        whole = load_whole(path, os.environ, with_hooks=with_hooks)
         open_secrets = [] if path is None else exposed(path)
     except ConfigError as error:
         leave(CONFIG_ERROR, str(error))
-    logs.configure(config.log)
+    logs.configure(whole.config.log)
     if open_secrets:
         log.warning("everybody on this machine may read the configuration", path=str(path), secrets=open_secrets)
-    return config
-
-
-def followed_lists(path: Path | None, config: Config) -> ListFiles | None:
-    """What sees when lists of the configuration change; None if none stands in a file."""
-    files = list_files(path, os.environ)
-    return ListFiles(files, lambda: load(path, os.environ).policy, config.policy.files_seconds) if files else None
+    return whole
 
 
 def loaded_lasting(path: Path | None) -> Config:

@@ -15,12 +15,11 @@ from trio_relay import app, logs
 from trio_relay.app import Origins
 from trio_relay.cli.backup_commands import backups_of
 from trio_relay.cli.leaving import CONFIG_ERROR, exit_codes, leave
-from trio_relay.cli.loading import config_option, followed_lists, group_config_option, loaded
-from trio_relay.config import Config, load
+from trio_relay.cli.loading import config_option, group_config_option, loaded, loaded_whole
+from trio_relay.config import Config, ConfigRead
 from trio_relay.net.web.assembly import pages_of
-from trio_relay.peers.mirror_tables import MirrorTables
+from trio_relay.reloading import Reloading
 from trio_relay.service import Service
-from trio_relay.shown_settings import shown_settings
 from trio_relay.systemd import take_notifier, take_sockets
 from trio_relay.tls_files import tls_files
 from trio_relay.version import CODE, __version__
@@ -62,9 +61,10 @@ def check_config(group_path: Path | None, config_path: Path | None) -> None:
 def serve(path: Path | None) -> None:
     logs.open_closed_streams()
     service = _service()  # before any code of others runs, such as hooks
-    config = loaded(path, with_hooks=True)
+    whole = loaded_whole(path, with_hooks=True)
+    config = whole.config
     with exit_codes():
-        trio.run(_main_of(config), config, partial(click.echo, nl=True), _origins(path, config, service))
+        trio.run(_main_of(config), config, partial(click.echo, nl=True), _origins(path, whole, service))
     click.echo("stopped")
 
 
@@ -75,12 +75,14 @@ def _service() -> Service:
         leave(CONFIG_ERROR, str(error))
 
 
-def _origins(path: Path | None, config: Config, service: Service) -> Origins:
+def _origins(path: Path | None, whole: ConfigRead, service: Service) -> Origins:
+    config = whole.config
     # A service is told by SIGHUP that its file has changed; to a relay on a terminal it says that this was closed.
     is_service = path is not None and not (sys.stdin is not None and sys.stdin.isatty())
-    mirrors = MirrorTables(lambda: load(path, os.environ).mirror) if config.mirror or is_service else None
-    settings = shown_settings(path, os.environ, config)
-    return Origins(followed_lists(path, config), mirrors, backups_of(config), settings, service)
+    hears_hangups = is_service or bool(config.mirror) or bool(config.net.tls_certificate)
+    reloading = Reloading(path, dict(os.environ), whole, hears_hangups=hears_hangups)
+    reloading.telling = service.notifier.reloading
+    return Origins(reloading, backups_of(config), service)
 
 
 def _main_of(config: Config) -> Callable[..., Awaitable[None]]:

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from trio_relay.config import exposed, list_files
+from trio_relay.config import exposed, load_whole
 from trio_relay.config_tables import Config
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
@@ -187,7 +187,7 @@ def _look_at_store(store: Path, patient: Patient, chart: Chart) -> None:
 
 
 def _lists(path: Path | None) -> list[Path]:
-    return [one for files in list_files(path, os.environ).values() for one in files]
+    return [one for files in load_whole(path, os.environ).files.values() for one in files]
 
 
 def _code(config: Config) -> list[Path]:

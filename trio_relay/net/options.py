@@ -32,7 +32,7 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(
             description=(
                 "File with the certificate for addresses with tls: in front, and behind it those that lead to an"
-                " authority, in PEM. Read again when it or the key changes, and on SIGHUP: who comes then gets the new"
+                " authority, in PEM. Read again when it or the key changes: who comes then gets the new"
                 " one, and who is there stays connected."
             ),
             extra={"unit": "path"},

@@ -76,6 +76,21 @@ def load_hooks(hooks: str) -> ModuleType:
     return module
 
 
+def check_loaded(hooks: str, table: Mapping[str, Any]) -> None:
+    """Check options for a module that was loaded at the start, without loading it again.
+
+    Args:
+        hooks: as `load_hooks` took it.
+        table: the operator's.
+
+    Raises:
+        HooksRefused: they are not as the module's `Options` have it.
+    """
+    name = _name_of_file(Path(hooks)) if _is_path(hooks) else hooks
+    if (module := sys.modules.get(name)) is not None:
+        options_for(module, table)
+
+
 def _is_path(hooks: str) -> bool:
     return hooks.endswith(".py") or "/" in hooks
 
@@ -85,7 +100,7 @@ def _load_file(path: Path) -> ModuleType:
     home = path.parent.parent if package else path.parent
     if str(home) not in sys.path:
         sys.path.append(str(home))
-    name = LOADED + (path.parent.name if package else path.stem)
+    name = _name_of_file(path)
     if not path.is_file():
         raise FileNotFoundError(2, "no such file")
     spec = spec_from_file_location(name, path)
@@ -95,6 +110,10 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _name_of_file(path: Path) -> str:
+    return LOADED + (path.parent.name if path.name == "__init__.py" else path.stem)
 
 
 def options_for(module: object, table: Mapping[str, Any]) -> object:

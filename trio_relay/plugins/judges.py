@@ -52,6 +52,10 @@ class Exemptions:
     """
 
     def __init__(self, options: PluginOptions) -> None:
+        self.take_options(options)
+
+    def take_options(self, options: PluginOptions) -> None:
+        """Go by other options from now on."""
         self._only = frozenset(options.only_kinds)
         self._skipped = frozenset(options.skip_kinds)
         self._pubkeys = frozenset(options.skip_pubkeys)

@@ -9,7 +9,6 @@ from typing import Final, Protocol
 
 import structlog
 import trio
-from msgspec.structs import replace
 
 from trio_relay.config import Config
 from trio_relay.link import Calls, Link, LinkEnded, Refused, Tells
@@ -20,17 +19,14 @@ from trio_relay.net.listeners import Preamble
 from trio_relay.net.tls import CertifiedKey
 from trio_relay.net.vitals import Vitals
 from trio_relay.net.web.console import Console
-from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.pipeline.relay import Relay
 from trio_relay.policy.lists import Change, ListName
-from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.retention import NO_FLOORS, Floors
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store.base import StoreError
 from trio_relay.version import __version__
 from trio_relay.workers import statistics
 from trio_relay.workers.instructions import (
-    MIRRORING,
     Beginning,
     RelayHealth,
     RequestAnswer,
@@ -209,23 +205,18 @@ class Conversations:
         if changes := [change for change in changes if change.name not in _KEEPERS_OWN]:
             link.tell("rules", encode(changes))
 
-    def take_options(self, options: PolicyOptions) -> None:
-        """Tell all workers of lists that stand in files; sync."""
-        self._config = replace(self._config, policy=options)
+    def take_config(self, config: Config) -> None:
+        """Have all workers go by this configuration, those to come, too; the relay here does already; sync."""
+        self._config = config
+        self._floors = self.relay.rules.retention.floors
         for link in self._links.values():
-            link.tell("options", encode(options))
+            link.tell("config", encode(config))
 
     def take_floors(self, floors: Floors) -> None:
         """Have all workers refuse what has no more room, those to come, too; sync."""
         self._floors = floors
         for link in self._links.values():
             link.tell("floors", encode(floors))
-
-    def take_mirrors(self, mirrors: Sequence[MirrorOptions]) -> None:
-        """Tell the worker that runs the mirrors of their tables as they are now; sync."""
-        self._config = replace(self._config, mirror=tuple(mirrors))
-        if (link := self._links.get(MIRRORING)) is not None:
-            link.tell("mirrors", encode(self._config.mirror))
 
     def take_certificate(self, certified: CertifiedKey) -> None:
         """Have all workers show this from now on, those to come, too; sync."""

@@ -4,9 +4,8 @@ keeper                            worker
 begin     how to serve         →
           ← ready
 rules     changes of the lists →
-options   lists of files       →
+config    the whole, as it is now →
 floors    what retention has no more room for →
-mirrors   their tables         →
 certificate, with its key      →
 obey      answered when all before it was taken (a question)
 settle    answered when what was being saved is (a question)
@@ -33,9 +32,7 @@ from trio_relay.net.tls import CertifiedKey
 from trio_relay.net.vitals import Point
 from trio_relay.net.web.place import Place
 from trio_relay.nostr.event import Event
-from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.policy.lists import Change
-from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.retention import NO_FLOORS, Floors
 
 MIRRORING: Final = 1
@@ -100,8 +97,7 @@ encode: Final = msgspec.msgpack.Encoder().encode
 beginning_of: Final = msgspec.msgpack.Decoder(Beginning).decode
 changes_of: Final = msgspec.msgpack.Decoder(list[Change]).decode
 certified_of: Final = msgspec.msgpack.Decoder(CertifiedKey).decode
-mirrors_of: Final = msgspec.msgpack.Decoder(tuple[MirrorOptions, ...]).decode
-options_of: Final = msgspec.msgpack.Decoder(PolicyOptions).decode
+config_of: Final = msgspec.msgpack.Decoder(Config).decode
 reported_of: Final = msgspec.msgpack.Decoder(Reported).decode
 request_of: Final = msgspec.msgpack.Decoder(Request).decode
 place_of: Final = msgspec.msgpack.Decoder(Place).decode

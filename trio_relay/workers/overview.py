@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from trio_relay.link import Calls
-from trio_relay.net.admin.sight import MOST_REFUSALS, BackUpNow, Sight, WantedRefusals
+from trio_relay.net.admin.sight import MOST_REFUSALS, BackUpNow, ReloadNow, Sight, WantedRefusals
 from trio_relay.net.clients import MOST_LISTED, ClientRecord
 from trio_relay.net.statistics import RefusalRecord
 from trio_relay.net.vitals import VitalsSource
@@ -39,7 +39,7 @@ class WorkersSight:
         statistics: of the whole relay, as workers have told it last.
         ask_all: puts a question to all workers, and gives the answers of those that answer in time.
         explaining: reads the store of all.
-        vitals, back_up: as an `OwnSight` has them.
+        vitals, back_up, reload: as an `OwnSight` has them.
     """
 
     def __init__(
@@ -49,9 +49,11 @@ class WorkersSight:
         explaining: Explaining,
         vitals: VitalsSource | None = None,
         back_up: BackUpNow | None = None,
+        reload: ReloadNow | None = None,
     ) -> None:
         self.vitals = vitals
         self.back_up = back_up
+        self.reload = reload
         self._statistics = statistics
         self._ask_all = ask_all
         self.explaining = explaining

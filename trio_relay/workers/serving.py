@@ -21,8 +21,18 @@ from typing import Final, TypeAlias
 import structlog
 import trio
 
-from trio_relay import heap
-from trio_relay.app import Origins, bounds_of, bus_of, hear_signals, is_shared, open_store, rules_of, sync_options
+from trio_relay import heap, logs
+from trio_relay.app import (
+    Origins,
+    bounds_of,
+    bus_of,
+    hear_signals,
+    is_shared,
+    open_store,
+    rules_of,
+    sync_options,
+    take_console,
+)
 from trio_relay.attending import attended, listened, listening
 from trio_relay.banner import banner, place_of
 from trio_relay.bus.hub import Hub
@@ -36,8 +46,8 @@ from trio_relay.net.handed_sockets import HandedSockets, assigned
 from trio_relay.net.listeners import BoundListener, Shortage, preamble_of
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.net.vitals import Look, Vitals, look_at
-from trio_relay.net.web.assembly import open_console, pages_of
-from trio_relay.peers.mirror_tables import rereading
+from trio_relay.net.web.assembly import open_console, pages_of, secret_of_links
+from trio_relay.net.web.console import Console
 from trio_relay.pipeline.histogram import SECONDS, SIZES, Histogram
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
@@ -49,7 +59,7 @@ from trio_relay.service import unless_stopped
 from trio_relay.store.base import Store
 from trio_relay.store.kept import Keeper
 from trio_relay.store.sqlite import open_sqlite
-from trio_relay.tls_files import TlsFiles, following, tls_files
+from trio_relay.tls_files import TlsFiles, tls_files
 from trio_relay.workers.conversations import Conversations
 from trio_relay.workers.home import HomeStore
 from trio_relay.workers.linked_bus import HubPlace
@@ -92,8 +102,7 @@ async def main(config: Config, announce: Announce, origins: Origins, workers: in
         root.start_soon(heap.give_back_regularly)
         root.start_soon((lag := LoopLag()).measure)
         handed = await assigned(origins.service.sockets, listened(config))
-        buckets = WORDS if config.rates.enabled else 0
-        with _scoreboard(workers, config.net.max_connections, buckets) as scoreboard, unless_stopped(stop):
+        with _scoreboard(workers, config.net.max_connections, WORDS) as scoreboard, unless_stopped(stop):
             whole = _Whole(config, workers, scoreboard, files, handed, lag)
             await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, origins)
         root.cancel_scope.cancel(reason="the relay has stopped")
@@ -109,6 +118,10 @@ def _scoreboard(workers: int, connections: int, buckets: int) -> Scoreboard:
         return Scoreboard.create(workers, connections, buckets)
     except OSError as error:
         raise WorkersFailed(f"no memory that workers can share: {error.strerror}") from error
+
+
+def _grace_of(config: Config) -> float:
+    return config.net.grace_seconds + config.pipeline.drain_seconds + _MORE_SECONDS
 
 
 class _Whole:
@@ -140,7 +153,7 @@ class _Whole:
             workers,
             self._spawn,
             self._converse,
-            grace_seconds=config.net.grace_seconds + config.pipeline.drain_seconds + _MORE_SECONDS,
+            grace_seconds=_grace_of(config),
         )
         self._conversations = Conversations(
             config, workers, scoreboard, self._descriptors, self._supervisor.kill, self._totals
@@ -200,40 +213,50 @@ class _Whole:
     async def _serve(self, store: Store, relay: Relay, stop: trio.Event, announce: Announce, origins: Origins) -> None:
         conversations, config = self._conversations, self._config
         vitals = Vitals(partial(self._look, relay), relay.count_stored)
+        statistics = partial(self._statistics, relay)
         sight = WorkersSight(
-            lambda: self._statistics(relay)[0], conversations.ask_all, relay.explaining, vitals, origins.back_up
+            lambda: statistics()[0],
+            conversations.ask_all,
+            relay.explaining,
+            vitals,
+            origins.back_up,
+            origins.reload,
         )
         conversations.relay, conversations.admin = relay, AdminApi(relay, sight, origins.settings)
         conversations.vitals, conversations.degraded = vitals, lambda: origins.degraded() or self._mirror_away
-        conversations.console = await open_console(
+        console = conversations.console = await open_console(
             relay, config.web, conversations.admin, pages_of(config.web), conversations.vitals
         )
         relay.moderation.state.subscribe(conversations.follow)
         relay.retention.follow = conversations.take_floors
-        page = MetricsPage(partial(self._statistics, relay), self._figures)
-        page.add(OperationCollector(lambda: relay.degraded() or conversations.degraded(), lambda: bounds_of(config)))
+        bounds = bounds_of(config)
+        page = MetricsPage(statistics, self._figures)
+        page.add(OperationCollector(lambda: relay.degraded() or conversations.degraded(), lambda: bounds))
         origins.add_metrics(page)
         endpoint = MetricsEndpoint(page.render, conversations.gather)
         if self._files is not None:
             conversations.take_certificate(self._files.certified)
         conversations.preambles = list(map(preamble_of, self._listeners))
         async with (
-            attended(
-                config,
-                relay,
-                endpoint,
-                vitals,
-                Shortage(),
-                origins.lists,
-                conversations.take_options,
-                origins.backups,
-                self._handed,
-            ) as metrics,
-            rereading(origins.mirrors, conversations.take_mirrors) as asked,
-            following(self._files, conversations.take_certificate, asked),
+            attended(config, endpoint, vitals, Shortage(), origins.backups, self._handed) as attending,
             control_line(config.control.place(config.store.backend, config.store.path), conversations.admin),
+            trio.open_nursery() as following,
         ):
-            for line in banner(config, store, relay, metrics, self._workers):
+
+            async def prepare(config: Config) -> Callable[[], None]:
+                secret = await secret_of_links(relay, config.web, rules_of(config, self._listeners))
+
+                def take() -> None:
+                    self._take_options(relay, console, config, secret)
+                    attending.take_options(config)
+                    bounds.update(bounds_of(config))
+
+                return take
+
+            if origins.reloading is not None:
+                origins.reloading.serve(prepare, self._files, conversations.take_certificate, conversations.obeyed)
+                await following.start(origins.reloading.run)
+            for line in banner(config, store, relay, attending.listeners, self._workers):
                 announce(line)
             async with trio.open_nursery() as serving:
                 serving.start_soon(self._stop_workers, stop)
@@ -243,6 +266,15 @@ class _Whole:
                         announce(place_of(listener))
                     alive = conversations.obeyed if store.is_shared else conversations.settled
                     serving.start_soon(origins.service.run, config, self._listeners, alive, stop)
+            following.cancel_scope.cancel(reason="all workers have ended")
+
+    def _take_options(self, relay: Relay, console: Console, config: Config, secret: bytes) -> None:
+        """Have this process and all workers go by a configuration; sync."""
+        logs.configure(config.log)
+        relay.take_options(config.pipeline, sync_options(config), rules_of(config, self._listeners))
+        take_console(console, relay, config, secret)
+        self._supervisor.grace_seconds = _grace_of(config)
+        self._conversations.take_config(config)
 
     def _statistics(self, relay: Relay) -> tuple[RelayStatistics, NetStatistics]:
         own = relay.statistics()

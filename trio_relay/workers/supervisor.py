@@ -127,7 +127,8 @@ class Supervisor:
         self._start = start
         self._converse = converse
         self._ready_seconds = ready_seconds
-        self._grace_seconds = grace_seconds
+        self.grace_seconds = grace_seconds
+        """See above; may change at any time."""
         self._lives: dict[int, _Life] = {}
         self._unready = set(self._numbers)
         """Who has not been ready even once."""
@@ -180,9 +181,9 @@ class Supervisor:
         for life in self._lives.values():
             if not life.is_ready:
                 life.process.terminate()
-        await trio.sleep(self._grace_seconds)
+        await trio.sleep(self.grace_seconds)
         for life in self._lives.values():
-            life.kill(f"did not end within {self._grace_seconds:g} seconds")
+            life.kill(f"did not end within {self.grace_seconds:g} seconds")
 
     def ready(self, number: int) -> None:
         """Note that this worker serves; sync, to be called while it is conversed with."""

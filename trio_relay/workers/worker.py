@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from trio_relay import heap, logs
-from trio_relay.app import endpoints_of, open_store, rules_of, sync_options
+from trio_relay.app import Served, endpoints_of, open_store, rules_of, sync_options, take_console
 from trio_relay.config import Config
 from trio_relay.link import Link, Tells
 from trio_relay.loop_lag import LoopLag
@@ -33,7 +33,6 @@ from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.lists import Change
-from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.retention import Floors
 from trio_relay.process import open_files, own_use, tune_process
 from trio_relay.scoreboard import Scoreboard
@@ -48,9 +47,8 @@ from trio_relay.workers.instructions import (
     beginning_of,
     certified_of,
     changes_of,
+    config_of,
     floors_of,
-    mirrors_of,
-    options_of,
 )
 from trio_relay.workers.linked_bus import LinkedBus
 from trio_relay.workers.overview import answering
@@ -72,15 +70,15 @@ class ServingWorker:
         self._number = number
         self._link = link
         self._lag = LoopLag()
+        self._workers = 1
         self._stop = trio.Event()
         self._begun = trio.Event()
         self._prepared = trio.Event()
         self._beginning: Beginning | None = None
         self._early: list[Change] = []
-        self._early_options: PolicyOptions | None = None
+        self._early_config: Config | None = None
         self._early_floors: Floors | None = None
         self._early_certificate: bytes | None = None
-        self._early_mirrors: bytes | None = None
         self._position: Callable[[], int] = lambda: 0
         self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"version": _check_version, "begin": self._begin}
         self._calls: dict[str, Callable[[bytes], Awaitable[bytes]]] = {"obey": _obey}
@@ -91,8 +89,7 @@ class ServingWorker:
             nursery.start_soon(self._speak, nursery.cancel_scope)
             await self._begun.wait()
             assert self._beginning is not None
-            hears_hangups = self._beginning.certified is not None or bool(self._beginning.config.mirror)
-            nursery.start_soon(self._hear_signals, hears_hangups)
+            nursery.start_soon(self._hear_signals)
             nursery.start_soon(heap.give_back_regularly)
             nursery.start_soon(self._lag.measure)
             await self._serve(self._beginning)
@@ -106,12 +103,13 @@ class ServingWorker:
 
     async def _begin(self, payload: bytes) -> None:
         self._beginning = beginning_of(payload)
+        self._workers = self._beginning.workers
         self._begun.set()
         await self._prepared.wait()  # what follows is for a store that is open
 
-    async def _hear_signals(self, hears_hangups: bool) -> None:
-        # SIGHUP is for the keeper, and reaches all processes where a terminal sends it.
-        with trio.open_signal_receiver(signal.SIGTERM, *([signal.SIGHUP] if hears_hangups else [])) as signals:
+    async def _hear_signals(self) -> None:
+        # SIGHUP is for the keeper, which ends or reads again by it, and reaches all processes of a terminal.
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
             async for number in signals:
                 if number == signal.SIGTERM:
                     log.info("stopping", signal="SIGTERM")
@@ -170,8 +168,8 @@ class ServingWorker:
         async def keep_rules(payload: bytes) -> None:
             self._early += changes_of(payload)
 
-        async def keep_options(payload: bytes) -> None:
-            self._early_options = options_of(payload)
+        async def keep_config(payload: bytes) -> None:
+            self._early_config = config_of(payload)
 
         async def keep_floors(payload: bytes) -> None:
             self._early_floors = floors_of(payload)
@@ -179,15 +177,11 @@ class ServingWorker:
         async def keep_certificate(payload: bytes) -> None:
             self._early_certificate = payload
 
-        async def keep_mirrors(payload: bytes) -> None:
-            self._early_mirrors = payload
-
         kept = {
             "rules": keep_rules,
-            "options": keep_options,
+            "config": keep_config,
             "floors": keep_floors,
             "certificate": keep_certificate,
-            "mirrors": keep_mirrors,
         }
         self._tells |= {**tells, **kept, "stop": self._take_stop}
         self._prepared.set()
@@ -206,10 +200,12 @@ class ServingWorker:
         mirrors: TakeMirrors,
     ) -> None:
         web, pages, vitals = config.web, pages_of(config.web), RemoteVitals(desk)
-        site = Site(relay, web, pages, vitals, RemoteConsole(desk, doorway(relay, web, pages, vitals)))
+        console = doorway(relay, web, pages, vitals)
+        site = Site(relay, web, pages, vitals, RemoteConsole(desk, console))
         front = endpoints_of(config, relay, RemoteAdmin(relay, desk), desk.check, desk.degraded, site)
         clients = Clients(relay.now, self._number)
         server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls, clients=clients)
+        served = Served(relay, server, front, site, listeners)
         # Each process's clock of Trio begins somewhere else; this one is the same for all of a machine.
         relay.rates.ahead = time.monotonic() - trio.current_time()
         state = relay.moderation.state
@@ -221,9 +217,16 @@ class ServingWorker:
         async def take_rules(payload: bytes) -> None:
             state.apply_unstored(changes_of(payload))
 
-        async def take_options(payload: bytes) -> None:
-            relay.rules.take_options(options_of(payload))
-            server.take_options(config.net)
+        def go_by(whole: Config) -> None:
+            config = share_of(whole, self._workers)
+            logs.configure(config.log, worker=self._number)
+            served.take_options(config)
+            take_console(console, relay, config, b"")
+            if self._number == MIRRORING:
+                mirrors(config.mirror)
+
+        async def take_config(payload: bytes) -> None:
+            go_by(config_of(payload))
 
         async def take_floors(payload: bytes) -> None:
             relay.rules.take_floors(floors_of(payload))
@@ -231,9 +234,6 @@ class ServingWorker:
         async def take_certificate(payload: bytes) -> None:
             if tls is not None:
                 tls.take(certified_of(payload))
-
-        async def take_mirrors(payload: bytes) -> None:
-            mirrors(mirrors_of(payload))
 
         async def tell_statistics(_payload: bytes) -> bytes:
             net = replace(server.statistics(), loop_lag=self._lag.statistics())
@@ -245,19 +245,16 @@ class ServingWorker:
 
         # The lists were read before: what has changed since may be in them or not, and is now what it was last.
         state.apply_unstored(self._early)
-        if self._early_options is not None:
-            relay.rules.take_options(self._early_options)
+        if self._early_config is not None:
+            go_by(self._early_config)
         if self._early_floors is not None:
             relay.rules.take_floors(self._early_floors)
         self._tells |= {
             "rules": take_rules,
-            "options": take_options,
+            "config": take_config,
             "floors": take_floors,
             "certificate": take_certificate,
-            "mirrors": take_mirrors,
         }
-        if self._early_mirrors is not None:
-            await take_mirrors(self._early_mirrors)
         if self._early_certificate is not None:
             await take_certificate(self._early_certificate)
         self._calls |= {"settle": settle, "statistics": tell_statistics, "check": tell_trouble}

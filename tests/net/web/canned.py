@@ -178,6 +178,7 @@ def answers(text: str = "hello") -> dict[str, Any]:
                 "unit": "",
                 "bounds": "",
                 "method": "changerelayname",
+                "live": True,
             },
             {
                 "section": "net",
@@ -190,6 +191,8 @@ def answers(text: str = "hello") -> dict[str, Any]:
                 "unit": "seconds",
                 "bounds": "from 1",
                 "method": None,
+                "live": False,
+                "waits": [text],
                 "files": [text, text],
                 "more": 7,
                 "adds": text,

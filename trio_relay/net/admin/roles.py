@@ -16,6 +16,8 @@ _MOST_HUE: Final = 360
 """NIP-43's colors are hues: it says 0 to 255, color wheels go on to 360."""
 FOR_ADMINS: Final = frozenset({"removeevents", "compactstore", "checkstore"})
 """What nobody else can be let do: it takes anything away for good, or keeps the store busy for long."""
+FOR_OPERATOR: Final = frozenset({"reloadconfig"})
+"""What not even admins may call, but who is on the relay's machine: what is wrong with its files is told."""
 _MOST_ORDER: Final = 2**31
 
 
@@ -79,7 +81,7 @@ def assign_method(call: Call, methods: Collection[str]) -> Outcome:
         return Outcome([False, "no such method"])
     if not may_call(call, method):
         return Outcome([False, "you may not call it yourself"])
-    if method in FOR_ADMINS:
+    if method in FOR_ADMINS | FOR_OPERATOR:
         return Outcome([False, "it is for admins alone"])
     return Outcome([True, "assigned"], granting(call.rules.lists, ListName.METHODS, pubkey, method, call.now))
 
@@ -101,7 +103,11 @@ def list_assignees(call: Call) -> Outcome:
 def may_call(call: Call, method: str) -> bool:
     """True for admins and the operator, and for those to whom the method was assigned, if it can be."""
     rules = call.rules
-    if call.caller == OPERATOR or call.caller in rules.admins:
+    if call.caller == OPERATOR:
+        return True
+    if method in FOR_OPERATOR:
+        return False
+    if call.caller in rules.admins:
         return True
     return method not in FOR_ADMINS and method in granted(rules.lists, ListName.METHODS, call.caller, call.now)
 

@@ -45,7 +45,10 @@ def _line(call: Call, record: SettingRecord) -> dict[str, object]:
         "unit": record.unit,
         "bounds": record.bounds,
         "method": method,
+        "live": record.is_live,
     }
     where = {"file": record.file, "files": list(record.files)}
     known = {"more": more, **where, "adds": _ADDING.get(f"{record.section}.{record.key}")}
+    if record.waiting is not None:
+        line["waits"] = record.waiting
     return line | {field: what for field, what in known.items() if what}

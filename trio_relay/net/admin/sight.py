@@ -54,6 +54,10 @@ BackUpNow: TypeAlias = Callable[[], Awaitable[dict[str, object]]]
 """Writes a backup, and tells which files it has made; raises `Rejected`."""
 
 
+ReloadNow: TypeAlias = Callable[[], Awaitable[dict[str, object]]]
+"""Has the configuration read again, and tells what that has changed; raises `Rejected`."""
+
+
 class SettingRecord(Frozen, frozen=True):
     """One setting, with nothing secret in it.
 
@@ -70,6 +74,8 @@ class SettingRecord(Frozen, frozen=True):
         text: what it is.
         unit: of the value, if it has one.
         bounds: of the value, in words.
+        is_live: True if the running relay goes by another value once it reads its configuration again.
+        waiting: the value that waits for the next start; None if none does.
     """
 
     section: str
@@ -84,6 +90,8 @@ class SettingRecord(Frozen, frozen=True):
     text: str
     unit: str
     bounds: str
+    is_live: bool = True
+    waiting: object = None
 
 
 SettingsShown: TypeAlias = Callable[[], Sequence[SettingRecord]]
@@ -112,6 +120,11 @@ class Sight(Protocol):
     @property
     def back_up(self) -> BackUpNow | None:
         """Makes a backup; None: there is no way to."""
+        ...
+
+    @property
+    def reload(self) -> ReloadNow | None:
+        """Reads the configuration again; None: there is no way to."""
         ...
 
     @property
@@ -152,6 +165,7 @@ class OwnSight:
         clients: of its server; None: nobody is seen.
         vitals: how it did and does; None: nobody keeps that.
         back_up: makes a backup; None: there is no way to.
+        reload: reads the configuration again; None: likewise.
     """
 
     def __init__(
@@ -160,9 +174,11 @@ class OwnSight:
         clients: Clients | None = None,
         vitals: VitalsSource | None = None,
         back_up: BackUpNow | None = None,
+        reload: ReloadNow | None = None,
     ) -> None:
         self.vitals = vitals
         self.back_up = back_up
+        self.reload = reload
         self._relay = relay
         self._clients = clients or Clients(relay.now)
         self.explaining = relay.explaining

@@ -43,6 +43,23 @@ async def _back_up(sight: Sight) -> object:
     return await sight.back_up()
 
 
+def reload_configuration(call: Call) -> Outcome:
+    """Read the configuration again, and go by what can change while the relay runs."""
+    call.at_most(0)
+    return Outcome(later=partial(_reload, call.sight), is_act=True, telling=_told_changed)
+
+
+async def _reload(sight: Sight) -> object:
+    if sight.reload is None:
+        raise Rejected(Prefix.UNSUPPORTED, "this relay was started without a configuration that could be read again")
+    return await sight.reload()
+
+
+def _told_changed(result: object) -> str:
+    changed = result["changed"] if isinstance(result, dict) else []
+    return f"{len(changed):,} settings changed" if changed else "no setting changed"
+
+
 def export_events(call: Call) -> Outcome:
     """Have it recorded that somebody takes all events along: who may call this may download them from the console."""
     call.at_most(0)
@@ -115,6 +132,7 @@ def _told_forgotten(result: object) -> str:
 UPKEEP = {
     "listvitals": list_vitals,
     "backupnow": back_up,
+    "reloadconfig": reload_configuration,
     "exportevents": export_events,
     "countevents": count_events,
     "removeevents": remove_events,

@@ -42,6 +42,7 @@ _DEEDS: Final = {
     "disconnectclient": "Hung up on the client {0}",
     "undoact": "Undid an act",
     "backupnow": "Made a backup",
+    "reloadconfig": "Had the configuration read again",
     "exportevents": "Downloaded all events",
 }
 _DEFAULTS: Final = {
