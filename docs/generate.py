@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
@@ -16,6 +17,7 @@ from prometheus_client.metrics_core import Metric
 
 from docs.dashboard import dashboard_file
 from docs.doctor_page import doctor_page
+from docs.manual_page import manual_page
 from trio_relay import Endpoints, MemoryStore, NetOptions, Server, open_relay
 from trio_relay.backup import BackupStatistics
 from trio_relay.backup.regular import BackupCollector
@@ -41,7 +43,17 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "metrics.md": metrics_page(),
         ROOT / "deploy" / "grafana" / "trio-relay.json": dashboard_file(),
         ROOT / "docs" / "doctor.md": doctor_page(GENERATED),
+        ROOT / "docs" / "trio-relay.1": manual_page(command, released()),
     }
+
+
+def released() -> str:
+    """The date of the newest version in the CHANGELOG."""
+    found = re.search(
+        r"^## \[.+\] - (\d{4}-\d\d-\d\d)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert found is not None
+    return found[1]
 
 
 def sample_file() -> str:

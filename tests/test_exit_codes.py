@@ -32,11 +32,13 @@ ARGUMENTS: dict[str, list[str]] = {
     "completion": ["zsh"],
     "count": ["{}"],
     "delete": ["--yes", "--filter", '{"kinds":[1]}'],
+    "doctor": [],
     "export": ["out.jsonl"],
     "import": ["in.jsonl"],
     "init": ["--yes"],
     "migrate": [],
     "query": ["{}"],
+    "reload": [],
     "restore": ["in.backup"],
     "retention": ["--dry-run"],
     "serve": [],
@@ -56,11 +58,13 @@ SETTINGS = {
 }
 """Under which each has something to do: there are admins, and a bound by which events go."""
 WITHOUT_CONFIGURATION = {"completion", "init"}
+TELLS_IN_ITS_OWN_WAY = {"doctor", "top"}
+"""Of what is wrong with the configuration: see tests/doctor, and tests/test_top.py."""
 MAKES_ITS_STORE = {"", "serve", "import", "migrate", "sync", "delete", "restore"}
 HOLDS_ITS_STORE = {"", "serve", "import", "compact", "delete", "restore", "sync"}
 """Commands that cannot work beside a relay that does not answer."""
 RUNS_A_LOOP = [
-    name for name in ARGUMENTS if name not in ("call", "check-config", "completion", "init", "restore", "top")
+    name for name in ARGUMENTS if name not in ("call", "check-config", "completion", "init", "reload", "restore", "top")
 ]
 
 
@@ -119,7 +123,9 @@ def test_an_option_that_there_is_none_of_is_2(run: Callable[..., Result], name: 
     assert "No such option '--nothing-like-it'" in result.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in ARGUMENTS if name not in WITHOUT_CONFIGURATION | {"top"}])
+@pytest.mark.parametrize(
+    "name", [name for name in ARGUMENTS if name not in WITHOUT_CONFIGURATION | TELLS_IN_ITS_OWN_WAY]
+)
 def test_a_wrong_configuration_is_2(tmp_path: Path, run: Callable[..., Result], name: str) -> None:
     (tmp_path / "wrong.toml").write_text("[limits]\nmax_filters = true\n")
     (tmp_path / "in.jsonl").write_text("")
@@ -145,7 +151,9 @@ def test_a_store_that_another_process_has_is_3(store: Path, run: Callable[..., R
 DAMAGED = [
     name
     for name in of(leaving.CRASHED)
-    if name not in {"", "serve", "call", "init", "top", "restore", "migrate", "import", "sync", "admin-link"}
+    if name
+    not in {"", "serve", "call", "init", "top", "restore", "migrate", "import", "sync", "admin-link"}
+    | {"doctor", "reload"}
 ]
 
 
@@ -169,7 +177,7 @@ def damage(store: Path) -> None:
             file.write(b"\xee" * size)
 
 
-@pytest.mark.parametrize("name", ["call", "top", "sync", "admin-link"])
+@pytest.mark.parametrize("name", ["call", "reload", "top", "sync", "admin-link"])
 def test_nobody_to_speak_with_is_1(store: Path, run: Callable[..., Result], name: str) -> None:
     ended_well(run(name), name, leaving.CRASHED)
 
@@ -208,7 +216,9 @@ def test_an_interruption_is_130(
     ended_well(run(name), name, leaving.STOPPED_NOW)
 
 
-DONE = [name for name in ARGUMENTS if name not in {"", "serve", "call", "top", "sync", "admin-link"}]
+DONE = [
+    name for name in ARGUMENTS if name not in {"", "serve", "call", "top", "sync", "admin-link", "doctor", "reload"}
+]
 
 
 @pytest.mark.parametrize("name", DONE)

@@ -42,6 +42,8 @@ def build(folder: Path, wish: str) -> list[Path]:
 @pytest.mark.parametrize(("wish", "code"), [("1", "compiled"), ("0", "interpreted")])
 async def test_a_wheel_is_compiled_unless_that_is_not_wanted(tmp_path: Path, wish: str, code: str) -> None:
     assert bool(build(tmp_path, wish)) == (code == "compiled")
+    page = tmp_path / "there" / "share" / "man" / "man1" / "trio-relay.1"
+    assert page.read_bytes() == (ROOT / "docs" / "trio-relay.1").read_bytes()
     # Its dependencies are those of this environment; the package itself is what was installed.
     command = launcher(f"import sys\nsys.path.insert(0, {str(tmp_path / 'there')!r})")
     async with running(tmp_path, command=command) as program:

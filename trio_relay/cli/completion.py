@@ -25,7 +25,7 @@ def completion_command(context: click.Context, shell: str) -> None:
     \b
     bash, in ~/.bashrc:  eval "$(trio-relay completion bash)"
     zsh, in ~/.zshrc:    eval "$(trio-relay completion zsh)"
-    fish:  trio-relay completion fish > ~/.config/fish/completions/trio-relay.fish
+    fish, in ~/.config/fish/config.fish:  trio-relay completion fish | source
     """
     click.echo(_SHELLS[shell](context.find_root().command, {}, _NAME, _VARIABLE).source())
 

@@ -86,7 +86,9 @@ EXITS: Final = {
     "init": Exits("the file cannot be written", opens_store=False),
     "migrate": Exits("the store cannot be brought to this version"),
     "query": _READING,
-    "reload": Exits("no relay answers, or it could not take the changes; with 2, too, nothing has changed"),
+    "reload": Exits(
+        "no relay answers, or it could not take the changes; with 2, too, nothing has changed", opens_store=False
+    ),
     "restore": Exits("the store cannot be written"),
     "retention": Exits("the store failed, or the running relay refuses"),
     "serve": _SERVING,
