@@ -269,8 +269,9 @@ def test_a_store_in_memory_is_nothing_to_import_into_or_export(run: Callable[...
 
 
 def test_an_export_to_where_nothing_can_be_written_is_1(tmp_path: Path, run: Callable[..., Result]) -> None:
-    ended = run("export", str(tmp_path / "none" / "events.jsonl"))
-    assert (ended.exit_code, ended.stderr) == (1, "trio-relay: cannot write: No such file or directory\n")
+    path = tmp_path / "none" / "events.jsonl"
+    ended = run("export", str(path))
+    assert (ended.exit_code, ended.stderr) == (1, f"trio-relay: cannot write {path}: No such file or directory\n")
 
 
 def test_a_host_that_is_no_name_is_4(run: Callable[..., Result]) -> None:

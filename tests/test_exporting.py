@@ -189,8 +189,9 @@ def test_options_that_would_do_nothing_are_refused(tmp_path: Path, arguments: li
 
 
 def test_a_state_that_cannot_be_written_says_why(store: Path, tmp_path: Path) -> None:
-    ended = run(store, "export", "--state", str(tmp_path / "nowhere" / "state.json"))
-    assert (ended.exit_code, ended.stderr) == (1, "trio-relay: cannot write: No such file or directory\n")
+    path = tmp_path / "nowhere" / "state.json"
+    ended = run(store, "export", "--state", str(path))
+    assert (ended.exit_code, ended.stderr) == (1, f"trio-relay: cannot write {path}: No such file or directory\n")
 
 
 def test_a_store_that_keeps_what_this_version_does_not_know_has_no_state_written(store: Path, tmp_path: Path) -> None:

@@ -218,7 +218,10 @@ def test_the_file_is_for_its_owner_and_is_not_written_over(init: Callable[..., R
 
 def test_where_nothing_can_be_written_that_is_said(init: Callable[..., Result]) -> None:
     ended = init("--config", "none/relay.toml")
-    assert (ended.exit_code, ended.stderr) == (1, "trio-relay: cannot write: No such file or directory\n")
+    assert (ended.exit_code, ended.stderr) == (
+        1,
+        "trio-relay: cannot write none/relay.toml: No such file or directory\n",
+    )
 
 
 def test_bytes_that_are_no_text_are_no_answer(init: Callable[..., Result]) -> None:

@@ -261,7 +261,7 @@ def test_an_export_replaces_nothing_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").symlink_to("victim")
     _run(tmp_path / "relay.db", "import", stdin=_lines(NOTE))
     ended = _run(tmp_path / "relay.db", "export", str(tmp_path / "out.jsonl"))
-    why = "cannot write: a symbolic link lies in its place, and is not followed"
+    why = f"cannot write {tmp_path / 'out.jsonl'}: a symbolic link lies in its place, and is not followed"
     assert (ended.exit_code, ended.stderr) == (1, f"trio-relay: {why}\n")
     assert (tmp_path / "victim").read_bytes() == b"of somebody else"
 

@@ -135,7 +135,11 @@ def unfinished(path: Path) -> Iterator[Path]:
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise Misplaced(errno.EINVAL, "it is no regular file", str(path))
-    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=_PART, dir=path.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=_PART, dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)  # nobody has asked for the other name
+        raise
     os.close(descriptor)
     try:
         yield Path(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TypeAlias
 
 import apsw
 import pytest
+import trio
 
 from tests.store.files import content, opened, opened_for_reading
 from tests.support.backends import everything
@@ -68,8 +70,12 @@ async def test_a_file_that_is_no_database_is_refused(opener: Opener, tmp_path: P
 
 
 @OPENERS
-async def test_a_folder_is_refused(opener: Opener, tmp_path: Path) -> None:
-    assert (await refusal(opener, tmp_path)).startswith(str(tmp_path))
+async def test_a_folder_is_refused_and_stays_as_it_is(opener: Opener, tmp_path: Path) -> None:
+    await trio.Path(tmp_path).chmod(0o755)
+    told = await refusal(opener, tmp_path)
+    assert told.startswith((f"{tmp_path}: it is a folder", f"{tmp_path} does not exist"))
+    assert stat.S_IMODE((await trio.Path(tmp_path).stat()).st_mode) == 0o755
+    assert not await trio.Path(f"{tmp_path}.lock").exists()
 
 
 async def test_a_file_that_does_not_exist_cannot_be_read(path: Path) -> None:
@@ -85,8 +91,8 @@ async def test_an_empty_file_cannot_be_read(tmp_path: Path) -> None:
 
 async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    path = tmp_path / "file" / "relay.db"
-    assert await refusal(opened, path) == f"{path}: File exists"
+    for path, way in ((tmp_path / "file" / "relay.db", "file"), (tmp_path / "file" / "data" / "relay.db", "file/data")):
+        assert await refusal(opened, path) == f"{path}: a file is in the way, {tmp_path / way}"
 
 
 async def test_a_folder_in_which_nobody_may_write_is_refused() -> None:

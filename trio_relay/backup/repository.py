@@ -14,7 +14,6 @@ import trio
 from trio_relay.backup.base import BackupMade, BackupRefused, described
 from trio_relay.backup.options import WITH_KEY, BackupOptions
 from trio_relay.backup.rotation import beyond
-from trio_relay.store.base import StoreRefused
 from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.opensearch.client import open_client
 from trio_relay.store.opensearch.snapshots import Snapshot, SnapshotRepository
@@ -110,7 +109,7 @@ class BackupRepository:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[SnapshotRepository]:
         if not self._options.repository:
-            raise StoreRefused("backup.repository says where snapshots of OpenSearch go; it is empty")
+            raise BackupRefused("backup.repository says where snapshots of OpenSearch go; it is empty")
         async with open_client(self._index) as client:
             yield SnapshotRepository(client, self._index, self._options.repository, self._say)
 

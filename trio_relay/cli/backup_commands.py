@@ -17,6 +17,7 @@ from trio_relay.backup.vaults import vault_of
 from trio_relay.cli.completion import complete_file
 from trio_relay.cli.leaving import exit_codes
 from trio_relay.cli.loading import config_option, loaded_lasting
+from trio_relay.cli.progress_line import timed
 from trio_relay.config import Config
 from trio_relay.store.sqlite.lock import holder_of
 
@@ -45,10 +46,9 @@ def backup_command(group_path: Path | None, config_path: Path | None, with_key: 
     if with_key:
         config = msgspec.structs.replace(config, backup=msgspec.structs.replace(config.backup, with_key=True))
     with exit_codes():
-        if name is None:
-            click.echo(trio.run(backups_of(config).make))
-        else:
-            click.echo(trio.run(_back_up, config, name))
+        with timed("copying the store"):
+            made = trio.run(backups_of(config).make) if name is None else trio.run(_back_up, config, name)
+        click.echo(made)
 
 
 async def _back_up(config: Config, name: str) -> BackupMade:

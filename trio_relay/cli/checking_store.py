@@ -9,12 +9,11 @@ from typing import Final
 
 import click
 import trio
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from trio_relay.cli.leaving import CRASHED, exit_codes, leave
 from trio_relay.cli.loading import check_writable, config_option, loaded_lasting
 from trio_relay.cli.operating import store_errors
+from trio_relay.cli.progress_line import counted
 from trio_relay.config import Config
 from trio_relay.exporting import open_for_reading
 from trio_relay.nostr.schnorr import open_backend
@@ -107,14 +106,11 @@ async def _mend(config: Config, move_out: MoveOut, verify: Verify | None) -> lis
 async def _check(config: Config, verify: Verify | None) -> tuple[int, int]:
     """Write what is wrong; returns how many events were looked at, and how many faults there are."""
     events = faults = 0
-    console = Console(stderr=True)
-    columns = TextColumn("checking {task.completed} events"), TimeElapsedColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
+    with counted("checking") as advance:
         async with open_for_reading(config) as store, aclosing(store.inspect(verify)) as portions:
             async for portion in portions:
                 for fault in portion.faults[: max(_MOST_TOLD - faults, 0)]:
                     click.echo(str(fault))
                 events, faults = events + portion.events, faults + len(portion.faults)
-                progress.update(task, completed=events)
+                advance(portion.events)
     return events, faults

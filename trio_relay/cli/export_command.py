@@ -9,11 +9,10 @@ from pathlib import Path
 
 import click
 import trio
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trio_relay.cli.leaving import exit_codes
 from trio_relay.cli.loading import check_writable, config_option, loaded_lasting
+from trio_relay.cli.progress_line import counted
 from trio_relay.cli.state_options import check_options, state_option, with_key_option
 from trio_relay.exporting import write_events, write_state
 from trio_relay.private_files import written_whole
@@ -41,28 +40,15 @@ def export_command(
     config = loaded_lasting(config_path or group_path)
     check_writable(config, file, state_path)
     total, state = None, None
-    with _progress() as progress, exit_codes(writes=True):
+    with counted("exporting") as advance, exit_codes(writes=True):
         if file is not None or state_path is None:
             path = None if file == Path("-") else file
             with nullcontext(sys.stdout.buffer) if path is None else written_whole(path) as out:
-                task = progress.add_task("exporting", total=None)
                 suffix = "" if path is None else path.suffix
-                total = trio.run(partial(write_events, config, out, partial(progress.advance, task), suffix))
+                total = trio.run(partial(write_events, config, out, advance, suffix))
         if state_path is not None:
             state = trio.run(partial(write_state, config, state_path, with_key=with_key))
     if total is not None:
-        click.echo(f"{total} events", err=True)
+        click.echo(f"{total:,} events", err=True)
     if state is not None:
         click.echo(f"{state_path}: {state}", err=True)
-
-
-def _progress() -> Progress:
-    """A line on standard error, if that is a terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed} events"),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=console, disable=not console.is_terminal)

@@ -119,7 +119,8 @@ def exit_codes(*, writes: bool = False) -> Iterator[None]:
             case BrokenPipeError():
                 sys.exit(CRASHED)  # the reader of our output has gone, so nobody would see a message
             case OSError() as unwritten if writes:
-                leave(CRASHED, f"cannot write: {unwritten.strerror}")
+                what = f" {unwritten.filename}" if unwritten.filename else ""
+                leave(CRASHED, f"cannot write{what}: {unwritten.strerror}")
             case StoreRefused() as refused:
                 leave(STORE_REFUSED, str(refused))
             case (

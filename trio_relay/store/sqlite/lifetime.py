@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -45,7 +46,7 @@ async def open_sqlite(
     """
     path = Path(options.path)
     with refusing(path):
-        make_folder(path.parent)
+        _make_place(path)
         lock = await _locked(path, again)
     try:
         with refusing(path):
@@ -64,6 +65,13 @@ async def open_sqlite(
         lock.release()
 
 
+def _make_place(path: Path) -> None:
+    """Make the folder for a file; a folder in the file's own place is left as it is, however it came to be named."""
+    if path.is_dir():
+        raise Misplaced(errno.EISDIR, "it is a folder: store.path names a file in one", str(path))
+    make_folder(path.parent)
+
+
 async def _locked(path: Path, again: Callable[[StoreInUse], Awaitable[bool]] | None) -> PidLock:
     while True:
         try:
@@ -80,5 +88,7 @@ def refusing(path: Path) -> Iterator[None]:
         yield
     except Misplaced as error:
         raise StoreRefused(f"{error.filename}: {error.strerror}") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreRefused(f"{path}: a file is in the way, {error.filename}") from error
     except OSError as error:
         raise StoreRefused(f"{path}: {error.strerror}") from error
