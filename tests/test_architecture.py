@@ -451,6 +451,7 @@ LONE_AND_SMALL = {
     "cli/admin_link.py": "each command of its own has a file",
     "cli/doctor_command.py": "likewise",
     "cli/reload_command.py": "likewise",
+    "cli/export_command.py": "likewise",
     "metrics/of_mirrors.py": "what is said of mirrors, whole, beside a page that is full",
     "metrics/of_operation.py": "the same of how a relay is run",
     "metrics/of_store.py": "the same of the store",
