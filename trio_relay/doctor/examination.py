@@ -42,6 +42,12 @@ FAILED: Final = Ailment(
     "A group of looks has failed by a fault of its own, or of rights that it lacks.",
     "Run doctor as the relay's user, or as root; if it still fails, report it as a fault of this program.",
 )
+NO_RIGHTS: Final = Ailment(
+    "no-rights",
+    Severity.WARNING,
+    "Whoever runs doctor may not read the store, and cannot know whether a relay runs on it: half of it is left out.",
+    "Run it as the relay's own user, sudo -u USER trio-relay doctor, or as root.",
+)
 CONFIG_WRONG: Final = Ailment(
     "config-wrong",
     Severity.FAULT,
@@ -57,10 +63,17 @@ Look: TypeAlias = Callable[[Patient, Chart], Awaitable[None]]
 
 
 class Group(NamedTuple):
-    """Looks that belong together, and the modules that know what they can find."""
+    """Looks that belong together, and the modules that know what they can find.
+
+    Attributes:
+        look: at all of them.
+        modules: whose ailments they are.
+        is_of_store: they are nothing without rights to read the store.
+    """
 
     look: Look
     modules: tuple[ModuleType, ...]
+    is_of_store: bool = True
 
 
 GROUPS: Final[Mapping[str, Group]] = MappingProxyType(
@@ -70,14 +83,14 @@ GROUPS: Final[Mapping[str, Group]] = MappingProxyType(
         "disk": Group(disk.look_at_disk, (disk,)),
         "store": Group(store_state.look_at_store, (store_state,)),
         "backups": Group(kept_backups.look_at_backups, (kept_backups,)),
-        "limits": Group(machine.look_at_limits, (machine,)),
-        "software": Group(software.look_at_software, (software,)),
-        "clock": Group(clock.look_at_clock, (clock,)),
-        "certificate": Group(certificate.look_at_certificate, (certificate,)),
-        "name": Group(naming.look_at_name, (naming,)),
+        "limits": Group(machine.look_at_limits, (machine,), is_of_store=False),
+        "software": Group(software.look_at_software, (software,), is_of_store=False),
+        "clock": Group(clock.look_at_clock, (clock,), is_of_store=False),
+        "certificate": Group(certificate.look_at_certificate, (certificate,), is_of_store=False),
+        "name": Group(naming.look_at_name, (naming,), is_of_store=False),
         "round trip": Group(in_front.look_by_clients, (round_trip, in_front)),
-        "cluster": Group(cluster.look_at_cluster, (cluster,)),
-        "bus": Group(bus_server.look_at_bus, (bus_server,)),
+        "cluster": Group(cluster.look_at_cluster, (cluster,), is_of_store=False),
+        "bus": Group(bus_server.look_at_bus, (bus_server,), is_of_store=False),
     }
 )
 """What is looked at, in the order in which it is told."""
@@ -87,7 +100,7 @@ def ailments() -> Iterator[tuple[str, list[Ailment]]]:
     """Yield all that can be found, by group."""
     for name, group in GROUPS.items():
         yield name, [ailment for module in group.modules for ailment in ailments_in(module)]
-    yield "doctor", [CONFIG_WRONG, TOO_LONG, FAILED]
+    yield "doctor", [CONFIG_WRONG, NO_RIGHTS, TOO_LONG, FAILED]
 
 
 async def examine(config: Config, path: Path | None, now: Callable[[], float] = time.time) -> list[Chart]:
@@ -99,17 +112,20 @@ async def examine(config: Config, path: Path | None, now: Callable[[], float] = 
         now: seconds since 1970.
     """
     patient = await meet(config, path, now())
-    charts = [Chart(group) for group in GROUPS]
+    charts = {name: Chart(name) for name in GROUPS}
+    if not patient.may_look:
+        next(iter(charts.values())).add([NO_RIGHTS.found(f"{patient.store_path} cannot be read.")])
     async with trio.open_nursery() as looking:
-        for chart in charts:
-            looking.start_soon(_look, patient, chart)
-    return charts
+        for name, group in GROUPS.items():
+            if patient.may_look or not group.is_of_store:
+                looking.start_soon(_look, group, patient, charts[name])
+    return list(charts.values())
 
 
-async def _look(patient: Patient, chart: Chart) -> None:
+async def _look(group: Group, patient: Patient, chart: Chart) -> None:
     with trio.move_on_after(SECONDS) as patience:
         try:
-            await GROUPS[chart.group].look(patient, chart)
+            await group.look(patient, chart)
         except Exception as error:
             chart.add([FAILED.found(f"{chart.group}: {type(error).__name__}: {error}.")])
     if patience.cancelled_caught:

@@ -48,6 +48,17 @@ class Patient:
         return Path(self.config.store.path) if self.config.store.backend == "sqlite" else None
 
     @property
+    def may_look(self) -> bool:
+        """False if whoever asks may not read the store, and so cannot know whether a relay runs on it, either."""
+        path = self.store_path
+        try:
+            return path is None or (path.stat() is not None and os.access(path, os.R_OK))
+        except PermissionError:  # of a folder on the way
+            return False
+        except OSError:  # it is not there
+            return True
+
+    @property
     def user(self) -> int | None:
         """The user as whom the relay runs, or will: of its process, or of who asks; None if root asks for others."""
         if self.pid is not None:
