@@ -37,7 +37,7 @@ async def test_a_group_that_hangs_or_fails_is_told(
     monkeypatch.setattr(examination, "GROUPS", {name: examination.Group(look, ()) for name, look in looks.items()})
     began = trio.current_time()
     charts = await examination.examine(Config(), None)
-    assert trio.current_time() - began < 10
+    assert trio.current_time() - began <= examination.SECONDS  # and a second or two before that, see `patient.meet`
     assert [[one.code for one in chart.findings] for chart in charts] == [
         ["interpreted", "too-long"],
         ["look-failed"],

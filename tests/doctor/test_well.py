@@ -1,10 +1,9 @@
-"""A relay that is well is told so, in time, and nothing of what doctor does stays."""
+"""A relay that is well is told so, and nothing of what doctor does stays."""
 
 from __future__ import annotations
 
 import re
 import signal
-import time
 from functools import partial
 from pathlib import Path
 
@@ -19,19 +18,12 @@ from tests.support.program import finished, running
 
 pytestmark = pytest.mark.slow
 
-MOST_SECONDS = 10
-"""That doctor promises; it is started here, too, beside other tests."""
-
 
 @pytest.mark.parametrize("processes", [{}, TWO], ids=["one process", "two workers"])
-async def test_a_relay_that_is_well_is_told_so_in_less_than_ten_seconds(
-    tmp_path: Path, processes: dict[str, str]
-) -> None:
+async def test_a_relay_that_is_well_is_told_so(tmp_path: Path, processes: dict[str, str]) -> None:
     settings = sound(tmp_path) | processes
     async with running(tmp_path, settings):
-        began = time.monotonic()
         told = await doctor(tmp_path, settings)
-        assert time.monotonic() - began < MOST_SECONDS
     assert (told.codes, told.code, told.healthy) == (set(), 0, True)
     assert "EVENT and back" in told.facts
 
