@@ -30,7 +30,6 @@ NOT_RUN: Final = {
     ("config/cluster/README.md", "With containers, on one machine"): "needs root and an engine for containers",
     ("docs/comparison.md", "Promises"): MINUTES,
     ("docs/fuzzing.md", "Long runs"): "takes as long as it is given; tests/fuzz tries the same doors by properties",
-    ("docs/installing.md", "As a service"): MACHINES,
     ("docs/installing.md", "In a container"): "needs an engine for containers; `make machines` does what it would do",
     ("docs/scaling.md", "Scaling"): MINUTES,
     ("perf/README.md", "Run it"): MINUTES,

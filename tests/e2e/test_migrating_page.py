@@ -23,7 +23,7 @@ from tests.sources.original_relay_index import make
 from tests.sources.postgres_server import INSERT, Postgres, row, running
 from tests.sources.rust_relay_file import add, made_file
 from tests.support.keys import ALICE, BOB, CAROL
-from tests.support.page_blocks import give, shell_blocks
+from tests.support.page_blocks import give, shell, shell_blocks
 from tests.support.program import PATIENCE, environment
 from tests.support.program import running as running_relay
 from tests.support.program_load import publish_all
@@ -60,7 +60,7 @@ def run(
         for old, new in (changed or {}).items():
             block = block.replace(old, new)
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block],
+            shell(block),
             cwd=folder,
             env=environment(settings) | {"PATH": path} | dict(variables or {}),
             capture_output=True,

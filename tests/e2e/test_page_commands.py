@@ -52,9 +52,8 @@ async def test_the_commands_of_the_readme_end_well(tmp_path: Path) -> None:
         for block in shell_blocks("README.md", "Configure and operate")
         for line in block.splitlines()
     ]
-    asking, serving, *lines = lines
+    [serving] = [line for line in lines if line.startswith("trio-relay --config")]
     writing = [line for line in lines if line.split()[1] in ("import", "sync")]
-    assert (await typed(tmp_path, f"{asking} --yes")).returncode == 0
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "relay.toml").write_text("[web]\nadmin = true\n")
     (tmp_path / "events.jsonl").write_bytes(jsonl(NOTES))
@@ -67,10 +66,11 @@ async def test_the_commands_of_the_readme_end_well(tmp_path: Path) -> None:
             assert ended.returncode == 0, ended.stderr
     async with running(tmp_path, settings, command=[*MODULE, *serving.split()[1:]]):
         for line in lines:
-            if line not in writing:
+            if line != serving and line not in writing:
                 line = line.replace("trio-relay top", "trio-relay top --once").replace("…", ALICE.pubkey)
+                line = line.replace("trio-relay init", "trio-relay init --yes")
                 ended = await typed(tmp_path, line, settings)
-                assert ended.returncode == 0, ended.stderr
+                assert ended.returncode == 0 or (" doctor " in line and b"Something is wrong" in ended.stdout), line
     assert len(lines) > 9
 
 

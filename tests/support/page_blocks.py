@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -68,6 +69,12 @@ def give(folder: Path, name: str, script: str) -> None:
     (folder / "bin" / name).chmod(0o755)
 
 
+def shell(text: str) -> list[str]:
+    """The command that types lines into a shell, in which `trio-relay` is the program under test."""
+    program = f'trio-relay() {{ {shlex.quote(sys.executable)} -m trio_relay "$@"; }}'
+    return ["bash", "-euo", "pipefail", "-c", f"{program}\n{text}"]
+
+
 async def typed(
     folder: Path, text: str, settings: Mapping[str, str] | None = None, *, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
@@ -82,7 +89,7 @@ async def typed(
     path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     with trio.fail_after(PATIENCE):
         return await trio.run_process(
-            ["bash", "-euo", "pipefail", "-c", text],
+            shell(text),
             capture_stdout=True,
             capture_stderr=True,
             cwd=folder,
