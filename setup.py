@@ -99,7 +99,11 @@ def _import(files: list[str], folder: str) -> None:
     """
     names = [file.removesuffix(".py").replace("/", ".") for file in files]
     ended = subprocess.run(
-        [sys.executable, "-c", _IMPORTING, folder, *names], capture_output=True, text=True, check=False
+        # -B: all that comes to lie in the folder is installed.
+        [sys.executable, "-B", "-c", _IMPORTING, folder, *names],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ended.returncode:
         raise ImportError(ended.stderr.strip().rpartition("\n")[2])

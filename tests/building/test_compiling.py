@@ -50,7 +50,8 @@ def tree(tmp_path: Path) -> Path:
 def setup(tree: Path, *arguments: str, **variables: str) -> tuple[int, str]:
     """Run it; gives the exit code and what it said."""
     environment = {**os.environ, **variables}
-    environment.pop("PYTHONPATH", None)
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+        environment.pop(name, None)
     command = [sys.executable, "setup.py", *arguments]
     ended = subprocess.run(
         command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -79,6 +80,7 @@ def test_all_that_is_listed_is_compiled_and_works(tree: Path) -> None:
     code, said = build(tree)
     assert code == 0, said
     assert extensions(tree / "built") == COUNTED
+    assert [*(tree / "built").rglob("__pycache__")] == []  # all that is there is installed
     look = "from trio_relay.two import second; print(second.two(), second.__file__)"
     seen = subprocess.run([sys.executable, "-c", look], cwd=tree / "built", capture_output=True, text=True, check=True)
     assert seen.stdout.startswith(f"2 {tree}/built/trio_relay/two/second.")
