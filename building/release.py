@@ -1,7 +1,8 @@
 """A release of the commit that is checked out, in build/release: `make release` (docs/releasing.md).
 
-    python -m building.release              all of it; some ten minutes
-    python -m building.release --untried    do not install and run what was built
+    python -m building.release                   all of it
+    python -m building.release --python 3.12     for one Python alone, as a rehearsal
+    python -m building.release --untried         do not install and run what was built
 
 Built are the source distribution and a wheel for each Python that pyproject.toml names, twice, in two folders: the
 bytes must be the same. Then twine looks at the metadata, and each file is installed in fresh environments and run.
@@ -37,20 +38,22 @@ def main() -> None:
     """Make it, or end with exit code 1 and say what is wrong."""
     parser = argparse.ArgumentParser(description="Make a release in build/release.")
     parser.add_argument("--untried", action="store_true", help="do not install and run what was built")
-    untried: bool = parser.parse_args().untried
+    parser.add_argument("--python", action="append", metavar="VERSION", help="build for this one alone, such as 3.12")
+    wishes = parser.parse_args()
+    versions = wishes.python or supported((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     os.umask(0o022)  # what is unpacked has the modes that it has in the archives
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            _release(Path(scratch), untried)
+            _release(Path(scratch), versions, tried=not wishes.untried)
     except (LookupError, RuntimeError) as error:
         sys.exit(f"no release: {error}")
 
 
-def _release(scratch: Path, untried: bool) -> None:
+def _release(scratch: Path, versions: list[str], tried: bool) -> None:
     if changed := say(["git", "status", "--porcelain"], cwd=ROOT):
         raise RuntimeError(f"what is not committed would be missing in it:\n{changed}")
     notes = release_notes((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), __version__)
-    pythons = [find(version) for version in supported((ROOT / "pyproject.toml").read_text(encoding="utf-8"))]
+    pythons = [find(version) for version in versions]
     # Folders of other names, other depths and other lengths, so that none of it can be in what is built.
     first, second = scratch / "one", scratch / "another" / "place"
     sources, wheels = _build(first, pythons)
@@ -58,7 +61,7 @@ def _release(scratch: Path, untried: bool) -> None:
     _compare(first, second)
     _say("twine looks at the metadata")
     say([tool("twine"), "check", "--strict", *sorted((first / "built").iterdir())], cwd=ROOT)
-    if not untried:
+    if tried:
         _try(scratch, pythons, wheels, sources)
     _lay_out(first / "built", notes, pythons)
 
