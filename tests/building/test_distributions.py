@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from email.parser import BytesParser
 from pathlib import Path
 
@@ -84,13 +85,21 @@ async def test_the_page_tells_how_that_is_compared(folder: Path, tmp_path: Path)
     ]
 
 
-def test_the_wheel_is_the_package_and_what_is_said_of_it(folder: Path) -> None:
-    names = set(contents(folder, "*.whl"))
+def test_the_wheel_is_the_package_what_is_said_of_it_and_the_files_for_operators(folder: Path) -> None:
     package = {name for name in tracked() if name.startswith("trio_relay/")}
-    assert names >= package
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    data = {
+        f"{NAME}.data/data/{place}/{file.name}"
+        for place, patterns in settings.get("data-files", {}).items()
+        for pattern in patterns
+        for file in ROOT.glob(pattern)
+    }
+    names = set(contents(folder, "*.whl"))
+    assert names >= package | data
     about = rf"{NAME}\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt|top_level\.txt|licenses/LICENSE)"
     verifier = r"trio_relay/nostr/_batch\..+\.so"
-    assert [name for name in sorted(names - package) if not re.fullmatch(f"{about}|{verifier}", name)] == []
+    others = sorted(names - package - data)
+    assert [name for name in others if not re.fullmatch(f"{about}|{verifier}", name)] == []
 
 
 def test_what_is_said_of_it_can_be_read_anywhere(folder: Path) -> None:
