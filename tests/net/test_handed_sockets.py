@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from perf.restarts.manager import tcp, unix
-from trio_relay.net import handed_sockets, listeners
+from trio_relay.net import handed_sockets, listeners, transport
 from trio_relay.systemd import HandedSocket
 
 CLIENTS, METRICS = "net.listen", "metrics.listen"
@@ -77,6 +77,21 @@ async def test_every_address_is_what_is_of_every_address(host: str) -> None:
     with handed(everywhere) as sockets:
         at = port_of(everywhere)
         assert await taken(sockets, {CLIENTS: [f"*:{at}"]}) == {CLIENTS: [f"{shown}:{at}"]}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_a_client_has_the_same_address_on_a_socket_of_both_kinds(address: str) -> None:
+    """systemd's are of both where only a port is given; bars, trust and budgets go by the address."""
+    everywhere = tcp("::", is_dual=True)
+    with handed(everywhere) as sockets:
+        at = f"*:{port_of(everywhere)}"
+        (listener,) = (await handed_sockets.assigned(sockets, {CLIENTS: [at]})).take(CLIENTS, at)
+        async with (
+            listener,
+            await trio.open_tcp_stream(address, port_of(everywhere)),
+            await listener.accept() as stream,
+        ):
+            assert transport.peer_address(stream) == address
 
 
 async def test_connections_begin_with_what_the_setting_says(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import trio
 from trio_relay.net.addresses import UNIX, UNKNOWN
 
 _READ_BYTES: Final = 65_536
+_MAPPED: Final = "::ffff:"
+"""How an IPv4 address begins on a socket of IPv6 (RFC 4291, section 2.5.5.2)."""
 
 
 class Transport:
@@ -103,12 +105,12 @@ def transport(stream: trio.abc.Stream) -> Transport:
 
 
 def peer_address(stream: trio.abc.Stream) -> str:
-    """The address at the other end, without its port."""
+    """The address at the other end, without its port; of IPv4 also where the socket is of IPv6 and takes both."""
     with suppress(OSError, ValueError):  # the latter where addresses have no ports
         if isinstance(stream, trio.SocketStream):
             if stream.socket.family == socket.AF_UNIX:
                 # Of the two ends only ours has a name, and a pair that was never listened for has none.
                 return UNIX if stream.socket.getsockname() else UNKNOWN
             host, _port = stream.socket.getpeername()[:2]
-            return str(host)
+            return str(host).removeprefix(_MAPPED)
     return UNKNOWN
