@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.server import Door, open_door
 from tests.support.wire import Wire, open_stream, upgrade
-from trio_relay.net import http, http_responses
+from trio_relay.net import http, http_responses, lobby
 from trio_relay.net import server as server_module
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
@@ -112,3 +112,18 @@ async def test_a_thousand_that_come_leave_no_more_than_have_a_place(autojump_clo
         wires = [await stack.enter_async_context(open_stream(door)) for _ in range(100)]
         assert await ended(wires) == list(range(96))
         assert (await wires[-1].ask()).status == 200
+
+
+async def test_what_has_come_when_the_relay_stops_is_still_read(autojump_clock: MockClock) -> None:
+    """The loop of a busy relay may be behind by more than anyone is given to ask in."""
+    near, far = (trio.SocketStream(one) for one in trio.socket.socketpair())
+    places, began = lobby.Lobby(4, 4, lambda _peer: None), trio.current_time()
+    async with near, far:
+        with places.visit(near, "1.1.1.1") as visit:
+            await trio.sleep(2 * lobby.PARTING_SECONDS)
+            await far.send_all(b"GET /")
+            places.close()
+            await trio.lowlevel.checkpoint()
+            assert await visit.receive_some() == b"GET /"
+            await trio.sleep_forever()
+    assert trio.current_time() - began == 3 * lobby.PARTING_SECONDS

@@ -34,7 +34,7 @@ class Visit(trio.abc.HalfCloseableStream):
     """
 
     def __init__(self, stream: trio.abc.Stream, lobby: Lobby, origin: str | None) -> None:
-        self._stream = stream
+        self._stream = self._below = stream
         self._lobby = lobby
         self._origin = origin
         self._scope = trio.CancelScope()
@@ -67,15 +67,16 @@ class Visit(trio.abc.HalfCloseableStream):
     def part(self) -> None:
         """Close the connection as soon as nobody is owed anything; sync.
 
-        A request that is being answered may be so, and whoever has just come may still send one: its bytes are on their
-        way, and to close before they are read would be a reset, as if nobody had been there.
+        A request that is being answered may be so, and one that lies here unread. Whoever has just come may still send
+        one: its bytes are on their way, and to close before they are read would be a reset, as if nobody had been there.
         """
         self._is_parting = True
-        if self._has_asked and not self._is_owed:
+        if self._is_owed or _is_readable(self._below):
+            self._scope.deadline = trio.current_time() + PARTING_SECONDS
+        elif self._has_asked:
             self.end()
         else:
-            since = trio.current_time() if self._has_asked else self._came
-            self._scope.deadline = since + PARTING_SECONDS
+            self._scope.deadline = self._came + PARTING_SECONDS
 
     def served(self, answer: Respond) -> Respond:
         """The same answers, during whose making the relay does not wait for this connection."""
@@ -110,6 +111,11 @@ class Visit(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+def _is_readable(stream: trio.abc.Stream) -> bool:
+    """Whether something has come that a loop with much to do has not got round to; False where that cannot be told."""
+    return isinstance(stream, trio.SocketStream) and stream.socket.is_readable()
 
 
 class Lobby:
