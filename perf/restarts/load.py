@@ -80,6 +80,8 @@ class Clients:
         self._port = port
         self._events = events
         self._stop = trio.Event()
+        self._waiting: set[float] = set()
+        """When each came who has no answer yet."""
 
     async def run(self) -> None:
         """Be there until `finish`, and until everyone who waits has an answer."""
@@ -91,6 +93,12 @@ class Clients:
             while not self._stop.is_set():
                 nursery.start_soon(self._come)
                 await trio.sleep(random.expovariate(_NEWCOMERS_A_SECOND))
+
+    async def answered(self) -> None:
+        """Wait until everyone has an answer who has come by now."""
+        now = trio.current_time()
+        while any(came <= now for came in self._waiting):  # noqa: ASYNC110  # nobody tells
+            await trio.sleep(_REST_SECONDS)
 
     def finish(self) -> None:
         """Nobody comes any more, and nobody goes on."""
@@ -124,14 +132,15 @@ class Clients:
 
     async def _come(self) -> None:
         came = trio.current_time()
-        while True:
+        self._waiting.add(came)
+        while came in self._waiting:
             try:
                 async with talking(self._port, _OWN) as talk:
                     await talk.say(["REQ", "one", {"limit": 1}])
                     while (await talk.hear())[0] != "EOSE":
                         pass
                     self.tally.visits.append(Visit(came, trio.current_time() - came))
-                    return
+                    self._waiting.discard(came)
             except Gone as gone:
                 await self._note(gone)
 

@@ -172,6 +172,8 @@ async def restarted(
                 busy.start_soon(clients.run)
                 for _ in range(count):
                     await trio.sleep(_BETWEEN_SECONDS)
+                    with trio.fail_after(PATIENCE):
+                        await clients.answered()  # else a machine with much to do would never get round to anyone
                     life = await _restart(starts, life, outcome, is_overlapping=is_overlapping)
                     tell(_line(outcome.restarts[-1]))
                 await trio.sleep(_BETWEEN_SECONDS)
@@ -242,6 +244,7 @@ def report(outcome: Outcome, way: str) -> list[str]:
     return [
         f"{len(outcome.restarts)} restarts, {way}: {len(tally.acknowledged):,} events acknowledged, {len(outcome.lost)}"
         f" lost; {len(tally.visits):,} new clients, {tally.faults.total()} faults {dict(tally.faults) or ''}".rstrip(),
+        f"  exit codes other than 0: {[code for code in outcome.codes if code] or 'none'}",
         f"  longest wait of a new client in each: {_spread(outcome.longest_waits())}",
         f"  of all new clients, between restarts too: {_spread(usual)}",
         f"  from the signal to the end of the old process: {_spread(ended)}",

@@ -68,7 +68,7 @@ class Visit(trio.abc.HalfCloseableStream):
         """Close the connection as soon as nobody is owed anything; sync.
 
         A request that is being answered may be so, and one that lies here unread. Whoever has just come may still send
-        one: its bytes are on their way, and to close before they are read would be a reset, as if nobody had been there.
+        one: its bytes are on their way, and to close before they are read is a reset, as if nobody had been there.
         """
         self._is_parting = True
         if self._is_owed or _is_readable(self._below):
