@@ -31,6 +31,10 @@ NOT_RUN: Final = {
     ("docs/comparison.md", "Promises"): MINUTES,
     ("docs/fuzzing.md", "Long runs"): "takes as long as it is given; tests/fuzz tries the same doors by properties",
     ("docs/installing.md", "In a container"): "needs an engine for containers; `make machines` does what it would do",
+    (
+        "docs/restarting.md",
+        "What the service manager is told",
+    ): "takes the port of a relay; tests/e2e/test_restarting.py runs it on others",
     ("docs/scaling.md", "Scaling"): MINUTES,
     ("perf/README.md", "Run it"): MINUTES,
 }

@@ -26,7 +26,7 @@ from trio_relay.logs import LogOptions
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object instead of text.")
 @click.pass_obj
 def doctor_command(group_path: Path | None, config_path: Path | None, as_json: bool) -> None:
-    """Look for what is wrong with the relay and all that it needs, and say what to do.
+    """Look for what is wrong with the relay, and say what to do.
 
     Looked at are its files, disk, store and backups, limits of the machine, clock, certificate, the name in relay.url,
     a client's round trip by each way to the relay, and the cluster. That takes less than ten seconds, and changes

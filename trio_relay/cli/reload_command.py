@@ -17,7 +17,7 @@ from trio_relay.nostr.errors import Prefix
 @config_option
 @click.pass_obj
 def reload_command(group_path: Path | None, config_path: Path | None) -> None:
-    """Have the running relay read its configuration again, and go by it.
+    """Have the running relay go by its changed configuration.
 
     What can change while the relay runs does so at once, also for clients that are connected; what cannot waits for the
     next start, and is named. A configuration that is wrong changes nothing. The relay reads the file that it was
