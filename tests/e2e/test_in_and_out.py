@@ -34,7 +34,7 @@ async def test_a_relay_serves_what_was_imported_and_exports_it_while_it_runs(
         exported = await finished(tmp_path, "export", "-", settings=store_settings)
     by_id = {event.id: msgspec.to_builtins(event) for event in [*EVENTS, late]}
     assert {event["id"]: event for event in found} == by_id
-    assert (exported.returncode, exported.stderr) == (0, b"1401 events\n")
+    assert (exported.returncode, exported.stderr) == (0, b"1,401 events\n")
     written = [json.loads(line) for line in exported.stdout.splitlines()]
     assert {event["id"]: event for event in written} == by_id
     assert (len(written), written[-1]["id"]) == (1_401, late.id)
