@@ -197,7 +197,7 @@ class ListFiles:
         except ValueError as error:
             self._complain(str(error))
         else:
-            self._taken = stamps
+            self._taken, self._complaint = stamps, ""
 
     async def _changed(self, options: PolicyOptions) -> dict[str, tuple[object, ...]]:
         read = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
@@ -206,7 +206,6 @@ class ListFiles:
         for key in _OPENING & changed.keys():
             if not changed[key]:
                 raise ListFileError(f"policy.{key} would be empty, which would let in everybody")
-        self._complaint = ""
         return changed
 
     def _complain(self, reason: str) -> None:

@@ -182,7 +182,9 @@ class Reloading:
             certified = None
             if self._files is not None:
                 certified = read_certified(Path(net.tls_certificate), Path(net.tls_key))
-        except (HooksRefused, TlsRefused) as refused:
+        except HooksRefused as refused:
+            raise ConfigError(f"plugins.{refused}") from refused
+        except TlsRefused as refused:
             raise ConfigError(str(refused)) from refused
         return Readout(whole, comparison, certified)
 

@@ -60,7 +60,7 @@ OTHERS: Final[dict[str, Any]] = {
     "net.listen": ["tls:127.0.0.1:1", "127.0.0.1:2"],
     "net.tls_certificate": "other.pem",
     "net.tls_key": "other.key",
-    "net.hosts": ["relay.example"],
+    "net.hosts": ["memory"],
     "net.origins": ["app.example"],
     "net.paths": ["/nostr"],
     "net.max_connections": 7,

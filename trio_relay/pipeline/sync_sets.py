@@ -88,7 +88,7 @@ class SyncSets:
         self._events: Shares[str] = Shares(options.max_events_of_all, elsewhere=others_events)
         self._holders: dict[Sync, None] = {}
         """Sessions with a set of their own."""
-        self._everything = Sync(self, options.frame_bytes)
+        self._everything = Sync(self, frame_bytes=0)
         """Nobody's, and always busy: holds what is kept, once, whoever compares with it."""
         self._sets_read = 0
 
