@@ -20,7 +20,6 @@ PAGES: Final = sorted(
 )
 
 MAKE = "what `make` makes is CI's first step; that there are such targets is seen below"
-MACHINES = "needs root on a machine of its own; `make machines` makes one, and types it there"
 MINUTES = "takes minutes; what it runs is tried for moments in tests/perf"
 NOT_RUN: Final = {
     ("CONTRIBUTING.md", "First run"): MAKE,

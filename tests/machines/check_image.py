@@ -87,7 +87,7 @@ def running(image: Image, folder: Path) -> Iterator[Container]:
 def test_the_image_has_the_relay_compiled_and_no_compiler(image: Image, tmp_path: Path) -> None:
     with image.opened(tmp_path / "root"):
         command = contained(tmp_path / "root", "--pipe", environment=image.environment)
-        assert finish([*command, "trio-relay", "--version"]).strip().endswith(" (compiled)")
+        assert " (compiled)" in finish([*command, "trio-relay", "--version"])
         assert not (tmp_path / "root/usr/bin/gcc").exists()
         assert "check-config" in finish([*command, "trio-relay", "--help"])
         assert "/etc/trio-relay/relay.toml is good" in finish([*command, "trio-relay", "check-config"])

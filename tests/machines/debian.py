@@ -20,8 +20,8 @@ FOLDER: Final = ROOT / "build" / "machines"
 RELEASE: Final = "trixie"
 _PACKAGES: Final = "ca-certificates,python3,python3-pip,python3-venv,python3-dev,systemd,systemd-sysv,dbus"
 _AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
-_HANDED_ON: Final = ("PIP_CERT", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "TRIO_RELAY_OPTIMIZE")
-"""Variables that reach into a machine: how this one reaches a package index, and how much a compiler should do."""
+_HANDED_ON: Final = ("PIP_CERT", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "TRIO_RELAY_COMPILE", "TRIO_RELAY_OPTIMIZE")
+"""Variables that reach into a machine: how this one reaches a package index, and what a compiler should do."""
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MINUTES: Final = 60
 

@@ -56,7 +56,7 @@ def _carry_out(stage: Stage, root: Path, roots: dict[str, Path]) -> None:
             case "RUN":
                 do(root, step.rest, folder=where, environment=environment)
             case "COPY":
-                _copy(step, roots.get(step.flags.get("from", ""), ROOT), root, where)
+                _copy(step, roots[step.flags["from"]] if "from" in step.flags else ROOT, root, where)
             case "WORKDIR":
                 where = step.rest
                 (root / where[1:]).mkdir(parents=True, exist_ok=True)
