@@ -42,7 +42,7 @@ NOT_RUN: Final = {
 
 def taken() -> Iterator[tuple[str, str]]:
     """The page and the heading of each `shell_blocks("page", "heading")` in the tests."""
-    for path in (ROOT / "tests").rglob("*.py"):
+    for path in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(

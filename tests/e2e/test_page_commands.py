@@ -88,6 +88,17 @@ async def test_a_link_lets_its_bearer_into_the_console(tmp_path: Path) -> None:
     assert (link.status_code, "Log in" in link.text) == (200, True)
 
 
+async def test_a_reload_says_what_has_changed_and_what_waits(tmp_path: Path) -> None:
+    [line] = shell_blocks("docs/reloading.md", "Changing a running relay")
+    [said] = [block.text for block in blocks_of("docs/reloading.md") if block.text.startswith("changed: ")]
+    config = tmp_path / "relay.toml"
+    config.write_text("")
+    async with running(tmp_path, command=[*MODULE, "--config", "relay.toml"]):
+        config.write_text('[relay]\nname = "ours"\n[limits]\nmax_filters = 7\n[store]\nreaders = 7\n')
+        ended = await typed(tmp_path, line)
+    assert (ended.returncode, ended.stdout.decode()) == (0, said), ended.stderr
+
+
 async def test_why_explains_the_requests_and_events_of_the_page(tmp_path: Path) -> None:
     asking, judging = shell_blocks("docs/operations.md", "Why")
     shown, refused = (block.text for block in blocks_of("docs/operations.md") if block.language == "console")
