@@ -1,4 +1,4 @@
-"""Backups of the real program: by the very commands of docs/operations.md, by the relay itself, by its operators."""
+"""Backups of the real program: by the very commands of docs/backups.md, by the relay itself, by its operators."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def publish(program: Program, content: str) -> None:
 async def test_a_relay_goes_back_to_a_backup_by_the_steps_of_the_page(
     tmp_path: Path, processes: dict[str, str]
 ) -> None:
-    making, restoring, apart = shell_blocks("docs/operations.md", "Backups")
+    making, restoring, apart = shell_blocks("docs/backups.md", "Backups")
     (tmp_path / "relay.toml").write_text("")
     settings = processes | SETTINGS
     async with running(tmp_path, settings) as program:

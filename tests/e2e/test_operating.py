@@ -243,10 +243,10 @@ async def test_any_method_can_be_called_and_its_refusal_is_told(tmp_path: Path) 
 
 async def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
     blocks = [
-        *shell_blocks("docs/operations.md", "Looking into the store"),
-        *shell_blocks("docs/operations.md", "Making it smaller"),
-        *shell_blocks("docs/operations.md", "Is it whole?"),
-        *shell_blocks("docs/operations.md", "The control line"),
+        *shell_blocks("docs/store.md", "Looking into the store"),
+        *shell_blocks("docs/store.md", "Making it smaller"),
+        *shell_blocks("docs/store.md", "Is it whole?"),
+        *shell_blocks("docs/store.md", "The control line"),
     ]
     (tmp_path / "relay.toml").write_text("")
     async with running(tmp_path) as program, program.client() as client:

@@ -117,19 +117,8 @@ def _without_numbers(text: str) -> list[list[str]]:
     return [line.split() for line in re.sub(r"\b[\d.]+\b", "7", text).splitlines()]
 
 
-async def test_a_relay_is_told_that_its_configuration_has_changed(tmp_path: Path) -> None:
-    [telling] = shell_blocks("docs/reloading.md", "Changing a running relay")
-    (tmp_path / "relay.toml").write_text("")
-    async with running(tmp_path, command=[*MODULE, "--config", "relay.toml"]):
-        (tmp_path / "relay.toml").write_text('[relay]\nname = "Another"\n[store]\nreaders = 3\n')
-        ended = await typed(tmp_path, telling)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.decode().splitlines()[0] == "changed: relay.name"
-    assert b"waits for a restart: store.readers (" in ended.stdout
-
-
 async def test_an_operator_bans_a_key_by_hand(tmp_path: Path) -> None:
-    [calling] = shell_blocks("docs/operations.md", "Moderation")
+    [calling] = shell_blocks("docs/moderation.md", "Moderation")
     give(tmp_path, "nak", NAK)
     async with running(tmp_path, {"policy.admins": f'["{ADMIN.pubkey}"]'}) as program:
         url = "http://{}:{}/".format(*program.address)

@@ -1,4 +1,4 @@
-"""Export and import by the very commands of docs/operations.md: all that a relay was comes back, and nothing more."""
+"""Export and import by the very commands of docs/backups.md: all that a relay was comes back, and nothing more."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ async def all_of(program: Program) -> dict[str, Any]:
 
 
 async def test_export_wipe_and_restore_by_the_steps_of_the_page(tmp_path: Path, store_settings: dict[str, str]) -> None:
-    writing, restoring, comparing = shell_blocks("docs/operations.md", "Export and import")
+    writing, restoring, comparing = shell_blocks("docs/backups.md", "Export and import")
     config = tmp_path / "relay.toml"
     config.write_text("")
     async with running(tmp_path, store_settings | PUBLIC) as program:

@@ -26,7 +26,7 @@ from trio_relay import Filter
 EVENTS: Final = [ALICE.event(f"word{number}", created_at=NOW + number, tags=[["t", "x"]]) for number in range(300)]
 NEWEST: Final = BOB.event("fox", created_at=NOW + 1_000)
 LATER: Final = BOB.event("later", created_at=NOW + 2_000)
-PAGE: Final = Path(__file__).parents[2] / "docs" / "operations.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "backups.md"
 
 
 def shell(path: Path, commands: str) -> str:
