@@ -28,6 +28,7 @@ async def test_it_serves_on_what_it_is_handed_and_leaves_that_open(tmp_path: Pat
         command = sockets.command(MODULE, manager.notices)
         async with running(tmp_path, settings, command=command, inherited=sockets.fds) as program:
             await manager.until("READY=1")
+            await program.says(f"listening on ws://{at}")
             async with program.client() as client:
                 assert (await client.publish(ALICE.event("handed over")))[2:] == [True, ""]
             async with await trio.open_unix_socket(file) as stream:

@@ -117,11 +117,11 @@ async def test_systemd_s_own_program_hands_its_sockets_over(tmp_path: Path, proc
             waiting = await trio.open_tcp_stream(host, int(port))  # the first one has it start the relay
         program = Program(process)
         nursery.start_soon(program.listen)
-        await program.says("listening on ")
+        await program.says(f"listening on ws://{at}")
         await waiting.aclose()
         async with program.client() as client:
             assert (await client.publish(ALICE.event("by systemd")))[2:] == [True, ""]
-        assert f"listening on unix:{file}" in program.out
+        await program.says(f"listening on unix:{file}")
         program.signal(signal.SIGTERM)
         assert await program.wait() == 0
     assert file.is_socket()
