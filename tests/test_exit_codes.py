@@ -116,6 +116,13 @@ def test_every_command_has_its_codes_in_the_table_in_its_help_and_in_the_docs() 
         assert f"| `{f'trio-relay {name}'.strip()}` | {exits.failed or 'no'} |" in page
 
 
+def test_what_a_command_never_does_needs_no_code() -> None:
+    never = {code: set(leaving.EXITS) - set(of(code)) for code in (leaving.CRASHED, leaving.STORE_REFUSED)}
+    assert never[leaving.CRASHED] == {"check-config", "completion"}
+    assert never[leaving.STORE_REFUSED] <= {"call", "check-config", "completion", "doctor", "init", "reload", "top"}
+    assert of(leaving.ADDRESS_REFUSED) == ["", "serve"]
+
+
 @pytest.mark.parametrize("name", [name for name in ARGUMENTS if name])
 def test_an_option_that_there_is_none_of_is_2(run: Callable[..., Result], name: str) -> None:
     result = CliRunner().invoke(cli.main, [name, "--nothing-like-it"], prog_name="trio-relay")

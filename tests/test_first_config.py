@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.authority import certified, written
@@ -47,6 +47,7 @@ def made(*, url: str = "", admin: str = "", store: str = "data/relay.db", **reac
 
 
 @given(st.text())
+@example('\x7f\\"\t\x00\r\n# [net]')
 def test_any_text_is_written_so_that_toml_reads_the_same(text: str) -> None:
     answers = first_config.FirstAnswers(text, first_config.RelayReach(), first_config.Writing(), text or "x", "")
     read = tomllib.loads(answers.toml())

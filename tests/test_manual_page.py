@@ -59,8 +59,10 @@ def test_every_command_option_and_exit_code_is_there(shown: str) -> None:
         assert re.search(rf"\n +{code} +{re.escape(meaning.split()[0])}", shown)
 
 
-def test_what_one_types_can_be_copied_from_it(shown: str) -> None:
-    """Hyphens and quotes are those of ASCII."""
+def test_what_one_types_can_be_copied_from_it() -> None:
+    """Hyphens and quotes are those of ASCII, also by groff, which would rather have those of books."""
+    shown = re.sub(".\b|\x1b\\[[\\d;]*m", "", run("man", "-E", "UTF-8", "-l").stdout)
     assert """eval "$(trio-relay completion bash)\"""" in shown
     assert '\'{"kinds":[1],"authors":["npub1…"]}\'' in " ".join(shown.split())
     assert "\N{HYPHEN}" not in shown
+    assert "--" not in PAGE.read_text(encoding="utf-8"), "where nobody has told groff otherwise, - is a hyphen"
