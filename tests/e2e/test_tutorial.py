@@ -93,7 +93,7 @@ async def test_the_steps_lead_from_nothing_to_a_relay_with_an_admin_a_backup_and
         "systemctl daemon-reload",
         "systemctl enable --now trio-relay",
         "systemctl --no-pager status trio-relay",
-        "systemctl reload caddy",
+        "systemctl restart caddy",
         "systemctl reload trio-relay",
     ]
     units = {path.name for path in (tmp_path / "etc" / "systemd" / "system").iterdir()}
