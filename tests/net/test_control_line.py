@@ -19,7 +19,8 @@ from tests.support.keys import ALICE, NOW
 from tests.support.named_relay import open_named
 from tests.support.wire import Wire, request
 from trio_relay import AdminApi, Filter, MemoryStore
-from trio_relay.net import control
+from trio_relay.net import admin, control
+from trio_relay.nostr import errors
 
 PATIENCE = 10
 
@@ -80,6 +81,28 @@ async def test_a_call_needs_no_signature_and_is_recorded_as_the_operators(tmp_pa
         assert (act["who"], act["method"], act["told"]) == ("operator", "removeevents", "1 events removed")
         assert act["can_undo"] is False
         assert (await answer(path, "blockip", "203.0.113.7"))[1] == {"result": True}
+
+
+async def test_a_call_has_the_configuration_read_again_and_is_recorded_if_it_was(tmp_path: Path) -> None:
+    path, fails = tmp_path / "relay.sock", True
+
+    async def reload() -> dict[str, object]:
+        if fails:
+            raise errors.Rejected(errors.Prefix.INVALID, "limits.max_filters: expected `int` >= 1")
+        return {"changed": ["relay.name"], "waiting": {}}
+
+    async with open_named(MemoryStore()) as door:
+        sight = admin.sight.OwnSight(door.relay, reload=reload)
+        async with control.control_line(path, AdminApi(door.relay, sight)):
+            refused = await answer(path, "reloadconfig")
+            assert refused == (200, {"error": "invalid: limits.max_filters: expected `int` >= 1"})
+            fails = False
+            assert await answer(path, "reloadconfig") == (200, {"result": {"changed": ["relay.name"], "waiting": {}}})
+            _, acts = await answer(path, "listacts")
+            assert [(act["method"], act["told"]) for act in acts["result"]] == [("reloadconfig", "1 settings changed")]
+    async with line(path):
+        _, without = await answer(path, "reloadconfig")
+        assert without["error"].startswith("unsupported: this relay was started without a configuration")
 
 
 async def test_several_calls_follow_one_another_on_one_connection(tmp_path: Path) -> None:

@@ -115,3 +115,10 @@ async def test_only_admins_remove_by_filters_and_nobody_else_can_be_let(store: M
         assert await moderator.call("countevents", [{}]) == 0
         assert (await moderator.refusal("removeevents", [{"kinds": [1]}])).startswith("restricted:")
         assert await moderator.call("supportedmethods") == ["countevents"]
+
+
+async def test_the_configuration_is_read_again_for_nobody_with_a_key(store: MemoryStore) -> None:
+    async with managed(store) as door, operator(door) as admin:
+        assert "reloadconfig" not in await admin.call("supportedmethods")
+        assert (await admin.refusal("reloadconfig")).startswith("restricted: ")
+        assert (await admin.call("assignmethod", MODERATOR.pubkey, "reloadconfig"))[0] is False
