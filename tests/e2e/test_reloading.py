@@ -233,3 +233,20 @@ async def test_under_load_nothing_is_lost_and_nobody_disconnected(processes: dic
                 part = told[place : place + 100]
                 assert {event["id"] for event in await client.ask("part", {"ids": part})} == set(part)
         assert not any("worker has crashed" in line for line in relay.program.err.splitlines())
+
+
+@processes
+async def test_the_console_opens_for_who_comes_by_a_link_and_closes_again(
+    processes: dict[str, str], tmp_path: Path
+) -> None:
+    async with reloaded(tmp_path, processes) as relay:
+        assert (await relay.program.get("/admin")).status_code == 404
+        assert (await relay.reload("[web]\nadmin = true\n"))[0] == 0
+        done = await finished(tmp_path, "admin-link", "--config", FILE, settings=processes)
+        token = done.stdout.decode().strip().partition("token=")[2]
+        host, port = relay.program.address
+        async with httpx.AsyncClient(timeout=PATIENCE) as browser:
+            entered = await browser.post(f"http://{host}:{port}/admin/enter", data={"token": token})
+        assert (entered.status_code, entered.headers["location"]) == (303, "/admin")
+        assert (await relay.reload(""))[0] == 0
+        assert (await relay.program.get("/admin")).status_code == 404
