@@ -17,6 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.support.inside_objects import tasks_in, values_in
 from tests.support.keys import NOW
+from tests.support.marks import looks_into_objects
 from tests.support.server import Door, MemoryListener
 from tests.support.settings import changed, configuration, names
 from trio_relay import AdminApi, MemoryStore, Server, app, open_relay
@@ -27,7 +28,7 @@ from trio_relay.live_settings import FIXED, compared
 from trio_relay.net import clients, endpoints, vitals, web
 from trio_relay.plugins import judges as judging
 
-pytestmark = pytest.mark.usefixtures("inline_threads")
+pytestmark = [pytest.mark.usefixtures("inline_threads"), looks_into_objects]
 
 LIVE: Final = [name for name in names() if name not in FIXED]
 ELSEWHERE: Final = {

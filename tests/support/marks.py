@@ -18,6 +18,9 @@ CLIENTS_FIXTURE = "installed_clients"
 replaces_what_is_compiled = pytest.mark.skipif(
     CODE == "compiled", reason="puts something else in the place of what compiled code calls directly"
 )
+looks_into_objects = pytest.mark.skipif(
+    CODE == "compiled", reason="looks at what objects keep, which compiled ones do not show"
+)
 STORE_FIXTURES = ("backend", "store_settings", "serving_settings", "opening")
 """Their parameter is the name of a store."""
 PROFILES = {"full": 100, "few": 20, "quick": 5}
