@@ -20,7 +20,7 @@ from tests.support.keys import NOW
 from tests.support.marks import looks_into_objects
 from tests.support.server import Door, MemoryListener
 from tests.support.settings import changed, configuration, names
-from trio_relay import AdminApi, MemoryStore, Server, app, open_relay
+from trio_relay import AdminApi, MemoryStore, Server, configured, open_relay, served
 from trio_relay.attending import Attending
 from trio_relay.backup import regular
 from trio_relay.config import Config, check_together
@@ -47,15 +47,15 @@ ELSEWHERE: Final = {
 class Twin:
     """A relay with all that serves clients, and one client."""
 
-    def __init__(self, served: app.Served, console: web.console.Console, attending: Attending) -> None:
-        self.served = served
+    def __init__(self, whole: served.Served, console: web.console.Console, attending: Attending) -> None:
+        self.served = whole
         self._console = console
         self._attending = attending
 
     def take(self, config: Config) -> None:
         """Go by another configuration, as the program has it done."""
         self.served.take_options(config)
-        app.take_console(self._console, self.served.relay, config, b"a secret")
+        served.take_console(self._console, self.served.relay, config, b"a secret")
         self._attending.take_options(config)
 
     def values(self) -> Mapping[str, object]:
@@ -73,8 +73,8 @@ async def twin(config: Config) -> AsyncIterator[tuple[Twin, trio.Nursery]]:
         open_relay(
             MemoryStore(),
             config.pipeline,
-            rules=app.rules_of(config),
-            sync=app.sync_options(config),
+            rules=configured.rules_of(config),
+            sync=configured.sync_options(config),
             clock=lambda: NOW,
             judges=judges,
         ) as relay,
@@ -89,17 +89,17 @@ async def twin(config: Config) -> AsyncIterator[tuple[Twin, trio.Nursery]]:
         pages = web.assembly.pages_of(msgspec.structs.replace(config.web, templates="", icon="", banner=""))
         console = await web.assembly.open_console(relay, config.web, api, pages, kept)
         site = web.site.Site(relay, config.web, pages, kept, console)
-        front = app.endpoints_of(config, relay, api, relay.check, lambda: None, site)
+        front = served.endpoints_of(config, relay, api, relay.check, lambda: None, site)
         server = Server(relay, front, config.net, clients=table)
         attending = Attending(
             config, endpoints.MetricsEndpoint(lambda: (b"", "")), (), regular.Backups(config.backup, None)
         )
         listener, stop = MemoryListener(), trio.Event()
         await nursery.start(server.serve, [listener], stop)
-        app.take_console(console, relay, config, b"a secret")
+        served.take_console(console, relay, config, b"a secret")
         async with Door(relay, server, listener, stop).client():
             await wait_all_tasks_blocked()
-            yield Twin(app.Served(relay, server, front, site, ()), console, attending), nursery
+            yield Twin(served.Served(relay, server, front, site, ()), console, attending), nursery
         nursery.cancel_scope.cancel()
 
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_relay import app, loop_lag, process
+from trio_relay import configured, loop_lag, process
 from trio_relay.config import check
 from trio_relay.metrics import OperationCollector
 from trio_relay.pipeline import statistics
@@ -87,6 +87,6 @@ def test_health_and_bounds_are_asked_for_with_each_page() -> None:
 
 
 def test_the_bounds_are_those_of_the_configuration() -> None:
-    bounds = app.bounds_of(check({"net": {"max_connections": 77}, "backup": {"every_seconds": 60}}))
+    bounds = configured.bounds_of(check({"net": {"max_connections": 77}, "backup": {"every_seconds": 60}}))
     assert (bounds["net.max_connections"], bounds["backup.every_seconds"]) == (77, 60)
     assert bounds["memory.total_bytes"] == 2**30

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import trio
 
-from trio_relay import app
+from trio_relay import configured
 from trio_relay.config import Config
 from trio_relay.moderation.state import restore
 from trio_relay.pipeline.opening import open_relay
@@ -62,7 +62,7 @@ async def bring_in(
         StoreError: the state could not be stored; see `moderation.state.restore`.
     """
     remembered = bookmark.recall() if bookmark is not None and resumes else None
-    async with app.open_store(config) as store:
+    async with configured.open_store(config) as store:
         if remembered is not None:
             summary.passed_over = await place_to_resume(remembered, store)
         if state is not None:
@@ -71,7 +71,7 @@ async def bring_in(
             return
         answered = AnsweredLines(summary.passed_over)
         async with _noted(bookmark, answered, summary):
-            rules = app.rules_of(_silent(config) if is_backup else config)
+            rules = configured.rules_of(_silent(config) if is_backup else config)
             async with (
                 judging(PluginOptions() if is_backup else config.plugins, store) as judges,
                 open_relay(store, _unhurried(config), rules=rules, judges=judges) as relay,

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from trio_relay import app
+from trio_relay import configured
 from trio_relay.config import Config
 from trio_relay.nostr.signer import Signer
 from trio_relay.peers.intake import SyncIntake
@@ -57,9 +57,9 @@ async def bring_over(
     unhurried = msgspec.structs.replace(config.pipeline, drain_seconds=math.inf)
     lost: PeerLost | None = None
     async with (
-        app.open_store(config) as store,
+        configured.open_store(config) as store,
         judging(config.plugins, store) as judges,
-        open_relay(store, unhurried, rules=app.rules_of(config), judges=judges) as relay,
+        open_relay(store, unhurried, rules=configured.rules_of(config), judges=judges) as relay,
     ):
         own = OwnSide(store, relay.rules.private_kinds)
         intake = SyncIntake(relay, Identity(is_operator=True), report.down)

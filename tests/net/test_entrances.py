@@ -13,8 +13,8 @@ from tests.support.operators import ADMIN, Clock, error_of, header, signed
 from tests.support.server import Door
 from tests.support.wire import message, open_stream, request, upgrade
 from trio_relay import MemoryStore
-from trio_relay.app import rules_of
 from trio_relay.config import check
+from trio_relay.configured import rules_of
 from trio_relay.policy import rules as policy_rules
 
 pytestmark = pytest.mark.usefixtures("inline_threads")

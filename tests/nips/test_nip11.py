@@ -13,9 +13,9 @@ from tests.support.operators import ADMIN, managed, operator
 from tests.support.server import Door
 from tests.support.wire import Reply, open_stream, upgrade
 from trio_relay import MemoryStore
-from trio_relay.app import rules_of
 from trio_relay.config import check
 from trio_relay.config_checks import ConfigError
+from trio_relay.configured import rules_of
 from trio_relay.policy.lists import Change, ListEntry, ListName
 from trio_relay.version import __version__
 

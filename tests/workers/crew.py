@@ -18,8 +18,8 @@ from tests.support.named_relay import URL
 from tests.support.operators import ADMIN
 from tests.support.server import Door, MemoryListener, run_threads_inline
 from trio_relay import MemberOptions, PolicyOptions, Relay, RelayInfo, Rules, Server, Store, logs, open_relay
-from trio_relay.app import rules_of
 from trio_relay.config import Config, StoreOptions
+from trio_relay.configured import rules_of
 from trio_relay.link import Link
 from trio_relay.net import admin
 from trio_relay.scoreboard import Scoreboard

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import trio
 
-from trio_relay.app import rules_of
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.config import Config
+from trio_relay.configured import rules_of
 from trio_relay.exporting import open_for_reading
 from trio_relay.moderation.state import CONSOLE_SECRET
 from trio_relay.net.admin.params import OPERATOR

@@ -15,7 +15,7 @@ import click
 import msgspec
 import trio
 
-from trio_relay import app
+from trio_relay import configured
 from trio_relay.cli.completion import complete_method
 from trio_relay.cli.control_line import CallRefused, NoLine, call_relay
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, STORE_REFUSED, exit_codes, leave
@@ -149,7 +149,7 @@ async def _kinds_here(config: Config, filters: Sequence[Filter]) -> dict[int, in
 
 
 async def _remove_here(config: Config, filters: Sequence[Filter]) -> int:
-    async with app.open_store(config) as store:
+    async with configured.open_store(config) as store:
         return await store.remove(filters)
 
 
@@ -200,5 +200,5 @@ def _compacted(config: Config) -> Compacted:
 
 
 async def _compact_here(config: Config) -> Compacted:
-    async with app.open_store(config) as store:
+    async with configured.open_store(config) as store:
         return await store.compact()

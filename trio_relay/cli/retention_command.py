@@ -13,7 +13,7 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
-from trio_relay import app
+from trio_relay import configured
 from trio_relay.cli.control_line import CallRefused, NoLine, call_relay
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, STORE_REFUSED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
@@ -40,7 +40,7 @@ def retention_command(group_path: Path | None, config_path: Path | None, dry_run
     control line; where none runs, the store is opened.
     """
     config = loaded_lasting(config_path or group_path)
-    if not app.rules_of(config).retention.forgets:
+    if not configured.rules_of(config).retention.forgets:
         leave(CONFIG_ERROR, "no rule lets anything go: there are no bounds in [[retention]], nor of the whole store")
     with exit_codes(), store_errors():
         found = trio.run(_would_go, config) if dry_run else _forgotten(config)
@@ -70,13 +70,13 @@ def _forgotten(config: Config) -> list[RuleFindings]:
 
 
 async def _forget_here(config: Config) -> list[RuleFindings]:
-    async with app.open_store(config) as store:
+    async with configured.open_store(config) as store:
         return await _gone_through(config, store, store.forget)
 
 
 async def _gone_through(config: Config, store: Readable, forget: Forget | None) -> list[RuleFindings]:
     """Do at once, and without a rest, what the relay's rounds do."""
-    rules = app.rules_of(config)
+    rules = configured.rules_of(config)
     metadata = await recall_lists(store, rules)
     if rules.has_membership and (secret := metadata.get(SECRET_NAME)) is not None:
         rules.signer = Signer(secret).pubkey

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trio_relay.app import rules_of
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.config import Config
+from trio_relay.configured import rules_of
 from trio_relay.exporting import open_for_reading
 from trio_relay.moderation.state import recall_lists
 from trio_relay.moderation.web_of_trust import trusted_by

@@ -22,21 +22,12 @@ import structlog
 import trio
 
 from trio_relay import heap, logs
-from trio_relay.app import (
-    Origins,
-    bounds_of,
-    bus_of,
-    hear_signals,
-    is_shared,
-    open_store,
-    rules_of,
-    sync_options,
-    take_console,
-)
+from trio_relay.app import Origins, hear_signals
 from trio_relay.attending import attended, listened, listening
 from trio_relay.banner import banner, place_of
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
+from trio_relay.configured import bounds_of, bus_of, is_shared, open_store, rules_of, sync_options
 from trio_relay.loop_lag import LoopLag
 from trio_relay.metrics import MetricsPage, OperationCollector, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
@@ -55,6 +46,7 @@ from trio_relay.pipeline.statistics import RelayStatistics, longest_away
 from trio_relay.policy.rates import WORDS
 from trio_relay.process import tune_process
 from trio_relay.scoreboard import Scoreboard
+from trio_relay.served import take_console
 from trio_relay.service import unless_stopped
 from trio_relay.store.base import Store
 from trio_relay.store.kept import Keeper

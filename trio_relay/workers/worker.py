@@ -17,8 +17,8 @@ import structlog
 import trio
 
 from trio_relay import heap, logs
-from trio_relay.app import Served, endpoints_of, open_store, rules_of, sync_options, take_console
 from trio_relay.config import Config
+from trio_relay.configured import open_store, rules_of, sync_options
 from trio_relay.link import Link, Tells
 from trio_relay.loop_lag import LoopLag
 from trio_relay.net.admin.sight import OwnSight
@@ -36,6 +36,7 @@ from trio_relay.policy.lists import Change
 from trio_relay.policy.retention import Floors
 from trio_relay.process import open_files, own_use, tune_process
 from trio_relay.scoreboard import Scoreboard
+from trio_relay.served import Served, endpoints_of, take_console
 from trio_relay.store.base import Store
 from trio_relay.store.kept import open_kept
 from trio_relay.version import __version__
