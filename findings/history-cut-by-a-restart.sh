@@ -5,9 +5,9 @@
 # load its history twice, does so once EOSE has come. If the relay goes in the middle of the stored events, the same REQ
 # is sent again.
 #
-# Behaviour: none of the three looks whether EOSE has come. Relays send the newest first, so "newer than the newest seen"
-# (nostr-tools), "newer than now" (go-nostr), and "newer than now, if the connection lasted less than five seconds"
-# (welshman) all ask for nothing of the rest. The relay answers with EOSE, and the program is told that it has all.
+# Behaviour: none of the three looks whether EOSE has come. Relays send the newest first, so "since the newest seen"
+# (nostr-tools), "since now" (go-nostr), and "since now, if the connection lasted less than five seconds" (welshman) all
+# leave the rest out. The relay answers with EOSE, and the program is told that it has all.
 # Seen (six stored events; the relay sends two and closes with 1012, then answers whatever it is asked):
 #   nostr-tools                 2 events, then EOSE, second REQ since the newest plus one second
 #   go-nostr                    2 events, then EOSE, second REQ since now
