@@ -21,6 +21,7 @@ from tests.support.keys import ALICE
 from trio_relay import Judges, Relay, RelayOptions, Rules, Store, __version__, app, importing, open_relay, process
 from trio_relay.cli import main
 from trio_relay.config import Config
+from trio_relay.main_process import StoppedNow
 from trio_relay.store.sqlite.lock import PidLock
 from trio_relay.version import CODE
 
@@ -216,10 +217,14 @@ def test_an_address_in_use_is_4_and_named(run: Callable[..., Result], key: str) 
     ("end", "code", "last"),
     [
         (None, 0, ""),
-        (app.StoppedNow(), 130, "trio-relay: stopped at once\n"),
+        (StoppedNow(), 130, "trio-relay: stopped at once\n"),
         (BaseExceptionGroup("", [KeyboardInterrupt()]), 130, "trio-relay: interrupted\n"),
         (KeyboardInterrupt(), 130, "trio-relay: interrupted\n"),
-        (BaseExceptionGroup("", [app.StoppedNow(), KeyboardInterrupt()]), 130, "trio-relay: stopped at once\n"),
+        (
+            BaseExceptionGroup("", [StoppedNow(), KeyboardInterrupt()]),
+            130,
+            "trio-relay: stopped at once\n",
+        ),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, ""),
         (RuntimeError("a bug"), 1, "trio-relay: a part of the relay failed, so it has stopped\n"),
         (OSError(errno.EMFILE, "no more"), 1, "trio-relay: a part of the relay failed, so it has stopped\n"),
@@ -252,7 +257,7 @@ def _wrapped(error: BaseException, depth: int) -> BaseException:
 
 def test_two_faults_at_once_are_both_shown(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail_twice(_config: Config, _announce: Callable[[str], None], _lists: object = None) -> None:
-        raise ExceptionGroup("from a nursery", [app.StoppedNow(), RuntimeError("the writer fell over")])
+        raise ExceptionGroup("from a nursery", [StoppedNow(), RuntimeError("the writer fell over")])
 
     monkeypatch.setattr(app, "main", fail_twice)
     ended = run()

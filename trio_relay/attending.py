@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from contextlib import asynccontextmanager
 
 import structlog
 import trio
@@ -12,19 +11,18 @@ import trio
 from trio_relay.backup.regular import Backups
 from trio_relay.backup.vaults import vault_of
 from trio_relay.config import Config
+from trio_relay.configured import METRICS, listened
+from trio_relay.main_process import MainProcess
 from trio_relay.net.addresses import Proxies
 from trio_relay.net.endpoints import MetricsEndpoint
-from trio_relay.net.handed_sockets import HandedSockets
+from trio_relay.net.handed_sockets import listening
 from trio_relay.net.http import converse
-from trio_relay.net.listeners import BoundListener, PatientListener, Shortage, open_listeners
+from trio_relay.net.listeners import BoundListener, PatientListener, Shortage
 from trio_relay.net.lobby import Lobby
 from trio_relay.net.transport import peer_address
 from trio_relay.net.vitals import Vitals
 
 log = structlog.get_logger("trio_relay.app")
-
-CLIENTS: Final = "net.listen"
-METRICS: Final = "metrics.listen"
 
 
 class Attending:
@@ -70,28 +68,22 @@ class Attending:
 
 @asynccontextmanager
 async def attended(
-    config: Config,
-    endpoint: MetricsEndpoint,
-    vitals: Vitals,
-    shortage: Shortage,
-    backups: Backups | None,
-    handed: HandedSockets,
+    process: MainProcess, endpoint: MetricsEndpoint, vitals: Vitals, shortage: Shortage
 ) -> AsyncIterator[Attending]:
     """Show the metrics, keep the vitals, and make backups, while the context lasts.
 
     Args:
-        config: checked.
+        process: in which the relay runs.
         endpoint: has the metrics.
         vitals: of the whole relay.
         shortage: counts connections that could not be accepted.
-        backups: made at their time; None: there are none.
-        handed: sockets that are taken instead of being bound.
 
     Raises:
         AddressRefused: the address of the metrics cannot be listened on.
     """
+    config, backups = process.config, process.origins.backups
     async with (
-        listening(listened(config)[METRICS], handed, METRICS) as listeners,
+        listening(listened(config)[METRICS], process.handed, METRICS) as listeners,
         trio.open_nursery() as watching,
     ):
         attending = Attending(config, endpoint, listeners, backups)
@@ -103,30 +95,3 @@ async def attended(
             watching.start_soon(backups.run)
         yield attending
         watching.cancel_scope.cancel(reason="the relay has stopped")
-
-
-@asynccontextmanager
-async def listening(
-    addresses: Sequence[str], handed: HandedSockets | None = None, setting: str = CLIENTS
-) -> AsyncIterator[list[BoundListener]]:
-    """Listen on these addresses for as long as the context lasts.
-
-    Args:
-        addresses: as they stand in the setting.
-        handed: sockets that are taken instead of being bound; None: there are none.
-        setting: that has the addresses.
-
-    Raises:
-        AddressRefused: one cannot be listened on.
-    """
-    async with AsyncExitStack() as opened:
-        yield [
-            await opened.enter_async_context(listener)
-            for address in addresses
-            for listener in (handed and handed.take(setting, address)) or await open_listeners(address)
-        ]
-
-
-def listened(config: Config) -> dict[str, Sequence[str]]:
-    """Return all addresses where a manager may listen for the relay, by the name of their setting."""
-    return {CLIENTS: config.net.listen, METRICS: (config.metrics.listen,) if config.metrics.listen else ()}

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from itertools import starmap
 from operator import attrgetter
 from pathlib import Path
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from trio_relay import bus
 from trio_relay.bus import Bus
 from trio_relay.config import Config, is_private, plain_addresses
 from trio_relay.memory_budget import SHARES
+from trio_relay.net.handed_sockets import CLIENTS
 from trio_relay.net.listeners import BoundListener, Preamble, bound_address, preamble_of, split_preamble
 from trio_relay.net.web.public import with_pictures
 from trio_relay.pipeline.options import SyncOptions
@@ -24,6 +26,8 @@ from trio_relay.store import opensearch
 from trio_relay.store.base import Store, StoreRefused
 from trio_relay.store.memory import MemoryStore
 from trio_relay.store.sqlite import open_sqlite
+
+METRICS: Final = "metrics.listen"
 
 
 @asynccontextmanager
@@ -112,3 +116,8 @@ def bounds_of(config: Config) -> dict[str, float]:
     """Return the settings that bound what metrics count, by their names."""
     names = ("memory.total_bytes", "backup.every_seconds", *SHARES)
     return {name: attrgetter(name)(config) for name in names}
+
+
+def listened(config: Config) -> dict[str, Sequence[str]]:
+    """Return all addresses where a manager may listen for the relay, by the name of their setting."""
+    return {CLIENTS: config.net.listen, METRICS: (config.metrics.listen,) if config.metrics.listen else ()}

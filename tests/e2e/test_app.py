@@ -21,7 +21,7 @@ import trio.testing
 
 from tests.support.program import PATIENCE
 from tests.support.wire import connected
-from trio_relay import RelayOptions, app, attending
+from trio_relay import RelayOptions, app, attending, main_process
 from trio_relay.config import Config, check
 from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.listeners import AddressRefused
@@ -54,7 +54,7 @@ class Running:
         self._config = config
 
     async def run(self) -> None:
-        await _main_of(self._config)(self._config, self._announce, app.Origins())
+        await _main_of(self._config)(self._config, self._announce, main_process.Origins())
 
     def _announce(self, line: str) -> None:
         self.announced.append(line)
@@ -174,14 +174,14 @@ async def test_a_relay_that_has_only_half_of_its_addresses_does_not_start(tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = _config(tmp_path, workers, listen=["127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"])
         with pytest.RaisesGroup(AddressRefused, flatten_subgroups=True):
-            await _main_of(config)(config, announced.append, app.Origins())
+            await _main_of(config)(config, announced.append, main_process.Origins())
     assert announced == []
 
 
 async def test_a_second_signal_cuts_the_stopping_short(tmp_path: Path, workers: int) -> None:
     config = _config(tmp_path, workers, grace_seconds=3600.0, close_seconds=3600.0)
     relay = Running(config)
-    with pytest.RaisesGroup(app.StoppedNow, flatten_subgroups=True), trio.fail_after(PATIENCE):
+    with pytest.RaisesGroup(main_process.StoppedNow, flatten_subgroups=True), trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relay.run)
             await relay.listening.wait()

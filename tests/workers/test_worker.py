@@ -21,10 +21,10 @@ from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import PATIENCE
 from tests.support.server import Talker
 from trio_relay import PolicyOptions, StoreError, open_sqlite
-from trio_relay.attending import listening
 from trio_relay.config import Config, check
 from trio_relay.link import Calls, Link, Refused
 from trio_relay.net import http, http_responses, vitals, web
+from trio_relay.net.handed_sockets import listening
 from trio_relay.policy import lists, retention
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.store import kept

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple, NoReturn
 import click
 import structlog
 
-from trio_relay import app
 from trio_relay.backup.base import BackupRefused
+from trio_relay.main_process import StoppedNow
 from trio_relay.net.listeners import AddressRefused
 from trio_relay.net.tls import TlsRefused
 from trio_relay.net.web.rendering import PagesRefused
@@ -131,7 +131,7 @@ def exit_codes(*, writes: bool = False) -> Iterator[None]:
                 leave(CRASHED, str(failed))
             case AddressRefused() as refused:
                 leave(ADDRESS_REFUSED, str(refused))
-            case app.StoppedNow():
+            case StoppedNow():
                 leave(STOPPED_NOW, "stopped at once")
             case ImportError() as missing:
                 leave(CONFIG_ERROR, f"pipeline.signatures: {missing}")
@@ -145,9 +145,9 @@ def _sole(error: BaseException) -> BaseException:
 
     One signal more while the second one stops everything is a KeyboardInterrupt beside that, and no fault of ours.
     """
-    if isinstance(error, BaseExceptionGroup) and error.subgroup(app.StoppedNow) is not None:
-        _, others = error.split((app.StoppedNow, KeyboardInterrupt))
-        return others or app.StoppedNow()
+    if isinstance(error, BaseExceptionGroup) and error.subgroup(StoppedNow) is not None:
+        _, others = error.split((StoppedNow, KeyboardInterrupt))
+        return others or StoppedNow()
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -12,11 +12,11 @@ import click
 import trio
 
 from trio_relay import app, logs
-from trio_relay.app import Origins
 from trio_relay.cli.backup_commands import backups_of
 from trio_relay.cli.leaving import CONFIG_ERROR, exit_codes, leave
 from trio_relay.cli.loading import config_option, group_config_option, loaded, loaded_whole
 from trio_relay.config import Config, ConfigRead
+from trio_relay.main_process import Origins
 from trio_relay.net.web.assembly import pages_of
 from trio_relay.reloading import Reloading
 from trio_relay.service import Service

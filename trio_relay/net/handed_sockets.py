@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeAlias
 
 import trio
 
-from trio_relay.net.listeners import AddressRefused, BoundListener, split_preamble, with_preamble
+from trio_relay.net.listeners import AddressRefused, BoundListener, open_listeners, split_preamble, with_preamble
 from trio_relay.systemd import HandedSocket
 
+CLIENTS: Final = "net.listen"
+"""The setting whose addresses clients connect to."""
 _UNIX: Final = "unix:"
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 _EVERYWHERE: Final = ("0.0.0.0", "::")
@@ -72,6 +75,28 @@ async def assigned(sockets: Sequence[HandedSocket], settings: Mapping[str, Seque
             )
         places.setdefault(found[0], []).append(one)
     return HandedSockets(places)
+
+
+@asynccontextmanager
+async def listening(
+    addresses: Sequence[str], handed: HandedSockets | None = None, setting: str = CLIENTS
+) -> AsyncIterator[list[BoundListener]]:
+    """Listen on these addresses for as long as the context lasts.
+
+    Args:
+        addresses: as they stand in the setting.
+        handed: sockets that are taken instead of being bound; None: there are none.
+        setting: that has the addresses.
+
+    Raises:
+        AddressRefused: one cannot be listened on.
+    """
+    async with AsyncExitStack() as opened:
+        yield [
+            await opened.enter_async_context(listener)
+            for address in addresses
+            for listener in (handed and handed.take(setting, address)) or await open_listeners(address)
+        ]
 
 
 def _hint(settings: Mapping[str, Sequence[str]]) -> str:

@@ -16,24 +16,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import structlog
 import trio
 
-from trio_relay import heap, logs
-from trio_relay.app import Origins, hear_signals
-from trio_relay.attending import attended, listened, listening
+from trio_relay import logs
+from trio_relay.attending import attended
 from trio_relay.banner import banner, place_of
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
 from trio_relay.configured import bounds_of, bus_of, is_shared, open_store, rules_of, sync_options
-from trio_relay.loop_lag import LoopLag
+from trio_relay.main_process import Announce, MainProcess, Origins, main_process
 from trio_relay.metrics import MetricsPage, OperationCollector, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.control import control_line
 from trio_relay.net.endpoints import MetricsEndpoint
-from trio_relay.net.handed_sockets import HandedSockets, assigned
+from trio_relay.net.handed_sockets import listening
 from trio_relay.net.listeners import BoundListener, Shortage, preamble_of
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.net.vitals import Look, Vitals, look_at
@@ -44,14 +43,11 @@ from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.pipeline.statistics import RelayStatistics, longest_away
 from trio_relay.policy.rates import WORDS
-from trio_relay.process import tune_process
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.served import take_console
-from trio_relay.service import unless_stopped
 from trio_relay.store.base import Store
 from trio_relay.store.kept import Keeper
 from trio_relay.store.sqlite import open_sqlite
-from trio_relay.tls_files import TlsFiles, tls_files
 from trio_relay.workers.conversations import Conversations
 from trio_relay.workers.home import HomeStore
 from trio_relay.workers.linked_bus import HubPlace
@@ -62,8 +58,6 @@ from trio_relay.workers.statistics import KeeperStatistics, Totals
 from trio_relay.workers.supervisor import Supervisor, WorkersFailed
 
 log = structlog.get_logger("trio_relay.workers")
-
-Announce: TypeAlias = Callable[[str], None]
 
 _MORE_SECONDS: Final = 5.0
 """What a worker may take to end beyond the grace for its clients and the draining of its pipeline."""
@@ -86,18 +80,10 @@ async def main(config: Config, announce: Announce, origins: Origins, workers: in
         ExceptionGroup: a part of this process failed, so everything was stopped.
         StoppedNow: a second signal came while it was stopping; in a group.
     """
-    tune_process(config.net.max_connections)
-    files = tls_files(config.net)
-    stop = trio.Event()
-    async with trio.open_nursery() as root:
-        await root.start(hear_signals, stop)
-        root.start_soon(heap.give_back_regularly)
-        root.start_soon((lag := LoopLag()).measure)
-        handed = await assigned(origins.service.sockets, listened(config))
-        with _scoreboard(workers, config.net.max_connections, WORDS) as scoreboard, unless_stopped(stop):
-            whole = _Whole(config, workers, scoreboard, files, handed, lag)
-            await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)(stop, announce, origins)
-        root.cancel_scope.cancel(reason="the relay has stopped")
+    async with main_process(config, announce, origins) as process:
+        with _scoreboard(workers, config.net.max_connections, WORDS) as scoreboard:
+            whole = _Whole(process, workers, scoreboard)
+            await (whole.keep_file if config.store.backend == "sqlite" else whole.share_index)()
 
 
 def _scoreboard(workers: int, connections: int, buckets: int) -> Scoreboard:
@@ -119,19 +105,10 @@ def _grace_of(config: Config) -> float:
 class _Whole:
     """All that this process does for its workers."""
 
-    def __init__(
-        self,
-        config: Config,
-        workers: int,
-        scoreboard: Scoreboard,
-        files: TlsFiles | None,
-        handed: HandedSockets,
-        lag: LoopLag,
-    ) -> None:
+    def __init__(self, process: MainProcess, workers: int, scoreboard: Scoreboard) -> None:
+        config = process.config
+        self._process = process
         self._config = config
-        self._handed = handed
-        self._lag = lag
-        self._files = files
         self._workers = workers
         self._scoreboard = scoreboard
         self._listeners: Sequence[BoundListener] = ()
@@ -141,18 +118,13 @@ class _Whole:
         self._commits: tuple[Histogram, Histogram] | None = None
         """Events and seconds of each; None where workers commit by themselves."""
         self._totals = Totals(range(1, workers + 1), trio.current_time)
-        self._supervisor = Supervisor(
-            workers,
-            self._spawn,
-            self._converse,
-            grace_seconds=_grace_of(config),
-        )
+        self._supervisor = Supervisor(workers, self._spawn, self._converse, grace_seconds=_grace_of(config))
         self._conversations = Conversations(
             config, workers, scoreboard, self._descriptors, self._supervisor.kill, self._totals
         )
 
-    async def keep_file(self, stop: trio.Event, announce: Announce, origins: Origins) -> None:
-        """Serve until `stop` is set, and keep the SQLite file for all."""
+    async def keep_file(self) -> None:
+        """Serve until the relay is to stop, and keep the SQLite file for all."""
         config, conversations = self._config, self._conversations
         has_folder = not is_shared(Path(config.store.path).parent, config)
         async with (
@@ -160,9 +132,9 @@ class _Whole:
                 share_of_keeper(config, self._workers).store,
                 has_folder=has_folder,
                 scoreboard=self._scoreboard,
-                again=origins.service.turn(config, stop),
+                again=self._process.origins.service.turn(config, self._process.stop),
             ) as file,
-            listening(config.net.listen, self._handed) as self._listeners,
+            listening(config.net.listen, self._process.handed) as self._listeners,
             trio.open_nursery() as keeping,
         ):
             keeper = Keeper(file, config.pipeline.write_batch)
@@ -170,21 +142,21 @@ class _Whole:
             keeper.told = self._note_commit
             conversations.share(keeper.join, keeper.settled)
             keeping.start_soon(keeper.run)
-            await self._run(HomeStore(file, conversations.settled, keeper), stop, announce, origins)
+            await self._run(HomeStore(file, conversations.settled, keeper))
             await keeper.settled()
             keeping.cancel_scope.cancel(reason="all is saved")
 
-    async def share_index(self, stop: trio.Event, announce: Announce, origins: Origins) -> None:
-        """Serve until `stop` is set; the store is a cluster's, and what one writes all hear by this process."""
+    async def share_index(self) -> None:
+        """Serve until the relay is to stop; the store is a cluster's, and what one writes all hear by this process."""
         hub = Hub(bus_of(self._config))
         async with (
             open_store(self._config, hub.join()) as index,
-            listening(self._config.net.listen, self._handed) as self._listeners,
+            listening(self._config.net.listen, self._process.handed) as self._listeners,
             trio.open_nursery() as joining,
         ):
             self._conversations.share(partial(HubPlace, hub), trio.lowlevel.checkpoint)
             joining.start_soon(hub.run)
-            await self._run(HomeStore(index, self._conversations.settled), stop, announce, origins)
+            await self._run(HomeStore(index, self._conversations.settled))
             joining.cancel_scope.cancel(reason="nobody is here any more")
 
     def _descriptors(self, _number: int) -> list[int]:
@@ -196,14 +168,15 @@ class _Whole:
     async def _converse(self, number: int, stream: trio.abc.Stream) -> None:
         await self._conversations.converse(number, stream, self._supervisor.ready)
 
-    async def _run(self, store: Store, stop: trio.Event, announce: Announce, origins: Origins) -> None:
+    async def _run(self, store: Store) -> None:
         config = self._config
         rules = rules_of(config, self._listeners)
         async with open_relay(store, config.pipeline, rules=rules, sync=sync_options(config)) as relay:
-            await self._serve(store, relay, stop, announce, origins)
+            await self._serve(store, relay)
 
-    async def _serve(self, store: Store, relay: Relay, stop: trio.Event, announce: Announce, origins: Origins) -> None:
-        conversations, config = self._conversations, self._config
+    async def _serve(self, store: Store, relay: Relay) -> None:
+        conversations, config, process = self._conversations, self._config, self._process
+        origins, files, stop = process.origins, process.files, process.stop
         vitals = Vitals(partial(self._look, relay), relay.count_stored)
         statistics = partial(self._statistics, relay)
         sight = WorkersSight(
@@ -226,11 +199,11 @@ class _Whole:
         page.add(OperationCollector(lambda: relay.degraded() or conversations.degraded(), lambda: bounds))
         origins.add_metrics(page)
         endpoint = MetricsEndpoint(page.render, conversations.gather)
-        if self._files is not None:
-            conversations.take_certificate(self._files.certified)
+        if files is not None:
+            conversations.take_certificate(files.certified)
         conversations.preambles = list(map(preamble_of, self._listeners))
         async with (
-            attended(config, endpoint, vitals, Shortage(), origins.backups, self._handed) as attending,
+            attended(process, endpoint, vitals, Shortage()) as attending,
             control_line(config.control.place(config.store.backend, config.store.path), conversations.admin),
             trio.open_nursery() as following,
         ):
@@ -246,16 +219,16 @@ class _Whole:
                 return take
 
             if origins.reloading is not None:
-                origins.reloading.serve(prepare, self._files, conversations.take_certificate, conversations.obeyed)
+                origins.reloading.serve(prepare, files, conversations.take_certificate, conversations.obeyed)
                 await following.start(origins.reloading.run)
             for line in banner(config, store, relay, attending.listeners, self._workers):
-                announce(line)
+                process.announce(line)
             async with trio.open_nursery() as serving:
                 serving.start_soon(self._stop_workers, stop)
                 await serving.start(partial(self._supervisor.run, stop))
                 if not stop.is_set():
                     for listener in self._listeners:
-                        announce(place_of(listener))
+                        process.announce(place_of(listener))
                     alive = conversations.obeyed if store.is_shared else conversations.settled
                     serving.start_soon(origins.service.run, config, self._listeners, alive, stop)
             following.cancel_scope.cancel(reason="all workers have ended")
@@ -275,7 +248,7 @@ class _Whole:
             own.store,
             own.retention,
             failure=own.writer.failure,
-            loop_lag=self._lag.statistics(),
+            loop_lag=self._process.lag.statistics(),
         )
         if self._commits is not None:
             sizes, seconds = self._commits
