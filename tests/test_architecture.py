@@ -103,7 +103,6 @@ ALLOWED = {
         "memory_budget",
         "nostr",
         "policy",
-        "store",
         "plugins",
         "pipeline",
         "net",
@@ -165,8 +164,6 @@ ALLOWED = {
         "heap",
         "loop_lag",
         "process",
-        "frozen",
-        "turns",
         "scoreboard",
         "link",
         "nostr",
@@ -189,7 +186,7 @@ ALLOWED = {
     ],
     "sources": ["compressed", "nostr"],
     "resuming": ["private_files", "nostr", "store.base"],
-    "transfer": ["nostr", "policy", "store", "plugins", "pipeline", "sources", "resuming"],
+    "transfer": ["nostr", "policy", "store", "pipeline", "sources", "resuming"],
     "state_file": ["private_files", "nostr", "policy", "moderation", "net"],
     "importing": [
         "moderation",
@@ -203,7 +200,7 @@ ALLOWED = {
         "transfer",
         "state_file",
     ],
-    "exporting": ["private_files", "compressed", "nostr", "store", "config", "transfer", "state_file"],
+    "exporting": ["compressed", "store", "config", "transfer", "state_file"],
     "syncing": ["nostr", "policy", "plugins", "pipeline", "peers", "config", "configured"],
     "trends": ["nostr", "store"],
     "doctor": [
@@ -237,9 +234,7 @@ ALLOWED = {
         "plugins",
         "pipeline",
         "net",
-        "metrics",
         "logs",
-        "list_files",
         "tls_files",
         "config_checks",
         "config",
@@ -352,6 +347,13 @@ def test_a_room_imports_only_what_stands_above_it(file: str) -> None:
 def test_the_order_of_rooms_is_one_way() -> None:
     for place, (room, allowed) in enumerate(ALLOWED.items()):
         assert {name.partition(".")[0] for name in allowed} <= set(list(ALLOWED)[:place]), room
+
+
+def test_the_table_of_the_architecture_has_the_same_order() -> None:
+    page = (TESTS.parent / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+) \|.*\|.*\|$", page, re.MULTILINE)
+    named = [name.rstrip("/") for row in rows for name in re.findall("`(.+?)`", row)]
+    assert named == [room for room in ALLOWED if not room.startswith("__")]
 
 
 @pytest.mark.parametrize("store", STORES)
