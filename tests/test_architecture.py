@@ -278,7 +278,7 @@ PURE = [
     "net/web/place.py", "net/web/plots.py", "net/web/sessions.py",
     "net/web/shown_events.py",
     "first_config.py",
-    "doctor/findings.py", "doctor/telling.py",
+    "doctor/amounts.py", "doctor/findings.py", "doctor/telling.py",
 ]  # fmt: skip
 # Libraries that one place alone may know.
 CONFINED = {

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.keys import NOW
 from trio_relay.backup import BackupOptions
 from trio_relay.doctor import (
+    amounts,
     asking,
     bus_server,
     certificate,
@@ -141,7 +142,7 @@ def test_the_file_system_that_a_folder_is_on(folder: str, kind: str) -> None:
     ("size", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1_500, "1.5 kB"), (2**30, "1.07 GB"), (10**15, "1e+03 TB")]
 )
 def test_sizes_as_people_read_them(size: int, text: str) -> None:
-    assert disk.shown(size) == text
+    assert amounts.sized(size) == text
 
 
 def test_the_newest_backup_is_old_after_twice_the_time_and_ten_minutes() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from trio_relay import bus
-from trio_relay.doctor.disk import shown
+from trio_relay.doctor.amounts import sized
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
 
@@ -56,7 +56,7 @@ def of_server(facts: Mapping[str, str], needed: int) -> Iterator[Finding]:
     if policy.startswith("allkeys"):  # others remove what is to expire alone, which a stream is not
         yield BUS_EVICTS.found(f"maxmemory-policy is {policy}.")
     if 0 < most < needed:
-        yield BUS_SMALL.found(f"maxmemory is {shown(most)}, and bus.max_bytes {shown(needed)}.")
+        yield BUS_SMALL.found(f"maxmemory is {sized(most)}, and bus.max_bytes {sized(needed)}.")
     if facts.get("rdb_last_bgsave_status", "ok") != "ok":
         yield BUS_REFUSES.found("Its last copy to the disk has failed.")
 

@@ -12,8 +12,8 @@ from typing import Final
 
 import trio
 
+from trio_relay.doctor.amounts import lasting
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
-from trio_relay.doctor.kept_backups import ago
 from trio_relay.doctor.patient import Patient
 from trio_relay.net.tls import CertifiedKey, TlsRefused
 from trio_relay.peers.dialing import parse_url
@@ -98,7 +98,7 @@ def of_end(expiry: float, now: float) -> Iterator[Finding]:
     if expiry <= now:
         yield CERTIFICATE_ENDED.found(f"It has ended on {day}.")
     elif expiry - now < _SOON:
-        yield CERTIFICATE_ENDS.found(f"It ends on {day}, in {ago(expiry - now)}.")
+        yield CERTIFICATE_ENDS.found(f"It ends on {day}, in {lasting(expiry - now)}.")
 
 
 def _believing(certified: CertifiedKey) -> ssl.SSLContext:
@@ -152,7 +152,7 @@ async def look_at_certificate(patient: Patient, chart: Chart) -> None:
         url = patient.config.relay.url
         host = parse_url(url).host if url else ""
         is_for_proxy = bool(net.trusted_proxies)
-        chart.facts.append(f"ends in {ago(files.certified.expiry - patient.now)}")
+        chart.facts.append(f"ends in {lasting(files.certified.expiry - patient.now)}")
         chart.facts += ["for proxies"] if is_for_proxy else []
         chart.add(of_certificate(files.certified, host, patient.now, is_for_proxy=is_for_proxy))
     except TlsRefused as refused:

@@ -10,8 +10,8 @@ from typing import Final
 
 import trio
 
+from trio_relay.doctor.amounts import lasting
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
-from trio_relay.doctor.kept_backups import ago
 from trio_relay.doctor.patient import Patient
 
 CLOCK_FREE: Final = Ailment(
@@ -55,7 +55,7 @@ def of_date(header: str, now: float) -> Iterator[Finding]:
         return
     if abs(there - now) > _MOST_SECONDS:
         side = "behind" if there > now else "ahead of"
-        yield CLOCK_OFF.found(f"It is {ago(abs(there - now))} {side} the server's, which says {header}.")
+        yield CLOCK_OFF.found(f"It is {lasting(abs(there - now))} {side} the server's, which says {header}.")
 
 
 # Looks.

@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from trio_relay.doctor.amounts import sized
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
 from trio_relay.private_files import open_private, unfinished
@@ -108,7 +109,7 @@ class Volume:
 
 def of_volume(volume: Volume, store_bytes: int) -> Iterator[Finding]:
     """What is wrong with the file system of a store that takes so many bytes."""
-    room = f"{shown(volume.free)} are free at {volume.folder}"
+    room = f"{sized(volume.free)} are free at {volume.folder}"
     if volume.is_read_only:
         yield READ_ONLY_DISK.found(f"{volume.folder} cannot be written to.")
     elif volume.free < _FULL:
@@ -116,7 +117,7 @@ def of_volume(volume: Volume, store_bytes: int) -> Iterator[Finding]:
     elif volume.free < _LOW:
         yield DISK_LOW.found(f"{room}.")
     elif volume.free < store_bytes:
-        yield NO_ROOM_FOR_COPY.found(f"{room}, and the store has {shown(store_bytes)}.")
+        yield NO_ROOM_FOR_COPY.found(f"{room}, and the store has {sized(store_bytes)}.")
     if volume.inodes is not None and volume.inodes < _FEW_INODES and not volume.is_read_only:
         yield INODES_LOW.found(f"{volume.inodes} inodes are free at {volume.folder}.")
     if volume.kind in _OF_NETWORK:
@@ -149,15 +150,6 @@ def _speed(seconds: list[float]) -> str:
     return f"fsync {1_000 * median(seconds):.1f} ms median, {1_000 * max(seconds):.1f} ms worst of {len(seconds)}"
 
 
-def shown(size: int) -> str:
-    """So many bytes, as a person reads it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1_000:
-            return f"{size:.3g} {unit}" if unit != "bytes" else f"{size} bytes"
-        size = size / 1_000  # type: ignore[assignment]  # it is for reading
-    return f"{size:.3g} TB"
-
-
 # Looks.
 
 
@@ -170,7 +162,7 @@ async def look_at_disk(patient: Patient, chart: Chart) -> None:
     folder = _nearest(store.absolute().parent)
     volume = await trio.to_thread.run_sync(_volume, folder, abandon_on_cancel=True)
     size = store.stat().st_size if store.is_file() else 0
-    chart.facts.append(f"{volume.kind}, {shown(volume.free)} free".removeprefix(", "))
+    chart.facts.append(f"{volume.kind}, {sized(volume.free)} free".removeprefix(", "))
     chart.add(of_volume(volume, size))
     if volume.is_read_only or folder != store.absolute().parent:
         return

@@ -11,6 +11,7 @@ import trio
 from trio_relay.backup.base import BackupRefused
 from trio_relay.backup.options import BackupOptions
 from trio_relay.backup.vaults import folder_of, vault_of
+from trio_relay.doctor.amounts import lasting
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.own_files import of_unfinished
 from trio_relay.doctor.patient import Patient
@@ -62,17 +63,11 @@ def of_newest(options: BackupOptions, newest: float | None, now: float, *, is_ru
         if not every:
             yield NO_BACKUPS.found("Backups are off.")
         elif is_running:
-            yield BACKUP_MISSING.found(f"One is to be made every {ago(every)}.")
+            yield BACKUP_MISSING.found(f"One is to be made every {lasting(every)}.")
     elif every and now - newest > 2 * every + _GRACE_SECONDS:
-        yield BACKUP_OLD.found(f"The newest is {ago(now - newest)} old, and one is to be made every {ago(every)}.")
-
-
-def ago(seconds: float) -> str:
-    """A time as a person reads it."""
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+        yield BACKUP_OLD.found(
+            f"The newest is {lasting(now - newest)} old, and one is to be made every {lasting(every)}."
+        )
 
 
 # Looks.
@@ -97,7 +92,7 @@ async def look_at_backups(patient: Patient, chart: Chart) -> None:
     except (BackupRefused, StoreError, StoreRefused) as error:
         chart.add([BACKUPS_UNREADABLE.found(f"{error}.")])
         return
-    chart.facts.append("none" if newest is None else f"the newest is {ago(patient.now - newest)} old")
+    chart.facts.append("none" if newest is None else f"the newest is {lasting(patient.now - newest)} old")
     chart.add(of_newest(config.backup, newest, patient.now, is_running=patient.is_running))
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from trio_relay.config import Config, processes_of
-from trio_relay.doctor.disk import shown
+from trio_relay.doctor.amounts import sized
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
 from trio_relay.net.listeners import BACKLOG
@@ -83,9 +83,9 @@ def of_memory(total: int, group: int | None, machine: int | None) -> Iterator[Fi
         machine: bytes that the machine has; None: nobody knows.
     """
     if group is not None and total > group:
-        yield MEMORY_OF_GROUP.found(f"memory.total_bytes is {shown(total)}, and the cgroup may have {shown(group)}.")
+        yield MEMORY_OF_GROUP.found(f"memory.total_bytes is {sized(total)}, and the cgroup may have {sized(group)}.")
     elif machine is not None and total > machine:
-        yield MEMORY_OF_MACHINE.found(f"memory.total_bytes is {shown(total)}, and the machine has {shown(machine)}.")
+        yield MEMORY_OF_MACHINE.found(f"memory.total_bytes is {sized(total)}, and the machine has {sized(machine)}.")
 
 
 def of_backlog(allowed: int | None) -> Iterator[Finding]:
@@ -136,8 +136,8 @@ def _look(patient: Patient, chart: Chart) -> None:
     memory = _of_group(groups, "memory", ("memory.max", "memory.limit_in_bytes"))
     machine = _memory_of_machine()
     least = min(filter(None, (memory, machine)), default=None)
-    budget = f"memory.total_bytes is {shown(config.memory.total_bytes)}"
-    chart.facts.append(budget if least is None else f"{budget} of {shown(least)}")
+    budget = f"memory.total_bytes is {sized(config.memory.total_bytes)}"
+    chart.facts.append(budget if least is None else f"{budget} of {sized(least)}")
     chart.add(of_memory(config.memory.total_bytes, memory, machine))
     chart.add(of_backlog(_number(_PROC / "sys/net/core/somaxconn")))
     tasks = None if patient.user == 0 else limit_in(limits, _TASKS)

@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from trio_relay.doctor.amounts import lasting
 from trio_relay.doctor.asking import Answered, NoAnswer, call
 from trio_relay.doctor.entrances import Entrance, Unreached, inner_entrances
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
-from trio_relay.doctor.kept_backups import ago
 from trio_relay.doctor.patient import Patient
 from trio_relay.net.endpoints import HEALTH
 from trio_relay.net.listeners import split_preamble
@@ -93,7 +93,7 @@ def of_mirrors(mirrors: Iterable[Mapping[str, Any]], now: float) -> Iterator[Fin
         since = mirror.get("away_since")
         if since is not None and mirror.get("state") not in ("live", "catching up"):
             reason = f": {mirror['fault']}" if mirror.get("fault") else ""
-            yield MIRROR_AWAY.found(f"{mirror.get('url')} has been away for {ago(max(0.0, now - since))}{reason}.")
+            yield MIRROR_AWAY.found(f"{mirror.get('url')} has been away for {lasting(max(0.0, now - since))}{reason}.")
 
 
 def of_metrics(page: str) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from trio_relay.doctor.disk import shown
+from trio_relay.doctor.amounts import sized
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
 from trio_relay.store.base import StoreRefused
@@ -56,7 +56,7 @@ def of_glance(seen: Glance, path: Path) -> Iterator[Finding]:
     if seen.is_older:
         yield STORE_OLDER.found(f"{path} has schema version {seen.version}.")
     if seen.log_bytes > _LARGE:
-        yield LOG_LARGE.found(f"{path}-wal has {shown(seen.log_bytes)}.")
+        yield LOG_LARGE.found(f"{path}-wal has {sized(seen.log_bytes)}.")
 
 
 # Looks.
@@ -73,6 +73,6 @@ async def look_at_store(patient: Patient, chart: Chart) -> None:
     except StoreRefused as refused:
         chart.add([STORE_REFUSED.found(f"{refused}.")])
         return
-    chart.facts.append(shown(path.stat().st_size))
+    chart.facts.append(sized(path.stat().st_size))
     chart.facts.append("too large to be checked here: trio-relay check" if seen.damage is None else "checked quickly")
     chart.add(of_glance(seen, path))
