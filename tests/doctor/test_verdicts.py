@@ -139,7 +139,15 @@ def test_the_file_system_that_a_folder_is_on(folder: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1_500, "1.5 kB"), (2**30, "1.07 GB"), (10**15, "1e+03 TB")]
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1_500, "1.5 kB"),
+        (999_600, "1 MB"),
+        (2**30, "1.07 GB"),
+        (10**15, "1e+03 TB"),
+    ],
 )
 def test_sizes_as_people_read_them(size: int, text: str) -> None:
     assert amounts.sized(size) == text

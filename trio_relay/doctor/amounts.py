@@ -13,8 +13,11 @@ def lasting(seconds: float) -> str:
 
 def sized(size: float) -> str:
     """So many bytes, with three digits of the unit that fits."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1_000:
-            return f"{size:.3g} {unit}" if unit != "bytes" else f"{size:.0f} bytes"
+    if size < 1_000:
+        return f"{size:.0f} bytes"
+    for unit in ("kB", "MB", "GB"):
         size /= 1_000
+        if size < 999.5:  # what is more is rounded to four digits
+            return f"{size:.3g} {unit}"
+    size /= 1_000
     return f"{size:.3g} TB"
