@@ -10,6 +10,7 @@ WORKDIR /source
 COPY pyproject.toml setup.py MANIFEST.in constraints.txt README.md LICENSE ./
 COPY building building
 COPY config/relay.toml config/
+COPY docs/trio-relay.1 docs/
 COPY deploy deploy
 COPY trio_relay trio_relay
 # Without this a hot path that cannot be compiled would be left as it is.

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 _LIMIT = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
 """No file may grow past a megabyte, which to the program is a disk without room."""
 _FEW = {"net.max_connections": "1000", "rates.enabled": "false"}
-"""For several processes: what they share is in memory, to which the limit applies as well."""
+_SMALL = "import trio_relay.workers.serving as serving\nassert serving.WORDS > 0\nserving.WORDS = 0\n"
+"""For several processes: what they share is in memory, to which the limit applies as well. It has room for rates, which
+may be enabled while the relay runs."""
 _EAGER = (
     "import trio_relay.store.sqlite.store as store\n"
     "assert store.PAGES_BEFORE_WAITING > 0\n"
@@ -47,7 +49,7 @@ async def test_a_full_disk_refuses_aloud_and_loses_nothing_that_was_acknowledged
     tmp_path: Path, processes: dict[str, str]
 ) -> None:
     async with (
-        running(tmp_path, {**_FEW, **processes}, command=launcher(_LIMIT)) as program,
+        running(tmp_path, {**_FEW, **processes}, command=launcher(_LIMIT + _SMALL)) as program,
         program.client() as client,
     ):
         assert (await program.get("/health")).json() == {"status": "ok"}
@@ -79,7 +81,7 @@ async def test_a_log_that_cannot_be_folded_back_costs_neither_an_event_nor_the_s
         assert set(answers.values()) == {(True, "")}
         program.signal(SIGTERM)
         assert await program.wait() == 0
-    async with running(tmp_path, {**_FEW, **processes}, command=launcher(_LIMIT + _EAGER)) as program:
+    async with running(tmp_path, {**_FEW, **processes}, command=launcher(_LIMIT + _SMALL + _EAGER)) as program:
         async with program.client() as client:
             acknowledged, _, _ = await _fill(client)
         program.signal(SIGTERM)
