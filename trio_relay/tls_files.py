@@ -24,8 +24,8 @@ log = structlog.get_logger("trio_relay.app")
 LOOK_SECONDS: Final = 5.0
 """Between two looks at the files."""
 _DAY: Final = 86_400
-_WARN_DAYS: Final = 14
-"""Before the certificate ends: then it is said once a day."""
+WARN_SECONDS: Final = 14 * _DAY
+"""Before the certificate ends: from then on it is said once a day."""
 
 Take: TypeAlias = Callable[[CertifiedKey], None]
 
@@ -102,7 +102,7 @@ class TlsFiles:
 
     def _warn_of_expiry(self) -> None:
         now = self._clock()
-        if now >= self._next_warning and self._expiry - now < _WARN_DAYS * _DAY:
+        if now >= self._next_warning and self._expiry - now < WARN_SECONDS:
             self._next_warning = now + _DAY
             said = "the TLS certificate has ended" if now >= self._expiry else "the TLS certificate ends soon"
             log.warning(said, ends=_day(self._expiry), path=str(self._certificate))

@@ -43,7 +43,7 @@ from trio_relay.net.control import ROOT
 from trio_relay.net.tls import TlsRefused
 from trio_relay.private_files import written_whole
 from trio_relay.store.sqlite.lock import why_not_there
-from trio_relay.tls_files import TlsFiles
+from trio_relay.tls_files import read_certified
 
 Answer = TypeVar("Answer")
 
@@ -210,7 +210,7 @@ def _read_key(certificate: str, text: str) -> str:
     """Read the path of a key, and see that it is the certificate's."""
     key = _read_file(text)
     try:
-        TlsFiles(Path(certificate), Path(key))
+        read_certified(Path(certificate), Path(key))
     except TlsRefused as refused:
         raise ValueError(str(refused).partition(": ")[2]) from None
     return key

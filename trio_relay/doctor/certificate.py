@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -15,9 +16,10 @@ import trio
 from trio_relay.doctor.amounts import lasting
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
+from trio_relay.net.options import NetOptions
 from trio_relay.net.tls import CertifiedKey, TlsRefused
 from trio_relay.peers.dialing import parse_url
-from trio_relay.tls_files import tls_files
+from trio_relay.tls_files import WARN_SECONDS, read_certified
 
 CERTIFICATE_UNUSABLE: Final = Ailment(
     "certificate-unusable",
@@ -54,8 +56,6 @@ CERTIFICATE_CHAIN: Final = Ailment(
     "Use the file that has the whole chain, such as certbot's fullchain.pem, not cert.pem.",
 )
 
-_DAY: Final = 86_400
-_SOON: Final = 14 * _DAY
 _FLIGHTS: Final = 6
 """Of a handshake, at most, in both directions together."""
 _NOT_FOR_THIS_HOST: Final = frozenset({62, 64})
@@ -97,7 +97,7 @@ def of_end(expiry: float, now: float) -> Iterator[Finding]:
     day = time.strftime("%Y-%m-%d", time.gmtime(expiry))
     if expiry <= now:
         yield CERTIFICATE_ENDED.found(f"It has ended on {day}.")
-    elif expiry - now < _SOON:
+    elif expiry - now < WARN_SECONDS:
         yield CERTIFICATE_ENDS.found(f"It ends on {day}, in {lasting(expiry - now)}.")
 
 
@@ -147,13 +147,22 @@ async def look_at_certificate(patient: Patient, chart: Chart) -> None:
         chart.facts.append("the relay speaks no TLS itself")
         return
     try:
-        files = await trio.to_thread.run_sync(tls_files, net, abandon_on_cancel=True)
-        assert files is not None
+        certified = await read(net)
         url = patient.config.relay.url
         host = parse_url(url).host if url else ""
         is_for_proxy = bool(net.trusted_proxies)
-        chart.facts.append(f"ends in {lasting(files.certified.expiry - patient.now)}")
+        chart.facts.append(f"ends in {lasting(certified.expiry - patient.now)}")
         chart.facts += ["for proxies"] if is_for_proxy else []
-        chart.add(of_certificate(files.certified, host, patient.now, is_for_proxy=is_for_proxy))
+        chart.add(of_certificate(certified, host, patient.now, is_for_proxy=is_for_proxy))
     except TlsRefused as refused:
         chart.add([CERTIFICATE_UNUSABLE.found(f"{refused}.")])
+
+
+async def read(net: NetOptions) -> CertifiedKey:
+    """Read the pair that the configuration names.
+
+    Raises:
+        TlsRefused: it cannot be used.
+    """
+    names = Path(net.tls_certificate), Path(net.tls_key)
+    return await trio.to_thread.run_sync(read_certified, *names, abandon_on_cancel=True)

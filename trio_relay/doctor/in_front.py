@@ -12,7 +12,7 @@ import trio
 
 from trio_relay.config import Config
 from trio_relay.doctor.asking import NoAnswer, call
-from trio_relay.doctor.certificate import of_end
+from trio_relay.doctor.certificate import of_end, read
 from trio_relay.doctor.clock import of_date
 from trio_relay.doctor.entrances import Entrance, inner_entrances, outer_entrance
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
@@ -27,7 +27,6 @@ from trio_relay.doctor.round_trip import (
 )
 from trio_relay.net.addresses import UNIX, UNKNOWN, UNNAMED, Proxies
 from trio_relay.net.tls import TlsRefused
-from trio_relay.tls_files import tls_files
 from trio_relay.version import __version__
 
 URL_CERTIFICATE_ENDS: Final = Ailment(
@@ -183,12 +182,11 @@ async def _of_shown(config: Config, inner: list[Entrance]) -> list[Finding]:
     if not shown:
         return []
     try:
-        files = await trio.to_thread.run_sync(tls_files, config.net, abandon_on_cancel=True)
+        certified = await read(config.net)
     except TlsRefused:  # which is told elsewhere
         return []
-    assert files is not None
     return [
         CERTIFICATE_NOT_TAKEN.found(f"{entrance.title} shows another one.")
         for entrance in shown
-        if entrance.shown != files.certified.first
+        if entrance.shown != certified.first
     ]
