@@ -12,7 +12,7 @@ import trio
 from trio_relay.config import Config
 from trio_relay.doctor.asking import Answered, ask
 from trio_relay.net.listeners import Preamble, split_preamble
-from trio_relay.peers.dialing import RelayUrl, cause_of, dial_tcp, parse_url
+from trio_relay.peers.dialing import RelayUrl, cause_of, dial_tcp, parse_url, secured
 
 CONNECT_SECONDS: Final = 3.0
 _UNIX: Final = "unix:"
@@ -107,13 +107,7 @@ async def _dial_here(place: tuple[Preamble, str], host: str) -> trio.abc.Stream:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # whether it is right is asked elsewhere
-    stream = trio.SSLStream(plain, context, server_hostname=host, https_compatible=True)
-    try:
-        await stream.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(plain)
-        raise
-    return stream
+    return await secured(plain, context, host)
 
 
 def outer_entrance(config: Config) -> Entrance | None:

@@ -75,7 +75,21 @@ async def dial_tcp(url: RelayUrl) -> trio.abc.Stream:
     plain = await trio.open_tcp_stream(url.host, url.port)
     if not url.is_secure:
         return plain
-    stream = trio.SSLStream(plain, ssl.create_default_context(), server_hostname=url.host, https_compatible=True)
+    return await secured(plain, ssl.create_default_context(), url.host)
+
+
+async def secured(plain: trio.SocketStream, context: ssl.SSLContext, host: str) -> trio.SSLStream[trio.SocketStream]:
+    """Speak TLS over a connection, which is closed where the handshake fails.
+
+    Args:
+        plain: nothing has been said on it yet.
+        context: whom we trust.
+        host: whom we believe to have reached.
+
+    Raises:
+        BrokenResourceError: it has failed.
+    """
+    stream = trio.SSLStream(plain, context, server_hostname=host, https_compatible=True)
     try:
         await stream.do_handshake()
     except BaseException:
