@@ -270,7 +270,7 @@ PURE = [
     "pipeline/filter_room.py", "pipeline/fair_queue.py", "pipeline/uses.py", "pipeline/histogram.py",
     "peers/messages.py", "peers/options.py", "peers/echoes.py", "peers/mirrored.py", "peers/mirror_options.py",
     "net/addresses.py", "net/frames.py", "net/keepalive.py",
-    "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/members.py",
+    "net/admin/calls.py", "net/admin/params.py", "net/admin/methods.py", "net/admin/roles.py", "net/admin/members.py",
     "net/admin/settings.py", "net/admin/acts.py", "net/admin/lists.py", "net/connection_limits.py", "net/statistics.py",
     "net/request_head.py",
     "net/websocket.py",

@@ -8,20 +8,15 @@ from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from trio_relay.config import Config
 from trio_relay.net.admin.api import CONTENT_TYPE
+from trio_relay.net.admin.calls import CallRefused, result_in, written_call
 
 _TOO_LONG: Final = 413
 
 
 class NoLine(Exception):
     """No relay answers at the control line; the message says where it would be."""
-
-
-class CallRefused(Exception):
-    """The relay has not carried out a call; the message says why."""
 
 
 class UnixConnection(HTTPConnection):
@@ -62,7 +57,7 @@ def call_relay(config: Config, method: str, params: Sequence[object]) -> Any:
         connection.close()
         raise NoLine(f"no relay answers at {place}: {error.strerror or error}") from None
     try:
-        return _asked(connection, msgspec.json.encode({"method": method, "params": list(params)}))
+        return _asked(connection, written_call(method, params))
     except RemoteDisconnected:
         raise CallRefused("the relay has ended before it answered, or has too many calls to answer") from None
     except (OSError, HTTPException) as error:
@@ -76,10 +71,4 @@ def _asked(connection: UnixConnection, body: bytes) -> Any:
     response = connection.getresponse()
     if response.status == _TOO_LONG:
         raise CallRefused("the call is too long: 64 KiB at most")
-    try:
-        answer = msgspec.json.decode(response.read())
-        if "result" in answer:
-            return answer["result"]
-        raise CallRefused(str(answer["error"]))
-    except (msgspec.DecodeError, KeyError, TypeError):
-        raise CallRefused(f"what answers is no relay of this kind ({response.status})") from None
+    return result_in(response.read(), response.status)

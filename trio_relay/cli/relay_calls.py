@@ -17,12 +17,13 @@ import trio
 
 from trio_relay import configured
 from trio_relay.cli.completion import complete_method
-from trio_relay.cli.control_line import CallRefused, NoLine, call_relay
+from trio_relay.cli.control_line import NoLine, call_relay
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, STORE_REFUSED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded, loaded_lasting
 from trio_relay.cli.operating import sources_of, store_errors
 from trio_relay.config import Config
 from trio_relay.exporting import open_for_reading
+from trio_relay.net.admin.calls import CallRefused
 from trio_relay.nostr.errors import Rejected
 from trio_relay.nostr.filter import Filter
 from trio_relay.nostr.written_filters import is_everything, read_filters

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from trio_relay.cli.control_line import CallRefused, NoLine, call_relay
+from trio_relay.cli.control_line import NoLine, call_relay
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded
+from trio_relay.net.admin.calls import CallRefused
 from trio_relay.nostr.errors import Prefix
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trio_relay import configured
-from trio_relay.cli.control_line import CallRefused, NoLine, call_relay
+from trio_relay.cli.control_line import NoLine, call_relay
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, STORE_REFUSED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded_lasting
 from trio_relay.cli.operating import store_errors
@@ -22,6 +22,7 @@ from trio_relay.config import Config
 from trio_relay.exporting import Readable, open_for_reading
 from trio_relay.moderation.state import SECRET_NAME, recall_lists
 from trio_relay.moderation.web_of_trust import trusted_by
+from trio_relay.net.admin.calls import CallRefused
 from trio_relay.nostr.signer import Signer
 from trio_relay.pipeline.retention_rounds import Forget, Leisure, RuleFindings, findings_of, go_through
 from trio_relay.store.base import StoreInUse

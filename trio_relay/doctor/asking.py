@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import h11
-import msgspec
 import trio
 
 from trio_relay.net.admin.api import CONTENT_TYPE
+from trio_relay.net.admin.calls import CallRefused, result_in, written_call
 from trio_relay.version import __version__
 
 _READ_BYTES: Final = 65_536
@@ -98,17 +98,13 @@ async def call(place: Path, method: str, params: Sequence[object] = ()) -> Any:
     Raises:
         NoAnswer: nobody is there, or refuses; the message says which.
     """
-    body = msgspec.json.encode({"method": method, "params": list(params)})
     try:
         stream = await trio.open_unix_socket(str(place))
     except OSError as error:
         raise NoAnswer(error.strerror or str(error)) from None
     async with stream:
-        answered = await ask(stream, "localhost", "/", body=body, kind=CONTENT_TYPE)
+        answered = await ask(stream, "localhost", "/", body=written_call(method, params), kind=CONTENT_TYPE)
     try:
-        answer = msgspec.json.decode(answered.body)
-        if "result" in answer:
-            return answer["result"]
-        raise NoAnswer(str(answer["error"]))
-    except (msgspec.DecodeError, KeyError, TypeError):
-        raise NoAnswer(f"what answers is no relay of this kind ({answered.status})") from None
+        return result_in(answered.body, answered.status)
+    except CallRefused as refused:
+        raise NoAnswer(str(refused)) from None
