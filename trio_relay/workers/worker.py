@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import Final
 
 import structlog
 import trio
@@ -32,8 +33,6 @@ from trio_relay.peers.mirror_tables import TakeMirrors, open_mirrors
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
 from trio_relay.plugins.hook_modules import judging
-from trio_relay.policy.lists import Change
-from trio_relay.policy.retention import Floors
 from trio_relay.process import open_files, own_use, tune_process
 from trio_relay.scoreboard import Scoreboard
 from trio_relay.served import Served, endpoints_of, take_console
@@ -58,6 +57,9 @@ from trio_relay.workers.statistics import ServingStatistics
 
 log = structlog.get_logger("trio_relay.workers")
 
+_TO_THE_RELAY: Final = ("rules", "config", "floors", "certificate")
+"""What the keeper tells the relay of a worker."""
+
 
 class ServingWorker:
     """One worker, from its beginning to its end.
@@ -76,10 +78,8 @@ class ServingWorker:
         self._begun = trio.Event()
         self._prepared = trio.Event()
         self._beginning: Beginning | None = None
-        self._early: list[Change] = []
-        self._early_config: Config | None = None
-        self._early_floors: Floors | None = None
-        self._early_certificate: bytes | None = None
+        self._early: list[tuple[str, bytes]] = []
+        """What the keeper has said to the relay of this worker before there was one."""
         self._position: Callable[[], int] = lambda: 0
         self._tells: dict[str, Callable[[bytes], Awaitable[None]]] = {"version": _check_version, "begin": self._begin}
         self._calls: dict[str, Callable[[bytes], Awaitable[bytes]]] = {"obey": _obey}
@@ -164,27 +164,15 @@ class ServingWorker:
                 yield index
 
     def _hear(self, tells: Tells) -> None:
-        """What the keeper says of the rules waits for these."""
+        """Take this from now on, and keep what is for a relay that is not there yet."""
 
-        async def keep_rules(payload: bytes) -> None:
-            self._early += changes_of(payload)
+        def keep(name: str) -> Callable[[bytes], Awaitable[None]]:
+            async def note(payload: bytes) -> None:
+                self._early.append((name, payload))
 
-        async def keep_config(payload: bytes) -> None:
-            self._early_config = config_of(payload)
+            return note
 
-        async def keep_floors(payload: bytes) -> None:
-            self._early_floors = floors_of(payload)
-
-        async def keep_certificate(payload: bytes) -> None:
-            self._early_certificate = payload
-
-        kept = {
-            "rules": keep_rules,
-            "config": keep_config,
-            "floors": keep_floors,
-            "certificate": keep_certificate,
-        }
-        self._tells |= {**tells, **kept, "stop": self._take_stop}
+        self._tells |= {**tells, **{name: keep(name) for name in _TO_THE_RELAY}, "stop": self._take_stop}
         self._prepared.set()
 
     async def _take_stop(self, _payload: bytes) -> None:
@@ -218,16 +206,13 @@ class ServingWorker:
         async def take_rules(payload: bytes) -> None:
             state.apply_unstored(changes_of(payload))
 
-        def go_by(whole: Config) -> None:
-            config = share_of(whole, self._workers)
+        async def take_config(payload: bytes) -> None:
+            config = share_of(config_of(payload), self._workers)
             logs.configure(config.log, worker=self._number)
             served.take_options(config)
             take_console(console, relay, config, b"")
             if self._number == MIRRORING:
                 mirrors(config.mirror)
-
-        async def take_config(payload: bytes) -> None:
-            go_by(config_of(payload))
 
         async def take_floors(payload: bytes) -> None:
             relay.rules.take_floors(floors_of(payload))
@@ -244,20 +229,16 @@ class ServingWorker:
         async def tell_trouble(_payload: bytes) -> bytes:
             return (await relay.check() or "").encode()
 
-        # The lists were read before: what has changed since may be in them or not, and is now what it was last.
-        state.apply_unstored(self._early)
-        if self._early_config is not None:
-            go_by(self._early_config)
-        if self._early_floors is not None:
-            relay.rules.take_floors(self._early_floors)
-        self._tells |= {
+        told = {
             "rules": take_rules,
             "config": take_config,
             "floors": take_floors,
             "certificate": take_certificate,
         }
-        if self._early_certificate is not None:
-            await take_certificate(self._early_certificate)
+        # The lists were read before: what has changed since may be in them or not, and is now what it was last.
+        for name, payload in self._early:
+            await told[name](payload)
+        self._tells |= told
         self._calls |= {"settle": settle, "statistics": tell_statistics, "check": tell_trouble}
         self._calls |= answering(OwnSight(relay, clients))
         async with trio.open_nursery() as serving:
