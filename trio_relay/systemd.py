@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -52,8 +52,7 @@ def take_sockets(environ: MutableMapping[str, str], pid: int) -> list[HandedSock
     Raises:
         ValueError: it says something that systemd never does; for the operator.
     """
-    said = {name: value for name in _OF_SOCKETS if (value := environ.pop(name, None)) is not None}
-    sockets = sockets_in(said, pid)
+    sockets = sockets_in(_taken(environ, _OF_SOCKETS), pid)
     for one in sockets:
         try:
             os.set_inheritable(one.fd, False)
@@ -170,7 +169,7 @@ def take_notifier(environ: MutableMapping[str, str], pid: int) -> Notifier:
     Raises:
         ValueError: it says something that systemd never does; for the operator.
     """
-    said = {name: value for name in _OF_NOTICES if (value := environ.pop(name, None)) is not None}
+    said = _taken(environ, _OF_NOTICES)
     address = said.get("NOTIFY_SOCKET", "")
     if address and address[0] not in "/@":
         raise ValueError(f"NOTIFY_SOCKET: {address!r} is no path, nor @ and a name")
@@ -186,6 +185,10 @@ def watchdog_in(said: Mapping[str, str], pid: int) -> float | None:
     if "WATCHDOG_USEC" not in said or said.get("WATCHDOG_PID", str(pid)) != str(pid):
         return None
     return _number("WATCHDOG_USEC", said["WATCHDOG_USEC"]) / _MICROSECONDS or None
+
+
+def _taken(environ: MutableMapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    return {name: value for name in names if (value := environ.pop(name, None)) is not None}
 
 
 def _extension(seconds: float | None) -> list[str]:
