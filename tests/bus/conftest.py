@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.bus.redis_server import RedisServer, is_here
+from tests.bus.redis_server import RedisServer, serving
 from tests.support.local_bus import LocalBus
 from trio_relay.bus import StreamBus
 
@@ -21,10 +20,7 @@ Join: TypeAlias = Callable[[], StreamBus]
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis of the test's own, which it may stop and kill."""
-    if not is_here():
-        pytest.skip("redis-server is not installed")
-    with closing(RedisServer(tmp_path)) as server:
-        server.start()
+    with serving(tmp_path) as server:
         yield server
 
 

@@ -8,8 +8,12 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from perf.servers import free_port
 from trio_relay.bus import BusOptions, StreamBus, open_redis_bus
@@ -105,3 +109,18 @@ class RedisServer:
             connection.connect(str(self.socket))
             connection.sendall(" ".join(words).encode() + b"\r\n")
             return connection.recv(65_536)
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[RedisServer]:
+    """A redis-server that answers, while the context lasts; without the program the test is skipped.
+
+    Args:
+        folder: for what it writes.
+        arguments: more of its command line.
+    """
+    if not is_here():
+        pytest.skip("redis-server is not on PATH")
+    with closing(RedisServer(folder, *arguments)) as server:
+        server.start()
+        yield server

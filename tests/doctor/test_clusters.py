@@ -153,14 +153,9 @@ def test_certificates_for_a_cluster_that_are_not_there(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.RedisServer]:
     """A server that removes keys when it has no more memory, of which it may have little."""
-    if not redis_server.is_here():
-        pytest.skip("redis-server is not on PATH")
-    made = redis_server.RedisServer(
-        tmp_path_factory.mktemp("redis"), "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"
-    )
-    made.start()
-    yield made
-    made.close()
+    memory = ("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    with redis_server.serving(tmp_path_factory.mktemp("redis"), *memory) as server:
+        yield server
 
 
 @pytest.mark.redis

@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
 import trio_websocket
 
-from tests.bus.redis_server import RedisServer, is_here
+from tests.bus.redis_server import RedisServer, serving
 from tests.support.indices import make, options_for
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.program import Program, running
@@ -81,10 +81,7 @@ class Both:
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    if not is_here():
-        pytest.skip("redis-server is not installed")
-    with closing(RedisServer(tmp_path)) as server:
-        server.start()
+    with serving(tmp_path) as server:
         yield server
 
 

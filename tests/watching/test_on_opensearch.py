@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from docs.dashboard import with_choices
 from docs.panels import ROWS
-from tests.bus.redis_server import RedisServer, is_here
+from tests.bus.redis_server import RedisServer, serving
 from tests.support.indices import make, options_for
 from tests.support.keys import ALICE, NOW
 from tests.support.program import running
@@ -23,10 +22,7 @@ pytestmark = needs_prometheus
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    if not is_here():
-        pytest.skip("redis-server is not installed")
-    with closing(RedisServer(tmp_path)) as server:
-        server.start()
+    with serving(tmp_path) as server:
         yield server
 
 
