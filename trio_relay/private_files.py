@@ -206,6 +206,17 @@ def _sync(place: Path) -> None:
         os.close(descriptor)
 
 
+def give_to_owner_of(before: Path, part: Path) -> None:
+    """Give a file the owner and the group of the one that it is to replace; only root can, so that nobody else does.
+
+    Raises:
+        OSError: it could not.
+    """
+    if os.geteuid() == 0 and before.exists():
+        found = before.stat()
+        os.chown(part, found.st_uid, found.st_gid, follow_symlinks=False)
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing, for its owner only; what was there stays until the new one is whole, and if that fails.

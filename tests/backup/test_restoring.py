@@ -85,6 +85,16 @@ def test_a_store_that_is_there_is_replaced_by_request_alone_and_kept(made: Path,
     assert events_in(restored.before) == [ALSO]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_restores_belongs_to_whom_the_store_belonged(made: Path, other: Path) -> None:
+    os.chown(other, 12_345, 23_456)
+    restore(made, other, replaces=True)
+    for path in (other, Path(f"{other}.before-restore")):
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12_345, 23_456, 0o600)
+    assert events_in(other) == EVENTS
+
+
 def test_what_is_kept_from_the_last_time_is_not_lost(made: Path, other: Path) -> None:
     restore(made, other, replaces=True)
     before = files_in(other.parent)

@@ -14,7 +14,7 @@ from typing import Final
 
 import apsw
 
-from trio_relay.private_files import make_folder, put_in_place, remove_unfinished, unfinished
+from trio_relay.private_files import give_to_owner_of, make_folder, put_in_place, remove_unfinished, unfinished
 from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.lifetime import refusing
@@ -63,6 +63,7 @@ class Replacement:
     def _put(self) -> None:
         for end in (*_LOGS, _MEMORY):
             Path(f"{self._path}{end}").unlink(missing_ok=True)
+        give_to_owner_of(self._path, self.part)  # or a relay that is not root could not open what root restored
         put_in_place(self.part, self._path)
 
 
