@@ -49,7 +49,14 @@ def machine(folder: Path) -> None:
         for path in (path for pattern in patterns for path in ROOT.glob(pattern)):
             shutil.copy(path, share / place)
     give(folder, "pip", f"{NOTING}ln -sf ../../../bin/trio-relay opt/trio-relay/bin/\n")
-    for place in ("etc/systemd/system", "etc/caddy", "etc/prometheus", "usr/local/bin", "var/lib/trio-relay"):
+    for place in (
+        "etc/systemd/system",
+        "etc/caddy",
+        "etc/default",
+        "etc/prometheus",
+        "usr/local/bin",
+        "var/lib/trio-relay",
+    ):
         (folder / place).mkdir(parents=True)
 
 
