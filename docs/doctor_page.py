@@ -16,7 +16,7 @@ _HEAD: Final = """\
 {generated}
 
 ```sh
-trio-relay doctor --config /etc/trio-relay.toml
+trio-relay doctor --config /etc/trio-relay/relay.toml
 ```
 
 looks for what goes wrong with relays in reality, and says of each finding what it is and what to do.

@@ -74,7 +74,7 @@ async def test_the_command_of_the_page_comes_to_a_verdict(tmp_path: Path) -> Non
     (tmp_path / "relay.toml").write_text("")
     settings = sound(tmp_path)
     async with running(tmp_path, settings):
-        ended = await typed(tmp_path, line.replace("/etc/trio-relay.toml", "relay.toml"), settings)
+        ended = await typed(tmp_path, line.replace("/etc/trio-relay/relay.toml", "relay.toml"), settings)
     verdict = {0: b"Nothing is wrong", 1: b"Something is wrong"}[ended.returncode]
     assert ended.stdout.splitlines()[-1].startswith(verdict)
 
