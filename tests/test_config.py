@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +166,7 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
         ({"limits": {"max_filters": 0}}, "limits.max_filters: expected `int` >= 1"),
         ({"limits": {"max_limit": 100_001}}, "limits.max_limit: expected `int` <= 100000"),
         ({"net": {"ping_seconds": 0}}, "net.ping_seconds: expected `float` > 0.0"),
-        ({"net": {"ping_seconds": float("nan")}}, "net.ping_seconds: expected `float` > 0.0"),
+        ({"net": {"ping_seconds": float("nan")}}, "net.ping_seconds: must be a finite number"),
         ({"net": {"listen": "127.0.0.1:1"}}, "net.listen: expected `array`, got `str`"),
         ({"net": {"listen": []}}, "net.listen: expected `array` of length >= 1"),
         ({"net": {"listen": ["127.0.0.1:1", 2]}}, "net.listen: expected `str`, got `int`; a text stands in quotes"),
@@ -328,6 +331,68 @@ def test_a_file_that_is_not_toml_is_refused_with_its_name(tmp_path: Path, conten
     with pytest.raises(ConfigError) as refused:
         load(path, {})
     assert str(refused.value).startswith(f"{path} {reason}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "port = 7777\n",
+        "limits = 5\n",
+        "mirror = [1]\n",
+        f"name = {'[' * 20_000}{']' * 20_000}\n",
+        f"[limits]\nmax_limit = {'9' * 5_000}\n",
+        f"[plugins.hooks_options]\n{'.'.join('a' * 2_000)} = 1\n",
+        '[plugins]\nhooks = ".."\n',
+        '[store]\npath = "relay\\u0000.db"\n',
+    ],
+    ids=["number", "table", "list", "deep", "digits", "dotted", "folder", "nul"],
+)
+def test_whatever_stands_in_a_file_is_refused_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError):
+        load(_toml(Path(), text), {}, with_hooks=True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("LIMITS__MAX_LIMIT", "9" * 5_000), ("MIRROR", "[" * 5_000), ("RELAY__NAME", os.fsdecode(b"caf\xe9"))],
+    ids=["digits", "deep", "latin"],
+)
+def test_whatever_stands_in_a_variable_is_refused_as_what_it_is(variable: str, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load(None, {f"TRIO_RELAY_{variable}": text})
+
+
+@pytest.mark.parametrize("text", ["[net]\ngrace_seconds = inf\n", "[pipeline]\ndrain_seconds = inf\n"])
+def test_an_end_that_never_comes_can_be_told_to_nobody(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load(_toml(tmp_path, text), {})
+
+
+def test_a_number_that_workers_cannot_be_told_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        load(_toml(tmp_path, f"[pipeline]\nworkers = 2\n[limits]\nmax_content_length = {2**64}\n"), {})
+
+
+def test_a_configuration_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    pipe, done = tmp_path / "relay.toml", threading.Event()
+    os.mkfifo(pipe)
+
+    def end_it() -> None:  # for who waits for it all the same
+        while not done.wait(0.01):
+            with suppress(OSError):
+                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+
+    ending = threading.Thread(target=end_it)
+    ending.start()
+    try:
+        with pytest.raises(ConfigError):
+            load(pipe, {})
+    finally:
+        done.set()
+        ending.join()
 
 
 def test_a_file_that_is_not_there_is_refused_with_its_name(tmp_path: Path) -> None:

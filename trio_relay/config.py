@@ -28,10 +28,11 @@ from trio_relay.config_checks import (
     check_preambles,
     check_sockets,
     check_url,
+    check_values,
 )
 from trio_relay.config_tables import LISTED, Config, Setting, StoreOptions, settings
 from trio_relay.environment import VariableError, override
-from trio_relay.list_files import ListFileError, expand, files_of
+from trio_relay.list_files import ListFileError, bytes_in, expand, files_of
 from trio_relay.memory_budget import divided, needed_bytes
 from trio_relay.net.addresses import AddressEntry, AddressList, Proxies
 from trio_relay.net.listeners import split_preamble
@@ -105,7 +106,7 @@ def _names_in(source: Mapping[str, Any]) -> Iterator[str]:
     """The names of the settings that a decoded file has, whatever they are."""
     for section, found in source.items():
         for table in found if isinstance(found, list) else [found]:
-            yield from (f"{section}.{key}" for key in table if isinstance(table, dict))
+            yield from (f"{section}.{key}" for key in (table if isinstance(table, dict) else ()))
 
 
 def exposed(path: Path) -> list[str]:
@@ -142,11 +143,17 @@ def _override(source: dict[str, Any], environment: Mapping[str, str]) -> None:
 def read_file(path: Path) -> dict[str, Any]:
     """Return a file as TOML has it; raises as `load` does."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        data = bytes_in(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        return tomllib.loads(data.decode())
+    except ValueError as error:  # also of a number with more digits than Python reads
         raise ConfigError(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: lists or tables lie too deep in one another") from error
 
 
 def check(source: dict[str, Any]) -> Config:
@@ -156,6 +163,7 @@ def check(source: dict[str, Any]) -> Config:
         ConfigError: what is wrong, for the operator.
     """
     _check_keys(source)
+    check_values(source)
     _spell_out_keys(source)
     try:
         config = msgspec.convert(source, Config)

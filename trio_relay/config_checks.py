@@ -1,13 +1,14 @@
-"""What must fit together within one table of the configuration; what concerns several of them is checked in `config`.
+"""What any value of the configuration must be, and what must fit together within one of its tables.
 
-Each check raises `ConfigError`, whose message begins with the key.
+What concerns several tables is checked in `config`. Each check raises `ConfigError`, whose message begins with the key.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
@@ -30,10 +31,46 @@ from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.sqlite.lock import why_not_there
 
 _UNIX: Final = "unix:"
+_MOST_DEPTH: Final = 32
+"""Of lists and tables in one another: far below what Python compares and encodes."""
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 class ConfigError(ValueError):
     """An error in the configuration; the message names the key, the reason, and the nearest known key."""
+
+
+def check_values(source: Mapping[str, object]) -> None:
+    """Check that each value of a decoded configuration can be reckoned with, stored, and told to other processes.
+
+    TOML has infinite numbers and Python has longer ones than TOML, and no setting means either. A variable may hold
+    bytes that are no UTF-8, which Python keeps as lone surrogates.
+    """
+    left: list[tuple[str, int, object]] = [("", 0, source)]
+    while left:  # no recursion: a dotted key can lie deeper than that goes
+        name, depth, value = left.pop()
+        if (fault := _fault_of(value, depth)) is not None:
+            raise ConfigError(f"{name}: {fault}")
+        if isinstance(value, dict):
+            left += [(name, depth + 1, key) for key in value]
+            left += [(f"{name}.{key}".strip("."), depth + 1, inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            left += [(name, depth + 1, inner) for inner in value]
+
+
+def _fault_of(value: object, depth: int) -> str | None:
+    match value:
+        case int() if not -(2**63) <= value < 2**63:
+            return "must be an integer of 64 bits"
+        case float() if not math.isfinite(value):
+            return "must be a finite number"
+        case str() if "\0" in value:
+            return "must not hold a NUL"
+        case str() if not value.isascii() and _SURROGATE.search(value):
+            return "is not UTF-8"
+        case dict() | list() if depth > _MOST_DEPTH:
+            return "lists or tables lie too deep in one another"
+    return None
 
 
 def check_backup(options: BackupOptions, backend: str) -> None:

@@ -122,6 +122,6 @@ def _as_toml(text: str) -> object:
         match tomllib.loads(f"value = {text}"):
             case {"value": value, **others} if not others:
                 return value
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, more digits than Python reads, or too deep
         pass
     return text

@@ -40,8 +40,9 @@ def located(hooks: str, folder: Path) -> str:
     """
     if _is_path(hooks):
         return str((folder / hooks).absolute())
-    inside = folder.joinpath(*hooks.split("."))
-    for path in (inside.with_name(f"{inside.name}.py"), inside / "__init__.py"):
+    *packages, name = hooks.split(".")
+    inside = folder.joinpath(*packages)
+    for path in (inside / f"{name}.py", inside / name / "__init__.py"):
         if path.is_file():
             return str(path.absolute())
     return hooks
