@@ -157,6 +157,30 @@ async def test_it_is_ready_again_whatever_comes_of_a_reload() -> None:
         assert await manager.next() == ["READY=1", "STATUS=serving"]
 
 
+async def test_who_reads_again_before_it_is_ready_is_not_ready_by_that() -> None:
+    with hearing() as manager:
+        notifier = Notifier(manager.address)
+        await notifier.starting("waiting")
+        async with notifier.reloading():
+            pass
+        await notifier.ready("serving")
+        await manager.until("READY=1")
+    assert [line for notice in manager.notices.heard for line in notice if line == "STATUS="] == []
+    assert ["READY=1" in notice for notice in manager.notices.heard].count(True) == 1
+
+
+async def test_who_reads_again_while_it_stops_does_not_say_that_it_serves() -> None:
+    with hearing() as manager:
+        notifier = Notifier(manager.address)
+        await notifier.ready("serving")
+        async with notifier.reloading():
+            await notifier.stopping("stopping", 7)
+        await notifier.starting("the last notice")
+        await manager.until("STATUS=the last notice")
+    told = [line for notice in manager.notices.heard for line in notice]
+    assert "READY=1" not in told[told.index("STOPPING=1") :]
+
+
 async def test_signs_of_life_come_twice_in_the_time_and_only_while_all_answers(autojump_clock: MockClock) -> None:
     answered, times = trio.Event(), list[float]()
 

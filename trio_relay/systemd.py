@@ -89,7 +89,8 @@ class Notifier:
     def __init__(self, address: str = "", watchdog_seconds: float | None = None) -> None:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self.watchdog_seconds: Final = watchdog_seconds
-        self._status = ""
+        self._status: str | None = None
+        """What it said when it became ready; None before that, and from when it stops."""
 
     async def ready(self, status: str) -> None:
         """This process serves: it listens, and its store is open.
@@ -116,19 +117,27 @@ class Notifier:
             status: for people, a line.
             most_seconds: when it has ended at the latest.
         """
+        self._status = None
         await self._send("STOPPING=1", f"STATUS={status}", *_extension(most_seconds))
 
     @asynccontextmanager
     async def reloading(self) -> AsyncIterator[None]:
-        """It reads its configuration while the context lasts; then it is ready again, whatever came of that."""
+        """It reads its configuration while the context lasts; then it is ready again, whatever came of that.
+
+        Nothing is told of it before it is ready for the first time, and once it is stopping.
+        """
+        if self._status is None:
+            yield
+            return
         # The manager compares the time with that of its own signal (Type=notify-reload), by the same clock.
         now = time.monotonic_ns() // 1_000
         await self._send("RELOADING=1", f"MONOTONIC_USEC={now}", "STATUS=reading the configuration again")
         try:
             yield
         finally:
-            with trio.CancelScope(shield=True, relative_deadline=_SEND_SECONDS):
-                await self.ready(self._status)
+            if self._status is not None:
+                with trio.CancelScope(shield=True, relative_deadline=_SEND_SECONDS):
+                    await self.ready(self._status)
 
     async def watch(self, answers: Callable[[], Awaitable[object]]) -> None:
         """Show, twice in the time that the manager waits, that this process is alive; for ever, or not at all.
