@@ -61,7 +61,7 @@ async def doctor(
 
 async def examined(settings: Mapping[str, str], path: Path | None = None) -> Told:
     """The same in this process, beside what the test itself does meanwhile."""
-    charts = await examination.examine(config.load(path, environment(settings)), path)
+    charts = await examination.examine(config.load_whole(path, environment(settings)), path)
     return _told(0, json.dumps(telling.as_object(charts)).encode(), b"")
 
 

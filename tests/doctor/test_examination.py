@@ -10,10 +10,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_relay.config import Config
+from trio_relay.config import load_whole
 from trio_relay.doctor import clock, examination, findings, patient, software, telling
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
+DEFAULTS = load_whole(None, {})
 
 
 async def _hang(_patient: patient.Patient, chart: findings.Chart) -> None:
@@ -36,7 +37,7 @@ async def test_a_group_that_hangs_or_fails_is_told(
     looks = {"one": _hang, "two": _fail, "three": _see}
     monkeypatch.setattr(examination, "GROUPS", {name: examination.Group(look, ()) for name, look in looks.items()})
     began = trio.current_time()
-    charts = await examination.examine(Config(), None)
+    charts = await examination.examine(DEFAULTS, None)
     assert trio.current_time() - began <= examination.SECONDS  # and a second or two before that, see `patient.meet`
     assert [[one.code for one in chart.findings] for chart in charts] == [
         ["interpreted", "too-long"],
@@ -100,5 +101,5 @@ async def test_the_clock_as_the_kernel_has_it(
 ) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda _name: kernel)
     chart = findings.Chart("clock")
-    await clock.look_at_clock(await patient.meet(Config(), None, 0.0), chart)
+    await clock.look_at_clock(await patient.meet(DEFAULTS, None, 0.0), chart)
     assert (chart.facts, [one.code for one in chart.findings]) == (facts, codes)

@@ -13,7 +13,7 @@ import trio
 from trio_relay import logs
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes
 from trio_relay.cli.loading import config_option
-from trio_relay.config import load
+from trio_relay.config import load_whole
 from trio_relay.config_checks import ConfigError
 from trio_relay.doctor.examination import CONFIG_WRONG, examine
 from trio_relay.doctor.findings import Chart
@@ -46,11 +46,11 @@ def doctor_command(group_path: Path | None, config_path: Path | None, as_json: b
 def _examined(path: Path | None) -> tuple[list[Chart], int]:
     """What was found, and the exit code."""
     try:
-        config = load(path, os.environ)
+        whole = load_whole(path, os.environ)
     except ConfigError as error:
         chart = Chart("files")
         chart.add([CONFIG_WRONG.found(f"{error}.")])
         return [chart], CONFIG_ERROR
     with exit_codes():
-        charts = trio.run(examine, config, path)
+        charts = trio.run(examine, whole, path)
     return charts, 0 if is_well(charts) else CRASHED

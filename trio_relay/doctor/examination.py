@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import trio
 
-from trio_relay.config import Config
+from trio_relay.config import ConfigRead
 from trio_relay.doctor import (
     bus_server,
     certificate,
@@ -103,15 +103,15 @@ def ailments() -> Iterator[tuple[str, list[Ailment]]]:
     yield "doctor", [CONFIG_WRONG, NO_RIGHTS, TOO_LONG, FAILED]
 
 
-async def examine(config: Config, path: Path | None, now: Callable[[], float] = time.time) -> list[Chart]:
+async def examine(whole: ConfigRead, path: Path | None, now: Callable[[], float] = time.time) -> list[Chart]:
     """Look at everything; the charts come in the order of `GROUPS`.
 
     Args:
-        config: checked.
+        whole: the configuration, as it was read.
         path: of its file; None: there is none.
         now: seconds since 1970.
     """
-    patient = await meet(config, path, now())
+    patient = await meet(whole, path, now())
     charts = {name: Chart(name) for name in GROUPS}
     if not patient.may_look:
         next(iter(charts.values())).add([NO_RIGHTS.found(f"{patient.store_path} cannot be read.")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,7 @@ from typing import Final
 
 import trio
 
-from trio_relay.config import exposed, load_whole
+from trio_relay.config import exposed
 from trio_relay.config_tables import Config
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
@@ -167,7 +166,7 @@ def _look(patient: Patient, chart: Chart) -> None:
         chart.facts.append(str(path))
         if secrets := exposed(path):
             chart.add([CONFIG_EXPOSED.found(f"{path} holds {', '.join(secrets)}.")])
-    chart.add(of_shared(_seen([*([path] if path else []), *_lists(path), *_code(config)])))
+    chart.add(of_shared(_seen([*([path] if path else []), *patient.lists, *_code(config)])))
     chart.add(of_keys(_seen(_keys(config))))
     chart.add(_of_programs(config))
     if (store := patient.store_path) is not None:
@@ -184,10 +183,6 @@ def _look_at_store(store: Path, patient: Patient, chart: Chart) -> None:
     chart.add(of_unfinished(((one, one.stat().st_mtime) for one in unfinished_beside(store)), patient.now))
     if patient.pid is not None and patient.user == 0:
         chart.add([RUNS_AS_ROOT.found(f"The process {patient.pid} is root's.")])
-
-
-def _lists(path: Path | None) -> list[Path]:
-    return [one for files in load_whole(path, os.environ).files.values() for one in files]
 
 
 def _code(config: Config) -> list[Path]:

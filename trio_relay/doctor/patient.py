@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from trio_relay.config import Config
+from trio_relay.config import Config, ConfigRead
 from trio_relay.doctor.asking import NoAnswer, call
 from trio_relay.doctor.entrances import Unreached, inner_entrances
 from trio_relay.net.endpoints import HEALTH
@@ -27,6 +27,7 @@ class Patient:
     Attributes:
         config: checked.
         path: of its file; None: there is none.
+        lists: files in which lists of the table `policy` stand.
         control: where its control line is; None: it has none.
         is_running: a relay runs on this configuration, for all that can be told.
         has_control: it answers at its control line.
@@ -36,6 +37,7 @@ class Patient:
 
     config: Config
     path: Path | None
+    lists: Sequence[Path]
     control: Path | None
     is_running: bool
     has_control: bool
@@ -79,25 +81,28 @@ class Patient:
             return None
 
 
-async def meet(config: Config, path: Path | None, now: float) -> Patient:
+async def meet(whole: ConfigRead, path: Path | None, now: float) -> Patient:
     """Find out whether the relay runs, within a second or two.
 
     Who has a store in a file holds its lock. Of any other store it is asked who answers where the relay would.
 
     Args:
-        config: checked.
+        whole: its configuration, as it was read.
         path: of its file; None: there is none.
         now: seconds since 1970.
     """
+    config, pid = whole.config, None
     control = config.control.place(config.store.backend, config.store.path)
     has_control = control is not None and await _answers(call(control, "supportedmethods"))
     if config.store.backend == "sqlite":
         holder = holder_of(Path(config.store.path))
         pid = int(holder) if holder is not None and holder.isdigit() else None
-        return Patient(config, path, control, has_control or holder is not None, has_control, pid, now)
-    entrance = next(inner_entrances(config), None)
-    is_running = has_control or (entrance is not None and await _answers(entrance.ask(HEALTH)))
-    return Patient(config, path, control, is_running, has_control, None, now)
+        is_running = has_control or holder is not None
+    else:
+        entrance = next(inner_entrances(config), None)
+        is_running = has_control or (entrance is not None and await _answers(entrance.ask(HEALTH)))
+    lists = [file for files in whole.files.values() for file in files]
+    return Patient(config, path, lists, control, is_running, has_control, pid, now)
 
 
 async def _answers(asking: Awaitable[object]) -> bool:
