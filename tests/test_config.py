@@ -395,6 +395,13 @@ def test_a_configuration_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
         ending.join()
 
 
+@pytest.mark.parametrize("key", ["allowed_pubkeys", "allowed_kinds"])
+def test_files_in_which_nobody_is_allowed_do_not_allow_everybody(tmp_path: Path, key: str) -> None:
+    (tmp_path / "empty").write_text("# nobody yet\n")
+    with pytest.raises(ConfigError, match=rf"^policy\.{key}: would be empty"):
+        load(_toml(tmp_path, f'[policy]\n{key} = ["file:{tmp_path}/empty"]\n'), {})
+
+
 def test_a_file_that_is_not_there_is_refused_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         load(tmp_path / "none.toml", {})

@@ -234,7 +234,7 @@ async def test_a_list_is_not_read_while_it_is_being_written_and_never_opens_the_
         nursery.cancel_scope.cancel()
     said = [(line["event"], line.get("error")) for line in logged]
     assert said[1:] == [
-        ("lists stay as they are", "policy.allowed_pubkeys would be empty, which would let in everybody")
+        ("lists stay as they are", "policy.allowed_pubkeys: would be empty, which would let in everybody")
     ]
 
 

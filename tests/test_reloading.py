@@ -140,6 +140,26 @@ async def test_a_file_that_is_wrong_changes_nothing_and_its_key_is_told(
         assert (await reloading.reload()).changed == ("relay.name",)
 
 
+@pytest.mark.parametrize("text", ["port = 7777\n", f"name = {'[' * 20_000}\n"], ids=["number", "deep"])
+async def test_no_file_ends_a_relay_that_hears_a_hangup(text: str, autojump_clock: MockClock) -> None:
+    async with open_reloading(hears_hangups=True) as (_, taken):
+        configured(text)
+        signal.raise_signal(signal.SIGHUP)
+        await wait_all_tasks_blocked()
+        assert taken.configs == []
+
+
+async def test_a_list_of_what_is_allowed_does_not_become_empty_by_a_reload(
+    folder: Path, autojump_clock: MockClock
+) -> None:
+    (folder / "keys").write_text(ALICE.pubkey)
+    async with open_reloading('[policy]\nallowed_pubkeys = "file:keys"\n') as (reloading, taken):
+        (folder / "keys").write_text("")  # as where somebody is just writing it
+        with pytest.raises(ConfigError, match=r"^policy.allowed_pubkeys"):
+            await reloading.reload()
+        assert taken.configs == []
+
+
 async def test_a_file_that_is_gone_changes_nothing(folder: Path, autojump_clock: MockClock) -> None:
     async with open_reloading() as (reloading, taken):
         (folder / "relay.toml").unlink()

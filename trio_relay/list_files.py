@@ -11,7 +11,7 @@ import codecs
 import math
 import os
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sized
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -75,13 +75,20 @@ def expand(policy: dict[str, Any]) -> None:
     """Replace, in a decoded table `policy`, each file by the items that it holds.
 
     Raises:
-        ListFileError: a file is not there, or holds what its list cannot.
+        ListFileError: a file is not there, or holds what its list cannot; or all files of a list are empty, and that
+            would let in everybody. Who wants that leaves out the key.
     """
     for key in files_of(policy):
         items: list[object] = []
         for item in _items(policy[key]):
             items += _read(key, Path(item[len(PREFIX) :])) if _is_file(item) else [item]
+        _check_opening(key, items)
         policy[key] = items
+
+
+def _check_opening(key: str, items: Sized) -> None:
+    if key in _OPENING and not items:
+        raise ListFileError(f"policy.{key}: would be empty, which would let in everybody")
 
 
 def _items(value: object) -> list[Any]:
@@ -137,9 +144,8 @@ def bytes_in(path: Path) -> bytes:
 class ListFiles:
     """Sees when files of lists change, and hands on what they hold then.
 
-    A change is taken when two looks in a row have seen it, since a file may be written in several steps; and a list of
-    what is allowed does not become empty, since that would open the relay to everybody. What cannot be read is tried
-    again at each look.
+    A change is taken when two looks in a row have seen it, since a file may be written in several steps. What cannot be
+    read, or is not good, is tried again at each look.
 
     Args:
         files: by key of `policy`; see `files_of`.
@@ -203,9 +209,8 @@ class ListFiles:
         read = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
         lists = {key: getattr(read, key) for key in self._files}
         changed = {key: items for key, items in lists.items() if items != getattr(options, key)}
-        for key in _OPENING & changed.keys():
-            if not changed[key]:
-                raise ListFileError(f"policy.{key} would be empty, which would let in everybody")
+        for key, items in changed.items():  # the file that named them may say something else by now, and is not taken
+            _check_opening(key, items)
         return changed
 
     def _complain(self, reason: str) -> None:
