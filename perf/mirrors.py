@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ import orjson
 import trio
 
 from perf.plan import Failed
+from perf.servers import free_ports
 from trio_relay.nostr.event import Event
 from trio_relay.nostr.signer import Signer
 from trio_relay.peers.peer import Peer, open_peer
@@ -82,7 +82,7 @@ class MirroredPair:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.ports = _free_ports(4)
+        self.ports = free_ports(4)
         self.folders = [folder / name for name in "AB"]
         self._processes: list[subprocess.Popen[bytes] | None] = [None, None]
         for place, own in enumerate(self.folders):
@@ -269,16 +269,6 @@ def _outcomes(page: str) -> dict[str, int]:
 def _number(page: str, name: str) -> float:
     found = re.search(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)
     return 0.0 if found is None else float(found[1])
-
-
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @click.command()

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from perf.servers import free_ports
 from tests.clients import install
 from tests.clients.libraries import BUILT
 from tests.e2e.test_sync import exported, ids, imported, notes
 from tests.support.keys import ALICE, BOB
 from tests.support.program import PATIENCE, finished
-from tests.support.tls_proxy import free_ports
 
 KHATRU = BUILT / "khatru-relay"
 pytestmark = [

@@ -12,9 +12,10 @@ from typing import Final
 
 import pytest
 
+from perf.servers import free_ports
 from tests.support.keys import ALICE
 from tests.support.program import Program, running
-from tests.support.tls_proxy import NAME, TlsProxy, certified, changed, free_ports, listening, run_quietly
+from tests.support.tls_proxy import NAME, TlsProxy, certified, changed, listening, run_quietly
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 DENIED: Final = "127.0.0.3"

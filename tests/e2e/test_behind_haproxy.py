@@ -13,9 +13,10 @@ import pytest
 import trio
 import trio_websocket
 
+from perf.servers import free_ports
 from tests.support.keys import ALICE
 from tests.support.program import PATIENCE, Program, running
-from tests.support.tls_proxy import NAME, TlsProxy, certified, changed, free_ports, run_quietly
+from tests.support.tls_proxy import NAME, TlsProxy, certified, changed, run_quietly
 
 CONFIG = Path(__file__).parents[2] / "config" / "cluster" / "haproxy.cfg"
 DENIED = "127.0.0.3"

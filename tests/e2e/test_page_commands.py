@@ -9,13 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from perf.servers import free_ports
 from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.operators import ADMIN
 from tests.support.page_blocks import ROOT, blocks_of, give, shell_blocks, typed
 from tests.support.program import MODULE, PATIENCE, finished, running
 from tests.support.program_load import everything
-from tests.support.tls_proxy import free_ports
 from trio_relay.nostr import event
 
 pytestmark = pytest.mark.slow

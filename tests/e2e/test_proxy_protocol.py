@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from perf.servers import free_ports
 from tests.support.authority import certified, over_tls, written
 from tests.support.keys import ALICE
 from tests.support.program import PATIENCE, Program, running
-from tests.support.tls_proxy import free_ports, run_quietly
+from tests.support.tls_proxy import run_quietly
 from tests.support.wire import Wire, message
 
 DENIED = "127.0.0.3"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from perf.servers import free_ports
 from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.page_blocks import shell_blocks
 from tests.support.program import MODULE, Program, finished, running
-from tests.support.tls_proxy import free_ports
 from trio_relay import Event
 from trio_relay.nostr import nip19
 

@@ -10,11 +10,11 @@ import pytest
 import trio
 from nostr_sdk import LocalRelayBuilder, RateLimit  # type: ignore[import-untyped]  # ships no types
 
+from perf.servers import free_ports
 from tests.e2e.test_sync import exported, ids, imported, notes
 from tests.support.keys import ALICE, BOB, Author
 from tests.support.program import PATIENCE, finished, running
 from tests.support.rust_nostr import nostr_loop
-from tests.support.tls_proxy import free_ports
 from trio_relay.peers import peer
 
 pytestmark = pytest.mark.slow

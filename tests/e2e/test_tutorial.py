@@ -18,10 +18,10 @@ from typing import Final
 
 import pytest
 
+from perf.servers import free_ports
 from tests.support.keys import ALICE
 from tests.support.page_blocks import ROOT, give, shell_blocks, typed
 from tests.support.program import MODULE, running
-from tests.support.tls_proxy import free_ports
 from tests.watching.server import RULES, needs_prometheus, open_prometheus
 from trio_relay.config import load
 from trio_relay.nostr import nip19

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -83,15 +82,6 @@ def certified(folder: Path) -> ssl.SSLContext:
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
     return trust
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def changed(example: Path, changes: Mapping[str, str]) -> str:
