@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -22,13 +17,12 @@ from trio.testing import MockClock
 
 from tests.support.keys import ALICE
 from tests.support.server import Door, open_door
+from tests.support.terminal import CTRL_C, on_terminal
 from trio_relay import metrics
 from trio_relay.cli import main, metrics_page, top
 from trio_relay.net import vitals
 
 pytestmark = pytest.mark.usefixtures("inline_threads", "own_logging")
-
-PATIENCE = 30
 
 
 def page_of(door: Door, figures: metrics.WorkersFigures | None = None) -> str:
@@ -189,41 +183,9 @@ def test_metrics_that_cannot_be_found_are_named(listen: str, monkeypatch: pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["q", "Ctrl-C"])
-def test_on_a_terminal_it_goes_on_until_somebody_wants_it_to_end(way: str) -> None:
-    keyboard, terminal = pty.openpty()
+@pytest.mark.parametrize("key", ["q", CTRL_C])
+async def test_on_a_terminal_it_goes_on_until_somebody_wants_it_to_end(key: str, tmp_path: Path) -> None:
     with page_over_http() as url:
-        command = [sys.executable, "-m", "trio_relay", "top", "--url", url]
-        process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal)
-        os.close(terminal)  # so that reading ends once the program has
-        screen = Screen(keyboard)
-        try:
-            assert screen.shown.wait(PATIENCE)
-            if way == "q":
-                os.write(keyboard, b"q")
-            else:
-                process.send_signal(signal.SIGINT)
-            assert process.wait(PATIENCE) == 0
-        finally:
-            process.kill()
-            process.wait()
-            screen.join(PATIENCE)
-    os.close(keyboard)
-
-
-class Screen(threading.Thread):
-    """Reads what a program writes to its terminal, to the end: a full one would hold it up."""
-
-    def __init__(self, keyboard: int) -> None:
-        super().__init__(daemon=True)
-        self.shown = threading.Event()
-        self._keyboard = keyboard
-        self.start()
-
-    def run(self) -> None:
-        seen = b""
-        with suppress(OSError):  # which is how the end of a terminal is told
-            while data := os.read(self._keyboard, 4_096):
-                seen += data
-                if b"connections" in seen:
-                    self.shown.set()
+        async with on_terminal(tmp_path, "top", "--url", url) as terminal:
+            await terminal.shows("connections")
+            assert await terminal.leaves(key) == 0
