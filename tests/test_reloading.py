@@ -68,6 +68,7 @@ async def open_reloading(
     reloading = Reloading(path, {}, whole, hears_hangups=hears_hangups)
     reloading.serve(taken.prepare, tls_files(whole.config.net), taken.certificates.append, settled)
     async with trio.open_nursery() as nursery:
+        await nursery.start(reloading.hear)
         await nursery.start(reloading.run)
         yield reloading, taken
         nursery.cancel_scope.cancel()
@@ -256,6 +257,27 @@ async def test_sighup_is_heard_and_neither_a_wrong_file_nor_a_full_disk_ends_any
     assert [line["event"] for line in logged] == said
     assert logged[-1]["changed"] == ["web.notes"]
     assert "waiting_for_restart" not in logged[-1]
+
+
+async def test_a_hangup_is_obeyed_once_the_relay_serves_and_passed_over_once_it_does_not(
+    autojump_clock: MockClock,
+) -> None:
+    path, taken = configured(""), Taken()
+    reloading = Reloading(path, {}, load_whole(path, {}), hears_hangups=True)
+    async with trio.open_nursery() as process:
+        await process.start(reloading.hear)
+        configured("[web]\nnotes = 1\n")
+        signal.raise_signal(signal.SIGHUP)
+        await wait_all_tasks_blocked()
+        reloading.serve(taken.prepare, None, taken.certificates.append)
+        async with trio.open_nursery() as serving:
+            await serving.start(reloading.run)
+            await wait_all_tasks_blocked()
+            serving.cancel_scope.cancel()
+        signal.raise_signal(signal.SIGHUP)
+        await wait_all_tasks_blocked()
+        process.cancel_scope.cancel()
+    assert [config.web.notes for config in taken.configs] == [1]
 
 
 async def test_sighup_is_left_alone_where_nobody_wants_it() -> None:

@@ -19,7 +19,7 @@ from trio_relay import logs
 from trio_relay.attending import attended
 from trio_relay.banner import banner, place_of
 from trio_relay.config import Config
-from trio_relay.configured import bounds_of, bus_of, open_store, rules_of, sync_options
+from trio_relay.configured import bounds_of, bus_of, entrances_of, open_store, rules_of, sync_options
 from trio_relay.main_process import Announce, MainProcess, Origins, main_process
 from trio_relay.metrics import MetricsPage, OperationCollector
 from trio_relay.net.admin.api import AdminApi
@@ -65,7 +65,11 @@ async def main(config: Config, announce: Announce, origins: Origins) -> None:
         listening(config.net.listen, process.handed) as listeners,
         judging(config.plugins, store) as judges,
         open_relay(
-            store, config.pipeline, rules=rules_of(config, listeners), sync=sync_options(config), judges=judges
+            store,
+            config.pipeline,
+            rules=rules_of(config, entrances_of(listeners)),
+            sync=sync_options(config),
+            judges=judges,
         ) as relay,
     ):
         await _serve(process, store, relay, listeners)
@@ -73,6 +77,7 @@ async def main(config: Config, announce: Announce, origins: Origins) -> None:
 
 async def _serve(process: MainProcess, store: Store, relay: Relay, listeners: Sequence[BoundListener]) -> None:
     config, origins, files, stop = process.config, process.origins, process.files, process.stop
+    entrances = entrances_of(listeners)
 
     async def look() -> Look:
         return look_at(time.time(), relay.statistics(), server.statistics(), *own_use())
@@ -86,7 +91,7 @@ async def _serve(process: MainProcess, store: Store, relay: Relay, listeners: Se
     front = endpoints_of(config, relay, api, relay.check, origins.degraded, site)
     tls = None if files is None else Tls(files.certified)
     server = Server(relay, front, config.net, tls=tls, clients=clients)
-    served = Served(relay, server, front, site, listeners)
+    served = Served(relay, server, front, site, entrances)
     bounds = bounds_of(config)
     page = MetricsPage(lambda: (relay.statistics(), changed(server.statistics(), loop_lag=process.lag.statistics())))
     page.add(OperationCollector(lambda: relay.degraded() or origins.degraded(), lambda: bounds))
@@ -100,7 +105,7 @@ async def _serve(process: MainProcess, store: Store, relay: Relay, listeners: Se
     ):
 
         async def prepare(config: Config) -> Callable[[], None]:
-            secret = await secret_of_links(relay, config.web, rules_of(config, listeners))
+            secret = await secret_of_links(relay, config.web, rules_of(config, entrances))
 
             def take() -> None:
                 logs.configure(config.log)

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from itertools import starmap
 from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
@@ -28,6 +28,9 @@ from trio_relay.store.memory import MemoryStore
 from trio_relay.store.sqlite import open_sqlite
 
 METRICS: Final = "metrics.listen"
+
+Entrance: TypeAlias = tuple[Preamble, str]
+"""What connections begin with, and the address that they come to."""
 
 
 @asynccontextmanager
@@ -75,17 +78,21 @@ def is_shared(folder: Path, config: Config) -> bool:
     return folder.resolve() in [socket.parent.resolve() for socket in sockets]
 
 
-def rules_of(config: Config, listeners: Sequence[BoundListener] = ()) -> Rules:
+def entrances_of(listeners: Sequence[BoundListener]) -> list[Entrance]:
+    """What connections to listeners begin with, and their addresses; to be asked before they are closed."""
+    return [(preamble_of(listener), bound_address(listener)) for listener in listeners]
+
+
+def rules_of(config: Config, entrances: Sequence[Entrance] = ()) -> Rules:
     """Make the rules for events and requests from the configuration.
 
     Args:
         config: checked.
-        listeners: open ones, if any: they tell the port if the configuration leaves it to the system.
+        entrances: of the relay, if it listens: they tell the port if the configuration leaves it to the system.
     """
     names = [*([config.relay.url] if config.relay.url else []), *config.relay.also_known_as]
     if not config.relay.url and is_private(config):  # only clients on this machine have to know its names
-        bound = [(preamble_of(listener), bound_address(listener)) for listener in listeners]
-        names = [*starmap(_local_name, bound or map(split_preamble, config.net.listen)), *names]
+        names = [*starmap(_local_name, entrances or map(split_preamble, config.net.listen)), *names]
     return Rules(
         config.limits,
         config.policy,

@@ -113,6 +113,8 @@ async def main_process(config: Config, announce: Announce, origins: Origins) -> 
     stop = trio.Event()
     async with trio.open_nursery() as root:
         await root.start(_hear_signals, stop)
+        if origins.reloading is not None:
+            await root.start(origins.reloading.hear)
         root.start_soon(heap.give_back_regularly)
         root.start_soon((lag := LoopLag()).measure)
         handed = await assigned(origins.service.sockets, listened(config))

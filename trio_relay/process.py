@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import math
 import os
 import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -35,6 +37,13 @@ def tune_process(connections: int) -> None:
     _quiet_collector()
     heap.tune()
     sys.setswitchinterval(_SWITCH_SECONDS)
+
+
+def outlive_hangups() -> None:
+    """Have no SIGHUP end this process any more: neither before somebody hears them, nor after that, to its very end."""
+    signal.signal(signal.SIGHUP, lambda *_: None)  # programs that it starts would inherit it if it were ignored
+    # The interpreter takes its handlers away some time before it ends.
+    atexit.register(signal.signal, signal.SIGHUP, signal.SIG_IGN)
 
 
 def files_for(connections: int) -> int:

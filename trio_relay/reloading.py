@@ -68,6 +68,8 @@ class Reloading:
         self._shown = shown_settings(path, environment, whole)
         self._lists = ListFiles(whole.files, whole.config.policy, self._policy)
         self._turn = trio.Lock()
+        self._asked = trio.Event()
+        """Set by a hangup that was not obeyed yet."""
         self._prepare: Prepare | None = None
         self._settled: Settled = _at_once
         self._files: TlsFiles | None = None
@@ -98,21 +100,33 @@ class Reloading:
         self._settled = settled or _at_once
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Look at files that are followed, and hear SIGHUP; for ever."""
+        """Look at files that are followed, and obey hangups; for ever."""
         async with trio.open_nursery() as following:
-            if self._hears_hangups:
-                await following.start(self._hear_hangups)
+            following.start_soon(self._obey_hangups)
             if self._files is not None:
                 following.start_soon(self._files.run, self._take_certificate, self._turn)
             following.start_soon(self._lists.run, self._take_lists, self._turn)
             task_status.started()
 
-    async def _hear_hangups(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def hear(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hear SIGHUP, where it is for this, from before the relay serves until after it; for ever, or not at all.
+
+        One that comes before `run` is obeyed by that: what was read at the start may be older.
+        """
+        if not self._hears_hangups:
+            task_status.started()
+            return
         with trio.open_signal_receiver(signal.SIGHUP) as signals:
             task_status.started()
             async for _ in signals:
-                with suppress(ConfigError, StoreError):  # it is told
-                    await self.reload()
+                self._asked.set()
+
+    async def _obey_hangups(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked = trio.Event()
+            with suppress(ConfigError, StoreError):  # it is told
+                await self.reload()
 
     async def reload_now(self) -> dict[str, object]:
         """Read it, and tell of that as the method `reloadconfig` does.

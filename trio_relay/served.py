@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from trio_relay.config import Config
-from trio_relay.configured import rules_of, sync_options
+from trio_relay.configured import Entrance, rules_of, sync_options
 from trio_relay.net.endpoints import Endpoints, Management
-from trio_relay.net.listeners import BoundListener
 from trio_relay.net.server import Server
 from trio_relay.net.web.assembly import has_links
 from trio_relay.net.web.console import Console
@@ -26,14 +25,14 @@ class Served:
     server: Server
     front: Endpoints
     site: Site
-    listeners: Sequence[BoundListener]
+    entrances: Sequence[Entrance]
 
     def take_options(self, config: Config) -> None:
         """Go by this configuration from now on, for those who are here already, too; sync, and does not fail."""
         relay, site = self.relay, self.site
         make_room(config.net.max_connections)
         relay.judges.exemptions.take_options(config.plugins)
-        relay.take_options(config.pipeline, sync_options(config), rules_of(config, self.listeners))
+        relay.take_options(config.pipeline, sync_options(config), rules_of(config, self.entrances))
         site.take_options(config.web)
         urls = urls_of(config, relay.rules)
         self.front.take_options(greeting_of(config), urls, site if config.web.enabled else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGHUP, SIGTERM
 
 import httpx
 import pytest
@@ -103,3 +103,25 @@ async def test_who_it_starts_is_told_nothing_of_it(tmp_path: Path) -> None:
             said = list(map(_environment_of, workers))
     assert len(said) == 2
     assert not any(re.search("LISTEN_PID|LISTEN_FDS|NOTIFY_SOCKET", one) for one in said)
+
+
+async def test_a_hangup_does_not_end_who_waits_for_the_process_before_it(tmp_path: Path) -> None:
+    config = tmp_path / "relay.toml"
+    config.write_text("")
+    started = [*MODULE, "--config", str(config)]
+    async with running(tmp_path, command=started) as before:
+        four = tcp()
+        at = f"127.0.0.1:{four.getsockname()[1]}"
+        with hearing() as manager, held(four) as sockets:
+            environ = _environment({"net.listen": f'["{at}"]', "metrics.listen": "127.0.0.1:0"})
+            process = await trio.lowlevel.open_process(
+                sockets.command(started, manager.notices, environ), pass_fds=sockets.fds, cwd=tmp_path
+            )
+            try:
+                await manager.next()  # it waits
+                process.send_signal(SIGHUP)
+                before.signal(SIGTERM)
+                await manager.until("READY=1")
+            finally:
+                process.kill()
+                await process.wait()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from itertools import count
 from pathlib import Path
-from signal import SIGINT, SIGTERM, Signals
+from signal import SIGHUP, SIGINT, SIGTERM, Signals
 
 import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
 from tests.support.keys import NOW, Author
-from tests.support.program import Program, running
+from tests.support.program import MODULE, Program, running
 from tests.support.program_load import everything
 from tests.support.server import Talker
 from tests.support.wire import connected
@@ -148,3 +148,16 @@ async def test_who_has_not_said_what_he_wants_does_not_delay_the_end(tmp_path: P
                 await client.receive()
         assert await program.wait() == 0
         assert [await silent.receive_end(), await hesitant.receive_end()] == [b"", b""]
+
+
+async def test_who_is_told_to_read_again_while_it_stops_ends_as_if_it_were_not(
+    tmp_path: Path, processes: dict[str, str]
+) -> None:
+    config = tmp_path / "relay.toml"
+    config.write_text("")
+    async with running(tmp_path, processes, command=[*MODULE, "--config", str(config)]) as program:
+        for number in (*[SIGHUP] * 30, SIGTERM, *[SIGHUP] * 300):
+            program.signal(number)
+            await trio.sleep(0.003)
+        code = await program.wait()
+    assert (code, program.out.splitlines()[-1]) == (0, "stopped")

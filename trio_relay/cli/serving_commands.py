@@ -18,6 +18,7 @@ from trio_relay.cli.loading import config_option, group_config_option, loaded, l
 from trio_relay.config import Config, ConfigRead
 from trio_relay.main_process import Origins
 from trio_relay.net.web.assembly import pages_of
+from trio_relay.process import outlive_hangups
 from trio_relay.reloading import Reloading
 from trio_relay.service import Service
 from trio_relay.systemd import take_notifier, take_sockets
@@ -80,6 +81,8 @@ def _origins(path: Path | None, whole: ConfigRead, service: Service) -> Origins:
     # A service is told by SIGHUP that its file has changed; to a relay on a terminal it says that this was closed.
     is_service = path is not None and not (sys.stdin is not None and sys.stdin.isatty())
     hears_hangups = is_service or bool(config.mirror) or bool(config.net.tls_certificate)
+    if hears_hangups:
+        outlive_hangups()
     reloading = Reloading(path, dict(os.environ), whole, hears_hangups=hears_hangups)
     reloading.telling = service.notifier.reloading
     return Origins(reloading, backups_of(config), service)

@@ -26,14 +26,23 @@ from trio_relay.attending import attended
 from trio_relay.banner import banner, place_of
 from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
-from trio_relay.configured import bounds_of, bus_of, is_shared, open_store, rules_of, sync_options
+from trio_relay.configured import (
+    Entrance,
+    bounds_of,
+    bus_of,
+    entrances_of,
+    is_shared,
+    open_store,
+    rules_of,
+    sync_options,
+)
 from trio_relay.main_process import Announce, MainProcess, Origins, main_process
 from trio_relay.metrics import MetricsPage, OperationCollector, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.control import control_line
 from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.handed_sockets import listening
-from trio_relay.net.listeners import BoundListener, Shortage, preamble_of
+from trio_relay.net.listeners import BoundListener, Shortage
 from trio_relay.net.statistics import NetStatistics
 from trio_relay.net.vitals import Look, Vitals, look_at
 from trio_relay.net.web.assembly import open_console, pages_of, secret_of_links
@@ -112,6 +121,7 @@ class _Whole:
         self._workers = workers
         self._scoreboard = scoreboard
         self._listeners: Sequence[BoundListener] = ()
+        self._entrances: Sequence[Entrance] = ()
         self._newest: Callable[[], int] = lambda: 0
         self._mirror_away: str | None = None
         """As it was told when all were looked at last."""
@@ -170,7 +180,8 @@ class _Whole:
 
     async def _run(self, store: Store) -> None:
         config = self._config
-        rules = rules_of(config, self._listeners)
+        self._entrances = entrances_of(self._listeners)
+        rules = rules_of(config, self._entrances)
         async with open_relay(store, config.pipeline, rules=rules, sync=sync_options(config)) as relay:
             await self._serve(store, relay)
 
@@ -201,7 +212,7 @@ class _Whole:
         endpoint = MetricsEndpoint(page.render, conversations.gather)
         if files is not None:
             conversations.take_certificate(files.certified)
-        conversations.preambles = list(map(preamble_of, self._listeners))
+        conversations.preambles = [preamble for preamble, _ in self._entrances]
         async with (
             attended(process, endpoint, vitals, Shortage()) as attending,
             control_line(config.control.place(config.store.backend, config.store.path), conversations.admin),
@@ -209,7 +220,7 @@ class _Whole:
         ):
 
             async def prepare(config: Config) -> Callable[[], None]:
-                secret = await secret_of_links(relay, config.web, rules_of(config, self._listeners))
+                secret = await secret_of_links(relay, config.web, rules_of(config, self._entrances))
 
                 def take() -> None:
                     self._take_options(relay, console, config, secret)
@@ -236,7 +247,7 @@ class _Whole:
     def _take_options(self, relay: Relay, console: Console, config: Config, secret: bytes) -> None:
         """Have this process and all workers go by a configuration; sync."""
         logs.configure(config.log)
-        relay.take_options(config.pipeline, sync_options(config), rules_of(config, self._listeners))
+        relay.take_options(config.pipeline, sync_options(config), rules_of(config, self._entrances))
         take_console(console, relay, config, secret)
         self._supervisor.grace_seconds = _grace_of(config)
         self._conversations.take_config(config)

@@ -19,7 +19,7 @@ import trio
 
 from trio_relay import heap, logs
 from trio_relay.config import Config
-from trio_relay.configured import open_store, rules_of, sync_options
+from trio_relay.configured import entrances_of, open_store, rules_of, sync_options
 from trio_relay.link import Link, Tells
 from trio_relay.loop_lag import LoopLag
 from trio_relay.net.admin.sight import OwnSight
@@ -127,7 +127,7 @@ class ServingWorker:
             inherited = [inherited_listener(fd, scoreboard.is_ahead) for fd in beginning.listeners]
             preambles = beginning.preambles or [PLAIN] * len(inherited)
             listeners = list(map(with_preamble, inherited, preambles))
-            rules = rules_of(config, listeners)
+            rules = rules_of(config, entrances_of(listeners))
             rules.take_floors(beginning.floors)
             desk = Desk(self._link)
             async with (
@@ -194,7 +194,7 @@ class ServingWorker:
         front = endpoints_of(config, relay, RemoteAdmin(relay, desk), desk.check, desk.degraded, site)
         clients = Clients(relay.now, self._number)
         server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls, clients=clients)
-        served = Served(relay, server, front, site, listeners)
+        served = Served(relay, server, front, site, entrances_of(listeners))
         # Each process's clock of Trio begins somewhere else; this one is the same for all of a machine.
         relay.rates.ahead = time.monotonic() - trio.current_time()
         state = relay.moderation.state
