@@ -221,6 +221,7 @@ ALLOWED = {
         "config",
     ],
     "cli": [
+        "process",
         "systemd",
         "service",
         "backup",

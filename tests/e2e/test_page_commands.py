@@ -99,6 +99,27 @@ async def test_a_reload_says_what_has_changed_and_what_waits(tmp_path: Path) -> 
     assert (ended.returncode, ended.stdout.decode()) == (0, said), ended.stderr
 
 
+@pytest.mark.parametrize(
+    "moved",
+    ['[store]\npath = "elsewhere.db"\n', '[store]\nbackend = "memory"\n', '[control]\nlisten = "unix:other.sock"\n'],
+    ids=["path", "backend", "control"],
+)
+async def test_who_has_moved_the_control_line_is_told_how_to_reach_the_relay_and_does(
+    tmp_path: Path, moved: str
+) -> None:
+    config = tmp_path / "relay.toml"
+    config.write_text("")
+    command = [*MODULE, "--config", "relay.toml"]
+    async with running(tmp_path, command=command):
+        config.write_text(f'[relay]\nname = "ours"\n{moved}')
+        lost = await finished(tmp_path, "reload", command=command)
+        old = {"control.listen": "unix:data/relay.db.sock"}
+        found = await finished(tmp_path, "reload", settings=old, command=command)
+    assert (lost.returncode, b"SIGHUP reaches the running relay" in lost.stderr) == (1, True)
+    assert found.stdout.splitlines()[0] == b"changed: relay.name", found.stderr
+    assert b"waits for a restart: " in found.stdout
+
+
 async def test_why_explains_the_requests_and_events_of_the_page(tmp_path: Path) -> None:
     asking, judging = shell_blocks("docs/operations.md", "Why")
     shown, refused = (block.text for block in blocks_of("docs/operations.md") if block.language == "console")

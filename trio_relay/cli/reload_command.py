@@ -29,7 +29,7 @@ def reload_command(group_path: Path | None, config_path: Path | None) -> None:
         try:
             found = call_relay(config, "reloadconfig", [])
         except NoLine as no_line:
-            leave(CRASHED, str(no_line))
+            leave(CRASHED, f"{no_line}; where the file has moved the control line, SIGHUP reaches the running relay")
         except CallRefused as refused:
             wrong = str(refused).removeprefix(f"{Prefix.INVALID}: ")
             leave(CRASHED if wrong == str(refused) else CONFIG_ERROR, f"{wrong}; the relay goes on as before")
