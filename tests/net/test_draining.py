@@ -195,6 +195,38 @@ async def test_a_goodbye_waits_until_all_has_left(autojump_clock: MockClock) -> 
         assert trio.current_time() == 3
 
 
+@pytest.mark.parametrize("is_quick", [True, False])
+async def test_an_answer_that_has_begun_comes_to_its_end_as_long_as_it_is_read(
+    is_quick: bool, autojump_clock: MockClock
+) -> None:
+    net = NetOptions(outbox_bytes=65_536, close_seconds=5, grace_seconds=60)
+    async with open_door(await filled_store(is_quick), net=net) as door, open_wire(door, NARROW) as wire:
+        await wire.send(message("REQ", "all", {}))
+        await wait_all_tasks_blocked()
+        door.stop.set()
+        received = await read_slowly(wire, 9_000)
+        assert trio.current_time() > 2 * 5
+        assert received == [*(["EVENT", "all", plain(event)] for event in LONG), ["EOSE", "all"]]
+        assert await wire.receive_close() == (1012, "the relay is stopping")
+        await wire.send(closing(1012))
+        assert await wire.receive_end() == b""
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+async def test_of_a_client_that_does_not_read_nothing_more_is_waited_for(
+    is_quick: bool, autojump_clock: MockClock
+) -> None:
+    net = NetOptions(outbox_bytes=65_536, close_seconds=2, grace_seconds=60)
+    async with open_door(await filled_store(is_quick), net=net) as door, open_wire(door, NARROW) as wire:
+        await wire.send(message("REQ", "all", {}))
+        await wait_all_tasks_blocked()
+        door.stop.set()
+        await trio.sleep(1.9)
+        assert door.server.statistics().connections == 1
+        await trio.sleep(0.2)
+        assert door.server.statistics().connections == 0
+
+
 async def test_a_goodbye_does_not_wait_for_ever(autojump_clock: MockClock) -> None:
     async with open_door(await filled_store(is_quick=True)) as door, trio.open_nursery():
         tasks_before = trio.lowlevel.current_statistics().tasks_living

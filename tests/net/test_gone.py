@@ -23,7 +23,7 @@ from tests.support.server import open_door, plain, socket_pair
 from tests.support.wire import closing, message, open_wire
 from trio_relay import NetOptions, Relay
 from trio_relay.net import flush, refusals
-from trio_relay.net.client_requests import Subscribed
+from trio_relay.net.answer_line import Subscribed
 from trio_relay.net.connection import Connection
 from trio_relay.net.frames import text
 from trio_relay.net.transport import Transport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from trio.testing import (
     wait_all_tasks_blocked,
 )
 
-from tests.support.keys import ALICE
+from tests.support.keys import ALICE, NOW
 from tests.support.obedient_store import ObedientStore
 from tests.support.server import Door, MemoryListener, open_door, plain, run_threads_inline
 from tests.support.wire import CLOSE, TEXT, Wire, closing, frame, message, open_stream, open_wire, request, upgrade
@@ -28,6 +29,7 @@ from trio_relay.net.close_reasons import STOPPING as FAREWELL
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
 NOTES = [ALICE.event(str(number)) for number in range(6)]
+HISTORY = [ALICE.event(str(age), created_at=NOW - age) for age in range(6)]
 NARROW = RelayOptions(channel_parcels=0, verifiers=1, verify_batch=1, write_batch=1)
 PARTING_SECONDS = lobby.PARTING_SECONDS
 STOPPING = (1012, "the relay is stopping")
@@ -272,18 +274,136 @@ async def test_what_a_client_still_says_is_not_heard(sent: bytes, autojump_clock
     assert store.contents() == set()
 
 
-async def test_running_queries_and_subscriptions_end(autojump_clock: MockClock) -> None:
+async def test_an_answer_that_has_begun_comes_to_its_end_before_the_close(autojump_clock: MockClock) -> None:
+    """Else clients that ask again from the newest event on that they have never see the rest."""
+    store = await paging_store(page_events=2)
+    async with open_stoppable(store) as (door, stopped), open_wire(door) as wire:
+        received = await begin(wire, store, 2, message("REQ", "all", {}))
+        door.stop.set()
+        for _ in range(2):
+            await trio.sleep(4)
+            store.step("page")
+            received += [await wire.receive() for _ in range(2)]
+        store.release("page")
+        assert [answer[2]["id"] for answer in received] == [note.id for note in HISTORY]
+        assert await wire.receive() == ["EOSE", "all"]
+        await expect_parting(wire, stopped)
+
+
+@pytest.mark.parametrize("verb", ["REQ", "COUNT"])
+@pytest.mark.parametrize(("takes", "answered"), [(PARTING_SECONDS / 2, True), (PARTING_SECONDS * 2, False)])
+async def test_what_was_asked_and_has_not_begun_is_answered_if_that_takes_a_moment(
+    verb: str, takes: float, answered: bool, autojump_clock: MockClock
+) -> None:
+    """It is not CLOSED after that: who only loses the connection asks again."""
     store = ObedientStore()
     store.block("query")
-    async with open_stoppable(store) as (door, stopped), open_wire(door) as wire:
-        await wire.send(message("REQ", "slow", {}))
+    store.block("count")
+    async with open_stoppable(store) as (door, stopped), open_wire(door) as wire, trio.open_nursery() as nursery:
+        await wire.send(message(verb, "a", {}))
         await wait_all_tasks_blocked()
         door.stop.set()
-        assert (await wire.receive_frame())[0] == CLOSE
-        assert store.cancelled["query"] == 1
+        nursery.start_soon(release_after, takes, store, "query", "count")
+        started = trio.current_time()
+        if answered:
+            assert (await wire.receive())[:2] in (["EOSE", "a"], ["COUNT", "a"])
+        await expect_parting(wire, stopped)
+        assert trio.current_time() - started == min(takes, PARTING_SECONDS)
+        assert store.cancelled["query"] + store.cancelled["count"] == (not answered)
         assert door.relay.statistics().broadcaster.subscriptions == 0
-        await trio.aclose_forcefully(wire.stream)
-        assert await wait(stopped) == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_waits_behind_an_answer_that_has_begun_ends_after_a_moment(autojump_clock: MockClock) -> None:
+    store = await paging_store(page_events=3)
+    async with open_stoppable(store) as (door, stopped), open_wire(door) as wire:
+        received = await begin(wire, store, 6, *(message("REQ", name, {}) for name in "abc"))
+        door.stop.set()
+        await trio.sleep(PARTING_SECONDS * 2)
+        store.release("page")
+        received += [await wire.receive() for _ in range(8)]
+        assert Counter((answer[0], answer[1]) for answer in received) == {
+            ("EVENT", "a"): 6, ("EOSE", "a"): 1, ("EVENT", "b"): 6, ("EOSE", "b"): 1
+        }  # fmt: skip
+        await expect_parting(wire, stopped)
+
+
+async def test_an_answer_counts_as_begun_when_only_a_live_event_has_come(autojump_clock: MockClock) -> None:
+    store = await paging_store(page_events=6)
+    store.block("query")
+    async with open_stoppable(store) as (door, stopped), open_wire(door) as wire, door.client() as speaker:
+        await wire.send(message("REQ", "all", {}))
+        await wait_all_tasks_blocked()
+        live = ALICE.event("live")
+        await speaker.publish(live)
+        assert await wire.receive() == ["EVENT", "all", plain(live)]
+        door.stop.set()
+        await trio.sleep(PARTING_SECONDS * 2)
+        store.release("query")
+        store.release("page")
+        assert [(await wire.receive())[2]["id"] for _ in HISTORY] == [note.id for note in HISTORY]
+        assert await wire.receive() == ["EOSE", "all"]
+        assert await wire.receive_close() == STOPPING
+        await trio.aclose_forcefully(speaker.connection._stream)
+        await expect_end(wire, stopped)
+
+
+async def test_a_store_that_finds_nothing_more_of_an_answer_holds_the_stop_for_the_closing_time(
+    autojump_clock: MockClock,
+) -> None:
+    store = await paging_store(page_events=2)
+    async with open_stoppable(store, net=NetOptions(close_seconds=3)) as (door, stopped), open_wire(door) as wire:
+        await begin(wire, store, 2, message("REQ", "all", {}))
+        started = trio.current_time()
+        door.stop.set()
+        await expect_parting(wire, stopped)
+        assert trio.current_time() - started == 3
+        assert store.cancelled["page"] == 1
+
+
+async def test_the_grace_bounds_answers_too(autojump_clock: MockClock) -> None:
+    store = await paging_store(page_events=2)
+    async with open_stoppable(store, net=NetOptions(grace_seconds=2)) as (door, stopped), open_wire(door) as wire:
+        await begin(wire, store, 2, message("REQ", "all", {}))
+        door.stop.set()
+        assert await wait(stopped) == 2
+        assert door.server.statistics().close_reasons == {"cancelled": 1}
+
+
+async def paging_store(page_events: int) -> ObedientStore:
+    """A store of `HISTORY`, which gives each page of an answer when it is told to."""
+    store = ObedientStore(page_events)
+    await store.save_many(HISTORY)
+    store.block("page")
+    return store
+
+
+async def begin(wire: Wire, store: ObedientStore, events: int, *asked: bytes) -> list[list[Any]]:
+    """Ask, and give what comes of the first page of each answer."""
+    await wire.send(*asked)
+    await wait_all_tasks_blocked()
+    store.step("page")
+    received = [await wire.receive() for _ in range(events)]
+    assert {answer[0] for answer in received} == {"EVENT"}
+    return received
+
+
+async def release_after(seconds: float, store: ObedientStore, *methods: str) -> None:
+    await trio.sleep(seconds)
+    for method in methods:
+        store.release(method)
+
+
+async def expect_parting(wire: Wire, stopped: trio.Event) -> None:
+    """The close frame is next, and what answers it ends the relay."""
+    assert await wire.receive_close() == STOPPING
+    await expect_end(wire, stopped)
+
+
+async def expect_end(wire: Wire, stopped: trio.Event) -> None:
+    await wire.send(closing(1012))
+    await trio.aclose_forcefully(wire.stream)
+    assert await wait(stopped) == 0
 
 
 async def test_a_client_that_does_not_read_its_last_words_is_cut(autojump_clock: MockClock) -> None:

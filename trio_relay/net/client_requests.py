@@ -7,6 +7,7 @@ from typing import Final
 
 import trio
 
+from trio_relay.net.answer_line import AT_A_TIME, AnswerLine, Subscribed
 from trio_relay.net.client_syncs import ClientSyncs, too_long
 from trio_relay.net.refusals import ClientRefusals
 from trio_relay.nostr.errors import Prefix, Rejected
@@ -28,45 +29,10 @@ from trio_relay.nostr.message import (
 from trio_relay.nostr.session import Session
 from trio_relay.pipeline.recipient import Recipient
 from trio_relay.pipeline.relay import Relay
-from trio_relay.pipeline.stored_answer import StoredAnswer
 from trio_relay.pipeline.subscription import Subscription
 from trio_relay.policy.identity import Identity
 
 _ANYTHING: Final = Filter()
-_UNFINISHED: Final = f"{Prefix.ERROR}: what is stored could not be sent to its end"
-_AT_A_TIME: Final = 2
-"""Of one connection; a hundred REQs at once wait for each other, so that few answers are held half sent."""
-
-
-class Subscribed:
-    """A subscription in the index of the relay, and what sends what is stored while that takes a while.
-
-    Raises:
-        Rejected: there is no room for it.
-    """
-
-    __slots__ = ("_line", "_relay", "filters", "is_ended", "is_untried", "scope", "size", "sub_id", "subscription")
-
-    def __init__(self, relay: Relay, subscription: Subscription, line: dict[Subscribed, StoredAnswer]) -> None:
-        self.sub_id, self.size, self.is_ended = "", 0, False
-        self.filters: tuple[Filter, ...] = ()
-        self._relay = relay
-        self._line = line
-        """Of the client's answers that wait for their turn; may have this one's."""
-        self.subscription = subscription
-        self.is_untried = False
-        """True if it waits for its turn, and nobody knows yet whether it could have been answered at once."""
-        self.scope: trio.CancelScope | None = None
-        """Of the sending, while that is under way."""
-        if (refusal := relay.subscribe(subscription)) is not None:
-            raise refusal
-
-    def end(self) -> None:
-        """Leave the index; what is still on its way is not sent."""
-        self._relay.unsubscribe(self.subscription)
-        self._line.pop(self, None)
-        if self.scope is not None:
-            self.scope.cancel(reason="the subscription has ended")
 
 
 class _Pending:
@@ -108,13 +74,7 @@ class ClientRequests:
         self._identity = identity
         self._refusals = refusals
         self._has_challenged = False
-        self._line: dict[Subscribed, StoredAnswer] = {}
-        """Answers that wait for their turn, in the order in which they were asked for. A subscription that ends leaves
-        it: who opens and closes many in a breath has no task for any of them."""
-        self._answering = 0
-        """Tasks that take answers out of the line, one after another."""
-        self._sending = 0
-        """Answers that they are sending."""
+        self._line = AnswerLine(session, refusals)
         self._syncs = ClientSyncs(relay, outbox, identity, refusals)
         self._turns: trio.CapacityLimiter | None = None
 
@@ -168,6 +128,24 @@ class ClientRequests:
         """End all that is open: the client has disconnected."""
         self._syncs.close_all()
         self._session.close_all()
+
+    def end_all_but_begun(self) -> None:
+        """End all that is open, but for answers of which the client has something and not all.
+
+        Nothing is said about it: many clients ask no more for what was CLOSED, and anew for what was broken off.
+        """
+        self._syncs.close_all()
+        self._session.close_all(but=self._line.begun)
+
+    @property
+    def is_answering(self) -> bool:
+        """True while a REQ has neither EOSE nor CLOSED, or a COUNT has no answer."""
+        return any(isinstance(request, _Pending) or request in self._line for request in self._session.open_requests)
+
+    async def all_answered(self) -> None:
+        """Wait until no REQ and no COUNT waits for anything; syncs do not count."""
+        while self.is_answering:
+            await self._line.next_end()
 
     def go_by_rules(self) -> None:
         """Hold the client to the rules as they have become; sync."""
@@ -241,6 +219,7 @@ class ClientRequests:
             refusal = rejected
         finally:
             self._relay.filter_room.give_back(self._identity.origin, pending.size)
+            self._line.note_end()
         if pending.scope.cancel_called:
             return  # the verdict may come as the client says CLOSE
         self._session.close(request.sub_id)
@@ -272,42 +251,15 @@ class ClientRequests:
         self._session.open(request, running)
         answer = self._relay.answer(subscription, self._identity)
         # A client's answers come in turn: one that waits must not be overtaken for ever by quick ones.
-        running.is_untried = self._answering > 0
-        if running.is_untried or not answer.send_nowait():
-            self._line[running] = answer
-            if self._answering < _AT_A_TIME:
-                self._answering += 1
-                self._start(self._answer_line)
+        running.is_untried = self._line.is_moving
+        if (running.is_untried or not answer.send_nowait()) and self._line.add(running, answer):
+            self._start(self._line.move)
 
     def _start(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
         assert self.tasks is not None, "who reads has a nursery"
         if self._turns is None:
-            self._turns = trio.CapacityLimiter(_AT_A_TIME)
+            self._turns = trio.CapacityLimiter(AT_A_TIME)
         self.tasks.start_soon(work, self._turns, *args)
-
-    async def _answer_line(self, turns: trio.CapacityLimiter) -> None:
-        """Send what is in the line, one answer after another, until there is none."""
-        try:
-            while self._line:
-                async with turns:
-                    if self._line:
-                        running = next(iter(self._line))
-                        await self._answer(running, self._line.pop(running))
-        finally:
-            self._answering -= 1
-
-    async def _answer(self, running: Subscribed, answer: StoredAnswer) -> None:
-        self._sending += 1
-        try:
-            with trio.CancelScope() as running.scope:
-                if running.is_untried and self._sending == 1 and answer.send_nowait():
-                    return  # where the loop is busy, a thread is slow: what waited only for its turn does without
-                if not await answer.send() and not answer.subscription.is_ended:
-                    self._refusals.note("REQ", _UNFINISHED)
-                    self._session.close(running.sub_id)
-        finally:
-            running.scope = None
-            self._sending -= 1
 
     def _count(self, request: Count) -> None:
         if (reason := self._refused("COUNT", request.filters)) is not None:
@@ -337,6 +289,7 @@ class ClientRequests:
         finally:
             self._session.answered(counting)
             self._relay.filter_room.give_back(self._identity.origin, counting.size)
+            self._line.note_end()
         if counting.scope.cancel_called:
             return  # the answer may come as the client says CLOSE
         if reason:

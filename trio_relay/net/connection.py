@@ -1,12 +1,11 @@
 """One client: a task that reads, and while they are needed one that waits for the network and one for each long query.
 
-Whatever ends the conversation is a `CloseReason`; the first one counts. Then reading stops, subscriptions end, and what
-is still to be said is said within a bounded time.
+Whatever ends the conversation is a `CloseReason`; the first one counts. Then reading stops, and what is still to be
+said is said within a bounded time (`net/goodbye`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from typing import Final
 
@@ -17,6 +16,7 @@ from trio_relay.net.client_events import ClientEvents
 from trio_relay.net.client_requests import ClientRequests
 from trio_relay.net.close_reasons import CLOSED_BY_CLIENT, LOST, SILENT, STOPPING, STUCK, UNFINISHED, CloseReason
 from trio_relay.net.flush import Flushes
+from trio_relay.net.goodbye import Goodbye
 from trio_relay.net.keepalive import Keepalive, KeepaliveVerdict
 from trio_relay.net.lane import Lane, Pace
 from trio_relay.net.options import NetOptions
@@ -122,7 +122,6 @@ class Connection:
                     with self._listening:
                         await self._read(first)
                     self._pace.pause(self._clock.current_time())
-                    self._requests.end_all()
                     await self._say_goodbye()
                 finally:
                     # Also when cancelled: nothing may be delivered from now on, nor sent by a nursery that closes.
@@ -368,32 +367,5 @@ class Connection:
         return await self._pace.begin(self._clock.current_time())
 
     async def _say_goodbye(self) -> None:
-        """Answer what was accepted, send the close frame, and wait for the client's: all within a bounded time."""
-        close_reason = self._close_reason or CLOSED_BY_CLIENT
-        seconds = self._options.close_seconds if close_reason.seconds is None else close_reason.seconds
-        if close_reason in (STOPPING, CLOSED_BY_CLIENT):
-            # To events that came in front of the close frame; of a relay that stops, the server's grace bounds it.
-            with trio.move_on_after(math.inf if close_reason is STOPPING else seconds):
-                await self._events.all_answered()
-        with trio.move_on_after(seconds):
-            if close_reason.code:
-                self._socket.close(close_reason.code, close_reason.text)
-            self._outbox.close(last=self._socket.output(), forget=close_reason.forget)
-            self._outbox.flush()
-            await self._pass_over(b"")
-            await self._outbox.drained()
-            while not self._socket.is_done:
-                self._listen()
-                if not (data := await self._transport.receive(_READ_BYTES)):
-                    break
-                await self._pass_over(data)
-            await self._transport.end()
-
-    async def _pass_over(self, data: bytes) -> None:
-        """Look for the client's own close frame in what was read, and in what comes after it."""
-        if data:
-            self._socket.receive(data)
-        while self._socket.has_more:
-            await trio.lowlevel.checkpoint()
-            self._socket.more()
-        self._socket.output()  # pongs, which may not follow a close frame: else they would be kept
+        goodbye = Goodbye(self._transport, self._socket, self._outbox, self._keepalive, self._requests, self._events)
+        await goodbye.say(self._close_reason or CLOSED_BY_CLIENT, self._options.close_seconds)

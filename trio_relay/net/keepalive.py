@@ -81,6 +81,11 @@ class Keepalive:
         """It has left."""
         self._sending = None
 
+    @property
+    def sending_since(self) -> float | None:
+        """Since when the network has not taken a piece of output; None if it has taken all."""
+        return self._sending
+
     def judge(self, now: float, options: NetOptions) -> KeepaliveVerdict:
         """What is to be done now; a PING is taken as sent."""
         if self._size and self._heard is not None:

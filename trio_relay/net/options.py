@@ -168,7 +168,8 @@ class NetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(
             description=(
                 "Time for the closing handshake, after the relay has sent its last message; clients that are too slow,"
-                " or blocked, get one second."
+                " or blocked, get one second. When stopping, answers that have begun are finished as long as a client"
+                " takes 64 KiB, and the store finds more, in this time."
             )
         ),
     ] = 5.0

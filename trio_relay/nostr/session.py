@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -107,9 +107,11 @@ class Session:
             self._values -= subscription.size
             subscription.end()
 
-    def close_all(self) -> None:
-        """End all that is open. A COUNT keeps its line until its task says that it has been `answered`."""
+    def close_all(self, but: Collection[OpenRequest] = ()) -> None:
+        """End all that is open but these. A COUNT keeps its line until its task says that it has been `answered`."""
         for key, request in list(self._open.items()):
+            if request in but:
+                continue
             if isinstance(key, str):
                 self.close(key)
             else:

@@ -211,6 +211,11 @@ class StoredAnswer:
         oldest = decode(last[-1]).created_at
         return to_be_filled(wanted, found, oldest, is_cut=cut.is_cut), oldest
 
+    @property
+    def has_begun(self) -> bool:
+        """True once the client has an event of its subscription, whether that was stored or came live."""
+        return self._sent > 0 or self.subscription.has_sent_live
+
     async def send(self) -> bool:
         """Send what is stored and EOSE, and give True; or CLOSED with the reason, and give False.
 

@@ -165,6 +165,11 @@ class Subscription:
         self._ended = True
 
     @property
+    def has_sent_live(self) -> bool:
+        """True if live events have gone out ahead of the EOSE that is still to come."""
+        return bool(self._sent_live)
+
+    @property
     def is_ended(self) -> bool:
         """True once it has been ended, by CLOSE, replacement or the connection's end."""
         return self._ended
