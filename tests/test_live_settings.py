@@ -82,6 +82,24 @@ def test_what_does_not_fit_to_what_waits_waits_too(
     check_together(found.config)
 
 
+def test_a_setting_waits_too_where_what_waits_is_complained_of() -> None:
+    found = comparison({"members": {"enabled": True}}, {"net": {"trusted_proxies": ["127.0.0.1"]}})
+    assert found.waiting == ("net.trusted_proxies", "members.enabled")
+    check_together(found.config)
+
+
+def test_everything_waits_where_nothing_less_fits() -> None:
+    running, read = check({}), check({"relay": {"name": "ours", "description": "of us"}, "web": {"notes": 2}})
+
+    def fits(config: Config) -> None:
+        if config.relay != running.relay:
+            raise ConfigError("store.path: is somewhere else")
+
+    found = compared(running, read, fits)
+    assert (found.changed, found.config) == ((), running)
+    assert found.waiting == ("relay.name", "relay.description", "web.notes")
+
+
 def test_what_fits_to_nothing_is_refused_with_what_it_does_not_fit_to() -> None:
     def refuse(_config: Config) -> None:
         raise ConfigError("store.path: is somewhere else")

@@ -5,7 +5,7 @@ A setting is live unless `FIXED` names it. What is live and does not fit togethe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -92,14 +92,30 @@ def compared(running: Config, read: Config, check: Callable[[Config], None]) -> 
         try:
             check(config)
         except ConfigError as error:
-            name = _named_by(error)
-            more = {one for one in (name, *_TOGETHER.get(name, ())) if one in differing} - waiting
-            if not more:
+            name, left = _named_by(error), [one for one in differing if one not in waiting]
+            if not left:
                 raise ConfigError(f"{error}; {', '.join(sorted(waiting))} would change with a restart") from error
-            waiting |= more
+            named = {name, *_TOGETHER.get(name, ())}.intersection(left)
+            waiting |= named or _least(left, [_with_own(running, read, {*waiting, one}) for one in left], check)
         else:
             changed = tuple(name for name in differing if name not in waiting)
             return Comparison(config, changed, tuple(name for name in differing if name in waiting))
+
+
+def _least(left: Sequence[str], without: Sequence[Config], check: Callable[[Config], None]) -> set[str]:
+    """One of the settings that are left without which all fits; else all of them: the relay goes by what it did.
+
+    The complaint names what waits already, and not what it does not go with.
+    """
+    return next(({one} for one, config in zip(left, without, strict=True) if _fits(check, config)), set(left))
+
+
+def _fits(check: Callable[[Config], None], config: Config) -> bool:
+    try:
+        check(config)
+    except ConfigError:
+        return False
+    return True
 
 
 def _differing(one: Config, other: Config) -> list[str]:
