@@ -161,6 +161,22 @@ async def test_a_list_of_what_is_allowed_does_not_become_empty_by_a_reload(
         assert taken.configs == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[web]\nicon = "none.png"\n',
+        '[web]\ntemplates = "none"\n',
+        '[net]\nlisten = ["tls:127.0.0.1:7777"]\ntls_certificate = "none.pem"\ntls_key = "none.key"\n',
+    ],
+    ids=["icon", "templates", "certificate"],
+)
+async def test_a_relay_is_told_of_what_it_could_not_be_started_with(text: str, autojump_clock: MockClock) -> None:
+    async with open_reloading() as (reloading, _):
+        configured(text)
+        with pytest.raises(ConfigError):  # as check-config says
+            await reloading.reload()
+
+
 async def test_a_file_that_is_gone_changes_nothing(folder: Path, autojump_clock: MockClock) -> None:
     async with open_reloading() as (reloading, taken):
         (folder / "relay.toml").unlink()

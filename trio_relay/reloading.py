@@ -22,7 +22,10 @@ from trio_relay.config_checks import ConfigError
 from trio_relay.list_files import ListFiles
 from trio_relay.live_settings import FIXED, Comparison, compared
 from trio_relay.net.admin.sight import SettingRecord
+from trio_relay.net.options import NetOptions
 from trio_relay.net.tls import CertifiedKey, TlsRefused
+from trio_relay.net.web.assembly import pages_of
+from trio_relay.net.web.rendering import PagesRefused
 from trio_relay.nostr.errors import Prefix, Rejected
 from trio_relay.plugins.hook_modules import check_loaded
 from trio_relay.plugins.hooks import HooksRefused
@@ -196,11 +199,27 @@ class Reloading:
             certified = None
             if self._files is not None:
                 certified = read_certified(Path(net.tls_certificate), Path(net.tls_key))
+            self._check_next_start(whole.config, net)
         except HooksRefused as refused:
             raise ConfigError(f"plugins.{refused}") from refused
-        except TlsRefused as refused:
+        except (TlsRefused, PagesRefused) as refused:
             raise ConfigError(str(refused)) from refused
         return Readout(whole, comparison, certified)
+
+    def _check_next_start(self, config: Config, net: NetOptions) -> None:
+        """Check the files that only the next start takes, as `check-config` does, but for the code of other hooks.
+
+        To check that it has to be run, and a relay that serves runs no code which it does not need.
+
+        Args:
+            config: with which that begins.
+            net: what the relay goes by until then; its own certificate is read already.
+        """
+        pair, read = (config.net.tls_certificate, config.net.tls_key), (net.tls_certificate, net.tls_key)
+        if pair[0] and (self._files is None or pair != read):
+            read_certified(*map(Path, pair))
+        if config.web.enabled and (config.web.templates or config.web.icon or config.web.banner):
+            pages_of(config.web).check()
 
     def _policy(self) -> PolicyOptions:
         return load_whole(self._path, self._environment).config.policy
