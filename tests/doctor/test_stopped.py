@@ -347,3 +347,9 @@ def test_another_program_where_the_relay_would_listen(settings: dict[str, str]) 
         taken = {"net.listen": f'["127.0.0.1:{other.getsockname()[1]}"]'}
         told = doctor_here(settings | taken)
     assert (told.codes, told.code) == ({"address-taken"}, 1)
+
+
+async def test_hooks_that_end_the_program_do_not_end_doctor(tmp_path: Path, settings: dict[str, str]) -> None:
+    hooks = tmp_path / "leaving.py"
+    hooks.write_text("raise SystemExit(3)\n")
+    assert (await doctor(tmp_path, settings | {"plugins.hooks": str(hooks)})).code in (1, 2)

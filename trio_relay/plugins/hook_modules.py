@@ -66,7 +66,7 @@ def load_hooks(hooks: str) -> ModuleType:
         raise HooksRefused(f"{hooks}: {error}") from error
     except FileNotFoundError as error:
         raise HooksRefused(f"{hooks}: {error.strerror}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the latter of a module that is a program
         raise HooksRefused(f"{hooks}: cannot be loaded: {type(error).__name__}: {error}") from error
     if (start := getattr(module, "start", None)) is None:
         hooks_of(module)
