@@ -353,3 +353,10 @@ async def test_hooks_that_end_the_program_do_not_end_doctor(tmp_path: Path, sett
     hooks = tmp_path / "leaving.py"
     hooks.write_text("raise SystemExit(3)\n")
     assert (await doctor(tmp_path, settings | {"plugins.hooks": str(hooks)})).code in (1, 2)
+
+
+async def test_an_empty_file_is_a_store_that_the_relay_will_make(tmp_path: Path, settings: dict[str, str]) -> None:
+    empty = tmp_path / "empty.db"
+    empty.touch(0o600)
+    told = await doctor(tmp_path, settings | {"store.path": str(empty)})
+    assert "store-refused" not in told.codes

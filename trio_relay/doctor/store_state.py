@@ -65,8 +65,8 @@ def of_glance(seen: Glance, path: Path) -> Iterator[Finding]:
 async def look_at_store(patient: Patient, chart: Chart) -> None:
     """Open the file for reading, and have SQLite check it as far as there is time."""
     path = patient.store_path
-    if path is None or not path.exists():
-        chart.facts.append(f"{patient.config.store.backend}: no file to look at")
+    if path is None or not _holds_anything(path):
+        chart.facts.append(f"{patient.config.store.backend}: no file to look at, or nothing in it")
         return
     try:
         seen = await trio.to_thread.run_sync(glance, path, _CHECK_SECONDS, abandon_on_cancel=True)
@@ -76,3 +76,9 @@ async def look_at_store(patient: Patient, chart: Chart) -> None:
     chart.facts.append(sized(path.stat().st_size))
     chart.facts.append("too large to be checked here: trio-relay check" if seen.damage is None else "checked quickly")
     chart.add(of_glance(seen, path))
+
+
+def _holds_anything(path: Path) -> bool:
+    """False where the next start makes the store: there is no file, or an empty one, whose log has nothing either."""
+    files = [one for one in (path, Path(f"{path}-wal")) if one.exists()]
+    return path.exists() and any(one.stat().st_size for one in files)
