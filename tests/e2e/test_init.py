@@ -100,3 +100,8 @@ async def test_the_questions_fit_a_terminal_and_need_no_colour(tmp_path: Path) -
         assert await window.ends() == 0
     assert "\x1b" not in window.written
     assert [line for line in re.split(r"\r?\n", window.shown) if len(line) > COLUMNS] == []
+
+
+async def test_a_name_that_no_file_can_have_is_told_as_that(tmp_path: Path) -> None:
+    ended = await finished(tmp_path, "init", "--yes", "--config", f"{'a' * 300}.toml")
+    assert ended.stderr.startswith(b"trio-relay: "), ended.stderr

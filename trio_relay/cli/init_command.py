@@ -92,9 +92,9 @@ def init_command(
     written, for its owner only. Ctrl-C and Ctrl-D end it, and nothing is written.
     """
     path = config_path or group_path or _FILE
-    if path.exists() and not force:
-        leave(CONFIG_ERROR, f"{path} is there already; --force writes over it")
     with exit_codes(writes=True):
+        if path.exists() and not force:
+            leave(CONFIG_ERROR, f"{path} is there already; --force writes over it")
         try:
             answers = _asked(_Questions(given, takes_defaults=yes), path)
         except click.Abort:
