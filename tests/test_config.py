@@ -297,6 +297,18 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
             {"policy": {"denied_addresses": ["203.0.113.7", "relay.example"]}},
             "policy.denied_addresses: 'relay.example' does not appear to be an IPv4 or IPv6 address",
         ),
+        (
+            {"opensearch": {"urls": ["http://["]}, "store": {"backend": "opensearch"}},
+            "opensearch.urls: needs a host and a valid port",
+        ),
+        (
+            {"relay": {"url": "wss://a..example"}},
+            "relay.url: must be a ws or wss URL with a host and a valid port",
+        ),
+        (
+            {"mirror": [{"url": "wss://a.example:0"}]},
+            "mirror.url: wss://a.example:0 (table 1) must be a ws or wss URL with a host and a valid port",
+        ),
         ({"net": {"max_connections_per_address": -1}}, "net.max_connections_per_address: expected `int` >= 0"),
         ({"net": {"outbox_bytes": 2_097_151}}, "net.outbox_bytes: must be at least twice limits.max_message_length"),
     ],

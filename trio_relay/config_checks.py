@@ -113,13 +113,25 @@ def check_names(options: NetOptions) -> None:
 
 
 def check_credentials(options: OpenSearchOptions) -> None:
-    """Check that none of the credentials would be passed over."""
+    """Check that all nodes can be asked for, and that none of the credentials would be passed over."""
+    for url in options.urls:
+        check_node(url)
     if options.api_key and options.username:
         raise ConfigError("opensearch.api_key: cannot be sent together with opensearch.username")
     if options.password and not options.username:
         raise ConfigError("opensearch.password: needs opensearch.username")
     if options.ca_file and not any(url.startswith("https:") for url in options.urls):
         raise ConfigError("opensearch.ca_file: needs an https URL in opensearch.urls")
+
+
+def check_node(url: str) -> None:
+    """Check that a node of a cluster has a host and a port."""
+    try:
+        parts = urlsplit(url)
+        if parts.port == 0 or not (parts.hostname or "").encode("idna"):
+            raise ValueError
+    except ValueError:
+        raise ConfigError("opensearch.urls: needs a host and a valid port") from None
 
 
 def check_bus(options: BusOptions, backend: str) -> None:
@@ -143,13 +155,23 @@ def check_bus(options: BusOptions, backend: str) -> None:
 
 def check_url(key: str, url: str) -> None:
     """Check that a name of the relay is one that clients can connect to, and that all of it counts."""
-    if not same_relay(url, url) or re.search(r"\s", url):
+    if not _is_reachable(url):
         raise ConfigError(f"{key}: must be a ws or wss URL with a host and a valid port")
     parts = urlsplit(url)
     if "@" in parts.netloc:
         raise ConfigError(f"{key}: must not hold a user or a password, since the relay asks for none")
     if plain_path(parts.path) == HEALTH:
         raise ConfigError(f"{key}: the path {HEALTH} is taken by the relay's answer to health checks")
+
+
+def _is_reachable(url: str) -> bool:
+    """True if it names a relay, with a port that can be connected to and a host that can be asked for (RFC 1035)."""
+    if not same_relay(url, url) or re.search(r"\s", url) or (parts := urlsplit(url)).port == 0:
+        return False
+    try:
+        return bool((parts.hostname or "").encode("idna"))
+    except UnicodeError:  # a part between two dots that is empty, or longer than 63 bytes
+        return False
 
 
 def check_listen(key: str, address: str) -> None:
@@ -204,7 +226,7 @@ def check_mirrors(mirrors: Sequence[MirrorOptions], names: Sequence[str], listen
         what = f"{bare_url(mirror.url)} (table {number})"
         if is_ambiguous(mirror.url):
             raise ConfigError(f"mirror.url: {what}: {UNREADABLE}")
-        if not same_relay(mirror.url, mirror.url) or re.search(r"\s", mirror.url):
+        if not _is_reachable(mirror.url):
             raise ConfigError(f"mirror.url: {what} must be a ws or wss URL with a host and a valid port")
         if any(same_relay(mirror.url, name) for name in names) or any(_leads_to(mirror.url, one) for one in listen):
             raise ConfigError(f"mirror.url: {what} is this relay itself")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 from urllib.parse import urlsplit
 
-from trio_relay.config_checks import ConfigError, check_url
+from trio_relay.config_checks import ConfigError, check_node, check_url
 from trio_relay.net.addresses import Proxies
 from trio_relay.nostr.nip19 import npub_of, pubkey_of
 from trio_relay.nostr.urls import is_loopback
@@ -33,7 +33,7 @@ MOST_NAME: Final = 29
 FOLLOWS: Final = 2
 """How far from the admin the web of trust reaches."""
 _PORTS: Final = {"ws": 80, "wss": 443}
-
+_NO_NODE: Final = "{!r} is no URL of OpenSearch: http:// or https://, a host and a port"
 
 _Settings: TypeAlias = Mapping[str, tuple[Any, str]]
 """Values by their keys, each with a comment; what is empty is left out."""
@@ -286,7 +286,11 @@ def read_store(text: str) -> str:
             raise ValueError(
                 "no user and no password in the URL: they are TRIO_RELAY_OPENSEARCH__USERNAME, …__PASSWORD"
             )
-        raise ValueError(f"{place!r} is no URL of OpenSearch: http:// or https://, a host and a port")
+        raise ValueError(_NO_NODE.format(place))
+    try:
+        check_node(place)
+    except ConfigError:
+        raise ValueError(_NO_NODE.format(place)) from None
     return place
 
 

@@ -360,3 +360,11 @@ async def test_an_empty_file_is_a_store_that_the_relay_will_make(tmp_path: Path,
     empty.touch(0o600)
     told = await doctor(tmp_path, settings | {"store.path": str(empty)})
     assert "store-refused" not in told.codes
+
+
+@pytest.mark.parametrize("host", ["a..example", f"{'a' * 70}.example"])
+async def test_a_name_that_cannot_be_one_is_no_fault_of_the_looks(
+    tmp_path: Path, settings: dict[str, str], host: str
+) -> None:
+    told = await doctor(tmp_path, settings | {"relay.url": f"wss://{host}/"})
+    assert "look-failed" not in told.codes

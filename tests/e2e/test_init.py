@@ -105,3 +105,11 @@ async def test_the_questions_fit_a_terminal_and_need_no_colour(tmp_path: Path) -
 async def test_a_name_that_no_file_can_have_is_told_as_that(tmp_path: Path) -> None:
     ended = await finished(tmp_path, "init", "--yes", "--config", f"{'a' * 300}.toml")
     assert ended.stderr.startswith(b"trio-relay: "), ended.stderr
+
+
+@pytest.mark.parametrize(
+    "answers", [("--address", "wss://a..b"), ("--address", "ws://a.example:0"), ("--store", "http://[")]
+)
+async def test_what_no_client_nor_relay_can_reach_is_refused(tmp_path: Path, answers: tuple[str, str]) -> None:
+    ended = await finished(tmp_path, "init", "--yes", *answers)
+    assert (ended.returncode, (tmp_path / "relay.toml").exists()) == (2, False)
