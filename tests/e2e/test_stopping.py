@@ -10,11 +10,11 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
-from tests.support.keys import NOW, Author
+from tests.support.keys import ALICE, NOW, Author
 from tests.support.program import MODULE, Program, running
-from tests.support.program_load import everything
-from tests.support.server import Talker
-from tests.support.wire import connected
+from tests.support.program_load import everything, publish_all
+from tests.support.server import Talker, plain
+from tests.support.wire import closing, connected, message
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +84,25 @@ async def test_events_in_flight_at_the_signal_are_stored_and_answered_or_neither
         stored = {event["id"] for event in await everything(client)}
     assert [sender.close_code for sender in senders] == [1012, 1012, 1012]
     assert stored == set.union(*[sender.accepted for sender in senders])
+
+
+async def test_an_answer_that_has_begun_is_sent_to_its_end(tmp_path: Path) -> None:
+    """Many times what the relay and the kernel hold for a client: most of it leaves after the signal."""
+    events = [ALICE.event("x" * 60_000, created_at=NOW - age) for age in range(100)]
+    narrow = {"limits.max_message_length": "131072", "net.outbox_bytes": "262144"}
+    async with running(tmp_path, narrow) as program, program.client() as client:
+        await publish_all(client, events)
+    async with running(tmp_path, narrow) as again, connected(again.address) as reader:
+        await reader.open()
+        await reader.send(message("REQ", "all", {"limit": len(events)}))
+        received = [await reader.receive()]
+        again.signal(SIGTERM)
+        await again.logs("listeners closed")
+        received += [await reader.receive() for _ in events]
+        assert await reader.receive_close() == (1012, "the relay is stopping")
+        await reader.send(closing(1012))
+        assert await again.wait() == 0
+    assert received == [*(["EVENT", "all", plain(event)] for event in events), ["EOSE", "all"]]
 
 
 async def test_what_was_acknowledged_before_a_stop_at_once_is_stored(
