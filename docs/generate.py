@@ -119,7 +119,7 @@ def _exit_codes() -> list[str]:
     ]
     for name, exits in EXITS.items():
         marks = ["yes" if code in exits.codes else "no" for code in (3, 4)]
-        lines.append(f"| `{f'trio-relay {name}'.strip()}` | {exits.failed or 'no'} | {' | '.join(marks)} |")
+        lines.append(f"| `{f'trio-relay {name}'.strip()}` | {exits.failed} | {' | '.join(marks)} |")
     return [*lines, "", "What is wrong is one line on standard error; a traceback is a fault of the program."]
 
 

@@ -113,12 +113,12 @@ def test_every_command_has_its_codes_in_the_table_in_its_help_and_in_the_docs() 
     for name, exits in leaving.EXITS.items():
         told = CliRunner().invoke(cli.main, [*([name] if name else []), "--help"], prog_name="trio-relay").stdout
         assert str(exits) in " ".join(told.split())
-        assert f"| `{f'trio-relay {name}'.strip()}` | {exits.failed or 'no'} |" in page
+        assert f"| `{f'trio-relay {name}'.strip()}` | {exits.failed} |" in page
 
 
 def test_what_a_command_never_does_needs_no_code() -> None:
     never = {code: set(leaving.EXITS) - set(of(code)) for code in (leaving.CRASHED, leaving.STORE_REFUSED)}
-    assert never[leaving.CRASHED] == {"check-config", "completion"}
+    assert never[leaving.CRASHED] == set()  # all say something, and a disk may be full: see tests/e2e
     assert never[leaving.STORE_REFUSED] <= {"call", "check-config", "completion", "doctor", "init", "reload", "top"}
     assert of(leaving.ADDRESS_REFUSED) == ["", "serve"]
 
@@ -160,7 +160,7 @@ DAMAGED = [
     for name in of(leaving.CRASHED)
     if name
     not in {"", "serve", "call", "init", "top", "restore", "migrate", "import", "sync", "admin-link"}
-    | {"doctor", "reload"}
+    | {"doctor", "reload", "check-config", "completion"}
 ]
 
 

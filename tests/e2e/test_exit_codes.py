@@ -11,7 +11,7 @@ import trio
 from trio_websocket import ConnectionClosed
 
 from tests.support.keys import ALICE
-from tests.support.program import finished, launcher, running
+from tests.support.program import MODULE, finished, launcher, running
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +61,25 @@ async def test_an_address_in_use_is_4_and_named(tmp_path: Path, processes: dict[
     assert ended.returncode == 4
     assert ended.stderr.decode() == f"trio-relay: cannot listen on {address}: Address already in use\n"
     assert b"listening on" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["doctor --json", "completion bash", "check-config", "--help", "--version", "init --yes", "serve", "stats"],
+)
+async def test_a_disk_that_is_full_for_what_is_said_is_1_and_one_line(tmp_path: Path, command: str) -> None:
+    await finished(tmp_path, "migrate")
+    into_full = ["sh", "-c", 'exec "$0" "$@" >/dev/full', *MODULE]
+    ended = await finished(tmp_path, *command.split(), command=into_full)
+    told = ended.stderr.decode().splitlines()
+    assert (ended.returncode, told[-1:]) == (1, ["trio-relay: cannot write the output: No space left on device"])
+    assert "Traceback" not in ended.stderr.decode()
+
+
+async def test_the_code_tells_what_no_line_can(tmp_path: Path) -> None:
+    all_full = ["sh", "-c", 'exec "$0" "$@" >/dev/full 2>&1', *MODULE]
+    assert (await finished(tmp_path, "--version", command=all_full)).returncode == 1
+    assert (await finished(tmp_path, "check-config", "--config", "none.toml", command=all_full)).returncode == 2
 
 
 FALLING_LATER = """

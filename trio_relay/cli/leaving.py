@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final, NamedTuple, NoReturn
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NamedTuple, NoReturn
 
 import click
 import structlog
@@ -43,12 +45,12 @@ class Exits(NamedTuple):
     """With which codes a command may end, beside 0, 2 and 130, which all may.
 
     Attributes:
-        failed: what 1 means; empty: it cannot be.
+        failed: what 1 means; beside that, of all: nobody can take the output, as on a full disk.
         opens_store: it may be 3.
         listens: it may be 4.
     """
 
-    failed: str = ""
+    failed: str = "the output cannot be written"
     opens_store: bool = True
     listens: bool = False
 
@@ -56,7 +58,6 @@ class Exits(NamedTuple):
     def codes(self) -> dict[int, str]:
         """Each code and its meaning, in order."""
         left_out = {
-            *(() if self.failed else (CRASHED,)),
             *(() if self.opens_store else (STORE_REFUSED,)),
             *(() if self.listens else (ADDRESS_REFUSED,)),
         }
@@ -99,6 +100,21 @@ EXITS: Final = {
     "why": _READING,
 }
 """By the names of the commands; the empty one is the program without any."""
+_SAYING: Final = ("click.utils", "rich.console")
+"""Modules by which commands say whatever they say."""
+
+
+class CommandGroup(click.Group):
+    """All commands, each of which ends with a line and a code where nobody can take what it says: a disk is full."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if not _is_of_output(error):
+                raise
+            _drop_output()
+            leave(CRASHED, f"cannot write the output: {error.strerror}")
 
 
 @contextmanager
@@ -118,6 +134,8 @@ def exit_codes(*, writes: bool = False) -> Iterator[None]:
                 leave(STOPPED_NOW, "interrupted")
             case BrokenPipeError():
                 sys.exit(CRASHED)  # the reader of our output has gone, so nobody would see a message
+            case OSError() as lost if _is_of_output(lost):
+                raise lost from None  # `CommandGroup` tells it, wherever in a command it comes from
             case OSError() as unwritten if writes:
                 what = f" {unwritten.filename}" if unwritten.filename else ""
                 leave(CRASHED, f"cannot write{what}: {unwritten.strerror}")
@@ -140,6 +158,18 @@ def exit_codes(*, writes: bool = False) -> Iterator[None]:
                 leave(CRASHED, "a part of the relay failed, so it has stopped")
 
 
+def _is_of_output(error: OSError) -> bool:
+    """Return True if it was raised where all is said: these call the system themselves, by no further frame."""
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return innermost.f_globals["__name__"] in _SAYING
+
+
+def _drop_output() -> None:
+    """Let what is still to be written lead nowhere: Python tries once more at its end, and would end with 120."""
+    with suppress(OSError):  # a test's output is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+
+
 def _sole(error: BaseException) -> BaseException:
     """Return the only exception in nested groups, or the group that has several.
 
@@ -155,5 +185,6 @@ def _sole(error: BaseException) -> BaseException:
 
 def leave(code: int, reason: str) -> NoReturn:
     """Say why, and end with this exit code."""
-    click.echo(f"trio-relay: {reason}", err=True)
+    with suppress(OSError):  # where that cannot be said either, the code still tells it
+        click.echo(f"trio-relay: {reason}", err=True)
     sys.exit(code)

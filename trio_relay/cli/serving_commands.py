@@ -13,7 +13,7 @@ import trio
 
 from trio_relay import app, logs
 from trio_relay.cli.backup_commands import backups_of
-from trio_relay.cli.leaving import CONFIG_ERROR, exit_codes, leave
+from trio_relay.cli.leaving import CONFIG_ERROR, CommandGroup, exit_codes, leave
 from trio_relay.cli.loading import config_option, group_config_option, loaded, loaded_whole
 from trio_relay.config import Config, ConfigRead
 from trio_relay.main_process import Origins
@@ -26,7 +26,7 @@ from trio_relay.tls_files import tls_files
 from trio_relay.version import CODE, __version__
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @group_config_option
 @click.version_option(f"{__version__} ({CODE})", prog_name="trio-relay")
 @click.pass_context
