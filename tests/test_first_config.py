@@ -111,6 +111,8 @@ READERS: list[tuple[Callable[[str], object], str, str]] = [
     (first_config.read_address, "http://relay.example", "clients type ws://relay.example"),
     (first_config.read_address, "wss://me:secret@relay.example", "is neither"),
     (first_config.read_address, "wss://relay.example:99999", "is neither"),
+    (first_config.read_address, "wss://a..b", "is neither"),
+    (first_config.read_address, "ws://relay.example:0", "is neither"),
     (first_config.read_address, "wss://relay.example/?a=b", "no ? and no #"),
     (first_config.read_tls, "nobody", "one of these: proxy, relay"),
     (first_config.read_tls, "", "one of these: proxy, relay"),
@@ -123,6 +125,9 @@ READERS: list[tuple[Callable[[str], object], str, str]] = [
     (first_config.read_store, "", "events need a place"),
     (first_config.read_store, "https://me:sesame@search", "no user and no password in the URL"),
     (first_config.read_store, "redis://here", "is no URL of OpenSearch"),
+    (first_config.read_store, "http://[", "is no URL of OpenSearch"),
+    (first_config.read_store, "http://here:0", "is no URL of OpenSearch"),
+    (first_config.read_store, "http://a..b:9200", "is no URL of OpenSearch"),
     (lambda text: first_config.read_admin(text, is_needed=True), "none", "begins with the admin's follows"),
     (lambda text: first_config.read_admin(text, is_needed=True), "", "begins with the admin's follows"),
     (lambda text: first_config.read_admin(text, is_needed=False), "me@example.org", "a name (NIP-05), not a key"),
@@ -194,7 +199,13 @@ def test_a_certificate_is_looked_at_before_it_is_written_down(tmp_path: Path, in
 
 @pytest.mark.parametrize(
     ("store", "reason"),
-    [(".", "is a folder"), ("file/relay.db", "file is no folder"), ("relay.toml", "belongs to the store")],
+    [
+        (".", "is a folder"),
+        ("~nobody.here/relay.db", "whose home is that?"),
+        ("s" * 300, "File name too long"),
+        ("file/relay.db", "file is no folder"),
+        ("relay.toml", "belongs to the store"),
+    ],
 )
 def test_a_store_that_cannot_lie_there_is_refused(init: Callable[..., Result], store: str, reason: str) -> None:
     Path("file").write_text("")
@@ -254,3 +265,9 @@ def test_what_comes_next_are_commands_that_there_are(init: Callable[..., Result]
     commands = [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("  trio-relay ")]
     assert {name for name in commands if not name.startswith("-")} == {"migrate", "check-config", "admin-link"}
     assert set(commands) <= {*main.commands, "--config"}
+
+
+def test_a_store_at_home_lies_there(init: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert init("--store", "~/relay.db").exit_code == 0
+    assert config.load(Path("relay.toml"), {}).store.path == "/somewhere/relay.db"

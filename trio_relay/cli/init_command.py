@@ -201,9 +201,16 @@ def _asked_for_writing(questions: _Questions, url: str) -> Writing:
 
 
 def _read_file(text: str) -> str:
-    if not Path(path := text.strip()).is_file():
+    if not os.path.isfile(path := _at_home(text.strip())):  # False for a name that is too long, too
         raise ValueError(f"{path or 'that'} is no file")
     return path
+
+
+def _at_home(path: str) -> str:
+    """A path whose `~` is the home that it stands for: a shell does that for options, and nobody for answers."""
+    if (whole := os.path.expanduser(path)).startswith("~"):
+        raise ValueError(f"{path}: whose home is that? A name that begins with ~ is written ./~")
+    return whole
 
 
 def _read_key(certificate: str, text: str) -> str:
@@ -220,7 +227,11 @@ def _read_store(config: Path, text: str) -> str:
     """Read where events are kept; a file must be able to lie there, and not where the configuration will."""
     if "://" in (store := read_store(text)):
         return store
-    path = Path(store)
+    path = Path(store := _at_home(store))
+    try:
+        path.exists()
+    except OSError as error:
+        raise ValueError(f"{store}: {error.strerror}") from None
     if path.is_dir():
         raise ValueError(f"{store} is a folder: name a file in it")
     if (blocked := next((one for one in path.parents if one.exists() and not one.is_dir()), None)) is not None:
