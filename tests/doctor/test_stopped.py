@@ -368,3 +368,9 @@ async def test_a_name_that_cannot_be_one_is_no_fault_of_the_looks(
 ) -> None:
     told = await doctor(tmp_path, settings | {"relay.url": f"wss://{host}/"})
     assert "look-failed" not in told.codes
+
+
+async def test_a_folder_of_backups_that_cannot_be_made(tmp_path: Path, settings: dict[str, str]) -> None:
+    told = await doctor(tmp_path, settings | {"backup.folder": "/dev/null/x"})
+    assert (told.codes, told.code) == ({"not-running", "backups-unreadable"}, 1)
+    assert told.findings["backups-unreadable"]["what"] == "/dev/null/x: /dev/null is no folder."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -38,7 +39,7 @@ BACKUP_OLD: Final = Ailment(
 BACKUPS_UNREADABLE: Final = Ailment(
     "backups-unreadable",
     Severity.WARNING,
-    "The place of the backups cannot be looked at.",
+    "The place of the backups cannot be looked at, or there can be none: a file lies in its way.",
     "Correct backup.folder or backup.repository, or who may read it.",
 )
 
@@ -87,6 +88,7 @@ async def look_at_backups(patient: Patient, chart: Chart) -> None:
     try:
         newest = await vault.newest(patient.now)
         if config.store.backend == "sqlite":
+            chart.add(await trio.to_thread.run_sync(_in_the_way, patient, abandon_on_cancel=True))
             parts = await trio.to_thread.run_sync(_parts, patient, abandon_on_cancel=True)
             chart.add(of_unfinished(parts, patient.now))
     except (BackupRefused, StoreError, StoreRefused) as error:
@@ -94,6 +96,12 @@ async def look_at_backups(patient: Patient, chart: Chart) -> None:
         return
     chart.facts.append("none" if newest is None else f"the newest is {lasting(patient.now - newest)} old")
     chart.add(of_newest(config.backup, newest, patient.now, is_running=patient.is_running))
+
+
+def _in_the_way(patient: Patient) -> list[Finding]:
+    folder = folder_of(patient.config.backup, patient.config.store).absolute()
+    nearest = next(one for one in (folder, *folder.parents) if os.path.exists(one))
+    return [] if nearest.is_dir() else [BACKUPS_UNREADABLE.found(f"{folder}: {nearest} is no folder.")]
 
 
 def _parts(patient: Patient) -> list[tuple[Path, float]]:
