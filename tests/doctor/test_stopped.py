@@ -374,3 +374,10 @@ async def test_a_folder_of_backups_that_cannot_be_made(tmp_path: Path, settings:
     told = await doctor(tmp_path, settings | {"backup.folder": "/dev/null/x"})
     assert (told.codes, told.code) == ({"not-running", "backups-unreadable"}, 1)
     assert told.findings["backups-unreadable"]["what"] == "/dev/null/x: /dev/null is no folder."
+
+
+async def test_hooks_that_wait_while_they_are_loaded(tmp_path: Path, settings: dict[str, str]) -> None:
+    hooks = tmp_path / "waiting.py"
+    hooks.write_text("import threading\nthreading.Event().wait()\n")
+    told = await doctor(tmp_path, settings | {"plugins.hooks": str(hooks)})
+    assert (told.codes, told.code) == ({"not-running", "hooks-slow"}, 1)

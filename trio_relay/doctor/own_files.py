@@ -77,6 +77,13 @@ HOOKS_BROKEN: Final = Ailment(
     "The module that plugins.hooks names cannot be loaded, or not as hooks: the relay would not start.",
     "Correct the module, or plugins.hooks; docs/plugins.md says what it holds.",
 )
+HOOKS_SLOW: Final = Ailment(
+    "hooks-slow",
+    Severity.WARNING,
+    "The module that plugins.hooks names takes seconds to load, or waits for something: the relay starts so much later,"
+    " or never.",
+    "Have the module load at once, and do such work in a task of start(relay, options); docs/plugins.md.",
+)
 PROGRAM_MISSING: Final = Ailment(
     "program-missing",
     Severity.FAULT,
@@ -90,6 +97,8 @@ RUNS_AS_ROOT: Final = Ailment(
     "Give it a user of its own; see docs/operations.md.",
 )
 
+_LOAD_SECONDS: Final = 5.0
+"""For hooks, which run code of others; less than a group of looks has."""
 _OLD_SECONDS: Final = 3_600
 """After so long without a change a file is not being written any more."""
 
@@ -156,8 +165,13 @@ def _shown(mode: int) -> str:
 async def look_at_files(patient: Patient, chart: Chart) -> None:
     """Look at the configuration, all that it names, and the store's own files."""
     await trio.to_thread.run_sync(_look, patient, chart, abandon_on_cancel=True)
-    if (hooks := patient.config.plugins.hooks) and (fault := await _fault_of_hooks(patient)) is not None:
-        chart.add([HOOKS_BROKEN.found(f"{hooks}: {fault}.")])
+    if not (hooks := patient.config.plugins.hooks):
+        return
+    with trio.move_on_after(_LOAD_SECONDS) as patience:
+        if (fault := await _fault_of_hooks(patient)) is not None:
+            chart.add([HOOKS_BROKEN.found(f"{hooks}: {fault}.")])
+    if patience.cancelled_caught:
+        chart.add([HOOKS_SLOW.found(f"{hooks}: not loaded after {_LOAD_SECONDS:g} seconds.")])
 
 
 def _look(patient: Patient, chart: Chart) -> None:
