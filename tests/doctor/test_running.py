@@ -299,7 +299,7 @@ async def test_backups_that_fail(tmp_path: Path) -> None:
     async with running(tmp_path, settings) as program:
         await program.logs("no backup was made")
         told = await examined(settings)
-    only(told, "degraded", "backup-missing", words="no backup was made")
+    only(told, "degraded", "backup-missing", "backups-unreadable", words="no backup was made")
 
 
 async def test_backups_that_are_not_made(tmp_path: Path) -> None:

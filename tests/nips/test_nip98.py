@@ -207,7 +207,7 @@ def test_the_reading_methods_are_those_that_list_and_tell() -> None:
     changing = methods.METHODS.keys() - methods.READING
     assert {name.rstrip("s") for name in changing if name.startswith(("list", "supported", "stat"))} == set()
     verbs = "ban unban allow unallow disallow undisallow block unblock change create edit delete assign unassign"
-    others = "add remove undo disconnect backup export deny undeny compact run"
+    others = "add remove undo disconnect backup export deny undeny compact run reload"
     assert [name for name in changing if not name.startswith(tuple(f"{verbs} {others}".split()))] == []
 
 

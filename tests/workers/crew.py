@@ -109,6 +109,7 @@ class Crew:
             patch.setattr(worker, "Scoreboard", Inherited)
             patch.setattr(worker, "inherited_listener", lambda fd, _is_ahead: self._listeners[fd])
             patch.setattr(worker, "rules_of", noted)
+            patch.setattr(worker, "entrances_of", list)  # listeners in memory have no addresses
             patch.setattr(worker, "open_relay", opened)
             patch.setattr(worker, "tune_process", lambda _config: None)
             patch.setattr(logs, "configure", lambda *_args, **_named: None)
