@@ -243,7 +243,7 @@ def test_however_a_run_ends_it_has_its_code(
 ) -> None:
     async def run_to_its_end(_config: Config, _announce: Callable[[str], None], _lists: object = None) -> None:
         if end is not None:
-            raise _wrapped(end, depth)
+            raise _wrapped(type(end)(*end.args), depth)  # a new one, which nobody has raised yet
 
     monkeypatch.setattr(app, "main", run_to_its_end)
     ended = run()

@@ -160,8 +160,8 @@ def exit_codes(*, writes: bool = False) -> Iterator[None]:
 
 def _is_of_output(error: OSError) -> bool:
     """Return True if it was raised where all is said: these call the system themselves, by no further frame."""
-    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
-    return innermost.f_globals["__name__"] in _SAYING
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals["__name__"] in _SAYING  # one in a group may never have been raised
 
 
 def _drop_output() -> None:
