@@ -21,6 +21,7 @@ from docs.generate import ROOT
 from tests.support.program import PATIENCE
 
 RULES: Final = ROOT / "deploy" / "prometheus" / "trio-relay.rules.yml"
+_READY: Final = b"Server is ready to receive web requests"
 _LISTENS: Final = re.compile(rb'"Listening on" address=(\S+)')
 _BETWEEN_LOOKS: Final = 0.25
 
@@ -92,13 +93,13 @@ async def started(command: Sequence[str], folder: Path) -> AsyncIterator[Prometh
 
 
 async def _read(log: trio.abc.ReceiveStream | None, addresses: trio.MemorySendChannel[str]) -> None:
-    """Read its log to the end, and tell where it listens."""
+    """Read its log to the end, and tell where it listens once it does not answer 503 any more."""
     assert log is not None
     said = b""
     async with log:
         async for chunk in log:
             said += chunk
-            if (found := _LISTENS.search(said)) is not None:
+            if _READY in said and (found := _LISTENS.search(said)) is not None:
                 addresses.send_nowait(found[1].decode())
                 said = b""
 
