@@ -46,6 +46,16 @@ def outlive_hangups() -> None:
     atexit.register(signal.signal, signal.SIGHUP, signal.SIG_IGN)
 
 
+def keep_its_end() -> None:
+    """Have no signal to stop change how this process has ended, once only its interpreter is left to be taken down.
+
+    That takes a moment of its own, in which the signals would have their default effect: who presses Ctrl-C once more
+    would be told of a process that was killed, not of one that has done what it was asked for.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        atexit.register(signal.signal, number, signal.SIG_IGN)
+
+
 def files_for(connections: int) -> int:
     """Return how many files a process needs open for so many connections."""
     return connections + _OTHER_FILES

@@ -1,4 +1,4 @@
-"""How the real program ends: asked once, asked twice, and while events are on their way."""
+"""How the real program ends: asked once, asked twice, late, and while events are on their way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trio
 from trio_websocket import ConnectionClosed
 
 from tests.support.keys import ALICE, NOW, Author
-from tests.support.program import MODULE, Program, running
+from tests.support.program import MODULE, Program, finished, launcher, running
 from tests.support.program_load import everything, publish_all
 from tests.support.server import Talker, plain
 from tests.support.wire import closing, connected, message
@@ -180,3 +180,19 @@ async def test_who_is_told_to_read_again_while_it_stops_ends_as_if_it_were_not(
             await trio.sleep(0.003)
         code = await program.wait()
     assert (code, program.out.splitlines()[-1]) == (0, "stopped")
+
+
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+async def test_one_that_comes_while_the_interpreter_is_taken_down_does_not_kill(
+    tmp_path: Path, number: Signals
+) -> None:
+    late = f"""
+import os, sys
+class Late:
+    def __del__(self, say=os.write, kill=os.kill, own=os.getpid()):
+        say(1, b"late")
+        kill(own, {number:d})
+sys.late = Late()
+"""
+    ended = await finished(tmp_path, "completion", "bash", command=launcher(late))
+    assert (ended.returncode, ended.stdout[-4:]) == (0, b"late"), ended.stderr

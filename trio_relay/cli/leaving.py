@@ -18,6 +18,7 @@ from trio_relay.net.listeners import AddressRefused
 from trio_relay.net.tls import TlsRefused
 from trio_relay.net.web.rendering import PagesRefused
 from trio_relay.plugins.hooks import HooksRefused
+from trio_relay.process import keep_its_end
 from trio_relay.resuming import ResumeRefused
 from trio_relay.state_file import StateRefused
 from trio_relay.store.base import StoreError, StoreRefused
@@ -108,6 +109,7 @@ class CommandGroup(click.Group):
     """All commands, each of which ends with a line and a code where nobody can take what it says: a disk is full."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        keep_its_end()
         try:
             return super().main(*args, **kwargs)
         except OSError as error:
