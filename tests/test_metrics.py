@@ -78,6 +78,7 @@ async def test_the_page_has_every_family(autojump_clock: MockClock) -> None:
         "trio_relay_requests_refused": "counter",
         "trio_relay_tls_handshakes_failed": "counter",
         "trio_relay_tls_certificate_expiry_seconds": "gauge",
+        "trio_relay_tls_certificate_start_seconds": "gauge",
         "trio_relay_refusals": "counter",
         "trio_relay_events_refused": "counter",
         "trio_relay_events_received": "counter",
@@ -371,15 +372,17 @@ async def test_bytes_that_clients_make_the_relay_hold_are_told(autojump_clock: M
 
 
 async def test_tls_tells_when_its_certificate_ends_and_who_failed(autojump_clock: MockClock) -> None:
-    tls = Tls(certified(ends=datetime(2030, 1, 1, tzinfo=UTC)))
+    pair = certified(ends=datetime(2030, 1, 1, tzinfo=UTC))
+    tls = Tls(pair)
     async with open_door(preamble=Preamble(tls=True), tls=tls) as door:
         async with open_stream(door) as wire:
             assert (await wire.ask()).status == 400
         seen = samples(page_of(door))
         assert seen["tls_certificate_expiry_seconds", ""] == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
+        assert seen["tls_certificate_start_seconds", ""] == pair.term.starts
         assert seen["tls_handshakes_failed_total", "http request"] == 1
     async with open_door() as door:
-        assert not beginning(samples(page_of(door)), "tls_certificate_expiry_seconds", "tls_handshakes_failed_total")
+        assert not beginning(samples(page_of(door)), "tls_certificate", "tls_handshakes_failed_total")
 
 
 async def test_memory_is_told_by_the_setting_that_bounds_it(autojump_clock: MockClock) -> None:

@@ -24,8 +24,6 @@ log = structlog.get_logger("trio_relay.app")
 LOOK_SECONDS: Final = 5.0
 """Between two looks at the files."""
 _DAY: Final = 86_400
-WARN_SECONDS: Final = 14 * _DAY
-"""Before the certificate ends: from then on it is said once a day."""
 
 Take: TypeAlias = Callable[[CertifiedKey], None]
 
@@ -51,7 +49,7 @@ class TlsFiles:
         self._taken = self._stamps()  # before they are read: what is written meanwhile is seen at the next look
         self.certified = read_certified(certificate, key)
         """What they held when they last fitted together."""
-        self._expiry = self.certified.expiry
+        self._term = self.certified.term
         self._complaint = ""
         self._next_warning = 0.0
         if _is_open_to_all(key):
@@ -67,8 +65,8 @@ class TlsFiles:
         self._complaint = ""
         if certified == self.certified:  # written anew as it was
             return False
-        self.certified, self._expiry, self._next_warning = certified, certified.expiry, 0.0
-        log.info("TLS certificate read again", ends=_day(self._expiry))
+        self.certified, self._term, self._next_warning = certified, certified.term, 0.0
+        log.info("TLS certificate read again", ends=_day(self._term.ends))
         return True
 
     async def run(self, take: Take, turn: trio.Lock) -> None:
@@ -102,10 +100,10 @@ class TlsFiles:
 
     def _warn_of_expiry(self) -> None:
         now = self._clock()
-        if now >= self._next_warning and self._expiry - now < WARN_SECONDS:
+        if now >= self._next_warning and now > self._term.late:
             self._next_warning = now + _DAY
-            said = "the TLS certificate has ended" if now >= self._expiry else "the TLS certificate ends soon"
-            log.warning(said, ends=_day(self._expiry), path=str(self._certificate))
+            said = "the TLS certificate has ended" if now >= self._term.ends else "the TLS certificate ends soon"
+            log.warning(said, ends=_day(self._term.ends), path=str(self._certificate))
 
     def _stamps(self) -> object | None:
         return stamp_of(self._certificate), stamp_of(self._key)
@@ -131,7 +129,7 @@ def read_certified(certificate: Path, key: Path) -> CertifiedKey:
     certified = CertifiedKey(_bytes_of("tls_certificate", certificate), _bytes_of("tls_key", key))
     try:
         certified.context()
-        _ = certified.expiry
+        _ = certified.term
     except TlsRefused as refused:
         raise TlsRefused(f"net.tls_certificate, net.tls_key: {refused}") from refused
     return certified

@@ -278,7 +278,7 @@ def test_a_certificate_at_its_end(
 ) -> None:
     trusting(tmp_path, monkeypatch)
     now = datetime.now(UTC)
-    made = authority().issue_cert("localhost", not_before=now - 9 * DAY, not_after=now + ends)
+    made = authority().issue_cert("localhost", not_before=now - 90 * DAY, not_after=now + ends)
     only(doctor_here(settings | over_tls(tmp_path, made)), code, "end")
 
 

@@ -33,7 +33,7 @@ from trio_relay.doctor import (
     software,
     store_state,
 )
-from trio_relay.net import addresses
+from trio_relay.net import addresses, tls
 from trio_relay.peers import dialing, messages
 from trio_relay.store import sqlite
 
@@ -225,10 +225,12 @@ def test_a_date_that_is_none_says_nothing_of_the_clock(text: str) -> None:
     assert set(codes(clock.of_date(text, NOW))) <= {"clock-off"}
 
 
-def test_a_certificate_ends_soon_within_two_weeks() -> None:
-    assert codes(certificate.of_end(NOW + 14 * 86_400, NOW)) == []
-    assert codes(certificate.of_end(NOW + 14 * 86_400 - 1, NOW)) == ["certificate-ends"]
-    assert codes(certificate.of_end(NOW, NOW)) == ["certificate-ended"]
+@pytest.mark.parametrize(("days", "left"), [(90, 14), (6, 1)])
+def test_a_certificate_ends_soon_when_little_of_its_term_is_left(days: int, left: int) -> None:
+    term = tls.Term(NOW, NOW + days * 86_400)
+    assert codes(certificate.of_end(term, term.ends - left * 86_400)) == []
+    assert codes(certificate.of_end(term, term.ends - left * 86_400 + 1)) == ["certificate-ends"]
+    assert codes(certificate.of_end(term, term.ends)) == ["certificate-ended"]
 
 
 def test_where_a_name_leads() -> None:

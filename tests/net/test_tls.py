@@ -24,7 +24,7 @@ from tests.support.wire import CLOSE, Wire, closing, frame, message, open_stream
 from trio_relay import Limits, NetOptions
 from trio_relay.net import listeners
 from trio_relay.net import server as server_module
-from trio_relay.net.tls import CertifiedKey, Tls, TlsRefused, not_after
+from trio_relay.net.tls import CertifiedKey, Term, Tls, TlsRefused, term_of
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -259,15 +259,25 @@ async def test_what_cannot_be_used_is_refused_and_the_old_one_stays(pair: Certif
         (2199, trustme.KeyType.RSA),
     ],
 )
-def test_the_end_of_a_certificate_is_read_as_another_library_reads_it(year: int, key: trustme.KeyType) -> None:
+def test_how_long_a_certificate_holds_is_read_as_another_library_reads_it(year: int, key: trustme.KeyType) -> None:
     """From 2050 on it is written in another way (RFC 5280, section 4.1.2.5)."""
     pair = certified(ends=datetime(year, 2, 3, 4, 5, 6, tzinfo=UTC), key=key)
-    expected = x509.load_pem_x509_certificate(pair.chain).not_valid_after_utc
-    assert pair.expiry == expected.timestamp()
-    assert expected.year == year
+    expected = x509.load_pem_x509_certificate(pair.chain)
+    starts, ends = expected.not_valid_before_utc, expected.not_valid_after_utc
+    assert pair.term == (starts.timestamp(), ends.timestamp())
+    assert ends.year == year
+
+
+@pytest.mark.parametrize(
+    ("hours", "left"),
+    [(400 * 24, 14 * 24), (90 * 24, 14 * 24), (84 * 24, 14 * 24), (47 * 24, 47 * 4), (150, 25), (0, 0)],
+    ids=["a year", "90 days", "84 days", "47 days", "6 days", "none"],
+)
+def test_a_certificate_is_late_when_a_sixth_of_its_term_is_left_at_most_two_weeks(hours: int, left: float) -> None:
+    assert Term(1_000, 1_000 + 3_600 * hours).late == 1_000 + 3_600 * (hours - left)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x30", b"\x30\x00", b"\x30\x02\x30\x00", b"\x02\x01\x05", bytes(200)])
-def test_what_is_no_certificate_has_no_end(data: bytes) -> None:
+def test_what_is_no_certificate_has_no_term(data: bytes) -> None:
     with pytest.raises((ValueError, IndexError)):
-        not_after(data)
+        term_of(data)

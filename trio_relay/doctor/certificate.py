@@ -17,9 +17,9 @@ from trio_relay.doctor.amounts import lasting
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
 from trio_relay.net.options import NetOptions
-from trio_relay.net.tls import CertifiedKey, TlsRefused
+from trio_relay.net.tls import CertifiedKey, Term, TlsRefused
 from trio_relay.peers.dialing import parse_url
-from trio_relay.tls_files import WARN_SECONDS, read_certified
+from trio_relay.tls_files import read_certified
 
 CERTIFICATE_UNUSABLE: Final = Ailment(
     "certificate-unusable",
@@ -39,7 +39,7 @@ CERTIFICATE_ENDED: Final = Ailment(
 CERTIFICATE_ENDS: Final = Ailment(
     "certificate-ends",
     Severity.WARNING,
-    "The certificate ends within two weeks, and so should have been renewed.",
+    "The certificate ends soon (14 days or a sixth of its term are left), and so should have been renewed.",
     "Renew it, and look why that was not done by itself: certbot renew --dry-run, systemctl list-timers.",
 )
 CERTIFICATE_NAME: Final = Ailment(
@@ -80,7 +80,7 @@ def of_certificate(certified: CertifiedKey, host: str, now: float, *, is_for_pro
     Raises:
         TlsRefused: it cannot be used.
     """
-    yield from of_end(certified.expiry, now)
+    yield from of_end(certified.term, now)
     if is_for_proxy:
         return
     if host and (fault := _said_of(certified, _believing(certified), host)) in _NOT_FOR_THIS_HOST:
@@ -92,13 +92,13 @@ def of_certificate(certified: CertifiedKey, host: str, now: float, *, is_for_pro
         yield CERTIFICATE_CHAIN.found(f"OpenSSL says: {words}.")
 
 
-def of_end(expiry: float, now: float) -> Iterator[Finding]:
-    """Whether a certificate ends soon, or has ended; both are seconds since 1970."""
-    day = time.strftime("%Y-%m-%d", time.gmtime(expiry))
-    if expiry <= now:
+def of_end(term: Term, now: float) -> Iterator[Finding]:
+    """Whether a certificate ends soon, or has ended; now is in seconds since 1970."""
+    day = time.strftime("%Y-%m-%d", time.gmtime(term.ends))
+    if term.ends <= now:
         yield CERTIFICATE_ENDED.found(f"It has ended on {day}.")
-    elif expiry - now < WARN_SECONDS:
-        yield CERTIFICATE_ENDS.found(f"It ends on {day}, in {lasting(expiry - now)}.")
+    elif now > term.late:
+        yield CERTIFICATE_ENDS.found(f"It ends on {day}, in {lasting(term.ends - now)}.")
 
 
 def _believing(certified: CertifiedKey) -> ssl.SSLContext:
@@ -151,7 +151,7 @@ async def look_at_certificate(patient: Patient, chart: Chart) -> None:
         url = patient.config.relay.url
         host = parse_url(url).host if url else ""
         is_for_proxy = bool(net.trusted_proxies)
-        chart.facts.append(f"ends in {lasting(certified.expiry - patient.now)}")
+        chart.facts.append(f"ends in {lasting(certified.term.ends - patient.now)}")
         chart.facts += ["for proxies"] if is_for_proxy else []
         chart.add(of_certificate(certified, host, patient.now, is_for_proxy=is_for_proxy))
     except TlsRefused as refused:

@@ -12,6 +12,7 @@ import trio
 from trio_relay.config import Config
 from trio_relay.doctor.asking import Answered, ask
 from trio_relay.net.listeners import Preamble, split_preamble
+from trio_relay.net.tls import Term, term_of
 from trio_relay.peers.dialing import RelayUrl, cause_of, dial_tcp, parse_url, secured
 
 CONNECT_SECONDS: Final = 3.0
@@ -43,7 +44,7 @@ class Entrance:
         place: an address to listen on that is taken instead of where the URL leads; None: the URL itself.
         own: our own address on it; empty where there is none.
         shown: the certificate that was shown there, in DER; None: there was none.
-        expiry: when that ends, in seconds since 1970, if it was checked.
+        term: how long that holds, if it was checked.
     """
 
     title: str
@@ -51,7 +52,7 @@ class Entrance:
     place: tuple[Preamble, str] | None = None
     own: str = ""
     shown: bytes | None = None
-    expiry: float | None = None
+    term: Term | None = None
 
     async def dial(self, _url: RelayUrl | None = None) -> trio.abc.Stream:
         """Connect; raises OSError, and BrokenResourceError where TLS fails."""
@@ -65,8 +66,8 @@ class Entrance:
     def _see(self, stream: trio.abc.Stream) -> None:
         if isinstance(stream, trio.SSLStream):
             self.shown = stream.getpeercert(binary_form=True)
-            if (ends := (stream.getpeercert() or {}).get("notAfter")) is not None:
-                self.expiry = ssl.cert_time_to_seconds(ends)
+            if stream.getpeercert():  # empty: it was not checked
+                self.term = term_of(self.shown)
             stream = stream.transport_stream
         if isinstance(stream, trio.SocketStream) and isinstance(name := stream.socket.getsockname(), tuple):
             self.own = str(name[0])

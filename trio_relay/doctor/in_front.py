@@ -32,7 +32,7 @@ from trio_relay.version import __version__
 URL_CERTIFICATE_ENDS: Final = Ailment(
     "url-certificate-ends",
     Severity.WARNING,
-    "The certificate that is shown at relay.url ends within two weeks.",
+    "The certificate that is shown at relay.url ends soon (14 days or a sixth of its term are left).",
     "Renew it where TLS ends, and have the proxy read it again; look why that was not done by itself.",
 )
 CERTIFICATE_NOT_TAKEN: Final = Ailment(
@@ -141,8 +141,8 @@ def _tell(chart: Chart, entrance: Entrance, talk: Talk, *, is_local: bool) -> No
 
 def _compare(patient: Patient, chart: Chart, outer: Entrance, inner: Talk | None, talk: Talk) -> None:
     net = patient.config.net
-    if outer.expiry is not None:
-        chart.add(URL_CERTIFICATE_ENDS.found(one.what) for one in of_end(outer.expiry, patient.now))
+    if outer.term is not None:
+        chart.add(URL_CERTIFICATE_ENDS.found(one.what) for one in of_end(outer.term, patient.now))
     if talk.document is not None and "date" in talk.document.headers:
         chart.add(of_date(talk.document.headers["date"], patient.now))
     if inner is not None:

@@ -65,7 +65,7 @@ NO_WATCHDOG: Final = Ailment(
     "no-watchdog",
     Severity.NOTE,
     "The relay is a service of systemd without a watchdog: one that hangs is not started again.",
-    "Add WatchdogSec=30 and Type=notify to the unit.",
+    "Add WatchdogSec=60 and Type=notify to the unit.",
 )
 
 _SECONDS: Final = 2.0

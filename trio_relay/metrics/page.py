@@ -157,6 +157,11 @@ def _net(net: NetStatistics) -> Iterator[Metric]:
         "When the TLS certificate ends, in seconds since 1970; none where no TLS is spoken",
         net.certificate_expiry,
     )
+    yield gauge(
+        "tls_certificate_start_seconds",
+        "From when on the TLS certificate holds, in seconds since 1970; none where no TLS is spoken",
+        net.certificate_start,
+    )
     yield labelled_twice(
         "refusals", "Messages that were refused, by verb and reason", ("verb", "reason"), net.refusals.messages
     )

@@ -378,7 +378,8 @@ class Server:
             self._budgets.held(),
             dict(self._relay.rates.excess.refused),
             self._relay.rates.barred(trio.current_time()),
-            *((None, None) if self.tls is None else (dict(self.tls.failures), float(self.tls.expiry))),
+            None if self.tls is None else dict(self.tls.failures),
+            *((None, None) if self.tls is None else map(float, self.tls.term)),
         )
 
 

@@ -40,8 +40,9 @@ class NetStatistics:
 
     `accepts_failed` is how often there was no room for a connection, by the name of the system's error; `held_bytes`
     what all clients make the relay hold now, by direction; `rate_limited` what was too much, by the limit, and `barred`
-    how many addresses are barred now. `tls_failures` are handshakes that failed, by reason, and `certificate_expiry` is
-    when the certificate ends, in seconds since 1970; None where no TLS is spoken. `loop_lag` is how late the loop of
+    how many addresses are barred now. `tls_failures` are handshakes that failed, by reason, and `certificate_start`
+    and `certificate_expiry` are from when to when the certificate holds, in seconds since 1970; None where no TLS is
+    spoken. `loop_lag` is how late the loop of
     the process was, in seconds; None where nobody looks.
     """
 
@@ -55,5 +56,6 @@ class NetStatistics:
     rate_limited: dict[str, int]
     barred: int
     tls_failures: dict[str, int] | None = None
+    certificate_start: float | None = None
     certificate_expiry: float | None = None
     loop_lag: Distribution | None = None

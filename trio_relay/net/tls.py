@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -32,10 +32,34 @@ PLAIN_HTTP: Final = "http request"
 CLOSED: Final = "closed"
 """The same, where the client went away."""
 TOO_SLOW_HANDSHAKE: Final = "too slow"
+_DAY: Final = 86_400
+_LATE_PART: Final = 6
+_LATE_SECONDS: Final = 14 * _DAY
 
 
 class TlsRefused(Exception):
     """A certificate or its key cannot be used; the message says why. For the operator."""
+
+
+class Term(NamedTuple):
+    """How long a certificate holds.
+
+    Attributes:
+        starts: from when on, in seconds since 1970.
+        ends: until when.
+    """
+
+    starts: int
+    ends: int
+
+    @property
+    def late(self) -> float:
+        """From when on, in seconds since 1970, one that has not been renewed says that nothing renews it.
+
+        Programs renew it when a third of its term is left, or half of a term of days: when but a sixth of it is left,
+        or 14 days, whichever is later, they have tried more than once.
+        """
+        return self.ends - min(_LATE_SECONDS, (self.ends - self.starts) / _LATE_PART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +103,14 @@ class CertifiedKey:
             raise TlsRefused(_NO_CERTIFICATE) from error
 
     @property
-    def expiry(self) -> int:
-        """When the certificate ends, in seconds since 1970.
+    def term(self) -> Term:
+        """How long the certificate holds.
 
         Raises:
             TlsRefused: there is none in it.
         """
         try:
-            return not_after(self.first)
+            return term_of(self.first)
         except (ValueError, IndexError) as error:
             raise TlsRefused(_NO_CERTIFICATE) from error
 
@@ -109,8 +133,8 @@ def _in_memory(data: bytes) -> Iterator[str]:
         os.close(descriptor)
 
 
-def not_after(certificate: bytes) -> int:
-    """Return when a certificate ends, in seconds since 1970 (RFC 5280, section 4.1.2.5).
+def term_of(certificate: bytes) -> Term:
+    """Return how long a certificate holds (RFC 5280, section 4.1.2.5).
 
     Args:
         certificate: in DER, one that OpenSSL takes: Python's own way to read it wants the authority, too.
@@ -125,7 +149,11 @@ def not_after(certificate: bytes) -> int:
     _serial, _algorithm, _issuer, (kind, validity), *_ = fields
     if kind != _SEQUENCE:
         raise ValueError("no validity")
-    tag, text = _items(validity)[1]
+    starts, ends = _items(validity)
+    return Term(_time(*starts), _time(*ends))
+
+
+def _time(tag: int, text: bytes) -> int:
     written = text.decode("ascii")
     if tag == _UTC_TIME:  # of 1950 to 2049
         written = f"{'19' if written >= '50' else '20'}{written}"
@@ -246,9 +274,9 @@ class Tls:
         Raises:
             TlsRefused: it cannot be used; all stays as it is.
         """
-        expiry = certified.expiry
+        term = certified.term
         self._context = certified.context()
-        self.expiry = expiry
+        self.term = term
 
     async def begin(self, stream: trio.abc.Stream, seconds: float) -> tuple[TlsStream | None, str]:
         """Shake hands with a client.

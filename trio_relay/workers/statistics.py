@@ -39,7 +39,7 @@ from trio_relay.store.base import CacheStatistics, StoreStatistics
 T = TypeVar("T")
 
 _OF_NOW: Final[dict[type, frozenset[str]]] = {
-    NetStatistics: frozenset({"connections", "held_bytes", "barred", "certificate_expiry"}),
+    NetStatistics: frozenset({"connections", "held_bytes", "barred", "certificate_start", "certificate_expiry"}),
     RelayStatistics: frozenset({"verifiers"}),
     WriterStatistics: frozenset({"failure"}),
     ChannelStatistics: frozenset({"depth", "capacity"}),
@@ -56,7 +56,7 @@ _OF_NOW: Final[dict[type, frozenset[str]]] = {
 _MOST: Final[dict[type, frozenset[str]]] = {
     ChannelStatistics: frozenset({"peak"}),
     StoreStatistics: frozenset({"disk_bytes", "wal_bytes", "free_bytes"}),
-    NetStatistics: frozenset({"barred", "certificate_expiry"}),
+    NetStatistics: frozenset({"barred", "certificate_start", "certificate_expiry"}),
 }
 """What is not added up: the most that waited in a channel of one process, the files that all of them see, and the one
 table of addresses that are barred."""
