@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.units import DEPLOYED, said, verify
 from trio_relay.config import Config
+from trio_relay.doctor import running
 
 SERVICE = said(DEPLOYED / "trio-relay.service")
 SOCKET = said(DEPLOYED / "trio-relay.socket")
@@ -55,3 +56,10 @@ def test_the_first_process_alone_is_told_to_stop() -> None:
 def test_the_relay_reloads_the_file_that_it_was_started_with() -> None:
     program, *started = SERVICE["ExecStart"].split()
     assert SERVICE["ExecReload"].split() == [program, "reload", *started]
+
+
+def test_who_has_a_unit_without_a_watchdog_is_told_of_the_one_that_ours_has() -> None:
+    assert (
+        f"Add WatchdogSec={SERVICE['WatchdogSec']} and Type={SERVICE['Type']} to the unit."
+        == running.NO_WATCHDOG.advice
+    )
