@@ -43,6 +43,7 @@ from trio_relay.pipeline.stages import cores
 from trio_relay.plugins.hook_modules import load_hooks, located, options_for
 from trio_relay.plugins.hooks import HooksRefused
 from trio_relay.plugins.options import check_options
+from trio_relay.policy.options import PolicyOptions
 from trio_relay.policy.rate_limits import check_rates
 from trio_relay.policy.retention import LEAST_BYTES, fault_of
 
@@ -56,12 +57,17 @@ class ConfigRead:
     Attributes:
         config: checked.
         written: the names of the settings that stand in the file.
-        files: those that lists of the table `policy` stand in, by key.
+        lists: those of the table `policy` that stand in files, by key, as they name these.
     """
 
     config: Config
     written: frozenset[str]
-    files: Mapping[str, list[Path]]
+    lists: Mapping[str, object]
+
+    @property
+    def files(self) -> Mapping[str, list[Path]]:
+        """Those that lists of the table `policy` stand in, by key."""
+        return files_of(self.lists)
 
 
 def load(path: Path | None, environment: Mapping[str, str], *, with_hooks: bool = False) -> Config:
@@ -83,13 +89,10 @@ def load_whole(path: Path | None, environment: Mapping[str, str], *, with_hooks:
     source = {} if path is None else read_file(path)
     written = frozenset(_names_in(source))
     _override(source, environment)
-    files: dict[str, list[Path]] = {}
+    lists: dict[str, object] = {}
     if isinstance(policy := source.get("policy"), dict):
-        files = files_of(policy)
-        try:
-            expand(policy)
-        except ListFileError as error:
-            raise ConfigError(str(error)) from error
+        lists = {key: policy[key] for key in files_of(policy)}
+        _expand(policy)
     plugins = source.get("plugins")
     if isinstance(plugins, dict) and isinstance(hooks := plugins.get("hooks"), str) and hooks:
         plugins["hooks"] = located(hooks, Path() if path is None else path.parent)
@@ -99,7 +102,28 @@ def load_whole(path: Path | None, environment: Mapping[str, str], *, with_hooks:
             options_for(load_hooks(config.plugins.hooks), config.plugins.hooks_options)
     except HooksRefused as refused:
         raise ConfigError(f"plugins.hooks: {refused}") from refused
-    return ConfigRead(config, written, files)
+    return ConfigRead(config, written, lists)
+
+
+def read_lists(lists: Mapping[str, object]) -> PolicyOptions:
+    """Read lists of the table `policy` again, and nothing else: no other file, and all other keys have their defaults.
+
+    Args:
+        lists: by key, as they name their files; see `ConfigRead`.
+
+    Raises:
+        ConfigError: what is wrong, for the operator.
+    """
+    policy = dict(lists)
+    _expand(policy)
+    return check({"policy": policy}).policy
+
+
+def _expand(policy: dict[str, Any]) -> None:
+    try:
+        expand(policy)
+    except ListFileError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _names_in(source: Mapping[str, Any]) -> Iterator[str]:

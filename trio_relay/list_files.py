@@ -11,7 +11,7 @@ import codecs
 import math
 import os
 import stat
-from collections.abc import Awaitable, Callable, Mapping, Sized
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -27,6 +27,7 @@ from trio_relay.policy.options import PolicyOptions
 
 log = structlog.get_logger("trio_relay.app")
 
+ReadLists: TypeAlias = Callable[[Mapping[str, object]], PolicyOptions]
 TakeLists: TypeAlias = Callable[[PolicyOptions], Awaitable[None]]
 
 PREFIX: Final = "file:"
@@ -82,13 +83,9 @@ def expand(policy: dict[str, Any]) -> None:
         items: list[object] = []
         for item in _items(policy[key]):
             items += _read(key, Path(item[len(PREFIX) :])) if _is_file(item) else [item]
-        _check_opening(key, items)
+        if key in _OPENING and not items:
+            raise ListFileError(f"policy.{key}: would be empty, which would let in everybody")
         policy[key] = items
-
-
-def _check_opening(key: str, items: Sized) -> None:
-    if key in _OPENING and not items:
-        raise ListFileError(f"policy.{key}: would be empty, which would let in everybody")
 
 
 def _items(value: object) -> list[Any]:
@@ -148,15 +145,14 @@ class ListFiles:
     read, or is not good, is tried again at each look.
 
     Args:
-        files: by key of `policy`; see `files_of`.
-        options: as they were read last.
-        read: reads the whole configuration again, in a thread; raises ValueError. Then the lists stay as they are.
+        lists: that name files, by key of `policy`, as the configuration had them when it was read last. It may be
+            another by now, perhaps half edited, and nobody has asked for what it says.
+        options: as they were read then.
+        read: reads these lists again, in a thread; raises ValueError. Then they stay as they are.
     """
 
-    def __init__(
-        self, files: Mapping[str, list[Path]], options: PolicyOptions, read: Callable[[], PolicyOptions]
-    ) -> None:
-        self._files = files
+    def __init__(self, lists: Mapping[str, object], options: PolicyOptions, read: ReadLists) -> None:
+        self._lists, self._files = lists, files_of(lists)
         self._options = options
         self._read = read
         self._rest = Interval(lambda: self._options.files_seconds if self._files else math.inf)
@@ -164,9 +160,9 @@ class ListFiles:
         self._complaint = ""
         """What was wrong at the last look, which is said once."""
 
-    def go_by(self, files: Mapping[str, list[Path]], options: PolicyOptions) -> None:
-        """Look at these files from now on, which have just been read; sync."""
-        self._files, self._options = files, options
+    def go_by(self, lists: Mapping[str, object], options: PolicyOptions) -> None:
+        """Look at the files of these lists from now on, which have just been read; sync."""
+        self._lists, self._files, self._options = lists, files_of(lists), options
         self._taken = None  # they may have changed again since
         self._rest.changed()
 
@@ -206,12 +202,9 @@ class ListFiles:
             self._taken, self._complaint = stamps, ""
 
     async def _changed(self, options: PolicyOptions) -> dict[str, tuple[object, ...]]:
-        read = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+        read = await trio.to_thread.run_sync(self._read, self._lists, abandon_on_cancel=True)
         lists = {key: getattr(read, key) for key in self._files}
-        changed = {key: items for key, items in lists.items() if items != getattr(options, key)}
-        for key, items in changed.items():  # the file that named them may say something else by now, and is not taken
-            _check_opening(key, items)
-        return changed
+        return {key: items for key, items in lists.items() if items != getattr(options, key)}
 
     def _complain(self, reason: str) -> None:
         if reason != self._complaint:

@@ -17,7 +17,7 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from trio_relay.config import Config, ConfigRead, check_together, load_whole
+from trio_relay.config import Config, ConfigRead, check_together, load_whole, read_lists
 from trio_relay.config_checks import ConfigError
 from trio_relay.list_files import ListFiles
 from trio_relay.live_settings import FIXED, Comparison, compared
@@ -69,7 +69,7 @@ class Reloading:
         self._running = whole.config
         self._hears_hangups = hears_hangups
         self._shown = shown_settings(path, environment, whole)
-        self._lists = ListFiles(whole.files, whole.config.policy, self._policy)
+        self._lists = ListFiles(whole.lists, whole.config.policy, read_lists)
         self._turn = trio.Lock()
         self._asked = trio.Event()
         """Set by a hangup that was not obeyed yet."""
@@ -174,7 +174,7 @@ class Reloading:
         config = self._running = found.comparison.config
         take()
         self._shown = shown_settings(self._path, self._environment, found.whole, config)
-        self._lists.go_by(found.whole.files, config.policy)
+        self._lists.go_by(found.whole.lists, config.policy)
         if self._files is not None and found.certified is not None:
             net = config.net
             if self._files.go_by(Path(net.tls_certificate), Path(net.tls_key), found.certified):
@@ -220,9 +220,6 @@ class Reloading:
             read_certified(*map(Path, pair))
         if config.web.enabled and (config.web.templates or config.web.icon or config.web.banner):
             pages_of(config.web).check()
-
-    def _policy(self) -> PolicyOptions:
-        return load_whole(self._path, self._environment).config.policy
 
     async def _take_lists(self, policy: PolicyOptions) -> None:
         """Have the relay go by lists that have changed in their files.
