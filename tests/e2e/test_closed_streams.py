@@ -8,8 +8,9 @@ from signal import SIGTERM
 
 import pytest
 
+from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE
-from tests.support.program import MODULE, running
+from tests.support.program import MODULE, finished, running
 
 pytestmark = pytest.mark.slow
 
@@ -39,3 +40,12 @@ async def test_it_goes_on_when_nobody_reads_its_log_any_more(tmp_path: Path, pro
                 assert await client.publish(note) == ["OK", note.id, True, ""]
         program.signal(SIGTERM)
         assert await program.wait() == 0
+
+
+async def test_every_command_runs_without_any_of_them(tmp_path: Path) -> None:
+    """As a service starts it: what is read there is nothing, and what is written there goes nowhere."""
+    (tmp_path / "events.jsonl").write_bytes(jsonl([ALICE.event("note")]))
+    for arguments in (["import", "-"], ["import", "events.jsonl"], ["export"], ["export", "out.jsonl"]):
+        ended = await finished(tmp_path, *arguments, command=("sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', *MODULE))
+        assert ended.returncode == 0, arguments
+    assert (tmp_path / "out.jsonl").read_bytes() == jsonl([ALICE.event("note")])

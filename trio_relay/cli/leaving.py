@@ -13,6 +13,7 @@ import click
 import structlog
 
 from trio_relay.backup.base import BackupRefused
+from trio_relay.logs import open_closed_streams
 from trio_relay.main_process import StoppedNow
 from trio_relay.net.listeners import AddressRefused
 from trio_relay.net.tls import TlsRefused
@@ -109,6 +110,7 @@ class CommandGroup(click.Group):
     """All commands, each of which ends with a line and a code where nobody can take what it says: a disk is full."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        open_closed_streams()
         keep_its_end()
         try:
             return super().main(*args, **kwargs)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import trio
 
-from trio_relay import app, logs
+from trio_relay import app
 from trio_relay.cli.backup_commands import backups_of
 from trio_relay.cli.leaving import CONFIG_ERROR, CommandGroup, exit_codes, leave
 from trio_relay.cli.loading import config_option, group_config_option, loaded, loaded_whole
@@ -60,7 +60,6 @@ def check_config(group_path: Path | None, config_path: Path | None) -> None:
 
 
 def serve(path: Path | None) -> None:
-    logs.open_closed_streams()
     service = _service()  # before any code of others runs, such as hooks
     whole = loaded_whole(path, with_hooks=True)
     config = whole.config
