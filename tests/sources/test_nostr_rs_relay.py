@@ -74,6 +74,14 @@ def test_what_a_running_relay_has_only_in_its_log_is_read_too(tmp_path: Path) ->
         assert contents(tmp_path).keys() == before == {"nostr.db", "nostr.db-wal", "nostr.db-shm"}
 
 
+def test_what_is_only_in_the_log_is_read_by_a_link_to_the_file_too(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "nostr.db").symlink_to("data/nostr.db")
+    with made_file(tmp_path / "data" / "nostr.db") as database:
+        add(database, NOTES)
+        assert [line.event for line in lines_of(tmp_path / "nostr.db")] == NOTES
+
+
 def test_what_a_killed_relay_has_left_is_read_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "left").mkdir()
     with made_file(tmp_path / "nostr.db") as database:

@@ -52,6 +52,7 @@ def read_database(
         BrokenFile: from a step, if this is no such file, or it cannot be read to its end.
     """
     number = 0
+    path = Path(os.path.realpath(path))  # its log lies beside the file, not beside a link to it
     try:
         is_left, as_found = not _has_log(path), _traces(path)
         with closing(_opened(path, is_left)) as database:
