@@ -187,19 +187,32 @@ def test_other_arguments_are_told_what_to_do_instead(tmp_path: Path) -> None:
     assert why_not(str(tmp_path / "no")) == f"{tmp_path / 'no'}: No such file or directory"
 
 
+@pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize(
     ("start", "said"),
     [
         (b"PGDMP\x01\x0e\x00", "pg_restore --data-only --table=events"),
         (b"toc.dat" + bytes(500), "pg_restore --data-only --table=events"),
         (bytes(16) + (0xBEEFC0DE).to_bytes(4, sys.byteorder) + bytes(100), "strfry export"),
+        (b'{"format":"trio-relay backup","version":1,', "trio-relay restore"),
     ],
-    ids=["custom dump", "tar dump", "LMDB"],
+    ids=["custom dump", "tar dump", "LMDB", "backup"],
 )
-def test_a_file_that_only_another_program_reads_is_told_which(tmp_path: Path, start: bytes, said: str) -> None:
+def test_a_file_that_only_another_program_reads_is_told_which(
+    tmp_path: Path, start: bytes, said: str, packing: str
+) -> None:
     path = tmp_path / "file"
-    path.write_bytes(start)
+    path.write_bytes(PACKINGS[packing](start))
     assert said in why_not(str(path))
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd"])
+def test_a_compressed_database_is_told_to_be_decompressed(tmp_path: Path, packing: str) -> None:
+    with made_file(tmp_path / "nostr.db") as database:
+        add(database, EVENTS)
+    path = tmp_path / "nostr.db.packed"
+    path.write_bytes(PACKINGS[packing]((tmp_path / "nostr.db").read_bytes()))
+    assert "decompress it first" in why_not(str(path))
 
 
 @pytest.mark.parametrize(

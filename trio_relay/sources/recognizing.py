@@ -163,22 +163,31 @@ def _from_file(
     size, left_out = os.fstat(file.fileno()).st_size, Counter[str]()
     start = _start_of(file, str(path))
     file.seek(0)
+    unpacked = _unpacked_start(file, str(path))
     if start.startswith(nostr_rs_relay.MAGIC):
         with _begun(nostr_rs_relay.read_database(path, left_out, progress, bounds)) as lines:
             yield EventSource(lines, "a database of nostr-rs-relay", size, left_out)
-    elif _holds_dump(file):
+    elif unpacked.startswith(nostream.DUMP_START):
         with _begun(_read_packed_dump(file, left_out, progress, bounds)) as lines:
             yield EventSource(lines, "a dump of nostream", size, left_out, is_repeatable=True)
     else:
         yield EventSource(read_lines(file, progress, bounds=bounds), "lines", size, is_repeatable=True)
 
 
-def _holds_dump(file: BinaryIO) -> bool:
-    """True for a text of pg_dump, also a compressed one, of which a little is decompressed for that."""
+def _unpacked_start(file: BinaryIO, name: str) -> bytes:
+    """Return the first bytes of what a file holds, of which a little is decompressed for that if it is compressed.
+
+    Raises:
+        NoSource: another program has to make something of it first.
+    """
     with said_as_broken("compressed", lambda: "at the start"):
-        begin = open_packed(file).stream.read(len(nostream.DUMP_START))
+        stream, form = open_packed(file)
+        start = stream.read(_LONGEST_MARK)
     file.seek(0)
-    return begin == nostream.DUMP_START
+    if form != "plain" and start.startswith(nostr_rs_relay.MAGIC):
+        raise NoSource(f"{name}: this is a database that is compressed; decompress it first")
+    _refuse_foreign(start, name)
+    return start
 
 
 @contextmanager
@@ -212,6 +221,8 @@ class _LookedAt:
 
 
 _START_BYTES: Final = 512
+_LONGEST_MARK: Final = 32
+"""Bytes by which any form is told; no more, since what breaks off behind them is still read up to there."""
 _LMDB_MAGIC: Final = (0xBEEFC0DE).to_bytes(4, sys.byteorder)
 _LMDB_MAGIC_AT: Final = 16
 
@@ -226,11 +237,22 @@ def _start_of(file: BinaryIO, name: str) -> bytes:
     start = read(_START_BYTES)
     while 0 < len(start) < len(nostream.DUMP_START) and (more := read(_START_BYTES)):
         start += more
+    _refuse_foreign(start, name)
+    return start
+
+
+def _refuse_foreign(start: bytes, name: str) -> None:
+    """Say what else reads a file that begins so, if it is one from which no events are read here.
+
+    Raises:
+        NoSource: it is.
+    """
     if start[_LMDB_MAGIC_AT:].startswith(_LMDB_MAGIC):
         raise NoSource(f"{name}: {_LMDB}")
     if start.startswith((b"PGDMP", b"toc.dat\x00")):
         raise NoSource(f"{name}: {_NOT_PLAIN}")
-    return start
+    if start.startswith(b'{"format":"trio-relay backup"'):
+        raise NoSource(f"{name}: this is a backup of a whole store; bring it back by `trio-relay restore`")
 
 
 def _read_packed_dump(
