@@ -206,15 +206,22 @@ def _sync(place: Path) -> None:
         os.close(descriptor)
 
 
-def give_to_owner_of(before: Path, part: Path) -> None:
-    """Give a file the owner and the group of the one that it is to replace; only root can, so that nobody else does.
+def give_to_owner_of(store: Path, made: Path) -> None:
+    """Give a file the owner and the group of a store's, or of its folder if it is not there.
+
+    Only root can, so that nobody else does: what root makes for a relay that is not root would shut that out.
+
+    Args:
+        store: whose place it is.
+        made: the file or folder that is to belong there.
 
     Raises:
         OSError: it could not.
     """
-    if os.geteuid() == 0 and before.exists():
-        found = before.stat()
-        os.chown(part, found.st_uid, found.st_gid, follow_symlinks=False)
+    if os.geteuid() == 0:
+        wanted, found = (store if store.exists() else store.parent).stat(), made.lstat()
+        if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
+            os.chown(made, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
 
 
 @contextmanager

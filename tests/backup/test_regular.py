@@ -298,6 +298,15 @@ class TestFolder:
         async with opened_for_reading(store):
             pass
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    async def test_what_root_makes_in_it_is_the_relays(self, store: Path, tmp_path: Path) -> None:
+        """Else the relay itself could make none there from then on."""
+        os.chown(store, 12_345, 23_456)
+        made = await folder.BackupFolder(tmp_path / "a" / "b", store, with_key=False).make(NOW)
+        for path in (tmp_path / "a", tmp_path / "a" / "b", Path(made.name)):
+            found = path.stat()
+            assert (found.st_uid, found.st_gid) == (12_345, 23_456)
+
 
 def fill(place: Path, *names: str) -> None:
     place.mkdir()

@@ -210,3 +210,31 @@ async def test_a_file_has_one_lock_by_whatever_link_it_is_named(path: Path, tmp_
                 raise AssertionError("it was opened")
     async with opened(link):
         assert holder_of(path) == str(os.getpid())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_what_root_makes_for_a_store_is_its_owners(tmp_path: Path) -> None:
+    """Else a relay that is not root would be shut out by the first command that root has given."""
+    path = tmp_path / "relay.db"
+    os.chown(tmp_path, 12_345, 23_456)
+    async with opened(path):
+        assert owners(tmp_path) == {(12_345, 23_456)}
+    os.chown(path, 34_567, 23_456)
+    async with opened(path):
+        assert owners(tmp_path) == {(34_567, 23_456)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_root_that_may_give_nothing_away_opens_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_arguments: object, **_named: object) -> None:
+        raise PermissionError
+
+    os.chown(tmp_path, 12_345, 23_456)
+    monkeypatch.setattr(os, "chown", forbidden)
+    async with opened(tmp_path / "relay.db") as store:
+        await store.probe()
+
+
+def owners(folder: Path) -> set[tuple[int, int]]:
+    """Of all that is in a folder."""
+    return {(found.st_uid, found.st_gid) for found in map(os.stat, folder.iterdir())}

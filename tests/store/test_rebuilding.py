@@ -203,6 +203,18 @@ async def test_where_nothing_can_be_read_the_file_stays(tmp_path: Path, spoil: C
     assert [one for one in os.listdir(tmp_path) if "part" in one] == []  # it is there or it is not
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_what_root_repairs_belongs_to_whom_it_belonged(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    async with opened(path) as store:
+        await store.save_many([ALICE.event("hello", created_at=NOW)])
+    os.chown(path, 12_345, 23_456)
+    told = await repaired(path)
+    for one in (path, told.kept_aside):
+        found = one.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12_345, 23_456, 0o600)
+
+
 async def test_a_file_that_is_used_or_read_is_not_repaired(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
     await fill(path, NOTES[:3])

@@ -85,6 +85,16 @@ async def test_a_file_of_an_older_version_is_written_anew_once(tmp_path: Path, m
         assert {event.id for event in await everything(store)} == {event.id for event in NOTES[500:]}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_what_root_writes_anew_belongs_to_whom_it_belonged(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    await half_empty(path)
+    os.chown(path, 12_345, 23_456)
+    await sqlite.rewrite(options(path), str)
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12_345, 23_456, 0o600)
+
+
 async def test_a_file_that_is_used_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
     await half_empty(path)

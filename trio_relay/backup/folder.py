@@ -15,7 +15,7 @@ import trio
 from trio_relay.backup.base import BackupMade, BackupRefused
 from trio_relay.backup.making import back_up_file
 from trio_relay.backup.rotation import beyond
-from trio_relay.private_files import make_folder
+from trio_relay.private_files import give_to_owner_of, make_folder
 from trio_relay.store.sqlite.lock import why_not_there
 
 _NAME: Final = "relay-%Y%m%dT%H%M%SZ.backup"
@@ -43,7 +43,10 @@ class BackupFolder:
         with self._saying_where():
             await trio.to_thread.run_sync(self._tidy, now)
         file = self._folder / name_at(now)
-        return await back_up_file(self._store, file, now, with_key=self._with_key)
+        made = await back_up_file(self._store, file, now, with_key=self._with_key)
+        with self._saying_where():
+            give_to_owner_of(self._store, file)
+        return made
 
     async def newest(self, now: float) -> float | None:
         """See `Vault.newest`."""
@@ -71,7 +74,10 @@ class BackupFolder:
 
     def _tidy(self, now: float) -> None:
         """Make the folder, and remove what who was killed has left half written: a command may be writing here, too."""
+        missing = [place for place in (self._folder, *self._folder.parents) if not place.exists()]
         make_folder(self._folder)
+        for place in missing:  # or what root has made would keep out the relay's own backups
+            give_to_owner_of(self._store, place)
         for one in self._folder.iterdir():
             if (found := _NAMED.fullmatch(one.name)) and found[1] and one.stat().st_mtime < now - _LEFT_SECONDS:
                 one.unlink(missing_ok=True)

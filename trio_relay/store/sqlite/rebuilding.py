@@ -20,7 +20,7 @@ import structlog
 import trio
 
 from trio_relay.nostr.event import Event, address_of, supersedes
-from trio_relay.private_files import put_in_place, remove_unfinished, unfinished
+from trio_relay.private_files import give_to_owner_of, put_in_place, remove_unfinished, unfinished
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.inspection import Aspect, Fault, MoveOut, Verify
 from trio_relay.store.sqlite import checking, schema
@@ -105,6 +105,7 @@ def rebuild(path: Path, aside: Path, move_out: MoveOut, verify: Verify | None, *
                 with suppress(FileNotFoundError):
                     Path(f"{path}{end}").replace(f"{aside}{end}")
             os.link(path, aside)
+            give_to_owner_of(path, part)
             put_in_place(part, path)
     except (apsw.Error, OSError) as error:
         reason = described(error) if isinstance(error, apsw.Error) else error.strerror

@@ -63,7 +63,7 @@ class Replacement:
     def _put(self) -> None:
         for end in (*_LOGS, _MEMORY):
             Path(f"{self._path}{end}").unlink(missing_ok=True)
-        give_to_owner_of(self._path, self.part)  # or a relay that is not root could not open what root restored
+        give_to_owner_of(self._path, self.part)
         put_in_place(self.part, self._path)
 
 

@@ -15,7 +15,7 @@ from typing import Final
 import apsw
 import trio
 
-from trio_relay.private_files import put_in_place, remove_unfinished, unfinished
+from trio_relay.private_files import give_to_owner_of, put_in_place, remove_unfinished, unfinished
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.inspection import Compacted
 from trio_relay.store.sqlite import schema
@@ -82,6 +82,7 @@ def write_anew(path: Path, told: Callable[[str], object]) -> None:
             connection.pragma("auto_vacuum", schema.INCREMENTAL)
             with unfinished(path) as part:
                 connection.execute("VACUUM INTO ?", (str(part),)).fetchall()
+                give_to_owner_of(path, part)
                 put_in_place(part, path)
     except (apsw.Error, OSError) as error:
         reason = described(error) if isinstance(error, apsw.Error) else error.strerror
