@@ -111,7 +111,7 @@ ALLOWED = {
     ],
     "first_config": ["config_checks", "nostr", "net"],
     "banner": ["version", "nostr", "store", "pipeline", "net", "config"],
-    "live_settings": ["config_tables", "config_checks"],
+    "live_settings": ["memory_budget", "config_tables", "config_checks"],
     "shown_settings": ["config", "live_settings", "net"],
     "reloading": [
         "nostr",

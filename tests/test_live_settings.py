@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -11,6 +11,7 @@ from trio_relay.config import Config, check, check_together, settings
 from trio_relay.config_checks import ConfigError
 from trio_relay.config_tables import LISTED
 from trio_relay.live_settings import FIXED, Comparison, compared
+from trio_relay.memory_budget import SHARES
 
 
 def comparison(before: dict[str, Any], after: dict[str, Any]) -> Comparison:
@@ -53,6 +54,7 @@ def test_what_waits_is_named_until_the_relay_goes_by_it() -> None:
 
 
 NAMED: dict[str, Any] = {"relay": {"url": "wss://relay.example/"}}
+SHARED: Final = [name.rpartition(".")[2] for name in SHARES if name != "net.inbound_bytes"]
 TLS: dict[str, Any] = {"listen": ["tls:127.0.0.1:7777"], "tls_certificate": "a.pem", "tls_key": "a.key"}
 
 
@@ -61,6 +63,19 @@ TLS: dict[str, Any] = {"listen": ["tls:127.0.0.1:7777"], "tls_certificate": "a.p
     [
         (NAMED, {**NAMED, "members": {"enabled": True, "claims": ["abcdefgh"]}}, (), ("enabled", "claims")),
         ({**NAMED, "members": {"enabled": True, "claims": ["abcdefgh"]}}, NAMED, ("claims",), ("enabled",)),
+        ({}, {"pipeline": {"workers": 4}}, (), ("workers", "total_bytes")),
+        (
+            {"pipeline": {"workers": 4}},
+            {"net": {"max_connections": 70}},
+            ("max_connections",),
+            ("workers", "total_bytes"),
+        ),
+        (
+            {"memory": {"total_bytes": 2**29}},
+            {"memory": {"total_bytes": 2**29}, "net": {"inbound_bytes": 2**25}, "pipeline": {"workers": 4}},
+            ("inbound_bytes",),
+            ("workers", *SHARED),
+        ),
         ({}, {"net": TLS}, (), ("listen", "tls_certificate", "tls_key")),
         ({"net": TLS}, {}, (), ("listen", "tls_certificate", "tls_key")),
         ({"net": TLS}, {"net": TLS | {"tls_key": "b.key"}}, ("tls_key",), ()),

@@ -30,7 +30,7 @@ from trio_relay.config_checks import (
     check_url,
     check_values,
 )
-from trio_relay.config_tables import LISTED, Config, Setting, StoreOptions, settings
+from trio_relay.config_tables import LISTED, Config, Setting, StoreOptions, processes_of, settings
 from trio_relay.environment import VariableError, override
 from trio_relay.list_files import ListFileError, bytes_in, expand, files_of
 from trio_relay.memory_budget import divided, needed_bytes
@@ -39,7 +39,6 @@ from trio_relay.net.listeners import split_preamble
 from trio_relay.net.options import NetOptions
 from trio_relay.nostr.nip19 import pubkey_of
 from trio_relay.nostr.urls import is_loopback
-from trio_relay.pipeline.stages import cores
 from trio_relay.plugins.hook_modules import load_hooks, located, options_for
 from trio_relay.plugins.hooks import HooksRefused
 from trio_relay.plugins.options import check_options
@@ -196,12 +195,6 @@ def check(source: dict[str, Any]) -> Config:
     config = _with_shares(config, source)
     check_together(config)
     return config
-
-
-def processes_of(config: Config) -> int:
-    """Of how many processes the relay is made: its workers, and one that keeps the file for them."""
-    workers = config.pipeline.workers or cores()
-    return workers + 1 if workers > 1 else 1
 
 
 def _with_shares(config: Config, source: Mapping[str, Mapping[str, Any]]) -> Config:

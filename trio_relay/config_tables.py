@@ -25,6 +25,7 @@ from trio_relay.nostr.limits import Limits
 from trio_relay.nostr.relay_info import RelayInfo
 from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.pipeline.options import RelayOptions, SyncOptions
+from trio_relay.pipeline.stages import cores
 from trio_relay.plugins.options import PluginOptions
 from trio_relay.policy.options import MemberOptions, PolicyOptions
 from trio_relay.policy.rate_options import RateOptions
@@ -104,6 +105,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 LISTED: Final = frozenset(field.name for field in msgspec.structs.fields(Config) if get_origin(field.type) is tuple)
 """Tables that may come several times."""
+
+
+def processes_of(config: Config) -> int:
+    """Of how many processes the relay is made: its workers, and one that keeps the file for them."""
+    workers = config.pipeline.workers or cores()
+    return workers + 1 if workers > 1 else 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from trio_relay.config_checks import ConfigError
-from trio_relay.config_tables import LISTED, Config
+from trio_relay.config_tables import LISTED, Config, processes_of
+from trio_relay.memory_budget import MemoryOptions, divided
 
 _IS_OPEN: Final = "the store is open"
 _LISTENS: Final = "the relay listens already"
@@ -52,6 +54,7 @@ FIXED: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Settings that a running relay does not change, each with the reason."""
+_WORKERS: Final = "pipeline.workers"
 _TOGETHER: Final[Mapping[str, tuple[str, ...]]] = {
     "net.listen": ("net.tls_certificate", "net.tls_key"),
     "net.tls_certificate": ("net.tls_key",),
@@ -87,6 +90,8 @@ def compared(running: Config, read: Config, check: Callable[[Config], None]) -> 
     """
     differing = _differing(running, read)
     waiting = {name for name in differing if name in FIXED}
+    if _WORKERS in waiting:
+        waiting |= _by_processes(read).intersection(differing)
     while True:
         config = _with_own(running, read, waiting)
         try:
@@ -100,6 +105,14 @@ def compared(running: Config, read: Config, check: Callable[[Config], None]) -> 
         else:
             changed = tuple(name for name in differing if name not in waiting)
             return Comparison(config, changed, tuple(name for name in differing if name in waiting))
+
+
+def _by_processes(read: Config) -> set[str]:
+    """The settings that were left out, and are what they are by the number of processes that share the memory."""
+    processes = processes_of(read)
+    total = MemoryOptions().of(processes).total_bytes
+    left_out = {"memory.total_bytes": total, **divided(read.memory.total_bytes, processes)}
+    return {name for name, number in left_out.items() if attrgetter(name)(read) == number}
 
 
 def _least(left: Sequence[str], without: Sequence[Config], check: Callable[[Config], None]) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from trio_relay.config import Config, processes_of
+from trio_relay.config_tables import Config, processes_of
 from trio_relay.doctor.amounts import sized
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
