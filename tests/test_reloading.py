@@ -177,6 +177,31 @@ async def test_a_relay_is_told_of_what_it_could_not_be_started_with(text: str, a
             await reloading.reload()
 
 
+@pytest.mark.parametrize("text", ["", "\n", "# [policy]\n", "[policy]\n"])
+async def test_a_file_of_which_nothing_is_left_changes_nothing(text: str, autojump_clock: MockClock) -> None:
+    """As one is that is just being written, or was when the disk was full: nobody is to be let in by that."""
+    policy = f'[policy]\nallowed_pubkeys = ["{ALICE.pubkey}"]\n'
+    async with open_reloading(policy) as (reloading, taken):
+        configured(text)
+        with pytest.raises(ConfigError, match=r"^relay.toml: has no setting any more; "):
+            await reloading.reload()
+        assert taken.configs == []
+        configured(policy + "[limits]\nmax_filters = 3\n")
+        assert (await reloading.reload()).changed == ("limits.max_filters",)
+
+
+async def test_a_relay_that_began_with_an_empty_file_may_have_one(autojump_clock: MockClock) -> None:
+    async with open_reloading("# nothing yet\n") as (reloading, taken):
+        configured("")
+        assert (await reloading.reload()).changed == ()
+        configured("[limits]\nmax_filters = 3\n")
+        await reloading.reload()
+        configured("")
+        with pytest.raises(ConfigError):
+            await reloading.reload()
+        assert taken.configs[-1].limits.max_filters == 3
+
+
 async def test_a_file_that_is_gone_changes_nothing(folder: Path, autojump_clock: MockClock) -> None:
     async with open_reloading() as (reloading, taken):
         (folder / "relay.toml").unlink()

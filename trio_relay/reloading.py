@@ -67,6 +67,7 @@ class Reloading:
         self._path = path
         self._environment = environment
         self._running = whole.config
+        self._has_settings = bool(whole.written)
         self._hears_hangups = hears_hangups
         self._shown = shown_settings(path, environment, whole)
         self._lists = ListFiles(whole.lists, whole.config.policy, read_lists)
@@ -172,6 +173,7 @@ class Reloading:
 
     def _take(self, found: Readout, take: Callable[[], None]) -> None:
         config = self._running = found.comparison.config
+        self._has_settings = bool(found.whole.written)
         take()
         self._shown = shown_settings(self._path, self._environment, found.whole, config)
         self._lists.go_by(found.whole.lists, config.policy)
@@ -191,6 +193,8 @@ class Reloading:
             ConfigError: something is wrong.
         """
         whole = load_whole(self._path, self._environment)
+        if self._has_settings and not whole.written:  # as who writes a file begins with, and a full disk ends with
+            raise ConfigError(f"{self._path}: has no setting any more; the defaults alone are for a new start")
         comparison = compared(self._running, whole.config, check_together)
         plugins, net = whole.config.plugins, comparison.config.net
         try:

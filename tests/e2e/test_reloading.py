@@ -248,5 +248,5 @@ async def test_the_console_opens_for_who_comes_by_a_link_and_closes_again(
         async with httpx.AsyncClient(timeout=PATIENCE) as browser:
             entered = await browser.post(f"http://{host}:{port}/admin/enter", data={"token": token})
         assert (entered.status_code, entered.headers["location"]) == (303, "/admin")
-        assert (await relay.reload(""))[0] == 0
+        assert (await relay.reload("[web]\nadmin = false\n"))[0] == 0
         assert (await relay.program.get("/admin")).status_code == 404
