@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -76,6 +77,23 @@ async def test_a_folder_is_refused_and_stays_as_it_is(opener: Opener, tmp_path: 
     assert told.startswith((f"{tmp_path}: it is a folder", f"{tmp_path} does not exist"))
     assert stat.S_IMODE((await trio.Path(tmp_path).stat()).st_mode) == 0o755
     assert not await trio.Path(f"{tmp_path}.lock").exists()
+
+
+@OPENERS
+@pytest.mark.parametrize("by_link", [False, True], ids=["itself", "a link"])
+async def test_what_is_no_regular_file_is_refused_and_stays_as_it_is(
+    opener: Opener, tmp_path: Path, by_link: bool
+) -> None:
+    """As `/dev/null` is, which root would have closed to all others."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    await trio.Path(pipe).chmod(0o644)
+    path = tmp_path / "relay.db" if by_link else pipe
+    if by_link:
+        path.symlink_to(pipe)
+    told = await refusal(opener, path)
+    assert told in (f"{path}: it is no regular file", f"{path} does not exist")
+    assert stat.S_IMODE((await trio.Path(pipe).stat()).st_mode) == 0o644
 
 
 async def test_a_file_that_does_not_exist_cannot_be_read(path: Path) -> None:

@@ -66,9 +66,14 @@ async def open_sqlite(
 
 
 def _make_place(path: Path) -> None:
-    """Make the folder for a file; a folder in the file's own place is left as it is, however it came to be named."""
+    """Make the folder for a file; what is no file in its place is left as it is, however it came to be named.
+
+    As root even `/dev/null` could be closed to others.
+    """
     if path.is_dir():
         raise Misplaced(errno.EISDIR, "it is a folder: store.path names a file in one", str(path))
+    if path.exists() and not path.is_file():
+        raise Misplaced(errno.EINVAL, "it is no regular file", str(path))
     make_folder(path.parent)
 
 
