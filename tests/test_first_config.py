@@ -201,6 +201,7 @@ def test_a_certificate_is_looked_at_before_it_is_written_down(tmp_path: Path, in
     ("store", "reason"),
     [
         (".", "is a folder"),
+        ("data/", "is a folder"),
         ("~nobody.here/relay.db", "whose home is that?"),
         ("s" * 300, "File name too long"),
         ("file/relay.db", "file is no folder"),

@@ -227,3 +227,8 @@ def test_it_lies_beside_the_file_unless_the_operator_says_otherwise(
 ) -> None:
     found = control.ControlOptions(listen=listen).place(backend, "data/relay.db")
     assert found == (None if place is None else Path(place))
+
+
+@pytest.mark.parametrize("path", ["data/relay.db/", "./data/relay.db", "data//relay.db"])
+def test_it_lies_beside_the_file_however_its_path_is_written(path: str) -> None:
+    assert control.ControlOptions().place("sqlite", path) == Path("data/relay.db.sock")

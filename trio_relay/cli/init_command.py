@@ -232,7 +232,7 @@ def _read_store(config: Path, text: str) -> str:
         path.exists()
     except OSError as error:
         raise ValueError(f"{store}: {error.strerror}") from None
-    if path.is_dir():
+    if store.endswith("/") or path.is_dir():
         raise ValueError(f"{store} is a folder: name a file in it")
     if (blocked := next((one for one in path.parents if one.exists() and not one.is_dir()), None)) is not None:
         raise ValueError(f"{blocked} is no folder")

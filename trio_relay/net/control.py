@@ -72,7 +72,7 @@ class ControlOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """
         if self.listen:
             return None if self.listen == _OFF else Path(self.listen.removeprefix(_UNIX))
-        return Path(f"{path}{_SUFFIX}") if backend == "sqlite" else None
+        return Path(f"{Path(path)}{_SUFFIX}") if backend == "sqlite" else None
 
 
 @asynccontextmanager
