@@ -163,6 +163,23 @@ async def test_what_is_not_given_is_counted_and_asked_for_once(autojump_clock: M
     assert len(asked) == 2
 
 
+async def test_a_relay_that_withholds_some_of_all_gives_the_others_in_full_answers(autojump_clock: MockClock) -> None:
+    """As one that compares with everybody what it shows to few."""
+    asked = list[int]()
+
+    async def give_four_of_five(actor: Actor, rest: list[Any]) -> None:
+        asked.append(len(rest[1]["ids"]))
+        await give(actor, rest, shown)
+
+    many = [ALICE.event(str(place), created_at=NOW - place // 3) for place in range(3_000)]
+    shown = [event for place, event in enumerate(many) if place % 5]
+    script = relay([], REQ=give_four_of_five, **comparing(many))
+    report, here, lost = await sync_with(script, direction="down", max_message_bytes=2**22)
+    assert (here, lost) == (ids(*shown), "")
+    assert report.down.counts == {outcomes.Fate.STORED: 2_400, outcomes.Fate.MISSING: 600}
+    assert len(asked) == 2 * 3_000 / 250
+
+
 async def test_a_relay_that_has_nothing_of_what_it_says_is_given_up(autojump_clock: MockClock) -> None:
     made_up = [BOB.event(str(place), created_at=NOW - place) for place in range(20_000)]
     _, here, lost = await sync_with(relay([], **comparing(made_up)), max_message_bytes=2**22)

@@ -128,40 +128,53 @@ class Fetching:
         self._pause = Pause()
         self._in_vain = 0
 
-    async def fetch(self, ids: Sequence[str]) -> int:
-        """Fetch these; returns how many came.
+    async def fetch(self, ids: Sequence[str]) -> None:
+        """Fetch these, as far as the other side gives them.
 
         Raises:
             PeerLost: see `Peer`.
         """
-        left, came = deque(ids), 0
+        left = deque(ids)
 
         async def ask_for_some() -> None:
-            nonlocal came
             while left:
-                chunk = [left.popleft() for _ in range(min(self._chunk, len(left)))]
-                found, again = await self._ask(chunk)
-                came += found
-                left.extend(again)
+                wanted = dict.fromkeys(left.popleft() for _ in range(min(self._chunk, len(left))))
+                left.extend(await self._ask(wanted))
 
         await run_together(ask_for_some, min(_AT_ONCE, -(-len(left) // self._chunk)))
         await self._intake.flush()
-        return came
 
-    async def _ask(self, chunk: list[str]) -> tuple[int, list[str]]:
-        """One question: how many events came, and which are to be asked for again."""
+    async def _ask(self, wanted: dict[str, None]) -> list[str]:
+        """Take what comes of some out of what is wanted; returns which are to be asked for again.
+
+        What is missing of an answer may have been cut off, or is not given to us, as somebody else's messages are. That
+        is told by asking for it alone: if nothing comes then, the other side may be asked for as many as before.
+        """
+        came, refusal = await self._question(wanted)
+        if came and wanted:
+            more, refusal = await self._question(wanted)
+            if more:
+                self._chunk = max(1, min(self._chunk, max(came, more)))
+                return list(wanted)
+        missing = list(wanted)
+        if missing and refusal is not None:
+            return self._after_refusal(missing, refusal)
+        if missing:
+            self._outcomes.note(Fate.MISSING, "it said that it has this, and did not give it", len(missing))
+        return []
+
+    async def _question(self, wanted: dict[str, None]) -> tuple[int, str | None]:
+        """One question: how many events came, and why it was refused, if it was."""
         await self._pause.over()
-        wanted, filter_ = dict.fromkeys(chunk), {"ids": chunk}
-        refusal = await self._take_all(filter_, wanted)
-        came = len(chunk) - len(wanted)
+        asked = len(wanted)
+        refusal = await self._take_all({"ids": list(wanted)}, wanted)
+        came = asked - len(wanted)
         if came:
             self._pause.end()
         self._in_vain = 0 if came else self._in_vain + 1
         if self._in_vain > _MOST_IN_VAIN:
             raise PeerLost(f"it gives nothing of what it says that it has{f': {refusal}' if refusal else ''}")
-        if refusal is None or came:
-            return came, self._after_answer(list(wanted), came)
-        return came, self._after_refusal(list(wanted), refusal)
+        return came, refusal
 
     async def _take_all(self, filter_: FilterJson, wanted: dict[str, None]) -> str | None:
         """Take what comes for a question out of what is wanted; returns why it was refused, if it was."""
@@ -176,15 +189,6 @@ class Fetching:
                     del wanted[item.id]
                     await self._intake.take(item)
         return None
-
-    def _after_answer(self, missing: list[str], came: int) -> list[str]:
-        """What is missing of an answer is asked for again, in chunks as large as that: the other side may cap them."""
-        if missing and came:
-            self._chunk = max(1, min(self._chunk, came))
-            return missing
-        if missing:
-            self._outcomes.note(Fate.MISSING, "it said that it has this, and did not give it", len(missing))
-        return []
 
     def _after_refusal(self, missing: list[str], reason: str) -> list[str]:
         if says(reason, Prefix.RATE_LIMITED) and self._pause.begin():
