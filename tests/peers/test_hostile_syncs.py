@@ -322,6 +322,33 @@ async def test_who_says_nothing_of_events_is_left_alone(autojump_clock: MockCloc
     assert lost == "it says nothing of the events that it is sent"
 
 
+@pytest.mark.parametrize(
+    "beside", [("AUTH", "who are you?"), ("NOTICE", "I do not like that"), ("OK", "", False, "twice"), ("EOSE", "r0")]
+)
+async def test_a_relay_that_says_more_than_ok_of_each_event_is_borne(
+    autojump_clock: MockClock, beside: tuple[object, ...]
+) -> None:
+    async def refuse(actor: Actor, rest: list[Any]) -> None:
+        await actor.say(*beside)
+        await actor.say("OK", rest[0]["id"], False, "blocked: not yours")
+
+    many = [ALICE.event(str(place), created_at=NOW - place) for place in range(1_500)]
+    report, _, lost = await sync_with(relay([], EVENT=refuse), many, direction="up")
+    assert (lost, report.up.counts) == ("", {outcomes.Fate.REFUSED: 1_500})
+
+
+async def test_a_relay_that_confirms_the_end_of_each_question_is_borne(autojump_clock: MockClock) -> None:
+    async def confirm(actor: Actor, rest: list[Any]) -> None:
+        await actor.say("CLOSED", rest[0], "")
+
+    async def give_few(actor: Actor, rest: list[Any]) -> None:
+        await give(actor, rest, many, most=7)
+
+    many = [ALICE.event(str(place), created_at=NOW - place) for place in range(1_500)]
+    _, here, lost = await sync_with(relay([], REQ=give_few, CLOSE=confirm), direction="down")
+    assert (lost, here) == ("", ids(*many))
+
+
 async def test_private_and_protected_events_are_not_offered(autojump_clock: MockClock) -> None:
     private = ALICE.event("psst", kind=4, tags=[["p", BOB.pubkey]])
     protected = ALICE.event("mine", tags=[["-"]])

@@ -45,6 +45,10 @@ class OpenQuestions:
         self._patience = Patience(patience)
         self._challenge = challenge
 
+    def note_sent(self) -> None:
+        """Something is sent: many relays say more than one thing to each, such as a challenge or a notice beside OK."""
+        self._patience.grant()
+
     async def take(self, message: RelayMessage) -> None:
         """Give a message to whoever waits for it; waits while there is no room.
 

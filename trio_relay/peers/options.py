@@ -17,8 +17,8 @@ class PeerOptions(Frozen, frozen=True, kw_only=True):
         max_message_bytes: a message that is longer ends the connection.
         queue_bytes: of events that wait for whoever asked for them; with more, nothing is read from the network.
         unanswered: events that may be on their way to the other side without an answer.
-        patience: messages that mean nothing, and notices, that may come at once; one more is borne each second. So
-            many pings and pongs, too.
+        patience: messages that mean nothing, and notices, that may come at once; one more is borne each second, and one
+            beside each answer. So many pings and pongs, too, and one more each second.
     """
 
     connect_seconds: float = 20.0

@@ -216,6 +216,7 @@ class Peer:
         async with self._to_send:
             try:
                 async for text in self._to_send:
+                    self._open.note_sent()
                     with trio.fail_after(self.options.answer_seconds):
                         await self._wire.send(text)
             except PeerLost as lost:

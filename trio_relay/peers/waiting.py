@@ -7,11 +7,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import trio
 
 T = TypeVar("T")
+
+_MOST_GRANTED: Final = 1_000.0
+"""Messages that may come beside answers: more than are ever on their way."""
 
 
 class PeerLost(Exception):
@@ -185,7 +188,7 @@ class Window:
 
 
 class Patience:
-    """How much that means nothing is borne: so many at once, and one more each second.
+    """How much that means nothing is borne: so many at once, one more each second, and one for each question.
 
     Args:
         most: at once.
@@ -196,8 +199,13 @@ class Patience:
         self._debt = 0.0
         self._noted = 0.0
 
+    def grant(self) -> None:
+        """Something was asked: one message beside its answer is borne."""
+        self._debt = max(self._debt - 1, -_MOST_GRANTED)
+
     def bears(self, now: float) -> bool:
         """Note one, at this time in seconds; False if that is too much."""
-        self._debt = max(0.0, self._debt - max(0.0, now - self._noted)) + 1
+        forgotten = max(0.0, now - self._noted)
+        self._debt = min(self._debt, max(0.0, self._debt - forgotten)) + 1
         self._noted = now
         return self._debt <= self._most
