@@ -349,6 +349,32 @@ async def test_a_relay_that_confirms_the_end_of_each_question_is_borne(autojump_
     assert (lost, here) == ("", ids(*many))
 
 
+@pytest.mark.parametrize(
+    "total", [{"count": 200, "approximate": True}, {"count": 12_345}, {"count": 12_345, "hll": ""}]
+)
+async def test_counts_that_are_estimates_or_cannot_be_of_the_ids_keep_no_event_back(
+    autojump_clock: MockClock, total: dict[str, object]
+) -> None:
+    async def count(actor: Actor, rest: list[Any]) -> None:
+        await actor.say("COUNT", rest[0], total)
+
+    many = [ALICE.event(str(place), created_at=NOW - place) for place in range(500)]
+    report, _, lost = await sync_with(relay([], COUNT=count), many, direction="up")
+    assert (lost, report.up.counts) == ("", {outcomes.Fate.STORED: 500})
+
+
+async def test_a_crowded_second_of_which_only_an_estimate_is_given_may_lack_some(autojump_clock: MockClock) -> None:
+    async def count(actor: Actor, rest: list[Any]) -> None:
+        await actor.say("COUNT", rest[0], {"count": 5, "approximate": True})
+
+    async def give_few(actor: Actor, rest: list[Any]) -> None:
+        await give(actor, rest, crowd, most=5)
+
+    crowd = [ALICE.event(str(place), created_at=NOW - 9) for place in range(20)]
+    report, _, _ = await sync_with(relay([], COUNT=count, REQ=give_few), direction="down")
+    assert not report.is_whole
+
+
 async def test_private_and_protected_events_are_not_offered(autojump_clock: MockClock) -> None:
     private = ALICE.event("psst", kind=4, tags=[["p", BOB.pubkey]])
     protected = ALICE.event("mine", tags=[["-"]])

@@ -14,7 +14,7 @@ from trio_relay.backup.options import BackupOptions
 from trio_relay.backup.vaults import folder_of, vault_of
 from trio_relay.doctor.amounts import lasting
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
-from trio_relay.doctor.own_files import of_unfinished
+from trio_relay.doctor.own_files import last_changes, of_unfinished
 from trio_relay.doctor.patient import Patient
 from trio_relay.store.base import StoreError, StoreRefused
 
@@ -106,4 +106,4 @@ def _in_the_way(patient: Patient) -> list[Finding]:
 
 def _parts(patient: Patient) -> list[tuple[Path, float]]:
     folder = folder_of(patient.config.backup, patient.config.store)
-    return [(one, one.stat().st_mtime) for one in folder.glob("*.part")] if folder.is_dir() else []
+    return last_changes(folder.glob("*.part"))

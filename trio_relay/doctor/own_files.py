@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -194,7 +195,7 @@ def _look_at_store(store: Path, patient: Patient, chart: Chart) -> None:
     chart.facts.append(f"store {store}")
     (folder,) = _seen([store.absolute().parent])
     chart.add(of_store(folder, _seen(files_of(store)), patient.user))
-    chart.add(of_unfinished(((one, one.stat().st_mtime) for one in unfinished_beside(store)), patient.now))
+    chart.add(of_unfinished(last_changes(unfinished_beside(store)), patient.now))
     if patient.pid is not None and patient.user == 0:
         chart.add([RUNS_AS_ROOT.found(f"The process {patient.pid} is root's.")])
 
@@ -228,6 +229,15 @@ def _seen(paths: Iterable[Path]) -> list[Seen]:
         except OSError:
             continue
         found.append(Seen(path, status.st_uid, stat.S_IMODE(status.st_mode)))
+    return found
+
+
+def last_changes(paths: Iterable[Path]) -> list[tuple[Path, float]]:
+    """When each of these was changed last; what a command has finished or removed since it was found is left out."""
+    found = []
+    for path in paths:
+        with suppress(OSError):
+            found.append((path, path.stat().st_mtime))
     return found
 
 
