@@ -57,6 +57,19 @@ async def test_a_subscription_brings_stored_events_their_end_and_live_ones() -> 
             assert await anext(subscription) == new
 
 
+async def test_subscriptions_are_closed_there_however_much_else_is_to_be_sent() -> None:
+    """Else they count there as open, until there may be no more of them."""
+    async with open_door() as door, peer_of(door) as peer:
+        for steps in range(10):
+            async with trio.open_nursery() as nursery, peer.subscribe([{"kinds": [1]}]):
+                for event in notes(100):
+                    nursery.start_soon(peer.publish, event)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+        await peer.count({})  # comes behind each CLOSE
+        assert door.relay.statistics().broadcaster.subscriptions == 0
+
+
 async def test_a_subscription_that_is_over_is_closed_there() -> None:
     async with open_door() as door, peer_of(door) as peer:
         async with peer.subscribe([{"kinds": [1]}]) as subscription:

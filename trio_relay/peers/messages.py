@@ -58,10 +58,11 @@ class Ending(Frozen, frozen=True):
 
 
 class Total(Frozen, frozen=True):
-    """`["COUNT", sub_id, {"count": number}]` (NIP-45)."""
+    """`["COUNT", sub_id, {"count": number, "approximate": false}]` (NIP-45)."""
 
     sub_id: str
     number: int
+    is_approximate: bool = False
 
 
 class Challenge(Frozen, frozen=True):
@@ -139,8 +140,8 @@ def _read_any(text: str, array: list[object]) -> RelayMessage:
             return StoredEnd(sub_id, _is_whole(rest))
         case ["CLOSED", str() as sub_id, *rest]:
             return Ending(sub_id, _reason(rest))
-        case ["COUNT", str() as sub_id, {"count": int() as number}] if type(number) is int and number >= 0:
-            return Total(sub_id, number)
+        case ["COUNT", str() as sub_id, {"count": int() as number, **more}] if type(number) is int and number >= 0:
+            return Total(sub_id, number, more.get("approximate") is True)
         case ["AUTH", str() as challenge] if len(challenge) <= _MOST_CHALLENGE:
             return Challenge(challenge)
         case ["NEG-MSG", str() as sync_id, str() as digits]:

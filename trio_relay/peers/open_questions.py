@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _REMARKS: Final = 10
 """Notices that are remembered."""
+_ESTIMATE: Final = "it counts by estimates"
 _LATE_IDS: Final = 64
 """Subscriptions that were closed of late, and of which events may still be on their way."""
 
@@ -62,8 +63,8 @@ class OpenQuestions:
                 self._give(self.receipts.get(event_id), message)
             case messages.StoredEnd(sub_id=sub_id):
                 self._end_stored(self.subscriptions.get(sub_id), message)
-            case messages.Total(sub_id=sub_id, number=number):
-                self._give(self.totals.get(sub_id), number)
+            case messages.Total(sub_id=sub_id, number=number, is_approximate=is_approximate):
+                self._give(self.totals.get(sub_id), PeerRefused(_ESTIMATE) if is_approximate else number)
             case messages.Challenge(text=text):
                 self._challenge(text)
                 self._bear_one()
@@ -79,7 +80,7 @@ class OpenQuestions:
             case messages.Nonsense(reason=reason):
                 self._bear(reason)
 
-    def _give(self, expected: Expected[T] | None, answer: T) -> None:
+    def _give(self, expected: Expected[T] | None, answer: T | Exception) -> None:
         if expected is None or expected.has_come:
             self._bear_one()
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -42,6 +43,8 @@ class Peer:
         self._wire = wire
         self._authentication = PeerAuthentication(url.text, signer, clock, self._prove)
         self._outgoing, self._to_send = trio.open_memory_channel[str](_TO_SEND)
+        self._farewells = deque[str]()
+        """For which there was no room among these: they go right behind the next one."""
         self._unanswered = trio.Semaphore(options.unanswered)
         self._open = OpenQuestions(options.patience, self._authentication.challenge)
         self._ids = 0
@@ -132,7 +135,7 @@ class Peer:
         """How many stored events match, as it says (NIP-45).
 
         Raises:
-            PeerRefused: it does not count; PeerLost: see the class.
+            PeerRefused: it does not count, or only estimates; PeerLost: see the class.
         """
         try:
             return await self._counted(filter_)
@@ -208,21 +211,29 @@ class Peer:
         """The same for a farewell, which must neither fail nor be waited for."""
         try:
             self._outgoing.send_nowait(text)
-        except (trio.WouldBlock, trio.BrokenResourceError):
-            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.WouldBlock:
+            self._farewells.append(text)
+        except trio.BrokenResourceError:
+            pass
+        await trio.lowlevel.checkpoint_if_cancelled()
 
     async def write(self) -> None:
         """Send what is to be sent; for `open_peer`."""
         async with self._to_send:
             try:
                 async for text in self._to_send:
-                    self._open.note_sent()
-                    with trio.fail_after(self.options.answer_seconds):
-                        await self._wire.send(text)
+                    await self._write_one(text)
+                    while self._farewells:
+                        await self._write_one(self._farewells.popleft())
             except PeerLost as lost:
                 self.lose(str(lost))
             except trio.TooSlowError:
                 self.lose(f"it took nothing for {self.options.answer_seconds:g} seconds")
+
+    async def _write_one(self, text: str) -> None:
+        self._open.note_sent()
+        with trio.fail_after(self.options.answer_seconds):
+            await self._wire.send(text)
 
     # What comes in.
 

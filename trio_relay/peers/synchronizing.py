@@ -113,9 +113,11 @@ class Offering:
         try:
             there = await self._passage.peer.count({"ids": [event_id.hex() for event_id in ids]})
         except (PeerRefused, Unanswered):
+            there = None
+        if there is None or there > len(ids):  # such a number is not of these ids
             self._counts = False
             return ids
-        if there >= len(ids):
+        if there == len(ids):
             return []
         if there == 0:
             return ids
