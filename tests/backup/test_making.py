@@ -20,6 +20,7 @@ from tests.support.keys import NOW
 from tests.support.program import PATIENCE
 from trio_relay import StoreError, StoreRefused, open_sqlite
 from trio_relay.backup import backup_file, base, making
+from trio_relay.store.sqlite import tally
 
 pytestmark = pytest.mark.slow
 
@@ -158,6 +159,28 @@ async def test_who_is_cancelled_leaves_nothing(store: Path, file: Path, monkeypa
         nursery.start_soon(back_up, store, file)
         await began.wait()
         nursery.cancel_scope.cancel()
+    assert content(file) == b"yesterday's"
+    assert beside(file) == ["data", "relay.backup"]
+
+
+async def test_where_there_is_no_room_none_is_begun(store: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that stores events beside it must not find its disk full, again with each try."""
+    monkeypatch.setattr(tally, "free_room", lambda _path: tally.SPARE_BYTES)
+    with pytest.raises(StoreError, match=r"has not the room for a second file: [0-9]+ MB more are needed"):
+        await back_up(store, file)
+    assert beside(file) == ["data"]
+
+
+async def test_where_others_fill_the_disk_it_gives_up_before_that_is_full(
+    store: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overwrite(file, b"yesterday's")
+    rooms = iter([2**30, tally.SPARE_BYTES + 1, tally.SPARE_BYTES, tally.SPARE_BYTES - 1])
+    monkeypatch.setattr(tally, "free_room", lambda _path: next(rooms))
+    monkeypatch.setattr("trio_relay.store.sqlite.copying.STEPS", 50)
+    with pytest.raises(StoreError, match=r"has not the room"):
+        await back_up(store, file)
+    assert next(rooms, None) is None
     assert content(file) == b"yesterday's"
     assert beside(file) == ["data", "relay.backup"]
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
@@ -20,13 +18,6 @@ from trio_relay.store import base, sqlite
 
 NOTES = [Author(f"{n % 5}").event("x" * 2_000, created_at=NOW + n, tags=[["t", f"{n}"]]) for n in range(600)]
 OLD, NEW = Filter(until=NOW + 399), NOTES[400:]
-
-
-@dataclass
-class Room:
-    """What the system tells of a disk."""
-
-    free: int
 
 
 def older(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +102,7 @@ async def test_where_there_is_no_room_it_stays_as_it_is(tmp_path: Path, monkeypa
     path = tmp_path / "relay.db"
     await half_empty(path)
     with monkeypatch.context() as full:
-        full.setattr(shutil, "disk_usage", lambda _folder: Room(free=10))
+        full.setattr(sqlite.tally, "free_room", lambda _path: 10)
         with pytest.raises(StoreError, match="has not the room for a second file: 18 MB more are needed"):
             await sqlite.rewrite(options(path), print)
 

@@ -19,6 +19,7 @@ from trio_relay.moderation.state import CONSOLE_SECRET, SECRET_NAME
 from trio_relay.private_files import remove_unfinished, unfinished, written_whole
 from trio_relay.store.sqlite.copying import copy_file
 from trio_relay.store.sqlite.lock import why_not_there
+from trio_relay.store.sqlite.tally import check_room
 from trio_relay.store.sqlite.threads import run_interruptibly
 from trio_relay.version import __version__
 
@@ -91,12 +92,17 @@ async def back_up_file(store: Path, file: Path, now: float, *, with_key: bool, r
 def _make(store: Path, file: Path, now: int, left_out: Collection[str], pace: WorkPace) -> BackupMade:
     began = time.monotonic()
     _check_place(store, file)
+
+    def pause() -> None:
+        pace()
+        check_room(file, 0)  # what comes into the store meanwhile must not find the disk full
+
     remove_unfinished(file)
     with unfinished(file) as copy:
-        found = copy_file(store, copy, left_out, pace)
+        found = copy_file(store, copy, left_out, pause)
         header = BackupHeader(FORMAT, VERSION, now, __version__, found.schema, found.events, found.size, not left_out)
         with copy.open("rb") as source, written_whole(file) as out:
-            write_backup(out, header, source, pace)
+            write_backup(out, header, source, pause)
     size, seconds = file.stat().st_size, time.monotonic() - began
     return BackupMade(str(file), now, found.events, not left_out, size, seconds)
 

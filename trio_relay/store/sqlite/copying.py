@@ -18,6 +18,7 @@ import apsw
 from trio_relay.store.base import StoreError, StoreRefused
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.read_pool import store_error
+from trio_relay.store.sqlite.tally import bytes_of_copy, check_room
 from trio_relay.store.sqlite.transaction import described, transaction
 
 _CACHE_BYTES: Final = 4_194_304
@@ -64,6 +65,7 @@ def copy_file(source: Path, target: Path, left_out: Collection[str], pause: Call
 def _copy(source: Path, target: Path, pause: Callable[[], None]) -> None:
     with closing(_opened(source, apsw.SQLITE_OPEN_READONLY, pause)) as connection:
         schema.check(connection, str(source))
+        check_room(target, bytes_of_copy(connection))
         connection.execute("VACUUM INTO ?", (str(target.absolute()),)).fetchall()
 
 

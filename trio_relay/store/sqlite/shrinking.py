@@ -6,7 +6,6 @@ first, which makes them such files.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -21,14 +20,13 @@ from trio_relay.store.inspection import Compacted
 from trio_relay.store.sqlite import schema
 from trio_relay.store.sqlite.lock import held
 from trio_relay.store.sqlite.options import SqliteOptions
-from trio_relay.store.sqlite.tally import size_of
+from trio_relay.store.sqlite.tally import bytes_of_copy, check_room, size_of
 from trio_relay.store.sqlite.transaction import described
 
 PAGES_AT_A_TIME: int = 256
 """A megabyte: 11 ms of the writer's thread (107 MB in 1.1 seconds)."""
 _BYTES_A_SECOND: Final = 100_000_000
 """Seen: 252 MB in 2.2 seconds, on a virtual machine of two busy cores."""
-_SPARE_BYTES: Final = 2**24
 _MEGABYTE: Final = 1_000_000
 
 
@@ -109,12 +107,8 @@ def take_alone(connection: apsw.Connection, path: Path) -> None:
 
 
 def _announcement(connection: apsw.Connection, path: Path) -> str:
-    pages = int(connection.pragma("page_count")) - int(connection.pragma("freelist_count"))
-    needed = pages * int(connection.pragma("page_size"))
-    room = shutil.disk_usage(path.parent).free
-    if room < needed + _SPARE_BYTES:
-        missing = (needed + _SPARE_BYTES - room) / _MEGABYTE
-        raise StoreError(f"{path.parent} has not the room for a second file: {missing:,.0f} MB more are needed")
+    needed = bytes_of_copy(connection)
+    check_room(path, needed)
     seconds = needed / _BYTES_A_SECOND
     return (
         f"writing {needed / _MEGABYTE:,.0f} of {size_of(path) / _MEGABYTE:,.0f} MB anew, which takes"

@@ -16,6 +16,7 @@ import apsw
 import msgspec
 
 from trio_relay.nostr.filter import Filter
+from trio_relay.store.base import StoreError
 from trio_relay.store.insight import (
     DAY_SECONDS,
     MOST_AUTHORS,
@@ -31,6 +32,9 @@ from trio_relay.store.insight import (
 from trio_relay.store.inspection import Space
 from trio_relay.store.sqlite.fetch import matching
 from trio_relay.store.sqlite.sql import Binding
+
+SPARE_BYTES: Final = 2**24
+"""What a copy leaves of a disk: a relay that goes on beside it must not find it full."""
 
 
 def tally(connection: apsw.Connection) -> Holdings:
@@ -93,6 +97,24 @@ def free_room(path: Path) -> int | None:
     except OSError:
         return None
     return system.f_bavail * system.f_frsize
+
+
+def bytes_of_copy(connection: apsw.Connection) -> int:
+    """The bytes of a copy of the file without its free pages."""
+    pages = int(connection.pragma("page_count")) - int(connection.pragma("freelist_count"))
+    return pages * int(connection.pragma("page_size"))
+
+
+def check_room(path: Path, needed: int) -> None:
+    """Refuse to begin, or to go on with, what needs so many bytes more where a file is, and `SPARE_BYTES` for others.
+
+    Raises:
+        StoreError: there are fewer.
+    """
+    room = free_room(path)
+    if room is not None and room < needed + SPARE_BYTES:
+        missing = (needed + SPARE_BYTES - room) / 1_000_000
+        raise StoreError(f"{path.parent} has not the room for a second file: {missing:,.0f} MB more are needed")
 
 
 def _days(connection: apsw.Connection) -> list[OfDay]:
