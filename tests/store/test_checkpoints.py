@@ -129,6 +129,24 @@ async def test_a_reader_that_stays_holds_no_save_up(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("checkpoint_inside")
+async def test_what_a_long_reader_made_of_the_log_is_given_back_to_the_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a backup: else the file would be as long until the relay stops."""
+    monkeypatch.setattr(store_module, "LOG_BYTES_KEPT", 200_000)
+    async with opened(path) as store:
+        inside(store).connection.set_busy_timeout(0)
+        with reader(path):
+            for number in range(30):
+                await store.save_many([ALICE.event(f"{number}{BIG}")])
+            assert store.statistics().wal_bytes > 600_000
+        for number in range(30, 60):
+            await store.save_many([ALICE.event(f"{number}{BIG}")])
+        assert store.statistics().wal_bytes <= 200_000
+        assert len(await everything(store)) == 60
+
+
+@pytest.mark.usefixtures("checkpoint_inside")
 async def test_a_reader_that_stays_makes_waiting_checkpoints_rare(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them costs the writer its patience, so the log has to grow by a quarter before the next."""
     attempts: list[int] = []

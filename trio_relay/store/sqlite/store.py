@@ -43,6 +43,8 @@ PAGES_BEFORE_PAUSING: Final = 16_384
 """A log of 64 MiB: work of many commits then lets a checkpoint finish first."""
 PAGES_BEFORE_WAITING: Final = 65_536
 """A log of 256 MiB: the writer then waits for a whole checkpoint, so that the file does not grow further."""
+LOG_BYTES_KEPT: int = PAGES_BEFORE_WAITING * _PAGE_BYTES
+"""What a log that begins anew keeps of its file: more than this only a long reader makes it, such as a backup."""
 _PROBE_BYTES: Final = 2**20
 """The probe's size: after a batch that failed, a full disk may have a little room left, but not this much."""
 REMOVED_AT_A_TIME: Final = 500
@@ -86,6 +88,7 @@ class SqliteStore(ReadPool):
         self._connection.pragma("synchronous", options.synchronous)
         # Only a whole checkpoint waits, for readers, and no event is stored in the meantime.
         self._connection.set_busy_timeout(_WRITER_BUSY_MS)
+        self._connection.pragma("journal_size_limit", LOG_BYTES_KEPT)
         self._wal_pages = 0
         self._page_bytes = int(connection.pragma("page_size"))
         self._connection.set_wal_hook(self._wal_grew)
