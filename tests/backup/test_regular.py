@@ -282,6 +282,33 @@ class TestFolder:
         assert await vault.newest(now) == now
         assert backup_file.read_header(place / kept[1]).with_key
 
+    async def test_one_that_cannot_be_removed_keeps_no_other(
+        self, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = tmp_path / "all"
+        fill(place, *(f"relay-2020010{day}T000000Z.backup" for day in (1, 2, 3)))
+        (place / "relay-20191231T000000Z.backup").mkdir()  # is none, whatever its name
+        (place / "relay-20191231T000000Z.backup.a1b2c3d4.part").symlink_to("nowhere")
+        unlink = Path.unlink
+
+        def removed(path: Path, *, missing_ok: bool = False) -> None:
+            if "20200101" in path.name:
+                raise PermissionError(1, "Operation not permitted", str(path))
+            unlink(path, missing_ok=missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", removed)
+        vault = folder.BackupFolder(place, store, with_key=True)
+        made = await vault.make(NOW)
+        with pytest.raises(base.BackupRefused, match=r"/relay-20200101T000000Z\.backup: Operation not permitted$"):
+            await vault.rotate(2, made, NOW)
+        assert names_in(place) == [
+            "relay-20191231T000000Z.backup",
+            "relay-20191231T000000Z.backup.a1b2c3d4.part",
+            "relay-20200101T000000Z.backup",
+            "relay-20200103T000000Z.backup",
+            folder.name_at(NOW),
+        ]
+
     async def test_a_folder_that_cannot_be_made_says_why(self, store: Path) -> None:
         vault = folder.BackupFolder(Path(os.devnull) / "backups", store, with_key=False)
         assert await vault.newest(NOW) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import gmtime, strftime, strptime
 from typing import Final
@@ -67,10 +67,16 @@ class BackupFolder:
             raise BackupRefused(f"{error.filename or self._folder}: {error.strerror}") from error
 
     def _rotate(self, keep: int, made: str, now: float) -> list[str]:
-        leaving = beyond({name: moment_of(name) for name in self._names()}, keep, made, now)
-        for name in leaving:
-            (self._folder / name).unlink(missing_ok=True)
-        return leaving
+        left, failures = list[str](), list[OSError]()
+        for name in beyond({name: moment_of(name) for name in self._names()}, keep, made, now):
+            try:
+                (self._folder / name).unlink(missing_ok=True)
+                left.append(name)
+            except OSError as error:  # one that has to stay must not have all others stay
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return left
 
     def _tidy(self, now: float) -> None:
         """Make the folder, and remove what who was killed has left half written: a command may be writing here, too."""
@@ -79,14 +85,17 @@ class BackupFolder:
         for place in missing:  # or what root has made would keep out the relay's own backups
             give_to_owner_of(self._store, place)
         for one in self._folder.iterdir():
-            if (found := _NAMED.fullmatch(one.name)) and found[1] and one.stat().st_mtime < now - _LEFT_SECONDS:
-                one.unlink(missing_ok=True)
+            if (found := _NAMED.fullmatch(one.name)) and found[1]:
+                with suppress(FileNotFoundError):  # whoever was writing it is done now
+                    if one.lstat().st_mtime < now - _LEFT_SECONDS:
+                        one.unlink()
 
     def _names(self) -> list[str]:
         if not self._folder.is_dir():
             return []
         named = [one for one in self._folder.iterdir() if (found := _NAMED.fullmatch(one.name)) and not found[1]]
-        return [one.name for one in named if why_not_there(self._store, one) is None]  # a store may have any name
+        files = [one for one in named if one.is_file()]
+        return [one.name for one in files if why_not_there(self._store, one) is None]  # a store may have any name
 
 
 def name_at(now: float) -> str:

@@ -18,8 +18,8 @@ class BackupOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         str,
         Meta(
             description=(
-                "Folder for them; empty: the folder backups beside store.path. Nothing is removed there but backups"
-                " that were made there, see keep."
+                "Folder for them, of this relay alone: two relays in one would remove each other's. Empty: the folder"
+                " backups beside store.path. Nothing is removed there but backups that were made there, see keep."
             ),
             extra={"unit": "path"},
         ),
