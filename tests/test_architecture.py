@@ -142,7 +142,7 @@ ALLOWED = {
         "service",
         "configured",
     ],
-    "attending": ["backup", "net", "config", "configured", "main_process"],
+    "attending": ["backup", "metrics", "net", "config", "configured", "main_process"],
     "app": [
         "process",
         "store.base",

@@ -19,14 +19,13 @@ from trio_relay import logs
 from trio_relay.attending import attended
 from trio_relay.banner import banner, place_of
 from trio_relay.config import Config
-from trio_relay.configured import bounds_of, bus_of, entrances_of, open_store, rules_of, sync_options
+from trio_relay.configured import bus_of, entrances_of, open_store, rules_of, sync_options
 from trio_relay.main_process import Announce, MainProcess, Origins, main_process
-from trio_relay.metrics import MetricsPage, OperationCollector
+from trio_relay.metrics import MetricsPage
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.admin.sight import OwnSight
 from trio_relay.net.clients import Clients
 from trio_relay.net.control import control_line
-from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.handed_sockets import listening
 from trio_relay.net.listeners import BoundListener
 from trio_relay.net.server import Server
@@ -76,7 +75,7 @@ async def main(config: Config, announce: Announce, origins: Origins) -> None:
 
 
 async def _serve(process: MainProcess, store: Store, relay: Relay, listeners: Sequence[BoundListener]) -> None:
-    config, origins, files, stop = process.config, process.origins, process.files, process.stop
+    config, origins, stop = process.config, process.origins, process.stop
     entrances = entrances_of(listeners)
 
     async def look() -> Look:
@@ -89,19 +88,14 @@ async def _serve(process: MainProcess, store: Store, relay: Relay, listeners: Se
     console = await open_console(relay, config.web, api, pages, vitals)
     site = Site(relay, config.web, pages, vitals, console)
     front = endpoints_of(config, relay, api, relay.check, origins.degraded, site)
-    tls = None if files is None else Tls(files.certified)
+    tls = None if process.files is None else Tls(process.files.certified)
     server = Server(relay, front, config.net, tls=tls, clients=clients)
     served = Served(relay, server, front, site, entrances)
-    bounds = bounds_of(config)
     page = MetricsPage(lambda: (relay.statistics(), changed(server.statistics(), loop_lag=process.lag.statistics())))
-    page.add(OperationCollector(lambda: relay.degraded() or origins.degraded(), lambda: bounds))
-    origins.add_metrics(page)
-    endpoint = MetricsEndpoint(page.render)
     async with (
-        attended(process, endpoint, vitals, server.shortage) as attending,
+        attended(process, page, vitals, server.shortage, lambda: relay.degraded() or origins.degraded()) as attending,
         open_mirrors(relay, store, config.mirror, stop) as take_mirrors,
         control_line(config.control.place(config.store.backend, config.store.path), api),
-        trio.open_nursery() as following,
     ):
 
         async def prepare(config: Config) -> Callable[[], None]:
@@ -113,19 +107,15 @@ async def _serve(process: MainProcess, store: Store, relay: Relay, listeners: Se
                 take_console(console, relay, config, secret)
                 take_mirrors(config.mirror)
                 attending.take_options(config)
-                bounds.update(bounds_of(config))
 
             return take
 
-        if origins.reloading is not None:
-            origins.reloading.serve(prepare, files, (lambda _certified: None) if tls is None else tls.take)
-            await following.start(origins.reloading.run)
-        for line in banner(config, store, relay, attending.listeners):
-            process.announce(line)
-        async with trio.open_nursery() as serving:
-            await serving.start(server.serve, listeners, stop)
-            for listener in listeners:
-                process.announce(place_of(listener))
-            alive = trio.lowlevel.checkpoint if store.is_shared else relay.stages.writer.settled
-            serving.start_soon(origins.service.run, config, listeners, alive, stop)
-        following.cancel_scope.cancel(reason="the relay has stopped")
+        async with process.following(prepare, (lambda _certified: None) if tls is None else tls.take):
+            for line in banner(config, store, relay, attending.listeners):
+                process.announce(line)
+            async with trio.open_nursery() as serving:
+                await serving.start(server.serve, listeners, stop)
+                for listener in listeners:
+                    process.announce(place_of(listener))
+                alive = trio.lowlevel.checkpoint if store.is_shared else relay.stages.writer.settled
+                serving.start_soon(origins.service.run, lambda: attending.config, listeners, alive, stop)

@@ -23,9 +23,9 @@ from trio_relay.metrics import MetricsPage
 from trio_relay.net.admin.sight import BackUpNow, ReloadNow, SettingsShown, no_settings
 from trio_relay.net.handed_sockets import HandedSockets, assigned
 from trio_relay.process import tune_process
-from trio_relay.reloading import Reloading
+from trio_relay.reloading import Prepare, Reloading, Settled
 from trio_relay.service import Service, unless_stopped
-from trio_relay.tls_files import TlsFiles, tls_files
+from trio_relay.tls_files import TakeCertified, TlsFiles, tls_files
 
 log = structlog.get_logger("trio_relay.app")
 
@@ -97,6 +97,20 @@ class MainProcess:
     handed: HandedSockets
     stop: trio.Event
     lag: LoopLag
+
+    @asynccontextmanager
+    async def following(
+        self, prepare: Prepare, take_certificate: TakeCertified, settled: Settled | None = None
+    ) -> AsyncIterator[None]:
+        """Have the relay go by its files as they change, while the context lasts; see `Reloading.serve`."""
+        if (reloading := self.origins.reloading) is None:
+            yield
+            return
+        reloading.serve(prepare, self.files, take_certificate, settled)
+        async with trio.open_nursery() as following:
+            await following.start(reloading.run)
+            yield
+            following.cancel_scope.cancel(reason="the relay has stopped")
 
 
 @asynccontextmanager

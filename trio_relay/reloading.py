@@ -32,7 +32,7 @@ from trio_relay.plugins.hooks import HooksRefused
 from trio_relay.policy.options import PolicyOptions
 from trio_relay.shown_settings import shown_settings
 from trio_relay.store.base import StoreError
-from trio_relay.tls_files import TlsFiles, read_certified
+from trio_relay.tls_files import TakeCertified, TlsFiles, read_certified
 
 log = structlog.get_logger("trio_relay.app")
 
@@ -77,7 +77,7 @@ class Reloading:
         self._prepare: Prepare | None = None
         self._settled: Settled = _at_once
         self._files: TlsFiles | None = None
-        self._take_certificate: Callable[[CertifiedKey], None] = lambda _certified: None
+        self._take_certificate: TakeCertified = lambda _certified: None
         self.telling: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         """What a reading happens within, for who is told that there is one."""
 
@@ -89,7 +89,7 @@ class Reloading:
         self,
         prepare: Prepare,
         files: TlsFiles | None,
-        take_certificate: Callable[[CertifiedKey], None],
+        take_certificate: TakeCertified,
         settled: Settled | None = None,
     ) -> None:
         """Say who goes by the configuration, before `run`.

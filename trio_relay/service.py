@@ -54,7 +54,7 @@ class Service:
 
     async def run(
         self,
-        config: Config,
+        config: Callable[[], Config],
         listeners: Sequence[BoundListener],
         answers: Callable[[], Awaitable[object]],
         stop: trio.Event,
@@ -62,7 +62,7 @@ class Service:
         """Tell the manager that the relay serves, that it is alive, and, once it is to stop, that it does.
 
         Args:
-            config: checked.
+            config: tells what the relay goes by now.
             listeners: open ones.
             answers: returns once all parts have shown that they work.
             stop: set when the relay is to stop. From then on the manager waits for the end, and not for signs of life.
@@ -72,7 +72,7 @@ class Service:
             watching.start_soon(self.notifier.watch, answers)
             await stop.wait()
             watching.cancel_scope.cancel(reason="the relay is stopping")
-        await self.notifier.stopping("letting clients go, and storing what was accepted", longest_stop(config))
+        await self.notifier.stopping("letting clients go, and storing what was accepted", longest_stop(config()))
 
 
 class _Turn:

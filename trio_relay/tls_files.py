@@ -25,7 +25,8 @@ LOOK_SECONDS: Final = 5.0
 """Between two looks at the files."""
 _DAY: Final = 86_400
 
-Take: TypeAlias = Callable[[CertifiedKey], None]
+TakeCertified: TypeAlias = Callable[[CertifiedKey], None]
+"""Has whoever shakes hands from now on be shown this; sync."""
 
 
 class TlsFiles:
@@ -69,7 +70,7 @@ class TlsFiles:
         log.info("TLS certificate read again", ends=_day(self._term.ends))
         return True
 
-    async def run(self, take: Take, turn: trio.Lock) -> None:
+    async def run(self, take: TakeCertified, turn: trio.Lock) -> None:
         """Look at the files every few seconds; for ever.
 
         Args:
@@ -84,7 +85,7 @@ class TlsFiles:
                 if stamps != self._taken:
                     await self._read_again(stamps, take)
 
-    async def _read_again(self, stamps: object, take: Take) -> None:
+    async def _read_again(self, stamps: object, take: TakeCertified) -> None:
         try:
             certified = await trio.to_thread.run_sync(
                 read_certified, self._certificate, self._key, abandon_on_cancel=True

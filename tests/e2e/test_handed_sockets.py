@@ -48,6 +48,22 @@ async def test_it_serves_on_what_it_is_handed_and_leaves_that_open(tmp_path: Pat
     assert stopping[1:] == ["STATUS=letting clients go, and storing what was accepted", "EXTEND_TIMEOUT_USEC=40000000"]
 
 
+async def test_the_manager_is_told_of_the_time_that_the_relay_goes_by_when_it_is_stopped(
+    tmp_path: Path, processes: dict[str, str]
+) -> None:
+    (file := tmp_path / "relay.toml").write_text("net.grace_seconds = 5.0")
+    with hearing() as manager, held() as sockets:
+        command = sockets.command((*MODULE, "--config", file.name), manager.notices)
+        async with running(tmp_path, processes, command=command) as program:
+            await manager.until("READY=1")
+            file.write_text("net.grace_seconds = 100.0")
+            program.signal(SIGHUP)
+            await manager.until("READY=1")
+            program.signal(SIGTERM)
+            assert (await manager.until("STOPPING=1"))[-1] == "EXTEND_TIMEOUT_USEC=130000000"
+            assert await program.wait() == 0
+
+
 async def test_a_socket_that_is_in_no_setting_is_refused(tmp_path: Path, processes: dict[str, str]) -> None:
     four = tcp()
     at = f"127.0.0.1:{four.getsockname()[1]}"

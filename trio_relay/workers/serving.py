@@ -28,7 +28,6 @@ from trio_relay.bus.hub import Hub
 from trio_relay.config import Config
 from trio_relay.configured import (
     Entrance,
-    bounds_of,
     bus_of,
     entrances_of,
     is_shared,
@@ -37,10 +36,9 @@ from trio_relay.configured import (
     sync_options,
 )
 from trio_relay.main_process import Announce, MainProcess, Origins, main_process
-from trio_relay.metrics import MetricsPage, OperationCollector, WorkersFigures
+from trio_relay.metrics import MetricsPage, WorkersFigures
 from trio_relay.net.admin.api import AdminApi
 from trio_relay.net.control import control_line
-from trio_relay.net.endpoints import MetricsEndpoint
 from trio_relay.net.handed_sockets import listening
 from trio_relay.net.listeners import BoundListener, Shortage
 from trio_relay.net.statistics import NetStatistics
@@ -187,7 +185,7 @@ class _Whole:
 
     async def _serve(self, store: Store, relay: Relay) -> None:
         conversations, config, process = self._conversations, self._config, self._process
-        origins, files, stop = process.origins, process.files, process.stop
+        origins, stop = process.origins, process.stop
         vitals = Vitals(partial(self._look, relay), relay.count_stored)
         statistics = partial(self._statistics, relay)
         sight = WorkersSight(
@@ -205,18 +203,20 @@ class _Whole:
         )
         relay.moderation.state.subscribe(conversations.follow)
         relay.retention.follow = conversations.take_floors
-        bounds = bounds_of(config)
         page = MetricsPage(statistics, self._figures)
-        page.add(OperationCollector(lambda: relay.degraded() or conversations.degraded(), lambda: bounds))
-        origins.add_metrics(page)
-        endpoint = MetricsEndpoint(page.render, conversations.gather)
-        if files is not None:
-            conversations.take_certificate(files.certified)
+        if process.files is not None:
+            conversations.take_certificate(process.files.certified)
         conversations.preambles = [preamble for preamble, _ in self._entrances]
         async with (
-            attended(process, endpoint, vitals, Shortage()) as attending,
+            attended(
+                process,
+                page,
+                vitals,
+                Shortage(),
+                lambda: relay.degraded() or conversations.degraded(),
+                conversations.gather,
+            ) as attending,
             control_line(config.control.place(config.store.backend, config.store.path), conversations.admin),
-            trio.open_nursery() as following,
         ):
 
             async def prepare(config: Config) -> Callable[[], None]:
@@ -225,24 +225,20 @@ class _Whole:
                 def take() -> None:
                     self._take_options(relay, console, config, secret)
                     attending.take_options(config)
-                    bounds.update(bounds_of(config))
 
                 return take
 
-            if origins.reloading is not None:
-                origins.reloading.serve(prepare, files, conversations.take_certificate, conversations.obeyed)
-                await following.start(origins.reloading.run)
-            for line in banner(config, store, relay, attending.listeners, self._workers):
-                process.announce(line)
-            async with trio.open_nursery() as serving:
-                serving.start_soon(self._stop_workers, stop)
-                await serving.start(partial(self._supervisor.run, stop))
-                if not stop.is_set():
-                    for listener in self._listeners:
-                        process.announce(place_of(listener))
-                    alive = conversations.obeyed if store.is_shared else conversations.settled
-                    serving.start_soon(origins.service.run, config, self._listeners, alive, stop)
-            following.cancel_scope.cancel(reason="all workers have ended")
+            async with process.following(prepare, conversations.take_certificate, conversations.obeyed):
+                for line in banner(config, store, relay, attending.listeners, self._workers):
+                    process.announce(line)
+                async with trio.open_nursery() as serving:
+                    serving.start_soon(self._stop_workers, stop)
+                    await serving.start(partial(self._supervisor.run, stop))
+                    if not stop.is_set():
+                        for listener in self._listeners:
+                            process.announce(place_of(listener))
+                        alive = conversations.obeyed if store.is_shared else conversations.settled
+                        serving.start_soon(origins.service.run, lambda: attending.config, self._listeners, alive, stop)
 
     def _take_options(self, relay: Relay, console: Console, config: Config, secret: bytes) -> None:
         """Have this process and all workers go by a configuration; sync."""
