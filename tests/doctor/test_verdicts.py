@@ -119,6 +119,7 @@ MOUNTS = """\
 25 22 0:42 / /var/library rw - tmpfs none rw
 26 22 0:43 / /srv rw - ext4 /dev/vdc rw
 27 22 0:44 / /srv rw - cifs //server/share rw
+28 22 0:45 / /mnt/données rw - nfs4 server:/ rw
 """
 
 
@@ -132,6 +133,7 @@ MOUNTS = """\
         ("/var/lib/my relay/data", "xfs"),
         ("/var/library", "tmpfs"),
         ("/srv/relay", "cifs"),
+        ("/mnt/données/relay", "nfs4"),
     ],
 )
 def test_the_file_system_that_a_folder_is_on(folder: str, kind: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ _OF_NETWORK: Final = frozenset(
     }
 )
 _MOUNTS: Final = Path("/proc/self/mountinfo")
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
+"""How it writes a blank and its like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ def kind_of(folder: str, mounts: str) -> str:
     best, kind = "", ""
     for line in mounts.splitlines():
         fields, _, rest = line.partition(" - ")
-        place = fields.split()[4].encode().decode("unicode_escape")
+        place = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), fields.split()[4])
         if len(place) >= len(best) and f"{folder}/".startswith(f"{place.rstrip('/')}/"):
             best, kind = place, rest.split()[0]
     return kind
