@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from trio_relay.cli.control_line import UnixConnection
-from trio_relay.net.listeners import split_preamble
+from trio_relay.net.listeners import reached, split_preamble
 from trio_relay.net.vitals import Look, grouped, together
 from trio_relay.pipeline.statistics import Distribution
 
@@ -20,8 +20,6 @@ _UNIX: Final = "unix:"
 _PATH: Final = "/metrics"
 _SECONDS: Final = 5.0
 """For a page to come in; one takes milliseconds, but waits for its turn, and for all workers."""
-_ANYWHERE: Final = {"": "localhost", "*": "localhost", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # read
-"""Where to reach what is listened for everywhere."""
 
 
 class NoPage(Exception):
@@ -39,10 +37,9 @@ def page_url(listen: str) -> str:
     _, address = split_preamble(listen)
     if address.startswith(_UNIX):
         return address
-    host, _, port = address.rpartition(":")
-    if not int(port):
+    if not int(address.rpartition(":")[2]):
         raise NoPage("the system chooses the port of the metrics (metrics.listen): name it by --url")
-    return f"http://{_ANYWHERE.get(host, host)}:{port}{_PATH}"
+    return f"http://{reached(address)}{_PATH}"
 
 
 def read_page(url: str) -> str:

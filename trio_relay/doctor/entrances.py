@@ -11,14 +11,12 @@ import trio
 
 from trio_relay.config import Config
 from trio_relay.doctor.asking import Answered, ask
-from trio_relay.net.listeners import Preamble, split_preamble
+from trio_relay.net.listeners import Preamble, reached, split_preamble
 from trio_relay.net.tls import Term, term_of
 from trio_relay.peers.dialing import RelayUrl, cause_of, dial_tcp, parse_url, secured
 
 CONNECT_SECONDS: Final = 3.0
 _UNIX: Final = "unix:"
-_ANYWHERE: Final = {"": "localhost", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
-"""Where to reach what is listened for everywhere."""
 
 
 class Unreached(Exception):
@@ -101,8 +99,8 @@ async def _dial_here(place: tuple[Preamble, str], host: str) -> trio.abc.Stream:
     preamble, address = place
     if address.startswith(_UNIX):
         return await trio.open_unix_socket(address.removeprefix(_UNIX))
-    name, _, port = address.rpartition(":")
-    plain = await trio.open_tcp_stream(_ANYWHERE.get(name, name).strip("[]"), int(port))
+    name, _, port = reached(address).rpartition(":")
+    plain = await trio.open_tcp_stream(name.strip("[]"), int(port))
     if not preamble.tls:
         return plain
     context = ssl.create_default_context()
@@ -123,11 +121,6 @@ def inner_entrances(config: Config) -> Iterator[Entrance]:
         preamble, address = split_preamble(text)
         if preamble.proxy or address.endswith(":0"):
             continue
-        local = address if not address.startswith(_UNIX) else "localhost"
+        local = "localhost" if address.startswith(_UNIX) else reached(address)
         scheme = "wss" if preamble.tls else "ws"
-        yield Entrance(text, parse_url(config.relay.url or f"{scheme}://{_reached(local)}/"), (preamble, address))
-
-
-def _reached(address: str) -> str:
-    name, colon, port = address.rpartition(":")
-    return f"{_ANYWHERE.get(name, name)}:{port}" if colon else address
+        yield Entrance(text, parse_url(config.relay.url or f"{scheme}://{local}/"), (preamble, address))

@@ -36,6 +36,8 @@ MOST_PATH_BYTES: Final = 107
 """Of the path of a Unix socket, which is Linux's limit (unix(7))."""
 _MODE: Final = 0o660
 """Of a Unix socket: its owner and its group may connect."""
+_NEAR: Final = {"": "localhost", "*": "localhost", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+"""Where this machine reaches what listens everywhere."""
 BACKLOG: Final = 1_024
 """Connections that may wait to be accepted, as far as net.core.somaxconn lets them."""
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
@@ -305,6 +307,12 @@ def _clear(path: Path) -> None:
 def _identity(path: Path) -> tuple[int, int]:
     status = path.lstat()
     return status.st_dev, status.st_ino
+
+
+def reached(address: str) -> str:
+    """Return the address, a host and a port, at which this machine reaches what listens on another such as `*:7777`."""
+    host, _, port = address.rpartition(":")
+    return f"{_NEAR.get(host, host)}:{port}"
 
 
 def bound_address(listener: BoundListener) -> str:
