@@ -71,8 +71,7 @@ def sync_command(
     page. What comes in passes the same checks as a client's events, but for authentication. Private messages are not
     offered, nor are protected events. The relay must not run on the same store meanwhile; a running one has [[mirror]].
 
-    At the end it is said what became of the events of each direction, and why. It can be run again at any
-    time.
+    At the end it is said what became of the events of each direction, and why. It can be run again at any time.
     """
     # They load the WebSocket client, which no other command needs.
     from trio_relay.peers.dialing import parse_url

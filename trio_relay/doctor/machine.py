@@ -1,4 +1,4 @@
-"""What the machine allows a relay: open files, memory, processes, connections that wait; and the code that runs."""
+"""What the machine allows a relay: open files, memory, processes, connections that wait."""
 
 from __future__ import annotations
 

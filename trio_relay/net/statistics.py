@@ -42,8 +42,7 @@ class NetStatistics:
     what all clients make the relay hold now, by direction; `rate_limited` what was too much, by the limit, and `barred`
     how many addresses are barred now. `tls_failures` are handshakes that failed, by reason, and `certificate_start`
     and `certificate_expiry` are from when to when the certificate holds, in seconds since 1970; None where no TLS is
-    spoken. `loop_lag` is how late the loop of
-    the process was, in seconds; None where nobody looks.
+    spoken. `loop_lag` is how late the loop of the process was, in seconds; None where nobody looks.
     """
 
     connections: int
