@@ -120,6 +120,15 @@ def test_a_file_that_a_killed_command_has_left(settings: dict[str, str]) -> None
     only(doctor_here(settings), "unfinished-files", left.name)
 
 
+def test_a_file_that_is_finished_while_it_is_looked_for(settings: dict[str, str]) -> None:
+    """Its name is found, and nothing behind it any more."""
+    store = Path(settings["store.path"])
+    (backups := store.parent / "backups").mkdir(exist_ok=True)
+    for name in (f"{store}.abcd1234.part", backups / "relay-20261130T073549Z.backup.abcd1234.part"):
+        Path(name).symlink_to("gone")
+    assert doctor_here(settings).codes == {"not-running"}
+
+
 def test_no_store_where_it_should_be(tmp_path: Path) -> None:
     only(doctor_here(sound(tmp_path)), "store-missing", "relay.db")
 
