@@ -194,6 +194,18 @@ def test_a_mistyped_key_is_refused_and_the_right_one_is_named(setting: Setting) 
             "net.tls_certificate: needs an address in net.listen with tls: in front",
         ),
         ({"metrics": {"listen": "tls:[::]:443"}}, "metrics.listen: speaks plain HTTP alone"),
+        (
+            {"net": {"listen": ["127.0.0.1:7778"]}},
+            "metrics.listen: 127.0.0.1:7778 is listened on already, by net.listen",
+        ),
+        (
+            {"net": {"listen": ["unix:/run/a", "proxy:unix:/run/a"]}},
+            "net.listen: proxy:unix:/run/a is listened on already, by net.listen",
+        ),
+        (
+            {"net": {"listen": ["[::1]:9", "*:9"], "trusted_proxies": ["::1"]}},
+            "net.listen: *:9 is listened on already, by net.listen",
+        ),
         ({"net": {"hosts": ["a:80"]}}, "net.hosts: 'a:80' is no name of a host, nor *. and one"),
         ({"net": {"origins": ["https://a"]}}, "net.origins: 'https://a' is no name of a host, nor *. and one"),
         (

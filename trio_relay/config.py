@@ -19,6 +19,7 @@ import msgspec
 
 from trio_relay.config_checks import (
     ConfigError,
+    check_apart,
     check_backup,
     check_bus,
     check_credentials,
@@ -358,6 +359,7 @@ def check_together(config: Config) -> None:
         check_listen("metrics.listen", config.metrics.listen)
         if split_preamble(config.metrics.listen)[1] != config.metrics.listen:
             raise ConfigError("metrics.listen: speaks plain HTTP alone")
+    check_apart(config.net.listen, config.metrics.listen)
     store = config.store
     check_sockets(
         [*config.net.listen, config.metrics.listen],

@@ -31,6 +31,7 @@ from trio_relay.store.opensearch import OpenSearchOptions
 from trio_relay.store.sqlite.lock import why_not_there
 
 _UNIX: Final = "unix:"
+_EVERYWHERE: Final = "*"
 _MOST_DEPTH: Final = 32
 """Of lists and tables in one another: far below what Python compares and encodes."""
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
@@ -180,6 +181,26 @@ def check_listen(key: str, address: str) -> None:
         check_address(address)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
+
+
+def check_apart(clients: Sequence[str], metrics: str) -> None:
+    """Check that no address is listened on twice: the start would be told that somebody else has it.
+
+    Args:
+        clients: the addresses of `net.listen`.
+        metrics: that of `metrics.listen`; empty: there is none.
+    """
+    taken: list[tuple[str, str, str]] = []
+    for setting, text in [
+        *(("net.listen", one) for one in clients),
+        *([("metrics.listen", metrics)] if metrics else []),
+    ]:
+        address = split_preamble(text)[1]
+        host, _, port = (address, "", "") if address.startswith(_UNIX) else address.rpartition(":")
+        for other, its_host, its_port in taken:
+            if port == its_port != "0" and (host == its_host or _EVERYWHERE in (host, its_host)):
+                raise ConfigError(f"{setting}: {text} is listened on already, by {other}")
+        taken.append((setting, host, port))
 
 
 def check_sockets(listen: Sequence[str], control: Path | None, store: Path | None) -> None:
