@@ -73,7 +73,10 @@ async def _read(stream: trio.abc.Stream, connection: h11.Connection) -> Answered
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
+            data = bytes(await stream.receive_some(_READ_BYTES))
+            if not data and response is None and not connection.trailing_data[0]:
+                raise NoAnswer("the connection was closed without an answer")
+            connection.receive_data(data)
         elif isinstance(event, h11.Response):
             response = event
         elif isinstance(event, h11.Data):

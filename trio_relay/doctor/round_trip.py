@@ -29,7 +29,8 @@ LOCAL_SILENT: Final = Ailment(
     "local-silent",
     Severity.FAULT,
     "The relay runs, and nobody answers at an address of net.listen.",
-    "Restart the relay if net.listen was changed since it has started; else look into its log, and with top whether it"
+    "Restart the relay if net.listen was changed since it has started. One that closes the connection at once may have"
+    " banned this machine (policy.denied_addresses, listblockedips). Else look into its log, and with top whether it"
     " hangs.",
 )
 URL_UNREACHABLE: Final = Ailment(
