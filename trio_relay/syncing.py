@@ -6,7 +6,8 @@ What the other side sends is judged as an import is (`transfer`): by the rules o
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -19,8 +20,8 @@ from trio_relay.peers.outcomes import SyncReport
 from trio_relay.peers.own_side import OwnSide
 from trio_relay.peers.passage import Passage
 from trio_relay.peers.peer import Peer, open_peer
-from trio_relay.peers.synchronizing import synchronize
-from trio_relay.peers.waiting import PeerLost, tasks_beside
+from trio_relay.peers.reconnecting import LastingSync, Watch
+from trio_relay.peers.waiting import PeerLost
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.plugins.hook_modules import judging
 from trio_relay.policy.identity import Identity
@@ -31,7 +32,7 @@ async def bring_over(
     url: str,
     filters: Sequence[FilterJson],
     report: SyncReport,
-    watch: Callable[[Peer], Awaitable[None]],
+    watch: Watch,
     *,
     signer: Signer | None = None,
     takes: bool = True,
@@ -44,13 +45,13 @@ async def bring_over(
         url: of the other relay.
         filters: see `synchronizing.check_sync_filter`.
         report: filled as it goes.
-        watch: runs beside it, to show how it goes.
+        watch: runs beside each connection, to show how it goes.
         signer: has the key that is shown to a relay that asks for one (NIP-42).
         takes: False: nothing is fetched.
         gives: False: nothing is offered.
 
     Raises:
-        PeerLost: the other relay cannot be reached, or was lost; what came before is stored.
+        PeerLost: the other relay cannot be reached, or was lost for good; what came before is stored.
         StoreRefused: a relay runs on the store.
         StoreError: the store failed.
     """
@@ -63,22 +64,13 @@ async def bring_over(
     ):
         own = OwnSide(store, relay.rules.private_kinds)
         intake = SyncIntake(relay, Identity(is_operator=True), report.down)
+
+        def passage_to(peer: Peer) -> Passage:
+            return Passage(peer, own, intake, report, takes=takes, gives=gives)
+
         try:
-            async with open_peer(url, signer=signer) as peer, tasks_beside() as tasks:
-                tasks.start_soon(watch, peer)
-                passage = Passage(peer, own, intake, report, takes=takes, gives=gives)
-                try:
-                    await _synchronize_all(passage, filters)
-                finally:
-                    report.received_bytes, report.sent_bytes = peer.received_bytes, peer.sent_bytes
+            await LastingSync(partial(open_peer, url, signer=signer), passage_to, report, watch).run(filters)
         except PeerLost as error:  # from here it would cancel what is on its way
             lost = error
     if lost is not None:
         raise lost
-
-
-async def _synchronize_all(passage: Passage, filters: Sequence[FilterJson]) -> None:
-    for filter_ in filters:
-        await synchronize(passage, filter_)
-    if reason := passage.peer.key_refused:
-        passage.report.remark(f"it does not accept our key: {reason}")

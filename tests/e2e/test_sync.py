@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,40 @@ async def test_who_is_asked_for_a_key_shows_it(tmp_path: Path, way: str) -> None
         variables = {"peer_key": KEY} if way == "variable" else {}
         shown = await finished(tmp_path / "here", "sync", "--direction", "down", *key, url, settings=variables)
         assert shown.stdout.decode().splitlines()[:-1] == ["down: 3 stored"]
+
+
+async def test_a_connection_that_breaks_off_is_made_again(tmp_path: Path) -> None:
+    here, there = notes(ALICE, 500), notes(BOB, 500)
+    await imported(tmp_path / "here", here)
+    await imported(tmp_path / "there", there)
+    async with running(tmp_path / "there") as program, trio.open_nursery() as nursery:
+        serve = partial(trio.serve_tcp, partial(passed_on, program.address, iter([100_000])), 0, host="127.0.0.1")
+        (listener,) = await nursery.start(serve)
+        ended = await finished(tmp_path / "here", "sync", f"ws://127.0.0.1:{listener.socket.getsockname()[1]}")
+        nursery.cancel_scope.cancel()
+    assert ended.returncode == 0
+    assert b"connection lost" in ended.stderr
+    assert await exported(tmp_path / "here") == await exported(tmp_path / "there") == ids(*here, *there)
+
+
+async def passed_on(address: tuple[str, int], cuts: Iterator[int], client: trio.SocketStream) -> None:
+    """Pass bytes on in both directions, and break off where so many have come from the server, if they are to."""
+    async with client, await trio.open_tcp_stream(*address) as server, trio.open_nursery() as nursery:
+        left = next(cuts, inf)
+
+        async def up() -> None:
+            with suppress(trio.BrokenResourceError):
+                async for data in client:
+                    await server.send_all(data)
+
+        nursery.start_soon(up)
+        with suppress(trio.BrokenResourceError):
+            async for data in server:
+                left -= len(data)
+                if left < 0:
+                    break
+                await client.send_all(data)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_sync_of_a_store_on_which_a_relay_runs_is_refused_with_3(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 import msgspec
@@ -24,9 +24,6 @@ from trio_relay.nostr.urls import bare_url
 from trio_relay.peers.authentication import key_text
 from trio_relay.peers.outcomes import SyncReport
 from trio_relay.peers.waiting import PeerLost
-
-if TYPE_CHECKING:
-    from trio_relay.peers.peer import Peer
 
 KEY_VARIABLE: Final = "TRIO_RELAY_PEER_KEY"
 _TICK_SECONDS: Final = 0.2
@@ -71,7 +68,8 @@ def sync_command(
     page. What comes in passes the same checks as a client's events, but for authentication. Private messages are not
     offered, nor are protected events. The relay must not run on the same store meanwhile; a running one has [[mirror]].
 
-    At the end it is said what became of the events of each direction, and why. It can be run again at any time.
+    A connection that is lost is made again, and the sync goes on. At the end it is said what became of the events of
+    each direction, and why. It can be run again at any time.
     """
     # They load the WebSocket client, which no other command needs.
     from trio_relay.peers.dialing import parse_url
@@ -123,23 +121,24 @@ def _signer(key_file: Path | None) -> Signer | None:
         raise ValueError(f"{KEY_VARIABLE if key_file is None else key_file}: {error}") from None
 
 
-async def _watch(report: SyncReport, began: float, peer: Peer) -> None:
+async def _watch(report: SyncReport, began: float, count_bytes: Callable[[], None]) -> None:
     """Show how it goes on standard error."""
     console = Console(stderr=True)
     if not console.is_terminal:
         while True:
             await trio.sleep(_TOLD_SECONDS)
-            click.echo(_progress(report, peer, time.monotonic() - began), err=True)
+            count_bytes()
+            click.echo(_progress(report, time.monotonic() - began), err=True)
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task("connected", total=None)
         while True:
             await trio.sleep(_TICK_SECONDS)
-            progress.update(task, description=_progress(report, peer, time.monotonic() - began))
+            count_bytes()
+            progress.update(task, description=_progress(report, time.monotonic() - began))
 
 
-def _progress(report: SyncReport, peer: Peer, seconds: float) -> str:
+def _progress(report: SyncReport, seconds: float) -> str:
     came, went = report.down.counts.total(), report.up.counts.total()
-    report.received_bytes, report.sent_bytes = peer.received_bytes, peer.sent_bytes
     return f"{report.steps()}: {came} down, {went} up, {(came + went) / max(seconds, 0.001):,.0f} events/s"
 
 

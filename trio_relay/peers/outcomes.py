@@ -113,6 +113,16 @@ class SyncReport:
     remarks: list[str] = field(default_factory=list)
     is_whole: bool = True
 
+    @property
+    def has_answers(self) -> bool:
+        """True once the other side has answered anything."""
+        return bool(self.rounds or self.pages or self.down.counts or self.up.counts)
+
+    @property
+    def moved(self) -> int:
+        """Events that one side lacked, and has now."""
+        return self.down.counts[Fate.STORED] + self.up.counts[Fate.STORED]
+
     def steps(self) -> str:
         """How far it is, in words."""
         pages = f", {self.pages} pages" if self.pages else ""

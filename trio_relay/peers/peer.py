@@ -62,6 +62,11 @@ class Peer:
         return self._wire.stream.received
 
     @property
+    def is_gone(self) -> bool:
+        """True once the connection is over."""
+        return self._lost is not None
+
+    @property
     def is_authenticated(self) -> bool:
         """True once it has accepted our key (NIP-42)."""
         return self._authentication.is_accepted
