@@ -82,7 +82,7 @@ EXITS: Final = {
     "compact": Exits("the store cannot be made smaller"),
     "completion": Exits(opens_store=False),
     "count": _READING,
-    "delete": Exits("nothing was removed: the store failed, or whoever was asked did not want it"),
+    "delete": Exits("not all was removed: the store failed, or whoever was asked did not want it"),
     "doctor": Exits("there are warnings or faults", opens_store=False),
     "export": Exits("the store cannot be read, or the file not be written"),
     "import": Exits("lines were refused, unless --lenient; the store failed, or FILE could not be read to its end"),
