@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from trio_relay import SqliteOptions, open_sqlite
 from trio_relay.store.sqlite import ReadPool, SqliteStore, open_sqlite_for_reading
@@ -33,6 +34,17 @@ async def opened_for_reading(path: Path) -> AsyncIterator[ReadPool]:
 def options(path: Path, *, readers: int = 2) -> SqliteOptions:
     """Options that spare a test the waiting for the disk."""
     return SqliteOptions(path=str(path), synchronous="normal", readers=readers)
+
+
+def cancelling(scope: trio.CancelScope) -> Callable[[], None]:
+    """What a thread calls to have its task cancelled, and told so, before it goes on."""
+    token = trio.lowlevel.current_trio_token()
+
+    async def cancel() -> None:
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+
+    return lambda: trio.from_thread.run(cancel, trio_token=token)
 
 
 def content(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.store.files import opened, opened_for_reading, options
+from tests.store.files import cancelling, opened, opened_for_reading, options
 from tests.support.backends import everything
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.marks import examples
@@ -213,6 +213,25 @@ async def test_what_root_repairs_belongs_to_whom_it_belonged(tmp_path: Path) -> 
     for one in (path, told.kept_aside):
         found = one.stat()
         assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12_345, 23_456, 0o600)
+
+
+async def test_who_ends_it_in_the_middle_has_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite.rebuilding, "EVENTS_AT_A_TIME", 7)
+    await fill(path, NOTES)
+    before, verified = rows_of(path), list[Event]()
+    with trio.CancelScope() as scope:
+        cancel = cancelling(scope)
+
+        def verify(batch: Sequence[Event]) -> list[bool]:
+            cancel()
+            verified.extend(batch)
+            return [True] * len(batch)
+
+        await repaired(path, verify=verify)
+    assert scope.cancelled_caught
+    assert len(verified) <= 7
+    assert sorted(os.listdir(path.parent)) == ["relay.db", "relay.db.lock"]
+    assert rows_of(path) == before
 
 
 async def test_a_file_that_is_used_or_read_is_not_repaired(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import apsw
 import pytest
 import trio
 
-from tests.store.files import content, opened, opened_for_reading, options
+from tests.store.files import cancelling, content, opened, opened_for_reading, options
 from tests.support.backends import everything
 from tests.support.keys import NOW, Author
 from trio_relay import Filter, StoreError, StoreRefused
@@ -115,6 +115,23 @@ async def test_where_there_is_no_room_it_stays_as_it_is(tmp_path: Path, monkeypa
     assert sorted(os.listdir(tmp_path)) == ["relay.db", "relay.db.lock"]
     async with opened_for_reading(path) as reader:
         assert len(await everything(reader)) == 200
+
+
+async def test_who_ends_it_in_the_middle_has_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite.shrinking, "STEPS", 10)
+    path = tmp_path / "relay.db"
+    await half_empty(path)
+    before = path.stat()
+    with trio.CancelScope() as scope:
+        cancel = cancelling(scope)
+        await sqlite.rewrite(options(path), lambda _told: cancel())
+    assert scope.cancelled_caught
+    assert sorted(os.listdir(tmp_path)) == ["relay.db", "relay.db.lock"]
+    assert (path.stat().st_ino, path.stat().st_size) == (before.st_ino, before.st_size)
+    async with opened(path) as store:
+        assert len(await everything(store)) == 200
 
 
 async def test_what_is_no_store_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ place of the old one, which stays beside it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,6 @@ from typing import Any, Final
 
 import apsw
 import structlog
-import trio
 
 from trio_relay.nostr.event import Event, address_of, supersedes
 from trio_relay.private_files import give_to_owner_of, put_in_place, remove_unfinished, unfinished
@@ -29,7 +29,8 @@ from trio_relay.store.sqlite.deletes import remove_ids
 from trio_relay.store.sqlite.lock import held
 from trio_relay.store.sqlite.options import SqliteOptions
 from trio_relay.store.sqlite.rows import all_rows
-from trio_relay.store.sqlite.shrinking import take_alone
+from trio_relay.store.sqlite.shrinking import STEPS, take_alone
+from trio_relay.store.sqlite.threads import run_interruptibly
 from trio_relay.store.sqlite.transaction import described, transaction
 from trio_relay.store.sqlite.words import insert_words
 
@@ -63,6 +64,8 @@ class Repaired:
 async def repair(options: SqliteOptions, aside: str, move_out: MoveOut, verify: Verify | None) -> Repaired:
     """Rebuild a store's file without a relay; raises what `rebuild` does, and `StoreInUse`.
 
+    Who is cancelled leaves it as it was.
+
     Args:
         options: name the file.
         aside: added to its name for the old one.
@@ -70,11 +73,20 @@ async def repair(options: SqliteOptions, aside: str, move_out: MoveOut, verify: 
         verify: see `rebuild`.
     """
     with held(Path(options.path)) as path:
-        work = partial(rebuild, path, Path(f"{path}{aside}"), move_out, verify, search=options.search)
-        return await trio.to_thread.run_sync(work)
+        ended = threading.Event()
+        work = partial(rebuild, path, Path(f"{path}{aside}"), move_out, verify, ended.is_set, search=options.search)
+        return await run_interruptibly(work, ended.set)
 
 
-def rebuild(path: Path, aside: Path, move_out: MoveOut, verify: Verify | None, *, search: bool) -> Repaired:
+def rebuild(
+    path: Path,
+    aside: Path,
+    move_out: MoveOut,
+    verify: Verify | None,
+    has_ended: Callable[[], bool],
+    *,
+    search: bool,
+) -> Repaired:
     """Make a new file of what is right in an old one, and put it in its place.
 
     To be called by whoever holds its lock.
@@ -84,6 +96,7 @@ def rebuild(path: Path, aside: Path, move_out: MoveOut, verify: Verify | None, *
         aside: where the old one is to lie afterwards; nothing may be there.
         move_out: see there.
         verify: looks at signatures; None: nobody does.
+        has_ended: asked again and again; once it says so, this ends by a StoreError.
         search: make the words, too.
 
     Raises:
@@ -95,11 +108,13 @@ def rebuild(path: Path, aside: Path, move_out: MoveOut, verify: Verify | None, *
         with unfinished(path) as part:
             with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as old:
                 _take(old, path)
+                old.set_progress_handler(has_ended, STEPS)
                 with closing(apsw.Connection(str(part))) as new:
                     schema.tune(new, cache_bytes=_CACHE_BYTES)
                     schema.prepare(new, str(part))
-                    repaired = _Rebuilding(old, new, move_out, verify, search=search).run(aside)
-                    _look_through(new)
+                    new.set_progress_handler(has_ended, STEPS)
+                    repaired = _Rebuilding(old, new, move_out, verify, has_ended, search=search).run(aside)
+                    _look_through(new, has_ended)
                     new.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             for end in _LOGS:  # where the old file was too broken to fold them back; before the new one is there
                 with suppress(FileNotFoundError):
@@ -133,20 +148,35 @@ def _take(old: apsw.Connection, path: Path) -> None:
         log.warning("the log could not be folded back", error=described(error))
 
 
-def _look_through(new: apsw.Connection) -> None:
-    faults = [fault for portion in checking.inspect(new, None) for fault in portion.faults]
-    if faults:
-        raise StoreError(f"the new file is not right, either: {faults[0]}")
+def _look_through(new: apsw.Connection, has_ended: Callable[[], bool]) -> None:
+    for portion in checking.inspect(new, None):
+        _go_on(has_ended)
+        if portion.faults:
+            raise StoreError(f"the new file is not right, either: {portion.faults[0]}")
+
+
+def _go_on(has_ended: Callable[[], bool]) -> None:
+    """End between two statements as within one; some are too short for SQLite to ask."""
+    if has_ended():
+        raise apsw.InterruptError("interrupted")
 
 
 class _Rebuilding:
     def __init__(
-        self, old: apsw.Connection, new: apsw.Connection, move_out: MoveOut, verify: Verify | None, *, search: bool
+        self,
+        old: apsw.Connection,
+        new: apsw.Connection,
+        move_out: MoveOut,
+        verify: Verify | None,
+        has_ended: Callable[[], bool],
+        *,
+        search: bool,
     ) -> None:
         self._old = old
         self._new = new
         self._move_out = move_out
         self._verify = verify
+        self._has_ended = has_ended
         self._search = search
 
     def run(self, aside: Path) -> Repaired:
@@ -159,6 +189,7 @@ class _Rebuilding:
         if not last:
             raise StoreError("nothing of the file can be read, or there is nothing in it; it is as it was")
         for start in range(0, last, EVENTS_AT_A_TIME):
+            _go_on(self._has_ended)
             self._take_over(list(self._rows(start, min(start + EVENTS_AT_A_TIME, last))))
         with transaction(self._new):
             self._new.execute("UPDATE numbering SET last = ?", (max(last, last_seq(self._new)),)).fetchall()
@@ -183,6 +214,7 @@ class _Rebuilding:
         try:
             with closing(self._old.execute(f'SELECT * FROM "{table}"')) as found:  # noqa: S608  # a name of our schema
                 for row in found:
+                    _go_on(self._has_ended)
                     portion.append(row)
                     if len(portion) == EVENTS_AT_A_TIME:
                         self._put(table, portion)
