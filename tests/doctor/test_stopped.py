@@ -105,6 +105,21 @@ def test_a_store_of_another_user(settings: dict[str, str]) -> None:
 
 
 @as_root
+def test_what_root_has_left_for_itself_alone(tmp_path: Path, settings: dict[str, str]) -> None:
+    """The user is the one whose the folder of the store is; what lies on the way to it is root's, too."""
+    path = Path(configured(tmp_path, '[relay]\nname = "root was here"\n'))
+    path.chmod(0o600)
+    store = Path(settings["store.path"]).parent
+    for one in (store, *store.iterdir()):
+        os.chown(one, 65_534, 65_534)
+    told = doctor_here(
+        {**settings, "backup.every_seconds": "60", "backup.folder": str(tmp_path)}, "--config", str(path)
+    )
+    assert told.codes - {"not-running"} == {"unreadable", "backups-unreadable"}
+    assert "user 65534 may not, by " in told.findings["unreadable"]["what"]
+
+
+@as_root
 def test_somebody_who_may_not_look(tmp_path: Path, settings: dict[str, str]) -> None:
     """Root without what lets it read all files; another user may not be able to read Python's."""
     os.chown(Path(settings["store.path"]).parent, 65_534, 65_534)

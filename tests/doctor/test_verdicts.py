@@ -28,6 +28,7 @@ from trio_relay.doctor import (
     machine,
     naming,
     own_files,
+    rights,
     round_trip,
     running,
     software,
@@ -84,6 +85,40 @@ def test_who_may_do_what_with_the_store(
     folder: own_files.Seen, file: own_files.Seen, user: int | None, found: list[str]
 ) -> None:
     assert codes(own_files.of_store(folder, [file], user)) == found
+
+
+ROOTS = rights.Held(HOME / "relay.toml", 0, 0, 0o600)
+OWN = replace(ROOTS, owner=500)
+
+
+@pytest.mark.parametrize(
+    ("held", "groups", "may"),
+    [
+        (ROOTS, {500}, False),
+        (ROOTS, None, False),
+        (OWN, {500}, True),
+        (replace(OWN, mode=0o377), {500}, False),  # the owner's rights are his, whatever others may
+        (replace(ROOTS, mode=0o644), {500}, True),
+        (replace(ROOTS, mode=0o640), {500}, False),
+        (replace(ROOTS, mode=0o640, group=7), {500, 7}, True),
+        (replace(ROOTS, mode=0o604, group=7), {500, 7}, False),
+        (replace(ROOTS, mode=0o640), None, True),  # a unit may give it any group
+        (replace(ROOTS, mode=0o604), None, True),
+    ],
+)
+def test_who_may_read_a_file(held: rights.Held, groups: set[int] | None, may: bool) -> None:
+    doer = rights.Doer(500, None if groups is None else frozenset(groups))
+    assert rights.may(doer, held, rights.READ) == may
+
+
+def test_a_folder_on_the_way_hinders_too() -> None:
+    doer, shut = rights.Doer(500, frozenset({500})), rights.Held(HOME, 0, 0, 0o700)
+    assert rights.hindrance(doer, [replace(shut, mode=0o711), OWN], rights.READ) is None
+    assert rights.hindrance(doer, [shut, OWN], rights.READ) == shut
+    assert rights.hindrance(doer, [replace(shut, mode=0o711), ROOTS], rights.READ) == ROOTS
+    assert rights.hindrance(doer, [replace(shut, mode=0o755)], rights.WRITE) is not None
+    assert rights.hindrance(doer, [replace(shut, owner=500)], rights.WRITE) is None
+    assert rights.hindrance(doer, [], rights.READ) is None
 
 
 VOLUME = disk.Volume(HOME, 50 * GIB, 1_000_000, False, "ext4")

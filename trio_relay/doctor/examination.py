@@ -22,6 +22,7 @@ from trio_relay.doctor import (
     machine,
     naming,
     own_files,
+    rights,
     round_trip,
     running,
     software,
@@ -79,7 +80,7 @@ class Group(NamedTuple):
 GROUPS: Final[Mapping[str, Group]] = MappingProxyType(
     {
         "relay": Group(running.look_at_running, (running,)),
-        "files": Group(own_files.look_at_files, (own_files,)),
+        "files": Group(own_files.look_at_files, (own_files, rights)),
         "disk": Group(disk.look_at_disk, (disk,)),
         "store": Group(store_state.look_at_store, (store_state,)),
         "backups": Group(kept_backups.look_at_backups, (kept_backups,)),

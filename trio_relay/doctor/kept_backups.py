@@ -16,6 +16,7 @@ from trio_relay.doctor.amounts import lasting
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.own_files import last_changes, of_unfinished
 from trio_relay.doctor.patient import Patient
+from trio_relay.doctor.rights import WRITE, doer_of, hindrance, told, way_to
 from trio_relay.store.base import StoreError, StoreRefused
 
 NO_BACKUPS: Final = Ailment(
@@ -39,8 +40,9 @@ BACKUP_OLD: Final = Ailment(
 BACKUPS_UNREADABLE: Final = Ailment(
     "backups-unreadable",
     Severity.WARNING,
-    "The place of the backups cannot be looked at, or there can be none: a file lies in its way.",
-    "Correct backup.folder or backup.repository, or who may read it.",
+    "The place of the backups cannot be looked at, or there can be none: a file lies in its way, or the relay's user"
+    " may not write there, as where root has made the folder by a backup without FILE.",
+    "Correct backup.folder or backup.repository, or who may read and write it (chown).",
 )
 
 _GRACE_SECONDS: Final = 600
@@ -101,7 +103,13 @@ async def look_at_backups(patient: Patient, chart: Chart) -> None:
 def _in_the_way(patient: Patient) -> list[Finding]:
     folder = folder_of(patient.config.backup, patient.config.store).absolute()
     nearest = next(one for one in (folder, *folder.parents) if os.path.exists(one))
-    return [] if nearest.is_dir() else [BACKUPS_UNREADABLE.found(f"{folder}: {nearest} is no folder.")]
+    if not nearest.is_dir():
+        return [BACKUPS_UNREADABLE.found(f"{folder}: {nearest} is no folder.")]
+    doer = doer_of(patient) if patient.config.backup.every_seconds else None
+    blocked = None if doer is None else hindrance(doer, way_to(nearest), WRITE)
+    return (
+        [] if blocked is None else [BACKUPS_UNREADABLE.found(f"{folder}: the relay may not write, by {told(blocked)}.")]
+    )
 
 
 def _parts(patient: Patient) -> list[tuple[Path, float]]:

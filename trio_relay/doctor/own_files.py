@@ -16,6 +16,7 @@ from trio_relay.config import exposed
 from trio_relay.config_tables import Config
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
+from trio_relay.doctor.rights import of_unreadable
 from trio_relay.plugins.hook_modules import load_hooks, options_for
 from trio_relay.plugins.hooks import HooksRefused
 from trio_relay.plugins.options import words_of
@@ -183,6 +184,7 @@ def _look(patient: Patient, chart: Chart) -> None:
             chart.add([CONFIG_EXPOSED.found(f"{path} holds {', '.join(secrets)}.")])
     chart.add(of_shared(_seen([*([path] if path else []), *patient.lists, *_code(config)])))
     chart.add(of_keys(_seen(_keys(config))))
+    chart.add(of_unreadable(patient, [*([path] if path else []), *patient.lists, *_read(config)]))
     chart.add(_of_programs(config))
     if (store := patient.store_path) is not None:
         _look_at_store(store, patient, chart)
@@ -211,6 +213,13 @@ def _code(config: Config) -> list[Path]:
 def _keys(config: Config) -> list[Path]:
     names = [config.net.tls_key, *(mirror.key_file for mirror in config.mirror)]
     return [Path(name) for name in names if name]
+
+
+def _read(config: Config) -> list[Path]:
+    """Files that the relay reads at its start, and again at each reload, beside the configuration and its lists."""
+    pictures = (config.web.icon, config.web.banner) if config.web.enabled else ()
+    names = [config.net.tls_certificate, config.plugins.hooks, *pictures]
+    return [*map(Path, filter(None, names)), *_keys(config)]
 
 
 def _of_programs(config: Config) -> Iterator[Finding]:
