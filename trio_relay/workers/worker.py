@@ -10,8 +10,8 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
-from dataclasses import replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -20,7 +20,7 @@ import trio
 from trio_relay import heap, logs
 from trio_relay.config import Config
 from trio_relay.configured import entrances_of, open_store, rules_of, sync_options
-from trio_relay.link import Link, Tells
+from trio_relay.link import Calls, Link, Tells
 from trio_relay.loop_lag import LoopLag
 from trio_relay.net.admin.sight import OwnSight
 from trio_relay.net.clients import Clients
@@ -28,7 +28,9 @@ from trio_relay.net.listeners import PLAIN, BoundListener, inherited_listener, w
 from trio_relay.net.server import Server
 from trio_relay.net.tls import Tls
 from trio_relay.net.web.assembly import doorway, pages_of
+from trio_relay.net.web.console import Console
 from trio_relay.net.web.site import Site
+from trio_relay.peers.mirror_options import MirrorOptions
 from trio_relay.peers.mirror_tables import TakeMirrors, open_mirrors
 from trio_relay.pipeline.opening import open_relay
 from trio_relay.pipeline.relay import Relay
@@ -59,6 +61,25 @@ log = structlog.get_logger("trio_relay.workers")
 
 _TO_THE_RELAY: Final = ("rules", "config", "floors", "certificate")
 """What the keeper tells the relay of a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a worker serves with that its keeper has or sees, too.
+
+    Attributes:
+        config: its share of the configuration.
+        scoreboard: has what all of them count together.
+        listeners: it accepts from.
+        desk: what it does not decide by itself is brought to.
+        tls: shows the certificate; None: there is none.
+    """
+
+    config: Config
+    scoreboard: Scoreboard
+    listeners: Sequence[BoundListener]
+    desk: Desk
+    tls: Tls | None
 
 
 class ServingWorker:
@@ -120,13 +141,8 @@ class ServingWorker:
         config = share_of(beginning.config, beginning.workers)
         logs.configure(config.log, worker=self._number)
         tune_process(config.net.max_connections)
-        with ExitStack() as opened:
-            scoreboard = opened.enter_context(
-                Scoreboard.open(beginning.scoreboard, self._number - 1, beginning.workers)
-            )
-            inherited = [inherited_listener(fd, scoreboard.is_ahead) for fd in beginning.listeners]
-            preambles = beginning.preambles or [PLAIN] * len(inherited)
-            listeners = list(map(with_preamble, inherited, preambles))
+        with Scoreboard.open(beginning.scoreboard, self._number - 1, beginning.workers) as scoreboard:
+            listeners = _listeners(beginning, scoreboard)
             rules = rules_of(config, entrances_of(listeners))
             rules.take_floors(beginning.floors)
             desk = Desk(self._link)
@@ -142,11 +158,14 @@ class ServingWorker:
                     owner=desk,
                     judges=judges,
                 ) as relay,
+                open_mirrors(relay, store, self._mirrors(config), self._stop) as take_mirrors,
             ):
                 tls = None if beginning.certified is None else Tls(beginning.certified)
-                mirrors = config.mirror if self._number == MIRRORING else ()
-                async with open_mirrors(relay, store, mirrors, self._stop) as take_mirrors:
-                    await self._open(config, relay, desk, listeners, scoreboard, tls, take_mirrors)
+                given = _Given(config, scoreboard, listeners, desk, tls)
+                await self._open(given, relay, take_mirrors)
+
+    def _mirrors(self, config: Config) -> Sequence[MirrorOptions]:
+        return config.mirror if self._number == MIRRORING else ()
 
     @asynccontextmanager
     async def _open_store(self, config: Config, scoreboard: Scoreboard, newest: int) -> AsyncIterator[Store]:
@@ -178,41 +197,40 @@ class ServingWorker:
     async def _take_stop(self, _payload: bytes) -> None:
         self._stop.set()
 
-    async def _open(
-        self,
-        config: Config,
-        relay: Relay,
-        desk: Desk,
-        listeners: Sequence[BoundListener],
-        scoreboard: Scoreboard,
-        tls: Tls | None,
-        mirrors: TakeMirrors,
-    ) -> None:
+    async def _open(self, given: _Given, relay: Relay, take_mirrors: TakeMirrors) -> None:
+        config, desk = given.config, given.desk
         web, pages, vitals = config.web, pages_of(config.web), RemoteVitals(desk)
         console = doorway(relay, web, pages, vitals)
         site = Site(relay, web, pages, vitals, RemoteConsole(desk, console))
         front = endpoints_of(config, relay, RemoteAdmin(relay, desk), desk.check, desk.degraded, site)
         clients = Clients(relay.now, self._number)
-        server = Server(relay, front, config.net, scoreboard=scoreboard, tls=tls, clients=clients)
-        served = Served(relay, server, front, site, entrances_of(listeners))
+        server = Server(relay, front, config.net, scoreboard=given.scoreboard, tls=given.tls, clients=clients)
+        served = Served(relay, server, front, site, entrances_of(given.listeners))
         # Each process's clock of Trio begins somewhere else; this one is the same for all of a machine.
         relay.rates.ahead = time.monotonic() - trio.current_time()
-        state = relay.moderation.state
+        obeying = self._obeying(served, console, given.tls, take_mirrors)
+        # The lists were read before: what has changed since may be in them or not, and is now what it was last.
+        for name, payload in self._early:
+            await obeying[name](payload)
+        self._tells |= obeying
+        self._calls |= {**self._answering(served), **answering(OwnSight(relay, clients))}
+        async with trio.open_nursery() as serving:
+            await serving.start(server.serve, given.listeners, self._stop)
+            self._link.tell("ready", b"")
 
-        async def settle(_payload: bytes) -> bytes:
-            await relay.stages.writer.settled()
-            return b""
+    def _obeying(self, served: Served, console: Console, tls: Tls | None, take_mirrors: TakeMirrors) -> Tells:
+        """What is done of what the keeper tells the relay of this worker."""
+        relay = served.relay
 
         async def take_rules(payload: bytes) -> None:
-            state.apply_unstored(changes_of(payload))
+            relay.moderation.state.apply_unstored(changes_of(payload))
 
         async def take_config(payload: bytes) -> None:
             config = share_of(config_of(payload), self._workers)
             logs.configure(config.log, worker=self._number)
             served.take_options(config)
             take_console(console, relay, config, b"")
-            if self._number == MIRRORING:
-                mirrors(config.mirror)
+            take_mirrors(self._mirrors(config))
 
         async def take_floors(payload: bytes) -> None:
             relay.rules.take_floors(floors_of(payload))
@@ -220,6 +238,21 @@ class ServingWorker:
         async def take_certificate(payload: bytes) -> None:
             if tls is not None:
                 tls.take(certified_of(payload))
+
+        return {
+            "rules": take_rules,
+            "config": take_config,
+            "floors": take_floors,
+            "certificate": take_certificate,
+        }
+
+    def _answering(self, served: Served) -> Calls:
+        """What the keeper asks this worker, beside what operators do."""
+        relay, server = served.relay, served.server
+
+        async def settle(_payload: bytes) -> bytes:
+            await relay.stages.writer.settled()
+            return b""
 
         async def tell_statistics(_payload: bytes) -> bytes:
             net = replace(server.statistics(), loop_lag=self._lag.statistics())
@@ -229,21 +262,13 @@ class ServingWorker:
         async def tell_trouble(_payload: bytes) -> bytes:
             return (await relay.check() or "").encode()
 
-        told = {
-            "rules": take_rules,
-            "config": take_config,
-            "floors": take_floors,
-            "certificate": take_certificate,
-        }
-        # The lists were read before: what has changed since may be in them or not, and is now what it was last.
-        for name, payload in self._early:
-            await told[name](payload)
-        self._tells |= told
-        self._calls |= {"settle": settle, "statistics": tell_statistics, "check": tell_trouble}
-        self._calls |= answering(OwnSight(relay, clients))
-        async with trio.open_nursery() as serving:
-            await serving.start(server.serve, listeners, self._stop)
-            self._link.tell("ready", b"")
+        return {"settle": settle, "statistics": tell_statistics, "check": tell_trouble}
+
+
+def _listeners(beginning: Beginning, scoreboard: Scoreboard) -> list[BoundListener]:
+    """The keeper's, from which all workers accept."""
+    inherited = [inherited_listener(fd, scoreboard.is_ahead) for fd in beginning.listeners]
+    return list(map(with_preamble, inherited, beginning.preambles or [PLAIN] * len(inherited)))
 
 
 class OtherVersion(Exception):
