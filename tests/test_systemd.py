@@ -213,10 +213,15 @@ async def test_a_manager_that_is_gone_or_does_not_read_stops_nobody(
     tmp_path: Path, autojump_clock: MockClock, logged: list[structlog.typing.EventDict]
 ) -> None:
     await Notifier(os.fspath(tmp_path / "gone")).ready("serving")
+    await Notifier(f"/{'long' * 50}").ready("serving")
     with hearing() as manager:
         notifier = Notifier(manager.address)
         began = trio.current_time()
         while trio.current_time() == began:  # until its queue is full
             await notifier.ready("serving")
         assert trio.current_time() - began == 2
-    assert [line["error"] for line in logged] == ["No such file or directory", "it does not read"]
+    assert [line["error"] for line in logged] == [
+        "No such file or directory",
+        "AF_UNIX path too long",
+        "it does not read",
+    ]

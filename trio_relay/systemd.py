@@ -163,7 +163,7 @@ class Notifier:
                     await manager.connect(self._address)  # connected, it is writable only while the other has room
                     await manager.send("\n".join(lines).encode())
             except OSError as error:
-                log.warning("the service manager was not told", notice=lines[0], error=error.strerror)
+                log.warning("the service manager was not told", notice=lines[0], error=error.strerror or str(error))
         if patience.cancelled_caught:
             log.warning("the service manager was not told", notice=lines[0], error="it does not read")
 
