@@ -187,26 +187,8 @@ class _Whole:
         conversations, config, process = self._conversations, self._config, self._process
         origins, stop = process.origins, process.stop
         vitals = Vitals(partial(self._look, relay), relay.count_stored)
-        statistics = partial(self._statistics, relay)
-        sight = WorkersSight(
-            lambda: statistics()[0],
-            conversations.ask_all,
-            relay.explaining,
-            vitals,
-            origins.back_up,
-            origins.reload,
-        )
-        conversations.relay, conversations.admin = relay, AdminApi(relay, sight, origins.settings)
-        conversations.vitals, conversations.degraded = vitals, lambda: origins.degraded() or self._mirror_away
-        console = conversations.console = await open_console(
-            relay, config.web, conversations.admin, pages_of(config.web), conversations.vitals
-        )
-        relay.moderation.state.subscribe(conversations.follow)
-        relay.retention.follow = conversations.take_floors
-        page = MetricsPage(statistics, self._figures)
-        if process.files is not None:
-            conversations.take_certificate(process.files.certified)
-        conversations.preambles = [preamble for preamble, _ in self._entrances]
+        console = await self._open_conversations(relay, vitals)
+        page = MetricsPage(partial(self._statistics, relay), self._figures)
         async with (
             attended(
                 process,
@@ -239,6 +221,28 @@ class _Whole:
                             process.announce(place_of(listener))
                         alive = conversations.obeyed if store.is_shared else conversations.settled
                         serving.start_soon(origins.service.run, lambda: attending.config, self._listeners, alive, stop)
+
+    async def _open_conversations(self, relay: Relay, vitals: Vitals) -> Console:
+        """Have all that workers hear from here, and ask for, be there before they are; gives what answers operators."""
+        conversations, config, origins = self._conversations, self._config, self._process.origins
+        sight = WorkersSight(
+            lambda: self._statistics(relay)[0],
+            conversations.ask_all,
+            relay.explaining,
+            vitals,
+            origins.back_up,
+            origins.reload,
+        )
+        conversations.relay, conversations.admin = relay, AdminApi(relay, sight, origins.settings)
+        conversations.vitals, conversations.degraded = vitals, lambda: origins.degraded() or self._mirror_away
+        console = await open_console(relay, config.web, conversations.admin, pages_of(config.web), vitals)
+        conversations.console = console
+        relay.moderation.state.subscribe(conversations.follow)
+        relay.retention.follow = conversations.take_floors
+        if self._process.files is not None:
+            conversations.take_certificate(self._process.files.certified)
+        conversations.preambles = [preamble for preamble, _ in self._entrances]
+        return console
 
     def _take_options(self, relay: Relay, console: Console, config: Config, secret: bytes) -> None:
         """Have this process and all workers go by a configuration; sync."""
