@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 import trio_websocket
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -144,6 +145,20 @@ async def test_the_web_of_trust_begins_and_ends_while_the_relay_runs(autojump_cl
         take(door, rules_for(admins=(BOB.pubkey,)))
         assert door.relay.rules.trusted is None
         assert door.relay.rules.may_write("0" * 64, NOW)
+
+
+async def test_a_round_of_forgetting_comes_as_soon_as_it_is_due_by_the_new_time(autojump_clock: MockClock) -> None:
+    store, often = MemoryStore(), forgetting(60)
+    often.retention.seconds = 600.0
+    async with open_door(store, forgetting(60), clock=lambda: NOW) as door:
+        await trio.sleep(130)  # the first round comes soon, however seldom they are
+        assert (door.relay.next_retention() or 0) > NOW + DAY / 2
+        take(door, often)
+        await wait_all_tasks_blocked()
+        assert NOW + 400 < (door.relay.next_retention() or 0) < NOW + 700
+        await store.save_many([ALICE.event("gone by then", created_at=NOW - 61)])
+        await trio.sleep(700)
+        assert await store.count([Filter()]) == 0
 
 
 def forgetting(seconds: int) -> Rules:

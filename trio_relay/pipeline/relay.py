@@ -158,6 +158,7 @@ class Relay:
         self._sync_sets.take_options(sync)
         self.moderation.look_again()
         self._maintenance.look_again()
+        self.retention.look_again()
         if own.retention is not retention:
             self.retention.begin_anew()
 

@@ -7,6 +7,7 @@ does no harm, as an event is forgotten by its id and only once; they begin at di
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from typing import Final, TypeAlias
 import structlog
 import trio
 
+from trio_relay.intervals import Interval
 from trio_relay.pipeline.statistics import RetentionStatistics
 from trio_relay.policy.forgetting import WHOLE_STORE, Walk, rooms_of
 from trio_relay.policy.retention import Floors
@@ -168,7 +170,10 @@ class RetentionRounds:
         self._making = trio.Lock()
         self._round: trio.CancelScope | None = None
         self._waiting: trio.CancelScope | None = None
-        self._next: float | None = None
+        self._share, self._most = 1.0, math.inf
+        """How much is waited of the time between two rounds, and of how long a one at most."""
+        self._rest = Interval(lambda: self._share * min(rules.retention.seconds, self._most))
+        self._is_making_rounds = False
         self._forgotten = Counter[str]()
         self._last: int | None = None
         self._took: float | None = None
@@ -177,7 +182,8 @@ class RetentionRounds:
     @property
     def seconds_left(self) -> float | None:
         """Until the next round; 0 while one is made, None if none ever is."""
-        return None if self._next is None else max(0.0, self._next - trio.current_time())
+        ends = self._rest.ends
+        return None if not self._is_making_rounds else max(0.0, 0.0 if ends is None else ends - trio.current_time())
 
     @property
     def forgets(self) -> bool:
@@ -200,12 +206,15 @@ class RetentionRounds:
             if scope is not None:
                 scope.cancel(reason="the rules of retention have changed")
 
+    def look_again(self) -> None:
+        """The time between two rounds may have changed; sync."""
+        self._rest.changed()
+
     async def _make_rounds(self) -> None:
+        self._is_making_rounds = self.forgets
         if not self.forgets:
-            self._next = None
             await trio.sleep_forever()
-        retention = self._rules.retention
-        await self._wait(min(retention.seconds, _FIRST_SECONDS) * (1 + self._chance()))
+        await self._wait(1 + self._chance(), most=_FIRST_SECONDS)
         while True:
             await self._trust_known()
             try:
@@ -213,11 +222,11 @@ class RetentionRounds:
             except StoreError as error:
                 self._failures += 1
                 log.warning("not all is forgotten that the rules of retention let go", error=str(error))
-            await self._wait(retention.seconds * (1 + _SPREAD * (self._chance() - 0.5)))
+            await self._wait(1 + _SPREAD * (self._chance() - 0.5))
 
-    async def _wait(self, seconds: float) -> None:
-        self._next = trio.current_time() + seconds
-        await trio.sleep_until(self._next)
+    async def _wait(self, share: float, most: float = math.inf) -> None:
+        self._share, self._most = share, most
+        await self._rest.wait()
 
     async def make(self) -> list[RuleFindings]:
         """Make a round now, or once the one that is made is over; gives what was forgotten, rule by rule.
