@@ -29,10 +29,11 @@ import {finalizeEvent} from 'nostr-tools'
 const hex = '00'.repeat(31) + '01', key = Uint8Array.from(Buffer.from(hex, 'hex'))
 const ndk = new NDK({signer: new NDKPrivateKeySigner(hex)})
 const badge = ['a', '30009:' + 'aa'.repeat(32) + ':helper'], award = number => ['e', ('0' + number).repeat(32)]
+const set = ['exercise', 'squat', '80', '5']
 const cases = {
   badges: [30008, [['d', 'profile_badges'], badge, award(1), badge, award(2)]],
   relays: [10002, [['r', 'wss://example.com/'], ['r', 'wss://example.com/', 'read']]],
-  exercise: [1301, [['d', 'x'], ['exercise', 'squat', '80', '5'], ['exercise', 'squat', '80', '5'], ['exercise', 'squat', '80', '5']]],
+  exercise: [1301, [['d', 'x'], set, set, set]],
 }
 const show = tags => tags.map(tag => tag.map(item => item.slice(0, 18)).join(' ')).join(', ')
 for (const [name, [kind, tags]] of Object.entries(cases)) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Package: nostr-fetch 0.17.0 (npm), with ws 8.18.3 for the relay and the connection.
 #
-# Guess: fetchLatestEvents(relays, filter, 25) pages as long as the relay has events, and gives the 25 newest, also where
-# the relay sends 10 a request at most.
+# Guess: fetchLatestEvents(relays, filter, 25) goes on page by page as long as the relay has events, and gives the 25
+# newest, also where the relay sends 10 a request at most.
 #
 # Behaviour: each further page is asked for up to and with the second of the last event, and with a limit of what is
 # still wanted. The relay answers with the newest of that, which are the events of that second that are there already;
@@ -51,7 +51,8 @@ for (const perSecond of [1, 5]) {
     const found = await fetcher.fetchLatestEvents(urls, filter, count)
     process.stdout.write(`${perSecond} a second: ${count} asked, ${found.length} given\n`)
   }
-  process.stdout.write(`${perSecond} a second: all asked, ${(await fetcher.fetchAllEvents(urls, filter, {})).length} given\n`)
+  const all = await fetcher.fetchAllEvents(urls, filter, {})
+  process.stdout.write(`${perSecond} a second: all asked, ${all.length} given\n`)
 }
 process.exit(0)
 JS
