@@ -60,6 +60,26 @@ def test_auto_is_text_on_a_terminal_and_json_elsewhere(
 
 
 @pytest.mark.parametrize(
+    ("variables", "is_coloured"),
+    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_lines_have_colours_where_these_are_shown_and_wanted(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    is_coloured: bool,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in {"TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    configure(LogOptions())
+    structlog.get_logger().info("hello")
+    [line] = _lines(capsys)
+    assert ("\x1b" in line) is is_coloured
+
+
+@pytest.mark.parametrize(
     ("options", "shown"),
     [
         (LogOptions(format="json", level="debug"), ["debug", "info", "warning", "error"]),

@@ -81,9 +81,7 @@ def configure(options: LogOptions, worker: int | None = None) -> None:
     """
     text = sys.stderr.isatty() if options.format == "auto" else options.format == "text"
     # Its own formatter of exceptions prints local variables, and with them what events say.
-    console = structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-    )
+    console = structlog.dev.ConsoleRenderer(colors=_has_colours(), exception_formatter=structlog.dev.plain_traceback)
     last: list[structlog.types.Processor] = [structlog.processors.format_exc_info, _cut]
     last += [_escape, console] if text else [structlog.processors.JSONRenderer()]
     processors: list[structlog.types.Processor] = [
@@ -104,6 +102,11 @@ def configure(options: LogOptions, worker: int | None = None) -> None:
     handler = logging.StreamHandler(output)
     handler.addFilter(sparing.lets_pass)
     _adopt_libraries(handler, [*processors, structlog.stdlib.add_logger_name], last, max(level, logging.WARNING))
+
+
+def _has_colours() -> bool:
+    """True if standard error is a terminal that shows colours to somebody who wants them (no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 class WholeWrites(TextIOBase, TextIO):

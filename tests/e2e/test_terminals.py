@@ -39,6 +39,16 @@ async def test_a_terminal_without_colours_is_shown_none_and_lines_that_fit(
         assert [line for line in lines if len(line) > COLUMNS] == [], arguments
 
 
+@pytest.mark.parametrize("variables", PLAIN, ids=["no colour", "dumb"])
+async def test_the_log_of_a_relay_there_has_no_colours_either(tmp_path: Path, variables: dict[str, str]) -> None:
+    async with on_terminal(tmp_path, variables=variables) as window:
+        await window.shows("listening on ")
+        await window.type("\x03")
+        assert await window.ends() == 0
+    assert "stopping" in window.shown
+    assert "\x1b" not in window.written
+
+
 async def test_a_pipe_gets_no_codes_at_all(tmp_path: Path) -> None:
     await filled(tmp_path)
     for arguments in SHOWING:
