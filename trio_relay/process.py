@@ -46,6 +46,17 @@ def outlive_hangups() -> None:
     atexit.register(signal.signal, signal.SIGHUP, signal.SIG_IGN)
 
 
+def end_as_by_ctrl_c() -> None:
+    """Have a request to end, and the end of a terminal, do what Ctrl-C does: so that nothing half written is left.
+
+    Whoever has them ignored, as nohup does, or Ctrl-C, as shells do for work in the background, keeps that.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
 def keep_its_end() -> None:
     """Have no signal to stop change how this process has ended, once only its interpreter is left to be taken down.
 

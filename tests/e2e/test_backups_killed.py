@@ -98,6 +98,42 @@ async def test_a_backup_killed_at_any_moment_is_whole_or_not_there(tmp_path: Pat
         assert {one["id"] for one in await all_stored(client)} >= before
 
 
+ASKED_TO_END = """
+import os, signal
+from trio_relay.backup import making
+pause = making.WorkPace.__call__
+def asked(self):
+    making.WorkPace.__call__ = pause
+    os.kill(os.getpid(), signal.{name})
+    while not self._stopped.wait(1):
+        pass
+    pause(self)
+making.WorkPace.__call__ = asked
+"""
+"""The program gets this signal in the middle of its work, and goes on once it has heard of that."""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+async def test_a_backup_that_is_asked_to_end_leaves_nothing_half_written(tmp_path: Path, name: str) -> None:
+    """By a service manager, a terminal that is closed, or Ctrl-C."""
+    lines = b"\n".join(map(event.encode, events_of("alice", _MANY)))
+    assert (await finished(tmp_path, "import", stdin=lines)).returncode == 0
+    before = names_in(tmp_path)
+    ended = await finished(tmp_path, "backup", "relay.backup", command=launcher(ASKED_TO_END.format(name=name)))
+    assert (ended.returncode, ended.stderr.splitlines()[-1:]) == (130, [b"trio-relay: interrupted"])
+    assert names_in(tmp_path) == before
+
+
+async def test_a_command_that_is_to_outlive_its_terminal_goes_on(tmp_path: Path) -> None:
+    ignoring = "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    hung_up = "from trio_relay.backup import making; make = making.copy_file\n"
+    hung_up += "making.copy_file = lambda *given: (os.kill(os.getpid(), signal.SIGHUP), make(*given))[1]"
+    assert (await finished(tmp_path, "import")).returncode == 0
+    ended = await finished(tmp_path, "backup", "relay.backup", command=launcher(ignoring + hung_up))
+    assert ended.returncode == 0, ended.stderr
+    assert exists(tmp_path / "relay.backup")
+
+
 def names_in(folder: Path) -> set[str]:
     return {one.name for one in folder.iterdir()}
 
