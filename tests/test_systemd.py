@@ -202,6 +202,12 @@ async def test_signs_of_life_come_twice_in_the_time_and_only_while_all_answers(a
     assert patience.cancelled_caught
 
 
+async def test_a_path_that_is_no_text_is_told_as_well_as_it_can_be() -> None:
+    with hearing() as manager:
+        await Notifier(manager.address).ready(f"serving on unix:{os.fsdecode(bytes([47, 255]))}")
+        assert await manager.next() == ["READY=1", "STATUS=serving on unix:/\\udcff"]
+
+
 async def test_without_a_watchdog_there_are_no_signs_of_life() -> None:
     with hearing() as manager:
         await Notifier(manager.address).watch(trio.lowlevel.checkpoint)

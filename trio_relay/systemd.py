@@ -161,7 +161,8 @@ class Notifier:
                 # A socket for each: whoever reads them may have been started anew.
                 with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
                     await manager.connect(self._address)  # connected, it is writable only while the other has room
-                    await manager.send("\n".join(lines).encode())
+                    # UTF-8, as sd_notify(3) has it; a path in it may be anything else.
+                    await manager.send("\n".join(lines).encode(errors="backslashreplace"))
             except OSError as error:
                 log.warning("the service manager was not told", notice=lines[0], error=error.strerror or str(error))
         if patience.cancelled_caught:
