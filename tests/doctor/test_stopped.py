@@ -135,6 +135,13 @@ def test_a_file_that_a_killed_command_has_left(settings: dict[str, str]) -> None
     only(doctor_here(settings), "unfinished-files", left.name)
 
 
+def test_what_a_doctor_has_left_that_was_interrupted(settings: dict[str, str]) -> None:
+    left = Path(f"{settings['store.path']}.doctor.abcd1234.part")
+    left.touch()
+    assert doctor_here(settings).codes == {"not-running"}
+    assert not left.exists()
+
+
 def test_a_file_that_is_finished_while_it_is_looked_for(settings: dict[str, str]) -> None:
     """Its name is found, and nothing behind it any more."""
     store = Path(settings["store.path"])

@@ -16,7 +16,7 @@ import trio
 from trio_relay.doctor.amounts import sized
 from trio_relay.doctor.findings import Ailment, Chart, Finding, Severity
 from trio_relay.doctor.patient import Patient
-from trio_relay.private_files import open_private, unfinished
+from trio_relay.private_files import open_private, remove_unfinished, unfinished
 
 DISK_FULL: Final = Ailment(
     "disk-full",
@@ -196,7 +196,9 @@ def _volume(folder: Path) -> Volume:
 def _time_writes(store: Path) -> list[float]:
     """Seconds that each of a few writes of a page took until it was on the disk."""
     seconds: list[float] = []
-    with unfinished(store.with_name(f"{store.name}.doctor")) as part:
+    tried = store.with_name(f"{store.name}.doctor")
+    remove_unfinished(tried)  # left by one that was interrupted, or took too long
+    with unfinished(tried) as part:
         descriptor = open_private(part)
         try:
             while len(seconds) < WRITES and sum(seconds) < _WRITE_SECONDS:
