@@ -9,7 +9,19 @@ import pytest
 from tests.support.backends import ask
 from tests.support.keys import ALICE, BOB, CAROL, NOW, made_up
 from tests.support.named_relay import AuthClient, open_client, open_named
-from tests.support.syncing import FIRST, UNKNOWN, begin, compared, go_on, ids_of, is_over, items_of, refusal, refused
+from tests.support.syncing import (
+    FIRST,
+    UNKNOWN,
+    begin,
+    compared,
+    go_on,
+    ids_of,
+    is_over,
+    items_of,
+    refusal,
+    refused,
+    told,
+)
 from trio_relay import MemoryStore, Store
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.nostr.negentropy.protocol import initiate
@@ -60,6 +72,15 @@ async def test_a_sync_finds_what_each_side_lacks_of_what_a_filter_matches(store:
             assert outcome.have == ids_of(here) - ids_of(there)
             assert outcome.need == ids_of(there) - ids_of(here)
         assert len(outcome.answers) <= 3
+
+
+async def test_a_list_of_one_filter_is_taken_as_that() -> None:
+    """NDK's package sends it, and takes a refusal for a relay that has nothing."""
+    store = MemoryStore()
+    await store.save_many(THERE)
+    async with open_named(store) as door, open_client(door) as identity:
+        await identity.send("NEG-OPEN", "listed", [{"kinds": [7]}], FIRST.hex())
+        assert await told(identity, "listed") == await begin(identity, {"kinds": [7]})
 
 
 async def test_of_equal_sets_the_relay_says_nothing_but_its_version() -> None:
@@ -133,7 +154,13 @@ FORMLESS: Final[dict[str, tuple[list[Any], str]]] = {
     "a number": (["NEG-MSG", "sync", 61], "invalid: NEG-MSG is not of the form that NIP-77 gives it"),
     "no filter": (["NEG-OPEN", "sync", "61"], "invalid: NEG-OPEN is not of the form that NIP-77 gives it"),
     "an opening without hex": (["NEG-OPEN", "sync", {}, "é"], "invalid: the message is not hex"),
-    "a list of filters": (["NEG-OPEN", "sync", [{}], "61"], "invalid: a filter must be an object"),
+    "a list of filters": (["NEG-OPEN", "sync", [{}, {}], "61"], "invalid: a filter must be an object"),
+    "a list of none": (["NEG-OPEN", "sync", [], "61"], "invalid: a filter must be an object"),
+    "a list in a list": (["NEG-OPEN", "sync", [[{}]], "61"], "invalid: a filter must be an object"),
+    "what is no filter, in a list": (
+        ["NEG-OPEN", "sync", [{"kinds": 1}], "61"],
+        "invalid: kinds must be a list of integers, each 0 or more",
+    ),
     "an unknown key": (["NEG-OPEN", "sync", {"colour": 1}, "61"], "unsupported: filter key 'colour' is not known here"),
     "a search": (
         ["NEG-OPEN", "sync", {"search": "tea"}, "61"],

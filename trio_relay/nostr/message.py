@@ -261,6 +261,8 @@ def _parse_count(
 def _parse_sync(sync_id: str, source: object, text: str, read_filter: ReadFilter) -> OpenSync | RefusedMessage:
     if (message := _from_hex(text)) is None:
         return refuse_sync(sync_id, _NOT_HEX)
+    if isinstance(source, list) and len(source) == 1:
+        (source,) = source  # NDK's package sends a list of filters, and takes a refusal for an empty relay
     try:
         (filter_,) = _parse_filters("NEG-OPEN", sync_id, [source], 1, read_filter)
     except Rejected as refusal:

@@ -1,5 +1,6 @@
 // NDK: with a key it has a signer and the policy `signIn`, without one neither.
 import {arrived, drive, found, secret, url} from './driver.mjs'
+import {NDKSync} from '@nostr-dev-kit/sync'
 import NDK, {NDKEvent, NDKPrivateKeySigner, NDKRelayAuthPolicies, NDKRelaySet, NDKSubscriptionCacheUsage} from '@nostr-dev-kit/ndk'
 
 const signer = secret ? new NDKPrivateKeySigner(secret) : undefined
@@ -39,6 +40,16 @@ drive({
     relay.on('disconnect', () => (dead = true))
     await relay.connectivity.keepalive.onSilenceDetected()
     if (dead) throw new Error('it took the connection for dead')
+  },
+  // It wants a cache, and to be without one in all else.
+  sync: async filter => {
+    const empty = {locking: false, query: async () => [], setEvent: async () => {}}
+    const caching = new NDK({explicitRelayUrls: [url], cacheAdapter: empty, enableOutboxModel: false})
+    await caching.connect(5000)
+    let lost
+    const {events} = await NDKSync.sync(caching, filter, {onRelayError: (_, error) => (lost = error)})
+    if (lost) throw lost
+    return events.length
   },
   count: async filter => (await ndk.count(filter, {}, relays)).count,
 })
