@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from building.archives import pack_again
-from building.environments import environment, say, tool
+from building.environments import environment, run, tool
 from building.pythons import Python
 
 SETTLED: Final = {
@@ -65,13 +65,13 @@ class Tree:
             RuntimeError: it cannot be built or compiled, or would not run with other C libraries; says why.
         """
         unpacked, plain, repaired = (self._emptied(name) for name in ("unpacked", "plain", "repaired"))
-        self._say(["tar", "-xf", sources, "-C", unpacked])
+        self._run(["tar", "-xf", sources, "-C", unpacked])
         [folder] = unpacked.iterdir()
         self._build(python, "--wheel", folder, plain)
         [wheel] = plain.iterdir()
         # What needs a newer C library, or another one that would have to be brought along, fails here.
         repair = ("repair", "--plat", f"{_OLDEST}_{platform.machine()}", "--patcher", "none", "--strip")
-        self._say([tool("auditwheel"), *repair, "--wheel-dir", repaired, wheel])
+        self._run([tool("auditwheel"), *repair, "--wheel-dir", repaired, wheel])
         [wheel] = repaired.iterdir()
         return Path(shutil.copy(wheel, into))
 
@@ -81,10 +81,10 @@ class Tree:
         if not builder.exists():
             environment(python, builder, ["build"], constraints)
         pinned = ("--dependency-constraints-txt", constraints)
-        self._say([builder / "bin" / "python", "-m", "build", what, *pinned, "--outdir", into, folder])
+        self._run([builder / "bin" / "python", "-m", "build", what, *pinned, "--outdir", into, folder])
 
-    def _say(self, command: Sequence[str | Path]) -> None:
-        say(command, cwd=self.scratch, variables={**SETTLED, "SOURCE_DATE_EPOCH": str(self.moment)})
+    def _run(self, command: Sequence[str | Path]) -> None:
+        run(command, cwd=self.scratch, variables={**SETTLED, "SOURCE_DATE_EPOCH": str(self.moment)})
 
     def _emptied(self, name: str) -> Path:
         folder = self.scratch / name

@@ -20,7 +20,7 @@ def tool(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 
 
-def say(command: Sequence[str | Path], *, cwd: Path, variables: Mapping[str, str] | None = None) -> str:
+def run(command: Sequence[str | Path], *, cwd: Path, variables: Mapping[str, str] | None = None) -> str:
     """Run a command to its end; gives what it wrote.
 
     Args:
@@ -64,8 +64,8 @@ def environment(
         constraints: the file with the versions to take.
         variables: of the environment that the installation runs in.
     """
-    say([python.executable, "-m", "venv", folder], cwd=folder.parent)
+    run([python.executable, "-m", "venv", folder], cwd=folder.parent)
     pip = (folder / "bin" / "python", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check")
-    say([*pip, "install", "--constraint", constraints, *packages], cwd=folder.parent, variables=variables)
-    say([*pip, "check"], cwd=folder.parent)
+    run([*pip, "install", "--constraint", constraints, *packages], cwd=folder.parent, variables=variables)
+    run([*pip, "check"], cwd=folder.parent)
     return folder / "bin"

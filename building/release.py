@@ -23,7 +23,7 @@ from typing import Final
 
 from building.archives import differences, folders_named
 from building.distributions import Tree
-from building.environments import say, tool
+from building.environments import run, tool
 from building.notes import release_notes, tag_of
 from building.pythons import Python, find, supported
 from building.trial import trials
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _release(scratch: Path, versions: list[str], tried: bool) -> None:
-    if changed := say(["git", "status", "--porcelain"], cwd=ROOT):
+    if changed := run(["git", "status", "--porcelain"], cwd=ROOT):
         raise RuntimeError(f"what is not committed would be missing in it:\n{changed}")
     notes = release_notes((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), __version__)
     pythons = [find(version) for version in versions]
@@ -59,8 +59,8 @@ def _release(scratch: Path, versions: list[str], tried: bool) -> None:
     sources, wheels = _build(first, pythons)
     _build(second, pythons)
     _compare(first, second)
-    _say("twine looks at the metadata")
-    say([tool("twine"), "check", "--strict", *sorted((first / "built").iterdir())], cwd=ROOT)
+    _tell("twine looks at the metadata")
+    run([tool("twine"), "check", "--strict", *sorted((first / "built").iterdir())], cwd=ROOT)
     if tried:
         _try(scratch, pythons, wheels, sources)
     _lay_out(first / "built", notes, pythons)
@@ -70,14 +70,14 @@ def _build(folder: Path, pythons: list[Python]) -> tuple[Path, dict[str, Path]]:
     """Build everything in this folder; gives the source distribution, and the wheels by their Pythons."""
     for part in ("tree", "scratch", "built"):
         (folder / part).mkdir(parents=True)
-    say(["git", "archive", "--output", folder / "commit.tar", "HEAD"], cwd=ROOT)
-    say(["tar", "-xf", folder / "commit.tar", "-C", folder / "tree"], cwd=ROOT)
+    run(["git", "archive", "--output", folder / "commit.tar", "HEAD"], cwd=ROOT)
+    run(["tar", "-xf", folder / "commit.tar", "-C", folder / "tree"], cwd=ROOT)
     tree = Tree(folder / "tree", _moment(), folder / "scratch")
-    _say("building the source distribution")
+    _tell("building the source distribution")
     sources = tree.source_distribution(pythons[0], folder / "built")
     wheels = {}
     for python in pythons:
-        _say(f"building the wheel for Python {python.release}")
+        _tell(f"building the wheel for Python {python.release}")
         wheels[python.version] = tree.wheel(python, sources, folder / "built")
     return sources, wheels
 
@@ -88,12 +88,12 @@ def _compare(first: Path, second: Path) -> None:
         raise RuntimeError("\n".join(["two builds of the same commit differ", *found]))
     if named := folders_named(first / "built", [str(first), str(ROOT), str(Path.home())]):
         raise RuntimeError("\n".join(["there are folders of this machine in what was built", *named]))
-    _say("built twice, in two folders: the same bytes")
+    _tell("built twice, in two folders: the same bytes")
 
 
 def _try(scratch: Path, pythons: list[Python], wheels: dict[str, Path], sources: Path) -> None:
     for number, trial in enumerate(trials(pythons, wheels, sources)):
-        _say(f"trying {trial}")
+        _tell(f"trying {trial}")
         (folder := scratch / f"trial-{number}").mkdir()
         trial.run(ROOT, folder, __version__)
         shutil.rmtree(folder)
@@ -107,16 +107,16 @@ def _lay_out(built: Path, notes: str, pythons: list[Python]) -> None:
     (RELEASE / "BUILT-BY.txt").write_text(_built_by(pythons), encoding="utf-8")
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(RELEASE.iterdir())]
     (RELEASE / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
-    _say(f"{tag_of(__version__)} is in {RELEASE.relative_to(ROOT)}")
+    _tell(f"{tag_of(__version__)} is in {RELEASE.relative_to(ROOT)}")
 
 
 def _built_by(pythons: list[Python]) -> str:
     """What has to be the same for the same bytes, beside what constraints.txt pins."""
-    compiler, linker = (say([name, "--version"], cwd=ROOT).splitlines()[0] for name in ("gcc", "ld"))
+    compiler, linker = (run([name, "--version"], cwd=ROOT).splitlines()[0] for name in ("gcc", "ld"))
     return "".join(
         f"{line}\n"
         for line in (
-            f"commit {say(['git', 'rev-parse', 'HEAD'], cwd=ROOT).strip()}",
+            f"commit {run(['git', 'rev-parse', 'HEAD'], cwd=ROOT).strip()}",
             f"SOURCE_DATE_EPOCH={_moment()}",
             f"{platform.machine()}, {' '.join(platform.libc_ver())}",
             compiler,
@@ -127,10 +127,10 @@ def _built_by(pythons: list[Python]) -> str:
 
 
 def _moment() -> int:
-    return int(say(["git", "log", "-1", "--format=%ct"], cwd=ROOT))
+    return int(run(["git", "log", "-1", "--format=%ct"], cwd=ROOT))
 
 
-def _say(what: str) -> None:
+def _tell(what: str) -> None:
     print(f"{time.monotonic() - _STARTED:5.0f} s  {what}", flush=True)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from building.environments import environment, say
+from building.environments import environment, run
 from building.pythons import Python
 
 _NO_COMPILER: Final = {"CC": "false", "CXX": "false"}
@@ -46,7 +46,7 @@ class Trial:
         """
         commands = environment(self.python, scratch / "venv", [self.package], root / "constraints.txt", self.variables)
         script = root / "building" / "first_event.py"
-        say([commands / "python", "-I", script, version, self.code], cwd=scratch)
+        run([commands / "python", "-I", script, version, self.code], cwd=scratch)
 
 
 def trials(pythons: list[Python], wheels: dict[str, Path], sources: Path) -> Iterator[Trial]:
