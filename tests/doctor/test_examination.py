@@ -65,6 +65,19 @@ async def test_a_group_that_hangs_or_fails_is_told(
     ]
 
 
+async def test_what_fails_side_by_side_is_told_by_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async def look(patient: patient.Patient, chart: findings.Chart) -> None:
+        async with trio.open_nursery() as looking:
+            looking.start_soon(_fail, patient, chart)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(examination, "GROUPS", {"one": examination.Group(look, ())})
+    [chart] = await examination.examine(DEFAULTS, None)
+    assert [one.what for one in chart.findings] == ["one: PermissionError: no\x1b[31m rights."]
+
+
 def test_where_nothing_is_wrong_there_may_be_notes() -> None:
     chart = findings.Chart("software")
     assert list(telling.lines([chart])) == ["", "Nothing is wrong."]

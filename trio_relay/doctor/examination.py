@@ -128,6 +128,14 @@ async def _look(group: Group, patient: Patient, chart: Chart) -> None:
         try:
             await group.look(patient, chart)
         except Exception as error:
-            chart.add([FAILED.found(f"{chart.group}: {type(error).__name__}: {error}.")])
+            fault = _first_of(error)
+            chart.add([FAILED.found(f"{chart.group}: {type(fault).__name__}: {fault}.")])
     if patience.cancelled_caught:
         chart.add([TOO_LONG.found(f"{chart.group}: more than {SECONDS:g} seconds.")])
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """What went wrong; where several looks were made side by side, in the first of them that failed."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
