@@ -15,7 +15,7 @@ import trio
 
 from tests.support.crew import TWO, client_of, figures, pids, stream_to, successor
 from tests.support.keys import ALICE, BOB, NOW, Author
-from tests.support.program import Program, running
+from tests.support.program import MODULE, Program, finished, running
 from tests.support.server import Talker
 from tests.support.wire import Wire, upgrade
 from trio_relay import Event
@@ -28,6 +28,11 @@ _WINDOW = 50
 _LATER = 6
 """Subscriptions on each worker that are opened while events come."""
 _EVERY = {"kinds": [1], "limit": 5_000}
+_PLACES = """
+[net]
+max_connections = {}
+max_connections_per_address = 1
+"""
 
 
 @asynccontextmanager
@@ -189,6 +194,17 @@ async def test_connections_are_counted_over_all_workers_and_of_one_address_too(t
         assert [seen[f'trio_relay_worker_connections{{worker="{number}"}}'] for number in (1, 2)] == [3, 3]
         await _leave_room_by_a_crash(program)
         assert [await knock(program, worker, "127.0.0.9") for worker in (1, 2)] == [101, 101]
+
+
+async def test_addresses_are_counted_over_all_workers_where_a_reload_has_let_in_more(tmp_path: Path) -> None:
+    (file := tmp_path / "relay.toml").write_text(_PLACES.format(2))
+    async with running(tmp_path, TWO, command=(*MODULE, "--config", file.name)) as program, AsyncExitStack() as guests:
+        file.write_text(_PLACES.format(500))
+        assert (await finished(tmp_path, "reload", "--config", file.name, settings=TWO)).returncode == 0
+        addresses = [f"127.0.0.{number}" for number in range(2, 102)]
+        for address in addresses:
+            await guests.enter_async_context(client_of(program, 1, local_address=address))
+        assert {await knock(program, 2, address) for address in addresses} == {429}
 
 
 async def _leave_room_by_a_crash(program: Program) -> None:

@@ -70,6 +70,10 @@ _MORE_SECONDS: Final = 5.0
 """What a worker may take to end beyond the grace for its clients and the draining of its pipeline."""
 
 
+_LEAST_PLACES: Final = 10_000
+"""Of the table in which workers count connections: what it has at the start is all that it has after a reload, too."""
+
+
 async def main(config: Config, announce: Announce, origins: Origins, workers: int) -> None:
     """Run a relay of several workers until SIGINT or SIGTERM, then stop it gracefully.
 
@@ -100,7 +104,7 @@ def _scoreboard(workers: int, connections: int, buckets: int) -> Scoreboard:
         WorkersFailed: there is no room for it.
     """
     try:
-        return Scoreboard.create(workers, connections, buckets)
+        return Scoreboard.create(workers, max(connections, _LEAST_PLACES), buckets)
     except OSError as error:
         raise WorkersFailed(f"no memory that workers can share: {error.strerror}") from error
 
