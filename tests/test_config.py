@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from trio_relay.config import Config, Setting, check, is_private, load, settings
+from trio_relay.config import Config, Setting, check, is_private, load, load_whole, settings
 from trio_relay.config_checks import ConfigError
 from trio_relay.config_tables import options_of
 
@@ -678,6 +678,24 @@ def test_a_key_file_holds_a_key_and_nothing_else(text: str, tmp_path: Path) -> N
     assert _refusal(source).endswith(f"{path} does not hold a secret key, hex or nsec1…, and nothing else")
     path.write_text("1" * 64 + "\n")
     assert check(source).mirror[0].key_file == str(path)
+
+
+def test_what_a_variable_hides_of_the_file_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text(
+        '[relay]\nname = "same"\n[limits]\nmax_filters = 3\n[[mirror]]\nurl = "wss://x.example/"\n', encoding="utf-8"
+    )
+    variables = {
+        "TRIO_RELAY_RELAY__NAME": "same",
+        "TRIO_RELAY_RELAY__CONTACT": "mailto:me@x.example",  # of which the file says nothing
+        "TRIO_RELAY_LIMITS__MAX_FILTERS": "4",
+        "TRIO_RELAY_MIRROR": "[]",
+    }
+    assert load_whole(path, variables).overridden == {
+        "limits.max_filters": "TRIO_RELAY_LIMITS__MAX_FILTERS",
+        "mirror": "TRIO_RELAY_MIRROR",
+    }
+    assert load_whole(path, {}).overridden == {}
 
 
 def test_a_variable_takes_the_place_of_all_tables_of_a_name(tmp_path: Path) -> None:

@@ -243,7 +243,11 @@ async def test_the_environment_still_overrides_the_file(autojump_clock: MockCloc
     reloading = Reloading(path, environment, load_whole(path, environment))
     reloading.serve(taken.prepare, None, taken.certificates.append)
     configured('[relay]\nname = "of the file"\ncontact = "mailto:me@x.example"\n')
-    assert (await reloading.reload()).changed == ("relay.contact",)
+    assert await reloading.reload_now() == {
+        "changed": ["relay.contact"],
+        "waiting": {},
+        "overridden": {"relay.name": "TRIO_RELAY_RELAY__NAME"},
+    }
     assert taken.configs[-1].relay.name == "of the environment"
 
 

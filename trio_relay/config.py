@@ -11,7 +11,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,11 +58,13 @@ class ConfigRead:
         config: checked.
         written: the names of the settings that stand in the file.
         lists: those of the table `policy` that stand in files, by key, as they name these.
+        overridden: settings of which the file says something else than a variable, which counts; the variable of each.
     """
 
     config: Config
     written: frozenset[str]
     lists: Mapping[str, object]
+    overridden: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> Mapping[str, list[Path]]:
@@ -88,7 +90,7 @@ def load_whole(path: Path | None, environment: Mapping[str, str], *, with_hooks:
     """
     source = {} if path is None else read_file(path)
     written = frozenset(_names_in(source))
-    _override(source, environment)
+    overridden = _override(source, environment)
     lists: dict[str, object] = {}
     if isinstance(policy := source.get("policy"), dict):
         lists = {key: policy[key] for key in files_of(policy)}
@@ -102,7 +104,7 @@ def load_whole(path: Path | None, environment: Mapping[str, str], *, with_hooks:
             options_for(load_hooks(config.plugins.hooks), config.plugins.hooks_options)
     except HooksRefused as refused:
         raise ConfigError(f"plugins.hooks: {refused}") from refused
-    return ConfigRead(config, written, lists)
+    return ConfigRead(config, written, lists, overridden)
 
 
 def read_lists(lists: Mapping[str, object]) -> PolicyOptions:
@@ -157,9 +159,9 @@ def _is_secret(key: str, value: object) -> bool:
     return bool(value) and (key != "url" or "@" in str(value))
 
 
-def _override(source: dict[str, Any], environment: Mapping[str, str]) -> None:
+def _override(source: dict[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
     try:
-        override(source, environment, Config)
+        return override(source, environment, Config)
     except VariableError as error:
         raise ConfigError(str(error)) from error
 

@@ -139,14 +139,26 @@ class Reloading:
             Rejected: it is wrong, and nothing has changed.
         """
         try:
-            found = await self.reload()
+            found = await self._reload()
         except ConfigError as error:
             raise Rejected(Prefix.INVALID, str(error)) from error
         except StoreError as error:
             raise Rejected(Prefix.ERROR, str(error)) from error
-        return {"changed": list(found.changed), "waiting": {name: why_waiting(name) for name in found.waiting}}
+        return {
+            "changed": list(found.comparison.changed),
+            "waiting": {name: why_waiting(name) for name in found.comparison.waiting},
+            **({"overridden": dict(found.whole.overridden)} if found.whole.overridden else {}),
+        }
 
     async def reload(self) -> Comparison:
+        """The same, for this program; gives what has changed.
+
+        Raises:
+            ConfigError, StoreError: as `_reload`.
+        """
+        return (await self._reload()).comparison
+
+    async def _reload(self) -> Readout:
         """Read and check all of it, and have the relay go by what can change while it runs.
 
         Raises:
@@ -162,14 +174,15 @@ class Reloading:
                     log.error("the configuration stays as it is", error=str(error))
                     raise
                 self._take(found, take)
-            comparison = found.comparison
+            comparison, overridden = found.comparison, found.whole.overridden
             log.info(
                 "configuration read again",
                 changed=list(comparison.changed),
                 **({"waiting_for_restart": list(comparison.waiting)} if comparison.waiting else {}),
+                **({"overridden_by": list(overridden.values())} if overridden else {}),
             )
             await self._settled()
-        return comparison
+        return found
 
     def _take(self, found: Readout, take: Callable[[], None]) -> None:
         config = self._running = found.comparison.config

@@ -129,6 +129,18 @@ async def test_a_wrong_file_changes_nothing_and_the_command_says_why(processes: 
         await relay.is_called("third")  # workers are told when the line is written
 
 
+async def test_what_a_variable_hides_of_the_file_is_named(tmp_path: Path) -> None:
+    async with reloaded(tmp_path, {"limits.max_filters": "7", "relay.name": "ours"}) as relay:
+        found = await relay.reload('[relay]\nname = "ours"\n[limits]\nmax_filters = 9\nmax_subscriptions = 5\n')
+        assert found == (
+            0,
+            "changed: limits.max_subscriptions\n"
+            "the file has no effect: limits.max_filters (TRIO_RELAY_LIMITS__MAX_FILTERS says something else)\n",
+        )
+        line = await relay.program.logs("configuration read again")
+        assert line["overridden_by"] == ["TRIO_RELAY_LIMITS__MAX_FILTERS"]
+
+
 async def test_a_file_that_the_relay_alone_finds_wrong_is_told_by_the_relay(tmp_path: Path) -> None:
     """As where the variables of its start do not fit to the file."""
     settings = {"limits.default_limit": "400"}

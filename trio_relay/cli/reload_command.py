@@ -41,3 +41,5 @@ def _tell(found: dict[str, Any]) -> None:
     click.echo("changed: " + ", ".join(changed) if changed else "nothing has changed")
     for name, reason in waiting.items():
         click.echo(f"waits for a restart: {name} ({reason})")
+    for name, variable in found.get("overridden", {}).items():
+        click.echo(f"the file has no effect: {name} ({variable} says something else)")
