@@ -18,7 +18,7 @@ from trio_relay.peers.intake import SyncIntake
 from trio_relay.peers.messages import FilterJson
 from trio_relay.peers.outcomes import SyncReport
 from trio_relay.peers.own_side import OwnSide
-from trio_relay.peers.passage import Passage
+from trio_relay.peers.passage import PagedSoFar, Passage
 from trio_relay.peers.peer import Peer, open_peer
 from trio_relay.peers.reconnecting import LastingSync, Watch
 from trio_relay.peers.waiting import PeerLost
@@ -65,8 +65,8 @@ async def bring_over(
         own = OwnSide(store, relay.rules.private_kinds)
         intake = SyncIntake(relay, Identity(is_operator=True), report.down)
 
-        def passage_to(peer: Peer) -> Passage:
-            return Passage(peer, own, intake, report, takes=takes, gives=gives)
+        def passage_to(peer: Peer, paged: PagedSoFar) -> Passage:
+            return Passage(peer, own, intake, report, takes=takes, gives=gives, paged=paged)
 
         try:
             await LastingSync(partial(open_peer, url, signer=signer), passage_to, report, watch).run(filters)

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
 from tests.peers.neighbourhood import Neighbourhood, stored, two
-from tests.peers.test_hostile_syncs import comparing, relay
+from tests.peers.test_hostile_syncs import comparing, found, relay
 from tests.support.keys import ALICE, BOB, NOW
 from tests.support.other_relays import Actor
 from tests.support.server import Door
@@ -44,10 +45,10 @@ async def sync_over(near: Neighbourhood, here: Door, report: outcomes.SyncReport
     """
     store = near.stores[here]
 
-    def passage_to(one: peer.Peer) -> passage.Passage:
+    def passage_to(one: peer.Peer, paged: passage.PagedSoFar) -> passage.Passage:
         own = own_side.OwnSide(store, here.relay.rules.private_kinds)
         taken = intake.SyncIntake(here.relay, Identity(is_operator=True), report.down)
-        return passage.Passage(one, own, taken, report)
+        return passage.Passage(one, own, taken, report, paged=paged)
 
     async def watch(_count_bytes: Callable[[], None]) -> None:
         if cut is not None:
@@ -79,6 +80,37 @@ async def test_what_is_lost_again_and_again_goes_on_until_all_is_there(autojump_
         assert await stored(here) == await stored(there) == {event.id for event in [*MINE, *THEIRS]}
     assert len(near.tries) > 3
     assert report.received_bytes > 1_500 * 300, "of all connections"
+
+
+async def test_paging_goes_on_at_the_time_that_was_reached_in_both_directions(autojump_clock: MockClock) -> None:
+    """A relay without NIP-77 and without counts, which closes each connection after so many messages."""
+    there, asked, said = {event.id: event for event in THEIRS[:400]}, list[int](), 0
+
+    async def say(actor: Actor, *message: object) -> None:
+        nonlocal said
+        said += 1
+        if said % 120 == 0:
+            await actor.connection.aclose()
+        await actor.say(*message)
+
+    async def give_few(actor: Actor, rest: list[Any]) -> None:
+        asked.append(rest[1].get("until", NOW))
+        for event in found(rest, list(there.values()))[:50]:
+            await say(actor, "EVENT", rest[0], event)
+        await say(actor, "EOSE", rest[0])
+
+    async def take(actor: Actor, rest: list[Any]) -> None:
+        event = msgspec.convert(rest[0], Event)
+        there[event.id] = event
+        await say(actor, "OK", event.id, True, "")
+
+    report = outcomes.SyncReport()
+    async with Neighbourhood().open() as near, near.relay("here", await store_with(MINE)) as here:
+        near.scripts["there"] = relay([], REQ=give_few, EVENT=take)
+        assert await sync_over(near, here, report) == ""
+        assert await stored(here) == there.keys() == {event.id for event in [*MINE, *THEIRS[:400]]}
+    assert asked == sorted(asked, reverse=True)
+    assert len(near.tries) > 5
 
 
 async def test_a_relay_that_is_restarted_is_waited_for(autojump_clock: MockClock) -> None:
@@ -147,6 +179,24 @@ async def test_one_that_always_breaks_off_before_anything_has_moved_is_given_up(
         near.scripts["there"] = relay([], REQ=hang_up, **comparing(THEIRS))
         assert await sync_over(near, here, outcomes.SyncReport()) == "it closed the connection with code 1000"
     assert len(near.tries) == 6
+
+
+async def test_one_that_takes_everything_and_keeps_nothing_is_not_offered_it_for_ever(
+    autojump_clock: MockClock,
+) -> None:
+    said = 0
+
+    async def take(actor: Actor, rest: list[Any]) -> None:
+        nonlocal said
+        said += 1
+        await actor.say("OK", rest[0]["id"], True, "")
+        if said % 120 == 0:
+            await actor.connection.aclose()
+
+    async with Neighbourhood().open() as near, near.relay("here", await store_with(MINE)) as here:
+        near.scripts["there"] = relay([], EVENT=take, **comparing([]))
+        assert await sync_over(near, here, outcomes.SyncReport()) == ""
+    assert said < 2 * len(MINE)
 
 
 async def test_one_that_is_given_up_while_it_is_there_is_not_tried_again(autojump_clock: MockClock) -> None:

@@ -53,12 +53,14 @@ class SyncFeed:
         peer: that gets it.
         own: has it.
         outcomes: where it is counted what became of it.
+        meet: called with the id of each event that the other relay has by then.
     """
 
-    def __init__(self, peer: Peer, own: OwnSide, outcomes: Outcomes) -> None:
+    def __init__(self, peer: Peer, own: OwnSide, outcomes: Outcomes, meet: Callable[[str], None]) -> None:
         self._peer = peer
         self._own = own
         self._outcomes = outcomes
+        self._meet = meet
         self._pause = Pause()
         self._silences = 0
 
@@ -95,6 +97,8 @@ class SyncFeed:
             if not self._pause.begin():
                 raise PeerLost(f"it takes no more events: {receipt.reason}")
         self._pause.end()
+        if receipt.accepted:
+            self._meet(event.id)
         self._note(receipt.accepted, receipt.reason)
 
     def _note(self, accepted: bool, reason: str) -> None:

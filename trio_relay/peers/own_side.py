@@ -72,6 +72,11 @@ def within(filter_: FilterJson, stretch: TimeSpan) -> dict[str, object]:
     return {**filter_, **{name: end for name, end in ends.items() if end is not None}}
 
 
+def place_of(direction: str, filter_: FilterJson, stretch: TimeSpan) -> bytes:
+    """What is carried page by page, as it is remembered."""
+    return msgspec.json.encode([direction, within(filter_, stretch)])
+
+
 class OwnSide:
     """Reads the store for a sync.
 

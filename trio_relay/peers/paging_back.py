@@ -17,7 +17,7 @@ from trio_relay.nostr.errors import Prefix
 from trio_relay.nostr.event import MAX_TIME, Event
 from trio_relay.peers.endless import AnswerBounds
 from trio_relay.peers.messages import Ending, FilterJson, StoredEnd, says
-from trio_relay.peers.own_side import TimeSpan, within
+from trio_relay.peers.own_side import TimeSpan, place_of, within
 from trio_relay.peers.passage import Passage
 from trio_relay.peers.retrying import Pause
 from trio_relay.peers.waiting import PeerRefused, Unanswered
@@ -119,7 +119,7 @@ class AskingPages:
             self.kinds[event.kind] = None
         if event.pubkey not in self.authors:
             self.authors.append(event.pubkey)
-        self._passage.meet(event.id)
+        self._passage.paged.meet(event.id)
         await self._passage.intake.take(event)
 
     def may_be_cut(self, page: PeerPage) -> bool:
@@ -142,22 +142,24 @@ class PagingBack:
         self._pages = AskingPages(passage)
 
     async def take(self, filter_: FilterJson, stretch: TimeSpan) -> None:
-        """Take what a filter without a limit asks for in a stretch of time, newest first.
+        """Take what a filter without a limit asks for in a stretch of time, newest first, from where that was left.
 
         Raises:
             PeerLost, PeerRefused: see `AskingPages.ask`.
         """
-        since, until = stretch.since or 0, stretch.until
+        place, reached = place_of("down", filter_, stretch), self._passage.paged.reached
+        since, until = stretch.since or 0, reached.get(place, stretch.until)
         while until is None or until >= since:
             page = await self._pages.ask(within(filter_, TimeSpan(stretch.since, until)))
             if not page.ids or page.is_whole:
-                return
-            if until is None or page.oldest < until:
+                until = since - 1
+            elif until is None or page.oldest < until:
                 until = page.oldest
-                continue
-            if self._pages.may_be_cut(page):
-                await CrowdedSecond(self._passage, self._pages, filter_, until).take()
-            until -= 1
+            else:
+                if self._pages.may_be_cut(page):
+                    await CrowdedSecond(self._passage, self._pages, filter_, until).take()
+                until -= 1
+            reached[place] = until
 
 
 class CrowdedSecond:

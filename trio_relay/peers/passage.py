@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
@@ -36,6 +37,24 @@ _AT_ONCE: Final = 3
 """Questions that are open at a time, so that the way there and back is not waited for."""
 
 
+@dataclass(slots=True)
+class PagedSoFar:
+    """What is known of the other side beside its sets; it outlasts a connection that breaks off.
+
+    Attributes:
+        reached: how far back in time all was carried by paging, seconds since 1970, by the `place_of` what that was.
+        met: ids of events that it has: they need not be offered. So many of them are remembered as have room.
+    """
+
+    reached: dict[bytes, int] = field(default_factory=dict)
+    met: set[bytes] = field(default_factory=set)
+
+    def meet(self, event_id: str) -> None:
+        """It has shown this one, or taken it."""
+        if len(self.met) < _MOST_REMEMBERED:
+            self.met.add(bytes.fromhex(event_id))
+
+
 class Passage:
     """Carries over what a comparison finds.
 
@@ -47,6 +66,7 @@ class Passage:
         takes: False: nothing is fetched.
         gives: False: nothing is offered.
         feeding: offers in the stead of a `SyncFeed`.
+        paged: what is known of the other side, if an earlier connection has broken off.
     """
 
     def __init__(
@@ -59,6 +79,7 @@ class Passage:
         takes: bool = True,
         gives: bool = True,
         feeding: Feed | None = None,
+        paged: PagedSoFar | None = None,
     ) -> None:
         self.peer = peer
         self.own = own
@@ -66,15 +87,10 @@ class Passage:
         self.report = report
         self.takes = takes
         self.gives = gives
+        self.paged = paged or PagedSoFar()
         self._fetching = Fetching(peer, intake, report.down)
-        self._feeding: Feed = feeding or SyncFeed(peer, own, report.up)
+        self._feeding: Feed = feeding or SyncFeed(peer, own, report.up, self.paged.meet)
         self._carried: set[bytes] = set()
-        self._met: set[bytes] = set()
-
-    def meet(self, event_id: str) -> None:
-        """The other side has this one: it need not be offered; so many of them are remembered as have room."""
-        if len(self._met) < _MOST_REMEMBERED:
-            self._met.add(bytes.fromhex(event_id))
 
     async def carry(self, need: Sequence[bytes], have: Sequence[bytes]) -> int:
         """Fetch what is needed here, and offer what only this side has; ids of 32 bytes.
@@ -91,7 +107,7 @@ class Passage:
         if not self.gives:
             return len(needed)
         new = self._new_ones(have)
-        await self._feeding.feed([event_id.hex() for event_id in new if event_id not in self._met])
+        await self._feeding.feed([event_id.hex() for event_id in new if event_id not in self.paged.met])
         return len(needed) + len(new)
 
     def _new_ones(self, ids: Sequence[bytes]) -> list[bytes]:

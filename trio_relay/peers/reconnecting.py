@@ -1,8 +1,8 @@
 """A whole sync over as many connections as it takes: one that is lost is made again, and the sync goes on.
 
-What has come is stored by then, so sets are compared once more, and only what is left goes over the network; the pages
-of a relay without NIP-77 are asked for anew. A relay that was never reached, or has been given up while it was there,
-is not tried again.
+What has come is stored by then, so sets are compared once more, and only what is left goes over the network. Where the
+other side has no NIP-77, paging goes on at the time that was reached. A relay that was never there, or has been given
+up while it was, is not tried again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import trio
 
 from trio_relay.peers.messages import FilterJson
 from trio_relay.peers.outcomes import SyncReport
-from trio_relay.peers.passage import Passage
+from trio_relay.peers.passage import PagedSoFar, Passage
 from trio_relay.peers.peer import Peer
 from trio_relay.peers.retrying import STEADY_SECONDS, Backoff
 from trio_relay.peers.synchronizing import synchronize
@@ -31,7 +31,7 @@ Watch: TypeAlias = Callable[[Callable[[], None]], Awaitable[None]]
 
 _LONGEST_WAIT: Final = 16.0
 _MOST_IN_VAIN: Final = 5
-"""Tries in a row by which no event came or went."""
+"""Tries in a row by which no event came or went, nor paging came nearer to its end."""
 
 
 class LastingSync:
@@ -39,7 +39,7 @@ class LastingSync:
 
     Args:
         connect: opens a connection to the other relay.
-        passage_to: makes what carries events over it.
+        passage_to: makes what carries events over it; given what is known by paging.
         report: filled as it goes.
         watch: runs beside each connection.
         chance: gives a number from 0 to below 1, for waits.
@@ -48,7 +48,7 @@ class LastingSync:
     def __init__(
         self,
         connect: Callable[[], AbstractAsyncContextManager[Peer]],
-        passage_to: Callable[[Peer], Passage],
+        passage_to: Callable[[Peer, PagedSoFar], Passage],
         report: SyncReport,
         watch: Watch,
         chance: Callable[[], float] = random.random,
@@ -58,6 +58,7 @@ class LastingSync:
         self._report = report
         self._watch = watch
         self._waits = Backoff(_LONGEST_WAIT, chance)
+        self._paged = PagedSoFar()
         self._was_cut = False
         """True once a connection broke off on which something had been answered."""
 
@@ -70,11 +71,11 @@ class LastingSync:
         """
         left, in_vain = deque(filters), 0
         while left:
-            before = self._report.moved
+            before = self._report.moved, self._paged.reached.copy()
             try:
                 await self._go_on(left)
             except PeerLost as lost:
-                is_nearer = self._report.moved > before
+                is_nearer = (self._report.moved, self._paged.reached) != before
                 in_vain = 0 if is_nearer else in_vain + 1
                 if not self._was_cut or in_vain > _MOST_IN_VAIN:
                     raise
@@ -92,7 +93,7 @@ class LastingSync:
                 report.received_bytes, report.sent_bytes = received + peer.received_bytes, sent + peer.sent_bytes
 
             tasks.start_soon(self._watch, count_bytes)
-            passage = self._passage_to(peer)
+            passage = self._passage_to(peer, self._paged)
             try:
                 while left:
                     await synchronize(passage, left[0])

@@ -7,7 +7,7 @@ nor all of them, halves are counted. A relay that does not count is sent all, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -15,7 +15,7 @@ from trio_relay.nostr.errors import invalid
 from trio_relay.nostr.filter import parse_filter
 from trio_relay.nostr.negentropy.items import ID_SIZE, Items
 from trio_relay.peers.messages import FilterJson
-from trio_relay.peers.own_side import TimeSpan, stretch_of
+from trio_relay.peers.own_side import TimeSpan, place_of, stretch_of, time_of
 from trio_relay.peers.paging_back import PagingBack
 from trio_relay.peers.passage import Passage
 from trio_relay.peers.reconciling import Reconciling
@@ -90,21 +90,27 @@ class Offering:
         self._counts = True
 
     async def give(self, filter_: FilterJson, stretch: TimeSpan) -> None:
-        """Offer what a filter without a limit asks for in a stretch of time, newest first.
+        """Offer what a filter without a limit asks for in a stretch of time, newest first, from where that was left.
 
         Raises:
             PeerLost: see `Peer`.
             StoreError: the store could not tell.
         """
-        async with aclosing(self._passage.own.parts(filter_, stretch)) as parts:
+        place, reached = place_of("up", filter_, stretch), self._passage.paged.reached
+        left = TimeSpan(stretch.since, reached.get(place, stretch.until))
+        async with aclosing(self._passage.own.parts(filter_, left)) as parts:
             async for part, items in parts:
-                await self._give_all(items.snapshot(part.since, part.until))
+                async for time in self._give_all(items.snapshot(part.since, part.until)):
+                    reached[place] = time
 
-    async def _give_all(self, items: Items) -> None:
+    async def _give_all(self, items: Items) -> AsyncIterator[int]:
+        """Offer these, newest first; gives the time up to which all were answered."""
         for end in range(len(items), 0, -_CHUNK):
-            joined = items.ids(max(0, end - _CHUNK), end)
+            start = max(0, end - _CHUNK)
+            joined = items.ids(start, end)
             ids = [joined[place : place + ID_SIZE] for place in range(0, len(joined), ID_SIZE)]
             await self._passage.carry([], await self._lacking_there(ids))
+            yield time_of(items.record(start))
 
     async def _lacking_there(self, ids: Sequence[bytes]) -> Sequence[bytes]:
         """Those of the ids that the other side may not have."""
