@@ -107,7 +107,10 @@ async def test_after_ctrl_c_it_goes_on_where_it_was(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(LINES)
     seldom = (OFTEN + PLACES["before the answers to a commit"]).replace("0.01", "3600").replace("SIGKILL", "SIGINT")
     stopped = await finished(tmp_path, "import", "in.jsonl", command=launcher(seldom))
-    assert (stopped.returncode, stopped.stderr) == (130, b"trio-relay: interrupted\n")
+    said = b"trio-relay: interrupted; what came before is imported, and --resume goes on behind that\n"
+    assert (stopped.returncode, stopped.stderr) == (130, said)
+    assert b" stored, 0 known, " in stopped.stdout.splitlines()[0]
+    assert b"  1 refused: the line is no JSON that can be read (line 1)" in stopped.stdout.splitlines()
     assert (tmp_path / "in.jsonl.resume").exists()
     ended = await finished(tmp_path, "import", "--resume", "--lenient", "in.jsonl")
     assert b"all had been answered before" in ended.stdout
@@ -189,5 +192,6 @@ transfer._take = taking
             assert await process.stderr.receive_some() == b"reads\n"
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 130
-            assert await process.stderr.receive_some() == b"trio-relay: interrupted\n"
+            said = b"trio-relay: interrupted; what came before is imported, and the same import can be run again\n"
+            assert await process.stderr.receive_some() == said
         await process.stdin.aclose()

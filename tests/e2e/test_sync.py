@@ -16,13 +16,23 @@ from perf.servers import free_ports
 from tests.support.event_lines import jsonl
 from tests.support.keys import ALICE, BOB, NOW, Author
 from tests.support.page_blocks import shell_blocks
-from tests.support.program import MODULE, Program, finished, running
+from tests.support.program import MODULE, Program, finished, launcher, running
 from trio_relay import Event
 from trio_relay.nostr import nip19
 
 pytestmark = pytest.mark.slow
 
 KEY = "a" * 64
+INTERRUPTED = """
+import os, signal
+from trio_relay.peers import intake
+note = intake.SyncIntake._note
+def noting(self, event, reason, *, accepted):
+    note(self, event, reason, accepted=accepted)
+    if self._outcomes.counts.total() == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+intake.SyncIntake._note = noting
+"""
 
 
 def notes(author: Author, number: int) -> list[Event]:
@@ -110,6 +120,16 @@ async def test_a_connection_that_breaks_off_is_made_again(tmp_path: Path) -> Non
     assert ended.returncode == 0
     assert b"connection lost" in ended.stderr
     assert await exported(tmp_path / "here") == await exported(tmp_path / "there") == ids(*here, *there)
+
+
+async def test_ctrl_c_says_what_came_before(tmp_path: Path) -> None:
+    await imported(tmp_path / "here", [])
+    await imported(tmp_path / "there", notes(BOB, 500))
+    async with running(tmp_path / "there") as program:
+        ended = await finished(tmp_path / "here", "sync", url_of(program), command=launcher(INTERRUPTED))
+    assert ended.returncode == 130
+    assert ended.stdout.startswith(b"down: ")
+    assert ended.stderr.endswith(b"interrupted; what came before is stored, and the same sync can be run again\n")
 
 
 async def passed_on(address: tuple[str, int], cuts: Iterator[int], client: trio.SocketStream) -> None:

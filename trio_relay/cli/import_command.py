@@ -20,7 +20,7 @@ from trio_relay.cli.state_options import check_options, state_option, with_key_o
 from trio_relay.config import Config
 from trio_relay.exporting import read_state
 from trio_relay.importing import bring_in
-from trio_relay.resuming import Bookmark, fingerprint
+from trio_relay.resuming import SUFFIX, Bookmark, fingerprint
 from trio_relay.sources import BrokenFile, EventSource, LineBounds, NoSource, open_source
 from trio_relay.transfer import ImportSummary
 
@@ -81,7 +81,7 @@ def import_command(
         source = _STDIN
     config = loaded_lasting(config_path or group_path)
     summary = ImportSummary(partial(click.echo, err=True) if each else None)
-    with exit_codes():
+    with exit_codes(interrupted=partial(_interrupted, summary, source)):
         state = None if state_path is None else read_state(state_path, with_key=with_key)
         bring = partial(bring_in, config, state, summary=summary, is_backup=backup, replaces=replace)
         if source is None:
@@ -136,6 +136,17 @@ def _bookmark(name: str, config: Config) -> Bookmark:
         store = f"{config.opensearch.prefix} at {config.opensearch.urls[0]}"
     with Path(name).open("rb") as file:
         return Bookmark(Path(name), fingerprint(file), store)
+
+
+def _interrupted(summary: ImportSummary, source: str | None) -> str:
+    """Say what became of the lines so far; returns the line for the operator."""
+    if source is None:
+        return "interrupted"
+    for line in summary.lines():
+        click.echo(line)
+    can_resume = source != _STDIN and Path(f"{source}{SUFFIX}").exists()
+    again = "--resume goes on behind that" if can_resume else "the same import can be run again"
+    return f"interrupted; what came before is imported, and {again}"
 
 
 def _tell(summary: ImportSummary, left_out: Counter[str], can_resume: bool, *, lenient: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -122,11 +122,12 @@ class CommandGroup(click.Group):
 
 
 @contextmanager
-def exit_codes(*, writes: bool = False) -> Iterator[None]:
+def exit_codes(*, writes: bool = False, interrupted: Callable[[], str] = lambda: "interrupted") -> Iterator[None]:
     """Turn the end of a run into a line for the operator and an exit code; a traceback only for our own faults.
 
     Args:
         writes: True if the system's errors are those of the files that are written.
+        interrupted: called at Ctrl-C; gives the line for that.
     """
     try:
         yield
@@ -135,7 +136,7 @@ def exit_codes(*, writes: bool = False) -> Iterator[None]:
             case SystemExit() | click.ClickException() | click.Abort() | click.exceptions.Exit() as leaving:
                 raise leaving from None  # click's own say what is wrong with the arguments, and end by themselves
             case KeyboardInterrupt():
-                leave(STOPPED_NOW, "interrupted")
+                leave(STOPPED_NOW, interrupted())
             case BrokenPipeError():
                 sys.exit(CRASHED)  # the reader of our output has gone, so nobody would see a message
             case OSError() as lost if _is_of_output(lost):

@@ -26,6 +26,7 @@ from trio_relay.peers.outcomes import SyncReport
 from trio_relay.peers.waiting import PeerLost
 
 KEY_VARIABLE: Final = "TRIO_RELAY_PEER_KEY"
+_AGAIN: Final = "what came before is stored, and the same sync can be run again"
 _TICK_SECONDS: Final = 0.2
 _TOLD_SECONDS: Final = 30.0
 """Where nobody sees a line change, one is written so often."""
@@ -83,16 +84,17 @@ def sync_command(
         leave(CONFIG_ERROR, str(error))
     config = loaded_lasting(config_path or group_path)
     report, lost = SyncReport(), None
-    with exit_codes():
-        takes, gives = direction != "up", direction != "down"
+    takes, gives = direction != "up", direction != "down"
+    tell = partial(_tell, report, takes=takes, gives=gives)
+    with exit_codes(interrupted=partial(_interrupted, tell)):
         watch = partial(_watch, report, time.monotonic())
         try:
             trio.run(partial(bring_over, config, url, wanted, report, watch, signer=signer, takes=takes, gives=gives))
         except PeerLost as error:
             lost = str(error)
-    _tell(report, takes=takes, gives=gives)
+    tell()
     if lost is not None:
-        leave(CRASHED, f"{bare_url(url)}: {lost}; what came before is stored, and the same sync can be run again")
+        leave(CRASHED, f"{bare_url(url)}: {lost}; {_AGAIN}")
     if not report.is_whole:
         leave(CRASHED, "not all that is there could be fetched")
 
@@ -140,6 +142,11 @@ async def _watch(report: SyncReport, began: float, count_bytes: Callable[[], Non
 def _progress(report: SyncReport, seconds: float) -> str:
     came, went = report.down.counts.total(), report.up.counts.total()
     return f"{report.steps()}: {came} down, {went} up, {(came + went) / max(seconds, 0.001):,.0f} events/s"
+
+
+def _interrupted(tell: Callable[[], None]) -> str:
+    tell()
+    return f"interrupted; {_AGAIN}"
 
 
 def _tell(report: SyncReport, *, takes: bool, gives: bool) -> None:
