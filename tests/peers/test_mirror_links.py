@@ -119,6 +119,30 @@ async def test_one_that_closes_at_once_is_told_once_however_often(
         assert 6 <= len(near.tries) <= 8
 
 
+async def test_its_last_notice_is_told_with_why_it_is_away(autojump_clock: MockClock) -> None:
+    async def notice(actor: Actor) -> None:
+        await actor.say("NOTICE", "members only")
+        await actor.connection.aclose(4_000)
+
+    async with beside(notice) as (near, here), near.mirroring(here, table("there")) as mirrors:
+        await until(lambda: state(mirrors) == "away")
+        assert fault(mirrors) == "it closed the connection with code 4000 (it said: members only)"
+
+
+async def test_an_event_as_long_as_a_sync_reads_ends_no_link(autojump_clock: MockClock) -> None:
+    """Whatever clients may send here."""
+    long = BOB.event("x" * 3_000_000)
+
+    async def give(actor: Actor) -> None:
+        sub_id = await subscribed(actor)
+        await actor.say("EVENT", sub_id, long)
+        await actor.listen()
+
+    async with beside(give) as (near, here), near.mirroring(here, table("there")) as mirrors:
+        await until(lambda: outcomes(mirrors).get("refused_here") == 1)
+        assert state(mirrors) == "catching up"
+
+
 @pytest.mark.parametrize("said", ["[1]", "hello", '["EVENT","r1",{}]'])
 async def test_garbage_ends_the_connection(said: str, autojump_clock: MockClock) -> None:
     async def babble(actor: Actor) -> None:

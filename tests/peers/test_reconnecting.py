@@ -199,6 +199,19 @@ async def test_one_that_takes_everything_and_keeps_nothing_is_not_offered_it_for
     assert said < 2 * len(MINE)
 
 
+async def test_what_it_said_for_people_to_read_is_told(autojump_clock: MockClock) -> None:
+    """Some say what is wrong with a REQ by a notice alone."""
+
+    async def notice(actor: Actor, _rest: list[Any]) -> None:
+        await actor.say("NOTICE", "ERROR: bad req")
+
+    report = outcomes.SyncReport()
+    async with Neighbourhood().open() as near, near.relay("here") as here:
+        near.scripts["there"] = relay([], REQ=notice)
+        assert await sync_over(near, here, report) == "a REQ was not answered within 60 seconds"
+    assert "it said: ERROR: bad req" in report.remarks
+
+
 async def test_one_that_is_given_up_while_it_is_there_is_not_tried_again(autojump_clock: MockClock) -> None:
     async def lie(actor: Actor, rest: list[Any]) -> None:
         await actor.say("NEG-MSG", rest[0], "61ff")

@@ -34,8 +34,6 @@ from trio_relay.store.base import Store
 
 log = structlog.get_logger("trio_relay.peers")
 
-_LEAST_MESSAGE: Final = 2**20
-"""Bytes of a message that is read in any case: comparisons of sets need some, whatever events may have here."""
 _STUCK_SECONDS: Final = 3_600
 """After so long without an event that one side lacked, a comparison has come to nothing: millions take minutes."""
 
@@ -116,7 +114,7 @@ class MirrorLink:
         """Connect, and stay connected; returns why that is over."""
         options = PeerOptions(
             idle_seconds=self.options.silence_seconds / 2,
-            max_message_bytes=max(_LEAST_MESSAGE, self._relay.limits.max_message_length),
+            max_message_bytes=max(PeerOptions().max_message_bytes, self._relay.limits.max_message_length),
         )
         try:
             signer = await self._signer()
@@ -134,7 +132,8 @@ class MirrorLink:
         standing = StandingLink(self._relay, self._store, peer, self.options, self._events, self._passing, self._tally)
         self._standing = standing
         try:
-            return await standing.serve(partial(self._stay_even, standing))
+            fault = await standing.serve(partial(self._stay_even, standing))
+            return f"{fault} (it said: {peer.remarks[-1]})" if peer.remarks else fault
         finally:
             self._standing = None
 

@@ -101,5 +101,7 @@ class LastingSync:
             finally:
                 count_bytes()
                 self._was_cut = peer.is_gone and report.has_answers
+                for notice in peer.remarks:
+                    report.remark(f"it said: {notice}")
             if reason := peer.key_refused:
                 report.remark(f"it does not accept our key: {reason}")
