@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import time
@@ -153,3 +154,12 @@ async def test_requests_that_a_rule_removed_still_bar_what_they_deleted(
         assert answers[DELETED.id][0] is False
         assert await everything(client) == []
         await stopped(program)
+
+
+@pytest.mark.parametrize("arguments", [["retention"], ["retention", "--dry-run"], ["backup"], ["compact"]])
+async def test_in_a_folder_without_a_store_none_is_made(tmp_path: Path, arguments: list[str]) -> None:
+    """Paths are relative to where a command is given, which may be the wrong folder."""
+    ended = await finished(tmp_path, *arguments, settings={"store.max_events": "10"})
+    assert (ended.returncode, ended.stdout) == (3, b"")
+    assert ended.stderr.endswith(b"trio-relay: data/relay.db does not exist\n")
+    assert os.listdir(tmp_path) == []

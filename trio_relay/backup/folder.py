@@ -16,6 +16,7 @@ from trio_relay.backup.base import BackupMade, BackupRefused
 from trio_relay.backup.making import back_up_file
 from trio_relay.backup.rotation import beyond
 from trio_relay.private_files import give_to_owner_of, make_folder
+from trio_relay.store.base import StoreRefused
 from trio_relay.store.sqlite.lock import why_not_there
 
 _NAME: Final = "relay-%Y%m%dT%H%M%SZ.backup"
@@ -40,6 +41,8 @@ class BackupFolder:
 
     async def make(self, now: float) -> BackupMade:
         """See `Vault.make`."""
+        if not self._store.is_file():  # in a wrong folder no place for backups is to be made
+            raise StoreRefused(f"{self._store} does not exist")
         with self._saying_where():
             await trio.to_thread.run_sync(self._tidy, now)
         file = self._folder / name_at(now)

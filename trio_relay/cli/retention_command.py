@@ -71,6 +71,8 @@ def _forgotten(config: Config) -> list[RuleFindings]:
 
 
 async def _forget_here(config: Config) -> list[RuleFindings]:
+    async with open_for_reading(config):
+        pass  # in a wrong folder there is no store, and none is to be made that has nothing to forget
     async with configured.open_store(config) as store:
         return await _gone_through(config, store, store.forget)
 
