@@ -12,7 +12,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -209,19 +209,21 @@ def _sync(place: Path) -> None:
 def give_to_owner_of(store: Path, made: Path) -> None:
     """Give a file the owner and the group of a store's, or of its folder if it is not there.
 
-    Only root can, so that nobody else does: what root makes for a relay that is not root would shut that out.
+    Only root can, so that nobody else does: what root makes for a relay that is not root would shut that out. In some
+    containers, and on file systems that know no owners, not even root can; it stays as it is then.
 
     Args:
         store: whose place it is.
         made: the file or folder that is to belong there.
 
     Raises:
-        OSError: it could not.
+        OSError: one of them cannot be looked at.
     """
     if os.geteuid() == 0:
         wanted, found = (store if store.exists() else store.parent).stat(), made.lstat()
         if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
-            os.chown(made, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
+            with suppress(PermissionError):
+                os.chown(made, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
 
 
 @contextmanager

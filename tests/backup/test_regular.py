@@ -334,6 +334,18 @@ class TestFolder:
             found = path.stat()
             assert (found.st_uid, found.st_gid) == (12_345, 23_456)
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    async def test_it_may_be_where_files_have_no_owners(
+        self, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(*_arguments: object, **_named: object) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        os.chown(store, 12_345, 23_456)
+        monkeypatch.setattr(os, "chown", refused)
+        made = await folder.BackupFolder(tmp_path / "all", store, with_key=False).make(NOW)
+        assert names_in(tmp_path / "all") == [Path(made.name).name]
+
 
 def fill(place: Path, *names: str) -> None:
     place.mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +36,7 @@ class PidLock:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
-            _leave_to_owner(path, _lock_of(path))
+            give_to_owner_of(path, _lock_of(path))
         except BlockingIOError:
             pid = _pid_in(self._fd)
             os.close(self._fd)
@@ -63,12 +63,6 @@ def holder_of(path: Path) -> str | None:
     finally:
         os.close(descriptor)
     return None
-
-
-def _leave_to_owner(store: Path, made: Path) -> None:
-    """Have what root makes not shut out a relay that is not root; in some containers not even root can, or need."""
-    with suppress(PermissionError):
-        give_to_owner_of(store, made)
 
 
 def _lock_of(path: Path) -> Path:
@@ -120,7 +114,7 @@ def keep_from_others(path: Path, *, has_folder: bool) -> None:
     """
     if not path.exists():
         os.close(open_private(path, is_new=True))  # fails on a link to nothing, through which SQLite would make a file
-        _leave_to_owner(path.parent, path)
+        give_to_owner_of(path.parent, path)
     file = _real(path)
     own = [file, *_beside(file)]
     close_to_others(*own)
