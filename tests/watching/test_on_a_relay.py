@@ -48,6 +48,7 @@ every_seconds = 3600
 [plugins]
 hooks = "watched"
 write = '{judge}'
+timeout_seconds = 60 # a slow machine is no fault of a plugin
 
 [rates]
 kinds = [{{ kinds = [7], per_connection = "1/hour burst 1" }}]
