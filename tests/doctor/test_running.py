@@ -197,6 +197,16 @@ async def test_a_real_nginx_in_front(tmp_path: Path, lines: str, codes: set[str]
     assert told.codes - {"url-local"} == codes, told.findings
 
 
+@pytest.mark.parametrize("bound", ["net.max_connections", "net.max_connections_per_address"])
+async def test_a_relay_that_is_full_is_told_to_be_so(tmp_path: Path, bound: str) -> None:
+    settings = sound(tmp_path) | {bound: "1", "relay.url": ""}
+    async with running(tmp_path, settings) as program, program.client() as client:
+        await client.send("REQ", "held", {"kinds": [1]})  # who has something open makes no room
+        assert await client.receive() == ["EOSE", "held"]
+        told = await examined(settings)
+    assert told.codes == {"no-place"}, told.findings
+
+
 async def test_a_proxy_that_hangs_is_told_in_time(tmp_path: Path) -> None:
     settings = sound(tmp_path)
 

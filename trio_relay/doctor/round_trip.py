@@ -54,6 +54,14 @@ NO_WEBSOCKET: Final = Ailment(
     'nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
     " Apache: ProxyPass … upgrade=websocket. Content networks have a switch for WebSockets.",
 )
+NO_PLACE: Final = Ailment(
+    "no-place",
+    Severity.FAULT,
+    "There is no place for one more client: of all (503, net.max_connections), or of this address (429,"
+    " net.max_connections_per_address), which is everybody's behind a proxy that is not trusted.",
+    "See with trio-relay top, or the console, who is connected; raise the limit, or name the proxy by"
+    " net.trusted_proxies.",
+)
 HOST_REFUSED: Final = Ailment(
     "host-refused",
     Severity.FAULT,
@@ -109,6 +117,8 @@ _DOCUMENT: Final = "application/nostr+json"
 _WHO: Final = ("name", "pubkey", "self", "software")
 """Fields of a relay's document by which two of them are told apart."""
 _MISDIRECTED: Final = 421
+_FULL: Final = ("status 503", "status 429")
+"""With which a handshake is refused where there is no place, as `talk.lost` ends then."""
 
 Seen: TypeAlias = Callable[[str], Awaitable[str | None]]
 """Tells at which address the relay sees the client that asks for events of a key; None: nobody knows."""
@@ -171,6 +181,8 @@ def of_talk(talk: Talk, title: str, *, is_local: bool) -> Iterator[Finding]:
         yield ailment.found(f"{title}: {talk.unreached or talk.unread}.")
     elif talk.document is not None and talk.document.status == _MISDIRECTED:
         yield HOST_REFUSED.found(f"{title} answers 421.")
+    elif talk.told is not None and talk.asked is None and talk.lost.endswith(_FULL):
+        yield NO_PLACE.found(f"{title}: {talk.lost}.")
     elif talk.lost and talk.asked is None and talk.closed is None:
         yield NO_WEBSOCKET.found(f"{title}: {talk.lost}.")
     else:
