@@ -680,6 +680,12 @@ def test_a_key_file_holds_a_key_and_nothing_else(text: str, tmp_path: Path) -> N
     assert check(source).mirror[0].key_file == str(path)
 
 
+def test_a_file_may_begin_with_the_mark_that_some_editors_put_there(tmp_path: Path) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_bytes(b'\xef\xbb\xbf[relay]\r\nname = "ours"\r\n')
+    assert load(path, {}).relay.name == "ours"
+
+
 def test_what_a_variable_hides_of_the_file_is_known(tmp_path: Path) -> None:
     path = tmp_path / "relay.toml"
     path.write_text(

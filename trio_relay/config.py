@@ -6,6 +6,7 @@ make the checks, the sample file and the documentation.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 import stat
@@ -175,7 +176,7 @@ def read_file(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     try:
-        return tomllib.loads(data.decode())
+        return tomllib.loads(data.removeprefix(codecs.BOM_UTF8).decode())  # editors put it there, as in lists
     except ValueError as error:  # also of a number with more digits than Python reads
         raise ConfigError(f"{path} is not TOML: {error}") from error
     except RecursionError as error:
