@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -151,6 +152,22 @@ async def test_a_file_that_the_relay_alone_finds_wrong_is_told_by_the_relay(tmp_
             2,
             "trio-relay: limits.default_limit: must not be above limits.max_limit; the relay goes on as before\n",
         )
+
+
+async def test_who_may_not_ask_is_told_so(tmp_path: Path) -> None:
+    """Root does without what lets it go everywhere."""
+    folder = tmp_path / "of another"
+    folder.mkdir(mode=0)
+    command: tuple[str, ...] = MODULE
+    if os.geteuid() == 0:
+        os.chown(folder, 65_534, 65_534)
+        command = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", *MODULE)
+    place = folder / "control.sock"
+    done = await finished(tmp_path, "reload", settings={"control.listen": f"unix:{place}"}, command=command)
+    assert (done.returncode, done.stderr.decode()) == (
+        1,
+        f"trio-relay: {place} cannot be reached: it is for the relay's own user, and root\n",
+    )
 
 
 async def test_where_no_relay_runs_the_command_says_so(tmp_path: Path) -> None:

@@ -19,6 +19,10 @@ class NoLine(Exception):
     """No relay answers at the control line; the message says where it would be."""
 
 
+class LineShut(NoLine):
+    """There may be one, and this user may not reach it."""
+
+
 class UnixConnection(HTTPConnection):
     """HTTP over a Unix socket.
 
@@ -53,6 +57,9 @@ def call_relay(config: Config, method: str, params: Sequence[object]) -> Any:
     connection = UnixConnection(place, None)
     try:
         connection.connect()
+    except PermissionError:
+        connection.close()
+        raise LineShut(f"{place} cannot be reached: it is for the relay's own user, and root") from None
     except OSError as error:
         connection.close()
         raise NoLine(f"no relay answers at {place}: {error.strerror or error}") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from trio_relay.cli.control_line import NoLine, call_relay
+from trio_relay.cli.control_line import LineShut, NoLine, call_relay
 from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes, leave
 from trio_relay.cli.loading import config_option, loaded
 from trio_relay.net.admin.calls import CallRefused
@@ -28,6 +28,8 @@ def reload_command(group_path: Path | None, config_path: Path | None) -> None:
     with exit_codes():
         try:
             found = call_relay(config, "reloadconfig", [])
+        except LineShut as shut:
+            leave(CRASHED, str(shut))
         except NoLine as no_line:
             leave(CRASHED, f"{no_line}; where the file has moved the control line, SIGHUP reaches the running relay")
         except CallRefused as refused:
