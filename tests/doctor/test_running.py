@@ -207,6 +207,15 @@ async def test_a_relay_that_is_full_is_told_to_be_so(tmp_path: Path, bound: str)
     assert told.codes == {"no-place"}, told.findings
 
 
+@pytest.mark.parametrize("bound", ["net.max_connections", "net.max_connections_per_address"])
+async def test_doctor_does_not_fill_a_relay_by_itself(tmp_path: Path, bound: str) -> None:
+    settings = sound(tmp_path) | {bound: "1"}
+    async with running(tmp_path, settings):
+        told = await examined(settings)
+    assert told.codes == set(), told.findings
+    assert told.facts.count("EVENT and back") == 2
+
+
 async def test_a_proxy_that_hangs_is_told_in_time(tmp_path: Path) -> None:
     settings = sound(tmp_path)
 

@@ -120,9 +120,12 @@ async def look_by_clients(patient: Patient, chart: Chart) -> None:
         return
     inner, outer = list(inner_entrances(patient.config)), outer_entrance(patient.config)
     talks: dict[str, Talk] = {}
+    net = patient.config.net
+    # All at once, but no more than one address may have: else it would be our own round trips that fill the relay.
+    places = trio.Semaphore(min(net.max_connections, net.max_connections_per_address or net.max_connections))
     async with trio.open_nursery() as talking:
         for entrance in [*inner, *([outer] if outer is not None else [])]:
-            talking.start_soon(_talk, entrance, patient, talks, entrance is outer)
+            talking.start_soon(_talk, entrance, patient, talks, entrance is outer, places)
     for entrance in inner:
         _tell(chart, entrance, talks[entrance.title], is_local=True)
     first = next((talks[one.title] for one in inner if talks[one.title].told is not None), None)
@@ -150,14 +153,17 @@ def _compare(patient: Patient, chart: Chart, outer: Entrance, inner: Talk | None
     chart.add(of_address(talk.seen_as, outer.own, Proxies(net.trusted_proxies, net.address_header)))
 
 
-async def _talk(entrance: Entrance, patient: Patient, talks: dict[str, Talk], is_outer: bool) -> None:
+async def _talk(
+    entrance: Entrance, patient: Patient, talks: dict[str, Talk], is_outer: bool, places: trio.Semaphore
+) -> None:
     header = patient.config.net.address_header
     forged = f"for={_FORGED}" if header.lower() == _FORWARDED else _FORGED
     headers = [(header.encode("ascii"), forged.encode("ascii"))] if is_outer else []
     seen: Seen = _unseen if patient.control is None or not patient.has_control else partial(_seen_as, patient.control)
     talk = talks[entrance.title] = Talk()
     with trio.move_on_after(_TALK_SECONDS):
-        await talk_by(entrance, talk, patient.now, seen, headers)
+        async with places:
+            await talk_by(entrance, talk, patient.now, seen, headers)
 
 
 async def _unseen(_key: str) -> None:
