@@ -18,7 +18,7 @@ from tests.support.other_relays import Actor, Script, acted
 from tests.support.synced_stores import passage_to, store_of
 from tests.support.syncing import opening, replied
 from trio_relay import Event
-from trio_relay.peers import options, outcomes, synchronizing, waiting
+from trio_relay.peers import options, outcomes, passage, synchronizing, waiting
 
 pytestmark = pytest.mark.usefixtures("inline_threads")
 
@@ -180,7 +180,19 @@ async def test_a_relay_that_withholds_some_of_all_gives_the_others_in_full_answe
     assert len(asked) == 2 * 3_000 / 250
 
 
-async def test_a_relay_that_has_nothing_of_what_it_says_is_given_up(autojump_clock: MockClock) -> None:
+async def test_a_relay_that_withholds_many_events_in_a_row_gives_what_is_behind_them(autojump_clock: MockClock) -> None:
+    """As those of a second sync, where all that is not withheld is here already."""
+    many = [ALICE.event(str(place), created_at=NOW - place) for place in range(12_000)]
+    script = relay(many[:10], **comparing(many))
+    report, here, lost = await sync_with(script, direction="down", max_message_bytes=2**22)
+    assert (here, lost) == (ids(*many[:10]), "")
+    assert report.down.counts == {outcomes.Fate.STORED: 10, outcomes.Fate.MISSING: 11_990}
+
+
+async def test_a_relay_that_has_nothing_of_what_it_says_is_given_up(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passage, "MOST_WITHHELD", 10_000)
     made_up = [BOB.event(str(place), created_at=NOW - place) for place in range(20_000)]
     _, here, lost = await sync_with(relay([], **comparing(made_up)), max_message_bytes=2**22)
     assert (here, lost) == (set(), "it gives nothing of what it says that it has")

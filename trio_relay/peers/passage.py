@@ -31,8 +31,11 @@ _CHUNK: Final = 5_000
 """Ids that the store is asked for at a time."""
 _IDS_AT_ONCE: Final = 250
 """Ids of one question: many relays give no more than 500 events for one."""
-_MOST_IN_VAIN: Final = 40
-"""Questions in a row to which nothing came: then nothing will."""
+_MOST_REFUSED: Final = 40
+"""Questions in a row that were refused: then all will be."""
+MOST_WITHHELD: int = 1_000_000
+"""Events in a row that were not given. Some relays compare with everybody what they show to few, as strfry does with
+the messages of others where its tree for all events is used. Not Final: tests set another."""
 _AT_ONCE: Final = 3
 """Questions that are open at a time, so that the way there and back is not waited for."""
 
@@ -142,7 +145,8 @@ class Fetching:
         self._outcomes = outcomes
         self._chunk = _IDS_AT_ONCE
         self._pause = Pause()
-        self._in_vain = 0
+        self._refused = 0
+        self._withheld = 0
 
     async def fetch(self, ids: Sequence[str]) -> None:
         """Fetch these, as far as the other side gives them.
@@ -187,8 +191,12 @@ class Fetching:
         came = asked - len(wanted)
         if came:
             self._pause.end()
-        self._in_vain = 0 if came else self._in_vain + 1
-        if self._in_vain > _MOST_IN_VAIN:
+            self._refused = self._withheld = 0
+        elif refusal is None:
+            self._withheld += asked
+        else:
+            self._refused += 1
+        if self._refused > _MOST_REFUSED or self._withheld > MOST_WITHHELD:
             raise PeerLost(f"it gives nothing of what it says that it has{f': {refusal}' if refusal else ''}")
         return came, refusal
 
