@@ -130,18 +130,13 @@ async def _watch(report: SyncReport, began: float, count_bytes: Callable[[], Non
         while True:
             await trio.sleep(_TOLD_SECONDS)
             count_bytes()
-            click.echo(_progress(report, time.monotonic() - began), err=True)
+            click.echo(report.progress(time.monotonic() - began), err=True)
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task("connected", total=None)
         while True:
             await trio.sleep(_TICK_SECONDS)
             count_bytes()
-            progress.update(task, description=_progress(report, time.monotonic() - began))
-
-
-def _progress(report: SyncReport, seconds: float) -> str:
-    came, went = report.down.counts.total(), report.up.counts.total()
-    return f"{report.steps()}: {came} down, {went} up, {(came + went) / max(seconds, 0.001):,.0f} events/s"
+            progress.update(task, description=report.progress(time.monotonic() - began))
 
 
 def _interrupted(tell: Callable[[], None]) -> str:

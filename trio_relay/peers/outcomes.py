@@ -123,8 +123,19 @@ class SyncReport:
         """Events that one side lacked, and has now."""
         return self.down.counts[Fate.STORED] + self.up.counts[Fate.STORED]
 
+    def progress(self, seconds: float) -> str:
+        """How far it is, what matters most first, in a line for which a terminal of 80 columns has room beside a clock.
+
+        Args:
+            seconds: since it began.
+        """
+        came, went = self.down.counts.total(), self.up.counts.total()
+        pace, megabytes = (came + went) / max(seconds, 0.001), (self.received_bytes + self.sent_bytes) / 1e6
+        steps = f"{self.pages:,} pages" if self.pages else f"{self.rounds:,} rounds"
+        return f"{came:,} down, {went:,} up, {pace:,.0f}/s, {megabytes:,.0f} MB, {steps}"
+
     def steps(self) -> str:
-        """How far it is, in words."""
+        """What it took, in words."""
         pages = f", {self.pages} pages" if self.pages else ""
         megabytes = f"{self.received_bytes / 1e6:,.1f} MB received, {self.sent_bytes / 1e6:,.1f} MB sent"
         return f"{self.windows} spans of time, {self.rounds} rounds{pages}, {megabytes}"
