@@ -22,6 +22,7 @@ from trio_relay.private_files import (
     make_folder,
     open_private,
     put_in_place,
+    remove_unfinished,
     set_mode,
     unfinished,
     written_whole,
@@ -275,3 +276,20 @@ def test_there_is_none_beside_what_is_no_regular_file(tmp_path: Path, victim: Pa
         with pytest.raises(OSError, match=r"it is no regular file"), unfinished(path):
             pass
     assert (content(victim), mode(victim)) == (VICTIM, 0o644)
+
+
+def test_what_somebody_is_writing_is_no_leftover(tmp_path: Path) -> None:
+    """Two who write the same file each end with a whole one: the last one stays."""
+    path = tmp_path / "relay.backup"
+    left = tmp_path / "relay.backup.abc_1234.part"
+    left.write_bytes(b"of a killed process")
+    with unfinished(path) as part, unfinished(path) as other:
+        log = Path(f"{part}-journal")
+        log.write_bytes(b"")
+        remove_unfinished(path)
+        assert sorted(tmp_path.iterdir()) == sorted([part, log, other])
+        part.write_bytes(b"the first")
+        put_in_place(part, path)
+    assert path.read_bytes() == b"the first"
+    remove_unfinished(path)
+    assert list(tmp_path.iterdir()) == [path]

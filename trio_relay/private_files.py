@@ -7,6 +7,7 @@ own key, its lock, exports and states. What is there already and is open to othe
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -129,6 +130,8 @@ def set_mode(path: Path, mode: int) -> None:
 def unfinished(path: Path) -> Iterator[Path]:
     """Make an empty file beside a path, for its owner only; what then lies there under its name goes in the end.
 
+    A lock tells others that it is being written, until then.
+
     Raises:
         Misplaced: what lies at the path is no regular file.
         OSError: it cannot be made.
@@ -140,10 +143,12 @@ def unfinished(path: Path) -> Iterator[Path]:
     except OSError as error:
         error.filename = str(path)  # nobody has asked for the other name
         raise
-    os.close(descriptor)
     try:
+        with suppress(OSError):  # some file systems know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield Path(name)
     finally:
+        os.close(descriptor)
         Path(name).unlink(missing_ok=True)
 
 
@@ -162,13 +167,29 @@ def unfinished_beside(path: Path) -> list[Path]:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what killed processes have left beside a path when they were to write it.
+    """Remove what killed processes have left beside a path when they were to write it; what is being written stays.
 
     Raises:
         OSError: it cannot be removed.
     """
     for one in unfinished_beside(path):
-        one.unlink(missing_ok=True)
+        part, end, _log = str(one).rpartition(_PART)
+        if not _is_being_written(f"{part}{end}"):
+            one.unlink(missing_ok=True)
+
+
+def _is_being_written(part: str) -> bool:
+    try:
+        descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | _NO_LINK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager
