@@ -195,8 +195,10 @@ def test_other_arguments_are_told_what_to_do_instead(tmp_path: Path) -> None:
         (b"toc.dat" + bytes(500), "pg_restore --data-only --table=events"),
         (bytes(16) + (0xBEEFC0DE).to_bytes(4, sys.byteorder) + bytes(100), "strfry export"),
         (b'{"format":"trio-relay backup","version":1,', "trio-relay restore"),
+        (b'[{"id":"', "jq --compact-output '.[]'"),
+        (b'\xef\xbb\xbf[\r\n  {\r\n    "id": "', "jq --compact-output '.[]'"),
     ],
-    ids=["custom dump", "tar dump", "LMDB", "backup"],
+    ids=["custom dump", "tar dump", "LMDB", "backup", "array", "indented array"],
 )
 def test_a_file_that_only_another_program_reads_is_told_which(
     tmp_path: Path, start: bytes, said: str, packing: str

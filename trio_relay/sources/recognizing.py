@@ -253,6 +253,11 @@ def _refuse_foreign(start: bytes, name: str) -> None:
         raise NoSource(f"{name}: {_NOT_PLAIN}")
     if start.startswith(b'{"format":"trio-relay backup"'):
         raise NoSource(f"{name}: this is a backup of a whole store; bring it back by `trio-relay restore`")
+    if _ARRAY.match(start) is not None:
+        raise NoSource(f"{name}: this is one JSON array; make a line of each event, as by `jq --compact-output '.[]'`")
+
+
+_ARRAY: Final = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*\{")
 
 
 def _read_packed_dump(
