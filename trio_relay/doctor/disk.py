@@ -22,7 +22,8 @@ DISK_FULL: Final = Ailment(
     "disk-full",
     Severity.FAULT,
     "There is hardly any room left where the store is. Once there is none, every event is answered `error:`.",
-    "Make room: trio-relay compact, fewer backups (backup.keep), retention (docs/keeping.md), or a larger disk.",
+    "Make room: fewer backups (backup.keep) and other files first, since all that is done to the store needs some, too;"
+    " then retention (docs/keeping.md), trio-relay compact, or a larger disk.",
 )
 DISK_LOW: Final = Ailment(
     "disk-low",
