@@ -224,6 +224,26 @@ def test_a_folder_that_is_there_is_not_made_nor_changed(tmp_path: Path) -> None:
         make_folder(tmp_path / "file")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+@pytest.mark.parametrize("name", ["/proc/none", "/proc/none/data"])
+def test_a_folder_that_cannot_be_where_there_is_room_for_others_is_given_up(name: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        make_folder(Path(name))
+
+
+@pytest.mark.parametrize("name", ["data", "data/backups"])
+def test_no_folder_is_made_where_the_working_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As of a relay whose folder was removed and made anew while it runs, when its next backup is due."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError):
+        make_folder(Path(name))
+
+
 def test_a_file_that_must_be_new_is_not_opened_where_it_is_there(tmp_path: Path) -> None:
     os.close(open_private(tmp_path / "new", is_new=True))
     assert modes(tmp_path) == {"new": 0o600}

@@ -45,14 +45,21 @@ def make_folder(folder: Path) -> bool:
         OSError: it cannot be made.
     """
     try:
+        return _made(folder)
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        make_folder(folder.parent)  # `mkdir(parents=True)` would open those to others
+        return _made(folder)  # where that is there and this cannot be found, as in /proc, no further one helps
+
+
+def _made(folder: Path) -> bool:
+    try:
         folder.mkdir(FOLDER_MODE)
     except FileExistsError:
         if not folder.is_dir():
             raise
         return False
-    except FileNotFoundError:
-        make_folder(folder.parent)  # `mkdir(parents=True)` would open those to others
-        return make_folder(folder)
     return True
 
 
