@@ -202,6 +202,20 @@ async def test_a_relay_that_began_with_an_empty_file_may_have_one(autojump_clock
         assert taken.configs[-1].limits.max_filters == 3
 
 
+async def test_a_relay_goes_on_whose_working_directory_is_gone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    path, taken = configured("[limits]\nmax_filters = 3\n").absolute(), Taken()
+    reloading = Reloading(path, {}, load_whole(path, {}))
+    reloading.serve(taken.prepare, None, taken.certificates.append)
+    (gone := folder / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match=r"^store.path: the working directory, "):
+        await reloading.reload()
+    assert taken.configs == []
+
+
 async def test_a_file_that_is_gone_changes_nothing(folder: Path, autojump_clock: MockClock) -> None:
     async with open_reloading() as (reloading, taken):
         (folder / "relay.toml").unlink()

@@ -211,6 +211,15 @@ def check_sockets(listen: Sequence[str], control: Path | None, store: Path | Non
         control: where the control line is; None: there is none.
         store: the file of the store; None: it has none.
     """
+    try:
+        _check_places(listen, control, store)
+    except FileNotFoundError:
+        raise ConfigError(
+            "store.path: the working directory, where relative paths begin, is not there any more"
+        ) from None
+
+
+def _check_places(listen: Sequence[str], control: Path | None, store: Path | None) -> None:
     addresses = [split_preamble(address)[1] for address in listen]
     taken = [Path(address.removeprefix(_UNIX)) for address in addresses if address.startswith(_UNIX)]
     if control is not None and os.path.realpath(control) in map(os.path.realpath, taken):
