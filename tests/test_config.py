@@ -452,6 +452,23 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     assert config.store.path == "/var/lib/relay.db"
 
 
+@pytest.mark.parametrize("service", ["trio-relay", "trio-relay-metrics", "trio-relay-mirror", "trio-relay-relay-write"])
+def test_what_kubernetes_tells_of_services_is_no_setting(service: str) -> None:
+    """See its documentation of services, "Environment variables"."""
+    name = service.upper().replace("-", "_")
+    environment = {
+        f"{name}_SERVICE_HOST": "10.0.0.11",
+        f"{name}_SERVICE_PORT": "7777",
+        f"{name}_SERVICE_PORT_NOSTR": "7777",
+        f"{name}_PORT": "tcp://10.0.0.11:7777",
+        f"{name}_PORT_7777_TCP": "tcp://10.0.0.11:7777",
+        f"{name}_PORT_7777_TCP_PROTO": "tcp",
+        f"{name}_PORT_7777_TCP_PORT": "7777",
+        f"{name}_PORT_7777_TCP_ADDR": "10.0.0.11",
+    }
+    assert load(None, environment) == Config()
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
@@ -460,6 +477,10 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         (
             {"TRIO_RELAY_LIMITS_MAX_FILTERS": "3"},
             "TRIO_RELAY_LIMITS_MAX_FILTERS: two underscores must stand between table and key",
+        ),
+        (
+            {"TRIO_RELAY_NET_PORT": "7777"},
+            "TRIO_RELAY_NET_PORT: two underscores must stand between table and key",
         ),
         ({"TRIO_RELAY_STOR__PATH": "x"}, "stor: unknown table; the nearest known is store"),
         (

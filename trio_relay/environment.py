@@ -7,6 +7,7 @@ types to refuse.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -27,6 +28,7 @@ _TRUTHS: Final = {
     "0": False,
 }
 _QUOTES: Final = ('"', "'")
+_OF_A_SERVICE: Final = re.compile(r"\w+_(service_(host|port(_\w+)?)|port_\d+_[a-z]+(_(proto|port|addr))?)")
 
 
 class VariableError(ValueError):
@@ -60,6 +62,8 @@ def override(source: dict[str, Any], environment: Mapping[str, str], config: typ
                 overridden[section] = variable
             source[section] = tables
             continue
+        if not separator and _is_of_a_service(section, text):
+            continue
         if not separator and section.partition("_")[0] in config.__struct_fields__:
             raise VariableError(f"{variable}: two underscores must stand between table and key")
         table = source.setdefault(section, {}) if separator else None
@@ -69,6 +73,11 @@ def override(source: dict[str, Any], environment: Mapping[str, str], config: typ
                 overridden[f"{section}.{key}"] = variable
             table[key] = value
     return overridden
+
+
+def _is_of_a_service(name: str, text: str) -> bool:
+    """True of what Kubernetes tells each container of its services: of one called trio-relay-metrics, and others."""
+    return _OF_A_SERVICE.fullmatch(name) is not None or (name.endswith("_port") and "://" in text)
 
 
 @cache  # 14 ms, and the variables are read twice at a start
