@@ -7,6 +7,7 @@ import json
 import math
 import resource
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -178,6 +179,15 @@ def test_a_configuration_that_is_not_there_is_2(tmp_path: Path, run: Callable[..
 def test_an_unknown_command_or_option_is_2(run: Callable[..., Result]) -> None:
     assert run("serv").exit_code == 2
     assert run("--konfig", "x").exit_code == 2
+
+
+@pytest.mark.slow
+def test_a_start_loads_no_clients_of_others() -> None:
+    """While a relay starts, new clients wait: see docs/restarting.md."""
+    command = [sys.executable, "-c", "import sys, trio_relay.cli; print(*sys.modules)"]
+    loaded = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert "trio_relay.app" in loaded
+    assert loaded.isdisjoint({"httpx", "trio_websocket", "wsproto", "coredis", "psycopg"})
 
 
 def test_a_forced_backend_that_is_not_installed_is_2_and_names_the_key(

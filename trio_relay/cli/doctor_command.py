@@ -15,7 +15,6 @@ from trio_relay.cli.leaving import CONFIG_ERROR, CRASHED, exit_codes
 from trio_relay.cli.loading import config_option
 from trio_relay.config import load_whole
 from trio_relay.config_checks import ConfigError
-from trio_relay.doctor.examination import CONFIG_WRONG, examine
 from trio_relay.doctor.findings import Chart
 from trio_relay.doctor.telling import as_object, is_well, lines
 from trio_relay.logs import LogOptions
@@ -45,6 +44,9 @@ def doctor_command(group_path: Path | None, config_path: Path | None, as_json: b
 
 def _examined(path: Path | None) -> tuple[list[Chart], int]:
     """What was found, and the exit code."""
+    # It loads clients of HTTP and of WebSockets, for which a relay that starts has no use.
+    from trio_relay.doctor.examination import CONFIG_WRONG, examine
+
     try:
         whole = load_whole(path, os.environ)
     except ConfigError as error:
