@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -200,4 +201,6 @@ def _cluster(folder: Path, ends: ExitStack) -> Cluster:
 
 
 if __name__ == "__main__":
+    # A relay that is installed has its modules as bytecode. With this, each start would compile them all anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     main(prog_name="python -m perf")
