@@ -108,11 +108,11 @@ def make_plan(seed: int, seconds: float, weathers: Sequence[str]) -> list[Spell]
             name = wanted[0] if wanted and dice.random() < 2 / 3 else dice.choices(free, weights)[0]
             sort = WEATHER[name]
             lasts = min(dice.uniform(sort.least, sort.most), seconds - AFTER - at)
-            now.append(Spell(round(at, 3), round(lasts, 3), name, dice.getrandbits(32)))
+            now.append(Spell(at, round(lasts, 3), name, dice.getrandbits(32)))
             plan.append(now[-1])
             missing = [one for one in missing if one != name]
             ended = at if name in ENDS_A_WORKER else ended
-        at += dice.expovariate(1 / _BETWEEN)
+        at = round(at + dice.expovariate(1 / _BETWEEN), 3)  # as it is told, or what ends then might not have ended
     return plan
 
 
