@@ -10,6 +10,8 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -46,15 +48,21 @@ def outlive_hangups() -> None:
     atexit.register(signal.signal, signal.SIGHUP, signal.SIG_IGN)
 
 
-def end_as_by_ctrl_c() -> None:
+@contextmanager
+def ending_as_by_ctrl_c() -> Iterator[None]:
     """Have a request to end, and the end of a terminal, do what Ctrl-C does: so that nothing half written is left.
 
     Whoever has them ignored, as nohup does, or Ctrl-C, as shells do for work in the background, keeps that.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    hears = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    ending = [one for one in (signal.SIGTERM, signal.SIGHUP) if hears and signal.getsignal(one) is signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def keep_its_end() -> None:

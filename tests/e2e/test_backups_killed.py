@@ -100,6 +100,7 @@ async def test_a_backup_killed_at_any_moment_is_whole_or_not_there(tmp_path: Pat
 
 ASKED_TO_END = """
 import os, signal
+signal.signal(signal.{name}, signal.{kept})
 from trio_relay.backup import making
 pause = making.WorkPace.__call__
 def asked(self):
@@ -110,16 +111,21 @@ def asked(self):
     pause(self)
 making.WorkPace.__call__ = asked
 """
-"""The program gets this signal in the middle of its work, and goes on once it has heard of that."""
+"""The program gets this signal in the middle of its work, and goes on once it has heard of that; whoever runs the tests
+may have it ignored, as nohup does."""
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-async def test_a_backup_that_is_asked_to_end_leaves_nothing_half_written(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kept"), [("SIGTERM", "SIG_DFL"), ("SIGHUP", "SIG_DFL"), ("SIGINT", "default_int_handler")]
+)
+async def test_a_backup_that_is_asked_to_end_leaves_nothing_half_written(tmp_path: Path, name: str, kept: str) -> None:
     """By a service manager, a terminal that is closed, or Ctrl-C."""
     lines = b"\n".join(map(event.encode, events_of("alice", _MANY)))
     assert (await finished(tmp_path, "import", stdin=lines)).returncode == 0
     before = names_in(tmp_path)
-    ended = await finished(tmp_path, "backup", "relay.backup", command=launcher(ASKED_TO_END.format(name=name)))
+    ended = await finished(
+        tmp_path, "backup", "relay.backup", command=launcher(ASKED_TO_END.format(name=name, kept=kept))
+    )
     assert (ended.returncode, ended.stderr.splitlines()[-1:]) == (130, [b"trio-relay: interrupted"])
     assert names_in(tmp_path) == before
 

@@ -21,9 +21,13 @@ pytestmark = pytest.mark.slow
 _LIMIT = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
 """No file may grow past a megabyte, which to the program is a disk without room."""
 _FEW = {"net.max_connections": "1000", "rates.enabled": "false"}
-_SMALL = "import trio_relay.workers.serving as serving\nassert serving.WORDS > 0\nserving.WORDS = 0\n"
-"""For several processes: what they share is in memory, to which the limit applies as well. It has room for rates, which
-may be enabled while the relay runs."""
+_SMALL = """
+import trio_relay.workers.serving as serving
+assert serving.WORDS > 0 and serving.LEAST_PLACES > 0
+serving.WORDS = serving.LEAST_PLACES = 0
+"""
+"""For several processes: what they share is in memory, to which the limit applies as well. It has room for rates and
+for more connections, which may be let in while the relay runs."""
 _EAGER = (
     "import trio_relay.store.sqlite.store as store\n"
     "assert store.PAGES_BEFORE_WAITING > 0\n"

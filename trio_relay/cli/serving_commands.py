@@ -18,7 +18,7 @@ from trio_relay.cli.loading import config_option, group_config_option, loaded, l
 from trio_relay.config import Config, ConfigRead
 from trio_relay.main_process import Origins
 from trio_relay.net.web.assembly import pages_of
-from trio_relay.process import end_as_by_ctrl_c, outlive_hangups
+from trio_relay.process import ending_as_by_ctrl_c, outlive_hangups
 from trio_relay.reloading import Reloading
 from trio_relay.service import Service
 from trio_relay.systemd import take_notifier, take_sockets
@@ -36,7 +36,7 @@ def main(context: click.Context, config_path: Path | None) -> None:
     if context.invoked_subcommand is None:
         serve(config_path)
     elif context.invoked_subcommand != serve_command.name:
-        end_as_by_ctrl_c()
+        context.with_resource(ending_as_by_ctrl_c())
 
 
 @main.command("serve")

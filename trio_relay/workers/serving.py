@@ -70,7 +70,7 @@ _MORE_SECONDS: Final = 5.0
 """What a worker may take to end beyond the grace for its clients and the draining of its pipeline."""
 
 
-_LEAST_PLACES: Final = 10_000
+LEAST_PLACES: int = 10_000
 """Of the table in which workers count connections: what it has at the start is all that it has after a reload, too."""
 
 
@@ -104,7 +104,7 @@ def _scoreboard(workers: int, connections: int, buckets: int) -> Scoreboard:
         WorkersFailed: there is no room for it.
     """
     try:
-        return Scoreboard.create(workers, max(connections, _LEAST_PLACES), buckets)
+        return Scoreboard.create(workers, max(connections, LEAST_PLACES), buckets)
     except OSError as error:
         raise WorkersFailed(f"no memory that workers can share: {error.strerror}") from error
 
