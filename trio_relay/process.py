@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,8 @@ def ending_as_by_ctrl_c() -> Iterator[None]:
 
     Whoever has them ignored, as nohup does, or Ctrl-C, as shells do for work in the background, keeps that.
     """
-    hears = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    can_hear = threading.current_thread() is threading.main_thread()  # no other can be interrupted
+    hears = can_hear and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     ending = [one for one in (signal.SIGTERM, signal.SIGHUP) if hears and signal.getsignal(one) is signal.SIG_DFL]
     for number in ending:
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
