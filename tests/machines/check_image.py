@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from tests.deploy.dockerfile import stages_of
-from tests.machines.debian import contained, finish, first_process, inside
+from tests.machines.debian import contained, end, finish, first_process, inside
 from tests.machines.images import Image, build
 from tests.support.hot_path import ROOT
 from tests.support.keys import ALICE
@@ -81,7 +81,7 @@ def running(image: Image, folder: Path) -> Iterator[Container]:
             try:
                 yield Container(image, process, data)
             finally:
-                process.kill()
+                end(process)
 
 
 def test_the_image_has_the_relay_compiled_and_no_compiler(image: Image, tmp_path: Path) -> None:

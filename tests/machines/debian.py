@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,6 +109,13 @@ def first_process(container: int) -> int:
     """The first process of a machine, by the process that keeps it."""
     [only] = Path(f"/proc/{container}/task/{container}/children").read_text().split()
     return int(only)
+
+
+def end(container: subprocess.Popen[str]) -> None:
+    """End a machine by its first process: killed itself, what keeps it would leave that running."""
+    if container.poll() is None:
+        os.kill(first_process(container.pid), signal.SIGKILL)
+        container.wait(MINUTES)
 
 
 def finish(command: Sequence[str], *, minutes: int = 15) -> str:
