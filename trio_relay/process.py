@@ -45,8 +45,7 @@ def tune_process(connections: int) -> None:
 def outlive_hangups() -> None:
     """Have no SIGHUP end this process any more: neither before somebody hears them, nor after that, to its very end."""
     signal.signal(signal.SIGHUP, lambda *_: None)  # programs that it starts would inherit it if it were ignored
-    # The interpreter takes its handlers away some time before it ends.
-    atexit.register(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    _ignore_at_its_end(signal.SIGHUP)
 
 
 @contextmanager
@@ -70,10 +69,15 @@ def ending_as_by_ctrl_c() -> Iterator[None]:
 def keep_its_end() -> None:
     """Have no signal to stop change how this process has ended, once only its interpreter is left to be taken down.
 
-    That takes a moment of its own, in which the signals would have their default effect: who presses Ctrl-C once more
-    would be told of a process that was killed, not of one that has done what it was asked for.
+    Who presses Ctrl-C once more would be told of a process that was killed, not of one that has done what it was asked
+    for.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    _ignore_at_its_end(signal.SIGINT, signal.SIGTERM)
+
+
+def _ignore_at_its_end(*numbers: signal.Signals) -> None:
+    """The interpreter takes its handlers away some time before it ends, and signals then have their default effect."""
+    for number in numbers:
         atexit.register(signal.signal, number, signal.SIG_IGN)
 
 
